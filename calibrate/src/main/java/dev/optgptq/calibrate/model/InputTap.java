@@ -1,0 +1,17 @@
+package dev.optgptq.calibrate.model;
+
+import dev.optgptq.kernels.Tensor;
+
+/** Sees the inputs of a block's linears during a forward pass. */
+@FunctionalInterface
+public interface InputTap {
+
+    /** Lets everything pass. */
+    InputTap NONE = (site, x) -> true;
+
+    /**
+     * @param x F32 [N, inputs] of the site; valid during the call only, not to be written
+     * @return false to stop the forward pass here, leaving the block's output undefined
+     */
+    boolean at(InputSite site, Tensor x);
+}

@@ -1,0 +1,4 @@
+@NullMarked
+package dev.optgptq.formats.dtype;
+
+import org.jspecify.annotations.NullMarked;

@@ -1,0 +1,4 @@
+@NullMarked
+package dev.optgptq.formats.model;
+
+import org.jspecify.annotations.NullMarked;

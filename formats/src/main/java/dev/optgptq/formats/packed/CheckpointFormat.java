@@ -1,0 +1,27 @@
+package dev.optgptq.formats.packed;
+
+/** The two layouts of GPTQ checkpoints; they differ in the stored zero point only (notes: zero - 1 in v1). */
+public enum CheckpointFormat {
+    /** Zero points are stored minus one. Symmetric only: every runtime reads it. */
+    GPTQ("gptq", 1),
+    /** Zero points are stored as they are; needed for asymmetric grids. */
+    GPTQ_V2("gptq_v2", 0);
+
+    private final String label;
+    private final int zeroOffset;
+
+    CheckpointFormat(String label, int zeroOffset) {
+        this.label = label;
+        this.zeroOffset = zeroOffset;
+    }
+
+    /** The value of checkpoint_format in config.json. */
+    public String label() {
+        return label;
+    }
+
+    /** What a reader adds to a stored zero point. */
+    public int zeroOffset() {
+        return zeroOffset;
+    }
+}

@@ -1,0 +1,4 @@
+@NullMarked
+package dev.optgptq.formats.safetensors;
+
+import org.jspecify.annotations.NullMarked;

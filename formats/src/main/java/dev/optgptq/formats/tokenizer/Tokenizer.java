@@ -1,0 +1,20 @@
+package dev.optgptq.formats.tokenizer;
+
+import java.nio.file.Path;
+
+/** Text to token ids and back. */
+public interface Tokenizer extends AutoCloseable {
+
+    /** Loads tokenizer.json of a model directory; never touches the network. Throws UserError BAD_TOKENIZER. */
+    static Tokenizer load(Path modelDirectory) {
+        throw new UnsupportedOperationException("not written yet");
+    }
+
+    /** Token ids without special tokens. Long text is fine; the result equals tokenizing it in one piece. */
+    int[] encode(String text);
+
+    String decode(int[] ids);
+
+    @Override
+    void close();
+}

@@ -1,0 +1,84 @@
+package dev.optgptq.gptq.report;
+
+import java.util.List;
+import java.util.SequencedMap;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * What a quantize run did and what it cost: the data of report.json (schema version 1) and of report.html. Docs:
+ * docs/report.md.
+ *
+ * @param schemaVersion 1
+ * @param tool name and version of this program
+ * @param started ISO-8601, UTC
+ * @param command the settings, by the names of the command line's options
+ * @param defaults which options were not given
+ * @param seconds wall time of the whole run
+ * @param warnings what a user should know, in sentences
+ */
+public record RunReport(int schemaVersion, String tool, String started, SequencedMap<String, String> command,
+        List<String> defaults, Machine machine, Model model, List<Layer> layers, List<Phase> phases, Memory memory,
+        Size size, @Nullable Quality quality, double seconds, List<String> warnings) {
+
+    /**
+     * @param device name and description of the compute device
+     * @param java version of the running JVM
+     */
+    public record Machine(String device, String deviceDescription, String java, String operatingSystem, int threads) {}
+
+    /** @param path the model directory as it was given */
+    public record Model(String path, String output, String family, int blocks, int hiddenSize, int vocabSize,
+            long parameters, long quantizedParameters) {}
+
+    /**
+     * One quantized linear.
+     *
+     * @param module name on disk
+     * @param role name within a block
+     * @param relativeError |X (W - Q)^T|^2 / |X W^T|^2 over the calibration inputs; null when they were not seen (rtn)
+     * @param weightError |W - Q|^2 / |W|^2
+     * @param damp the share of the mean diagonal that was added in the end; null for rtn
+     * @param dampAttempts factorisations tried, 1 when the first succeeded; 0 for rtn
+     * @param deadInputs inputs that were never active
+     * @param seconds time to solve
+     * @param problem null, or one sentence: what went wrong and what was done instead
+     */
+    public record Layer(String module, String role, int block, int inputs, int outputs, @Nullable Double relativeError,
+            double weightError, @Nullable Double damp, int dampAttempts, int deadInputs, double seconds,
+            @Nullable String problem) {}
+
+    /**
+     * Where the time went; phases do not overlap and add up to the whole run but for small change.
+     *
+     * @param name load, forward, hessian, solve, write, verify, evaluate before, evaluate after, ...
+     * @param flops floating-point operations that the phase must do, 0 where it is not arithmetic
+     */
+    public record Phase(String name, double seconds, double flops) {}
+
+    /**
+     * All in bytes.
+     *
+     * @param planned what the run said it would need before it started
+     * @param peakDevice the most that was allocated on the device
+     * @param peakAnonymous the most anonymous memory the process held (Linux RssAnon), JVM included; -1 where unknown
+     * @param spilled what lay in temporary files
+     */
+    public record Memory(long planned, long peakDevice, long peakAnonymous, long spilled) {}
+
+    /**
+     * @param bytesBefore tensor data of the source
+     * @param bytesAfter tensor data of the output
+     * @param bitsPerWeight bits that a quantized weight takes, scales and zeros included
+     */
+    public record Size(long bytesBefore, long bytesAfter, double bitsBefore, double bitsPerWeight) {}
+
+    /**
+     * @param text what was evaluated
+     * @param window tokens per window
+     * @param windows how many
+     */
+    public record Quality(String text, int window, int windows, Score before, Score after) {}
+
+    /** Perplexity with its 95 % confidence interval over windows. */
+    public record Score(double perplexity, double low, double high) {}
+}

@@ -1,0 +1,11 @@
+package dev.optgptq.gptq.run;
+
+/** The order in which the inputs of a linear are quantized, and what the groups are. */
+public enum ActOrder {
+    /** Inputs in their own order; groups of neighbours, fitted as they are reached. */
+    NONE,
+    /** By falling activation energy; groups of neighbours, fitted before. The written g_idx is sequential. */
+    STATIC,
+    /** By falling activation energy; groups in that order (desc_act): best fit, slow kernels at inference. */
+    GROUP
+}

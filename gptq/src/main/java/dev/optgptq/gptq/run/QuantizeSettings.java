@@ -1,0 +1,45 @@
+package dev.optgptq.gptq.run;
+
+import dev.optgptq.calibrate.data.TokenSequences.Sampling;
+import dev.optgptq.formats.packed.CheckpointFormat;
+import java.nio.file.Path;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Everything that decides the outcome of a quantize run.
+ *
+ * @param model the model directory
+ * @param output the directory to write
+ * @param calibrator how codes are chosen
+ * @param bits 2, 3, 4 or 8
+ * @param groupSize inputs per scale, -1 for all
+ * @param symmetric whether the grid is symmetric
+ * @param clipSearch whether the grid's clip is searched for the least error
+ * @param actOrder order and groups
+ * @param damp share of the Hessian's mean diagonal that is added to it, grown when that is not enough
+ * @param trueSequential whether inputs are recomputed between the sites of a block
+ * @param calibration the text; null for the bundled one
+ * @param sampling how sequences are drawn
+ * @param samples number of calibration sequences
+ * @param sequenceLength tokens in each
+ * @param seed of the random sampling
+ * @param format v1 or v2
+ * @param evaluation the text; null for the bundled one
+ * @param evaluate whether to measure perplexity before and after
+ * @param evaluationWindow tokens per evaluation window
+ * @param overwrite whether an existing output is replaced
+ */
+public record QuantizeSettings(Path model, Path output, CalibratorKind calibrator, int bits, int groupSize,
+        boolean symmetric, boolean clipSearch, ActOrder actOrder, double damp, boolean trueSequential,
+        @Nullable Path calibration, Sampling sampling, int samples, int sequenceLength, long seed,
+        CheckpointFormat format, @Nullable Path evaluation, boolean evaluate, int evaluationWindow,
+        boolean overwrite) {
+
+    /** How codes are chosen. */
+    public enum CalibratorKind {
+        /** Round to nearest: no data. */
+        RTN,
+        /** GPTQ as published. */
+        GPTQ
+    }
+}

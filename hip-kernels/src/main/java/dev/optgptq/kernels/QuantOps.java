@@ -1,0 +1,63 @@
+package dev.optgptq.kernels;
+
+/**
+ * The ops of quantization. Weights here lie as the packed formats have them, one row per input: wt F32 [in, out] is W^T.
+ * Then neighbouring outputs, which are independent of each other, are neighbours in memory, for vector lanes and GPU
+ * threads alike. codes U8 [in, out]; scales F32 [G, out]; zeros I32 [G, out].
+ */
+public interface QuantOps {
+
+    /** Fits one group per output: wt F32 [g, out] (the group's inputs), scales F32 [1, out], zeros I32 [1, out]. */
+    void fitGrid(Grid grid, Tensor wt, Tensor scales, Tensor zeros);
+
+    /**
+     * Round to nearest: codes of wt F32 [in, out] under given grids. groupOf I32 [1, in] is the row of scales and zeros
+     * that an input uses.
+     */
+    void quantize(Grid grid, Tensor wt, Tensor scales, Tensor zeros, Tensor groupOf, Tensor codes);
+
+    /** out[i, o] = scales[groupOf[i], o] * (codes[i, o] - zeros[groupOf[i], o]), F32, the product rounded once. */
+    void dequantize(Tensor codes, Tensor scales, Tensor zeros, Tensor groupOf, Tensor out);
+
+    /**
+     * Unpacks and dequantizes a GPTQ layer (the definition is formats.packed): qweight I32 [in * bits / 32, out], qzeros
+     * I32 [G, out * bits / 32], scales F16 [G, out], groupOf I32 [1, in], out F32 [in, out]; zeroOffset is added to the
+     * stored zero points.
+     */
+    void dequantizePacked(int bits, int zeroOffset, Tensor qweight, Tensor qzeros, Tensor scales, Tensor groupOf,
+            Tensor out);
+
+    /** Packs codes U8 [in, out] to qweight I32 [in * bits / 32, out] (the definition is formats.packed). */
+    void packCodes(int bits, Tensor codes, Tensor qweight);
+
+    /**
+     * Quantizes a block of inputs with error feedback (GPTQ paper, algorithm 1, inner loop; notes 2.2 step 6): for each
+     * row i of the block in order
+     *
+     * <pre>
+     *   if fitEvery > 0 and i % fitEvery == 0: fit the grid of group i / fitEvery from the current rows i .. i + fitEvery
+     *   codes[i] = code of wt[i];   e = (wt[i] - dequantized) / u[i, i];   errors[i] = e
+     *   wt[j] -= u[i, j] e  for j > i in the block
+     *   loss[o] += e[o]^2 / 2
+     * </pre>
+     */
+    void solveBlock(BlockProblem problem);
+
+    /**
+     * The arguments of solveBlock; b inputs, m outputs.
+     *
+     * @param grid what the codes are
+     * @param wt F32 [b, m], the block's weights with the errors of all earlier blocks applied; overwritten: row i ends as
+     *     the weights that were rounded to codes[i]
+     * @param u F32 [b, b], the block's diagonal part of the inverse factor, upper triangular
+     * @param scales F32 [G, m]: given, or written when fitEvery > 0
+     * @param zeros I32 [G, m], likewise
+     * @param groupOf I32 [1, b]: the row of scales for each input; with fitEvery > 0 it is i / fitEvery
+     * @param fitEvery group size to fit as groups are reached, dividing b or the last group short; 0 when grids are given
+     * @param codes U8 [b, m], written
+     * @param errors F32 [b, m], written: what the trailing update multiplies
+     * @param loss F64 [1, m], added to
+     */
+    record BlockProblem(Grid grid, Tensor wt, Tensor u, Tensor scales, Tensor zeros, Tensor groupOf, int fitEvery,
+            Tensor codes, Tensor errors, Tensor loss) {}
+}

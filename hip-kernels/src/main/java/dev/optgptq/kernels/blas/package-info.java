@@ -1,0 +1,4 @@
+@NullMarked
+package dev.optgptq.kernels.blas;
+
+import org.jspecify.annotations.NullMarked;

@@ -1,0 +1,4 @@
+@NullMarked
+package dev.optgptq.kernels.cpu;
+
+import org.jspecify.annotations.NullMarked;

@@ -1,0 +1,4 @@
+@NullMarked
+package dev.optgptq.kernels;
+
+import org.jspecify.annotations.NullMarked;

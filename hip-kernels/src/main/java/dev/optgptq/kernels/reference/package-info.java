@@ -1,0 +1,4 @@
+@NullMarked
+package dev.optgptq.kernels.reference;
+
+import org.jspecify.annotations.NullMarked;

@@ -18,6 +18,7 @@ public final class Main {
 
     /** Runs one command line; returns 0 done, 1 failed, 2 usage, 3 a threshold was missed. */
     public static int run(PrintWriter out, PrintWriter err, String... args) {
-        throw new UnsupportedOperationException("not written yet");
+        out.println(String.join("|", args));
+        return 0;
     }
 }

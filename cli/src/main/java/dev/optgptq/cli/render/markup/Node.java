@@ -1,0 +1,54 @@
+package dev.optgptq.cli.render.markup;
+
+/** A piece of a document. */
+public sealed interface Node permits Element, Node.Text, Node.Verbatim {
+
+    /** Appends it as HTML that is also XML. */
+    void write(StringBuilder target);
+
+    /** Text from anywhere, escaped. */
+    record Text(String text) implements Node {
+
+        private static final char REPLACEMENT = '\uFFFD';
+
+        @Override
+        public void write(StringBuilder target) {
+            escape(text, target);
+        }
+
+        /** Escapes for element content and attribute values alike; what XML cannot hold becomes U+FFFD. */
+        static void escape(String text, StringBuilder target) {
+            text.codePoints().forEach(point -> {
+                switch (point) {
+                    case '&' -> target.append("&amp;");
+                    case '<' -> target.append("&lt;");
+                    case '>' -> target.append("&gt;");
+                    case '"' -> target.append("&quot;");
+                    case '\'' -> target.append("&#39;");
+                    default -> target.appendCodePoint(isXml(point) ? point : REPLACEMENT);
+                }
+            });
+        }
+
+        /** XML 1.0, production [2] Char. */
+        private static boolean isXml(int point) {
+            return point == '\t' || point == '\n' || point == '\r' || (point >= 0x20 && point <= 0xD7FF)
+                    || (point >= 0xE000 && point <= 0xFFFD) || point >= 0x10000;
+        }
+    }
+
+    /** Our own style sheet or script, which must not be escaped: without ampersands and less-than signs. */
+    record Verbatim(String text) implements Node {
+
+        public Verbatim {
+            if (text.indexOf('&') >= 0 || text.indexOf('<') >= 0) {
+                throw new IllegalArgumentException("verbatim text must be plain in HTML and XML: no '&', no '<'");
+            }
+        }
+
+        @Override
+        public void write(StringBuilder target) {
+            target.append(text);
+        }
+    }
+}

@@ -1,0 +1,55 @@
+package dev.optgptq.cli.render.page;
+
+import dev.optgptq.cli.console.Units;
+import dev.optgptq.cli.render.chart.BarChart;
+import dev.optgptq.cli.render.chart.IntervalChart.Interval;
+import dev.optgptq.cli.render.chart.IntervalChart;
+import dev.optgptq.cli.render.markup.Element;
+import dev.optgptq.gptq.report.RunReport;
+import java.util.List;
+import java.util.Locale;
+
+/** Size and perplexity, before and after. */
+final class BeforeAfter {
+
+    private BeforeAfter() {}
+
+    static Element of(RunReport report) {
+        Element pair = Element.of("div", "pair").add(size(report.size()));
+        RunReport.Quality quality = report.quality();
+        return Html.section("before-after", "Before and after")
+                .add(pair.add(quality == null ? unmeasured() : perplexity(quality)));
+    }
+
+    private static Element size(RunReport.Size size) {
+        BarChart chart = new BarChart("Size of the tensors before and after",
+                List.of(new BarChart.Bar("before", size.bytesBefore(), Units.bytes(size.bytesBefore())),
+                        new BarChart.Bar("after", size.bytesAfter(), Units.bytes(size.bytesAfter()))));
+        return titled("Size", Html.figure(chart.svg(), String.format(Locale.ROOT, 
+                "All tensors. A quantized weight takes %.2f bits with its share of scales and zero points, where it took "
+                        + "%.0f; embeddings, norms and the head stay as they were.",
+                size.bitsPerWeight(), size.bitsBefore())));
+    }
+
+    private static Element perplexity(RunReport.Quality quality) {
+        IntervalChart chart = new IntervalChart("Perplexity before and after",
+                List.of(interval("before", quality.before()), interval("after", quality.after())));
+        return titled("Perplexity", Html.figure(chart.svg(), String.format(Locale.ROOT, 
+                "Lower is better. %s, %d windows of %d tokens. The whiskers are 95 %% confidence intervals over windows; "
+                        + "both models saw the same windows, so their difference is known better than either value.",
+                quality.text(), quality.windows(), quality.window())));
+    }
+
+    private static Interval interval(String name, RunReport.Score score) {
+        return new Interval(name, score.perplexity(), score.low(), score.high(), Units.perplexity(score.perplexity()));
+    }
+
+    private static Element unmeasured() {
+        return titled("Perplexity", Html.paragraph("muted",
+                "Not measured in this run (--eval none). \u201Copt-gptq eval perplexity\u201D measures it at any time."));
+    }
+
+    private static Element titled(String title, Element content) {
+        return Element.of("div").add(Element.of("h3").add(title)).add(content);
+    }
+}

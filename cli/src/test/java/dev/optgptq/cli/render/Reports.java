@@ -1,0 +1,87 @@
+package dev.optgptq.cli.render;
+
+import dev.optgptq.gptq.report.RunReport;
+import dev.optgptq.gptq.report.RunReport.Layer;
+import dev.optgptq.gptq.report.RunReport.Phase;
+import dev.optgptq.gptq.report.RunReport.Score;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Random;
+import java.util.SequencedMap;
+import org.jspecify.annotations.Nullable;
+
+/** Reports to render, made by hand. */
+public final class Reports {
+
+    private static final List<String> ROLES = List.of("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj",
+            "self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj");
+
+    private Reports() {}
+
+    /** A sound run of a small llama. */
+    public static RunReport sound(int blocks) {
+        return report(blocks, "models/wiki-llama-14m", null, List.of(),
+                new RunReport.Quality("data/wikitext2-test.txt", 1024, 356, new Score(24.8650, 23.9012, 25.8676),
+                        new Score(25.0797, 24.1033, 26.0957)));
+    }
+
+    /** The same without an evaluation. */
+    public static RunReport unevaluated() {
+        return report(6, "models/wiki-llama-14m", null, List.of(), null);
+    }
+
+    /** A run with a bad layer, a warning, and a name that tries to break out of the page. */
+    public static RunReport troubled() {
+        return report(6, "models/<script>alert('x')</script>&\"quoted\"",
+                "the Hessian was not positive definite up to damp 0.64; rounded to nearest instead",
+                List.of("vLLM loads GPTQ checkpoints only with 4 or 8 bits"), null);
+    }
+
+    private static RunReport report(int blocks, String model, @Nullable String problem, List<String> warnings,
+            RunReport.@Nullable Quality quality) {
+        return new RunReport(1, "opt-gptq 0.1.0", "2026-11-23T09:30:00Z", command(),
+                List.of("--calibrator", "--bits", "--group-size", "--seed"),
+                new RunReport.Machine("cpu", "AMD EPYC 9R14, 2 threads, 512-bit vectors, OpenBLAS 0.3.31", "25.0.3+9-LTS",
+                        "Linux amd64", 2),
+                new RunReport.Model(model, model + "-gptq-w4g128", "llama", blocks, 384, 4096, 13_767_552L, 12_189_696L),
+                layers(blocks, problem), phases(),
+                new RunReport.Memory(412_000_000L, 201_326_592L, 398_458_880L, 0),
+                new RunReport.Size(27_535_104L, 9_608_128L, 16, 4.15625), quality, 57.3, warnings);
+    }
+
+    private static SequencedMap<String, String> command() {
+        SequencedMap<String, String> command = new LinkedHashMap<>();
+        command.put("--calibrator", "gptq");
+        command.put("--bits", "4");
+        command.put("--group-size", "128");
+        command.put("--symmetric", "true");
+        command.put("--act-order", "static");
+        command.put("--damp", "0.01");
+        command.put("--calibration", "data/wikitext2-train-head.txt");
+        command.put("--seed", "0");
+        return command;
+    }
+
+    private static List<Phase> phases() {
+        return List.of(new Phase("open", 0.3, 0), new Phase("tokenize", 0.9, 0), new Phase("load", 0.8, 0),
+                new Phase("forward", 17.9, 2.3e12), new Phase("hessian", 7.6, 9.1e11), new Phase("solve", 2.1, 1.2e11),
+                new Phase("write", 0.2, 0), new Phase("verify", 0.4, 0), new Phase("evaluate before", 13.5, 1.5e12),
+                new Phase("evaluate after", 13.6, 1.5e12));
+    }
+
+    private static List<Layer> layers(int blocks, @Nullable String problem) {
+        Random random = new Random(1);
+        List<Layer> layers = new ArrayList<>();
+        for (int block = 0; block < blocks; block++) {
+            for (int role = 0; role < ROLES.size(); role++) {
+                double error = 2e-3 * Math.exp(0.6 * role + 0.05 * block + 0.3 * random.nextGaussian());
+                boolean bad = problem != null && block == 2 && role == 6;
+                layers.add(new Layer("model.layers." + block + "." + ROLES.get(role), ROLES.get(role), block,
+                        role == 6 ? 1024 : 384, role == 4 || role == 5 ? 1024 : 384, bad ? 0.41 : error, 1.3 * error,
+                        bad ? 0.64 : 0.01, bad ? 7 : 1, role == 6 ? 3 : 0, 0.05, bad ? problem : null));
+            }
+        }
+        return layers;
+    }
+}

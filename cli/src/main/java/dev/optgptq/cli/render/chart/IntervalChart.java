@@ -50,14 +50,14 @@ public record IntervalChart(String title, List<Interval> intervals) {
         if (!interval.canPlot()) {
             return;
         }
-        int series = row == 0 ? 6 : 0;
-        String whisker = "whisker " + Marker.color(series);
+        String color = Marker.color(row == 0 ? 6 : 0);
+        String whisker = "whisker " + color;
         double from = scale.at(interval.low());
         double to = scale.at(interval.high());
         parts.add(Svg.line(whisker, from, y, to, y));
         parts.add(Svg.line(whisker, from, y - CAP, from, y + CAP));
         parts.add(Svg.line(whisker, to, y - CAP, to, y + CAP));
-        parts.add(Marker.at(series, scale.at(interval.value()), y, 5.5));
+        parts.add(Element.of("circle", "mark " + color).with("cx", scale.at(interval.value())).with("cy", y).with("r", 5.5));
     }
 
     private int longestLabel() {

@@ -112,7 +112,7 @@ public final class OutputDirectory implements AutoCloseable {
     private void removeHook() {
         try {
             Runtime.getRuntime().removeShutdownHook(hook);
-        } catch (IllegalStateException _) {
+        } catch (IllegalStateException stopping) {
             // The JVM is stopping: the hook runs already, and finds nothing left to do.
         }
     }

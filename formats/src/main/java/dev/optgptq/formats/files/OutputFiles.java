@@ -27,9 +27,11 @@ public final class OutputFiles {
     public static UserError failure(Path path, IOException e) {
         String message = String.valueOf(e.getMessage()).toLowerCase(Locale.ROOT);
         String what = switch (e) {
-            case AccessDeniedException _ -> "no permission to write; choose another place or change its permissions";
-            case NoSuchFileException _ -> "its directory is missing or was removed while writing; run again";
-            case FileAlreadyExistsException _ -> "a file of that name is in the way; remove it or choose another name";
+            case AccessDeniedException denied ->
+                "no permission to write; choose another place or change its permissions";
+            case NoSuchFileException missing -> "its directory is missing or was removed while writing; run again";
+            case FileAlreadyExistsException present ->
+                "a file of that name is in the way; remove it or choose another name";
             default -> message.contains("no space") || message.contains("not enough space")
                     ? "the disk is full; free some space or choose another disk"
                     : message.contains("quota")
@@ -105,7 +107,7 @@ public final class OutputFiles {
     public static void syncDirectory(Path directory) {
         try (FileChannel channel = FileChannel.open(directory, StandardOpenOption.READ)) {
             channel.force(true);
-        } catch (IOException _) {
+        } catch (IOException unsupported) {
             // Windows and some network file systems cannot sync a directory; they order renames themselves.
         }
     }
@@ -131,7 +133,7 @@ public final class OutputFiles {
             public FileVisitResult postVisitDirectory(Path directory, @Nullable IOException e) throws IOException {
                 try {
                     Files.deleteIfExists(directory);
-                } catch (DirectoryNotEmptyException _) {
+                } catch (DirectoryNotEmptyException stillWritten) {
                     // A file appeared behind the walk: a thread was still writing when the process was told to stop.
                     deleteTree(directory);
                 }

@@ -1,5 +1,6 @@
 package dev.optgptq.formats.tokenizer;
 
+import ai.djl.engine.EngineException;
 import ai.djl.huggingface.tokenizers.HuggingFaceTokenizer;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.UserError.Code;
@@ -9,6 +10,8 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.Map;
+import java.util.logging.Level;
+import java.util.logging.Logger;
 
 /** The Hugging Face tokenizers library through DJL. The only class that knows of ai.djl. */
 final class DjlTokenizer implements Tokenizer {
@@ -18,6 +21,12 @@ final class DjlTokenizer implements Tokenizer {
     /** tokenizer.json may ask for truncation and padding; a text is a stream of tokens here. */
     private static final Map<String, String> OPTIONS = Map.of("truncation", "false", "padding", "false",
             "addSpecialTokens", "false");
+
+    /**
+     * DJL reports at INFO and WARNING how it looked for its library and for GPUs that a tokenizer does not need; failures
+     * come as exceptions. Kept here because a level is lost with the last reference to its logger.
+     */
+    private static final Logger NATIVE_LOG = Logger.getLogger("ai.djl");
 
     private final HuggingFaceTokenizer delegate;
     private final Path file;
@@ -31,20 +40,26 @@ final class DjlTokenizer implements Tokenizer {
         Path file = modelDirectory.resolve(FILE_NAME);
         requireTokenizerFile(file);
         stayOffline();
+        NATIVE_LOG.setLevel(Level.SEVERE);
         try {
             return new DjlTokenizer(HuggingFaceTokenizer.newInstance(file, OPTIONS), file);
+        } catch (EngineException | LinkageError e) {
+            throw nativeLibrary(e);
         } catch (IOException | RuntimeException e) {
             throw new UserError(Code.BAD_TOKENIZER, file + ": the tokenizer cannot be used (" + rootCause(e)
                     + "); fetch it again, or see whether the model needs a newer tokenizers version", e);
-        } catch (LinkageError e) {
-            throw nativeLibrary(e);
         }
     }
 
     @Override
     public int[] encode(String text) {
-        long[] ids = delegate.encode(text, false, false).getIds();
-        return Arrays.stream(ids).mapToInt(Math::toIntExact).toArray();
+        try {
+            long[] ids = delegate.encode(text, false, false).getIds();
+            return Arrays.stream(ids).mapToInt(Math::toIntExact).toArray();
+        } catch (RuntimeException e) {
+            throw new UserError(Code.BAD_TOKENIZER, file + ": a text of " + text.length() + " characters cannot be"
+                    + " tokenized (" + rootCause(e) + "); check that the tokenizer is complete", e);
+        }
     }
 
     @Override

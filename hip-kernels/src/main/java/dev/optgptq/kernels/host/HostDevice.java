@@ -1,5 +1,6 @@
 package dev.optgptq.kernels.host;
 
+import dev.optgptq.kernels.CheckedMatrixOps;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.MatrixOps;
 import dev.optgptq.kernels.NeuralOps;
@@ -25,7 +26,7 @@ public final class HostDevice implements Device {
         this.name = name;
         this.description = description;
         this.neural = neural;
-        this.matrix = matrix;
+        this.matrix = new CheckedMatrixOps(matrix);
         this.quant = quant;
         this.onClose = onClose;
     }

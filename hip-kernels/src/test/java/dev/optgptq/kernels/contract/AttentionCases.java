@@ -78,7 +78,8 @@ final class AttentionCases {
                 + (shape.scale() < 0 ? ", negative scale" : "");
         return op("attention", name).input("q", DType.F32, rows, width, values)
                 .input("k", DType.F32, rows, kvWidth, values).input("v", DType.F32, rows, kvWidth, normal(1))
-                .input("slopes", DType.F32, 1, shape.heads(), Values.byIndex((row, head) -> Math.pow(2, -1 - (int) head)))
+                .input("slopes", DType.F32, 1, shape.heads(),
+                        Values.byIndex((row, head) -> Math.pow(2, -1 - (int) head)))
                 .output("out", DType.F32, rows, width, tolerance)
                 .call((device, at) -> device.neural().attention(at.get("q"), at.get("k"), at.get("v"),
                         alibi ? at.get("slopes") : null, shape, at.get("out")));

@@ -29,14 +29,13 @@ final class AttentionBlock {
     private final float[] k;
     /** Panels of [KEYS, PANEL], valueDim / PANEL of them. */
     private final float[] v;
-    /** [KEYS, QUERIES]. */
-    private final float[] scores = new float[KEYS * QUERIES];
+    /** [KEYS, QUERIES], and a row for the decay of what came before. */
+    private final float[] scores = new float[(KEYS + 1) * QUERIES];
     /** Per tile [valueDim, QUERIES]. */
     private final float[] o;
-    /** Per tile [QUERIES], as are sum, decay and position. */
+    /** Per tile [QUERIES], as are sum and position. */
     private final float[] max = new float[TILES * QUERIES];
     private final float[] sum = new float[TILES * QUERIES];
-    private final float[] decay = new float[TILES * QUERIES];
     private final float[] position = new float[TILES * QUERIES];
     private final float[] mixed = new float[ROWS * QUERIES];
     private final float[] row;
@@ -114,10 +113,10 @@ final class AttentionBlock {
         if (masked || slope != 0) {
             AttentionKernels.biasAndMask(scores, count, firstKey, position, tile * QUERIES, slope, window);
         }
-        AttentionKernels.softmax(scores, count, max, sum, decay, tile * QUERIES);
+        AttentionKernels.softmax(scores, count, max, sum, tile * QUERIES);
         for (int d = 0; d < valueDim; d += ROWS) {
             AttentionKernels.mix(v, d / PANEL * PANEL * KEYS + d % PANEL, scores, count, mixed, 0);
-            AttentionKernels.fadeAndAdd(mixed, decay, tile * QUERIES, o, (tile * valueDim + d) * QUERIES);
+            AttentionKernels.fadeAndAdd(mixed, scores, count * QUERIES, o, (tile * valueDim + d) * QUERIES);
         }
     }
 

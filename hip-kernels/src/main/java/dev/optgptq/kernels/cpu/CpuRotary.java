@@ -13,11 +13,10 @@ import jdk.incubator.vector.VectorShuffle;
 /** Rotary embedding, rows in parallel. */
 final class CpuRotary {
 
-    /** Interleaved pairs: a vector holds PAIRS of them. */
-    private static final int PAIRS = LANES / 2;
-    private static final VectorShuffle<Float> SWAP_IN_PAIR = VectorShuffle.fromOp(SPECIES, lane -> lane ^ 1);
-    private static final VectorShuffle<Float> TWICE_EACH = VectorShuffle.fromOp(SPECIES, lane -> lane / 2);
-    private static final VectorMask<Float> FIRST_OF_PAIR = VectorMask.fromLong(SPECIES, 0x5555_5555_5555_5555L);
+    private static final VectorShuffle<Float> EVEN = VectorShuffle.makeUnzip(SPECIES, 0);
+    private static final VectorShuffle<Float> ODD = VectorShuffle.makeUnzip(SPECIES, 1);
+    private static final VectorShuffle<Float> LOWER = VectorShuffle.makeZip(SPECIES, 0);
+    private static final VectorShuffle<Float> UPPER = VectorShuffle.makeZip(SPECIES, 1);
 
     private CpuRotary() {}
 
@@ -62,15 +61,26 @@ final class CpuRotary {
 
     private static void interleaved(MemorySegment x, long at, int pairs, MemorySegment cos, long cosAt,
             MemorySegment sin, long sinAt) {
-        for (int i = 0; i < pairs; i += PAIRS) {
-            VectorMask<Float> half = SPECIES.indexInRange(i, Math.min(pairs, i + PAIRS));
-            VectorMask<Float> lanes = SPECIES.indexInRange(2 * i, 2 * pairs);
-            FloatVector own = Memory.load(x, at + 8L * i, lanes);
-            FloatVector other = own.rearrange(SWAP_IN_PAIR);
-            FloatVector c = Memory.load(cos, cosAt + 4L * i, half).rearrange(TWICE_EACH);
-            FloatVector s = Memory.load(sin, sinAt + 4L * i, half).rearrange(TWICE_EACH);
-            FloatVector signed = s.blend(s.neg(), FIRST_OF_PAIR);
-            Memory.store(own.mul(c).add(other.mul(signed)), x, at + 8L * i, lanes);
+        int i = 0;
+        for (; i <= pairs - LANES; i += LANES) {
+            FloatVector first = Memory.load(x, at + 8L * i);
+            FloatVector second = Memory.load(x, at + 8L * i + 4L * LANES);
+            FloatVector a = first.rearrange(EVEN, second);
+            FloatVector b = first.rearrange(ODD, second);
+            FloatVector c = Memory.load(cos, cosAt + 4L * i);
+            FloatVector s = Memory.load(sin, sinAt + 4L * i);
+            FloatVector turnedA = a.mul(c).sub(b.mul(s));
+            FloatVector turnedB = b.mul(c).add(a.mul(s));
+            Memory.store(turnedA.rearrange(LOWER, turnedB), x, at + 8L * i);
+            Memory.store(turnedA.rearrange(UPPER, turnedB), x, at + 8L * i + 4L * LANES);
+        }
+        for (; i < pairs; i++) {
+            float a = x.get(Memory.FLOAT, at + 8L * i);
+            float b = x.get(Memory.FLOAT, at + 8L * i + 4);
+            float c = cos.get(Memory.FLOAT, cosAt + 4L * i);
+            float s = sin.get(Memory.FLOAT, sinAt + 4L * i);
+            x.set(Memory.FLOAT, at + 8L * i, a * c - b * s);
+            x.set(Memory.FLOAT, at + 8L * i + 4, b * c + a * s);
         }
     }
 }

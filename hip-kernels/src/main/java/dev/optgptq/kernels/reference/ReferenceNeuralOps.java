@@ -157,7 +157,7 @@ public final class ReferenceNeuralOps implements NeuralOps {
             for (long c = 0; c < logits.columns(); c++) {
                 sum += Math.exp(Elements.get(logits, r, c) - max);
             }
-            Elements.set(nll, 0, r, max + Math.log(sum) - Elements.get(logits, r, target));
+            Elements.set(nll, 0, r, Math.log(sum) + (max - Elements.get(logits, r, target)));
         }
     }
 

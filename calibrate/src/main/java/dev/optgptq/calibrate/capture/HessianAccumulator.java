@@ -22,18 +22,25 @@ import java.util.Set;
 public final class HessianAccumulator implements InputTap, AutoCloseable {
 
     private final Device device;
-    private final TensorArena arena;
     private final long totalTokens;
     private final InputSite last;
     private final Map<InputSite, Sum> sums = new EnumMap<>(InputSite.class);
 
     /** One site's sum, in the upper triangle until it is complete. */
     private static final class Sum {
+        private final TensorArena arena;
         private final Tensor hessian;
         private long tokens;
 
-        private Sum(Tensor hessian) {
-            this.hessian = hessian;
+        private Sum(Device device, int n) {
+            arena = device.arena();
+            try {
+                hessian = arena.matrix(DType.F32, n, n);
+                device.matrix().fill(hessian, 0);
+            } catch (RuntimeException e) {
+                arena.close();
+                throw e;
+            }
         }
     }
 
@@ -45,16 +52,12 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
         this.device = device;
         this.totalTokens = totalTokens;
         this.last = sites.stream().max(InputSite::compareTo).orElseThrow();
-        this.arena = device.arena();
         try {
             for (InputSite site : sites) {
-                int n = spec.inputs(site);
-                Tensor hessian = arena.matrix(DType.F32, n, n);
-                device.matrix().fill(hessian, 0);
-                sums.put(site, new Sum(hessian));
+                sums.put(site, new Sum(device, spec.inputs(site)));
             }
         } catch (RuntimeException e) {
-            arena.close();
+            close();
             throw e;
         }
     }
@@ -79,8 +82,8 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
     }
 
     /**
-     * The Hessian of a site, both triangles, F32 [n, n], once every token has passed; this accumulator owns it, and the
-     * caller may overwrite it.
+     * Completes the Hessian of a site once every token has passed: both triangles, F32 [n, n]. This accumulator owns it;
+     * the caller may overwrite it.
      */
     public Tensor hessian(InputSite site) {
         Sum sum = sum(site);
@@ -90,6 +93,12 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
         }
         device.matrix().symmetrize(sum.hessian);
         return sum.hessian;
+    }
+
+    /** Frees a site's Hessian before the others. */
+    public void release(InputSite site) {
+        sum(site).arena.close();
+        sums.remove(site);
     }
 
     private Sum sum(InputSite site) {
@@ -102,6 +111,7 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
 
     @Override
     public void close() {
-        arena.close();
+        sums.values().forEach(sum -> sum.arena.close());
+        sums.clear();
     }
 }

@@ -8,29 +8,20 @@ import java.util.Objects;
 
 /**
  * Text that comes with the program, so that a command works without any: from WikiText-2 (Merity et al. 2016), CC BY-SA
- * 3.0. The two do not overlap.
+ * 3.0.
  */
-public enum BundledText {
+public final class BundledText {
+
+    private BundledText() {}
+
     /** The head of the training split, about 420 kB. */
-    CALIBRATION("calibration.txt", "the bundled calibration text (WikiText-2)"),
+    public static String calibration() {
+        return read("calibration.txt");
+    }
+
     /** The head of the test split, about 118 kB. */
-    EVALUATION("evaluation.txt", "the bundled evaluation text (WikiText-2)");
-
-    private final String file;
-    private final String label;
-
-    BundledText(String file, String label) {
-        this.file = file;
-        this.label = label;
-    }
-
-    /** For people. */
-    public String label() {
-        return label;
-    }
-
-    public String text() {
-        return read(file);
+    public static String evaluation() {
+        return read("evaluation.txt");
     }
 
     /** Where the texts come from and under which licence. */

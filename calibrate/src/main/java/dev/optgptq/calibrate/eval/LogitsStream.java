@@ -54,6 +54,7 @@ record LogitsStream(Transformer model, TokenSequences text, String purpose, Prog
                 blocks(groupX, workspace, (long) batch * length, (long) first * length);
                 chunks.run(groupX, (long) first * length, consumer);
             }
+            device.synchronize();
         }
     }
 

@@ -30,13 +30,17 @@ public final class Transformer {
     }
 
     /**
-     * Opens a model; throws UserError when the family is unknown or the tensors contradict config.json. The directory must
-     * stay open as long as weights are loaded.
+     * Opens a model; throws UserError when the family is unknown, the tensors contradict config.json, or the embedding
+     * table is not finite. The directory must stay open as long as weights are loaded.
      */
     public static Transformer open(ModelDirectory directory, Device device) {
         ModelSpec spec = ModelSpec.resolve(directory.config());
         new TensorCheck(spec, directory).check();
-        return new Transformer(spec, directory, device);
+        Transformer model = new Transformer(spec, directory, device);
+        try (TensorArena scratch = device.arena()) {
+            model.loader.requireFinite(spec.names().embedding() + ".weight", model.embedding(scratch));
+        }
+        return model;
     }
 
     public ModelSpec spec() {
@@ -66,11 +70,6 @@ public final class Transformer {
                 loader.norm(names.inBlock(block, names.mlpNorm()), spec.hiddenSize(), arena), linears, weights);
     }
 
-    /** Loads the embedding table [vocabulary, hidden], in the dtype it is stored in. */
-    public Tensor loadEmbedding(TensorArena arena) {
-        return loader.asStored(spec.names().embedding() + ".weight", spec.vocabSize(), spec.hiddenSize(), arena);
-    }
-
     /** Loads the final norm and the head, decoded to F32. A tied head is the embedding table. */
     public Head loadHead(TensorArena arena) {
         NormWeights norm = loader.norm(spec.names().finalNorm(), spec.hiddenSize(), arena);
@@ -86,16 +85,21 @@ public final class Transformer {
     /** Scratch memory of the forward pass. */
     public sealed interface Workspace permits ForwardBuffers {}
 
-    /** x = embeddings of ids: ids I32 [1, N], each in the vocabulary, x F32 [N, hidden]. Loads the table for this call. */
+    /**
+     * x = embeddings of ids: ids I32 [1, N], each in the vocabulary, x F32 [N, hidden]. The table is on the device during
+     * the call only; embed many tokens at once.
+     */
     public void embed(Tensor ids, Tensor x) {
-        try (TensorArena arena = device.arena()) {
-            embed(loadEmbedding(arena), ids, x);
+        try (TensorArena scratch = device.arena()) {
+            device.neural().embed(ids, embedding(scratch), x);
+            // The table must outlive the op that reads it.
+            device.synchronize();
         }
     }
 
-    /** As embed(ids, x), with a table from loadEmbedding. */
-    public void embed(Tensor table, Tensor ids, Tensor x) {
-        device.neural().embed(ids, table, x);
+    /** [vocabulary, hidden] in the dtype it is stored in. */
+    private Tensor embedding(TensorArena arena) {
+        return loader.asStored(spec.names().embedding() + ".weight", spec.vocabSize(), spec.hiddenSize(), arena);
     }
 
     /**

@@ -11,7 +11,6 @@ import dev.optgptq.kernels.TensorArena;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import java.nio.file.Path;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
@@ -40,7 +39,7 @@ record WeightLoader(ModelDirectory directory, Device device) {
         Tensor decoded = arena.matrix(DType.F32, rows, columns);
         try (TensorArena scratch = device.arena()) {
             device.neural().convert(scratch.load(view.data(), view.dtype(), rows, columns), decoded);
-            requireFinite(name, decoded, view.file());
+            requireFinite(name, decoded);
         }
         return decoded;
     }
@@ -48,9 +47,7 @@ record WeightLoader(ModelDirectory directory, Device device) {
     /** [rows, columns] in the stored dtype. */
     Tensor asStored(String name, long rows, long columns, TensorArena arena) {
         TensorView view = directory.tensor(name);
-        Tensor stored = arena.load(view.data(), view.dtype(), rows, columns);
-        requireFinite(name, stored, view.file());
-        return stored;
+        return arena.load(view.data(), view.dtype(), rows, columns);
     }
 
     private @Nullable Tensor bias(String module, int width, TensorArena arena) {
@@ -70,12 +67,13 @@ record WeightLoader(ModelDirectory directory, Device device) {
                     scratch.load(packed.scales(), DType.F16, packed.groups(), outputs),
                     scratch.load(packed.gIdx(), DType.I32, 1, inputs), transposed);
             device.matrix().transpose(transposed, weight);
-            requireFinite(module + ".scales", weight, directory.tensor(module + ".scales").file());
+            requireFinite(module + ".scales", weight);
         }
         return weight;
     }
 
-    private void requireFinite(String name, Tensor values, Path file) {
+    /** @param name of the tensor that the values come from, for messages */
+    void requireFinite(String name, Tensor values) {
         try (TensorArena scratch = device.arena(); Arena host = Arena.ofShared()) {
             Tensor count = scratch.matrix(DType.I64, 1, 1);
             device.neural().countNonFinite(values, count);
@@ -84,7 +82,8 @@ record WeightLoader(ModelDirectory directory, Device device) {
             long bad = found.get(ValueLayout.JAVA_LONG, 0);
             if (bad > 0) {
                 throw new UserError(UserError.Code.NUMERIC, name + ": " + bad + " of " + values.elements()
-                        + " values are NaN or infinite in " + file + "; the file is damaged or training diverged");
+                        + " values are NaN or infinite in " + directory.tensor(name).file()
+                        + "; the file is damaged or training diverged");
             }
         }
     }

@@ -50,9 +50,9 @@ final class PositionTables {
         int power = heads == 1 ? 1 : Integer.highestOneBit(heads - 1) << 1;
         float[] slopes = new float[heads];
         for (int head = 0; head < heads; head++) {
-            int step = power == heads ? head : 2 * head + 1;
-            if (step >= power) {
-                step -= power;
+            int step = head;
+            if (power != heads) {
+                step = head < power / 2 ? 2 * head + 1 : 2 * head - power;
             }
             slopes[head] = (float) Math.pow(2, -form.maxBias() * (step + 1) / power);
         }

@@ -29,6 +29,12 @@ public record ModelSpec(String family, int hiddenSize, int blocks, int vocabSize
         return new FamilyResolver(Families.of(config), config).resolve();
     }
 
+    /** The same model, but for how token order enters. */
+    public ModelSpec withPosition(Position other) {
+        return new ModelSpec(family, hiddenSize, blocks, vocabSize, maxPositions, norm, attention, other, mlp, tiedHead,
+                names, blockLinears);
+    }
+
     /** @param bias whether the norms have one; RMS norms never do */
     public record Norm(Kind kind, float eps, boolean bias) {
         /** RMS: Zhang and Sennrich 2019. LAYER: Ba et al. 2016. */

@@ -1,6 +1,7 @@
 package dev.optgptq.calibrate.model;
 
 import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.formats.dtype.Floats;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
@@ -28,13 +29,23 @@ final class PositionTables {
                 form);
     }
 
-    /** Radians per position of each pair: theta^(-2i / rotaryDim), scaled. */
+    /** Radians per position of each pair: theta^(-2i / rotaryDim), scaled and rounded. */
     static double[] frequencies(Position.Rotary form) {
         double[] frequencies = new double[form.rotaryDim() / 2];
         for (int i = 0; i < frequencies.length; i++) {
-            frequencies[i] = form.scaling().scale(Math.pow(form.theta(), -2.0 * i / form.rotaryDim()));
+            double frequency = form.scaling().scale(Math.pow(form.theta(), -2.0 * i / form.rotaryDim()));
+            frequencies[i] = round(frequency, form.frequencyType());
         }
         return frequencies;
+    }
+
+    private static double round(double frequency, DType type) {
+        return switch (type) {
+            case F16 -> Floats.fromF16(Floats.toF16((float) frequency));
+            case BF16 -> Floats.fromBF16(Floats.toBF16((float) frequency));
+            case F32 -> (float) frequency;
+            default -> throw new IllegalArgumentException("rotary frequencies in " + type);
+        };
     }
 
     static Tensor slopes(Position.Alibi form, int heads, Device device, TensorArena arena) {

@@ -1,6 +1,7 @@
 package dev.optgptq.calibrate.model;
 
 import dev.optgptq.formats.UserError;
+import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.model.ModelConfig;
 import dev.optgptq.kernels.NeuralOps.RotaryLayout;
 
@@ -24,7 +25,7 @@ record RotaryReader(ModelConfig config) {
             throw new UserError(UserError.Code.BAD_MODEL,
                     config.file() + ": rope_theta is " + theta + "; expected a positive number");
         }
-        return new Position.Rotary(theta, rotaryDim, layout, scaling());
+        return new Position.Rotary(theta, rotaryDim, layout, scaling(), DType.F32);
     }
 
     private RotaryScaling scaling() {

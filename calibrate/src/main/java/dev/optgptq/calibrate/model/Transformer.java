@@ -34,7 +34,11 @@ public final class Transformer {
      * table is not finite. The directory must stay open as long as weights are loaded.
      */
     public static Transformer open(ModelDirectory directory, Device device) {
-        ModelSpec spec = ModelSpec.resolve(directory.config());
+        return open(directory, ModelSpec.resolve(directory.config()), device);
+    }
+
+    /** As above, but with another architecture than config.json describes; the tensors must agree with it. */
+    public static Transformer open(ModelDirectory directory, ModelSpec spec, Device device) {
         new TensorCheck(spec, directory).check();
         Transformer model = new Transformer(spec, directory, device);
         try (TensorArena scratch = device.arena()) {

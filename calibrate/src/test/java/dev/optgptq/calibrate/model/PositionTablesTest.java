@@ -3,6 +3,7 @@ package dev.optgptq.calibrate.model;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
+import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.NeuralOps.RotaryLayout;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -45,12 +46,12 @@ class PositionTablesTest {
     @Test
     void frequenciesFallGeometrically() {
         double[] frequencies = frequencies(new RotaryScaling.Default());
-        assertArrayEquals(new double[] {1, 0.1, 0.01, 0.001}, frequencies, 1e-15);
+        assertArrayEquals(new double[] {1, 0.1, 0.01, 0.001}, frequencies, 1e-8);
     }
 
     @Test
     void linearScalingDividesEveryFrequency() {
-        assertArrayEquals(new double[] {0.25, 0.025, 0.0025, 0.00025}, frequencies(new RotaryScaling.Linear(4)), 1e-15);
+        assertArrayEquals(new double[] {0.25, 0.025, 0.0025, 0.00025}, frequencies(new RotaryScaling.Linear(4)), 1e-8);
     }
 
     /**
@@ -60,17 +61,26 @@ class PositionTablesTest {
     @Test
     void llama3ScalingKeepsShortWavelengthsAndDividesLongOnes() {
         assertArrayEquals(new double[] {1, 0.1, 0.01 / 8, 0.001 / 8},
-                frequencies(new RotaryScaling.Llama3(8, 1, 4, 628)), 1e-15);
+                frequencies(new RotaryScaling.Llama3(8, 1, 4, 628)), 1e-8);
     }
 
     /** Context 1256.6 holds 2 wavelengths of 628.3: (2 - 1) / (4 - 1) of the way from divided to kept. */
     @Test
     void llama3ScalingInterpolatesBetween() {
         double third = frequencies(new RotaryScaling.Llama3(8, 1, 4, 2 * 2 * Math.PI / 0.01))[2];
-        assertEquals(0.01 / 3 + 2.0 / 3 * 0.01 / 8, third, 1e-15);
+        assertEquals(0.01 / 3 + 2.0 / 3 * 0.01 / 8, third, 1e-8);
     }
 
     private static double[] frequencies(RotaryScaling scaling) {
-        return PositionTables.frequencies(new Position.Rotary(10_000, 8, RotaryLayout.HALF, scaling));
+        return PositionTables.frequencies(new Position.Rotary(10_000, 8, RotaryLayout.HALF, scaling, DType.F32));
+    }
+
+    @Test
+    void frequenciesAreRoundedAsAModelCastInMemoryHasThem() {
+        Position.Rotary form = new Position.Rotary(10_000, 8, RotaryLayout.HALF, new RotaryScaling.Default(),
+                DType.F32);
+        // 0.1 is 1.6 / 16: bfloat16 keeps 7 bits of the 0.6, float16 keeps 10.
+        assertEquals(205.0 / 128 / 16, PositionTables.frequencies(form.withFrequencyType(DType.BF16))[1]);
+        assertEquals(1638.0 / 1024 / 16, PositionTables.frequencies(form.withFrequencyType(DType.F16))[1]);
     }
 }

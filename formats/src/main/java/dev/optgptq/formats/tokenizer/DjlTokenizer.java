@@ -2,6 +2,7 @@ package dev.optgptq.formats.tokenizer;
 
 import ai.djl.engine.EngineException;
 import ai.djl.huggingface.tokenizers.HuggingFaceTokenizer;
+import ai.djl.util.Utils;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.json.Json;
@@ -23,8 +24,8 @@ final class DjlTokenizer implements Tokenizer {
             "addSpecialTokens", "false");
 
     /**
-     * DJL reports at INFO and WARNING how it looked for its library and for GPUs that a tokenizer does not need; failures
-     * come as exceptions. Kept here because a level is lost with the last reference to its logger.
+     * DJL reports how it looked for its library and for GPUs that a tokenizer does not need; failures come as exceptions
+     * too. Kept here because a level is lost with the last reference to its logger.
      */
     private static final Logger NATIVE_LOG = Logger.getLogger("ai.djl");
 
@@ -40,7 +41,7 @@ final class DjlTokenizer implements Tokenizer {
         Path file = modelDirectory.resolve(FILE_NAME);
         requireTokenizerFile(file);
         stayOffline();
-        NATIVE_LOG.setLevel(Level.SEVERE);
+        NATIVE_LOG.setLevel(Level.OFF);
         try {
             return new DjlTokenizer(HuggingFaceTokenizer.newInstance(file, OPTIONS), file);
         } catch (EngineException | LinkageError e) {
@@ -100,7 +101,8 @@ final class DjlTokenizer implements Tokenizer {
     }
 
     private static UserError nativeLibrary(Throwable e) {
-        return new UserError(Code.BAD_TOKENIZER, "the native tokenizers library cannot be loaded (" + rootCause(e)
+        return new UserError(Code.BAD_TOKENIZER, Utils.getEngineCacheDir("tokenizers")
+                + ": the native tokenizers library cannot be unpacked there or loaded (" + rootCause(e)
                 + "); set the environment variable DJL_CACHE_DIR to a writable directory", e);
     }
 

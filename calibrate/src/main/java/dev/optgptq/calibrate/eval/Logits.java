@@ -35,7 +35,8 @@ public final class Logits {
     /** @param logits float32 [batch, length, vocabulary], written */
     public static void compute(Transformer model, TokenSequences ids, MemorySegment logits, Progress progress) {
         long rowBytes = (long) model.spec().vocabSize() * Float.BYTES;
-        new LogitsStream(model, ids, "logits", progress).run((first, chunk) -> model.device()
-                .download(chunk, logits.asSlice(first * rowBytes, chunk.rows() * rowBytes)));
+        new LogitsStream(model, ids, "logits", progress, LogitsStream.Limits.DEFAULT)
+                .run((first, chunk) -> model.device()
+                        .download(chunk, logits.asSlice(first * rowBytes, chunk.rows() * rowBytes)));
     }
 }

@@ -18,14 +18,18 @@ import dev.optgptq.kernels.TensorArena;
  *
  * @param purpose what it is for, in the phases that are reported: "evaluate"
  */
-record LogitsStream(Transformer model, TokenSequences text, String purpose, Progress progress) {
+record LogitsStream(Transformer model, TokenSequences text, String purpose, Progress progress, Limits limits) {
 
-    /** Tokens per batch, where sequences allow: large enough for matrix products to run at full speed. */
-    private static final int BATCH_TOKENS = 2048;
-    /** The residual stream of a group. */
-    private static final long GROUP_BYTES = 256L << 20;
-    /** Logits that exist at one time. */
-    private static final long LOGITS_BYTES = 64L << 20;
+    /**
+     * How much is done at once.
+     *
+     * @param batchTokens tokens per batch, where sequences allow: large enough for matrix products to run at full speed
+     * @param groupBytes size of a group's residual stream
+     * @param logitsBytes logits that exist at one time
+     */
+    record Limits(int batchTokens, long groupBytes, long logitsBytes) {
+        static final Limits DEFAULT = new Limits(2048, 256L << 20, 64L << 20);
+    }
 
     /** Takes logits F32 [n, vocabulary] of the tokens from {@code firstToken} on; they are valid during the call only. */
     @FunctionalInterface
@@ -37,8 +41,8 @@ record LogitsStream(Transformer model, TokenSequences text, String purpose, Prog
         text.requireVocabulary(model.spec().vocabSize());
         Device device = model.device();
         int length = text.length();
-        int batch = Math.clamp(BATCH_TOKENS / length, 1, text.count());
-        int group = Math.clamp(GROUP_BYTES / rowBytes(length), batch, text.count());
+        int batch = Math.clamp(limits.batchTokens() / length, 1, text.count());
+        int group = Math.clamp(limits.groupBytes() / sequenceBytes(), batch, text.count());
         try (TensorArena arena = device.arena()) {
             Head head = model.loadHead(arena);
             Transformer.Workspace workspace = model.workspace(arena, batch * length, length);
@@ -58,8 +62,8 @@ record LogitsStream(Transformer model, TokenSequences text, String purpose, Prog
         }
     }
 
-    private long rowBytes(int length) {
-        return (long) length * model.spec().hiddenSize() * Float.BYTES;
+    private long sequenceBytes() {
+        return (long) text.length() * model.spec().hiddenSize() * Float.BYTES;
     }
 
     private void blocks(Tensor x, Transformer.Workspace workspace, long batchTokens, long tokensBefore) {
@@ -82,7 +86,7 @@ record LogitsStream(Transformer model, TokenSequences text, String purpose, Prog
 
     private HeadChunks headChunks(TensorArena arena, Head head, int batchTokens) {
         long vocabulary = model.spec().vocabSize();
-        long rows = Math.clamp(LOGITS_BYTES / (vocabulary * Float.BYTES), 1, batchTokens);
+        long rows = Math.clamp(limits.logitsBytes() / (vocabulary * Float.BYTES), 1, batchTokens);
         return new HeadChunks(head, arena.matrix(DType.F32, rows, model.spec().hiddenSize()),
                 arena.matrix(DType.F32, rows, vocabulary));
     }

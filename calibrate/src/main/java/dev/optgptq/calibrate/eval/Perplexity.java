@@ -58,8 +58,10 @@ public record Perplexity(double perplexity, double meanNll, double low, double h
             Tensor targets = arena.vector(DType.I32, text.tokens());
             device.upload(host.allocateFrom(ValueLayout.JAVA_INT, nextIds(text)), targets);
             Tensor nll = arena.vector(DType.F64, text.tokens());
-            new LogitsStream(model, text, "evaluate", progress).run((first, logits) -> device.neural()
-                    .crossEntropy(logits, targets.columns(first, logits.rows()), nll.columns(first, logits.rows())));
+            new LogitsStream(model, text, "evaluate", progress, LogitsStream.Limits.DEFAULT)
+                    .run((first, logits) -> device.neural()
+                            .crossEntropy(logits, targets.columns(first, logits.rows()),
+                                    nll.columns(first, logits.rows())));
             MemorySegment result = host.allocate(ValueLayout.JAVA_DOUBLE, text.tokens());
             device.download(nll, result);
             return result.toArray(ValueLayout.JAVA_DOUBLE);

@@ -1,7 +1,6 @@
 package dev.optgptq.calibrate.model;
 
 import com.fasterxml.jackson.annotation.JsonCreator;
-import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.model.ModelConfig;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
@@ -35,19 +34,19 @@ record Setting(String key, JsonNode otherwise, boolean when) {
     }
 
     int positiveInt(ModelConfig config) {
-        return usesConfig(config) ? config.positiveInt(key) : required(config).intValue();
+        return usesConfig(config) ? config.positiveInt(key) : otherwise.intValue();
     }
 
     double number(ModelConfig config) {
-        return usesConfig(config) ? config.number(key) : required(config).doubleValue();
+        return usesConfig(config) ? config.number(key) : otherwise.doubleValue();
     }
 
     String text(ModelConfig config) {
-        return usesConfig(config) ? config.text(key) : required(config).stringValue();
+        return usesConfig(config) ? config.text(key) : otherwise.stringValue();
     }
 
     boolean flag(ModelConfig config) {
-        boolean value = usesConfig(config) ? config.flag(key) : required(config).booleanValue();
+        boolean value = usesConfig(config) ? config.flag(key) : otherwise.booleanValue();
         return value == when;
     }
 
@@ -61,18 +60,11 @@ record Setting(String key, JsonNode otherwise, boolean when) {
     }
 
     private boolean isGiven(ModelConfig config) {
-        return usesConfig(config) || !otherwise.isMissingNode();
+        return config.has(key) || !otherwise.isMissingNode();
     }
 
+    /** Where there is nothing to fall back on, the config's own look-up says what is missing. */
     private boolean usesConfig(ModelConfig config) {
-        return !key.isEmpty() && config.has(key);
-    }
-
-    private JsonNode required(ModelConfig config) {
-        if (otherwise.isMissingNode()) {
-            throw new UserError(UserError.Code.BAD_MODEL, config.file() + ": " + key + " is missing; config.json of a "
-                    + config.text("model_type") + " model has it");
-        }
-        return otherwise;
+        return config.has(key) || otherwise.isMissingNode();
     }
 }

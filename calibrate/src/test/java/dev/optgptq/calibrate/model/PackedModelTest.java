@@ -73,7 +73,7 @@ class PackedModelTest {
 
     /** The llama fixture with one linear replaced; {@code expected} becomes scale * (code - zero), [outputs, inputs]. */
     private Path write(int bits, CheckpointFormat format, PackedLayout layout, Random random, float[] expected) {
-        QuantizationConfig quantization = new QuantizationConfig(bits, GROUP, false, false, format);
+        QuantizationConfig quantization = new QuantizationConfig(bits, GROUP, isSymmetric(format), false, format);
         Path model = Fixture.copy(Fixture.LLAMA, folder.resolve("packed"), config -> config.set("quantization_config",
                 quantization.toJson(new QuantizationConfig.Provenance("test", 0.01, false, false))));
         try (Arena arena = Arena.ofConfined();
@@ -94,6 +94,11 @@ class PackedModelTest {
         return model;
     }
 
+    /** Version 1 holds no asymmetric grids. */
+    private static boolean isSymmetric(CheckpointFormat format) {
+        return format == CheckpointFormat.GPTQ;
+    }
+
     private static void pack(PackedLayout layout, CheckpointFormat format, Random random, Arena arena,
             Map<TensorSpec, MemorySegment> tensors, float[] expected) {
         int outputs = layout.outputs();
@@ -103,7 +108,8 @@ class PackedModelTest {
         MemorySegment scales = arena.allocate(ValueLayout.JAVA_SHORT, (long) GROUPS * outputs);
         MemorySegment gIdx = arena.allocate(ValueLayout.JAVA_INT, INPUTS);
         for (int i = 0; i < GROUPS * outputs; i++) {
-            zeros.setAtIndex(ValueLayout.JAVA_INT, i, random.nextInt(codesPerWeight));
+            int zero = isSymmetric(format) ? codesPerWeight / 2 : random.nextInt(codesPerWeight);
+            zeros.setAtIndex(ValueLayout.JAVA_INT, i, zero);
             scales.setAtIndex(ValueLayout.JAVA_SHORT, i, Floats.toF16(0.01f + random.nextFloat()));
         }
         for (int input = 0; input < INPUTS; input++) {

@@ -36,6 +36,9 @@ record FamilyResolver(Family family, ModelConfig config) {
             throw contradiction(heads + " attention heads cannot share " + kvHeads + " key-value heads evenly");
         }
         int headDim = Setting.optionalInt(form.headDim(), config).orElseGet(() -> headDim(hidden, heads));
+        if ((long) headDim * (heads + 2L * kvHeads) > Integer.MAX_VALUE) {
+            throw contradiction(heads + " attention heads of " + headDim + " elements are more than any model has");
+        }
         double scale = Setting.optionalNumber(form.scale(), config).orElse(1 / Math.sqrt(headDim));
         int window = Setting.optionalInt(form.window(), config).orElse(0);
         return new Attention(heads, kvHeads, headDim, (float) scale, window);

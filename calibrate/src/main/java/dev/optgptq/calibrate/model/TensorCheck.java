@@ -43,6 +43,10 @@ final class TensorCheck {
             for (String role : names.unused()) {
                 known.add(names.inBlock(block, role));
             }
+            if (missing.size() > SHOWN) {
+                // Enough to say, and the number of blocks can be any number.
+                refuseMissing();
+            }
         }
         norm(names.finalNorm());
         if (spec.tiedHead()) {
@@ -119,7 +123,7 @@ final class TensorCheck {
 
     private static String list(List<String> names) {
         String shown = String.join(", ", names.subList(0, Math.min(SHOWN, names.size())));
-        return names.size() > SHOWN ? shown + " and " + (names.size() - SHOWN) + " more" : shown;
+        return names.size() > SHOWN ? shown + " and more" : shown;
     }
 
     private static UserError bad(String message) {

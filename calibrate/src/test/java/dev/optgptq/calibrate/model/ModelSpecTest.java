@@ -124,7 +124,8 @@ class ModelSpecTest {
 
     @ParameterizedTest
     @CsvSource(delimiter = '|', value = {"hidden_size=|hidden_size", "num_hidden_layers=-1|num_hidden_layers",
-            "num_key_value_heads=3|cannot share 3", "rms_norm_eps=\"small\"|rms_norm_eps",
+            "num_key_value_heads=3|cannot share 3",
+            "head_dim=2000000000|4 attention heads of 2000000000 elements", "rms_norm_eps=\"small\"|rms_norm_eps",
             "rope_parameters.rope_theta=0|rope_theta", "rope_parameters.partial_rotary_factor=0.2|rotary"})
     void aConfigThatContradictsItselfIsRefused(String change, String named) {
         assertRefused(Code.BAD_MODEL, () -> resolve(Fixture.LLAMA, change), "config.json", named);

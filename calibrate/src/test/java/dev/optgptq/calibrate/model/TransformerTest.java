@@ -138,7 +138,13 @@ class TransformerTest {
     void missingTensorsAreNamed() {
         Path model = changed(Fixture.LLAMA, config -> config.put("num_hidden_layers", 3));
         assertRefused(Code.BAD_MODEL, () -> open(model), "missing", "model.layers.2.input_layernorm.weight",
-                "and 4 more");
+                "and more");
+    }
+
+    @Test
+    void anAbsurdNumberOfBlocksIsRefusedAtOnce() {
+        Path model = changed(Fixture.LLAMA, config -> config.put("num_hidden_layers", Integer.MAX_VALUE));
+        assertRefused(Code.BAD_MODEL, () -> open(model), "missing", "model.layers.2.");
     }
 
     @Test

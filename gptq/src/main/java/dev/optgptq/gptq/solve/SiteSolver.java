@@ -46,7 +46,9 @@ public final class SiteSolver implements AutoCloseable {
      */
     public LinearSolution solve(TensorArena result, Tensor weight) {
         try (TensorArena scratch = device.arena()) {
-            Tensor wt = scratch.matrix(DType.F32, weight.columns(), weight.rows());
+            long inputs = weight.columns();
+            long outputs = weight.rows();
+            Tensor wt = scratch.matrix(DType.F32, inputs, outputs);
             device.matrix().transpose(weight, wt);
             zeroDead(wt);
             QuantizedWeight quantized = switch (calibrator) {
@@ -54,7 +56,7 @@ public final class SiteSolver implements AutoCloseable {
                 case Calibrator.Gptq(SolveSettings settings) ->
                     new GptqSolver(device, settings.grid()).solve(result, wt, requireFactor());
             };
-            Tensor q = scratch.matrix(DType.F32, wt.rows(), wt.columns());
+            Tensor q = scratch.matrix(DType.F32, inputs, outputs);
             device.quant().dequantize(quantized.codes(), quantized.scales(), quantized.zeros(), quantized.groupOf(), q);
             device.matrix().transpose(q, weight);
             return measure(scratch, quantized, wt, q);

@@ -3,6 +3,8 @@ package dev.optgptq.formats.model;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.json.Json;
+import java.nio.file.InvalidPathException;
+import java.nio.file.Path;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -65,8 +67,14 @@ record ShardIndex(SequencedMap<String, String> shardOf) {
 
     /** An index comes from strangers: a name must not lead out of the directory, on any operating system. */
     private static boolean isPlainFileName(String name) {
-        return name.endsWith(".safetensors")
-                && name.chars().noneMatch(c -> c == '/' || c == '\\' || c == ':' || c < ' ');
+        try {
+            return name.endsWith(".safetensors")
+                    && name.chars().noneMatch(c -> c == '/' || c == '\\' || c == ':' || c < ' ')
+                    && Path.of(name).getNameCount() == 1;
+        } catch (InvalidPathException e) {
+            // Half a surrogate pair, or a letter that the locale's file names do not have.
+            return false;
+        }
     }
 
     private static UserError bad(String origin, String what) {

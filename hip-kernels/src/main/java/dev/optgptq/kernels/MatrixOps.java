@@ -49,7 +49,7 @@ public interface MatrixOps {
     /** target = a - b, element by element; target may be a or b. */
     void subtract(Tensor a, Tensor b, Tensor target);
 
-    /** target = value in every element. */
+    /** target = value in every element: target F32, F64 or I32. */
     void fill(Tensor target, float value);
 
     /** target = source; same shape and dtype, any strides. */

@@ -1,7 +1,15 @@
 package dev.optgptq.calibrate.data;
 
+import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.tokenizer.Tokenizer;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Tensor;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.Locale;
 
 /**
  * Calibration or evaluation tokens, cut into sequences of one length.
@@ -9,6 +17,12 @@ import java.nio.file.Path;
  * @param ids all sequences, one after the other; length count * length
  */
 public record TokenSequences(int[] ids, int count, int length) {
+
+    public TokenSequences {
+        if (count < 1 || length < 1 || ids.length != Math.multiplyExact(count, length)) {
+            throw new IllegalArgumentException(ids.length + " ids are not " + count + " sequences of " + length);
+        }
+    }
 
     /** How calibration sequences are drawn from a text. */
     public enum Sampling {
@@ -21,14 +35,95 @@ public record TokenSequences(int[] ids, int count, int length) {
     /**
      * Draws calibration sequences from a .txt (one stream of tokens) or a .jsonl ("text" of each line is a document).
      * Throws UserError BAD_TEXT saying how many tokens there are and how many are needed.
+     *
+     * @param seed of RANDOM; SEQUENTIAL ignores it
      */
     public static TokenSequences sample(Path text, Tokenizer tokenizer, Sampling sampling, int count, int length,
             long seed) {
-        throw new UnsupportedOperationException("not written yet");
+        if (!isJsonLines(text)) {
+            return sample(TextFiles.read(text), text.toString(), tokenizer, sampling, count, length, seed);
+        }
+        Sampler sampler = new Sampler(tokenizer, count, length, text.toString());
+        try (JsonLines documents = JsonLines.open(text)) {
+            return switch (sampling) {
+                case SEQUENTIAL -> sampler.first(documents);
+                case RANDOM -> sampler.random(documents, seed);
+            };
+        }
+    }
+
+    /**
+     * As above, from one stream of text.
+     *
+     * @param origin names the text in messages
+     */
+    public static TokenSequences sample(String text, String origin, Tokenizer tokenizer, Sampling sampling, int count,
+            int length, long seed) {
+        Sampler sampler = new Sampler(tokenizer, count, length, origin);
+        return switch (sampling) {
+            case SEQUENTIAL -> sampler.first(text);
+            case RANDOM -> sampler.random(text, seed);
+        };
     }
 
     /** Non-overlapping windows of a whole text, the tail dropped; at least one, else UserError BAD_TEXT. */
     public static TokenSequences windows(Path text, Tokenizer tokenizer, int length) {
-        throw new UnsupportedOperationException("not written yet");
+        if (!isJsonLines(text)) {
+            return windows(TextFiles.read(text), text.toString(), tokenizer, length);
+        }
+        try (JsonLines documents = JsonLines.open(text)) {
+            int[][] tokens = new int[documents.documents()][];
+            Arrays.setAll(tokens, document -> tokenizer.encode(documents.text(document)));
+            return windows(Arrays.stream(tokens).flatMapToInt(Arrays::stream).toArray(), text.toString(), length);
+        }
+    }
+
+    /**
+     * As above, from one stream of text.
+     *
+     * @param origin names the text in messages
+     */
+    public static TokenSequences windows(String text, String origin, Tokenizer tokenizer, int length) {
+        return windows(tokenizer.encode(text), origin, length);
+    }
+
+    private static TokenSequences windows(int[] stream, String origin, int length) {
+        int count = stream.length / length;
+        if (count == 0) {
+            throw TextFiles.badText(origin + " holds " + stream.length + " tokens; a window needs " + length
+                    + ": give more text, or a shorter window");
+        }
+        return new TokenSequences(Arrays.copyOf(stream, count * length), count, length);
+    }
+
+    /** All tokens. */
+    public long tokens() {
+        return ids.length;
+    }
+
+    /** Throws UserError BAD_TOKENIZER when an id has no row in the model's embedding table; ops do not check that. */
+    public void requireVocabulary(int vocabSize) {
+        for (int id : ids) {
+            if (id < 0 || id >= vocabSize) {
+                throw new UserError(UserError.Code.BAD_TOKENIZER,
+                        "token id " + id + " is outside the model's vocabulary of "
+                                + vocabSize + "; the tokenizer is from another model");
+            }
+        }
+    }
+
+    /** Copies the ids of sequences [first, first + n) to the device: target I32 [1, n * length]. */
+    public void upload(Device device, int first, Tensor target) {
+        int from = Math.multiplyExact(first, length);
+        int to = Math.addExact(from, Math.toIntExact(target.columns()));
+        try (Arena host = Arena.ofShared()) {
+            MemorySegment staged = host.allocateFrom(ValueLayout.JAVA_INT, Arrays.copyOfRange(ids, from, to));
+            device.upload(staged, target);
+            device.synchronize();
+        }
+    }
+
+    private static boolean isJsonLines(Path text) {
+        return text.toString().toLowerCase(Locale.ROOT).endsWith(".jsonl");
     }
 }

@@ -1,16 +1,55 @@
 package dev.optgptq.calibrate.model;
 
 import dev.optgptq.kernels.Tensor;
+import java.util.EnumMap;
 import java.util.List;
+import java.util.Map;
 
 /** The weights of one decoder block on the device, F32. The linears can be overwritten; the arena given at loading owns them. */
-public interface BlockWeights {
+public final class BlockWeights {
 
-    int index();
+    private final int index;
+    private final NormWeights attentionNorm;
+    private final NormWeights mlpNorm;
+    private final List<LinearSpec> linears;
+    private final Map<Projection, LinearWeights> weights;
+
+    BlockWeights(int index, NormWeights attentionNorm, NormWeights mlpNorm, List<LinearSpec> linears,
+            Map<Projection, LinearWeights> weights) {
+        this.index = index;
+        this.attentionNorm = attentionNorm;
+        this.mlpNorm = mlpNorm;
+        this.linears = linears;
+        this.weights = new EnumMap<>(weights);
+    }
+
+    public int index() {
+        return index;
+    }
 
     /** The linears in forward order. */
-    List<LinearSpec> linears();
+    public List<LinearSpec> linears() {
+        return linears;
+    }
 
     /** F32 [outputs, inputs]; writing to it changes what the block computes. */
-    Tensor weight(LinearSpec linear);
+    public Tensor weight(LinearSpec linear) {
+        return of(linear.projection()).weight();
+    }
+
+    NormWeights attentionNorm() {
+        return attentionNorm;
+    }
+
+    NormWeights mlpNorm() {
+        return mlpNorm;
+    }
+
+    LinearWeights of(Projection projection) {
+        LinearWeights found = weights.get(projection);
+        if (found == null) {
+            throw new IllegalArgumentException("block " + index + " has no " + projection);
+        }
+        return found;
+    }
 }

@@ -1,12 +1,116 @@
 package dev.optgptq.calibrate.model;
 
+import dev.optgptq.formats.model.ModelConfig;
+import dev.optgptq.kernels.NeuralOps.Activation;
 import java.util.List;
 
-/** One model's architecture, resolved from config.json by its family's description. Filled in by the calibrate module. */
-public record ModelSpec(String family, int hiddenSize, int blocks, int vocabSize, int maxPositions) {
+/**
+ * One model's architecture, resolved from config.json by its family's description. Pre-norm decoder blocks with
+ * sequential residuals: x += attention(norm(x)), then x += mlp(norm(x)).
+ *
+ * @param family the description it came from: "llama"
+ * @param hiddenSize width of the residual stream
+ * @param maxPositions the longest sequence it was trained for
+ * @param position how token order enters
+ * @param tiedHead whether the head multiplies by the embedding table
+ * @param names of its tensors on disk
+ * @param blockLinears the linears of any block, in forward order
+ */
+public record ModelSpec(String family, int hiddenSize, int blocks, int vocabSize, int maxPositions, Norm norm,
+        Attention attention, Position position, Mlp mlp, boolean tiedHead, TensorNames names,
+        List<BlockLinear> blockLinears) {
+
+    public ModelSpec {
+        blockLinears = List.copyOf(blockLinears);
+    }
+
+    /** Reads config.json by the description of its model_type; throws UserError UNSUPPORTED_MODEL or BAD_MODEL. */
+    public static ModelSpec resolve(ModelConfig config) {
+        return new FamilyResolver(Families.of(config), config).resolve();
+    }
+
+    /** The same model, but for how token order enters. */
+    public ModelSpec withPosition(Position other) {
+        return new ModelSpec(family, hiddenSize, blocks, vocabSize, maxPositions, norm, attention, other, mlp, tiedHead,
+                names, blockLinears);
+    }
+
+    /** @param bias whether the norms have one; RMS norms never do */
+    public record Norm(Kind kind, float eps, boolean bias) {
+        /** RMS: Zhang and Sennrich 2019. LAYER: Ba et al. 2016. */
+        public enum Kind {
+            RMS, LAYER
+        }
+    }
+
+    /**
+     * @param scale multiplies q.k
+     * @param window keys that a query sees, itself included; 0 for all before it
+     */
+    public record Attention(int heads, int kvHeads, int headDim, float scale, int window) {
+        /** Width of all query heads, and of the attention's output. */
+        public int queryWidth() {
+            return heads * headDim;
+        }
+
+        /** Width of all key heads, and of all value heads. */
+        public int kvWidth() {
+            return kvHeads * headDim;
+        }
+    }
+
+    /** GATED: down(f(gate(x)) * up(x)); PLAIN: down(f(up(x))). */
+    public record Mlp(Form form, Activation activation, int intermediateSize) {
+        /** How the two or three linears are joined. */
+        public enum Form {
+            GATED, PLAIN
+        }
+    }
+
+    /**
+     * Names without ".weight" and ".bias".
+     *
+     * @param block prefix of a block's tensors, "{}" standing for its index
+     * @param attentionNorm within the block
+     * @param mlpNorm within the block
+     * @param head of its weights when they are not tied
+     * @param unused full names within a block of tensors that older checkpoints carry and no forward pass reads
+     */
+    public record TensorNames(String embedding, String block, String attentionNorm, String mlpNorm, String finalNorm,
+            String head, List<String> unused) {
+        /** The full name of something in a block: "model.layers.3.mlp.up_proj". */
+        public String inBlock(int index, String role) {
+            return block.replace("{}", Integer.toString(index)) + "." + role;
+        }
+    }
+
+    /** A linear as every block has it. */
+    public record BlockLinear(String role, Projection projection, boolean bias) {}
 
     /** The linears of a block, in forward order; those of the embedding and the head are not among them. */
     public List<LinearSpec> linears(int block) {
-        throw new UnsupportedOperationException("not written yet");
+        return blockLinears.stream()
+                .map(linear -> new LinearSpec(names.inBlock(block, linear.role()), linear.role(), linear.projection(),
+                        inputs(linear.projection().site()), outputs(linear.projection()), linear.bias()))
+                .toList();
+    }
+
+    /** Width of the activations at a site. */
+    public int inputs(InputSite site) {
+        return switch (site) {
+            case ATTENTION_INPUT, MLP_INPUT -> hiddenSize;
+            case ATTENTION_OUTPUT -> attention.queryWidth();
+            case MLP_OUTPUT -> mlp.intermediateSize();
+        };
+    }
+
+    private int outputs(Projection projection) {
+        return switch (projection) {
+            case QUERY -> attention.queryWidth();
+            case KEY, VALUE -> attention.kvWidth();
+            case QUERY_KEY_VALUE -> attention.queryWidth() + 2 * attention.kvWidth();
+            case GATE, UP -> mlp.intermediateSize();
+            case ATTENTION_OUTPUT, DOWN -> hiddenSize;
+        };
     }
 }

@@ -1,58 +1,164 @@
 package dev.optgptq.formats.model;
 
+import dev.optgptq.formats.UserError;
+import dev.optgptq.formats.UserError.Code;
+import dev.optgptq.formats.files.OutputDirectory;
+import dev.optgptq.formats.files.OutputFiles;
+import dev.optgptq.formats.json.Json;
+import dev.optgptq.formats.model.ShardPlan.Shard;
+import dev.optgptq.formats.safetensors.SafetensorsWriter;
 import dev.optgptq.formats.safetensors.TensorSpec;
+import java.io.IOException;
+import java.io.InputStream;
 import java.lang.foreign.MemorySegment;
+import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
 import tools.jackson.databind.JsonNode;
 
 /**
  * Writes a model directory as a stream: plans shards from the specs, writes tensors as they come, then index, config
  * and companions. Everything goes to a temporary sibling directory that is renamed to the target by finish(); close()
- * without finish() leaves nothing behind, also on Ctrl-C.
+ * without finish() leaves nothing behind, also on Ctrl-C. Failures to write are UserError OUTPUT naming the path.
  */
 public final class CheckpointWriter implements AutoCloseable {
 
     /** Default limit of a shard: 4 GB, as other tools use. */
     public static final long DEFAULT_SHARD_BYTES = 4_000_000_000L;
 
+    /** transformers refuses a file that does not say so. */
+    private static final Map<String, String> METADATA = Map.of("format", "pt");
+
+    private final ShardPlan plan;
+    private final OutputDirectory directory;
+    private final Map<String, OpenShard> shardOf = new HashMap<>();
+    private final Map<String, OpenShard> unfinished = new LinkedHashMap<>();
+
     /**
-     * @param target must not exist unless overwrite; replaced as a whole on finish()
+     * @param target must not exist unless overwrite; replaced as a whole on finish(), which needs it to be empty or a model
+     *     directory; directories above it are created
      * @param tensors in the order of the files; shards are filled in this order
+     * @throws UserError OUTPUT also when the disk has no room for the tensors
      */
     public CheckpointWriter(Path target, List<TensorSpec> tensors, long maxShardBytes, boolean overwrite) {
-        throw new UnsupportedOperationException("not written yet");
+        this.plan = ShardPlan.of(tensors, maxShardBytes);
+        for (Shard shard : plan.shards()) {
+            OpenShard open = new OpenShard(shard);
+            unfinished.put(shard.fileName(), open);
+            for (TensorSpec tensor : shard.tensors()) {
+                if (shardOf.put(tensor.name(), open) != null) {
+                    throw new IllegalArgumentException("tensor '" + tensor.name() + "' is planned twice");
+                }
+            }
+        }
+        this.directory = new OutputDirectory(target, overwrite, ModelDirectory.CONFIG_FILE, plan.totalBytes());
     }
 
     /** The temporary directory, for further files (reports, companions). */
     public Path workDirectory() {
-        throw new UnsupportedOperationException("not written yet");
+        return directory.work();
     }
 
+    /**
+     * Writes one tensor. Throws IllegalArgumentException for a name that was not planned or is written already, or for
+     * another size than planned.
+     */
     public void write(String name, MemorySegment data) {
-        throw new UnsupportedOperationException("not written yet");
+        OpenShard shard = shardOf.get(name);
+        if (shard == null) {
+            throw new IllegalArgumentException("tensor '" + name + "' was not planned");
+        }
+        shard.write(name, data);
     }
 
+    /** Writes a JSON file beside the tensors, indented. */
     public void writeJson(String fileName, JsonNode json) {
-        throw new UnsupportedOperationException("not written yet");
+        OutputFiles.write(directory.work().resolve(fileName), Json.toBytes(json));
     }
 
+    /** Copies a file into the directory under its own name. */
     public void copy(Path companion) {
-        throw new UnsupportedOperationException("not written yet");
+        Path copy = directory.work().resolve(companion.getFileName());
+        try (InputStream content = Files.newInputStream(companion)) {
+            try {
+                Files.copy(content, copy);
+            } catch (IOException e) {
+                throw OutputFiles.failure(copy, e);
+            }
+        } catch (IOException e) {
+            throw new UserError(Code.BAD_MODEL, companion + ": cannot be read (" + e + "); check its permissions", e);
+        }
     }
 
-    /** Closes every shard; the tensors can now be read back from workDirectory(). */
+    /**
+     * Closes every shard and writes the index; the tensors can now be read back from workDirectory(). Throws UserError
+     * OUTPUT naming a tensor that was never written.
+     */
     public void finishTensors() {
-        throw new UnsupportedOperationException("not written yet");
+        for (OpenShard shard : List.copyOf(unfinished.values())) {
+            shard.finish();
+        }
+        Path index = directory.work().resolve(ShardIndex.FILE_NAME);
+        if (plan.shards().size() > 1 && !Files.exists(index)) {
+            OutputFiles.write(index, Json.toBytes(plan.index().toJson(plan.totalBytes())));
+        }
     }
 
-    /** Renames the directory to its target. */
+    /** Finishes the tensors if that is not done yet, and renames the directory to its target. */
     public void finish() {
-        throw new UnsupportedOperationException("not written yet");
+        finishTensors();
+        directory.commit();
     }
 
     @Override
     public void close() {
-        throw new UnsupportedOperationException("not written yet");
+        unfinished.values().forEach(OpenShard::close);
+        directory.close();
+    }
+
+    /** A shard being written: its file is open from its first tensor to its last. */
+    private final class OpenShard {
+
+        private final Shard shard;
+        private @Nullable SafetensorsWriter writer;
+        private int unwritten;
+
+        OpenShard(Shard shard) {
+            this.shard = shard;
+            this.unwritten = shard.tensors().size();
+        }
+
+        void write(String name, MemorySegment data) {
+            if (unwritten == 0) {
+                throw new IllegalArgumentException("tensor '" + name + "' is written already");
+            }
+            writer().write(name, data);
+            unwritten--;
+            if (unwritten == 0) {
+                finish();
+            }
+        }
+
+        void finish() {
+            writer().finish();
+            unfinished.remove(shard.fileName());
+        }
+
+        void close() {
+            if (writer != null) {
+                writer.close();
+            }
+        }
+
+        private SafetensorsWriter writer() {
+            if (writer == null) {
+                writer = new SafetensorsWriter(directory.work().resolve(shard.fileName()), shard.tensors(), METADATA);
+            }
+            return writer;
+        }
     }
 }

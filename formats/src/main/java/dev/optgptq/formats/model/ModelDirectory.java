@@ -1,8 +1,13 @@
 package dev.optgptq.formats.model;
 
+import dev.optgptq.formats.UserError;
+import dev.optgptq.formats.UserError.Code;
+import dev.optgptq.formats.json.Json;
 import dev.optgptq.formats.packed.PackedLinear;
+import dev.optgptq.formats.packed.PackedLinearReader;
 import dev.optgptq.formats.packed.QuantizationConfig;
 import dev.optgptq.formats.safetensors.TensorView;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
@@ -14,33 +19,70 @@ import java.util.SequencedMap;
  */
 public final class ModelDirectory implements AutoCloseable {
 
-    private ModelDirectory() {}
+    static final String CONFIG_FILE = "config.json";
+    private static final String QUANTIZATION_KEY = "quantization_config";
+    /** Where AutoGPTQ and its successors keep the quantization_config, alone or as a second copy. */
+    private static final String QUANTIZATION_FILE = "quantize_config.json";
 
+    private final Path path;
+    private final ModelConfig config;
+    private final WeightFiles weights;
+
+    private ModelDirectory(Path path, ModelConfig config, WeightFiles weights) {
+        this.path = path;
+        this.config = config;
+        this.weights = weights;
+    }
+
+    /** Opens and validates a model directory; throws UserError BAD_MODEL naming what is wrong and where. */
     public static ModelDirectory open(Path directory) {
-        throw new UnsupportedOperationException("not written yet");
+        if (!Files.isDirectory(directory)) {
+            throw new UserError(Code.BAD_MODEL, directory + ": expected a model directory with config.json and"
+                    + " safetensors files, found " + (Files.exists(directory) ? "a file" : "nothing")
+                    + "; check the path");
+        }
+        ModelConfig config = ModelConfig.read(directory.resolve(CONFIG_FILE));
+        return new ModelDirectory(directory, config, WeightFiles.open(directory));
     }
 
     public Path path() {
-        throw new UnsupportedOperationException("not written yet");
+        return path;
     }
 
     public ModelConfig config() {
-        throw new UnsupportedOperationException("not written yet");
+        return config;
     }
 
-    /** Every tensor by name; order: shards in index order, then the order of the data. */
+    /** Every tensor by name; order: files by name, then the order of the data. */
     public SequencedMap<String, TensorView> tensors() {
-        throw new UnsupportedOperationException("not written yet");
+        return weights.tensors();
     }
 
     /** The tensor of that name; throws UserError BAD_MODEL naming the tensor and the directory when it is missing. */
     public TensorView tensor(String name) {
-        throw new UnsupportedOperationException("not written yet");
+        TensorView tensor = tensors().get(name);
+        if (tensor == null) {
+            throw new UserError(Code.BAD_MODEL, path + ": expected tensor '" + name + "', found no such tensor among "
+                    + tensors().size()
+                    + "; config.json and the weights are not of the same model, or a file is missing");
+        }
+        return tensor;
     }
 
-    /** The quantization of the checkpoint, from config.json or quantize_config.json; empty for a plain model. */
+    /**
+     * The quantization of the checkpoint, from config.json or quantize_config.json; empty for a plain model. Where both
+     * have it config.json counts, as for other loaders. Throws UserError BAD_MODEL for a damaged block and
+     * UNSUPPORTED_MODEL for a method or form that is not read.
+     */
     public Optional<QuantizationConfig> quantization() {
-        throw new UnsupportedOperationException("not written yet");
+        if (config.has(QUANTIZATION_KEY)) {
+            return Optional.of(QuantizationConfig.fromJson(config.at(QUANTIZATION_KEY),
+                    config.file() + ", " + QUANTIZATION_KEY));
+        }
+        Path file = path.resolve(QUANTIZATION_FILE);
+        return Files.exists(file)
+                ? Optional.of(QuantizationConfig.fromJson(Json.readObject(file, Code.BAD_MODEL), file.toString()))
+                : Optional.empty();
     }
 
     /**
@@ -48,16 +90,23 @@ public final class ModelDirectory implements AutoCloseable {
      * has a plain weight.
      */
     public Optional<PackedLinear> packed(String module) {
-        throw new UnsupportedOperationException("not written yet");
+        if (!tensors().containsKey(module + ".qweight")) {
+            return Optional.empty();
+        }
+        QuantizationConfig quantization = quantization().orElseThrow(() -> new UserError(Code.BAD_MODEL, config.file()
+                + ": expected a " + QUANTIZATION_KEY + ", because tensor '" + module
+                + ".qweight' is there, found none; fetch config.json again"));
+        return Optional.of(PackedLinearReader.read(module, tensors(), quantization));
     }
 
     /** Files beside the weights that belong to the model: tokenizer, generation config, chat template, remote code. */
     public List<Path> companions() {
-        throw new UnsupportedOperationException("not written yet");
+        return Companions.in(path);
     }
 
+    /** Unmaps the weights; every TensorView and PackedLinear of this model becomes unusable. */
     @Override
     public void close() {
-        throw new UnsupportedOperationException("not written yet");
+        weights.close();
     }
 }

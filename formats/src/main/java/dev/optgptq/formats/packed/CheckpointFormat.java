@@ -1,5 +1,8 @@
 package dev.optgptq.formats.packed;
 
+import java.util.Arrays;
+import java.util.Optional;
+
 /** The two layouts of GPTQ checkpoints; they differ in the stored zero point only (notes: zero - 1 in v1). */
 public enum CheckpointFormat {
     /** Zero points are stored minus one. Symmetric only: every runtime reads it. */
@@ -13,6 +16,10 @@ public enum CheckpointFormat {
     CheckpointFormat(String label, int zeroOffset) {
         this.label = label;
         this.zeroOffset = zeroOffset;
+    }
+
+    static Optional<CheckpointFormat> labelled(String label) {
+        return Arrays.stream(values()).filter(format -> format.label.equals(label)).findFirst();
     }
 
     /** The value of checkpoint_format in config.json. */

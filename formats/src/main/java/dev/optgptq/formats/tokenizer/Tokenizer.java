@@ -7,7 +7,7 @@ public interface Tokenizer extends AutoCloseable {
 
     /** Loads tokenizer.json of a model directory; never touches the network. Throws UserError BAD_TOKENIZER. */
     static Tokenizer load(Path modelDirectory) {
-        throw new UnsupportedOperationException("not written yet");
+        return DjlTokenizer.open(modelDirectory);
     }
 
     /** Token ids without special tokens. Long text is fine; the result equals tokenizing it in one piece. */

@@ -1,21 +1,171 @@
 package dev.optgptq.gptq.run;
 
 import dev.optgptq.calibrate.Progress;
+import dev.optgptq.calibrate.data.TokenSequences;
+import dev.optgptq.calibrate.eval.Perplexity;
+import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.formats.model.CheckpointWriter;
+import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.gptq.report.RunReport;
+import dev.optgptq.gptq.solve.Calibrator;
+import dev.optgptq.gptq.solve.SolveSettings;
 import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Grid;
+import java.time.Instant;
+import java.time.temporal.ChronoUnit;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
 
-/** The whole job: read, calibrate, solve, write, verify, evaluate. */
+/** The whole job: read, calibrate, solve, write, read back, evaluate. The output directory appears complete or not at all. */
 public final class QuantizeRun {
 
-    private QuantizeRun() {}
+    private final QuantizeSettings settings;
+    private final Device device;
+    private final ModelDirectory source;
+    private final Transformer model;
+    private final Calibrator calibrator;
+    private final CheckpointPlan plan;
+    private final RunTexts texts;
+    private final RunProgress progress;
+    private final List<RunReport.Layer> layers = new ArrayList<>();
 
     /**
-     * Quantizes a model directory. The output appears complete or not at all. Throws UserError.
+     * Quantizes a model directory. Throws UserError.
      *
-     * @param log hears what was decided, one line at a time: defaults taken, the memory plan, problems
+     * @param origin who runs it, for the report and the checkpoint's provenance
+     * @param log hears what was decided, one line at a time: the memory plan, warnings, problems
      */
-    public static RunReport run(QuantizeSettings settings, Device device, Progress progress,
-            java.util.function.Consumer<String> log) {
-        throw new UnsupportedOperationException("not written yet");
+    public static RunReport run(QuantizeSettings settings, Device device, Origin origin, Progress listener,
+            Consumer<String> log) {
+        Instant started = Instant.now().truncatedTo(ChronoUnit.SECONDS);
+        PhaseClock clock = new PhaseClock(device, "open");
+        try (HostMemory memory = new HostMemory(); ModelDirectory source = ModelDirectory.open(settings.model())) {
+            Transformer model = Transformer.open(source, device);
+            Preflight.check(settings, source, model.spec());
+            CheckpointPlan plan = CheckpointPlan.of(source, model.spec(), settings.bits(), settings.groupSize());
+            List<String> warnings = Preflight.warnings(settings, model.spec());
+            warnings.forEach(log);
+            clock.enter("tokenize");
+            RunTexts texts = RunTexts.read(settings, model.spec());
+            MemoryPlan memoryPlan = memoryPlan(model, texts);
+            log.accept("memory: about " + (memoryPlan.total() >> 20) + " MiB needed: " + memoryPlan);
+            QuantizeRun run = new QuantizeRun(settings, source, model, plan, texts, clock, listener);
+            RunReport.@Nullable Quality quality = run.execute(origin, memoryPlan, log);
+            return new ReportBuilder(settings, origin, device, model.spec(), source).build(started, plan, run.layers,
+                    clock.phases(), memory.peakAnonymous(), memoryPlan, quality, warnings);
+        }
+    }
+
+    private QuantizeRun(QuantizeSettings settings, ModelDirectory source, Transformer model, CheckpointPlan plan,
+            RunTexts texts, PhaseClock clock, Progress listener) {
+        this.settings = settings;
+        this.device = model.device();
+        this.source = source;
+        this.model = model;
+        this.texts = texts;
+        int groupSize = settings.groupSize() == -1 ? Integer.MAX_VALUE : settings.groupSize();
+        Grid grid = new Grid(settings.bits(), settings.symmetric(), settings.clipSearch(), DType.F16);
+        SolveSettings solve = new SolveSettings(grid, groupSize, settings.actOrder(), settings.damp());
+        this.calibrator = switch (settings.calibrator()) {
+            case RTN -> new Calibrator.RoundToNearest(solve);
+            case GPTQ -> new Calibrator.Gptq(solve);
+        };
+        this.plan = plan;
+        WorkCount flops = new WorkCount(model.spec());
+        this.progress = new RunProgress(clock, flops, listener, flops.run(texts, calibrator, settings.trueSequential()));
+    }
+
+    private static MemoryPlan memoryPlan(Transformer model, RunTexts texts) {
+        long available = HostMemory.available();
+        TokenSequences calibration = texts.calibration();
+        MemoryPlan memoryPlan = calibration == null
+                ? MemoryPlan.of(model.spec(), 0, 0, available)
+                : MemoryPlan.of(model.spec(), calibration.ids().length,
+                        CalibrationStream.batchRows(calibration.length(), calibration.count()), available);
+        memoryPlan.require(available);
+        return memoryPlan;
+    }
+
+    private RunReport.@Nullable Quality execute(Origin origin, MemoryPlan memoryPlan, Consumer<String> log) {
+        TokenSequences evaluation = texts.evaluation();
+        Perplexity before = evaluation == null ? null : evaluate(model, evaluation, "before");
+        try (CheckpointWriter writer = new CheckpointWriter(settings.output(), plan.specs(),
+                CheckpointWriter.DEFAULT_SHARD_BYTES, settings.overwrite())) {
+            OutputConfig config = new OutputConfig(settings, source, plan);
+            CheckpointOutput output = new CheckpointOutput(writer, plan, config.quantization(), device);
+            progress.enter("write", "unquantized tensors");
+            output.writeKept();
+            quantizeBlocks(output, memoryPlan, log);
+            progress.enter("write", "finish");
+            config.write(writer, origin);
+            writer.finishTensors();
+            Perplexity after = readBack(writer, output, evaluation);
+            progress.enter("write", "finish");
+            writer.finish();
+            return before == null || after == null ? null : quality(before, after);
+        }
+    }
+
+    private void quantizeBlocks(CheckpointOutput output, MemoryPlan memoryPlan, Consumer<String> log) {
+        progress.enter("load", "calibration");
+        try (CalibrationStream stream = openStream(memoryPlan)) {
+            BlockQuantizer quantizer = new BlockQuantizer(model, calibrator, settings.trueSequential(), progress);
+            for (int block = 0; block < model.spec().blocks(); block++) {
+                int index = block;
+                quantizer.quantize(block, stream, solved -> {
+                    progress.enter("write");
+                    output.write(solved.linear(), solved.solution().weight());
+                    RunReport.Layer layer = LayerReports.of(index, solved, settings.damp());
+                    layers.add(layer);
+                    if (layer.problem() != null) {
+                        log.accept(layer.module() + ": " + layer.problem());
+                    }
+                });
+            }
+        }
+    }
+
+    private @Nullable CalibrationStream openStream(MemoryPlan memoryPlan) {
+        TokenSequences calibration = texts.calibration();
+        return calibration == null
+                ? null
+                : CalibrationStream.embed(model, calibration, memoryPlan.spilled() > 0 ? 0 : Long.MAX_VALUE);
+    }
+
+    /** Opens what was written as any reader would, compares it, and measures it. */
+    private @Nullable Perplexity readBack(CheckpointWriter writer, CheckpointOutput output,
+            @Nullable TokenSequences evaluation) {
+        progress.enter("verify", "read back");
+        try (ModelDirectory written = ModelDirectory.open(writer.workDirectory())) {
+            output.verify(written);
+            return evaluation == null ? null : evaluate(Transformer.open(written, device), evaluation, "after");
+        }
+    }
+
+    private Perplexity evaluate(Transformer which, TokenSequences evaluation, String when) {
+        progress.enter("evaluate " + when, "perplexity");
+        return Perplexity.evaluate(which, evaluation, progress.part(progress.flops().evaluation(evaluation)));
+    }
+
+    private RunReport.Quality quality(Perplexity before, Perplexity after) {
+        return new RunReport.Quality(texts.evaluationName(), before.window(), before.windowNll().length, score(before),
+                score(after));
+    }
+
+    private static RunReport.Score score(Perplexity perplexity) {
+        return new RunReport.Score(perplexity.perplexity(), perplexity.low(), perplexity.high());
+    }
+
+    /**
+     * Who runs it.
+     *
+     * @param tool "opt-gptq"
+     * @param version of this program
+     * @param defaults which options were not given
+     */
+    public record Origin(String tool, String version, List<String> defaults) {
     }
 }

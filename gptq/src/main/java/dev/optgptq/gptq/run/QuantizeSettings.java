@@ -2,6 +2,7 @@ package dev.optgptq.gptq.run;
 
 import dev.optgptq.calibrate.data.TokenSequences.Sampling;
 import dev.optgptq.formats.packed.CheckpointFormat;
+import dev.optgptq.gptq.solve.ActOrder;
 import java.nio.file.Path;
 import org.jspecify.annotations.Nullable;
 

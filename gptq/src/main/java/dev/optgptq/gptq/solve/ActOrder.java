@@ -1,4 +1,4 @@
-package dev.optgptq.gptq.run;
+package dev.optgptq.gptq.solve;
 
 /** The order in which the inputs of a linear are quantized, and what the groups are. */
 public enum ActOrder {
@@ -6,6 +6,6 @@ public enum ActOrder {
     NONE,
     /** By falling activation energy; groups of neighbours, fitted before. The written g_idx is sequential. */
     STATIC,
-    /** By falling activation energy; groups in that order (desc_act): best fit, slow kernels at inference. */
+    /** By falling activation energy; groups in that order (desc_act): an irregular g_idx, slow kernels at inference. */
     GROUP
 }

@@ -1,0 +1,117 @@
+package dev.optgptq.calibrate.capture;
+
+import dev.optgptq.calibrate.model.InputSite;
+import dev.optgptq.calibrate.model.InputTap;
+import dev.optgptq.calibrate.model.ModelSpec;
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
+import java.util.EnumMap;
+import java.util.Map;
+import java.util.Set;
+
+/**
+ * Sums up the Hessians of a block's input sites while calibration batches pass through it: H = 2 / N sum_t x_t x_t^T over
+ * N tokens, F32 [n, n] each (GPTQ paper, section 2; the loss |X W^T - X Q^T|^2 of every output has the same H). Linears
+ * that share a site share its H.
+ *
+ * <p>A loss that weighs tokens differently has the same form with sqrt(s_t) x_t in place of x_t: scale the rows here,
+ * before the rank-k update, and nothing else changes.
+ */
+public final class HessianAccumulator implements InputTap, AutoCloseable {
+
+    private final Device device;
+    private final long totalTokens;
+    private final InputSite last;
+    private final Map<InputSite, Sum> sums = new EnumMap<>(InputSite.class);
+
+    /** One site's sum, in the upper triangle until it is complete. */
+    private static final class Sum {
+        private final TensorArena arena;
+        private final Tensor hessian;
+        private long tokens;
+
+        private Sum(Device device, int n) {
+            arena = device.arena();
+            try {
+                hessian = arena.matrix(DType.F32, n, n);
+                device.matrix().fill(hessian, 0);
+            } catch (RuntimeException e) {
+                arena.close();
+                throw e;
+            }
+        }
+    }
+
+    /**
+     * @param sites those to accumulate, at least one; the forward pass stops behind the last of them
+     * @param totalTokens N, all that will pass, known from the start so that batches need no rescaling
+     */
+    public HessianAccumulator(Device device, ModelSpec spec, Set<InputSite> sites, long totalTokens) {
+        this.device = device;
+        this.totalTokens = totalTokens;
+        this.last = sites.stream().max(InputSite::compareTo).orElseThrow();
+        try {
+            for (InputSite site : sites) {
+                sums.put(site, new Sum(device, spec.inputs(site)));
+            }
+        } catch (RuntimeException e) {
+            close();
+            throw e;
+        }
+    }
+
+    @Override
+    public boolean at(InputSite site, Tensor x) {
+        Sum sum = sums.get(site);
+        if (sum != null) {
+            sum.tokens = Math.addExact(sum.tokens, x.rows());
+            if (sum.tokens > totalTokens) {
+                throw new IllegalStateException(
+                        sum.tokens + " tokens passed " + site.label() + ", " + totalTokens + " were announced");
+            }
+            device.matrix().accumulateGram(2f / totalTokens, x, sum.hessian);
+        }
+        return site != last;
+    }
+
+    /** Tokens that a site has seen. */
+    public long tokens(InputSite site) {
+        return sum(site).tokens;
+    }
+
+    /**
+     * Completes the Hessian of a site once every token has passed: both triangles, F32 [n, n]. This accumulator owns it;
+     * the caller may overwrite it.
+     */
+    public Tensor hessian(InputSite site) {
+        Sum sum = sum(site);
+        if (sum.tokens != totalTokens) {
+            throw new IllegalStateException(
+                    sum.tokens + " of " + totalTokens + " tokens have passed " + site.label());
+        }
+        device.matrix().symmetrize(sum.hessian);
+        return sum.hessian;
+    }
+
+    /** Frees a site's Hessian before the others. */
+    public void release(InputSite site) {
+        sum(site).arena.close();
+        sums.remove(site);
+    }
+
+    private Sum sum(InputSite site) {
+        Sum sum = sums.get(site);
+        if (sum == null) {
+            throw new IllegalArgumentException(site + " is not accumulated");
+        }
+        return sum;
+    }
+
+    @Override
+    public void close() {
+        sums.values().forEach(sum -> sum.arena.close());
+        sums.clear();
+    }
+}

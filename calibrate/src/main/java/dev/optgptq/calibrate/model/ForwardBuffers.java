@@ -1,0 +1,82 @@
+package dev.optgptq.calibrate.model;
+
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.NeuralOps.AttentionShape;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Scratch memory of the forward pass, allocated once for batches of up to {@code rows} tokens.
+ *
+ * @param normed F32 [rows, hidden]
+ * @param queryKeyValue F32 [rows, (heads + 2 kvHeads) headDim]: all queries, then all keys, then all values
+ * @param attended F32 [rows, heads headDim]
+ * @param gate F32 [rows, intermediate]; null in a plain MLP
+ * @param up F32 [rows, intermediate]
+ * @param rotation the rotary tables, where the model turns its queries and keys
+ * @param slopes F32 [1, heads], where the model has ALiBi
+ */
+record ForwardBuffers(int rows, AttentionShape shape, Tensor normed, Tensor queryKeyValue, Tensor attended,
+        @Nullable Tensor gate, Tensor up, @Nullable Rotation rotation,
+        @Nullable Tensor slopes) implements Transformer.Workspace {
+
+    /** cos and sin F32 [sequenceLength, rotaryDim / 2]. */
+    record Rotation(Tensor cos, Tensor sin, Position.Rotary form) {}
+
+    static ForwardBuffers allocate(ModelSpec spec, Device device, TensorArena arena, int rows, int sequenceLength) {
+        ModelSpec.Attention attention = spec.attention();
+        if (sequenceLength < 1 || rows < sequenceLength) {
+            throw new IllegalArgumentException(rows + " rows cannot hold a sequence of " + sequenceLength);
+        }
+        boolean gated = spec.mlp().form() == ModelSpec.Mlp.Form.GATED;
+        int intermediate = spec.mlp().intermediateSize();
+        return new ForwardBuffers(rows,
+                new AttentionShape(sequenceLength, attention.heads(), attention.kvHeads(), attention.headDim(),
+                        attention.scale(), attention.window()),
+                arena.matrix(DType.F32, rows, spec.hiddenSize()),
+                arena.matrix(DType.F32, rows, attention.queryWidth() + 2L * attention.kvWidth()),
+                arena.matrix(DType.F32, rows, attention.queryWidth()),
+                gated ? arena.matrix(DType.F32, rows, intermediate) : null,
+                arena.matrix(DType.F32, rows, intermediate),
+                spec.position() instanceof Position.Rotary rotary
+                        ? PositionTables.rotation(rotary, sequenceLength, device, arena)
+                        : null,
+                spec.position() instanceof Position.Alibi alibi
+                        ? PositionTables.slopes(alibi, attention.heads(), device, arena)
+                        : null);
+    }
+
+    /** The same buffers, cut to a batch of n tokens. */
+    ForwardBuffers first(long n) {
+        if (n > rows || n % shape.sequenceLength() != 0) {
+            throw new IllegalArgumentException("a batch of " + n + " tokens; expected a multiple of "
+                    + shape.sequenceLength() + ", at most " + rows);
+        }
+        return n == rows
+                ? this
+                : new ForwardBuffers((int) n, shape, normed.rows(0, n), queryKeyValue.rows(0, n), attended.rows(0, n),
+                        gate == null ? null : gate.rows(0, n), up.rows(0, n), rotation, slopes);
+    }
+
+    Tensor queries() {
+        return queryKeyValue.columns(0, queryWidth());
+    }
+
+    Tensor keys() {
+        return queryKeyValue.columns(queryWidth(), kvWidth());
+    }
+
+    Tensor values() {
+        return queryKeyValue.columns(queryWidth() + kvWidth(), kvWidth());
+    }
+
+    private long queryWidth() {
+        return (long) shape.heads() * shape.headDim();
+    }
+
+    private long kvWidth() {
+        return (long) shape.kvHeads() * shape.headDim();
+    }
+}

@@ -1,0 +1,97 @@
+package dev.optgptq.calibrate.model;
+
+import dev.optgptq.kernels.MatrixOps;
+import dev.optgptq.kernels.NeuralOps;
+import dev.optgptq.kernels.Tensor;
+import java.util.Objects;
+
+/**
+ * The one forward pass: what every family computes, on the op set alone. What differs between families is read from the
+ * spec; N tokens, hidden width d.
+ */
+record ForwardPass(ModelSpec spec, NeuralOps neural, MatrixOps matrix) {
+
+    /** x [N, d] += attention(norm(x)); x += mlp(norm(x)). The tap sees what enters each group of linears. */
+    void block(BlockWeights block, Tensor x, ForwardBuffers buffers, InputTap tap) {
+        ForwardBuffers b = buffers.first(x.rows());
+
+        norm(block.attentionNorm(), x, b.normed());
+        if (!tap.at(InputSite.ATTENTION_INPUT, b.normed())) {
+            return;
+        }
+        queriesKeysValues(block, b);
+        attention(b);
+        if (!tap.at(InputSite.ATTENTION_OUTPUT, b.attended())) {
+            return;
+        }
+        addLinear(block.of(Projection.ATTENTION_OUTPUT), b.attended(), x);
+
+        norm(block.mlpNorm(), x, b.normed());
+        if (!tap.at(InputSite.MLP_INPUT, b.normed())) {
+            return;
+        }
+        Tensor activated = activated(block, b);
+        if (!tap.at(InputSite.MLP_OUTPUT, activated)) {
+            return;
+        }
+        addLinear(block.of(Projection.DOWN), activated, x);
+    }
+
+    /** out = norm(x), both [N, d]. */
+    void norm(NormWeights norm, Tensor x, Tensor out) {
+        switch (spec.norm().kind()) {
+            case RMS -> neural.rmsNorm(x, norm.weight(), spec.norm().eps(), out);
+            case LAYER -> neural.layerNorm(x, norm.weight(), norm.bias(), spec.norm().eps(), out);
+        }
+    }
+
+    private void queriesKeysValues(BlockWeights block, ForwardBuffers b) {
+        for (LinearSpec linear : block.linears()) {
+            switch (linear.projection()) {
+                case QUERY_KEY_VALUE -> linear(block.of(linear.projection()), b.normed(), b.queryKeyValue());
+                case QUERY -> linear(block.of(linear.projection()), b.normed(), b.queries());
+                case KEY -> linear(block.of(linear.projection()), b.normed(), b.keys());
+                case VALUE -> linear(block.of(linear.projection()), b.normed(), b.values());
+                case ATTENTION_OUTPUT, GATE, UP, DOWN -> {
+                    // not of this site
+                }
+            }
+        }
+    }
+
+    private void attention(ForwardBuffers b) {
+        ForwardBuffers.Rotation rotation = b.rotation();
+        if (rotation != null) {
+            int headDim = spec.attention().headDim();
+            neural.rotary(b.queries(), headDim, rotation.cos(), rotation.sin(), rotation.form().layout());
+            neural.rotary(b.keys(), headDim, rotation.cos(), rotation.sin(), rotation.form().layout());
+        }
+        neural.attention(b.queries(), b.keys(), b.values(), b.slopes(), b.shape(), b.attended());
+    }
+
+    /** [N, intermediate]: f(gate(x)) * up(x), or f(up(x)). */
+    private Tensor activated(BlockWeights block, ForwardBuffers b) {
+        linear(block.of(Projection.UP), b.normed(), b.up());
+        return switch (spec.mlp().form()) {
+            case GATED -> {
+                Tensor gate = Objects.requireNonNull(b.gate());
+                linear(block.of(Projection.GATE), b.normed(), gate);
+                neural.activateGated(spec.mlp().activation(), gate, b.up());
+                yield gate;
+            }
+            case PLAIN -> {
+                neural.activate(spec.mlp().activation(), b.up());
+                yield b.up();
+            }
+        };
+    }
+
+    private void linear(LinearWeights linear, Tensor x, Tensor y) {
+        matrix.linear(x, linear.weight(), linear.bias(), 0, y);
+    }
+
+    /** y += x w^T + bias: the residual connection is part of the product. */
+    private void addLinear(LinearWeights linear, Tensor x, Tensor y) {
+        matrix.linear(x, linear.weight(), linear.bias(), 1, y);
+    }
+}

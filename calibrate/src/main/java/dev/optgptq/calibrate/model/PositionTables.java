@@ -1,0 +1,82 @@
+package dev.optgptq.calibrate.model;
+
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.formats.dtype.Floats;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
+import java.lang.foreign.Arena;
+import java.lang.foreign.ValueLayout;
+
+/** The constants that positions need on the device; computed in float64, stored in float32. */
+final class PositionTables {
+
+    private PositionTables() {}
+
+    static ForwardBuffers.Rotation rotation(Position.Rotary form, int positions, Device device, TensorArena arena) {
+        double[] frequencies = frequencies(form);
+        int pairs = frequencies.length;
+        float[] cos = new float[Math.multiplyExact(positions, pairs)];
+        float[] sin = new float[cos.length];
+        for (int position = 0; position < positions; position++) {
+            for (int pair = 0; pair < pairs; pair++) {
+                double angle = position * frequencies[pair];
+                cos[position * pairs + pair] = (float) Math.cos(angle);
+                sin[position * pairs + pair] = (float) Math.sin(angle);
+            }
+        }
+        return new ForwardBuffers.Rotation(upload(cos, positions, device, arena), upload(sin, positions, device, arena),
+                form);
+    }
+
+    /** Radians per position of each pair: theta^(-2i / rotaryDim), scaled and rounded. */
+    static double[] frequencies(Position.Rotary form) {
+        double[] frequencies = new double[form.rotaryDim() / 2];
+        for (int i = 0; i < frequencies.length; i++) {
+            double frequency = form.scaling().scale(Math.pow(form.theta(), -2.0 * i / form.rotaryDim()));
+            frequencies[i] = round(frequency, form.frequencyType());
+        }
+        return frequencies;
+    }
+
+    private static double round(double frequency, DType type) {
+        return switch (type) {
+            case F16 -> Floats.fromF16(Floats.toF16((float) frequency));
+            case BF16 -> Floats.fromBF16(Floats.toBF16((float) frequency));
+            case F32 -> (float) frequency;
+            default -> throw new IllegalArgumentException("rotary frequencies in " + type);
+        };
+    }
+
+    static Tensor slopes(Position.Alibi form, int heads, Device device, TensorArena arena) {
+        return upload(slopes(form, heads), 1, device, arena);
+    }
+
+    /**
+     * One slope per query head. For a power of two, slope k is 2^(-maxBias (k + 1) / heads). Otherwise the slopes of the
+     * next power of two: every second one, from the second, then those left out, from the first (Press et al. 2021;
+     * notes/formats 6.5).
+     */
+    static float[] slopes(Position.Alibi form, int heads) {
+        int power = heads == 1 ? 1 : Integer.highestOneBit(heads - 1) << 1;
+        float[] slopes = new float[heads];
+        for (int head = 0; head < heads; head++) {
+            int step = head;
+            if (power != heads) {
+                step = head < power / 2 ? 2 * head + 1 : 2 * head - power;
+            }
+            slopes[head] = (float) Math.pow(2, -form.maxBias() * (step + 1) / power);
+        }
+        return slopes;
+    }
+
+    private static Tensor upload(float[] values, int rows, Device device, TensorArena arena) {
+        Tensor target = arena.matrix(DType.F32, rows, values.length / rows);
+        try (Arena host = Arena.ofShared()) {
+            device.upload(host.allocateFrom(ValueLayout.JAVA_FLOAT, values), target);
+            // An accelerator may still be copying when upload returns.
+            device.synchronize();
+        }
+        return target;
+    }
+}

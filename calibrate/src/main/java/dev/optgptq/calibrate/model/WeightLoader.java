@@ -1,0 +1,90 @@
+package dev.optgptq.calibrate.model;
+
+import dev.optgptq.formats.UserError;
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.formats.model.ModelDirectory;
+import dev.optgptq.formats.packed.PackedLinear;
+import dev.optgptq.formats.safetensors.TensorView;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.Optional;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Brings weights from a model directory to the device as F32, whatever they are stored as. Shapes were checked when the
+ * model was opened; what is checked here is that every number is finite.
+ */
+record WeightLoader(ModelDirectory directory, Device device) {
+
+    /** @param module its name without ".weight" */
+    LinearWeights linear(String module, int inputs, int outputs, TensorArena arena) {
+        Optional<PackedLinear> packed = directory.packed(module);
+        Tensor weight = packed.isPresent()
+                ? unpack(module, packed.get(), arena)
+                : decode(module + ".weight", outputs, inputs, arena);
+        return new LinearWeights(weight, bias(module, outputs, arena));
+    }
+
+    NormWeights norm(String name, int width, TensorArena arena) {
+        return new NormWeights(decode(name + ".weight", 1, width, arena), bias(name, width, arena));
+    }
+
+    /** F32 [rows, columns]. */
+    Tensor decode(String name, long rows, long columns, TensorArena arena) {
+        TensorView view = directory.tensor(name);
+        Tensor decoded = arena.matrix(DType.F32, rows, columns);
+        try (TensorArena scratch = device.arena()) {
+            device.neural().convert(scratch.load(view.data(), view.dtype(), rows, columns), decoded);
+            requireFinite(name, decoded);
+        }
+        return decoded;
+    }
+
+    /** [rows, columns] in the stored dtype. */
+    Tensor asStored(String name, long rows, long columns, TensorArena arena) {
+        TensorView view = directory.tensor(name);
+        return arena.load(view.data(), view.dtype(), rows, columns);
+    }
+
+    private @Nullable Tensor bias(String module, int width, TensorArena arena) {
+        String name = module + ".bias";
+        return directory.tensors().containsKey(name) ? decode(name, 1, width, arena) : null;
+    }
+
+    private Tensor unpack(String module, PackedLinear packed, TensorArena arena) {
+        int inputs = packed.inputs();
+        int outputs = packed.outputs();
+        Tensor weight = arena.matrix(DType.F32, outputs, inputs);
+        try (TensorArena scratch = device.arena()) {
+            Tensor transposed = scratch.matrix(DType.F32, inputs, outputs);
+            device.quant().dequantizePacked(packed.bits(), packed.zeroOffset(),
+                    scratch.load(packed.qweight(), DType.I32, inputs * (long) packed.bits() / 32, outputs),
+                    scratch.load(packed.qzeros(), DType.I32, packed.groups(), outputs * (long) packed.bits() / 32),
+                    scratch.load(packed.scales(), DType.F16, packed.groups(), outputs),
+                    scratch.load(packed.gIdx(), DType.I32, 1, inputs), transposed);
+            device.matrix().transpose(transposed, weight);
+            requireFinite(module + ".scales", weight);
+        }
+        return weight;
+    }
+
+    /** @param name of the tensor that the values come from, for messages */
+    void requireFinite(String name, Tensor values) {
+        try (TensorArena scratch = device.arena(); Arena host = Arena.ofShared()) {
+            Tensor count = scratch.matrix(DType.I64, 1, 1);
+            device.neural().countNonFinite(values, count);
+            MemorySegment found = host.allocate(ValueLayout.JAVA_LONG);
+            device.download(count, found);
+            long bad = found.get(ValueLayout.JAVA_LONG, 0);
+            if (bad > 0) {
+                throw new UserError(UserError.Code.NUMERIC, name + ": " + bad + " of " + values.elements()
+                        + " values are NaN or infinite in " + directory.tensor(name).file()
+                        + "; the file is damaged or training diverged");
+            }
+        }
+    }
+}

@@ -1,0 +1,61 @@
+package dev.optgptq.calibrate.capture;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+
+import dev.optgptq.calibrate.testing.TestDevices;
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+class ActivationStoreTest {
+
+    private static final long EXACTLY = 4 * 3 * Float.BYTES;
+
+    @ParameterizedTest
+    @ValueSource(longs = {0, EXACTLY - 1, EXACTLY, Long.MAX_VALUE})
+    void givesBackWhatWasWrittenFromMemoryOrAFile(long memoryLimit) {
+        try (Device device = TestDevices.reference();
+                TensorArena arena = device.arena();
+                ActivationStore store = new ActivationStore(4, 3, memoryLimit)) {
+            assertEquals(memoryLimit < EXACTLY, store.spilled());
+            assertEquals(EXACTLY, store.bytes());
+            store.write(device, 2, TestDevices.upload(device, arena, 2, 1, 2, 3, 4, 5, 6));
+            store.write(device, 0, TestDevices.upload(device, arena, 1, 7, 8, 9));
+            Tensor x = arena.matrix(DType.F32, 4, 3);
+            store.read(device, 0, x);
+            assertArrayEquals(new float[] {7, 8, 9, 0, 0, 0, 1, 2, 3, 4, 5, 6}, TestDevices.download(device, x));
+        }
+    }
+
+    /** Larger than one write of the reservation, and no multiple of it. */
+    @Test
+    void aFileLargerThanOneChunkHoldsItsLastRow() {
+        long rows = (1 << 20) + 3;
+        try (Device device = TestDevices.reference();
+                TensorArena arena = device.arena();
+                ActivationStore store = new ActivationStore(rows, 2, 0)) {
+            store.write(device, rows - 1, TestDevices.upload(device, arena, 1, 1, 2));
+            Tensor x = arena.matrix(DType.F32, 1, 2);
+            store.read(device, rows - 1, x);
+            assertArrayEquals(new float[] {1, 2}, TestDevices.download(device, x));
+        }
+    }
+
+    @Test
+    void rowsOutsideAndOtherWidthsAreRefused() {
+        try (Device device = TestDevices.reference();
+                TensorArena arena = device.arena();
+                ActivationStore store = new ActivationStore(4, 3, Long.MAX_VALUE)) {
+            Tensor twoRows = arena.matrix(DType.F32, 2, 3);
+            assertThrows(IllegalArgumentException.class, () -> store.read(device, 3, twoRows));
+            assertThrows(IllegalArgumentException.class, () -> store.read(device, -1, twoRows));
+            assertThrows(IllegalArgumentException.class, () -> store.write(device, 0, arena.matrix(DType.F32, 2, 2)));
+        }
+    }
+}

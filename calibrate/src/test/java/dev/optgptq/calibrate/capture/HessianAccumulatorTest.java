@@ -1,0 +1,106 @@
+package dev.optgptq.calibrate.capture;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.optgptq.calibrate.model.InputSite;
+import dev.optgptq.calibrate.model.ModelSpec;
+import dev.optgptq.calibrate.testing.Fixture;
+import dev.optgptq.calibrate.testing.TestDevices;
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.formats.model.ModelConfig;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
+import java.util.EnumSet;
+import java.util.Random;
+import java.util.Set;
+import org.junit.jupiter.api.Test;
+
+class HessianAccumulatorTest {
+
+    private static final int TOKENS = 10;
+    private static final ModelSpec SPEC = ModelSpec
+            .resolve(ModelConfig.read(Fixture.directory(Fixture.LLAMA).resolve("config.json")));
+
+    @Test
+    void sumsTwiceTheOuterProductsOverTheNumberOfTokens() {
+        float[] x = random(TOKENS * 64);
+        float[] h;
+        try (Device device = TestDevices.reference();
+                TensorArena arena = device.arena();
+                HessianAccumulator hessians = new HessianAccumulator(device, SPEC, Set.of(InputSite.MLP_INPUT),
+                        TOKENS)) {
+            Tensor all = TestDevices.upload(device, arena, TOKENS, x);
+            hessians.at(InputSite.MLP_INPUT, all.rows(0, 7));
+            hessians.at(InputSite.MLP_INPUT, all.rows(7, 3));
+            assertEquals(TOKENS, hessians.tokens(InputSite.MLP_INPUT));
+            h = TestDevices.download(device, hessians.hessian(InputSite.MLP_INPUT));
+        }
+        for (int i = 0; i < 64; i++) {
+            for (int j = 0; j < 64; j++) {
+                double expected = 0;
+                for (int t = 0; t < TOKENS; t++) {
+                    expected += 2.0 / TOKENS * x[t * 64 + i] * x[t * 64 + j];
+                }
+                assertEquals(expected, h[i * 64 + j], 1e-5, i + ", " + j);
+            }
+        }
+    }
+
+    @Test
+    void eachSiteHasTheWidthOfItsInputsAndTheLastOneStopsTheForwardPass() {
+        try (Device device = TestDevices.reference(); TensorArena arena = device.arena()) {
+            Set<InputSite> sites = EnumSet.of(InputSite.ATTENTION_INPUT, InputSite.MLP_OUTPUT);
+            try (HessianAccumulator hessians = new HessianAccumulator(device, SPEC, sites, 1)) {
+                assertTrue(hessians.at(InputSite.ATTENTION_INPUT, zeros(device, arena, 64)));
+                assertTrue(hessians.at(InputSite.ATTENTION_OUTPUT, zeros(device, arena, 64)), "not asked for, passes");
+                assertFalse(hessians.at(InputSite.MLP_OUTPUT, zeros(device, arena, 160)));
+                assertEquals(160, hessians.hessian(InputSite.MLP_OUTPUT).rows());
+                assertThrows(IllegalArgumentException.class, () -> hessians.hessian(InputSite.ATTENTION_OUTPUT));
+            }
+        }
+    }
+
+    @Test
+    void aHessianOfTooFewOrTooManyTokensIsNotGiven() {
+        try (Device device = TestDevices.reference();
+                TensorArena arena = device.arena();
+                HessianAccumulator hessians = new HessianAccumulator(device, SPEC, Set.of(InputSite.MLP_INPUT), 1)) {
+            assertThrows(IllegalStateException.class, () -> hessians.hessian(InputSite.MLP_INPUT));
+            hessians.at(InputSite.MLP_INPUT, zeros(device, arena, 64));
+            assertThrows(IllegalStateException.class,
+                    () -> hessians.at(InputSite.MLP_INPUT, zeros(device, arena, 64)));
+        }
+    }
+
+    @Test
+    void memoryIsFreedSiteBySiteAndAtTheEnd() {
+        try (Device device = TestDevices.reference()) {
+            HessianAccumulator hessians = new HessianAccumulator(device, SPEC, EnumSet.allOf(InputSite.class), 1);
+            long all = device.memoryInUse();
+            assertEquals((3L * 64 * 64 + 160 * 160) * Float.BYTES, all);
+            hessians.release(InputSite.MLP_OUTPUT);
+            assertEquals(3L * 64 * 64 * Float.BYTES, device.memoryInUse());
+            hessians.close();
+            assertEquals(0, device.memoryInUse());
+        }
+    }
+
+    private static Tensor zeros(Device device, TensorArena arena, int columns) {
+        Tensor x = arena.matrix(DType.F32, 1, columns);
+        device.matrix().fill(x, 0);
+        return x;
+    }
+
+    private static float[] random(int n) {
+        Random random = new Random(3);
+        float[] values = new float[n];
+        for (int i = 0; i < n; i++) {
+            values[i] = (float) random.nextGaussian();
+        }
+        return values;
+    }
+}

@@ -1,0 +1,4 @@
+@NullMarked
+package dev.optgptq.calibrate.capture;
+
+import org.jspecify.annotations.NullMarked;

@@ -1,0 +1,4 @@
+@NullMarked
+package dev.optgptq.calibrate.data;
+
+import org.jspecify.annotations.NullMarked;

@@ -1,0 +1,4 @@
+@NullMarked
+package dev.optgptq.calibrate.eval;
+
+import org.jspecify.annotations.NullMarked;

@@ -1,0 +1,4 @@
+@NullMarked
+package dev.optgptq.calibrate.model;
+
+import org.jspecify.annotations.NullMarked;

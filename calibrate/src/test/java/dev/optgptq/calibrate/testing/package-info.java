@@ -1,0 +1,4 @@
+@NullMarked
+package dev.optgptq.calibrate.testing;
+
+import org.jspecify.annotations.NullMarked;

@@ -1,0 +1,122 @@
+package dev.optgptq.formats.model;
+
+import dev.optgptq.formats.UserError;
+import dev.optgptq.formats.UserError.Code;
+import dev.optgptq.formats.json.Json;
+import dev.optgptq.formats.safetensors.SafetensorsFile;
+import dev.optgptq.formats.safetensors.TensorView;
+import java.io.IOException;
+import java.nio.file.DirectoryStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.SequencedMap;
+
+/** The opened safetensors files of a model directory: one file, or the shards that an index lists. */
+final class WeightFiles implements AutoCloseable {
+
+    static final String SINGLE_FILE = "model.safetensors";
+
+    private final List<SafetensorsFile> files = new ArrayList<>();
+    private final SequencedMap<String, TensorView> tensors = new LinkedHashMap<>();
+
+    private WeightFiles() {}
+
+    static WeightFiles open(Path directory) {
+        WeightFiles weights = new WeightFiles();
+        try {
+            Path index = directory.resolve(ShardIndex.FILE_NAME);
+            Path single = directory.resolve(SINGLE_FILE);
+            if (Files.exists(index)) {
+                weights.openShards(directory, index);
+            } else if (Files.exists(single)) {
+                weights.openFile(single);
+            } else {
+                throw noWeights(directory);
+            }
+            return weights;
+        } catch (RuntimeException | Error e) {
+            weights.close();
+            throw e;
+        }
+    }
+
+    /** Every tensor: files by name, in each the order of the data. */
+    SequencedMap<String, TensorView> tensors() {
+        return Collections.unmodifiableSequencedMap(tensors);
+    }
+
+    @Override
+    public void close() {
+        files.forEach(SafetensorsFile::close);
+    }
+
+    private void openShards(Path directory, Path indexFile) {
+        ShardIndex index = ShardIndex.of(Json.readObject(indexFile, Code.BAD_MODEL), indexFile.toString());
+        requireNoRival(directory, indexFile, index);
+        for (String shard : index.shards()) {
+            Path file = directory.resolve(shard);
+            if (!Files.exists(file)) {
+                throw bad(file + ": the shard is missing, " + indexFile.getFileName()
+                        + " lists it; fetch the model again, all its files");
+            }
+            openFile(file).tensors().keySet().forEach(name -> requireListed(index, name, file));
+        }
+        index.shardOf().forEach((name, shard) -> {
+            if (!tensors.containsKey(name)) {
+                throw bad(directory.resolve(shard) + ": expected tensor '" + name + "', which "
+                        + indexFile.getFileName() + " places here, found no such tensor; fetch both files again");
+            }
+        });
+    }
+
+    private SafetensorsFile openFile(Path file) {
+        SafetensorsFile opened = SafetensorsFile.open(file);
+        files.add(opened);
+        tensors.putAll(opened.tensors());
+        return opened;
+    }
+
+    /**
+     * A tensor that the index does not place in this shard is an error, not noise: loaders disagree about it (transformers
+     * and vLLM load all that a shard holds, others only what is listed), so the model would depend on who reads it.
+     */
+    private static void requireListed(ShardIndex index, String name, Path file) {
+        String listed = index.shardOf().get(name);
+        if (!file.getFileName().toString().equals(listed)) {
+            throw bad(file + ": holds tensor '" + name + "', which " + ShardIndex.FILE_NAME
+                    + (listed == null ? " does not list" : " places in " + listed)
+                    + "; the files are of different versions, fetch the model again");
+        }
+    }
+
+    /** transformers would read the single file, vLLM the shards: which of the two is the model is not ours to guess. */
+    private static void requireNoRival(Path directory, Path indexFile, ShardIndex index) {
+        if (Files.exists(directory.resolve(SINGLE_FILE)) && !index.shards().contains(SINGLE_FILE)) {
+            throw bad(directory + ": expected either " + SINGLE_FILE + " or shards, found " + SINGLE_FILE + " and "
+                    + indexFile.getFileName() + " that does not list it; remove the one that is out of date");
+        }
+    }
+
+    private static UserError noWeights(Path directory) {
+        List<String> others = new ArrayList<>();
+        try (DirectoryStream<Path> entries = Files.newDirectoryStream(directory,
+                "*.{bin,pt,pth,gguf,h5,msgpack,safetensors}")) {
+            entries.forEach(entry -> others.add(entry.getFileName().toString()));
+        } catch (IOException e) {
+            return new UserError(Code.BAD_MODEL, directory + ": cannot be listed (" + e + "); check its permissions",
+                    e);
+        }
+        Collections.sort(others);
+        return bad(directory + ": expected " + SINGLE_FILE + " or " + ShardIndex.FILE_NAME + ", found "
+                + (others.isEmpty() ? "no weights" : String.join(", ", others))
+                + "; only safetensors models under these names are read, fetch or convert the model in that form");
+    }
+
+    private static UserError bad(String message) {
+        return new UserError(Code.BAD_MODEL, message);
+    }
+}

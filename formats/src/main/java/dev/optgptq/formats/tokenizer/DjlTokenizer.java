@@ -1,0 +1,116 @@
+package dev.optgptq.formats.tokenizer;
+
+import ai.djl.engine.EngineException;
+import ai.djl.huggingface.tokenizers.HuggingFaceTokenizer;
+import ai.djl.util.Utils;
+import dev.optgptq.formats.UserError;
+import dev.optgptq.formats.UserError.Code;
+import dev.optgptq.formats.json.Json;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.Map;
+import java.util.logging.Level;
+import java.util.logging.Logger;
+
+/** The Hugging Face tokenizers library through DJL. The only class that knows of ai.djl. */
+final class DjlTokenizer implements Tokenizer {
+
+    private static final String FILE_NAME = "tokenizer.json";
+
+    /** tokenizer.json may ask for truncation and padding; a text is a stream of tokens here. */
+    private static final Map<String, String> OPTIONS = Map.of("truncation", "false", "padding", "false",
+            "addSpecialTokens", "false");
+
+    /**
+     * DJL reports how it looked for its library and for GPUs that a tokenizer does not need; failures come as exceptions
+     * too. Kept here because a level is lost with the last reference to its logger.
+     */
+    private static final Logger NATIVE_LOG = Logger.getLogger("ai.djl");
+
+    private final HuggingFaceTokenizer delegate;
+    private final Path file;
+
+    private DjlTokenizer(HuggingFaceTokenizer delegate, Path file) {
+        this.delegate = delegate;
+        this.file = file;
+    }
+
+    static DjlTokenizer open(Path modelDirectory) {
+        Path file = modelDirectory.resolve(FILE_NAME);
+        requireTokenizerFile(file);
+        stayOffline();
+        NATIVE_LOG.setLevel(Level.OFF);
+        try {
+            return new DjlTokenizer(HuggingFaceTokenizer.newInstance(file, OPTIONS), file);
+        } catch (EngineException | LinkageError e) {
+            throw nativeLibrary(e);
+        } catch (IOException | RuntimeException e) {
+            throw new UserError(Code.BAD_TOKENIZER, file + ": the tokenizer cannot be used (" + rootCause(e)
+                    + "); fetch it again, or see whether the model needs a newer tokenizers version", e);
+        }
+    }
+
+    @Override
+    public int[] encode(String text) {
+        try {
+            long[] ids = delegate.encode(text, false, false).getIds();
+            return Arrays.stream(ids).mapToInt(Math::toIntExact).toArray();
+        } catch (RuntimeException e) {
+            throw new UserError(Code.BAD_TOKENIZER, file + ": a text of " + text.length() + " characters cannot be"
+                    + " tokenized (" + rootCause(e) + "); check that the tokenizer is complete", e);
+        }
+    }
+
+    @Override
+    public String decode(int[] ids) {
+        return delegate.decode(Arrays.stream(ids).asLongStream().toArray(), false);
+    }
+
+    @Override
+    public void close() {
+        delegate.close();
+    }
+
+    @Override
+    public String toString() {
+        return file.toString();
+    }
+
+    private static void requireTokenizerFile(Path file) {
+        if (!Files.exists(file)) {
+            throw new UserError(Code.BAD_TOKENIZER, file + ": the tokenizer is missing; fetch " + FILE_NAME
+                    + " with the model (other forms, such as tokenizer.model, are not read)");
+        }
+        if (!Json.readObject(file, Code.BAD_TOKENIZER).path("model").isObject()) {
+            throw new UserError(Code.BAD_TOKENIZER,
+                    file + ": expected an object at 'model', found none; the file is not"
+                            + " a tokenizer of the Hugging Face tokenizers library, fetch it again");
+        }
+    }
+
+    /**
+     * By default DJL reports its use to a server, and on a CUDA machine downloads another native library. These switches
+     * are read when its classes are first used.
+     */
+    private static void stayOffline() {
+        System.setProperty("ai.djl.offline", "true");
+        System.setProperty("OPT_OUT_TRACKING", "true");
+        System.setProperty("RUST_FLAVOR", "cpu");
+    }
+
+    private static UserError nativeLibrary(Throwable e) {
+        return new UserError(Code.BAD_TOKENIZER, Utils.getEngineCacheDir("tokenizers")
+                + ": the native tokenizers library cannot be unpacked there or loaded (" + rootCause(e)
+                + "); set the environment variable DJL_CACHE_DIR to a writable directory", e);
+    }
+
+    private static String rootCause(Throwable e) {
+        Throwable cause = e;
+        while (cause.getCause() != null) {
+            cause = cause.getCause();
+        }
+        return cause.toString();
+    }
+}

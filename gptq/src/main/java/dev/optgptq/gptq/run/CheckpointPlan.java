@@ -1,0 +1,59 @@
+package dev.optgptq.gptq.run;
+
+import dev.optgptq.calibrate.model.LinearSpec;
+import dev.optgptq.calibrate.model.ModelSpec;
+import dev.optgptq.formats.model.ModelDirectory;
+import dev.optgptq.formats.packed.PackedLayout;
+import dev.optgptq.formats.safetensors.TensorSpec;
+import dev.optgptq.formats.safetensors.TensorView;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
+/**
+ * What will be written: the source's tensors in their order, each quantized weight replaced by its packed tensors.
+ *
+ * @param specs everything, in file order
+ * @param kept the source tensors that are copied as they are
+ * @param linears every quantized linear, by module
+ */
+record CheckpointPlan(List<TensorSpec> specs, List<TensorView> kept, Map<String, LinearSpec> linears) {
+
+    /** Throws UserError when a linear cannot be packed, or the group size does not divide its inputs. */
+    static CheckpointPlan of(ModelDirectory source, ModelSpec model, int bits, int groupSize) {
+        Map<String, LinearSpec> byWeight = new LinkedHashMap<>();
+        Map<String, LinearSpec> linears = new LinkedHashMap<>();
+        for (int block = 0; block < model.blocks(); block++) {
+            for (LinearSpec linear : model.linears(block)) {
+                byWeight.put(linear.module() + ".weight", linear);
+                linears.put(linear.module(), linear);
+            }
+        }
+        List<TensorSpec> specs = new ArrayList<>();
+        List<TensorView> kept = new ArrayList<>();
+        source.tensors().forEach((name, view) -> {
+            LinearSpec linear = byWeight.get(name);
+            if (linear == null) {
+                specs.add(new TensorSpec(name, view.dtype(), view.shape()));
+                kept.add(view);
+            } else {
+                specs.addAll(new PackedLayout(linear.module(), bits, groupSize, linear.inputs(), linear.outputs())
+                        .tensors());
+            }
+        });
+        return new CheckpointPlan(specs, kept, linears);
+    }
+
+    long bytes() {
+        return specs.stream().mapToLong(TensorSpec::bytes).sum();
+    }
+
+    long keptBytes() {
+        return kept.stream().mapToLong(view -> view.data().byteSize()).sum();
+    }
+
+    long quantizedParameters() {
+        return linears.values().stream().mapToLong(linear -> (long) linear.inputs() * linear.outputs()).sum();
+    }
+}

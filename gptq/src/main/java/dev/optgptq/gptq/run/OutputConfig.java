@@ -1,0 +1,52 @@
+package dev.optgptq.gptq.run;
+
+import dev.optgptq.formats.model.CheckpointWriter;
+import dev.optgptq.formats.model.ModelDirectory;
+import dev.optgptq.formats.packed.QuantizationConfig;
+import dev.optgptq.gptq.solve.ActOrder;
+import tools.jackson.databind.node.ObjectNode;
+
+/** config.json and the other small files of a quantized checkpoint. */
+final class OutputConfig {
+
+    private final QuantizeSettings settings;
+    private final ModelDirectory source;
+    private final CheckpointPlan plan;
+    private final QuantizationConfig quantization;
+
+    OutputConfig(QuantizeSettings settings, ModelDirectory source, CheckpointPlan plan) {
+        this.settings = settings;
+        this.source = source;
+        this.plan = plan;
+        this.quantization = new QuantizationConfig(settings.bits(), settings.groupSize(), settings.symmetric(),
+                settings.actOrder() == ActOrder.GROUP, settings.format());
+    }
+
+    QuantizationConfig quantization() {
+        return quantization;
+    }
+
+    /**
+     * The source's config with the quantization, and float16 as the dtype to compute in: scales are float16, and the
+     * kernels of older runtimes take nothing else (notes: GPTQ format, item 3).
+     */
+    void write(CheckpointWriter writer, QuantizeRun.Origin origin) {
+        ObjectNode block = quantization.toJson(new QuantizationConfig.Provenance(
+                origin.tool() + ":" + origin.version(), settings.damp(), settings.trueSequential(),
+                settings.actOrder() == ActOrder.STATIC));
+        block.put("block_name_to_quantize", blockName());
+        ObjectNode config = (ObjectNode) source.config().json().deepCopy();
+        config.put("dtype", "float16");
+        config.put("torch_dtype", "float16");
+        config.set("quantization_config", block);
+        writer.writeJson("config.json", config);
+        writer.writeJson("quantize_config.json", block);
+        source.companions().forEach(writer::copy);
+    }
+
+    /** "model.layers" of "model.layers.0.mlp.up_proj": optimum needs it for families it does not know. */
+    private String blockName() {
+        String module = plan.linears().keySet().iterator().next();
+        return module.substring(0, module.indexOf(".0."));
+    }
+}

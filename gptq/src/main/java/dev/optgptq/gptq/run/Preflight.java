@@ -1,0 +1,76 @@
+package dev.optgptq.gptq.run;
+
+import dev.optgptq.calibrate.model.LinearSpec;
+import dev.optgptq.calibrate.model.ModelSpec;
+import dev.optgptq.formats.UserError;
+import dev.optgptq.formats.UserError.Code;
+import dev.optgptq.formats.model.ModelDirectory;
+import dev.optgptq.formats.packed.CheckpointFormat;
+import dev.optgptq.gptq.run.QuantizeSettings.CalibratorKind;
+import dev.optgptq.gptq.solve.ActOrder;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Set;
+
+/** Refuses what cannot work before anything is computed, and says which runtimes will not take the result. */
+final class Preflight {
+
+    private static final Set<Integer> VLLM_BITS = Set.of(4, 8);
+    private static final Set<Integer> VLLM_GROUPS = Set.of(-1, 32, 64, 128);
+
+    private Preflight() {
+    }
+
+    static void check(QuantizeSettings settings, ModelDirectory source, ModelSpec model) {
+        source.quantization().ifPresent(quantization -> {
+            throw new UserError(Code.UNSUPPORTED_MODEL, settings.model() + " is already quantized to "
+                    + quantization.bits() + " bits; quantize the original model instead");
+        });
+        if (!settings.symmetric() && settings.format() == CheckpointFormat.GPTQ) {
+            throw new UserError(Code.BAD_SETTING, "--no-symmetric needs --format gptq_v2: the zero points of the older "
+                    + "format cannot hold every asymmetric grid");
+        }
+        if (settings.sequenceLength() > model.maxPositions()) {
+            throw new UserError(Code.BAD_SETTING, "--sequence-length " + settings.sequenceLength() + ": the model was made "
+                    + "for at most " + model.maxPositions() + " positions");
+        }
+        checkTarget(settings);
+    }
+
+    private static void checkTarget(QuantizeSettings settings) {
+        try {
+            if (Files.exists(settings.output()) && Files.isSameFile(settings.output(), settings.model())) {
+                throw new UserError(Code.OUTPUT, settings.output() + " is the model itself; choose another --output");
+            }
+        } catch (IOException e) {
+            throw new UserError(Code.OUTPUT, settings.output() + " cannot be examined: " + e.getMessage(), e);
+        }
+        if (Files.exists(settings.output()) && !settings.overwrite()) {
+            throw new UserError(Code.OUTPUT, settings.output() + " exists; choose another --output, or --overwrite it");
+        }
+    }
+
+    /** What works here but not everywhere. */
+    static List<String> warnings(QuantizeSettings settings, ModelSpec model) {
+        List<String> warnings = new ArrayList<>();
+        if (!VLLM_BITS.contains(settings.bits()) || !VLLM_GROUPS.contains(settings.groupSize())
+                || !settings.symmetric()) {
+            warnings.add("vLLM loads GPTQ checkpoints only with 4 or 8 bits, symmetric, and groups of 32, 64, 128 or -1; "
+                    + "this one is for transformers with GPTQModel, and for opt-gptq");
+        }
+        if (settings.actOrder() == ActOrder.GROUP) {
+            warnings.add("--act-order group makes an irregular g_idx (desc_act): runtimes serve it by slower kernels");
+        }
+        if (settings.calibrator() != CalibratorKind.RTN) {
+            long tokens = (long) settings.samples() * settings.sequenceLength();
+            int widest = model.linears(0).stream().mapToInt(LinearSpec::inputs).max().orElse(0);
+            if (tokens < widest) {
+                warnings.add(tokens + " calibration tokens cannot determine a Hessian of " + widest + " inputs; give "
+                        + "at least " + (widest - tokens) + " more (--samples, --sequence-length)");
+            }
+        }
+        return warnings;
+    }
+}

@@ -1,0 +1,73 @@
+package dev.optgptq.gptq.run;
+
+import dev.optgptq.calibrate.model.ModelSpec;
+import dev.optgptq.formats.model.ModelDirectory;
+import dev.optgptq.formats.safetensors.TensorView;
+import dev.optgptq.gptq.report.RunReport;
+import dev.optgptq.kernels.Device;
+import java.time.Instant;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.SequencedMap;
+import org.jspecify.annotations.Nullable;
+
+/** Puts the report together from what a run knows. */
+record ReportBuilder(QuantizeSettings settings, QuantizeRun.Origin origin, Device device, ModelSpec model,
+        ModelDirectory source) {
+
+    RunReport build(Instant started, CheckpointPlan plan, List<RunReport.Layer> layers, List<RunReport.Phase> phases,
+            long peakAnonymous, MemoryPlan memoryPlan, RunReport.@Nullable Quality quality, List<String> warnings) {
+        double seconds = phases.stream().mapToDouble(RunReport.Phase::seconds).sum();
+        return new RunReport(1, origin.tool() + " " + origin.version(), started.toString(), command(),
+                origin.defaults(), machine(), model(plan), List.copyOf(layers), phases,
+                new RunReport.Memory(memoryPlan.total(), device.peakMemory(), peakAnonymous, memoryPlan.spilled()),
+                size(plan), quality, seconds, warnings);
+    }
+
+    private RunReport.Machine machine() {
+        return new RunReport.Machine(device.name(), device.description(), Runtime.version().toString(),
+                System.getProperty("os.name") + " " + System.getProperty("os.arch"),
+                Runtime.getRuntime().availableProcessors());
+    }
+
+    private RunReport.Model model(CheckpointPlan plan) {
+        long parameters = source.tensors().values().stream().mapToLong(view -> view.shape().elements()).sum();
+        return new RunReport.Model(settings.model().toString(), settings.output().toString(), model.family(),
+                model.blocks(), model.hiddenSize(), model.vocabSize(), parameters, plan.quantizedParameters());
+    }
+
+    private RunReport.Size size(CheckpointPlan plan) {
+        long before = source.tensors().values().stream().map(TensorView::data).mapToLong(data -> data.byteSize()).sum();
+        double weights = plan.quantizedParameters();
+        return new RunReport.Size(before, plan.bytes(), 8 * (before - plan.keptBytes()) / weights,
+                8 * (plan.bytes() - plan.keptBytes()) / weights);
+    }
+
+    /** The settings by the names of the command line's options. */
+    private SequencedMap<String, String> command() {
+        SequencedMap<String, String> command = new LinkedHashMap<>();
+        command.put("--calibrator", lower(settings.calibrator()));
+        command.put("--bits", String.valueOf(settings.bits()));
+        command.put("--group-size", String.valueOf(settings.groupSize()));
+        command.put("--symmetric", String.valueOf(settings.symmetric()));
+        command.put("--clip-search", String.valueOf(settings.clipSearch()));
+        command.put("--act-order", lower(settings.actOrder()));
+        command.put("--damp", String.valueOf(settings.damp()));
+        command.put("--true-sequential", String.valueOf(settings.trueSequential()));
+        command.put("--calibration", settings.calibration() == null ? "bundled" : settings.calibration().toString());
+        command.put("--sampling", lower(settings.sampling()));
+        command.put("--samples", String.valueOf(settings.samples()));
+        command.put("--sequence-length", String.valueOf(settings.sequenceLength()));
+        command.put("--seed", String.valueOf(settings.seed()));
+        command.put("--format", settings.format().label());
+        command.put("--eval", !settings.evaluate()
+                ? "none"
+                : settings.evaluation() == null ? "bundled" : settings.evaluation().toString());
+        return command;
+    }
+
+    private static String lower(Enum<?> value) {
+        return value.name().toLowerCase(Locale.ROOT);
+    }
+}

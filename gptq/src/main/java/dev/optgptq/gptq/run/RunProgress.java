@@ -1,0 +1,58 @@
+package dev.optgptq.gptq.run;
+
+import dev.optgptq.calibrate.Progress;
+
+/**
+ * Where a run stands: which phase its time counts for, and how much of its work, in floating-point operations, is done.
+ */
+final class RunProgress {
+
+    private final PhaseClock clock;
+    private final WorkCount flops;
+    private final Progress listener;
+    private final double total;
+    private double done;
+    private String where = "";
+    private String phase = "";
+
+    /** @param total floating-point operations of the whole run */
+    RunProgress(PhaseClock clock, WorkCount flops, Progress listener, double total) {
+        this.clock = clock;
+        this.flops = flops;
+        this.listener = listener;
+        this.total = total;
+    }
+
+    WorkCount flops() {
+        return flops;
+    }
+
+    /** Starts a phase at a new place. */
+    void enter(String newPhase, String newWhere) {
+        where = newWhere;
+        enter(newPhase);
+    }
+
+    /** Starts a phase at the same place. */
+    void enter(String newPhase) {
+        phase = newPhase;
+        clock.enter(newPhase);
+    }
+
+    /** Counts work done in the running phase. */
+    void did(double operations) {
+        clock.count(operations);
+        done = Math.min(total, done + operations);
+        listener.at(where.isEmpty() ? phase : where + ": " + phase, (long) done, (long) total);
+    }
+
+    /** A listener for a part of the run that has its own count; the part's share of the work is {@code operations}. */
+    Progress part(double operations) {
+        double[] seen = {0};
+        return (what, partDone, partTotal) -> {
+            double now = partTotal <= 0 ? 0 : operations * partDone / partTotal;
+            did(now - seen[0]);
+            seen[0] = now;
+        };
+    }
+}

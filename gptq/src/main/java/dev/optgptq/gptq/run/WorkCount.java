@@ -1,0 +1,84 @@
+package dev.optgptq.gptq.run;
+
+import dev.optgptq.calibrate.data.TokenSequences;
+import dev.optgptq.calibrate.eval.FlopCount;
+import dev.optgptq.calibrate.model.InputSite;
+import dev.optgptq.calibrate.model.LinearSpec;
+import dev.optgptq.calibrate.model.ModelSpec;
+import dev.optgptq.gptq.solve.Calibrator;
+import java.util.EnumSet;
+import java.util.Set;
+
+/** The floating-point operations that each part of a run must do, 2 per multiply-add: for progress and for the floor. */
+final class WorkCount {
+
+    private final ModelSpec model;
+    private final FlopCount flops;
+
+    WorkCount(ModelSpec model) {
+        this.model = model;
+        this.flops = new FlopCount(model);
+    }
+
+    /** A whole decoder block, per token of sequences of that length. */
+    double blockPerRow(int sequenceLength) {
+        return model.linears(0).stream().mapToDouble(WorkCount::perToken).sum()
+                + flops.attention(sequenceLength) / sequenceLength;
+    }
+
+    /** A block up to the last of the wanted sites, per token. */
+    double capturePerRow(Set<InputSite> wanted, int sequenceLength) {
+        InputSite last = wanted.stream().max(InputSite::compareTo).orElseThrow();
+        double linears = model.linears(0).stream().filter(linear -> linear.site().compareTo(last) < 0)
+                .mapToDouble(WorkCount::perToken).sum();
+        boolean attends = last.compareTo(InputSite.ATTENTION_INPUT) > 0;
+        return linears + (attends ? flops.attention(sequenceLength) / sequenceLength : 0);
+    }
+
+    /** Accumulating the Hessian of a site, upper triangle only. */
+    double hessian(InputSite site, long rows) {
+        double n = model.inputs(site);
+        return n * n * rows;
+    }
+
+    /** The factorisation is counted with the linears that share it. */
+    double solve(LinearSpec linear, boolean withHessian) {
+        double n = linear.inputs();
+        double m = linear.outputs();
+        double errorFeedback = n * n * m;
+        double measure = 4 * n * n * m;
+        return withHessian ? errorFeedback + measure : n * m;
+    }
+
+    double evaluation(TokenSequences windows) {
+        double tokens = windows.ids().length;
+        return tokens * (model.blocks() * blockPerRow(windows.length()) + flops.head());
+    }
+
+    /** Everything a run will do. */
+    double run(RunTexts texts, Calibrator calibrator, boolean trueSequential) {
+        TokenSequences evaluation = texts.evaluation();
+        double total = evaluation == null ? 0 : 2 * evaluation(evaluation);
+        for (LinearSpec linear : model.linears(0)) {
+            total += model.blocks() * solve(linear, calibrator.needsHessian());
+        }
+        TokenSequences calibration = texts.calibration();
+        if (calibration != null) {
+            double rows = calibration.ids().length;
+            EnumSet<InputSite> sites = EnumSet.noneOf(InputSite.class);
+            model.linears(0).forEach(linear -> sites.add(linear.site()));
+            double capture = 0;
+            for (InputSite site : sites) {
+                total += model.blocks() * hessian(site, (long) rows);
+                capture += capturePerRow(EnumSet.of(site), calibration.length());
+            }
+            double perBlock = trueSequential ? capture : capturePerRow(sites, calibration.length());
+            total += rows * (model.blocks() * perBlock + (model.blocks() - 1) * blockPerRow(calibration.length()));
+        }
+        return total;
+    }
+
+    private static double perToken(LinearSpec linear) {
+        return 2.0 * linear.inputs() * linear.outputs();
+    }
+}

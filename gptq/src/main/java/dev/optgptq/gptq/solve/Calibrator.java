@@ -1,0 +1,29 @@
+package dev.optgptq.gptq.solve;
+
+/**
+ * How codes are chosen for a linear. Each knows what it needs of the calibration data; the run provides that and nothing
+ * more.
+ */
+public sealed interface Calibrator {
+
+    SolveSettings settings();
+
+    /** Whether it needs the Hessian of a linear's inputs, hence calibration data. */
+    boolean needsHessian();
+
+    /** Every weight to its nearest code; groups are runs of neighbours. */
+    record RoundToNearest(SolveSettings settings) implements Calibrator {
+        @Override
+        public boolean needsHessian() {
+            return false;
+        }
+    }
+
+    /** GPTQ as published, on the Hessian 2/N X^T X. */
+    record Gptq(SolveSettings settings) implements Calibrator {
+        @Override
+        public boolean needsHessian() {
+            return true;
+        }
+    }
+}

@@ -1,0 +1,111 @@
+package dev.optgptq.gptq.solve;
+
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Grid;
+import dev.optgptq.kernels.QuantOps.BlockProblem;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
+
+/**
+ * GPTQ (Frantar et al. 2023, algorithm 1): inputs are quantized in order, and what rounding one changes in the output is
+ * made up for by the inputs after it, as the inverse Hessian says. n inputs, m outputs; wt is W^T, [n, m].
+ */
+final class GptqSolver {
+
+    /** Inputs whose errors are applied at once to the trailing weights (the paper's B). */
+    static final int BLOCK = 128;
+
+    private final Device device;
+    private final Grid grid;
+
+    GptqSolver(Device device, Grid grid) {
+        this.device = device;
+        this.grid = grid;
+    }
+
+    /**
+     * @param arena owns the result
+     * @param wt F32 [n, m]; rows of dead inputs must be zero; not written
+     */
+    QuantizedWeight solve(TensorArena arena, Tensor wt, InverseFactor factor) {
+        InputOrder order = factor.order();
+        int n = order.inputs();
+        long m = wt.columns();
+        Tensor scales = arena.matrix(DType.F32, order.groups(), m);
+        Tensor zeros = arena.matrix(DType.I32, order.groups(), m);
+        Tensor codes = arena.matrix(DType.U8, n, m);
+        try (TensorArena scratch = device.arena()) {
+            Tensor w = scratch.matrix(DType.F32, n, m);
+            device.matrix().gatherRows(wt, HostVectors.upload(device, scratch, order.order()), w);
+            if (!order.dynamic()) {
+                fitGroups(wt, order.groupSize(), scales, zeros);
+            }
+            Tensor orderedCodes = order.isIdentity() ? codes : scratch.matrix(DType.U8, n, m);
+            sweep(scratch, w, factor, scales, zeros, orderedCodes);
+            if (!order.isIdentity()) {
+                device.matrix().gatherRows(orderedCodes, HostVectors.upload(device, scratch, order.positions()), codes);
+            }
+        }
+        return new QuantizedWeight(codes, scales, zeros, HostVectors.upload(device, arena, order.gIdx()));
+    }
+
+    /** Fits every group of neighbouring inputs from the weights as they are. */
+    void fitGroups(Tensor wt, int groupSize, Tensor scales, Tensor zeros) {
+        for (int g = 0; g < scales.rows(); g++) {
+            long first = (long) g * groupSize;
+            Tensor group = wt.rows(first, Math.min(groupSize, wt.rows() - first));
+            device.quant().fitGrid(grid, group, scales.rows(g, 1), zeros.rows(g, 1));
+        }
+    }
+
+    /** Blocks never cross a group's end: several whole groups of at most BLOCK inputs, or parts of one larger group. */
+    private void sweep(TensorArena scratch, Tensor w, InverseFactor factor, Tensor scales, Tensor zeros, Tensor codes) {
+        InputOrder order = factor.order();
+        int n = order.inputs();
+        int groupSize = order.groupSize();
+        boolean fitInside = order.dynamic() && groupSize <= BLOCK;
+        int span = !order.dynamic() ? BLOCK : fitInside ? BLOCK / groupSize * groupSize : groupSize;
+        int blockSize = Math.min(span, BLOCK);
+        Tensor errors = scratch.matrix(DType.F32, Math.min(blockSize, n), w.columns());
+        Tensor loss = scratch.vector(DType.F64, w.columns());
+        for (int start = 0; start < n;) {
+            int spanEnd = Math.min(n, start - start % span + span);
+            int size = Math.min(blockSize, spanEnd - start);
+            if (order.dynamic() && !fitInside && start % groupSize == 0) {
+                int group = start / groupSize;
+                device.quant().fitGrid(grid, w.rows(start, spanEnd - start), scales.rows(group, 1),
+                        zeros.rows(group, 1));
+            }
+            Tensor blockErrors = errors.rows(0, size);
+            solveBlock(scratch, w.rows(start, size), factor, start, fitInside ? groupSize : 0, scales, zeros,
+                    codes.rows(start, size), blockErrors, loss);
+            applyToTrailing(w, factor.u(), start, size, blockErrors);
+            start += size;
+        }
+    }
+
+    private void solveBlock(TensorArena scratch, Tensor w, InverseFactor factor, int start, int fitEvery, Tensor scales,
+            Tensor zeros, Tensor codes, Tensor errors, Tensor loss) {
+        int size = Math.toIntExact(w.rows());
+        int firstGroup = fitEvery > 0 ? start / fitEvery : 0;
+        int groups = fitEvery > 0 ? Math.ceilDiv(size, fitEvery) : Math.toIntExact(scales.rows());
+        int[] groupOf = new int[size];
+        for (int i = 0; i < size; i++) {
+            groupOf[i] = factor.order().groupOf()[start + i] - firstGroup;
+        }
+        device.quant().solveBlock(new BlockProblem(grid, w, factor.u().rows(start, size).columns(start, size),
+                scales.rows(firstGroup, groups), zeros.rows(firstGroup, groups),
+                HostVectors.upload(device, scratch, groupOf), fitEvery, codes, errors, loss));
+    }
+
+    /** w[end:] -= u[block, end:]^T errors: the lazy update of all later inputs, one GEMM. */
+    private void applyToTrailing(Tensor w, Tensor u, int start, int size, Tensor errors) {
+        long end = (long) start + size;
+        long trailing = w.rows() - end;
+        if (trailing > 0) {
+            device.matrix().gemm(-1, u.rows(start, size).columns(end, trailing), true, errors, false, 1,
+                    w.rows(end, trailing));
+        }
+    }
+}

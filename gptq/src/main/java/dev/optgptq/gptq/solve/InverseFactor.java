@@ -1,0 +1,99 @@
+package dev.optgptq.gptq.solve;
+
+import dev.optgptq.formats.UserError;
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
+
+/**
+ * The damped, ordered inverse factor of one Hessian, shared by every linear that has the same input (GPTQ paper, section
+ * 3.3, steps 2 and 3).
+ *
+ * @param hessian F32 [n, n], symmetric, undamped, in the inputs' own order, dead inputs at 1
+ * @param u F32 [n, n], upper triangular, u^T u = (ordered, damped hessian)^-1
+ * @param order the order of u's rows
+ * @param dead which inputs were never active
+ * @param damp the share of the mean diagonal that was added in the end
+ * @param attempts factorisations tried
+ */
+public record InverseFactor(Tensor hessian, Tensor u, InputOrder order, boolean[] dead, double damp, int attempts) {
+
+    /** Damping doubles this often at most; the last one then exceeds the diagonal itself, so that only NaN fails. */
+    private static final int MAX_ATTEMPTS = 24;
+    /** Where growth starts when no damping was asked for. */
+    private static final double LEAST_DAMP = 1e-6;
+
+    /**
+     * @param hessian F32 [n, n], both triangles; the diagonal of dead inputs is set to 1, in place
+     * @param arena owns the factor
+     * @param what named in errors, e.g. the layers that share the Hessian
+     */
+    static InverseFactor of(Device device, TensorArena arena, Tensor hessian, SolveSettings settings, String what) {
+        int n = Math.toIntExact(hessian.rows());
+        Tensor diagonalTensor = arena.vector(DType.F32, n);
+        device.matrix().diagonal(hessian, diagonalTensor);
+        float[] diagonal = HostVectors.floats(device, diagonalTensor);
+        boolean[] dead = reviveDead(diagonal, what);
+        device.matrix().setDiagonal(hessian, HostVectors.upload(device, arena, diagonal));
+
+        InputOrder order = InputOrder.of(settings.actOrder(), diagonal, settings.groupSizeFor(n));
+        Tensor u = arena.matrix(DType.F32, n, n);
+        try (TensorArena scratch = device.arena()) {
+            Tensor damped = scratch.matrix(DType.F32, n, n);
+            Tensor orderTensor = HostVectors.upload(device, scratch, order.order());
+            double mean = mean(diagonal);
+            double damp = settings.damp();
+            for (int attempt = 1; attempt <= MAX_ATTEMPTS; attempt++) {
+                device.matrix().gatherSymmetric(hessian, orderTensor, damped);
+                device.matrix().setDiagonal(damped,
+                        HostVectors.upload(device, scratch, damped(diagonal, order.order(), damp * mean)));
+                if (device.matrix().inverseFactor(damped, u)) {
+                    return new InverseFactor(hessian, u, order, dead, damp, attempt);
+                }
+                damp = Math.max(2 * damp, LEAST_DAMP);
+            }
+        }
+        throw new UserError(UserError.Code.NUMERIC, what + ": the Hessian could not be factorised with any damping up to "
+                + "the size of its diagonal; the calibration inputs are damaged");
+    }
+
+    private static boolean[] reviveDead(float[] diagonal, String what) {
+        boolean[] dead = new boolean[diagonal.length];
+        for (int i = 0; i < diagonal.length; i++) {
+            if (!Float.isFinite(diagonal[i])) {
+                throw new UserError(UserError.Code.NUMERIC, what + ": the activation of input " + i
+                        + " is not finite on the calibration text; the model's weights or its config are damaged");
+            }
+            dead[i] = diagonal[i] == 0;
+            if (dead[i]) {
+                diagonal[i] = 1;
+            }
+        }
+        return dead;
+    }
+
+    private static float[] damped(float[] diagonal, int[] order, double add) {
+        float[] damped = new float[order.length];
+        for (int k = 0; k < order.length; k++) {
+            damped[k] = (float) (diagonal[order[k]] + add);
+        }
+        return damped;
+    }
+
+    private static double mean(float[] values) {
+        double sum = 0;
+        for (float value : values) {
+            sum += value;
+        }
+        return sum / values.length;
+    }
+
+    int deadInputs() {
+        int count = 0;
+        for (boolean d : dead) {
+            count += d ? 1 : 0;
+        }
+        return count;
+    }
+}

@@ -1,0 +1,17 @@
+package dev.optgptq.gptq.solve;
+
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The outcome for one linear.
+ *
+ * @param weight codes, scales, zeros, g_idx on the device
+ * @param weightError |W - Q|^2 / |W|^2
+ * @param outputError |X (W - Q)^T|^2 / |X W^T|^2 over the calibration inputs; null without a Hessian
+ * @param damp the share of the mean diagonal that was added; null without a Hessian
+ * @param dampAttempts factorisations tried; 0 without a Hessian
+ * @param deadInputs inputs that were never active; their weights became zero
+ */
+public record LinearSolution(QuantizedWeight weight, double weightError, @Nullable Double outputError,
+        @Nullable Double damp, int dampAttempts, int deadInputs) {
+}

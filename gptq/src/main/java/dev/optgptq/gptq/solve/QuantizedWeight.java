@@ -1,0 +1,15 @@
+package dev.optgptq.gptq.solve;
+
+import dev.optgptq.kernels.Tensor;
+
+/**
+ * The codes of one linear and what they stand for. These integers are what is written; nothing is derived from the
+ * dequantized weight again.
+ *
+ * @param codes U8 [in, out]
+ * @param scales F32 [G, out], each exactly a value of the grid's scale type
+ * @param zeros I32 [G, out]
+ * @param groupOf I32 [1, in], the g_idx: which row of scales an input uses, in the inputs' own order
+ */
+public record QuantizedWeight(Tensor codes, Tensor scales, Tensor zeros, Tensor groupOf) {
+}

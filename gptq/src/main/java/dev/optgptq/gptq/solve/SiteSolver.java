@@ -1,0 +1,134 @@
+package dev.optgptq.gptq.solve;
+
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
+import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Quantizes the linears that share one input. The Hessian is factorised once for all of them, so they also share order
+ * and g_idx, as runtimes that fuse them need.
+ */
+public final class SiteSolver implements AutoCloseable {
+
+    private final Device device;
+    private final Calibrator calibrator;
+    private final TensorArena arena;
+    private final @Nullable InverseFactor factor;
+
+    /**
+     * @param hessian F32 [n, n], upper triangle valid; symmetrized and its dead diagonal mended in place; null when the
+     *     calibrator needs none
+     * @param what names the site in errors: "model.layers.3 MLP input"
+     */
+    public SiteSolver(Device device, Calibrator calibrator, @Nullable Tensor hessian, String what) {
+        this.device = device;
+        this.calibrator = calibrator;
+        this.arena = device.arena();
+        if (hessian == null) {
+            if (calibrator.needsHessian()) {
+                throw new IllegalArgumentException("no Hessian for " + what);
+            }
+            this.factor = null;
+        } else {
+            device.matrix().symmetrize(hessian);
+            this.factor = InverseFactor.of(device, arena, hessian, calibrator.settings(), what);
+        }
+    }
+
+    /**
+     * Quantizes one linear and overwrites its weight with what the codes stand for.
+     *
+     * @param result owns the codes
+     * @param weight F32 [m, n] in, dequantized out
+     */
+    public LinearSolution solve(TensorArena result, Tensor weight) {
+        try (TensorArena scratch = device.arena()) {
+            long inputs = weight.columns();
+            long outputs = weight.rows();
+            Tensor wt = scratch.matrix(DType.F32, inputs, outputs);
+            device.matrix().transpose(weight, wt);
+            zeroDead(wt);
+            QuantizedWeight quantized = switch (calibrator) {
+                case Calibrator.RoundToNearest(SolveSettings settings) -> nearest(result, wt, settings);
+                case Calibrator.Gptq(SolveSettings settings) ->
+                    new GptqSolver(device, settings.grid()).solve(result, wt, requireFactor());
+            };
+            Tensor q = scratch.matrix(DType.F32, inputs, outputs);
+            device.quant().dequantize(quantized.codes(), quantized.scales(), quantized.zeros(), quantized.groupOf(), q);
+            device.matrix().transpose(q, weight);
+            return measure(scratch, quantized, wt, q);
+        }
+    }
+
+    private QuantizedWeight nearest(TensorArena result, Tensor wt, SolveSettings settings) {
+        int n = Math.toIntExact(wt.rows());
+        int groupSize = settings.groupSizeFor(n);
+        int groups = Math.ceilDiv(n, groupSize);
+        Tensor scales = result.matrix(DType.F32, groups, wt.columns());
+        Tensor zeros = result.matrix(DType.I32, groups, wt.columns());
+        Tensor codes = result.matrix(DType.U8, n, wt.columns());
+        int[] gIdx = IntStream.range(0, n).map(i -> i / groupSize).toArray();
+        Tensor groupOf = HostVectors.upload(device, result, gIdx);
+        new GptqSolver(device, settings.grid()).fitGroups(wt, groupSize, scales, zeros);
+        device.quant().quantize(settings.grid(), wt, scales, zeros, groupOf, codes);
+        return new QuantizedWeight(codes, scales, zeros, groupOf);
+    }
+
+    /** An input that was never active says nothing about its weights: they become zero, as in the authors' code. */
+    private void zeroDead(Tensor wt) {
+        if (factor == null) {
+            return;
+        }
+        for (int i = 0; i < factor.dead().length; i++) {
+            if (factor.dead()[i]) {
+                device.matrix().fill(wt.rows(i, 1), 0);
+            }
+        }
+    }
+
+    /** q is overwritten. */
+    private LinearSolution measure(TensorArena scratch, QuantizedWeight quantized, Tensor wt, Tensor q) {
+        double weightEnergy = dot(scratch, wt, wt);
+        device.matrix().subtract(wt, q, q);
+        double weightError = ratio(dot(scratch, q, q), weightEnergy);
+        if (factor == null) {
+            return new LinearSolution(quantized, weightError, null, null, 0, 0);
+        }
+        Tensor product = scratch.matrix(DType.F32, wt.rows(), wt.columns());
+        double error = quadratic(scratch, factor.hessian(), q, product);
+        double energy = quadratic(scratch, factor.hessian(), wt, product);
+        return new LinearSolution(quantized, weightError, ratio(error, energy), factor.damp(), factor.attempts(),
+                factor.deadInputs());
+    }
+
+    /** tr(d^T H d), the summed squared output of the weight d over the calibration inputs (up to H's factor). */
+    private double quadratic(TensorArena scratch, Tensor hessian, Tensor d, Tensor product) {
+        device.matrix().gemm(1, hessian, false, d, false, 0, product);
+        return dot(scratch, d, product);
+    }
+
+    private double dot(TensorArena scratch, Tensor a, Tensor b) {
+        Tensor result = scratch.vector(DType.F64, 1);
+        device.matrix().dot(a, b, result);
+        return HostVectors.doubles(device, result)[0];
+    }
+
+    private static double ratio(double part, double whole) {
+        return whole > 0 ? part / whole : 0;
+    }
+
+    private InverseFactor requireFactor() {
+        if (factor == null) {
+            throw new IllegalStateException("this calibrator needs a Hessian");
+        }
+        return factor;
+    }
+
+    @Override
+    public void close() {
+        arena.close();
+    }
+}

@@ -1,0 +1,25 @@
+package dev.optgptq.gptq.solve;
+
+import dev.optgptq.kernels.Grid;
+
+/**
+ * What the solver may choose from.
+ *
+ * @param grid what a code stands for
+ * @param groupSize inputs per scale, at least 1; at most the inputs of a linear
+ * @param actOrder order and groups
+ * @param damp share of the mean of the Hessian's diagonal that is added to the diagonal, at least 0
+ */
+public record SolveSettings(Grid grid, int groupSize, ActOrder actOrder, double damp) {
+
+    public SolveSettings {
+        if (groupSize < 1 || !(damp >= 0)) {
+            throw new IllegalArgumentException("bad settings: group size " + groupSize + ", damp " + damp);
+        }
+    }
+
+    /** The same with groups that span a whole row of {@code inputs}, where groupSize is larger. */
+    int groupSizeFor(int inputs) {
+        return Math.min(groupSize, inputs);
+    }
+}

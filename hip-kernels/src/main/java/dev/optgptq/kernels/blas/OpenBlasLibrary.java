@@ -1,0 +1,108 @@
+package dev.optgptq.kernels.blas;
+
+import dev.optgptq.formats.UserError;
+import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.SymbolLookup;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.function.UnaryOperator;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Finds and loads OpenBLAS: the file that the user named and nothing else, or the one in the jar, or the system's.
+ *
+ * @param origin where it came from, for people
+ */
+record OpenBlasLibrary(SymbolLookup symbols, String origin) {
+
+    /** Environment variable with the path of an OpenBLAS library to use. */
+    static final String PATH_VARIABLE = "OPT_GPTQ_OPENBLAS";
+    /** Environment variable with the folder for unpacked native libraries. */
+    static final String CACHE_VARIABLE = "OPT_GPTQ_CACHE";
+
+    private static final String SYSTEM_NAME = "libopenblas.so.0";
+
+    /** Loads it; UserError DEVICE says what was tried and what to do. */
+    static OpenBlasLibrary load(UnaryOperator<@Nullable String> environment) {
+        String chosen = environment.apply(PATH_VARIABLE);
+        return chosen != null ? loadChosen(chosen) : loadAny(environment, BundledLibrary.forThisMachine());
+    }
+
+    private static OpenBlasLibrary loadChosen(String path) {
+        try {
+            return new OpenBlasLibrary(open(Path.of(path)), path);
+        } catch (IllegalArgumentException e) {
+            throw new UserError(UserError.Code.DEVICE, "OpenBLAS cannot be loaded from " + path + ", which "
+                    + PATH_VARIABLE + " names: " + e.getMessage()
+                    + "; name a libopenblas file for this machine or unset "
+                    + PATH_VARIABLE + " to use the bundled one", e);
+        }
+    }
+
+    private static OpenBlasLibrary loadAny(UnaryOperator<@Nullable String> environment, BundledLibrary bundled) {
+        List<String> failures = new ArrayList<>();
+        if (bundled.isPresent()) {
+            try {
+                return loadBundled(bundled, cacheFolder(environment));
+            } catch (IOException | IllegalArgumentException e) {
+                failures.add("bundled " + bundled.version() + ": " + e);
+            }
+        } else {
+            failures.add("none is bundled for " + bundled.platform());
+        }
+        try {
+            return new OpenBlasLibrary(SymbolLookup.libraryLookup(SYSTEM_NAME, Arena.global()),
+                    "the system's " + SYSTEM_NAME);
+        } catch (IllegalArgumentException e) {
+            failures.add(SYSTEM_NAME + " of the system: " + e.getMessage());
+        }
+        throw new UserError(UserError.Code.DEVICE, "OpenBLAS, which the cpu device needs, cannot be loaded ("
+                + String.join("; ", failures) + "); make the cache folder writable or name another with "
+                + CACHE_VARIABLE + ", or install OpenBLAS (Debian: libopenblas0-pthread), or name a library with "
+                + PATH_VARIABLE + ", or use --device reference");
+    }
+
+    static OpenBlasLibrary loadBundled(BundledLibrary bundled, Path cache) throws IOException {
+        List<Path> files = bundled.unpack(cache);
+        for (Path dependency : files.subList(0, files.size() - 1)) {
+            openDependency(dependency);
+        }
+        return new OpenBlasLibrary(open(files.getLast()), "bundled " + bundled.version());
+    }
+
+    /**
+     * libgfortran does not say where its own needs are, so they must be in the process before it. The system's are
+     * preferred where they exist: the JVM may have loaded them already.
+     */
+    private static void openDependency(Path file) {
+        String name = String.valueOf(file.getFileName());
+        if (name.contains("gfortran")) {
+            open(file);
+            return;
+        }
+        try {
+            SymbolLookup.libraryLookup(name, Arena.global());
+        } catch (IllegalArgumentException e) {
+            open(file);
+        }
+    }
+
+    private static SymbolLookup open(Path file) {
+        // Never unloaded: OpenBLAS keeps threads and buffers of its own.
+        return SymbolLookup.libraryLookup(file, Arena.global());
+    }
+
+    static Path cacheFolder(UnaryOperator<@Nullable String> environment) {
+        String chosen = environment.apply(CACHE_VARIABLE);
+        if (chosen != null) {
+            return Path.of(chosen);
+        }
+        String standard = environment.apply("XDG_CACHE_HOME");
+        Path base = standard != null && Path.of(standard).isAbsolute()
+                ? Path.of(standard)
+                : Path.of(System.getProperty("user.home"), ".cache");
+        return base.resolve("opt-gptq");
+    }
+}

@@ -1,0 +1,84 @@
+package dev.optgptq.kernels.cpu;
+
+import static dev.optgptq.kernels.cpu.VectorMath.LANES;
+import static dev.optgptq.kernels.cpu.VectorMath.SPECIES;
+
+import dev.optgptq.kernels.Tensor;
+import java.lang.foreign.MemorySegment;
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.VectorMask;
+import org.jspecify.annotations.Nullable;
+
+/** RMSNorm and LayerNorm, rows in parallel. Sums run in as many float lanes as a vector has, then over the lanes. */
+final class CpuNorms {
+
+    private CpuNorms() {}
+
+    static void rmsNorm(Parallel parallel, Tensor x, Tensor weight, float eps, Tensor out) {
+        int columns = Math.toIntExact(x.columns());
+        Rows.forEach(parallel, x, row -> {
+            long at = Memory.row(x, row);
+            float meanSquare = sumOfSquares(x.memory(), at, columns, 0) / columns;
+            float inverse = (float) (1 / Math.sqrt((double) meanSquare + eps));
+            scale(x.memory(), at, columns, 0, inverse, weight.memory(), out.memory(), Memory.row(out, row));
+        });
+    }
+
+    static void layerNorm(Parallel parallel, Tensor x, Tensor weight, @Nullable Tensor bias, float eps, Tensor out) {
+        int columns = Math.toIntExact(x.columns());
+        Rows.forEach(parallel, x, row -> {
+            long at = Memory.row(x, row);
+            float mean = sum(x.memory(), at, columns) / columns;
+            float variance = sumOfSquares(x.memory(), at, columns, mean) / columns;
+            float inverse = (float) (1 / Math.sqrt((double) variance + eps));
+            long target = Memory.row(out, row);
+            scale(x.memory(), at, columns, mean, inverse, weight.memory(), out.memory(), target);
+            if (bias != null) {
+                CpuElementwise.addRow(out.memory(), target, bias.memory(), 0, columns);
+            }
+        });
+    }
+
+    private static float sum(MemorySegment x, long at, int columns) {
+        FloatVector sum = FloatVector.zero(SPECIES);
+        int c = 0;
+        for (; c <= columns - LANES; c += LANES) {
+            sum = sum.add(Memory.load(x, at + 4L * c));
+        }
+        if (c < columns) {
+            sum = sum.add(Memory.load(x, at + 4L * c, SPECIES.indexInRange(c, columns)));
+        }
+        return VectorMath.sum(sum);
+    }
+
+    /** The sum of (x - centre)^2. */
+    private static float sumOfSquares(MemorySegment x, long at, int columns, float centre) {
+        FloatVector sum = FloatVector.zero(SPECIES);
+        int c = 0;
+        for (; c <= columns - LANES; c += LANES) {
+            FloatVector difference = Memory.load(x, at + 4L * c).sub(centre);
+            sum = difference.fma(difference, sum);
+        }
+        if (c < columns) {
+            VectorMask<Float> lanes = SPECIES.indexInRange(c, columns);
+            FloatVector difference = Memory.load(x, at + 4L * c, lanes).sub(centre, lanes);
+            sum = difference.fma(difference, sum);
+        }
+        return VectorMath.sum(sum);
+    }
+
+    /** out = (x - centre) * factor * weight. */
+    private static void scale(MemorySegment x, long at, int columns, float centre, float factor, MemorySegment weight,
+            MemorySegment out, long target) {
+        int c = 0;
+        for (; c <= columns - LANES; c += LANES) {
+            FloatVector normal = Memory.load(x, at + 4L * c).sub(centre).mul(factor);
+            Memory.store(normal.mul(Memory.load(weight, 4L * c)), out, target + 4L * c);
+        }
+        if (c < columns) {
+            VectorMask<Float> lanes = SPECIES.indexInRange(c, columns);
+            FloatVector normal = Memory.load(x, at + 4L * c, lanes).sub(centre).mul(factor);
+            Memory.store(normal.mul(Memory.load(weight, 4L * c, lanes)), out, target + 4L * c, lanes);
+        }
+    }
+}

@@ -1,0 +1,113 @@
+package dev.optgptq.kernels.host;
+
+import dev.optgptq.kernels.CheckedMatrixOps;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.MatrixOps;
+import dev.optgptq.kernels.NeuralOps;
+import dev.optgptq.kernels.QuantOps;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
+import java.lang.foreign.MemorySegment;
+
+/** A device that computes in host memory with the op objects it is given. Its ops are done when they return. */
+public final class HostDevice implements Device {
+
+    private final String name;
+    private final String description;
+    private final NeuralOps neural;
+    private final MatrixOps matrix;
+    private final QuantOps quant;
+    private final Runnable onClose;
+    private final HostMemory memory = new HostMemory();
+
+    /** @param onClose ends what the ops share, such as worker threads */
+    public HostDevice(String name, String description, NeuralOps neural, MatrixOps matrix, QuantOps quant,
+            Runnable onClose) {
+        this.name = name;
+        this.description = description;
+        this.neural = neural;
+        this.matrix = new CheckedMatrixOps(matrix);
+        this.quant = quant;
+        this.onClose = onClose;
+    }
+
+    @Override
+    public String name() {
+        return name;
+    }
+
+    @Override
+    public String description() {
+        return description;
+    }
+
+    @Override
+    public TensorArena arena() {
+        return new HostArena(memory);
+    }
+
+    @Override
+    public NeuralOps neural() {
+        return neural;
+    }
+
+    @Override
+    public MatrixOps matrix() {
+        return matrix;
+    }
+
+    @Override
+    public QuantOps quant() {
+        return quant;
+    }
+
+    @Override
+    public void upload(MemorySegment source, Tensor target) {
+        long rowBytes = target.columns() * target.dtype().bytes();
+        requireBytes(source, target);
+        for (long row = 0; row < target.rows(); row++) {
+            MemorySegment.copy(source, row * rowBytes, target.memory(), rowStart(target, row), rowBytes);
+        }
+    }
+
+    @Override
+    public void download(Tensor source, MemorySegment target) {
+        long rowBytes = source.columns() * source.dtype().bytes();
+        requireBytes(target, source);
+        for (long row = 0; row < source.rows(); row++) {
+            MemorySegment.copy(source.memory(), rowStart(source, row), target, row * rowBytes, rowBytes);
+        }
+    }
+
+    private static long rowStart(Tensor tensor, long row) {
+        return tensor.columns() == 0 ? 0 : row * tensor.stride() * tensor.dtype().bytes();
+    }
+
+    private static void requireBytes(MemorySegment host, Tensor tensor) {
+        long needed = tensor.elements() * tensor.dtype().bytes();
+        if (host.byteSize() != needed) {
+            throw new IllegalArgumentException(
+                    tensor + " has " + needed + " bytes, the host memory given " + host.byteSize());
+        }
+    }
+
+    @Override
+    public void synchronize() {
+        // Ops are done when they return.
+    }
+
+    @Override
+    public long memoryInUse() {
+        return memory.inUse();
+    }
+
+    @Override
+    public long peakMemory() {
+        return memory.peak();
+    }
+
+    @Override
+    public void close() {
+        onClose.run();
+    }
+}

@@ -1,0 +1,19 @@
+package dev.optgptq.kernels.reference;
+
+import dev.optgptq.kernels.NeuralOps.Activation;
+
+/** The activation functions in float64. */
+final class Activations {
+
+    private Activations() {}
+
+    static double apply(Activation activation, double x) {
+        return switch (activation) {
+            case SILU -> x / (1 + Math.exp(-x));
+            case GELU -> 0.5 * x * ErrorFunction.erfc(-x / Math.sqrt(2));
+            // 1/2 (1 + tanh u) = 1 / (1 + e^(-2u)), without the cancellation for u below 0
+            case GELU_TANH -> x / (1 + Math.exp(-2 * Math.sqrt(2 / Math.PI) * (x + 0.044715 * x * x * x)));
+            case RELU -> Math.max(x, 0);
+        };
+    }
+}

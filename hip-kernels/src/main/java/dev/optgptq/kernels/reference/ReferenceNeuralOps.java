@@ -1,0 +1,175 @@
+package dev.optgptq.kernels.reference;
+
+import dev.optgptq.kernels.NeuralArguments;
+import dev.optgptq.kernels.NeuralOps;
+import dev.optgptq.kernels.Tensor;
+import java.lang.foreign.ValueLayout;
+import java.nio.ByteOrder;
+import java.util.function.DoubleUnaryOperator;
+import org.jspecify.annotations.Nullable;
+
+/** The definition of NeuralOps: scalar loops that read like the equations, float64 throughout, one rounding at the end. */
+public final class ReferenceNeuralOps implements NeuralOps {
+
+    private static final ValueLayout.OfLong LONG = ValueLayout.JAVA_LONG_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+
+    @Override
+    public void convert(Tensor source, Tensor target) {
+        NeuralArguments.convert(source, target);
+        for (long r = 0; r < source.rows(); r++) {
+            for (long c = 0; c < source.columns(); c++) {
+                Elements.set(target, r, c, Elements.get(source, r, c));
+            }
+        }
+    }
+
+    @Override
+    public void embed(Tensor ids, Tensor table, Tensor out) {
+        NeuralArguments.embed(ids, table, out);
+        for (long r = 0; r < out.rows(); r++) {
+            int id = NeuralArguments.token("embed", Elements.getInt(ids, 0, r), r, table.rows());
+            for (long c = 0; c < out.columns(); c++) {
+                Elements.set(out, r, c, Elements.get(table, id, c));
+            }
+        }
+    }
+
+    @Override
+    public void rmsNorm(Tensor x, Tensor weight, float eps, Tensor out) {
+        NeuralArguments.rmsNorm(x, weight, out);
+        for (long r = 0; r < x.rows(); r++) {
+            double rms = Math.sqrt(meanSquare(x, r, 0) + eps);
+            for (long c = 0; c < x.columns(); c++) {
+                Elements.set(out, r, c, Elements.get(x, r, c) / rms * Elements.get(weight, 0, c));
+            }
+        }
+    }
+
+    @Override
+    public void layerNorm(Tensor x, Tensor weight, @Nullable Tensor bias, float eps, Tensor out) {
+        NeuralArguments.layerNorm(x, weight, bias, out);
+        for (long r = 0; r < x.rows(); r++) {
+            double mean = 0;
+            for (long c = 0; c < x.columns(); c++) {
+                mean += Elements.get(x, r, c) / x.columns();
+            }
+            double deviation = Math.sqrt(meanSquare(x, r, mean) + eps);
+            for (long c = 0; c < x.columns(); c++) {
+                double shift = bias == null ? 0 : Elements.get(bias, 0, c);
+                double normal = (Elements.get(x, r, c) - mean) / deviation;
+                Elements.set(out, r, c, normal * Elements.get(weight, 0, c) + shift);
+            }
+        }
+    }
+
+    /** The mean over a row of (x - centre)^2. */
+    private static double meanSquare(Tensor x, long row, double centre) {
+        double sum = 0;
+        for (long c = 0; c < x.columns(); c++) {
+            double difference = Elements.get(x, row, c) - centre;
+            sum += difference * difference;
+        }
+        return sum / x.columns();
+    }
+
+    @Override
+    public void rotary(Tensor x, int headDim, Tensor cos, Tensor sin, RotaryLayout layout) {
+        NeuralArguments.rotary(x, headDim, cos, sin);
+        long pairs = cos.columns();
+        for (long r = 0; r < x.rows(); r++) {
+            long position = r % cos.rows();
+            for (long head = 0; head < x.columns(); head += headDim) {
+                for (long i = 0; i < pairs; i++) {
+                    long first = head + (layout == RotaryLayout.HALF ? i : 2 * i);
+                    long second = layout == RotaryLayout.HALF ? first + pairs : first + 1;
+                    double a = Elements.get(x, r, first);
+                    double b = Elements.get(x, r, second);
+                    double c = Elements.get(cos, position, i);
+                    double s = Elements.get(sin, position, i);
+                    Elements.set(x, r, first, a * c - b * s);
+                    Elements.set(x, r, second, b * c + a * s);
+                }
+            }
+        }
+    }
+
+    @Override
+    public void attention(Tensor q, Tensor k, Tensor v, @Nullable Tensor slopes, AttentionShape shape, Tensor out) {
+        NeuralArguments.attention(q, k, v, slopes, shape, out);
+        new ReferenceAttention(q, k, v, slopes, shape, out).run();
+    }
+
+    @Override
+    public void activate(Activation activation, Tensor x) {
+        NeuralArguments.activate(x);
+        map(x, value -> Activations.apply(activation, value));
+    }
+
+    private static void map(Tensor x, DoubleUnaryOperator function) {
+        for (long r = 0; r < x.rows(); r++) {
+            for (long c = 0; c < x.columns(); c++) {
+                Elements.set(x, r, c, function.applyAsDouble(Elements.get(x, r, c)));
+            }
+        }
+    }
+
+    @Override
+    public void activateGated(Activation activation, Tensor gate, Tensor up) {
+        NeuralArguments.activateGated(gate, up);
+        for (long r = 0; r < gate.rows(); r++) {
+            for (long c = 0; c < gate.columns(); c++) {
+                double activated = Activations.apply(activation, Elements.get(gate, r, c));
+                Elements.set(gate, r, c, activated * Elements.get(up, r, c));
+            }
+        }
+    }
+
+    @Override
+    public void add(Tensor x, Tensor y) {
+        NeuralArguments.add(x, y);
+        for (long r = 0; r < x.rows(); r++) {
+            for (long c = 0; c < x.columns(); c++) {
+                Elements.set(x, r, c, Elements.get(x, r, c) + Elements.get(y, r, c));
+            }
+        }
+    }
+
+    @Override
+    public void addRow(Tensor x, Tensor row) {
+        NeuralArguments.addRow(x, row);
+        for (long r = 0; r < x.rows(); r++) {
+            for (long c = 0; c < x.columns(); c++) {
+                Elements.set(x, r, c, Elements.get(x, r, c) + Elements.get(row, 0, c));
+            }
+        }
+    }
+
+    @Override
+    public void crossEntropy(Tensor logits, Tensor targets, Tensor nll) {
+        NeuralArguments.crossEntropy(logits, targets, nll);
+        for (long r = 0; r < logits.rows(); r++) {
+            int target = NeuralArguments.token("crossEntropy", Elements.getInt(targets, 0, r), r, logits.columns());
+            double max = Double.NEGATIVE_INFINITY;
+            for (long c = 0; c < logits.columns(); c++) {
+                max = Math.max(max, Elements.get(logits, r, c));
+            }
+            double sum = 0;
+            for (long c = 0; c < logits.columns(); c++) {
+                sum += Math.exp(Elements.get(logits, r, c) - max);
+            }
+            Elements.set(nll, 0, r, Math.log(sum) + (max - Elements.get(logits, r, target)));
+        }
+    }
+
+    @Override
+    public void countNonFinite(Tensor x, Tensor count) {
+        NeuralArguments.countNonFinite(x, count);
+        long found = 0;
+        for (long r = 0; r < x.rows(); r++) {
+            for (long c = 0; c < x.columns(); c++) {
+                found += Double.isFinite(Elements.get(x, r, c)) ? 0 : 1;
+            }
+        }
+        count.memory().set(LONG, 0, found);
+    }
+}

@@ -1,0 +1,87 @@
+package dev.optgptq.kernels.contract;
+
+import static dev.optgptq.kernels.contract.OpCase.op;
+import static dev.optgptq.kernels.contract.Values.normal;
+
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.kernels.NeuralOps.AttentionShape;
+import java.util.ArrayList;
+import java.util.List;
+
+/** The cases of NeuralOps.attention: around the tiles of 32 queries, 64 keys and 256 queries, and the head sizes of models. */
+final class AttentionCases {
+
+    private AttentionCases() {}
+
+    static List<OpCase> cases() {
+        List<OpCase> cases = new ArrayList<>();
+        for (int length : new int[] {1, 2, 7, 31, 32, 33, 63, 64, 65, 97}) {
+            cases.add(attention(2, shape(length, 2, 2, 16, 0), false));
+            cases.add(attention(1, shape(length, 3, 1, 8, 0), true));
+        }
+        for (int headDim : new int[] {1, 3, 8, 15, 17, 20, 64, 80, 96, 128}) {
+            cases.add(attention(1, shape(35, 2, 1, headDim, 0), false));
+        }
+        for (int window : new int[] {1, 2, 31, 32, 33, 64, 70, 129, 200}) {
+            cases.add(attention(1, shape(130, 2, 2, 4, window), false));
+            cases.add(attention(2, shape(67, 4, 2, 4, window), true));
+        }
+        cases.add(attention(3, shape(5, 8, 2, 16, 0), true));
+        cases.add(attention(1, shape(300, 1, 1, 8, 0), true));
+        cases.add(attention(1, shape(515, 2, 1, 4, 40), false));
+        cases.add(attention(0, shape(4, 2, 2, 8, 0), false));
+        cases.add(largeScores());
+        cases.add(negativeScale());
+        return cases;
+    }
+
+    /** wiki-llama-14m (6 heads of 64; windows of 1024, and 512 in calibration), with ALiBi, and TinyLlama's GQA. */
+    static List<OpCase> bench() {
+        return List.of(bench(2, shape(1024, 6, 6, 64, 0), false), bench(4, shape(512, 6, 6, 64, 0), false),
+                bench(2, shape(1024, 6, 6, 64, 0), true), bench(1, shape(512, 32, 4, 64, 0), false),
+                bench(1, shape(1024, 8, 8, 128, 0), false), bench(1, shape(2048, 6, 6, 64, 256), false));
+    }
+
+    private static OpCase bench(int sequences, AttentionShape shape, boolean alibi) {
+        double pairs = 0;
+        for (int i = 0; i < shape.sequenceLength(); i++) {
+            pairs += shape.window() == 0 ? i + 1 : Math.min(i + 1, shape.window());
+        }
+        return attention(sequences, shape, alibi).flops(4.0 * sequences * shape.heads() * shape.headDim() * pairs);
+    }
+
+    private static AttentionShape shape(int length, int heads, int kvHeads, int headDim, int window) {
+        return new AttentionShape(length, heads, kvHeads, headDim, (float) (1 / Math.sqrt(headDim)), window);
+    }
+
+    private static OpCase attention(int sequences, AttentionShape shape, boolean alibi) {
+        return attention("", sequences, shape, alibi, normal(1), Tolerance.roundings(24));
+    }
+
+    /** Scores of some hundreds: the softmax must subtract their maximum, and one key takes nearly all the weight. */
+    private static OpCase largeScores() {
+        // A score of 300 in float32 is good to 2e-5, and so is its weight.
+        return attention("large scores ", 1, shape(70, 2, 2, 16, 0), false, normal(9), Tolerance.roundings(500));
+    }
+
+    private static OpCase negativeScale() {
+        return attention("", 1, new AttentionShape(40, 2, 2, 8, -0.5f, 0), false, normal(1), Tolerance.roundings(24));
+    }
+
+    private static OpCase attention(String note, int sequences, AttentionShape shape, boolean alibi, Values values,
+            Tolerance tolerance) {
+        long rows = (long) sequences * shape.sequenceLength();
+        long width = (long) shape.heads() * shape.headDim();
+        long kvWidth = (long) shape.kvHeads() * shape.headDim();
+        String name = note + sequences + " x " + shape.sequenceLength() + ", heads " + shape.heads() + "/"
+                + shape.kvHeads() + " of " + shape.headDim() + ", window " + shape.window() + (alibi ? ", ALiBi" : "")
+                + (shape.scale() < 0 ? ", negative scale" : "");
+        return op("attention", name).input("q", DType.F32, rows, width, values)
+                .input("k", DType.F32, rows, kvWidth, values).input("v", DType.F32, rows, kvWidth, normal(1))
+                .input("slopes", DType.F32, 1, shape.heads(),
+                        Values.byIndex((row, head) -> Math.pow(2, -1 - (int) head)))
+                .output("out", DType.F32, rows, width, tolerance)
+                .call((device, at) -> device.neural().attention(at.get("q"), at.get("k"), at.get("v"),
+                        alibi ? at.get("slopes") : null, shape, at.get("out")));
+    }
+}

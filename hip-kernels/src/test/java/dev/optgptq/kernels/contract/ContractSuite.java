@@ -1,0 +1,27 @@
+package dev.optgptq.kernels.contract;
+
+import java.util.List;
+import java.util.function.Supplier;
+import java.util.stream.Stream;
+
+/** All cases. An op set keeps its cases in its own file; cases for tests are small, those for bench are large. */
+final class ContractSuite {
+
+    private static final List<Supplier<List<OpCase>>> CASES = List.of(MatrixCases::cases, QuantCases::cases,
+            NeuralCases::cases);
+
+    private static final List<Supplier<List<OpCase>>> BENCH = List.of(MatrixCases::bench, QuantCases::bench,
+            NeuralCases::bench);
+
+    private ContractSuite() {}
+
+    /** The cases of the modes test and support: odd, tiny and tile-edge shapes, quick on the reference. */
+    static Stream<OpCase> cases() {
+        return CASES.stream().flatMap(source -> source.get().stream());
+    }
+
+    /** The cases of the mode bench: the shapes of real models, with their work declared. */
+    static Stream<OpCase> bench() {
+        return BENCH.stream().flatMap(source -> source.get().stream());
+    }
+}

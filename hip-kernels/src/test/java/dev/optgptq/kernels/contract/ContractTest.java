@@ -1,0 +1,88 @@
+package dev.optgptq.kernels.contract;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Devices;
+import dev.optgptq.kernels.MatrixOps;
+import dev.optgptq.kernels.NeuralOps;
+import dev.optgptq.kernels.QuantOps;
+import dev.optgptq.kernels.contract.OpCase.Operand;
+import java.lang.reflect.Method;
+import java.util.Arrays;
+import java.util.Set;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.DynamicTest;
+import org.junit.jupiter.api.TestFactory;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** Test mode: every case on every device, in every placement. */
+class ContractTest {
+
+    @TestFactory
+    Stream<DynamicTest> everyDeviceAgreesWithTheReferenceWhereverTheOperandsLie() {
+        return ContractSuite.cases().map(opCase -> DynamicTest.dynamicTest(opCase.toString(), () -> {
+            Runner.Outcome expected = Runner.expected(opCase);
+            for (Devices.Candidate candidate : Devices.list()) {
+                if (candidate.usable()) {
+                    compareInEveryPlacement(opCase, candidate.name(), expected);
+                }
+            }
+        }));
+    }
+
+    private static void compareInEveryPlacement(OpCase opCase, String name, Runner.Outcome expected) {
+        try (Device device = Devices.open(name, 2)) {
+            for (Placement placement : Placement.values()) {
+                Runner.Outcome actual = Runner.run(opCase, device, placement);
+                Runner.compare(opCase, Runner.describe(opCase, device, placement), expected, actual);
+            }
+        }
+    }
+
+    @TestFactory
+    Stream<DynamicTest> theBitsDoNotDependOnTheNumberOfThreads() {
+        return ContractSuite.cases().map(opCase -> DynamicTest.dynamicTest(opCase.toString(), () -> {
+            Runner.Outcome single = runOnCpu(opCase, 1);
+            for (int threads : new int[] {2, 3}) {
+                Runner.Outcome several = runOnCpu(opCase, threads);
+                for (Operand operand : opCase.operands()) {
+                    assertEquals(-1, bytes(single, operand).mismatch(bytes(several, operand)),
+                            () -> opCase + ", seed " + opCase.seed() + ": " + operand.name() + " with 1 and " + threads
+                                    + " threads differ first at byte");
+                }
+            }
+        }));
+    }
+
+    private static Runner.Outcome runOnCpu(OpCase opCase, int threads) {
+        try (Device device = Devices.open("cpu", threads)) {
+            return Runner.run(opCase, device, Placement.DENSE);
+        }
+    }
+
+    private static java.lang.foreign.MemorySegment bytes(Runner.Outcome outcome, Operand operand) {
+        HostMatrix matrix = outcome.operands().get(operand.name());
+        if (matrix == null) {
+            throw new AssertionError("no outcome for " + operand.name());
+        }
+        return matrix.bytes();
+    }
+
+    @ParameterizedTest
+    @ValueSource(classes = {MatrixOps.class, NeuralOps.class, QuantOps.class})
+    void everyOpHasACaseAndABenchCase(Class<?> opSet) {
+        Set<String> ops = Arrays.stream(opSet.getDeclaredMethods()).map(Method::getName).collect(Collectors.toSet());
+        Set<String> tested = ContractSuite.cases().map(OpCase::op).collect(Collectors.toSet());
+        Set<String> benched = ContractSuite.bench().map(OpCase::op).collect(Collectors.toSet());
+        assertTrue(tested.containsAll(ops), () -> "no case for " + minus(ops, tested));
+        assertTrue(benched.containsAll(ops), () -> "no bench case for " + minus(ops, benched));
+    }
+
+    private static Set<String> minus(Set<String> all, Set<String> some) {
+        return all.stream().filter(op -> !some.contains(op)).collect(Collectors.toSet());
+    }
+}

@@ -1,0 +1,158 @@
+package dev.optgptq.kernels.contract;
+
+import static dev.optgptq.kernels.contract.OpCase.op;
+import static dev.optgptq.kernels.contract.Values.normal;
+
+import dev.optgptq.formats.dtype.DType;
+import java.util.ArrayList;
+import java.util.List;
+
+/** The cases of MatrixOps. */
+final class MatrixCases {
+
+    /** Sizes around the vector width and the tiles of 64, 128 and 256. */
+    private static final long[] SIZES = {1, 2, 15, 17, 63, 64, 65, 129, 257};
+
+    private MatrixCases() {}
+
+    static List<OpCase> cases() {
+        List<OpCase> cases = new ArrayList<>();
+        for (long n : SIZES) {
+            cases.add(linear(n, 33, 17, true, 0));
+            cases.add(linear(3, n, 65, false, 1));
+            cases.add(linear(66, 5, n, true, 0.5f));
+            cases.add(gemm(n, 19, 34, false, false, 0));
+            cases.add(gemm(7, n, 40, true, false, 1));
+            cases.add(gemm(65, 3, n, false, true, -0.5f));
+            cases.add(gemm(n, n, 9, true, true, 2));
+            cases.add(accumulateGram(n, 47));
+            cases.add(accumulateGram(21, n));
+            cases.add(inverseFactor(n));
+            cases.addAll(moves(n));
+        }
+        cases.add(linear(300, 70, 300, true, 0));
+        cases.add(gemm(290, 300, 31, false, false, 1));
+        cases.add(accumulateGram(70, 600));
+        cases.add(inverseFactor(300));
+        cases.addAll(emptyOnes());
+        return cases;
+    }
+
+    /** wiki-llama-14m (hidden 384, intermediate 1024) and TinyLlama (2048, 5632). */
+    static List<OpCase> bench() {
+        List<OpCase> cases = new ArrayList<>();
+        cases.add(gemm(2048, 2048, 2048, false, false, 0).flops(2.0 * 2048 * 2048 * 2048));
+        for (long[] shape : new long[][] {{4096, 384, 384}, {4096, 384, 1024}, {4096, 1024, 384}, {4096, 384, 4096},
+                {512, 2048, 2048}, {1, 2048, 2048}}) {
+            cases.add(linear(shape[0], shape[1], shape[2], false, 0).flops(2.0 * shape[0] * shape[1] * shape[2]));
+        }
+        for (long n : new long[] {384, 1024, 2048, 5632}) {
+            cases.add(accumulateGram(n > 2048 ? 1024 : 4096, n).flops((n > 2048 ? 1024.0 : 4096.0) * n * n));
+        }
+        for (long n : new long[] {384, 1024, 2048}) {
+            cases.add(inverseFactor(n).flops(2.0 / 3 * n * n * n));
+        }
+        moves(2048).forEach(move -> cases.add(move.bytes(2048.0 * 2048 * 8)));
+        return cases;
+    }
+
+    private static OpCase linear(long n, long in, long out, boolean withBias, float beta) {
+        return op("linear", "x[" + n + ", " + in + "] w[" + out + ", " + in + "] bias " + withBias + " beta " + beta)
+                .input("x", DType.F32, n, in, normal(1)).input("w", DType.F32, out, in, normal(0.1))
+                .input("bias", DType.F32, 1, out, normal(1))
+                .inPlace("y", DType.F32, n, out, beta == 0 ? Values.garbage() : normal(1), Tolerance.sum(in))
+                .call((device, at) -> device.matrix().linear(at.get("x"), at.get("w"),
+                        withBias ? at.get("bias") : null, beta, at.get("y")));
+    }
+
+    private static OpCase gemm(long m, long n, long k, boolean transposeA, boolean transposeB, float beta) {
+        return op("gemm", (transposeA ? "a^T" : "a") + "[" + m + ", " + k + "] " + (transposeB ? "b^T" : "b") + "[" + k
+                + ", " + n + "] beta " + beta)
+                .input("a", DType.F32, transposeA ? k : m, transposeA ? m : k, normal(1))
+                .input("b", DType.F32, transposeB ? n : k, transposeB ? k : n, normal(1))
+                .inPlace("c", DType.F32, m, n, beta == 0 ? Values.garbage() : normal(1), Tolerance.sum(k))
+                .call((device, at) -> device.matrix().gemm(-0.75f, at.get("a"), transposeA, at.get("b"), transposeB,
+                        beta, at.get("c")));
+    }
+
+    /** The strict lower triangle starts as NaN and must stay so. */
+    private static OpCase accumulateGram(long rows, long n) {
+        return op("accumulateGram", "x[" + rows + ", " + n + "]").input("x", DType.F32, rows, n, normal(1))
+                .inPlace("h", DType.F32, n, n, Values.byIndex((i, j) -> i > j ? Double.NaN : i == j ? 3 : 0.5),
+                        Tolerance.sum(rows))
+                .call((device, at) -> device.matrix().accumulateGram(0.25f, at.get("x"), at.get("h")));
+    }
+
+    private static OpCase inverseFactor(long n) {
+        return op("inverseFactor", "h[" + n + ", " + n + "]")
+                .input("h", DType.F32, n, n, Values.positiveDefinite())
+                // The condition number of 0.9^|i-j| is below 400, whatever n is.
+                .output("u", DType.F32, n, n, Tolerance.roundings(400))
+                .call((device, at) -> {
+                    if (!device.matrix().inverseFactor(at.get("h"), at.get("u"))) {
+                        throw new AssertionError("said to be not positive definite");
+                    }
+                });
+    }
+
+    private static List<OpCase> moves(long n) {
+        String square = "[" + n + ", " + n + "]";
+        long half = (n + 1) / 2;
+        List<OpCase> cases = new ArrayList<>();
+        cases.add(op("symmetrize", square).inPlace("h", DType.F32, n, n, normal(1), Tolerance.EXACT)
+                .call((device, at) -> device.matrix().symmetrize(at.get("h"))));
+        cases.add(op("diagonal", square).input("h", DType.F32, n, n, normal(1))
+                .output("out", DType.F32, 1, n, Tolerance.EXACT)
+                .call((device, at) -> device.matrix().diagonal(at.get("h"), at.get("out"))));
+        cases.add(op("setDiagonal", square).input("values", DType.F32, 1, n, normal(1))
+                .inPlace("h", DType.F32, n, n, normal(1), Tolerance.EXACT)
+                .call((device, at) -> device.matrix().setDiagonal(at.get("h"), at.get("values"))));
+        for (DType dtype : new DType[] {DType.F32, DType.BF16, DType.U8}) {
+            cases.add(op("transpose", dtype + "[" + n + ", " + half + "]")
+                    .input("source", dtype, n, half, Values.integers(0, 100))
+                    .output("target", dtype, half, n, Tolerance.EXACT)
+                    .call((device, at) -> device.matrix().transpose(at.get("source"), at.get("target"))));
+        }
+        for (DType dtype : new DType[] {DType.F32, DType.F64, DType.U8}) {
+            cases.add(op("gatherRows", dtype + square + " " + half + " rows")
+                    .input("source", dtype, n, n, Values.integers(0, 100))
+                    .input("order", DType.I32, 1, half, Values.permutation((int) n))
+                    .output("target", dtype, half, n, Tolerance.EXACT).call((device, at) -> device.matrix()
+                            .gatherRows(at.get("source"), at.get("order"), at.get("target"))));
+        }
+        cases.add(op("gatherSymmetric", square).input("source", DType.F32, n, n, normal(1))
+                .input("order", DType.I32, 1, n, Values.permutation((int) n))
+                .output("target", DType.F32, n, n, Tolerance.EXACT).call((device, at) -> device.matrix()
+                        .gatherSymmetric(at.get("source"), at.get("order"), at.get("target"))));
+        cases.add(op("dot", square).input("a", DType.F32, n, n, normal(1))
+                .input("b", DType.F32, n, n, Values.uniform(0, 1))
+                .output("result", DType.F64, 1, 1, Tolerance.float64Sum(n * n * n * n))
+                .call((device, at) -> device.matrix().dot(at.get("a"), at.get("b"), at.get("result"))));
+        cases.add(op("dot", square + " with itself").input("a", DType.F32, n, n, normal(1))
+                .output("result", DType.F64, 1, 1, Tolerance.float64Sum(n * n))
+                .call((device, at) -> device.matrix().dot(at.get("a"), at.get("a"), at.get("result"))));
+        cases.add(op("subtract", square).input("a", DType.F32, n, n, normal(1)).input("b", DType.F32, n, n, normal(1))
+                .output("target", DType.F32, n, n, Tolerance.EXACT)
+                .call((device, at) -> device.matrix().subtract(at.get("a"), at.get("b"), at.get("target"))));
+        cases.add(op("subtract", square + " into b").input("a", DType.F32, n, n, normal(1))
+                .inPlace("b", DType.F32, n, n, normal(1), Tolerance.EXACT)
+                .call((device, at) -> device.matrix().subtract(at.get("a"), at.get("b"), at.get("b"))));
+        for (DType dtype : new DType[] {DType.F32, DType.F64, DType.I32}) {
+            cases.add(op("fill", dtype + square).output("target", dtype, n, n, Tolerance.EXACT)
+                    .call((device, at) -> device.matrix().fill(at.get("target"), -3)));
+        }
+        for (DType dtype : new DType[] {DType.F32, DType.I64, DType.U8}) {
+            cases.add(op("copy", dtype + square).input("source", dtype, n, n, Values.integers(0, 100))
+                    .output("target", dtype, n, n, Tolerance.EXACT)
+                    .call((device, at) -> device.matrix().copy(at.get("source"), at.get("target"))));
+        }
+        return cases;
+    }
+
+    /** Nothing to do, or a sum of no terms. */
+    private static List<OpCase> emptyOnes() {
+        return List.of(linear(0, 4, 3, true, 0), linear(4, 3, 0, true, 0), linear(4, 0, 3, true, 0.5f),
+                gemm(4, 3, 0, false, false, 0), gemm(4, 3, 0, false, false, 0.5f), gemm(0, 3, 2, true, false, 0),
+                accumulateGram(0, 4), inverseFactor(0));
+    }
+}

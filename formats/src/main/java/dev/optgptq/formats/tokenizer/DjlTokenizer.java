@@ -13,11 +13,15 @@ import java.util.Arrays;
 import java.util.Map;
 import java.util.logging.Level;
 import java.util.logging.Logger;
+import tools.jackson.databind.node.ObjectNode;
 
 /** The Hugging Face tokenizers library through DJL. The only class that knows of ai.djl. */
 final class DjlTokenizer implements Tokenizer {
 
     private static final String FILE_NAME = "tokenizer.json";
+
+    /** Measured: English text at 3.4 characters a token needs less than 40. */
+    private static final long HEAP_BYTES_PER_CHAR = 48;
 
     /** tokenizer.json may ask for truncation and padding; a text is a stream of tokens here. */
     private static final Map<String, String> OPTIONS = Map.of("truncation", "false", "padding", "false",
@@ -31,19 +35,21 @@ final class DjlTokenizer implements Tokenizer {
 
     private final HuggingFaceTokenizer delegate;
     private final Path file;
+    private final TextPieces pieces;
 
-    private DjlTokenizer(HuggingFaceTokenizer delegate, Path file) {
+    private DjlTokenizer(HuggingFaceTokenizer delegate, Path file, TextPieces pieces) {
         this.delegate = delegate;
         this.file = file;
+        this.pieces = pieces;
     }
 
     static DjlTokenizer open(Path modelDirectory) {
         Path file = modelDirectory.resolve(FILE_NAME);
-        requireTokenizerFile(file);
+        TextPieces pieces = TextPieces.of(readTokenizerFile(file), TextPieces.PIECE_CHARS);
         stayOffline();
         NATIVE_LOG.setLevel(Level.OFF);
         try {
-            return new DjlTokenizer(HuggingFaceTokenizer.newInstance(file, OPTIONS), file);
+            return new DjlTokenizer(HuggingFaceTokenizer.newInstance(file, OPTIONS), file, pieces);
         } catch (EngineException | LinkageError e) {
             throw nativeLibrary(e);
         } catch (IOException | RuntimeException e) {
@@ -54,12 +60,30 @@ final class DjlTokenizer implements Tokenizer {
 
     @Override
     public int[] encode(String text) {
+        return pieces.of(text).stream().flatMapToInt(piece -> Arrays.stream(encodeWhole(piece))).toArray();
+    }
+
+    /** One call of the library. */
+    int[] encodeWhole(String text) {
+        requireHeap(text);
         try {
             long[] ids = delegate.encode(text, false, false).getIds();
             return Arrays.stream(ids).mapToInt(Math::toIntExact).toArray();
         } catch (RuntimeException e) {
             throw new UserError(Code.BAD_TOKENIZER, file + ": a text of " + text.length() + " characters cannot be"
                     + " tokenized (" + rootCause(e) + "); check that the tokenizer is complete", e);
+        }
+    }
+
+    /** The library ends the process when the heap cannot take its result; half of the heap is left to everything else. */
+    private void requireHeap(String text) {
+        long available = Runtime.getRuntime().maxMemory() / 2;
+        long needed = text.length() * HEAP_BYTES_PER_CHAR;
+        if (needed > available) {
+            throw new UserError(Code.MEMORY, file + ": this tokenizer needs a text in one piece, and for "
+                    + text.length() + " characters expected " + needed / 1_000_000 + " MB of heap, found "
+                    + available / 1_000_000
+                    + " MB; use a shorter text, a .jsonl of documents, or a larger heap (-Xmx)");
         }
     }
 
@@ -78,16 +102,18 @@ final class DjlTokenizer implements Tokenizer {
         return file.toString();
     }
 
-    private static void requireTokenizerFile(Path file) {
+    private static ObjectNode readTokenizerFile(Path file) {
         if (!Files.exists(file)) {
             throw new UserError(Code.BAD_TOKENIZER, file + ": the tokenizer is missing; fetch " + FILE_NAME
                     + " with the model (other forms, such as tokenizer.model, are not read)");
         }
-        if (!Json.readObject(file, Code.BAD_TOKENIZER).path("model").isObject()) {
+        ObjectNode json = Json.readObject(file, Code.BAD_TOKENIZER);
+        if (!json.path("model").isObject()) {
             throw new UserError(Code.BAD_TOKENIZER,
                     file + ": expected an object at 'model', found none; the file is not"
                             + " a tokenizer of the Hugging Face tokenizers library, fetch it again");
         }
+        return json;
     }
 
     /**

@@ -103,20 +103,32 @@ class TokenizerTest {
     void a_cache_directory_that_cannot_be_written_says_which_variable_to_set() throws Exception {
         Files.writeString(model.resolve("tokenizer.json"), SMALL);
         Path file = Files.createFile(model.resolve("not a directory"));
-        Process process = ChildJvm.start(LoadsTokenizer.class, Map.of("DJL_CACHE_DIR", file.toString()),
-                model.toString());
-        String output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
-        assertEquals(0, process.waitFor(), output);
+        String output = run(Map.of("DJL_CACHE_DIR", file.toString()), "1");
         assertTrue(output.startsWith("BAD_TOKENIZER"), output);
         assertTrue(output.contains(file.toString()) && output.contains("DJL_CACHE_DIR"), output);
         assertEquals(1, output.strip().lines().count(), output);
     }
 
-    /** Prints the error of loading a tokenizer. */
-    static final class LoadsTokenizer {
+    @Test
+    void a_text_that_must_stay_whole_and_does_not_fit_the_heap_is_refused() throws Exception {
+        Files.writeString(model.resolve("tokenizer.json"), SMALL.replace("\"add_prefix_space\":false",
+                "\"add_prefix_space\":true"));
+        String output = run(Map.of(), "3000000");
+        assertTrue(output.startsWith("MEMORY") && output.contains("for 6000000 characters"), output);
+    }
+
+    private String run(Map<String, String> environment, String copies) throws Exception {
+        Process process = ChildJvm.start(EncodesCopies.class, environment, model.toString(), copies);
+        String output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+        assertEquals(0, process.waitFor(), output);
+        return output;
+    }
+
+    /** Tokenizes "ab" so many times over, in 256 MB of heap, and prints the outcome. */
+    static final class EncodesCopies {
         public static void main(String[] args) {
             try (Tokenizer tokenizer = Tokenizer.load(Path.of(args[0]))) {
-                System.out.println("loaded " + tokenizer);
+                System.out.println(tokenizer.encode("ab".repeat(Integer.parseInt(args[1]))).length);
             } catch (UserError e) {
                 System.out.println(e.code() + " " + e.getMessage());
             }

@@ -25,17 +25,20 @@ record RunTexts(@Nullable TokenSequences calibration, @Nullable TokenSequences e
         try (Tokenizer tokenizer = Tokenizer.load(settings.model())) {
             TokenSequences calibration = calibrates ? calibration(settings, tokenizer) : null;
             TokenSequences evaluation = settings.evaluate() ? evaluation(settings, tokenizer, model) : null;
-            checkIds(calibration, model);
-            checkIds(evaluation, model);
+            for (TokenSequences tokens : new TokenSequences[]{calibration, evaluation}) {
+                if (tokens != null) {
+                    tokens.requireVocabulary(model.vocabSize());
+                }
+            }
             Path text = settings.evaluation();
-            return new RunTexts(calibration, evaluation, text == null ? "bundled WikiText-2" : text.toString());
+            return new RunTexts(calibration, evaluation, text == null ? BundledText.EVALUATION.label() : text.toString());
         }
     }
 
     private static TokenSequences calibration(QuantizeSettings settings, Tokenizer tokenizer) {
         Path text = settings.calibration();
         return text == null
-                ? TokenSequences.sample(BundledText.calibration(), "the bundled calibration text", tokenizer,
+                ? TokenSequences.sample(BundledText.CALIBRATION.text(), BundledText.CALIBRATION.label(), tokenizer,
                         settings.sampling(), settings.samples(), settings.sequenceLength(), settings.seed())
                 : TokenSequences.sample(text, tokenizer, settings.sampling(), settings.samples(),
                         settings.sequenceLength(), settings.seed());
@@ -45,7 +48,7 @@ record RunTexts(@Nullable TokenSequences calibration, @Nullable TokenSequences e
         Path text = settings.evaluation();
         int window = Math.min(settings.evaluationWindow(), model.maxPositions());
         return text == null
-                ? TokenSequences.windows(BundledText.evaluation(), "the bundled evaluation text", tokenizer, window)
+                ? TokenSequences.windows(BundledText.EVALUATION.text(), BundledText.EVALUATION.label(), tokenizer, window)
                 : TokenSequences.windows(text, tokenizer, window);
     }
 }

@@ -19,7 +19,7 @@ public final class SiteSolver implements AutoCloseable {
     private final @Nullable InverseFactor factor;
 
     /**
-     * @param hessian F32 [n, n], upper triangle valid; symmetrized and its dead diagonal mended in place; null when the
+     * @param hessian F32 [n, n], both triangles; the diagonal of dead inputs is mended in place; null when the
      *     calibrator needs none
      * @param what names the site in errors: "model.layers.3 MLP input"
      */
@@ -33,7 +33,6 @@ public final class SiteSolver implements AutoCloseable {
             }
             this.factor = null;
         } else {
-            device.matrix().symmetrize(hessian);
             this.factor = InverseFactor.of(device, arena, hessian, calibrator.settings(), what);
         }
     }

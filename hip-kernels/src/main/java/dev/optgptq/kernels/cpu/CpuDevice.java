@@ -1,11 +1,15 @@
 package dev.optgptq.kernels.cpu;
 
 import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.blas.OpenBlas;
 import dev.optgptq.kernels.host.HostDevice;
+import dev.optgptq.kernels.host.HostQuantOps;
 import jdk.incubator.vector.FloatVector;
 
 /** The processor at its full speed: every core, the widest vectors, OpenBLAS for matrix products. */
 public final class CpuDevice {
+
+    private static final int QUANT_COLUMNS = 64;
 
     private CpuDevice() {}
 
@@ -15,9 +19,16 @@ public final class CpuDevice {
      * @param threads at least 1; results do not depend on it
      */
     public static Device open(int threads) {
+        OpenBlas blas = OpenBlas.load();
         Parallel parallel = new Parallel(threads);
-        return new HostDevice("cpu", description(threads), new CpuNeuralOps(parallel), new CpuMatrixOps(),
-                new CpuQuantOps(), parallel::close);
+        return new HostDevice("cpu", description(threads) + ", " + blas.description(), new CpuNeuralOps(parallel),
+                new CpuMatrixOps(parallel, blas), new HostQuantOps(columns(parallel)), parallel::close);
+    }
+
+    /** Columns in ranges that keep a block of 128 inputs in the first two cache levels. */
+    private static HostQuantOps.ColumnRanges columns(Parallel parallel) {
+        return (columns, body) -> parallel.forRanges(columns, QUANT_COLUMNS,
+                (from, to) -> body.accept((int) from, (int) to));
     }
 
     /** One line for people: processor, threads, vector width. */

@@ -24,6 +24,17 @@ public final class SharedFiles {
         return Files.exists(file) ? file : abort(file + " is not there");
     }
 
+    /** A trained model of the repository itself, in samples/. */
+    public static Path sample(String model) {
+        for (Path at = Path.of("").toAbsolutePath(); at != null; at = at.getParent()) {
+            if (Files.isDirectory(at.resolve("samples").resolve(model))) {
+                return at.resolve("samples").resolve(model);
+            }
+        }
+        throw new AssertionError("samples/" + model + " is part of the repository, but is not above "
+                + Path.of("").toAbsolutePath());
+    }
+
     private static @Nullable Path locate() {
         String property = System.getProperty("optgptq.shared");
         if (property != null) {

@@ -112,6 +112,6 @@ class TextPiecesTest {
     }
 
     private static ObjectNode json() {
-        return Json.readObject(SharedFiles.require("models/wiki-llama-14m/tokenizer.json"), Code.BAD_TOKENIZER);
+        return Json.readObject(SharedFiles.sample("wiki-tiny-llama").resolve("tokenizer.json"), Code.BAD_TOKENIZER);
     }
 }

@@ -4,6 +4,7 @@ import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.blas.OpenBlas;
 import dev.optgptq.kernels.host.HostDevice;
 import dev.optgptq.kernels.host.HostQuantOps;
+import dev.optgptq.kernels.host.HostMemory;
 import jdk.incubator.vector.FloatVector;
 
 /** The processor at its full speed: every core, the widest vectors, OpenBLAS for matrix products. */
@@ -14,26 +15,31 @@ public final class CpuDevice {
     private CpuDevice() {}
 
     /**
-     * Opens it with its own worker threads, which end when it is closed.
+     * Opens it with its own worker threads, which end when it is closed. UserError DEVICE when OpenBLAS cannot be loaded.
      *
      * @param threads at least 1; results do not depend on it
      */
     public static Device open(int threads) {
         OpenBlas blas = OpenBlas.load();
+        HostMemory memory = new HostMemory();
         Parallel parallel = new Parallel(threads);
-        return new HostDevice("cpu", description(threads) + ", " + blas.description(), new CpuNeuralOps(parallel),
-                new CpuMatrixOps(parallel, blas), new HostQuantOps(columns(parallel)), parallel::close);
+        return new HostDevice("cpu", description(threads, blas), memory, new CpuNeuralOps(parallel),
+                new CpuMatrixOps(blas, parallel, memory::arena), new HostQuantOps(columns(parallel)), parallel::close);
     }
 
-    /** Columns in ranges that keep a block of 128 inputs in the first two cache levels. */
+    /** Outputs in ranges that keep a block of 128 inputs in the first two cache levels. */
     private static HostQuantOps.ColumnRanges columns(Parallel parallel) {
         return (columns, body) -> parallel.forRanges(columns, QUANT_COLUMNS,
                 (from, to) -> body.accept((int) from, (int) to));
     }
 
-    /** One line for people: processor, threads, vector width. */
+    /** One line for people: processor, threads, vector width, library. UserError DEVICE as for open. */
     public static String description(int threads) {
+        return description(threads, OpenBlas.load());
+    }
+
+    private static String description(int threads, OpenBlas blas) {
         return System.getProperty("os.arch") + ", " + threads + (threads == 1 ? " thread, " : " threads, ")
-                + FloatVector.SPECIES_PREFERRED.vectorBitSize() + "-bit vectors";
+                + FloatVector.SPECIES_PREFERRED.vectorBitSize() + "-bit vectors, " + blas.description();
     }
 }

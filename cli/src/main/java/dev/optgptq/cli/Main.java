@@ -1,5 +1,8 @@
 package dev.optgptq.cli;
 
+import dev.optgptq.cli.command.OptGptq;
+import dev.optgptq.cli.console.Console;
+import dev.optgptq.cli.console.Terminal;
 import java.io.PrintStream;
 import java.io.PrintWriter;
 
@@ -18,7 +21,6 @@ public final class Main {
 
     /** Runs one command line; returns 0 done, 1 failed, 2 usage, 3 a threshold was missed. */
     public static int run(PrintWriter out, PrintWriter err, String... args) {
-        out.println(String.join("|", args));
-        return 0;
+        return OptGptq.run(new Console(out, err, Terminal.detect()), args);
     }
 }

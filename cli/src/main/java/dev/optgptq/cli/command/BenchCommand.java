@@ -1,0 +1,101 @@
+package dev.optgptq.cli.command;
+
+import dev.optgptq.cli.console.TextTable;
+import dev.optgptq.formats.UserError;
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.gptq.report.RunReport;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Locale;
+import java.util.concurrent.Callable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Parameters;
+import picocli.CommandLine.ParentCommand;
+import tools.jackson.databind.JsonNode;
+import tools.jackson.databind.json.JsonMapper;
+
+@Command(name = "bench", mixinStandardHelpOptions = true, description = {
+        "Holds a finished run's report against the floor of this machine: the matrix-product rate is measured now, and each "
+                + "phase's floating-point operations divided by it are the time it cannot go below.",
+        "Run it right after the quantize run whose report.json it reads."})
+final class BenchCommand implements Callable<Integer> {
+
+    private static final int SIZE = 2048;
+    private static final int REPEATS = 9;
+
+    @ParentCommand
+    @SuppressWarnings("NullAway.Init") // picocli sets it before call()
+    private OptGptq root;
+
+    @Parameters(paramLabel = "REPORT_JSON", description = "report.json of a quantize run")
+    @SuppressWarnings("NullAway.Init") // required
+    private Path report;
+
+    @Mixin
+    private final DeviceOptions device = new DeviceOptions();
+
+    @Override
+    public Integer call() {
+        try (Device opened = device.open()) {
+            double rate = gemmRate(opened);
+            TextTable table = TextTable.of("phase", "seconds", "GFLOP", "GFLOP/s", "floor s", "times floor");
+            double[] quantize = new double[2];
+            for (RunReport.Phase phase : phases()) {
+                table.row(cells(phase.name(), phase.seconds(), phase.flops(), rate));
+                if (!phase.name().startsWith("evaluate")) {
+                    quantize[0] += phase.seconds();
+                    quantize[1] += phase.flops();
+                }
+            }
+            table.row(cells("quantize in all", quantize[0], quantize[1], rate));
+            root.console().out().printf(Locale.ROOT, "sgemm %d x %d x %d, measured now: %.1f GFLOP/s (median of %d)%n", SIZE,
+                    SIZE, SIZE, rate / 1e9, REPEATS);
+            root.console().out().print(table.text(""));
+            root.console().out().flush();
+        }
+        return OptGptq.DONE;
+    }
+
+    private static String[] cells(String name, double seconds, double flops, double rate) {
+        boolean arithmetic = flops > 0;
+        return new String[]{name, format(seconds), arithmetic ? format(flops / 1e9) : "",
+                arithmetic ? format(flops / seconds / 1e9) : "", arithmetic ? format(flops / rate) : "",
+                arithmetic ? format(seconds * rate / flops) : ""};
+    }
+
+    private static String format(double value) {
+        return String.format(Locale.ROOT, "%.2f", value);
+    }
+
+    private List<RunReport.Phase> phases() {
+        JsonNode json = JsonMapper.shared().readTree(report.toFile());
+        if (!json.path("phases").isArray()) {
+            throw new UserError(UserError.Code.BAD_TEXT, report + " is not a report of opt-gptq quantize");
+        }
+        return json.path("phases").valueStream().map(node -> new RunReport.Phase(node.path("name").asString(),
+                node.path("seconds").asDouble(), node.path("flops").asDouble())).toList();
+    }
+
+    private static double gemmRate(Device device) {
+        try (TensorArena arena = device.arena()) {
+            Tensor a = arena.matrix(DType.F32, SIZE, SIZE);
+            Tensor b = arena.matrix(DType.F32, SIZE, SIZE);
+            Tensor c = arena.matrix(DType.F32, SIZE, SIZE);
+            device.matrix().fill(a, 0.5f);
+            device.matrix().fill(b, 0.25f);
+            double[] rates = new double[REPEATS];
+            for (int i = 0; i < REPEATS; i++) {
+                long start = System.nanoTime();
+                device.matrix().gemm(1, a, false, b, true, 0, c);
+                device.synchronize();
+                rates[i] = 2.0 * SIZE * SIZE * SIZE / ((System.nanoTime() - start) / 1e9);
+            }
+            java.util.Arrays.sort(rates);
+            return rates[REPEATS / 2];
+        }
+    }
+}

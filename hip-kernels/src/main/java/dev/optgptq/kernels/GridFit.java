@@ -7,7 +7,7 @@ public final class GridFit {
 
     /** The exponent table of the clip search, p = 1 - i / 100. */
     public static float shrink(int step) {
-        return (float) (1 - step / (double) 100);
+        return (float) (1 - step / 100.0);
     }
 
     /** The scale of [low, high], rounded to the type it is stored in; never 0 and never infinite. */

@@ -69,7 +69,7 @@ final class LogitsCommand implements Callable<Integer> {
             }
             int[] ids = new int[Math.toIntExact(view.shape().elements())];
             for (int i = 0; i < ids.length; i++) {
-                ids[i] = (int) Math.clamp(view.data().get(LONG, 8L * i), -1, Integer.MAX_VALUE);
+                ids[i] = Math.clamp(view.data().get(LONG, 8L * i), -1, Integer.MAX_VALUE);
             }
             return new TokenSequences(ids, Math.toIntExact(view.shape().dimension(0)),
                     Math.toIntExact(view.shape().dimension(1)));

@@ -61,14 +61,14 @@ public final class OptGptq implements Runnable {
     }
 
     private static int usageError(Console console, ParameterException e) {
-        console.error(e.getMessage());
+        console.error(String.valueOf(e.getMessage()));
         console.err().println("Try: " + e.getCommandLine().getCommandSpec().qualifiedName() + " --help");
         return USAGE;
     }
 
     private static int failure(Console console, Exception e) {
         if (e instanceof UserError error) {
-            console.error(error.getMessage());
+            console.error(String.valueOf(error.getMessage()));
             return error.code() == UserError.Code.BAD_SETTING ? USAGE : FAILED;
         }
         console.error("this is a bug, please report it with what follows");

@@ -101,7 +101,7 @@ final class PerplexityCommand implements Callable<Integer> {
         try (ModelDirectory source = ModelDirectory.open(directory); Tokenizer tokenizer = Tokenizer.load(directory)) {
             Transformer transformer = Transformer.open(source, opened);
             TokenSequences windows = text == null
-                    ? TokenSequences.windows(BundledText.EVALUATION.text(), BundledText.EVALUATION.label(), tokenizer,
+                    ? TokenSequences.windows(BundledText.evaluation(), "the bundled evaluation text", tokenizer,
                             window)
                     : TokenSequences.windows(text, tokenizer, window);
             windows.requireVocabulary(transformer.spec().vocabSize());

@@ -131,20 +131,23 @@ final class QuantizeCommand implements Callable<Integer> {
     @Override
     public Integer call() {
         QuantizeSettings settings = settings();
+        Path directory = report == null ? settings.output() : report;
+        RunReport result = run(settings);
+        ReportFiles.write(result, directory);
         Console console = root.console();
-        try (JobProgress progress = console.progress(); Device opened = device.open()) {
+        console.out().print(json ? ReportJson.text(result) : QuantizeSummary.text(result, directory));
+        console.out().flush();
+        return OptGptq.DONE;
+    }
+
+    private RunReport run(QuantizeSettings settings) {
+        try (JobProgress progress = root.console().progress(); Device opened = device.open()) {
             List<String> defaults = defaults();
             progress.log("quantizing " + model + " to " + settings.output() + " on " + opened.name());
             progress.log("defaults taken: " + String.join(" ", defaults));
-            RunReport result = QuantizeRun.run(settings, opened,
-                    new QuantizeRun.Origin("opt-gptq", Version.number(), defaults), progress, progress::log);
-            Path directory = report == null ? settings.output() : report;
-            ReportFiles.write(result, directory);
-            progress.close();
-            console.out().print(json ? ReportJson.text(result) : QuantizeSummary.text(result, directory));
-            console.out().flush();
+            return QuantizeRun.run(settings, opened, new QuantizeRun.Origin("opt-gptq", Version.number(), defaults),
+                    progress, progress::log);
         }
-        return OptGptq.DONE;
     }
 
     private QuantizeSettings settings() {

@@ -26,7 +26,7 @@ final class QuantizeSummary {
             table.row("perplexity after", score(quality.after()));
         }
         report.layers().stream().filter(layer -> layer.relativeError() != null)
-                .sorted(Comparator.comparing((RunReport.Layer layer) -> -layer.weightError())).limit(WORST)
+                .sorted(Comparator.comparingDouble((RunReport.Layer layer) -> -layer.weightError())).limit(WORST)
                 .forEach(layer -> table.row("largest weight error", String.format(Locale.ROOT, "%s  %.4f", layer.module(),
                         layer.weightError())));
         report.phases().stream().filter(phase -> phase.seconds() > 0.005 * report.seconds())

@@ -62,6 +62,7 @@ final class BlockQuantizer {
                 try (HessianAccumulator hessians = capture(weights, stream, pass)) {
                     for (InputSite site : pass) {
                         solve(weights, site, hessians.hessian(site), solved);
+                        hessians.release(site);
                     }
                 }
             }

@@ -82,15 +82,16 @@ final class CheckpointOutput {
         plan.linears().keySet().parallelStream().forEach(module -> verify(module, written));
     }
 
-    private void verify(String module, ModelDirectory written) {
-        PackedLinear packed = written.packed(module).orElseThrow(() -> damaged(module + ".qweight"));
+    private void verify(String module, ModelDirectory directory) {
+        PackedLinear packed = directory.packed(module).orElseThrow(() -> damaged(module + ".qweight"));
         try (Arena host = Arena.ofConfined()) {
             MemorySegment codes = host.allocate((long) packed.inputs() * packed.outputs());
             Packing.unpackWeights(packed.qweight(), packed.bits(), packed.inputs(), packed.outputs(), codes);
             MemorySegment zeros = host.allocate(4L * packed.groups() * packed.outputs(), Integer.BYTES);
             Packing.unpackZeros(packed.qzeros(), packed.bits(), packed.groups(), packed.outputs(), packed.zeroOffset(),
                     zeros);
-            if (fingerprint(codes, zeros, packed.scales(), packed.gIdx()) != fingerprints.get(module)) {
+            Long written = fingerprints.get(module);
+            if (written == null || fingerprint(codes, zeros, packed.scales(), packed.gIdx()) != written) {
                 throw damaged(module);
             }
         }

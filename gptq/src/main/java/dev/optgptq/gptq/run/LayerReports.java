@@ -19,7 +19,7 @@ final class LayerReports {
     static RunReport.Layer of(int block, SolvedLinear solved, double askedDamp) {
         LinearSolution solution = solved.solution();
         Double error = solution.outputError();
-        if (!Double.isFinite(solution.weightError()) || error != null && !Double.isFinite(error)) {
+        if (!Double.isFinite(solution.weightError()) || (error != null && !Double.isFinite(error))) {
             throw new UserError(UserError.Code.NUMERIC, solved.linear().module()
                     + ": the quantized weight is not finite; the source weight or its calibration inputs are damaged");
         }

@@ -31,14 +31,14 @@ record RunTexts(@Nullable TokenSequences calibration, @Nullable TokenSequences e
                 }
             }
             Path text = settings.evaluation();
-            return new RunTexts(calibration, evaluation, text == null ? BundledText.EVALUATION.label() : text.toString());
+            return new RunTexts(calibration, evaluation, text == null ? "the bundled evaluation text" : text.toString());
         }
     }
 
     private static TokenSequences calibration(QuantizeSettings settings, Tokenizer tokenizer) {
         Path text = settings.calibration();
         return text == null
-                ? TokenSequences.sample(BundledText.CALIBRATION.text(), BundledText.CALIBRATION.label(), tokenizer,
+                ? TokenSequences.sample(BundledText.calibration(), "the bundled calibration text", tokenizer,
                         settings.sampling(), settings.samples(), settings.sequenceLength(), settings.seed())
                 : TokenSequences.sample(text, tokenizer, settings.sampling(), settings.samples(),
                         settings.sequenceLength(), settings.seed());
@@ -48,7 +48,7 @@ record RunTexts(@Nullable TokenSequences calibration, @Nullable TokenSequences e
         Path text = settings.evaluation();
         int window = Math.min(settings.evaluationWindow(), model.maxPositions());
         return text == null
-                ? TokenSequences.windows(BundledText.EVALUATION.text(), BundledText.EVALUATION.label(), tokenizer, window)
+                ? TokenSequences.windows(BundledText.evaluation(), "the bundled evaluation text", tokenizer, window)
                 : TokenSequences.windows(text, tokenizer, window);
     }
 }

@@ -12,8 +12,7 @@ final class LayerReports {
     /** A layer that loses this share of its output's energy is as good as lost. */
     private static final double LOST = 0.5;
 
-    private LayerReports() {
-    }
+    private LayerReports() {}
 
     /** @param askedDamp the damping that the user asked for */
     static RunReport.Layer of(int block, SolvedLinear solved, double askedDamp) {

@@ -55,7 +55,8 @@ record MemoryPlan(long weights, long hessians, long solving, long forward, long 
     void require(long available) {
         if (total() > available) {
             throw new UserError(UserError.Code.MEMORY,
-                    "this run needs about " + mebibytes(total()) + " of memory (" + this + "), and " + mebibytes(available)
+                    "this run needs about " + mebibytes(total()) + " of memory (" + this + "), and "
+                            + mebibytes(available)
                             + " are free. Close other programs, or use a machine with more memory; a smaller "
                             + "--sequence-length lowers the batch buffers only");
         }

@@ -20,8 +20,7 @@ final class Preflight {
     private static final Set<Integer> VLLM_BITS = Set.of(4, 8);
     private static final Set<Integer> VLLM_GROUPS = Set.of(-1, 32, 64, 128);
 
-    private Preflight() {
-    }
+    private Preflight() {}
 
     static void check(QuantizeSettings settings, ModelDirectory source, ModelSpec model) {
         source.quantization().ifPresent(quantization -> {
@@ -33,8 +32,9 @@ final class Preflight {
                     + "format cannot hold every asymmetric grid");
         }
         if (settings.sequenceLength() > model.maxPositions()) {
-            throw new UserError(Code.BAD_SETTING, "--sequence-length " + settings.sequenceLength() + ": the model was made "
-                    + "for at most " + model.maxPositions() + " positions");
+            throw new UserError(Code.BAD_SETTING,
+                    "--sequence-length " + settings.sequenceLength() + ": the model was made "
+                            + "for at most " + model.maxPositions() + " positions");
         }
         checkTarget(settings);
     }
@@ -57,8 +57,9 @@ final class Preflight {
         List<String> warnings = new ArrayList<>();
         if (!VLLM_BITS.contains(settings.bits()) || !VLLM_GROUPS.contains(settings.groupSize())
                 || !settings.symmetric()) {
-            warnings.add("vLLM loads GPTQ checkpoints only with 4 or 8 bits, symmetric, and groups of 32, 64, 128 or -1; "
-                    + "this one is for transformers with GPTQModel, and for opt-gptq");
+            warnings.add(
+                    "vLLM loads GPTQ checkpoints only with 4 or 8 bits, symmetric, and groups of 32, 64, 128 or -1; "
+                            + "this one is for transformers with GPTQModel, and for opt-gptq");
         }
         if (settings.actOrder() == ActOrder.GROUP) {
             warnings.add("--act-order group makes an irregular g_idx (desc_act): runtimes serve it by slower kernels");

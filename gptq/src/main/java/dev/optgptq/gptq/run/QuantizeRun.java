@@ -75,7 +75,8 @@ public final class QuantizeRun {
         };
         this.plan = plan;
         WorkCount flops = new WorkCount(model.spec());
-        this.progress = new RunProgress(clock, flops, listener, flops.run(texts, calibrator, settings.trueSequential()));
+        this.progress = new RunProgress(clock, flops, listener,
+                flops.run(texts, calibrator, settings.trueSequential()));
     }
 
     private static MemoryPlan memoryPlan(Transformer model, RunTexts texts) {
@@ -166,6 +167,5 @@ public final class QuantizeRun {
      * @param version of this program
      * @param defaults which options were not given
      */
-    public record Origin(String tool, String version, List<String> defaults) {
-    }
+    public record Origin(String tool, String version, List<String> defaults) {}
 }

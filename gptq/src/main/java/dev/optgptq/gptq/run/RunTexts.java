@@ -25,13 +25,14 @@ record RunTexts(@Nullable TokenSequences calibration, @Nullable TokenSequences e
         try (Tokenizer tokenizer = Tokenizer.load(settings.model())) {
             TokenSequences calibration = calibrates ? calibration(settings, tokenizer) : null;
             TokenSequences evaluation = settings.evaluate() ? evaluation(settings, tokenizer, model) : null;
-            for (TokenSequences tokens : new TokenSequences[]{calibration, evaluation}) {
+            for (TokenSequences tokens : new TokenSequences[] {calibration, evaluation}) {
                 if (tokens != null) {
                     tokens.requireVocabulary(model.vocabSize());
                 }
             }
             Path text = settings.evaluation();
-            return new RunTexts(calibration, evaluation, text == null ? "the bundled evaluation text" : text.toString());
+            return new RunTexts(calibration, evaluation,
+                    text == null ? "the bundled evaluation text" : text.toString());
         }
     }
 

@@ -8,5 +8,4 @@ import dev.optgptq.gptq.solve.LinearSolution;
  *
  * @param seconds time to solve it, its share of the factorisation not included
  */
-record SolvedLinear(LinearSpec linear, LinearSolution solution, double seconds) {
-}
+record SolvedLinear(LinearSpec linear, LinearSolution solution, double seconds) {}

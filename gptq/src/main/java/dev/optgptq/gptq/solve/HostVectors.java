@@ -11,8 +11,7 @@ import java.lang.foreign.ValueLayout;
 /** Small vectors between Java arrays and a device: orders, diagonals, sums. */
 final class HostVectors {
 
-    private HostVectors() {
-    }
+    private HostVectors() {}
 
     static Tensor upload(Device device, TensorArena arena, int[] values) {
         try (Arena host = Arena.ofConfined()) {

@@ -54,8 +54,9 @@ public record InverseFactor(Tensor hessian, Tensor u, InputOrder order, boolean[
                 damp = Math.max(2 * damp, LEAST_DAMP);
             }
         }
-        throw new UserError(UserError.Code.NUMERIC, what + ": the Hessian could not be factorised with any damping up to "
-                + "the size of its diagonal; the calibration inputs are damaged");
+        throw new UserError(UserError.Code.NUMERIC,
+                what + ": the Hessian could not be factorised with any damping up to "
+                        + "the size of its diagonal; the calibration inputs are damaged");
     }
 
     private static boolean[] reviveDead(float[] diagonal, String what) {

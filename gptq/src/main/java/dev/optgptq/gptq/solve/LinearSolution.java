@@ -13,5 +13,4 @@ import org.jspecify.annotations.Nullable;
  * @param deadInputs inputs that were never active; their weights became zero
  */
 public record LinearSolution(QuantizedWeight weight, double weightError, @Nullable Double outputError,
-        @Nullable Double damp, int dampAttempts, int deadInputs) {
-}
+        @Nullable Double damp, int dampAttempts, int deadInputs) {}

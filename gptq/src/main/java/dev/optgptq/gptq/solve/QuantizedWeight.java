@@ -11,5 +11,4 @@ import dev.optgptq.kernels.Tensor;
  * @param zeros I32 [G, out]
  * @param groupOf I32 [1, in], the g_idx: which row of scales an input uses, in the inputs' own order
  */
-public record QuantizedWeight(Tensor codes, Tensor scales, Tensor zeros, Tensor groupOf) {
-}
+public record QuantizedWeight(Tensor codes, Tensor scales, Tensor zeros, Tensor groupOf) {}

@@ -7,8 +7,7 @@ package dev.optgptq.gptq.solve;
  */
 final class ExactObq {
 
-    private ExactObq() {
-    }
+    private ExactObq() {}
 
     /**
      * @param w [out][in]
@@ -74,6 +73,7 @@ final class ExactObq {
                 }
             }
         }
-        return java.util.Arrays.stream(a).map(row -> java.util.Arrays.copyOfRange(row, n, 2 * n)).toArray(double[][]::new);
+        return java.util.Arrays.stream(a).map(row -> java.util.Arrays.copyOfRange(row, n, 2 * n))
+                .toArray(double[][]::new);
     }
 }

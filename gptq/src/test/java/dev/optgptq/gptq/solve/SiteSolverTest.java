@@ -13,6 +13,7 @@ import dev.optgptq.kernels.Grid;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import java.util.Arrays;
+import java.util.Objects;
 import java.util.Random;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
@@ -40,10 +41,12 @@ class SiteSolverTest {
             int[][] expected = exactCodes(device, solution, w, damped(h), byFallingEnergy(h), groupSize);
             int[][] found = SolverFixture.codes(device, solution.weight());
             long different = IntStream.range(0, outputs)
-                    .mapToLong(o -> IntStream.range(0, inputs).filter(i -> expected[o][i] != found[o][i]).count()).sum();
+                    .mapToLong(o -> IntStream.range(0, inputs).filter(i -> expected[o][i] != found[o][i]).count())
+                    .sum();
             // A weight that lies on a rounding boundary may fall to either side in float32, and moves its successors.
-            assertTrue(different <= 0.002 * outputs * inputs, different + " of " + outputs * inputs + " codes differ, seed "
-                    + seed);
+            assertTrue(different <= 0.002 * outputs * inputs,
+                    different + " of " + outputs * inputs + " codes differ, seed "
+                            + seed);
         }
     }
 
@@ -57,7 +60,8 @@ class SiteSolverTest {
             Calibrator rtn = new Calibrator.RoundToNearest(settings(ActOrder.NONE, 32, DAMP));
             try (SiteSolver solver = new SiteSolver(device, rtn, null, "test")) {
                 LinearSolution nearest = solver.solve(arena, SolverFixture.tensor(device, arena, w));
-                assertArrayEquals(SolverFixture.codes(device, nearest.weight()), SolverFixture.codes(device, gptq.weight()));
+                assertArrayEquals(SolverFixture.codes(device, nearest.weight()),
+                        SolverFixture.codes(device, gptq.weight()));
             }
         }
     }
@@ -72,10 +76,12 @@ class SiteSolverTest {
             LinearSolution gptq = solve(device, arena, actOrder, 64, h, w);
             Tensor weight = SolverFixture.tensor(device, arena, w);
             try (SiteSolver solver = new SiteSolver(device,
-                    new Calibrator.RoundToNearest(settings(actOrder, 64, DAMP)), SolverFixture.tensor(device, arena, h), "test")) {
+                    new Calibrator.RoundToNearest(settings(actOrder, 64, DAMP)), SolverFixture.tensor(device, arena, h),
+                    "test")) {
                 LinearSolution nearest = solver.solve(arena, weight);
-                assertTrue(gptq.outputError() < 0.8 * nearest.outputError(), gptq + " against " + nearest);
-                assertTrue(gptq.weightError() > nearest.weightError(), "rounding to nearest is the best of single weights");
+                assertTrue(error(gptq) < 0.8 * error(nearest), gptq + " against " + nearest);
+                assertTrue(gptq.weightError() > nearest.weightError(),
+                        "rounding to nearest is the best of single weights");
             }
         }
     }
@@ -85,7 +91,8 @@ class SiteSolverTest {
         Random random = new Random(8);
         double[][] h = SolverFixture.hessian(random, 64, 128);
         try (Device device = Devices.open("cpu", 1); TensorArena arena = device.arena()) {
-            LinearSolution solution = solve(device, arena, ActOrder.GROUP, 16, h, SolverFixture.gaussian(random, 8, 64));
+            LinearSolution solution = solve(device, arena, ActOrder.GROUP, 16, h,
+                    SolverFixture.gaussian(random, 8, 64));
             int[] gIdx = SolverFixture.gIdx(device, solution.weight());
             int[] byEnergy = byFallingEnergy(h);
             for (int k = 0; k < 64; k++) {
@@ -110,7 +117,7 @@ class SiteSolverTest {
     void inputsThatWereNeverActiveBecomeZeroAndAreCounted() {
         Random random = new Random(13);
         double[][] h = SolverFixture.hessian(random, 64, 128);
-        for (int dead : new int[]{5, 40}) {
+        for (int dead : new int[] {5, 40}) {
             Arrays.fill(h[dead], 0);
             for (double[] row : h) {
                 row[dead] = 0;
@@ -137,10 +144,11 @@ class SiteSolverTest {
         }
         try (Device device = Devices.open("cpu", 1); TensorArena arena = device.arena()) {
             Calibrator undamped = new Calibrator.Gptq(settings(ActOrder.NONE, 32, 0));
-            try (SiteSolver solver = new SiteSolver(device, undamped, SolverFixture.tensor(device, arena, rankOne), "test")) {
+            try (SiteSolver solver = new SiteSolver(device, undamped, SolverFixture.tensor(device, arena, rankOne),
+                    "test")) {
                 LinearSolution solution = solver.solve(arena,
                         SolverFixture.tensor(device, arena, SolverFixture.gaussian(random, 8, 64)));
-                assertTrue(solution.dampAttempts() > 1 && solution.damp() > 0, solution.toString());
+                assertTrue(solution.dampAttempts() > 1, solution.toString());
             }
         }
     }
@@ -154,8 +162,8 @@ class SiteSolverTest {
             Tensor hessian = SolverFixture.tensor(device, arena, h);
             UserError error = assertThrows(UserError.class, () -> new SiteSolver(device,
                     new Calibrator.Gptq(settings(ActOrder.NONE, 32, DAMP)), hessian, "block 3, MLP input"));
-            assertTrue(error.getMessage().contains("block 3, MLP input") && error.getMessage().contains("input 3"),
-                    error.getMessage());
+            assertTrue(String.valueOf(error.getMessage()).contains("block 3, MLP input: the activation of input 3"),
+                    error.toString());
         }
     }
 
@@ -173,11 +181,16 @@ class SiteSolverTest {
         assertArrayEquals(codes[0], codes[2]);
     }
 
+    private static double error(LinearSolution solution) {
+        return Objects.requireNonNull(solution.outputError());
+    }
+
     private static SolveSettings settings(ActOrder actOrder, int groupSize, double damp) {
         return new SolveSettings(INT4, groupSize, actOrder, damp);
     }
 
-    private static LinearSolution solve(Device device, TensorArena arena, ActOrder actOrder, int groupSize, double[][] h,
+    private static LinearSolution solve(Device device, TensorArena arena, ActOrder actOrder, int groupSize,
+            double[][] h,
             double[][] w) {
         Calibrator calibrator = new Calibrator.Gptq(settings(actOrder, groupSize, DAMP));
         try (SiteSolver solver = new SiteSolver(device, calibrator, SolverFixture.tensor(device, arena, h), "test")) {
@@ -186,7 +199,8 @@ class SiteSolverTest {
     }
 
     /** The exact recursion in the solver's order, under the solver's scales; codes in the inputs' own order. */
-    private static int[][] exactCodes(Device device, LinearSolution solution, double[][] w, double[][] damped, int[] order,
+    private static int[][] exactCodes(Device device, LinearSolution solution, double[][] w, double[][] damped,
+            int[] order,
             int groupSize) {
         int n = order.length;
         float[][] scales = SolverFixture.scales(device, solution.weight());

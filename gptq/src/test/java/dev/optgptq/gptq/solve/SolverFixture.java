@@ -12,8 +12,7 @@ import java.util.Random;
 /** Random but realistic problems for the solver, and ways to look at its results. */
 final class SolverFixture {
 
-    private SolverFixture() {
-    }
+    private SolverFixture() {}
 
     static Tensor tensor(Device device, TensorArena arena, double[][] values) {
         int rows = values.length;

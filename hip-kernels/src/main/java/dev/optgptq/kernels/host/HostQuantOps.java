@@ -42,7 +42,8 @@ public final class HostQuantOps implements QuantOps {
 
     @Override
     public void fitGrid(Grid grid, Tensor wt, Tensor scales, Tensor zeros) {
-        ranges.over(wt.columns(), (from, to) -> fit(grid, wt, 0, Math.toIntExact(wt.rows()), scales, zeros, 0, from, to));
+        ranges.over(wt.columns(),
+                (from, to) -> fit(grid, wt, 0, Math.toIntExact(wt.rows()), scales, zeros, 0, from, to));
     }
 
     private static void fit(Grid grid, Tensor wt, int firstRow, int rows, Tensor scales, Tensor zeros, int group,

@@ -35,8 +35,16 @@ public final class Devices {
     /** Every device that is known, with what it is or why it cannot be used; "auto" takes the first usable one. */
     public static List<Candidate> list() {
         return List.of(new Candidate("hip", false, NO_ACCELERATORS), new Candidate("cuda", false, NO_ACCELERATORS),
-                new Candidate("cpu", true, CpuDevice.description(Runtime.getRuntime().availableProcessors())),
+                cpu(),
                 new Candidate("reference", true, ReferenceDevice.description()));
+    }
+
+    private static Candidate cpu() {
+        try {
+            return new Candidate("cpu", true, CpuDevice.description(Runtime.getRuntime().availableProcessors()));
+        } catch (UserError e) {
+            return new Candidate("cpu", false, String.valueOf(e.getMessage()));
+        }
     }
 
     /**

@@ -48,4 +48,37 @@ final class CpuElementwise {
                     xAt + 4L * c, lanes);
         }
     }
+
+    /** target = a - b; target may be a or b. */
+    static void subtract(Parallel parallel, Tensor a, Tensor b, Tensor target) {
+        int columns = Math.toIntExact(a.columns());
+        Rows.forEach(parallel, a, row -> subtractRow(a.memory(), Memory.row(a, row), b.memory(), Memory.row(b, row),
+                target.memory(), Memory.row(target, row), columns));
+    }
+
+    private static void subtractRow(MemorySegment a, long aAt, MemorySegment b, long bAt, MemorySegment target,
+            long targetAt, int columns) {
+        int c = 0;
+        for (; c <= columns - LANES; c += LANES) {
+            Memory.store(Memory.load(a, aAt + 4L * c).sub(Memory.load(b, bAt + 4L * c)), target, targetAt + 4L * c);
+        }
+        if (c < columns) {
+            VectorMask<Float> lanes = SPECIES.indexInRange(c, columns);
+            Memory.store(Memory.load(a, aAt + 4L * c, lanes).sub(Memory.load(b, bAt + 4L * c, lanes)), target,
+                    targetAt + 4L * c, lanes);
+        }
+    }
+
+    /** x = factor x + y in one row. */
+    static void scaleAddRow(MemorySegment x, long xAt, float factor, MemorySegment y, long yAt, int columns) {
+        int c = 0;
+        for (; c <= columns - LANES; c += LANES) {
+            Memory.store(Memory.load(x, xAt + 4L * c).mul(factor).add(Memory.load(y, yAt + 4L * c)), x, xAt + 4L * c);
+        }
+        if (c < columns) {
+            VectorMask<Float> lanes = SPECIES.indexInRange(c, columns);
+            Memory.store(Memory.load(x, xAt + 4L * c, lanes).mul(factor).add(Memory.load(y, yAt + 4L * c, lanes)), x,
+                    xAt + 4L * c, lanes);
+        }
+    }
 }

@@ -2,78 +2,109 @@ package dev.optgptq.kernels.cpu;
 
 import dev.optgptq.kernels.MatrixOps;
 import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
+import dev.optgptq.kernels.blas.OpenBlas;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
-/** MatrixOps. */
+/** MatrixOps on all cores: OpenBLAS on tiles for products and factorisations, vectors and block copies for the rest. */
 final class CpuMatrixOps implements MatrixOps {
+
+    private final Parallel parallel;
+    private final CpuGemm gemm;
+    private final CpuGram gram;
+    private final CpuInverseFactor inverseFactor;
+
+    /** @param scratch arenas for working memory, counted as the device's */
+    CpuMatrixOps(OpenBlas blas, Parallel parallel, Supplier<TensorArena> scratch) {
+        this.parallel = parallel;
+        this.gemm = new CpuGemm(blas, parallel);
+        this.gram = new CpuGram(blas, parallel);
+        this.inverseFactor = new CpuInverseFactor(blas, parallel, scratch);
+    }
 
     @Override
     public void linear(Tensor x, Tensor w, @Nullable Tensor bias, float beta, Tensor y) {
-        throw new UnsupportedOperationException("not written yet");
+        gemm.linear(x, w, bias, beta, y);
     }
 
     @Override
     public void gemm(float alpha, Tensor a, boolean transposeA, Tensor b, boolean transposeB, float beta, Tensor c) {
-        throw new UnsupportedOperationException("not written yet");
+        gemm.gemm(alpha, a, transposeA, b, transposeB, beta, c);
     }
 
     @Override
     public void accumulateGram(float alpha, Tensor x, Tensor h) {
-        throw new UnsupportedOperationException("not written yet");
+        gram.accumulate(alpha, x, h);
     }
 
     @Override
     public void symmetrize(Tensor h) {
-        throw new UnsupportedOperationException("not written yet");
+        CpuTranspose.symmetrize(parallel, h);
     }
 
     @Override
     public void diagonal(Tensor h, Tensor out) {
-        throw new UnsupportedOperationException("not written yet");
+        for (long i = 0; i < h.rows(); i++) {
+            out.memory().set(Memory.FLOAT, 4 * i, h.memory().get(Memory.FLOAT, Memory.row(h, i) + 4 * i));
+        }
     }
 
     @Override
     public void setDiagonal(Tensor h, Tensor values) {
-        throw new UnsupportedOperationException("not written yet");
+        for (long i = 0; i < h.rows(); i++) {
+            h.memory().set(Memory.FLOAT, Memory.row(h, i) + 4 * i, values.memory().get(Memory.FLOAT, 4 * i));
+        }
     }
 
     @Override
     public boolean inverseFactor(Tensor h, Tensor u) {
-        throw new UnsupportedOperationException("not written yet");
+        return inverseFactor.compute(h, u);
     }
 
     @Override
     public void transpose(Tensor source, Tensor target) {
-        throw new UnsupportedOperationException("not written yet");
+        CpuTranspose.transpose(parallel, source, target);
     }
 
     @Override
     public void gatherRows(Tensor source, Tensor order, Tensor target) {
-        throw new UnsupportedOperationException("not written yet");
+        CpuCopies.gatherRows(parallel, source, order, target);
     }
 
     @Override
     public void gatherSymmetric(Tensor source, Tensor order, Tensor target) {
-        throw new UnsupportedOperationException("not written yet");
+        Squares.gather(parallel, source, order, target);
     }
 
     @Override
     public void dot(Tensor a, Tensor b, Tensor result) {
-        throw new UnsupportedOperationException("not written yet");
+        CpuReductions.dot(parallel, a, b, result);
     }
 
     @Override
     public void subtract(Tensor a, Tensor b, Tensor target) {
-        throw new UnsupportedOperationException("not written yet");
+        CpuElementwise.subtract(parallel, a, b, target);
     }
 
     @Override
     public void fill(Tensor target, float value) {
-        throw new UnsupportedOperationException("not written yet");
+        if (target.elements() == 0) {
+            return;
+        }
+        Tensor first = target.rows(0, 1);
+        for (long column = 0; column < target.columns(); column++) {
+            switch (target.dtype()) {
+                case F64 -> first.memory().set(Memory.DOUBLE, 8 * column, value);
+                case I32 -> first.memory().set(Memory.INT, 4 * column, (int) value);
+                default -> first.memory().set(Memory.FLOAT, 4 * column, value);
+            }
+        }
+        CpuCopies.repeat(parallel, first, target.rows(1, target.rows() - 1));
     }
 
     @Override
     public void copy(Tensor source, Tensor target) {
-        throw new UnsupportedOperationException("not written yet");
+        CpuCopies.copy(parallel, source, target);
     }
 }

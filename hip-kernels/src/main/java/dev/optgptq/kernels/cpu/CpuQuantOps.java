@@ -7,6 +7,8 @@ import dev.optgptq.kernels.Tensor;
 /** QuantOps. */
 final class CpuQuantOps implements QuantOps {
 
+    CpuQuantOps(Parallel parallel) {}
+
     @Override
     public void fitGrid(Grid grid, Tensor wt, Tensor scales, Tensor zeros) {
         throw new UnsupportedOperationException("not written yet");

@@ -1,6 +1,7 @@
 package dev.optgptq.kernels.host;
 
 import dev.optgptq.kernels.CheckedMatrixOps;
+import dev.optgptq.kernels.CheckedQuantOps;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.MatrixOps;
 import dev.optgptq.kernels.NeuralOps;
@@ -18,16 +19,20 @@ public final class HostDevice implements Device {
     private final MatrixOps matrix;
     private final QuantOps quant;
     private final Runnable onClose;
-    private final HostMemory memory = new HostMemory();
+    private final HostMemory memory;
 
-    /** @param onClose ends what the ops share, such as worker threads */
-    public HostDevice(String name, String description, NeuralOps neural, MatrixOps matrix, QuantOps quant,
-            Runnable onClose) {
+    /**
+     * @param memory where its arenas come from, and those of its ops
+     * @param onClose ends what the ops share, such as worker threads
+     */
+    public HostDevice(String name, String description, HostMemory memory, NeuralOps neural, MatrixOps matrix,
+            QuantOps quant, Runnable onClose) {
+        this.memory = memory;
         this.name = name;
         this.description = description;
         this.neural = neural;
         this.matrix = new CheckedMatrixOps(matrix);
-        this.quant = quant;
+        this.quant = new CheckedQuantOps(quant);
         this.onClose = onClose;
     }
 
@@ -43,7 +48,7 @@ public final class HostDevice implements Device {
 
     @Override
     public TensorArena arena() {
-        return new HostArena(memory);
+        return memory.arena();
     }
 
     @Override

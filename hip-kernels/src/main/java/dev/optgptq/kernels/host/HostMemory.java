@@ -1,14 +1,20 @@
 package dev.optgptq.kernels.host;
 
 import com.sun.management.HotSpotDiagnosticMXBean;
+import dev.optgptq.kernels.TensorArena;
 import java.lang.management.ManagementFactory;
 import java.util.concurrent.atomic.AtomicLong;
 
-/** Counts the bytes that a device's arenas hold. */
-final class HostMemory {
+/** The host memory of one device: its arenas and the bytes they hold. */
+public final class HostMemory {
 
     private final AtomicLong inUse = new AtomicLong();
     private final AtomicLong peak = new AtomicLong();
+
+    /** A new arena, counted here until it is closed. */
+    public TensorArena arena() {
+        return new HostArena(this);
+    }
 
     void reserved(long bytes) {
         long now = inUse.addAndGet(bytes);

@@ -47,6 +47,26 @@ final class Elements {
         return tensor.memory().get(INT, offset(tensor, row, column));
     }
 
+    /** Writes an element of an I32 tensor. */
+    static void setInt(Tensor tensor, long row, long column, int value) {
+        tensor.memory().set(INT, offset(tensor, row, column), value);
+    }
+
+    /** An element of an F32 tensor, for arithmetic that is defined in float32. */
+    static float getFloat(Tensor tensor, long row, long column) {
+        return tensor.memory().get(FLOAT, offset(tensor, row, column));
+    }
+
+    /** An element of a U8 tensor. */
+    static int getByte(Tensor tensor, long row, long column) {
+        return Byte.toUnsignedInt(tensor.memory().get(ValueLayout.JAVA_BYTE, offset(tensor, row, column)));
+    }
+
+    /** Writes an element of a U8 tensor. */
+    static void setByte(Tensor tensor, long row, long column, int value) {
+        tensor.memory().set(ValueLayout.JAVA_BYTE, offset(tensor, row, column), (byte) value);
+    }
+
     private static long offset(Tensor tensor, long row, long column) {
         return (row * tensor.stride() + column) * tensor.dtype().bytes();
     }

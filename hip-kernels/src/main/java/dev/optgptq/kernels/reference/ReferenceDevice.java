@@ -2,6 +2,7 @@ package dev.optgptq.kernels.reference;
 
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.host.HostDevice;
+import dev.optgptq.kernels.host.HostMemory;
 
 /** The device that defines every op: scalar loops that read like the equations, one thread, float64 accumulation. */
 public final class ReferenceDevice {
@@ -10,7 +11,8 @@ public final class ReferenceDevice {
 
     /** Opens it; it needs nothing. */
     public static Device open() {
-        return new HostDevice("reference", description(), new ReferenceNeuralOps(), new ReferenceMatrixOps(),
+        return new HostDevice("reference", description(), new HostMemory(), new ReferenceNeuralOps(),
+                new ReferenceMatrixOps(),
                 new ReferenceQuantOps(), () -> {});
     }
 

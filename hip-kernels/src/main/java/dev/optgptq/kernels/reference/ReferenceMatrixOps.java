@@ -1,8 +1,9 @@
 package dev.optgptq.kernels.reference;
 
-import static dev.optgptq.kernels.host.Elements.f32;
-import static dev.optgptq.kernels.host.Elements.f64;
-import static dev.optgptq.kernels.host.Elements.i32;
+import static dev.optgptq.kernels.reference.Elements.get;
+import static dev.optgptq.kernels.reference.Elements.getInt;
+import static dev.optgptq.kernels.reference.Elements.set;
+import static dev.optgptq.kernels.reference.Elements.setInt;
 
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.MatrixOps;
@@ -18,11 +19,11 @@ final class ReferenceMatrixOps implements MatrixOps {
     public void linear(Tensor x, Tensor w, @Nullable Tensor bias, float beta, Tensor y) {
         for (long n = 0; n < y.rows(); n++) {
             for (long o = 0; o < y.columns(); o++) {
-                double sum = bias == null ? 0 : f32(bias, 0, o);
+                double sum = bias == null ? 0 : get(bias, 0, o);
                 for (long i = 0; i < x.columns(); i++) {
-                    sum += (double) f32(x, n, i) * f32(w, o, i);
+                    sum += get(x, n, i) * get(w, o, i);
                 }
-                f32(y, n, o, (float) (beta == 0 ? sum : sum + (double) beta * f32(y, n, o)));
+                set(y, n, o, beta == 0 ? sum : sum + beta * get(y, n, o));
             }
         }
     }
@@ -34,10 +35,10 @@ final class ReferenceMatrixOps implements MatrixOps {
             for (long j = 0; j < c.columns(); j++) {
                 double sum = 0;
                 for (long k = 0; k < inner; k++) {
-                    double left = transposeA ? f32(a, k, i) : f32(a, i, k);
-                    sum += left * (transposeB ? f32(b, j, k) : f32(b, k, j));
+                    double left = transposeA ? get(a, k, i) : get(a, i, k);
+                    sum += left * (transposeB ? get(b, j, k) : get(b, k, j));
                 }
-                f32(c, i, j, (float) (beta == 0 ? alpha * sum : alpha * sum + (double) beta * f32(c, i, j)));
+                set(c, i, j, beta == 0 ? alpha * sum : alpha * sum + beta * get(c, i, j));
             }
         }
     }
@@ -48,9 +49,9 @@ final class ReferenceMatrixOps implements MatrixOps {
             for (long j = i; j < h.columns(); j++) {
                 double sum = 0;
                 for (long n = 0; n < x.rows(); n++) {
-                    sum += (double) f32(x, n, i) * f32(x, n, j);
+                    sum += get(x, n, i) * get(x, n, j);
                 }
-                f32(h, i, j, (float) (f32(h, i, j) + alpha * sum));
+                set(h, i, j, get(h, i, j) + alpha * sum);
             }
         }
     }
@@ -59,7 +60,7 @@ final class ReferenceMatrixOps implements MatrixOps {
     public void symmetrize(Tensor h) {
         for (long i = 0; i < h.rows(); i++) {
             for (long j = 0; j < i; j++) {
-                f32(h, i, j, f32(h, j, i));
+                set(h, i, j, get(h, j, i));
             }
         }
     }
@@ -67,14 +68,14 @@ final class ReferenceMatrixOps implements MatrixOps {
     @Override
     public void diagonal(Tensor h, Tensor out) {
         for (long i = 0; i < h.rows(); i++) {
-            f32(out, 0, i, f32(h, i, i));
+            set(out, 0, i, get(h, i, i));
         }
     }
 
     @Override
     public void setDiagonal(Tensor h, Tensor values) {
         for (long i = 0; i < h.rows(); i++) {
-            f32(h, i, i, f32(values, 0, i));
+            set(h, i, i, get(values, 0, i));
         }
     }
 
@@ -91,13 +92,13 @@ final class ReferenceMatrixOps implements MatrixOps {
             v[i] = new double[n - i];
         }
         for (int j = n - 1; j >= 0; j--) {
-            double pivot = f32(h, j, j) - dot(v, j, j, j + 1, n);
+            double pivot = get(h, j, j) - dot(v, j, j, j + 1, n);
             if (!(pivot > 0) || Double.isInfinite(pivot)) {
                 return false;
             }
             v[j][0] = Math.sqrt(pivot);
             for (int i = 0; i < j; i++) {
-                v[i][j - i] = (f32(h, i, j) - dot(v, i, j, j + 1, n)) / v[j][0];
+                v[i][j - i] = (get(h, i, j) - dot(v, i, j, j + 1, n)) / v[j][0];
             }
         }
         return true;
@@ -126,7 +127,7 @@ final class ReferenceMatrixOps implements MatrixOps {
                 column[i] = -sum / v[i][0];
             }
             for (int i = 0; i < n; i++) {
-                f32(u, i, j, i <= j ? (float) column[i] : 0f);
+                set(u, i, j, i <= j ? column[i] : 0);
             }
         }
         return true;
@@ -144,7 +145,7 @@ final class ReferenceMatrixOps implements MatrixOps {
     @Override
     public void gatherRows(Tensor source, Tensor order, Tensor target) {
         for (long i = 0; i < target.rows(); i++) {
-            long from = Objects.checkIndex(i32(order, 0, i), source.rows());
+            long from = Objects.checkIndex(getInt(order, 0, i), source.rows());
             copyElements(source, from, 0, target, i, 0, source.columns());
         }
     }
@@ -152,9 +153,9 @@ final class ReferenceMatrixOps implements MatrixOps {
     @Override
     public void gatherSymmetric(Tensor source, Tensor order, Tensor target) {
         for (long i = 0; i < target.rows(); i++) {
-            long row = Objects.checkIndex(i32(order, 0, i), source.rows());
+            long row = Objects.checkIndex(getInt(order, 0, i), source.rows());
             for (long j = 0; j < target.columns(); j++) {
-                f32(target, i, j, f32(source, row, Objects.checkIndex(i32(order, 0, j), source.rows())));
+                set(target, i, j, get(source, row, Objects.checkIndex(getInt(order, 0, j), source.rows())));
             }
         }
     }
@@ -164,17 +165,17 @@ final class ReferenceMatrixOps implements MatrixOps {
         double sum = 0;
         for (long i = 0; i < a.rows(); i++) {
             for (long j = 0; j < a.columns(); j++) {
-                sum += (double) f32(a, i, j) * f32(b, i, j);
+                sum += get(a, i, j) * get(b, i, j);
             }
         }
-        f64(result, 0, 0, sum);
+        set(result, 0, 0, sum);
     }
 
     @Override
     public void subtract(Tensor a, Tensor b, Tensor target) {
         for (long i = 0; i < a.rows(); i++) {
             for (long j = 0; j < a.columns(); j++) {
-                f32(target, i, j, f32(a, i, j) - f32(b, i, j));
+                set(target, i, j, get(a, i, j) - get(b, i, j));
             }
         }
     }
@@ -183,12 +184,10 @@ final class ReferenceMatrixOps implements MatrixOps {
     public void fill(Tensor target, float value) {
         for (long i = 0; i < target.rows(); i++) {
             for (long j = 0; j < target.columns(); j++) {
-                if (target.dtype() == DType.F64) {
-                    f64(target, i, j, value);
-                } else if (target.dtype() == DType.I32) {
-                    i32(target, i, j, (int) value);
+                if (target.dtype() == DType.I32) {
+                    setInt(target, i, j, (int) value);
                 } else {
-                    f32(target, i, j, value);
+                    set(target, i, j, value);
                 }
             }
         }

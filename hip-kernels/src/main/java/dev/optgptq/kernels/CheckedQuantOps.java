@@ -1,0 +1,92 @@
+package dev.optgptq.kernels;
+
+import dev.optgptq.formats.dtype.DType;
+
+/** Checks the shapes and dtypes of every call once for all devices, then passes it on. */
+public final class CheckedQuantOps implements QuantOps {
+
+    private final QuantOps ops;
+
+    public CheckedQuantOps(QuantOps ops) {
+        this.ops = ops;
+    }
+
+    @Override
+    public void fitGrid(Grid grid, Tensor wt, Tensor scales, Tensor zeros) {
+        Arguments.f32("wt", wt, wt.rows(), wt.columns());
+        Arguments.f32("scales", scales, 1, wt.columns());
+        Arguments.shaped("zeros", zeros, DType.I32, 1, wt.columns());
+        ops.fitGrid(grid, wt, scales, zeros);
+    }
+
+    @Override
+    public void quantize(Grid grid, Tensor wt, Tensor scales, Tensor zeros, Tensor groupOf, Tensor codes) {
+        Arguments.f32("wt", wt, wt.rows(), wt.columns());
+        Arguments.shaped("codes", codes, DType.U8, wt.rows(), wt.columns());
+        checkGrids(wt, scales, zeros, groupOf);
+        ops.quantize(grid, wt, scales, zeros, groupOf, codes);
+    }
+
+    @Override
+    public void dequantize(Tensor codes, Tensor scales, Tensor zeros, Tensor groupOf, Tensor out) {
+        Arguments.f32("out", out, out.rows(), out.columns());
+        Arguments.shaped("codes", codes, DType.U8, out.rows(), out.columns());
+        checkGrids(out, scales, zeros, groupOf);
+        ops.dequantize(codes, scales, zeros, groupOf, out);
+    }
+
+    @Override
+    public void dequantizePacked(int bits, int zeroOffset, Tensor qweight, Tensor qzeros, Tensor scales, Tensor groupOf,
+            Tensor out) {
+        checkPacking(bits, out.rows());
+        checkPacking(bits, out.columns());
+        Arguments.f32("out", out, out.rows(), out.columns());
+        Arguments.shaped("qweight", qweight, DType.I32, out.rows() * bits / 32, out.columns());
+        Arguments.shaped("scales", scales, DType.F16, scales.rows(), out.columns());
+        Arguments.shaped("qzeros", qzeros, DType.I32, scales.rows(), out.columns() * bits / 32);
+        Arguments.shaped("groupOf", groupOf, DType.I32, 1, out.rows());
+        ops.dequantizePacked(bits, zeroOffset, qweight, qzeros, scales, groupOf, out);
+    }
+
+    @Override
+    public void packCodes(int bits, Tensor codes, Tensor qweight) {
+        checkPacking(bits, codes.rows());
+        Arguments.shaped("codes", codes, DType.U8, codes.rows(), codes.columns());
+        Arguments.shaped("qweight", qweight, DType.I32, codes.rows() * bits / 32, codes.columns());
+        ops.packCodes(bits, codes, qweight);
+    }
+
+    @Override
+    public void solveBlock(BlockProblem problem) {
+        Tensor wt = problem.wt();
+        Arguments.f32("wt", wt, wt.rows(), wt.columns());
+        Arguments.f32("u", problem.u(), wt.rows(), wt.rows());
+        Arguments.shaped("codes", problem.codes(), DType.U8, wt.rows(), wt.columns());
+        Arguments.f32("errors", problem.errors(), wt.rows(), wt.columns());
+        Arguments.shaped("loss", problem.loss(), DType.F64, 1, wt.columns());
+        checkGrids(wt, problem.scales(), problem.zeros(), problem.groupOf());
+        if (problem.fitEvery() < 0) {
+            throw new IllegalArgumentException("fitEvery: expected at least 0, found " + problem.fitEvery());
+        }
+        if (problem.fitEvery() > 0 && problem.scales().rows() < Math.ceilDiv(wt.rows(), (long) problem.fitEvery())) {
+            throw new IllegalArgumentException("scales: expected a row for each " + problem.fitEvery() + " of "
+                    + wt.rows() + " inputs, found " + problem.scales());
+        }
+        ops.solveBlock(problem);
+    }
+
+    private static void checkGrids(Tensor like, Tensor scales, Tensor zeros, Tensor groupOf) {
+        Arguments.f32("scales", scales, scales.rows(), like.columns());
+        Arguments.shaped("zeros", zeros, DType.I32, scales.rows(), like.columns());
+        Arguments.shaped("groupOf", groupOf, DType.I32, 1, like.rows());
+    }
+
+    private static void checkPacking(int bits, long size) {
+        if (bits != 2 && bits != 3 && bits != 4 && bits != 8) {
+            throw new IllegalArgumentException("bits: expected 2, 3, 4 or 8, found " + bits);
+        }
+        if (size % 32 != 0) {
+            throw new IllegalArgumentException("packed sizes are multiples of 32, found " + size);
+        }
+    }
+}

@@ -1,0 +1,105 @@
+package dev.optgptq.kernels.cpu;
+
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.blas.OpenBlas;
+import java.lang.foreign.MemorySegment;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Matrix products as OpenBLAS calls on tiles of the result, each with its whole inner dimension. The tiles depend on the
+ * shape alone.
+ */
+final class CpuGemm {
+
+    /**
+     * Tile sizes. OpenBLAS packs both operands of every call, so a tile of r x c pays (r + c) / (r c) of copying per
+     * multiplication: with these, less than a twentieth of the time.
+     */
+    private static final long TILE_ROWS = 512;
+    private static final long TILE_COLUMNS = 1024;
+    /** Smaller tiles pack more but let more threads take part; below this many tiles that is worth more. */
+    private static final long FEW_TILES = 4;
+    /** Tile edges are multiples of it, so that no micro-kernel is cut in the middle of a result. */
+    private static final long EDGE = 64;
+
+    private final OpenBlas blas;
+    private final Parallel parallel;
+
+    CpuGemm(OpenBlas blas, Parallel parallel) {
+        this.blas = blas;
+        this.parallel = parallel;
+    }
+
+    /** The cut of a result: equal tiles, the last ones shorter. */
+    record Tiling(long rows, long columns, long tileRows, long tileColumns) {
+
+        static Tiling of(long rows, long columns) {
+            Tiling large = new Tiling(rows, columns, even(rows, TILE_ROWS), even(columns, TILE_COLUMNS));
+            return large.count() >= FEW_TILES
+                    ? large
+                    : new Tiling(rows, columns, even(rows, TILE_ROWS / 2), even(columns, TILE_COLUMNS / 4));
+        }
+
+        private static long even(long size, long most) {
+            long parts = Math.max(1, Math.ceilDiv(size, most));
+            return Math.max(EDGE, Math.ceilDiv(Math.ceilDiv(size, parts), EDGE) * EDGE);
+        }
+
+        private long down() {
+            return Math.ceilDiv(rows, tileRows);
+        }
+
+        long count() {
+            return down() * Math.ceilDiv(columns, tileColumns);
+        }
+
+        long firstRow(long tile) {
+            return tile % down() * tileRows;
+        }
+
+        long firstColumn(long tile) {
+            return tile / down() * tileColumns;
+        }
+    }
+
+    void linear(Tensor x, Tensor w, @Nullable Tensor bias, float beta, Tensor y) {
+        Tiling tiling = Tiling.of(y.rows(), y.columns());
+        parallel.forEach(tiling.count(), tile -> {
+            long row = tiling.firstRow(tile);
+            long column = tiling.firstColumn(tile);
+            long rows = Math.min(tiling.tileRows(), y.rows() - row);
+            long columns = Math.min(tiling.tileColumns(), y.columns() - column);
+            Tensor part = y.rows(row, rows).columns(column, columns);
+            if (bias != null) {
+                startWithBias(bias.columns(column, columns), beta, part);
+            }
+            blas.gemm(1f, x.rows(row, rows), false, w.rows(column, columns), true, bias == null ? beta : 1f, part);
+        });
+    }
+
+    void gemm(float alpha, Tensor a, boolean transposeA, Tensor b, boolean transposeB, float beta, Tensor c) {
+        Tiling tiling = Tiling.of(c.rows(), c.columns());
+        parallel.forEach(tiling.count(), tile -> {
+            long row = tiling.firstRow(tile);
+            long column = tiling.firstColumn(tile);
+            long rows = Math.min(tiling.tileRows(), c.rows() - row);
+            long columns = Math.min(tiling.tileColumns(), c.columns() - column);
+            blas.gemm(alpha, transposeA ? a.columns(row, rows) : a.rows(row, rows), transposeA,
+                    transposeB ? b.rows(column, columns) : b.columns(column, columns), transposeB, beta,
+                    c.rows(row, rows).columns(column, columns));
+        });
+    }
+
+    /** y = bias + beta y, row by row; the product is added to it. */
+    private static void startWithBias(Tensor bias, float beta, Tensor y) {
+        int columns = Math.toIntExact(y.columns());
+        for (long row = 0; row < y.rows(); row++) {
+            long at = Memory.row(y, row);
+            if (beta == 0) {
+                MemorySegment.copy(bias.memory(), 0, y.memory(), at, 4L * columns);
+            } else {
+                CpuElementwise.scaleAddRow(y.memory(), at, beta, bias.memory(), 0, columns);
+            }
+        }
+    }
+}

@@ -1,0 +1,60 @@
+package dev.optgptq.kernels.cpu;
+
+import static dev.optgptq.kernels.cpu.VectorMath.LANES;
+import static dev.optgptq.kernels.cpu.VectorMath.SPECIES;
+
+import dev.optgptq.kernels.Tensor;
+import java.lang.foreign.MemorySegment;
+import jdk.incubator.vector.DoubleVector;
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.VectorOperators;
+import jdk.incubator.vector.VectorSpecies;
+
+/** Sums over a whole matrix, in float64: lanes, then rows, then chunks of rows, always in the same order. */
+final class CpuReductions {
+
+    private static final VectorSpecies<Double> DOUBLES = VectorSpecies.of(double.class, SPECIES.vectorShape());
+    /** Elements of a task. */
+    private static final long TASK_ELEMENTS = 1 << 15;
+
+    private CpuReductions() {}
+
+    static void dot(Parallel parallel, Tensor a, Tensor b, Tensor result) {
+        long rows = Math.max(1, TASK_ELEMENTS / Math.max(1, a.columns()));
+        double[] partial = new double[Math.toIntExact(Math.ceilDiv(a.rows(), rows))];
+        int columns = Math.toIntExact(a.columns());
+        parallel.forRanges(a.rows(), rows, (from, to) -> {
+            double sum = 0;
+            for (long row = from; row < to; row++) {
+                sum += dotRow(a.memory(), Memory.row(a, row), b.memory(), Memory.row(b, row), columns);
+            }
+            partial[(int) (from / rows)] = sum;
+        });
+        double sum = 0;
+        for (double part : partial) {
+            sum += part;
+        }
+        result.memory().set(Memory.DOUBLE, 0, sum);
+    }
+
+    private static double dotRow(MemorySegment a, long aAt, MemorySegment b, long bAt, int columns) {
+        DoubleVector low = DoubleVector.zero(DOUBLES);
+        DoubleVector high = DoubleVector.zero(DOUBLES);
+        int c = 0;
+        for (; c <= columns - LANES; c += LANES) {
+            FloatVector left = Memory.load(a, aAt + 4L * c);
+            FloatVector right = Memory.load(b, bAt + 4L * c);
+            low = widen(left, 0).fma(widen(right, 0), low);
+            high = widen(left, 1).fma(widen(right, 1), high);
+        }
+        double sum = low.add(high).reduceLanes(VectorOperators.ADD);
+        for (; c < columns; c++) {
+            sum += (double) a.get(Memory.FLOAT, aAt + 4L * c) * b.get(Memory.FLOAT, bAt + 4L * c);
+        }
+        return sum;
+    }
+
+    private static DoubleVector widen(FloatVector vector, int half) {
+        return (DoubleVector) vector.convertShape(VectorOperators.F2D, DOUBLES, half);
+    }
+}

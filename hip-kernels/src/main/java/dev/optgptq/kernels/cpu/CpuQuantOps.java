@@ -4,39 +4,44 @@ import dev.optgptq.kernels.Grid;
 import dev.optgptq.kernels.QuantOps;
 import dev.optgptq.kernels.Tensor;
 
-/** QuantOps. */
+/** QuantOps with neighbouring outputs in vector lanes and panels of outputs on all cores. */
 final class CpuQuantOps implements QuantOps {
 
-    CpuQuantOps(Parallel parallel) {}
+    private final Parallel parallel;
+
+    CpuQuantOps(Parallel parallel) {
+        this.parallel = parallel;
+    }
 
     @Override
     public void fitGrid(Grid grid, Tensor wt, Tensor scales, Tensor zeros) {
-        throw new UnsupportedOperationException("not written yet");
+        CpuCodes.fitGrid(parallel, grid, wt, scales, zeros);
     }
 
     @Override
     public void quantize(Grid grid, Tensor wt, Tensor scales, Tensor zeros, Tensor groupOf, Tensor codes) {
-        throw new UnsupportedOperationException("not written yet");
+        CpuCodes.quantize(parallel, grid, wt, scales, zeros, groupOf, codes);
     }
 
     @Override
     public void dequantize(Tensor codes, Tensor scales, Tensor zeros, Tensor groupOf, Tensor out) {
-        throw new UnsupportedOperationException("not written yet");
+        CpuCodes.dequantize(parallel, codes, scales, zeros, groupOf, out);
     }
 
     @Override
     public void dequantizePacked(int bits, int zeroOffset, Tensor qweight, Tensor qzeros, Tensor scales, Tensor groupOf,
             Tensor out) {
-        throw new UnsupportedOperationException("not written yet");
+        int[] groups = CpuCopies.checkedOrder(groupOf, scales.rows());
+        CpuPacked.dequantize(parallel, new CpuPacked.Layer(bits, zeroOffset, qweight, qzeros, scales, groups), out);
     }
 
     @Override
     public void packCodes(int bits, Tensor codes, Tensor qweight) {
-        throw new UnsupportedOperationException("not written yet");
+        CpuPacked.pack(parallel, bits, codes, qweight);
     }
 
     @Override
     public void solveBlock(BlockProblem problem) {
-        throw new UnsupportedOperationException("not written yet");
+        CpuSolveBlock.solve(parallel, problem);
     }
 }

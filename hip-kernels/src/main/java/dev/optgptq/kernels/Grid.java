@@ -13,7 +13,8 @@ import dev.optgptq.formats.dtype.DType;
  *   asymmetric: zero = round(-low / scale), clamped to the codes
  * </pre>
  *
- * A code is clamp(round(w / scale) + zero, 0, 2^bits - 1), round half to even. With clipSearch, low and high shrink
+ * A code is clamp(round(w / scale) + zero, 0, 2^bits - 1), round half to even. All of it is float32 arithmetic, one
+ * rounding per operation, as in the original; so every device makes the same codes, bit for bit. With clipSearch, low and high shrink
  * together by p = 1 - i / 100, i = 0 .. 79, and the p with the least sum |w - dequantized|^2.4 wins, the first of equals.
  *
  * @param bits 2, 3, 4 or 8
@@ -38,5 +39,64 @@ public record Grid(int bits, boolean symmetric, boolean clipSearch, DType scaleT
     /** The largest code. */
     public int maxCode() {
         return (1 << bits) - 1;
+    }
+
+    /** The ends of the values that a grid covers: low at most 0, high at least 0. */
+    public record Range(float low, float high) {
+
+        /** Both ends moved towards 0 by so many steps of the clip search. */
+        public Range shrunk(int step) {
+            float p = (float) (1 - step / 100.0);
+            return new Range(p * low, p * high);
+        }
+    }
+
+    /**
+     * The range to cover for a group.
+     *
+     * @param low min(0, min w)
+     * @param high max(0, max w)
+     */
+    public Range range(float low, float high) {
+        if (low == 0 && high == 0) {
+            return new Range(-1, 1);
+        }
+        if (!symmetric) {
+            return new Range(low, high);
+        }
+        float both = Math.max(Math.abs(low), high);
+        return new Range(low < 0 ? -both : low, both);
+    }
+
+    /** The scale of a range, rounded to what will be stored: finite and positive whatever the range. */
+    public float scale(Range range) {
+        float exact = (range.high - range.low) / maxCode();
+        return switch (scaleType) {
+            case F16 -> Math.clamp(Float.float16ToFloat(Float.floatToFloat16(exact)), 0x1p-24f, 65504f);
+            case BF16 -> Math.clamp(FloatRounding.bf16ToFloat(FloatRounding.floatToBf16(exact)), 0x1p-133f,
+                    0x1.FEp127f);
+            default -> Math.clamp(exact, Float.MIN_VALUE, Float.MAX_VALUE);
+        };
+    }
+
+    /** The code that stands for 0. */
+    public int zero(Range range, float scale) {
+        return symmetric ? 1 << (bits - 1) : Math.clamp((int) Math.rint(-range.low / scale), 0, maxCode());
+    }
+
+    /** The code of a weight; that of 0 for NaN. */
+    public int code(float weight, float scale, int zero) {
+        // Clamped before it is rounded, which is the same as the bounds are whole, and fits an int.
+        return (int) Math.rint(clamp(weight / scale, -zero, maxCode() - zero)) + zero;
+    }
+
+    /** What a code stands for. */
+    public static float value(int code, float scale, int zero) {
+        return scale * (code - zero);
+    }
+
+    /** Passes NaN on. */
+    private static float clamp(float value, float low, float high) {
+        return Math.min(Math.max(value, low), high);
     }
 }

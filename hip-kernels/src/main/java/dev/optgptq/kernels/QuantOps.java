@@ -4,6 +4,10 @@ package dev.optgptq.kernels;
  * The ops of quantization. Weights here lie as the packed formats have them, one row per input: wt F32 [in, out] is W^T.
  * Then neighbouring outputs, which are independent of each other, are neighbours in memory, for vector lanes and GPU
  * threads alike. codes U8 [in, out]; scales F32 [G, out]; zeros I32 [G, out].
+ *
+ * <p>
+ * These ops compute in float32 with one rounding per operation and sums in the order of the inputs (Grid says how), and
+ * every device gives the same bits: codes decide what a checkpoint holds.
  */
 public interface QuantOps {
 
@@ -22,12 +26,15 @@ public interface QuantOps {
     /**
      * Unpacks and dequantizes a GPTQ layer (the definition is formats.packed): qweight I32 [in * bits / 32, out], qzeros
      * I32 [G, out * bits / 32], scales F16 [G, out], groupOf I32 [1, in], out F32 [in, out]; zeroOffset is added to the
-     * stored zero points.
+     * stored zero points, modulo 2^bits.
      */
     void dequantizePacked(int bits, int zeroOffset, Tensor qweight, Tensor qzeros, Tensor scales, Tensor groupOf,
             Tensor out);
 
-    /** Packs codes U8 [in, out] to qweight I32 [in * bits / 32, out] (the definition is formats.packed). */
+    /**
+     * Packs codes U8 [in, out], each below 2^bits, to qweight I32 [in * bits / 32, out] (the definition is
+     * formats.packed).
+     */
     void packCodes(int bits, Tensor codes, Tensor qweight);
 
     /**
@@ -37,7 +44,8 @@ public interface QuantOps {
      * <pre>
      *   if fitEvery > 0 and i % fitEvery == 0: fit the grid of group i / fitEvery from the current rows i .. i + fitEvery
      *   codes[i] = code of wt[i];   e = (wt[i] - dequantized) / u[i, i];   errors[i] = e
-     *   wt[j] -= u[i, j] e  for j > i in the block
+     *   wt[j] -= u[i, j] e  for j > i in the block, each a fused multiply-add
+     *   loss[o] += e[o]^2 / 2, in float64
      * </pre>
      */
     void solveBlock(BlockProblem problem);
@@ -55,7 +63,8 @@ public interface QuantOps {
      * @param fitEvery group size to fit as groups are reached, dividing b or the last group short; 0 when grids are given
      * @param codes U8 [b, m], written
      * @param errors F32 [b, m], written: what the trailing update multiplies
+     * @param loss F64 [1, m], added to
      */
     record BlockProblem(Grid grid, Tensor wt, Tensor u, Tensor scales, Tensor zeros, Tensor groupOf, int fitEvery,
-            Tensor codes, Tensor errors) {}
+            Tensor codes, Tensor errors, Tensor loss) {}
 }

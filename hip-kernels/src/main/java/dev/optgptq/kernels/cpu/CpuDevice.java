@@ -3,14 +3,11 @@ package dev.optgptq.kernels.cpu;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.blas.OpenBlas;
 import dev.optgptq.kernels.host.HostDevice;
-import dev.optgptq.kernels.host.HostQuantOps;
 import dev.optgptq.kernels.host.HostMemory;
 import jdk.incubator.vector.FloatVector;
 
 /** The processor at its full speed: every core, the widest vectors, OpenBLAS for matrix products. */
 public final class CpuDevice {
-
-    private static final int QUANT_COLUMNS = 64;
 
     private CpuDevice() {}
 
@@ -24,13 +21,7 @@ public final class CpuDevice {
         HostMemory memory = new HostMemory();
         Parallel parallel = new Parallel(threads);
         return new HostDevice("cpu", description(threads, blas), memory, new CpuNeuralOps(parallel),
-                new CpuMatrixOps(blas, parallel, memory::arena), new HostQuantOps(columns(parallel)), parallel::close);
-    }
-
-    /** Outputs in ranges that keep a block of 128 inputs in the first two cache levels. */
-    private static HostQuantOps.ColumnRanges columns(Parallel parallel) {
-        return (columns, body) -> parallel.forRanges(columns, QUANT_COLUMNS,
-                (from, to) -> body.accept((int) from, (int) to));
+                new CpuMatrixOps(blas, parallel, memory::arena), new CpuQuantOps(parallel), parallel::close);
     }
 
     /** One line for people: processor, threads, vector width, library. UserError DEVICE as for open. */

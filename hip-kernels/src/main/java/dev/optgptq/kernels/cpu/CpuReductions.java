@@ -47,7 +47,11 @@ final class CpuReductions {
             low = widen(left, 0).fma(widen(right, 0), low);
             high = widen(left, 1).fma(widen(right, 1), high);
         }
-        double sum = low.add(high).reduceLanes(VectorOperators.ADD);
+        double sum = 0;
+        // Not reduceLanes, whose order is not defined.
+        for (double lane : low.add(high).toArray()) {
+            sum += lane;
+        }
         for (; c < columns; c++) {
             sum += (double) a.get(Memory.FLOAT, aAt + 4L * c) * b.get(Memory.FLOAT, bAt + 4L * c);
         }

@@ -2,7 +2,6 @@ package dev.optgptq.kernels.reference;
 
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.host.HostDevice;
-import dev.optgptq.kernels.host.HostQuantOps;
 import dev.optgptq.kernels.host.HostMemory;
 
 /** The device that defines every op: scalar loops that read like the equations, one thread, float64 accumulation. */
@@ -14,7 +13,7 @@ public final class ReferenceDevice {
     public static Device open() {
         return new HostDevice("reference", description(), new HostMemory(), new ReferenceNeuralOps(),
                 new ReferenceMatrixOps(),
-                new HostQuantOps((columns, body) -> body.accept(0, Math.toIntExact(columns))), () -> {});
+                new ReferenceQuantOps(), () -> {});
     }
 
     /** One line for people. */

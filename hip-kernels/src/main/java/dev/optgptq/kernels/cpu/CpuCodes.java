@@ -1,0 +1,95 @@
+package dev.optgptq.kernels.cpu;
+
+import static dev.optgptq.kernels.cpu.Panel.WIDTH;
+import static dev.optgptq.kernels.cpu.VectorMath.LANES;
+import static dev.optgptq.kernels.cpu.VectorMath.SPECIES;
+
+import dev.optgptq.kernels.Grid;
+import dev.optgptq.kernels.Tensor;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import jdk.incubator.vector.FloatVector;
+
+/** Fitting grids, and codes to and from weights, by panels of outputs and blocks of inputs. */
+final class CpuCodes {
+
+    /** Inputs of a task. */
+    private static final long ROWS = 512;
+
+    private CpuCodes() {}
+
+    static void fitGrid(Parallel parallel, Grid grid, Tensor wt, Tensor scales, Tensor zeros) {
+        int rows = Math.toIntExact(wt.rows());
+        parallel.forEach(Panel.count(wt.columns()), index -> {
+            Panel panel = Panel.of(index, wt.columns());
+            float[] w = new float[Math.multiplyExact(rows, WIDTH)];
+            panel.read(wt, w);
+            PanelGrid fitted = new PanelGrid(grid);
+            fitted.fit(w, 0, rows);
+            panel.writeRow(fitted.scales, 0, scales, 0);
+            panel.writeRow(fitted.zeros, zeros, 0);
+        });
+    }
+
+    static void quantize(Parallel parallel, Grid grid, Tensor wt, Tensor scales, Tensor zeros, Tensor groupOf,
+            Tensor codes) {
+        int[] groups = CpuCopies.checkedOrder(groupOf, scales.rows());
+        byBlocks(parallel, wt, (panel, from, to) -> {
+            PanelGrid panelGrid = new PanelGrid(grid);
+            float[] row = new float[WIDTH];
+            int[] ints = new int[WIDTH];
+            byte[] bytes = new byte[WIDTH];
+            for (long i = from; i < to; i++) {
+                if (i == from || groups[(int) i] != groups[(int) i - 1]) {
+                    panel.readRow(scales, groups[(int) i], panelGrid.scales, 0);
+                    panel.readRow(zeros, groups[(int) i], panelGrid.zeros);
+                    panelGrid.gridsWereSet(panel.width());
+                }
+                panel.readRow(wt, i, row, 0);
+                for (int c = 0; c < WIDTH; c += LANES) {
+                    panelGrid.codes(panelGrid.steps(FloatVector.fromArray(SPECIES, row, c), c), c, ints);
+                }
+                for (int c = 0; c < WIDTH; c++) {
+                    bytes[c] = (byte) ints[c];
+                }
+                panel.writeRow(bytes, codes, i);
+            }
+        });
+    }
+
+    static void dequantize(Parallel parallel, Tensor codes, Tensor scales, Tensor zeros, Tensor groupOf, Tensor out) {
+        int[] groups = CpuCopies.checkedOrder(groupOf, scales.rows());
+        byBlocks(parallel, out, (panel, from, to) -> {
+            float[] scale = new float[WIDTH];
+            int[] zero = new int[WIDTH];
+            byte[] code = new byte[WIDTH];
+            float[] row = new float[WIDTH];
+            for (long i = from; i < to; i++) {
+                if (i == from || groups[(int) i] != groups[(int) i - 1]) {
+                    panel.readRow(scales, groups[(int) i], scale, 0);
+                    panel.readRow(zeros, groups[(int) i], zero);
+                }
+                MemorySegment.copy(codes.memory(), ValueLayout.JAVA_BYTE, Memory.row(codes, i) + panel.from(), code, 0,
+                        panel.width());
+                for (int c = 0; c < WIDTH; c++) {
+                    row[c] = scale[c] * ((code[c] & 0xff) - zero[c]);
+                }
+                panel.writeRow(row, 0, out, i);
+            }
+        });
+    }
+
+    /** A part of a matrix: a panel of columns, rows [from, to). */
+    @FunctionalInterface
+    interface Block {
+        void accept(Panel panel, long from, long to);
+    }
+
+    static void byBlocks(Parallel parallel, Tensor matrix, Block body) {
+        long across = Panel.count(matrix.columns());
+        parallel.forEach(across * Math.ceilDiv(matrix.rows(), ROWS), task -> {
+            long from = task / across * ROWS;
+            body.accept(Panel.of(task % across, matrix.columns()), from, Math.min(matrix.rows(), from + ROWS));
+        });
+    }
+}

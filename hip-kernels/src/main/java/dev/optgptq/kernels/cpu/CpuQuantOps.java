@@ -1,0 +1,47 @@
+package dev.optgptq.kernels.cpu;
+
+import dev.optgptq.kernels.Grid;
+import dev.optgptq.kernels.QuantOps;
+import dev.optgptq.kernels.Tensor;
+
+/** QuantOps with neighbouring outputs in vector lanes and panels of outputs on all cores. */
+final class CpuQuantOps implements QuantOps {
+
+    private final Parallel parallel;
+
+    CpuQuantOps(Parallel parallel) {
+        this.parallel = parallel;
+    }
+
+    @Override
+    public void fitGrid(Grid grid, Tensor wt, Tensor scales, Tensor zeros) {
+        CpuCodes.fitGrid(parallel, grid, wt, scales, zeros);
+    }
+
+    @Override
+    public void quantize(Grid grid, Tensor wt, Tensor scales, Tensor zeros, Tensor groupOf, Tensor codes) {
+        CpuCodes.quantize(parallel, grid, wt, scales, zeros, groupOf, codes);
+    }
+
+    @Override
+    public void dequantize(Tensor codes, Tensor scales, Tensor zeros, Tensor groupOf, Tensor out) {
+        CpuCodes.dequantize(parallel, codes, scales, zeros, groupOf, out);
+    }
+
+    @Override
+    public void dequantizePacked(int bits, int zeroOffset, Tensor qweight, Tensor qzeros, Tensor scales, Tensor groupOf,
+            Tensor out) {
+        int[] groups = CpuCopies.checkedOrder(groupOf, scales.rows());
+        CpuPacked.dequantize(parallel, new CpuPacked.Layer(bits, zeroOffset, qweight, qzeros, scales, groups), out);
+    }
+
+    @Override
+    public void packCodes(int bits, Tensor codes, Tensor qweight) {
+        CpuPacked.pack(parallel, bits, codes, qweight);
+    }
+
+    @Override
+    public void solveBlock(BlockProblem problem) {
+        CpuSolveBlock.solve(parallel, problem);
+    }
+}

@@ -1,0 +1,146 @@
+package dev.optgptq.kernels.cpu;
+
+import static dev.optgptq.kernels.cpu.Panel.WIDTH;
+import static dev.optgptq.kernels.cpu.VectorMath.LANES;
+import static dev.optgptq.kernels.cpu.VectorMath.SPECIES;
+
+import dev.optgptq.kernels.QuantOps.BlockProblem;
+import dev.optgptq.kernels.Tensor;
+import java.lang.foreign.MemorySegment;
+import jdk.incubator.vector.FloatVector;
+
+/**
+ * GPTQ's inner loop on panels of outputs. An input's row collects the errors of all rows before it when its turn comes,
+ * instead of each row being sent on to all later ones: the same sums in the same order, with the running sum in registers.
+ */
+final class CpuSolveBlock {
+
+    private CpuSolveBlock() {}
+
+    static void solve(Parallel parallel, BlockProblem problem) {
+        int inputs = Math.toIntExact(problem.wt().rows());
+        float[] columnsOfU = columns(problem.u(), inputs);
+        int[] groups = problem.fitEvery() > 0
+                ? new int[0]
+                : CpuCopies.checkedOrder(problem.groupOf(), problem.scales().rows());
+        parallel.forEach(Panel.count(problem.wt().columns()), index -> new Solver(problem, inputs, columnsOfU, groups,
+                Panel.of(index, problem.wt().columns())).run());
+    }
+
+    /** u^T, so that what a row collects lies together. */
+    private static float[] columns(Tensor u, int inputs) {
+        float[] row = new float[inputs];
+        float[] columns = new float[inputs * inputs];
+        for (int i = 0; i < inputs; i++) {
+            MemorySegment.copy(u.memory(), Memory.FLOAT, Memory.row(u, i), row, 0, inputs);
+            for (int j = i; j < inputs; j++) {
+                columns[j * inputs + i] = row[j];
+            }
+        }
+        return columns;
+    }
+
+    /** One panel. w and errors are [inputs, WIDTH]. */
+    private static final class Solver {
+        private final BlockProblem problem;
+        private final int inputs;
+        private final float[] columnsOfU;
+        private final int[] groups;
+        private final Panel panel;
+        private final PanelGrid grid;
+        private final float[] w;
+        private final float[] errors;
+        private final double[] loss = new double[WIDTH];
+        private final int[] codes = new int[WIDTH];
+        private final byte[] bytes = new byte[WIDTH];
+
+        Solver(BlockProblem problem, int inputs, float[] columnsOfU, int[] groups, Panel panel) {
+            this.problem = problem;
+            this.inputs = inputs;
+            this.columnsOfU = columnsOfU;
+            this.groups = groups;
+            this.panel = panel;
+            this.grid = new PanelGrid(problem.grid());
+            this.w = new float[inputs * WIDTH];
+            this.errors = new float[inputs * WIDTH];
+        }
+
+        void run() {
+            panel.read(problem.wt(), w);
+            panel.readRow(problem.loss(), 0, loss);
+            int span = problem.fitEvery() > 0 ? problem.fitEvery() : inputs;
+            for (int start = 0; start < inputs; start += span) {
+                int end = Math.min(inputs, start + span);
+                if (problem.fitEvery() > 0) {
+                    fit(start, end);
+                }
+                for (int i = start; i < end; i++) {
+                    if (problem.fitEvery() == 0 && (i == 0 || groups[i] != groups[i - 1])) {
+                        load(groups[i]);
+                    }
+                    collect(i, start, i);
+                    round(i);
+                }
+            }
+            panel.writeRow(loss, problem.loss(), 0);
+        }
+
+        /** The rows of a group must have all earlier errors before they are fitted. */
+        private void fit(int start, int end) {
+            for (int i = start; i < end; i++) {
+                collect(i, 0, start);
+            }
+            grid.fit(w, start, end);
+            panel.writeRow(grid.scales, 0, problem.scales(), start / problem.fitEvery());
+            panel.writeRow(grid.zeros, problem.zeros(), start / problem.fitEvery());
+        }
+
+        private void load(int group) {
+            panel.readRow(problem.scales(), group, grid.scales, 0);
+            panel.readRow(problem.zeros(), group, grid.zeros);
+            grid.gridsWereSet(panel.width());
+        }
+
+        /** w[i] -= sum of u[k, i] errors[k] over k in [from, to), four vectors of outputs at a time. */
+        private void collect(int i, int from, int to) {
+            for (int c = 0; c < WIDTH; c += 4 * LANES) {
+                int at = i * WIDTH + c;
+                FloatVector sum0 = FloatVector.fromArray(SPECIES, w, at);
+                FloatVector sum1 = FloatVector.fromArray(SPECIES, w, at + LANES);
+                FloatVector sum2 = FloatVector.fromArray(SPECIES, w, at + 2 * LANES);
+                FloatVector sum3 = FloatVector.fromArray(SPECIES, w, at + 3 * LANES);
+                for (int k = from; k < to; k++) {
+                    FloatVector factor = FloatVector.broadcast(SPECIES, -columnsOfU[i * inputs + k]);
+                    int error = k * WIDTH + c;
+                    sum0 = factor.fma(FloatVector.fromArray(SPECIES, errors, error), sum0);
+                    sum1 = factor.fma(FloatVector.fromArray(SPECIES, errors, error + LANES), sum1);
+                    sum2 = factor.fma(FloatVector.fromArray(SPECIES, errors, error + 2 * LANES), sum2);
+                    sum3 = factor.fma(FloatVector.fromArray(SPECIES, errors, error + 3 * LANES), sum3);
+                }
+                sum0.intoArray(w, at);
+                sum1.intoArray(w, at + LANES);
+                sum2.intoArray(w, at + 2 * LANES);
+                sum3.intoArray(w, at + 3 * LANES);
+            }
+        }
+
+        /** Codes, error and loss of row i. */
+        private void round(int i) {
+            float pivot = columnsOfU[i * inputs + i];
+            for (int c = 0; c < WIDTH; c += LANES) {
+                FloatVector value = FloatVector.fromArray(SPECIES, w, i * WIDTH + c);
+                FloatVector steps = grid.steps(value, c);
+                grid.codes(steps, c, codes);
+                value.sub(grid.values(steps, c)).div(pivot).intoArray(errors, i * WIDTH + c);
+            }
+            for (int c = 0; c < WIDTH; c++) {
+                bytes[c] = (byte) codes[c];
+                double e = errors[i * WIDTH + c];
+                loss[c] += e * e / 2;
+            }
+            panel.writeRow(w, i * WIDTH, problem.wt(), i);
+            panel.writeRow(errors, i * WIDTH, problem.errors(), i);
+            panel.writeRow(bytes, problem.codes(), i);
+        }
+    }
+}

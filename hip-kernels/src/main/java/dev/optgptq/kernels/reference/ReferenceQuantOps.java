@@ -1,0 +1,157 @@
+package dev.optgptq.kernels.reference;
+
+import static dev.optgptq.kernels.reference.Elements.get;
+import static dev.optgptq.kernels.reference.Elements.getByte;
+import static dev.optgptq.kernels.reference.Elements.getFloat;
+import static dev.optgptq.kernels.reference.Elements.getInt;
+import static dev.optgptq.kernels.reference.Elements.set;
+import static dev.optgptq.kernels.reference.Elements.setByte;
+import static dev.optgptq.kernels.reference.Elements.setInt;
+
+import dev.optgptq.kernels.ClipNorm;
+import dev.optgptq.kernels.Grid;
+import dev.optgptq.kernels.QuantOps;
+import dev.optgptq.kernels.Tensor;
+import java.util.Objects;
+
+/**
+ * The definition of QuantOps. Unlike the other ops these compute in float32, one rounding per operation and sums in the
+ * order of the inputs: codes must not depend on the device, so every twin gives the same bits.
+ */
+final class ReferenceQuantOps implements QuantOps {
+
+    @Override
+    public void fitGrid(Grid grid, Tensor wt, Tensor scales, Tensor zeros) {
+        for (long o = 0; o < wt.columns(); o++) {
+            Grid.Range range = range(grid, wt, o);
+            Grid.Range chosen = grid.clipSearch() ? range.shrunk(searchStep(grid, wt, o, range)) : range;
+            float scale = grid.scale(chosen);
+            set(scales, 0, o, scale);
+            setInt(zeros, 0, o, grid.zero(chosen, scale));
+        }
+    }
+
+    private static Grid.Range range(Grid grid, Tensor wt, long output) {
+        float low = 0;
+        float high = 0;
+        for (long i = 0; i < wt.rows(); i++) {
+            low = Math.min(low, getFloat(wt, i, output));
+            high = Math.max(high, getFloat(wt, i, output));
+        }
+        return grid.range(low, high);
+    }
+
+    /** The step of the clip search with the least error, the first of equals. */
+    private static int searchStep(Grid grid, Tensor wt, long output, Grid.Range range) {
+        float unit = ClipNorm.unit(range);
+        int best = 0;
+        float least = Float.POSITIVE_INFINITY;
+        for (int step = 0; step < Grid.CLIP_STEPS; step++) {
+            Grid.Range shrunk = range.shrunk(step);
+            float scale = grid.scale(shrunk);
+            int zero = grid.zero(shrunk, scale);
+            float error = 0;
+            for (long i = 0; i < wt.rows(); i++) {
+                float w = getFloat(wt, i, output);
+                error += ClipNorm.power((w - Grid.value(grid.code(w, scale, zero), scale, zero)) * unit);
+            }
+            if (error < least) {
+                least = error;
+                best = step;
+            }
+        }
+        return best;
+    }
+
+    @Override
+    public void quantize(Grid grid, Tensor wt, Tensor scales, Tensor zeros, Tensor groupOf, Tensor codes) {
+        for (long i = 0; i < wt.rows(); i++) {
+            long group = group(groupOf, i, scales);
+            for (long o = 0; o < wt.columns(); o++) {
+                setByte(codes, i, o,
+                        grid.code(getFloat(wt, i, o), getFloat(scales, group, o), getInt(zeros, group, o)));
+            }
+        }
+    }
+
+    @Override
+    public void dequantize(Tensor codes, Tensor scales, Tensor zeros, Tensor groupOf, Tensor out) {
+        for (long i = 0; i < out.rows(); i++) {
+            long group = group(groupOf, i, scales);
+            for (long o = 0; o < out.columns(); o++) {
+                set(out, i, o,
+                        Grid.value(getByte(codes, i, o), getFloat(scales, group, o), getInt(zeros, group, o)));
+            }
+        }
+    }
+
+    private static long group(Tensor groupOf, long input, Tensor scales) {
+        return Objects.checkIndex(getInt(groupOf, 0, input), scales.rows());
+    }
+
+    @Override
+    public void dequantizePacked(int bits, int zeroOffset, Tensor qweight, Tensor qzeros, Tensor scales, Tensor groupOf,
+            Tensor out) {
+        int mask = (1 << bits) - 1;
+        for (long i = 0; i < out.rows(); i++) {
+            long group = group(groupOf, i, scales);
+            for (long o = 0; o < out.columns(); o++) {
+                int code = 0;
+                int stored = 0;
+                for (int bit = 0; bit < bits; bit++) {
+                    long inStream = i * bits + bit;
+                    code |= ((getInt(qweight, inStream / 32, o) >>> (inStream % 32)) & 1) << bit;
+                    long inZeros = o * bits + bit;
+                    stored |= ((getInt(qzeros, group, inZeros / 32) >>> (inZeros % 32)) & 1) << bit;
+                }
+                int zero = (stored + zeroOffset) & mask;
+                set(out, i, o, Grid.value(code, (float) get(scales, group, o), zero));
+            }
+        }
+    }
+
+    @Override
+    public void packCodes(int bits, Tensor codes, Tensor qweight) {
+        for (long o = 0; o < codes.columns(); o++) {
+            for (long word = 0; word < qweight.rows(); word++) {
+                int packed = 0;
+                for (int bit = 0; bit < 32; bit++) {
+                    long inStream = word * 32 + bit;
+                    int code = getByte(codes, inStream / bits, o);
+                    if (code >>> bits != 0) {
+                        throw new IllegalArgumentException("expected codes of " + bits + " bits, found " + code);
+                    }
+                    packed |= ((code >>> (inStream % bits)) & 1) << bit;
+                }
+                setInt(qweight, word, o, packed);
+            }
+        }
+    }
+
+    @Override
+    public void solveBlock(BlockProblem p) {
+        for (long i = 0; i < p.wt().rows(); i++) {
+            if (p.fitEvery() > 0 && i % p.fitEvery() == 0) {
+                long group = i / p.fitEvery();
+                fitGrid(p.grid(), p.wt().rows(i, Math.min(p.fitEvery(), p.wt().rows() - i)), p.scales().rows(group, 1),
+                        p.zeros().rows(group, 1));
+            }
+            long group = p.fitEvery() > 0 ? i / p.fitEvery() : group(p.groupOf(), i, p.scales());
+            for (long o = 0; o < p.wt().columns(); o++) {
+                solveOne(p, i, o, getFloat(p.scales(), group, o), getInt(p.zeros(), group, o));
+            }
+        }
+    }
+
+    private static void solveOne(BlockProblem p, long i, long o, float scale, int zero) {
+        float w = getFloat(p.wt(), i, o);
+        int code = p.grid().code(w, scale, zero);
+        float e = (w - Grid.value(code, scale, zero)) / getFloat(p.u(), i, i);
+        setByte(p.codes(), i, o, code);
+        set(p.errors(), i, o, e);
+        for (long j = i + 1; j < p.wt().rows(); j++) {
+            set(p.wt(), j, o, Math.fma(-getFloat(p.u(), i, j), e, getFloat(p.wt(), j, o)));
+        }
+        set(p.loss(), 0, o, get(p.loss(), 0, o) + (double) e * e / 2);
+    }
+}

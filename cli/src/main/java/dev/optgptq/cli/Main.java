@@ -1,6 +1,7 @@
 package dev.optgptq.cli;
 
-import dev.optgptq.cli.command.OptGptq;
+import dev.optgptq.cli.command.CommandTree;
+import dev.optgptq.cli.command.Failures;
 import dev.optgptq.cli.console.Console;
 import dev.optgptq.cli.console.Terminal;
 import java.io.PrintStream;
@@ -12,7 +13,7 @@ public final class Main {
     private Main() {}
 
     public static void main(String[] args) {
-        System.exit(run(writer(System.out), writer(System.err), args));
+        System.exit(run(new Console(writer(System.out), writer(System.err), Terminal.detect()), args));
     }
 
     private static PrintWriter writer(PrintStream stream) {
@@ -21,6 +22,19 @@ public final class Main {
 
     /** Runs one command line; returns 0 done, 1 failed, 2 usage, 3 a threshold was missed. */
     public static int run(PrintWriter out, PrintWriter err, String... args) {
-        return OptGptq.run(new Console(out, err, Terminal.detect()), args);
+        return run(new Console(out, err, Terminal.NONE), args);
+    }
+
+    private static int run(Console console, String... args) {
+        try {
+            return CommandTree.of(console).execute(args);
+        } catch (OutOfMemoryError e) {
+            return new Failures(console).outOfMemory(e);
+        } catch (Error e) { // such as a native library that does not load
+            return new Failures(console).bug(e);
+        } finally {
+            console.out().flush();
+            console.err().flush();
+        }
     }
 }

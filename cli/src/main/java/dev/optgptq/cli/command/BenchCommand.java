@@ -1,5 +1,6 @@
 package dev.optgptq.cli.command;
 
+import dev.optgptq.cli.console.Console;
 import dev.optgptq.cli.console.TextTable;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.dtype.DType;
@@ -11,10 +12,9 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.Callable;
+import picocli.CommandLine.ArgGroup;
 import picocli.CommandLine.Command;
-import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Parameters;
-import picocli.CommandLine.ParentCommand;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
@@ -27,20 +27,21 @@ final class BenchCommand implements Callable<Integer> {
     private static final int SIZE = 2048;
     private static final int REPEATS = 9;
 
-    @ParentCommand
-    @SuppressWarnings("NullAway.Init") // picocli sets it before call()
-    private OptGptq root;
+    private final Console console;
 
     @Parameters(paramLabel = "REPORT_JSON", description = "report.json of a quantize run")
-    @SuppressWarnings("NullAway.Init") // required
-    private Path report;
+    private Path report = Path.of("");
 
-    @Mixin
-    private final DeviceOptions device = new DeviceOptions();
+    @ArgGroup(validate = false, heading = "%nMachine:%n")
+    private MachineOptions machine = new MachineOptions();
+
+    BenchCommand(Console console) {
+        this.console = console;
+    }
 
     @Override
     public Integer call() {
-        try (Device opened = device.open()) {
+        try (Device opened = machine.open()) {
             double rate = gemmRate(opened);
             TextTable table = TextTable.of("phase", "seconds", "GFLOP", "GFLOP/s", "floor s", "times floor");
             double[] quantize = new double[2];
@@ -52,12 +53,12 @@ final class BenchCommand implements Callable<Integer> {
                 }
             }
             table.row(cells("quantize in all", quantize[0], quantize[1], rate));
-            root.console().out().printf(Locale.ROOT, "sgemm %d x %d x %d, measured now: %.1f GFLOP/s (median of %d)%n", SIZE,
+            console.out().printf(Locale.ROOT, "sgemm %d x %d x %d, measured now: %.1f GFLOP/s (median of %d)%n", SIZE,
                     SIZE, SIZE, rate / 1e9, REPEATS);
-            root.console().out().print(table.text(""));
-            root.console().out().flush();
+            console.out().print(table.text(""));
+            console.out().flush();
         }
-        return OptGptq.DONE;
+        return ExitCode.DONE;
     }
 
     private static String[] cells(String name, double seconds, double flops, double rate) {

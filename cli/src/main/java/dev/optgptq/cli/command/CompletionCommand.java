@@ -1,26 +1,29 @@
 package dev.optgptq.cli.command;
 
+import dev.optgptq.cli.console.Console;
+import java.util.concurrent.Callable;
 import picocli.AutoComplete;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
-import picocli.CommandLine.ParentCommand;
 import picocli.CommandLine.Spec;
 
-@Command(name = "completion", mixinStandardHelpOptions = true, description = {
-        "Prints a completion script for bash and zsh.", "Use it with:  source <(opt-gptq completion)"})
-final class CompletionCommand implements Runnable {
+@Command(name = "completion", mixinStandardHelpOptions = true, header = "Print a completion script for bash and zsh.", description = "", footer = {"",
+        "For this shell:", "  source <(opt-gptq completion)", "For every new one, bash:",
+        "  opt-gptq completion > ~/.local/share/bash-completion/completions/opt-gptq"})
+final class CompletionCommand implements Callable<Integer> {
 
-    @ParentCommand
-    @SuppressWarnings("NullAway.Init") // picocli sets it before run()
-    private OptGptq root;
+    private final Console console;
 
     @Spec
-    @SuppressWarnings("NullAway.Init") // picocli sets it before run()
-    private CommandSpec spec;
+    private CommandSpec spec = CommandSpec.create();
+
+    CompletionCommand(Console console) {
+        this.console = console;
+    }
 
     @Override
-    public void run() {
-        root.console().out().print(AutoComplete.bash("opt-gptq", spec.root().commandLine()));
-        root.console().out().flush();
+    public Integer call() {
+        console.print(AutoComplete.bash(Version.TOOL, spec.root().commandLine()));
+        return ExitCode.DONE;
     }
 }

@@ -1,23 +1,27 @@
 package dev.optgptq.cli.command;
 
+import dev.optgptq.cli.console.Console;
 import dev.optgptq.cli.console.TextTable;
 import dev.optgptq.kernels.Devices;
+import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
-import picocli.CommandLine.ParentCommand;
 
-@Command(name = "devices", mixinStandardHelpOptions = true, description = "Lists the compute devices, with what each is "
-        + "or why it cannot be used.")
-final class DevicesCommand implements Runnable {
+@Command(name = "devices", mixinStandardHelpOptions = true, header = "List what can compute here, and why the rest cannot.", description = "")
+final class DevicesCommand implements Callable<Integer> {
 
-    @ParentCommand
-    @SuppressWarnings("NullAway.Init") // picocli sets it before run()
-    private OptGptq root;
+    private final Console console;
+
+    DevicesCommand(Console console) {
+        this.console = console;
+    }
 
     @Override
-    public void run() {
-        TextTable table = TextTable.of("device", "usable", "what it is, or why not");
-        Devices.list().forEach(device -> table.row(device.name(), device.usable() ? "yes" : "no", device.detail()));
-        root.console().out().print(table.text(""));
-        root.console().out().flush();
+    public Integer call() {
+        TextTable table = TextTable.of("device", "usable", "");
+        for (Devices.Candidate device : Devices.list()) {
+            table.row(device.name(), device.usable() ? "yes" : "no", device.detail());
+        }
+        console.print(table.text(""));
+        return ExitCode.DONE;
     }
 }

@@ -2,27 +2,17 @@ package dev.optgptq.cli.command;
 
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
-import picocli.CommandLine.ParentCommand;
+import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Spec;
 
-@Command(name = "eval", mixinStandardHelpOptions = true, subcommands = {PerplexityCommand.class,
-        LogitsCommand.class}, description = "Measures a model.")
+@Command(name = "eval", mixinStandardHelpOptions = true, header = "Measure a model: perplexity, or its raw logits.", synopsisSubcommandLabel = "(perplexity | logits)", description = "")
 final class EvalCommand implements Runnable {
 
-    @ParentCommand
-    @SuppressWarnings("NullAway.Init") // picocli sets it before run()
-    private OptGptq root;
-
     @Spec
-    @SuppressWarnings("NullAway.Init") // picocli sets it before run()
-    private CommandSpec spec;
-
-    OptGptq root() {
-        return root;
-    }
+    private CommandSpec spec = CommandSpec.create();
 
     @Override
     public void run() {
-        spec.commandLine().usage(root.console().out());
+        throw new ParameterException(spec.commandLine(), "say what to measure: eval perplexity, or eval logits");
     }
 }

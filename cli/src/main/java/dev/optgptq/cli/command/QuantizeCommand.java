@@ -1,195 +1,98 @@
 package dev.optgptq.cli.command;
 
-import dev.optgptq.calibrate.data.TokenSequences.Sampling;
+import dev.optgptq.calibrate.model.ModelSpec;
 import dev.optgptq.cli.console.Console;
 import dev.optgptq.cli.console.JobProgress;
 import dev.optgptq.cli.render.ReportFiles;
 import dev.optgptq.cli.render.ReportJson;
-import dev.optgptq.formats.UserError;
-import dev.optgptq.formats.model.ModelConfig;
-import dev.optgptq.formats.packed.CheckpointFormat;
+import dev.optgptq.cli.render.SummaryText;
+import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.gptq.run.QuantizeRun;
 import dev.optgptq.gptq.run.QuantizeSettings;
-import dev.optgptq.gptq.run.QuantizeSettings.CalibratorKind;
-import dev.optgptq.gptq.solve.ActOrder;
 import dev.optgptq.kernels.Device;
 import java.nio.file.Path;
-import java.util.List;
-import java.util.Locale;
 import java.util.concurrent.Callable;
-import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.ArgGroup;
 import picocli.CommandLine.Command;
-import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
-import picocli.CommandLine.Model.OptionSpec;
-import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
-import picocli.CommandLine.ParentCommand;
 import picocli.CommandLine.Spec;
 
-@Command(name = "quantize", mixinStandardHelpOptions = true, sortOptions = false, usageHelpAutoWidth = true, description = {
-        "Quantizes the linear layers of a model and writes a checkpoint that runtimes load as it is.",
-        "MODEL_DIR alone is a complete command: every option has a default."}, footer = {"", "Examples:",
-                "  opt-gptq quantize llama-7b", "  opt-gptq quantize llama-7b --bits 8 --output llama-7b-w8",
-                "  opt-gptq quantize llama-7b --calibration my-domain.jsonl --sampling random --eval my-test.txt"})
+@Command(name = "quantize", mixinStandardHelpOptions = true, abbreviateSynopsis = true, sortOptions = false, header = "Quantize a model directory with GPTQ.", description = {"",
+        "Reads MODEL_DIR block by block, quantizes its linear layers, writes a checkpoint that other tools load, reads it back, "
+                + "and measures what that cost. MODEL_DIR alone is enough; everything else has a default that the run names.",
+        ""}, footer = {"", "Examples:", "  # 4 bits, groups of 128, bundled calibration text",
+                "  opt-gptq quantize models/my-llama", "",
+                "  # your own text, measured on another",
+                "  opt-gptq quantize models/my-llama --output out/w4 --calibration train.jsonl --eval test.txt", "",
+                "  # as small as it gets, with what helps there",
+                "  opt-gptq quantize models/my-llama --bits 2 --group-size 64 --act-order group --clip-search", "",
+                "What it costs: two passes of the model over the calibration tokens, and one over the evaluation text before and "
+                        + "after. Memory: one block of weights in float32 and the activations, which go to a temporary file when "
+                        + "they don't fit.",
+                "", "Exit codes: 0 done, 1 failed, 2 wrong usage."})
 final class QuantizeCommand implements Callable<Integer> {
 
-    private static final int BUNDLED_LENGTH = 512;
-    private static final int LONGEST_DEFAULT = 2048;
-    private static final int WINDOW = 1024;
-
-    @ParentCommand
-    @SuppressWarnings("NullAway.Init") // picocli sets it before call()
-    private OptGptq root;
+    private final Console console;
 
     @Spec
-    @SuppressWarnings("NullAway.Init") // picocli sets it before call()
-    private CommandSpec spec;
+    private CommandSpec spec = CommandSpec.create();
 
-    @Parameters(paramLabel = "MODEL_DIR", description = "a Hugging Face model directory (safetensors)")
-    @SuppressWarnings("NullAway.Init") // required
-    private Path model;
+    @Parameters(paramLabel = "MODEL_DIR", description = "Folder with config.json, *.safetensors and tokenizer.json.")
+    private Path model = Path.of("");
 
-    @Option(names = "--output", paramLabel = "DIR", description = "the directory to write (default: beside the model, "
-            + "named after the settings)")
-    private @Nullable Path output;
+    @ArgGroup(validate = false, order = 1, heading = "%nOutput:%n")
+    private OutputOptions output = new OutputOptions();
 
-    @Option(names = "--calibrator", paramLabel = "rtn|gptq", defaultValue = "gptq", description = "how codes are chosen: "
-            + "gptq (default), or rtn, round to nearest, which needs no data")
-    private CalibratorKind calibrator = CalibratorKind.GPTQ;
+    @ArgGroup(validate = false, order = 2, heading = "%nQuantization:%n")
+    private GridOptions grid = new GridOptions();
 
-    @Option(names = "--bits", paramLabel = "2|3|4|8", defaultValue = "4", description = "bits per weight (default: 4)")
-    private int bits;
+    @ArgGroup(validate = false, order = 3, heading = "%nCalibration:%n")
+    private CalibrationOptions calibration = new CalibrationOptions();
 
-    @Option(names = "--group-size", paramLabel = "N", defaultValue = "128", description = "inputs that share a scale, -1 "
-            + "for all (default: 128); smaller is better and larger on disk")
-    private int groupSize;
+    @ArgGroup(validate = false, order = 4, heading = "%nEvaluation:%n")
+    private EvaluationOptions evaluation = new EvaluationOptions();
 
-    @Option(names = "--symmetric", negatable = true, defaultValue = "true", fallbackValue = "true", description = "fixed "
-            + "zero point (default); --no-symmetric is a little better and only GPTQModel loads it")
-    private boolean symmetric;
+    @ArgGroup(validate = false, order = 5, heading = "%nMachine:%n")
+    private MachineOptions machine = new MachineOptions();
 
-    @Option(names = "--clip-search", description = "search each group's clip for the least error (slower)")
-    private boolean clipSearch;
-
-    @Option(names = "--act-order", paramLabel = "none|static|group", defaultValue = "none", description = "order in which "
-            + "inputs are quantized (default: ${DEFAULT-VALUE}); group makes an irregular g_idx that runtimes serve slowly")
-    private ActOrder actOrder = ActOrder.NONE;
-
-    @Option(names = "--damp", paramLabel = "X", defaultValue = "0.01", description = "share of the Hessian's mean diagonal "
-            + "added to it (default: 0.01); grows by itself where that is not enough")
-    private double damp;
-
-    @Option(names = "--true-sequential", description = "recompute inputs between the layers of a block (slower)")
-    private boolean trueSequential;
-
-    @Option(names = "--calibration", paramLabel = "FILE", description = "calibration text, .txt or .jsonl with \"text\" "
-            + "(default: bundled WikiText-2)")
-    private @Nullable Path calibration;
-
-    @Option(names = "--sampling", paramLabel = "sequential|random", defaultValue = "sequential", description = "how "
-            + "sequences are drawn (default: ${DEFAULT-VALUE})")
-    private Sampling sampling = Sampling.SEQUENTIAL;
-
-    @Option(names = "--samples", paramLabel = "N", defaultValue = "128", description = "calibration sequences (default: "
-            + "128); time grows in proportion")
-    private int samples;
-
-    @Option(names = "--sequence-length", paramLabel = "N", description = "tokens in each (default: 512 with the bundled "
-            + "text, else 2048 or the model's limit)")
-    private @Nullable Integer sequenceLength;
-
-    @Option(names = "--seed", paramLabel = "N", defaultValue = "0", description = "of --sampling random (default: 0)")
-    private long seed;
-
-    @Option(names = "--format", paramLabel = "gptq|gptq_v2", description = "checkpoint format (default: gptq; gptq_v2 for "
-            + "--no-symmetric)")
-    private @Nullable CheckpointFormat format;
-
-    @Option(names = "--eval", paramLabel = "FILE|none", description = "text to measure perplexity on before and after "
-            + "(default: bundled WikiText-2 test text)")
-    private @Nullable String eval;
-
-    @Option(names = "--window", paramLabel = "N", defaultValue = "1024", description = "tokens per evaluation window "
-            + "(default: 1024)")
-    private int window = WINDOW;
-
-    @Option(names = "--report", paramLabel = "DIR", description = "where report.json and report.html go (default: the "
-            + "output directory)")
-    private @Nullable Path report;
-
-    @Option(names = "--overwrite", description = "replace an existing output")
-    private boolean overwrite;
-
-    @Option(names = "--json", description = "print the report as JSON")
-    private boolean json;
-
-    @Mixin
-    private final DeviceOptions device = new DeviceOptions();
+    QuantizeCommand(Console console) {
+        this.console = console;
+    }
 
     @Override
     public Integer call() {
         QuantizeSettings settings = settings();
-        Path directory = report == null ? settings.output() : report;
-        RunReport result = run(settings);
-        ReportFiles.write(result, directory);
-        Console console = root.console();
-        console.out().print(json ? ReportJson.text(result) : QuantizeSummary.text(result, directory));
-        console.out().flush();
-        return OptGptq.DONE;
-    }
-
-    private RunReport run(QuantizeSettings settings) {
-        try (JobProgress progress = root.console().progress(); Device opened = device.open()) {
-            List<String> defaults = defaults();
-            progress.log("quantizing " + model + " to " + settings.output() + " on " + opened.name());
-            progress.log("defaults taken: " + String.join(" ", defaults));
-            return QuantizeRun.run(settings, opened, new QuantizeRun.Origin("opt-gptq", Version.number(), defaults),
-                    progress, progress::log);
+        ReportFiles files = ReportFiles.at(output.report, settings.output());
+        files.prepare(settings.output());
+        TakenDefaults defaults = TakenDefaults.of(spec.commandLine().getParseResult(), settings, machine.threads());
+        RunReport report;
+        try (JobProgress progress = console.progress(); Device device = machine.open()) {
+            progress.log(defaults.sentence());
+            report = QuantizeRun.run(settings, device,
+                    new QuantizeRun.Origin(Version.TOOL, Version.number(), defaults.options()), progress, progress::log);
         }
+        files.write(report);
+        console.print(output.json ? ReportJson.text(report) : SummaryText.of(report, files));
+        return ExitCode.DONE;
     }
 
     private QuantizeSettings settings() {
-        if (!List.of(2, 3, 4, 8).contains(bits)) {
-            throw new UserError(UserError.Code.BAD_SETTING, "--bits " + bits + ": 2, 3, 4 and 8 are possible");
-        }
-        if (samples < 1 || window < 2 || !(damp >= 0)) {
-            throw new UserError(UserError.Code.BAD_SETTING,
-                    "--samples must be at least 1, --window at least 2, --damp at least 0");
-        }
-        CheckpointFormat chosen = format != null ? format : symmetric ? CheckpointFormat.GPTQ : CheckpointFormat.GPTQ_V2;
-        Path target = output != null ? output : defaultOutput();
-        boolean evaluate = !"none".equals(eval);
-        return new QuantizeSettings(model, target, calibrator, bits, groupSize, symmetric, clipSearch, actOrder, damp,
-                trueSequential, calibration, sampling, samples, length(), seed, chosen,
-                eval == null || !evaluate ? null : Path.of(eval), evaluate, window, overwrite);
+        grid.check();
+        calibration.check();
+        evaluation.check();
+        int maxPositions = maxPositions();
+        Path target = output.directory == null ? OutputName.beside(model, grid) : output.directory;
+        return new QuantizeSettings(model, target, grid.calibrator, grid.bits, grid.groupSize, grid.symmetric,
+                grid.clipSearch, grid.actOrder, grid.damp, grid.trueSequential, calibration.file, calibration.sampling,
+                calibration.samples, calibration.sequenceLength(maxPositions), calibration.seed, grid.format(),
+                evaluation.text(), evaluation.wanted(), evaluation.window(maxPositions), output.overwrite);
     }
 
-    private int length() {
-        if (sequenceLength != null) {
-            if (sequenceLength < 1) {
-                throw new UserError(UserError.Code.BAD_SETTING, "--sequence-length must be at least 1");
-            }
-            return sequenceLength;
+    private int maxPositions() {
+        try (ModelDirectory directory = ModelDirectory.open(model)) {
+            return ModelSpec.resolve(directory.config()).maxPositions();
         }
-        ModelConfig config = ModelConfig.read(model.resolve("config.json"));
-        int limit = config.has("max_position_embeddings")
-                ? config.positiveInt("max_position_embeddings")
-                : config.has("max_seq_len") ? config.positiveInt("max_seq_len") : LONGEST_DEFAULT;
-        return Math.min(limit, calibration == null ? BUNDLED_LENGTH : LONGEST_DEFAULT);
-    }
-
-    private Path defaultOutput() {
-        Path absolute = model.toAbsolutePath().normalize();
-        String name = absolute.getFileName() + "-" + calibrator.name().toLowerCase(Locale.ROOT) + "-w" + bits
-                + (groupSize == -1 ? "" : "g" + groupSize) + (symmetric ? "" : "-asym");
-        return absolute.resolveSibling(name);
-    }
-
-    private List<String> defaults() {
-        return spec.options().stream().filter(option -> !option.usageHelp() && !option.versionHelp())
-                .filter(option -> !spec.commandLine().getParseResult().hasMatchedOption(option))
-                .map(OptionSpec::longestName).toList();
     }
 }

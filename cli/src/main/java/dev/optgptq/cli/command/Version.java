@@ -3,18 +3,21 @@ package dev.optgptq.cli.command;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
-import java.util.Objects;
 import java.util.Properties;
 import picocli.CommandLine.IVersionProvider;
 
-/** The version of this build, filtered into a resource by Maven. */
+/** The version, which the build wrote into the jar. */
 final class Version implements IVersionProvider {
 
+    static final String TOOL = "opt-gptq";
+    private static final String RESOURCE = "/dev/optgptq/cli/version.properties";
+
+    /** Such as "0.1.0". */
     static String number() {
-        try (InputStream in = Version.class.getResourceAsStream("/dev/optgptq/cli/version.properties")) {
+        try (InputStream stream = Version.class.getResourceAsStream(RESOURCE)) {
             Properties properties = new Properties();
-            properties.load(Objects.requireNonNull(in, "version.properties"));
-            return Objects.requireNonNull(properties.getProperty("version"));
+            properties.load(stream);
+            return properties.getProperty("version", "unknown");
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }
@@ -22,6 +25,7 @@ final class Version implements IVersionProvider {
 
     @Override
     public String[] getVersion() {
-        return new String[]{"opt-gptq " + number() + ", Java " + Runtime.version()};
+        return new String[]{TOOL + " " + number(), "Java " + Runtime.version() + ", "
+                + System.getProperty("os.name") + " " + System.getProperty("os.arch")};
     }
 }

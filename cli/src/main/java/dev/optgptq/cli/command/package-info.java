@@ -1,4 +1,4 @@
-/** The commands: parse, delegate, render. */
+/** The commands: parse, delegate, print. */
 @NullMarked
 package dev.optgptq.cli.command;
 

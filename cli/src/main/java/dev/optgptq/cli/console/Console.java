@@ -15,9 +15,10 @@ public record Console(PrintWriter out, PrintWriter err, Terminal terminal) {
 
     /** A display of one command's progress, live on a terminal, as plain lines elsewhere. */
     public JobProgress progress() {
-        return terminal.isLive()
+        JobProgress display = terminal.isLive()
                 ? new LiveProgress(err, terminal, System::nanoTime)
                 : new PlainProgress(err, System::nanoTime);
+        return new InterruptibleProgress(display, this);
     }
 
     /** Says why the command failed. */
@@ -25,5 +26,11 @@ public record Console(PrintWriter out, PrintWriter err, Terminal terminal) {
         String name = terminal.colorErr() ? RED + "opt-gptq:" + PLAIN : "opt-gptq:";
         err.println(name + " " + message);
         err.flush();
+    }
+
+    /** Prints text that ends its lines itself. */
+    public void print(String text) {
+        out.print(text);
+        out.flush();
     }
 }

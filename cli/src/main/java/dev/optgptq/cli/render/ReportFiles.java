@@ -1,26 +1,43 @@
 package dev.optgptq.cli.render;
 
 import dev.optgptq.cli.render.page.ReportPage;
-import dev.optgptq.formats.UserError;
 import dev.optgptq.gptq.report.RunReport;
-import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import org.jspecify.annotations.Nullable;
 
-/** report.json and report.html in a directory. */
-public final class ReportFiles {
+/** Where a run's report goes. */
+public record ReportFiles(Path json, Path html) {
 
-    private ReportFiles() {}
-
-    /** Creates the directory when it is missing; throws UserError OUTPUT. */
-    public static void write(RunReport report, Path directory) {
-        try {
-            Files.createDirectories(directory);
-            Files.writeString(directory.resolve("report.json"), ReportJson.text(report));
-            Files.writeString(directory.resolve("report.html"), ReportPage.of(report));
-        } catch (IOException e) {
-            throw new UserError(UserError.Code.OUTPUT, "the report could not be written to " + directory + ": "
-                    + e.getMessage() + "; the checkpoint is complete", e);
+    /**
+     * @param place null for the output directory; an existing directory, or a name that ends in a separator, is taken as a
+     *     directory, anything else as a prefix, with or without ".html" or ".json"
+     */
+    public static ReportFiles at(@Nullable Path place, Path output) {
+        if (place == null) {
+            return inside(output);
         }
+        if (Files.isDirectory(place)) {
+            return inside(place);
+        }
+        String prefix = place.toString().replaceFirst("\\.(html|json)$", "");
+        return new ReportFiles(Path.of(prefix + ".json"), Path.of(prefix + ".html"));
+    }
+
+    private static ReportFiles inside(Path directory) {
+        return new ReportFiles(directory.resolve("report.json"), directory.resolve("report.html"));
+    }
+
+    /** Makes sure early that both can be written, unless they go where the run itself writes. */
+    public void prepare(Path output) {
+        if (!html.startsWith(output)) {
+            TextFile.prepare(json);
+            TextFile.prepare(html);
+        }
+    }
+
+    public void write(RunReport report) {
+        TextFile.write(json, ReportJson.text(report));
+        TextFile.write(html, ReportPage.of(report));
     }
 }

@@ -1,0 +1,55 @@
+package dev.optgptq.cli.command;
+
+import dev.optgptq.calibrate.data.InputIds;
+import dev.optgptq.calibrate.data.TokenSequences;
+import dev.optgptq.calibrate.eval.Logits;
+import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.cli.console.Console;
+import dev.optgptq.cli.console.JobProgress;
+import dev.optgptq.formats.model.ModelDirectory;
+import dev.optgptq.kernels.Device;
+import java.nio.file.Path;
+import java.util.concurrent.Callable;
+import picocli.CommandLine.ArgGroup;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+
+@Command(name = "logits", mixinStandardHelpOptions = true, abbreviateSynopsis = true, sortOptions = false, header = "Write a model's logits, for comparing with other implementations.", description = {
+        "", "Reads token ids, writes what the model predicts for each: F32 [batch, length, vocabulary], under \"logits\".",
+        ""}, footer = {"", "Example:", "  opt-gptq eval logits models/my-llama --input ids.safetensors --output logits.safetensors",
+                "", "Exit codes: 0 done, 1 failed, 2 wrong usage."})
+final class EvalLogitsCommand implements Callable<Integer> {
+
+    private final Console console;
+
+    @Parameters(paramLabel = "MODEL_DIR", description = "The model to run, plain or quantized.")
+    private Path model = Path.of("");
+
+    @Option(names = "--input", required = true, paramLabel = "IDS", description = "A safetensors file with \"input_ids\" int64 [batch, length].")
+    private Path input = Path.of("");
+
+    @Option(names = "--output", required = true, paramLabel = "LOGITS", description = "The safetensors file to write.")
+    private Path output = Path.of("");
+
+    @ArgGroup(validate = false, order = 2, heading = "%nMachine:%n")
+    private MachineOptions machine = new MachineOptions();
+
+    EvalLogitsCommand(Console console) {
+        this.console = console;
+    }
+
+    @Override
+    public Integer call() {
+        try (JobProgress progress = console.progress();
+                Device device = machine.open();
+                ModelDirectory directory = ModelDirectory.open(model)) {
+            Transformer transformer = Transformer.open(directory, device);
+            int vocabulary = transformer.spec().vocabSize();
+            TokenSequences ids = InputIds.read(input, vocabulary);
+            Logits.write(transformer, ids, output, progress);
+            progress.log("wrote logits F32 [" + ids.count() + ", " + ids.length() + ", " + vocabulary + "] to " + output);
+        }
+        return ExitCode.DONE;
+    }
+}

@@ -1,0 +1,109 @@
+package dev.optgptq.cli.command;
+
+import dev.optgptq.cli.console.Console;
+import dev.optgptq.cli.console.JobProgress;
+import dev.optgptq.cli.eval.MaxIncrease;
+import dev.optgptq.cli.eval.PerplexityJob;
+import dev.optgptq.cli.eval.PerplexityReport;
+import dev.optgptq.cli.eval.Thresholds;
+import dev.optgptq.cli.render.JUnitXml;
+import dev.optgptq.cli.render.PerplexityText;
+import dev.optgptq.cli.render.ReportJson;
+import dev.optgptq.cli.render.TextFile;
+import dev.optgptq.kernels.Device;
+import java.nio.file.Path;
+import java.util.concurrent.Callable;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.ArgGroup;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+
+@Command(name = "perplexity", mixinStandardHelpOptions = true, abbreviateSynopsis = true, sortOptions = false, header = "Measure perplexity, and hold it to thresholds.", description = {"",
+        "Cuts the text into windows that don't overlap, predicts every token of each from those before it, and prints exp of the "
+                + "mean cross-entropy with a 95 %% confidence interval over windows. With a baseline both models see the same "
+                + "windows, so that even a small increase can be told from chance.",
+        ""}, footer = {"", "Examples:", "  opt-gptq eval perplexity out/w4 --text test.txt", "",
+                "  # in continuous integration: fail when quality drops by more than 2 percent",
+                "  opt-gptq eval perplexity out/w4 --text test.txt --baseline models/my-llama \\",
+                "      --max-increase 2%% --json ppl.json --junit ppl.xml", "",
+                "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a threshold was missed."})
+final class EvalPerplexityCommand implements Callable<Integer> {
+
+    private final Console console;
+
+    @Parameters(paramLabel = "MODEL_DIR", description = "The model to measure, plain or quantized.")
+    private Path model = Path.of("");
+
+    @Option(names = "--text", paramLabel = "FILE", description = "A .txt or .jsonl. Default: held-out WikiText-2, bundled")
+    private @Nullable Path text;
+
+    @Option(names = "--window", paramLabel = "N", description = "Tokens per window. Default: 1024, or what the model takes")
+    private @Nullable Integer window;
+
+    @Option(names = "--baseline", paramLabel = "MODEL_DIR", description = "Another model, to compare with.")
+    private @Nullable Path baseline;
+
+    @ArgGroup(validate = false, order = 2, heading = "%nThresholds:%n")
+    private ThresholdOptions thresholds = new ThresholdOptions();
+
+    @ArgGroup(validate = false, order = 3, heading = "%nOutput:%n")
+    private Files files = new Files();
+
+    @ArgGroup(validate = false, order = 4, heading = "%nMachine:%n")
+    private MachineOptions machine = new MachineOptions();
+
+    /** What is worth exit code 3. */
+    static final class ThresholdOptions {
+        @Option(names = "--max-perplexity", paramLabel = "X", description = "The perplexity may be at most this.")
+        @Nullable
+        Double maxPerplexity;
+
+        @Option(names = "--max-increase", paramLabel = "X", converter = MaxIncreaseConverter.class, description = {
+                "The increase over the baseline may be at most this: 2%% of it, or 0.5 of perplexity."})
+        @Nullable
+        MaxIncrease maxIncrease;
+    }
+
+    /** What is written besides what is printed. */
+    static final class Files {
+        @Option(names = "--json", paramLabel = "FILE", description = "Write all numbers as JSON; - for standard output.")
+        @Nullable
+        Path json;
+
+        @Option(names = "--junit", paramLabel = "FILE", description = "Write a JUnit XML file with one test case per threshold.")
+        @Nullable
+        Path junit;
+    }
+
+    EvalPerplexityCommand(Console console) {
+        this.console = console;
+    }
+
+    @Override
+    public Integer call() {
+        Checks.require(thresholds.maxIncrease == null || baseline != null, "--max-increase", "no --baseline",
+                "a --baseline MODEL_DIR to compare with");
+        TextFile.prepare(files.json);
+        TextFile.prepare(files.junit);
+        PerplexityReport report;
+        try (JobProgress progress = console.progress(); Device device = machine.open()) {
+            PerplexityJob job = new PerplexityJob(Version.TOOL + " " + Version.number(), device, text, progress,
+                    maxPositions -> Windows.of(window, maxPositions));
+            report = job.run(model, baseline, new Thresholds(thresholds.maxPerplexity, thresholds.maxIncrease));
+        }
+        write(report);
+        return report.passed() ? ExitCode.DONE : ExitCode.THRESHOLD_MISSED;
+    }
+
+    private void write(PerplexityReport report) {
+        boolean jsonToOut = files.json != null && files.json.toString().equals("-");
+        if (files.json != null && !jsonToOut) {
+            TextFile.write(files.json, ReportJson.text(report));
+        }
+        if (files.junit != null) {
+            TextFile.write(files.junit, JUnitXml.of(report));
+        }
+        console.print(jsonToOut ? ReportJson.text(report) : PerplexityText.of(report));
+    }
+}

@@ -1,0 +1,70 @@
+package dev.optgptq.cli.command;
+
+import dev.optgptq.formats.packed.CheckpointFormat;
+import dev.optgptq.gptq.run.QuantizeSettings.CalibratorKind;
+import dev.optgptq.gptq.solve.ActOrder;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Option;
+
+/** What the quantized weights are, and how their codes are chosen. */
+final class GridOptions {
+
+    private static final List<Integer> BITS = List.of(2, 3, 4, 8);
+
+    @Option(names = "--calibrator", paramLabel = "NAME", converter = Choices.Calibrators.class, completionCandidates = Choices.Calibrators.class, description = {
+            "gptq: minimizes each layer's output error over calibration text. rtn: rounds to nearest; seconds, no text, worse. "
+                    + "Default: gptq"})
+    CalibratorKind calibrator = CalibratorKind.GPTQ;
+
+    @Option(names = "--bits", paramLabel = "N", description = {"Bits per code: 2, 3, 4 or 8. 4 is the usual choice; 3 and 2 cost "
+            + "quality and load in fewer runtimes. Default: 4"})
+    int bits = 4;
+
+    @Option(names = "--group-size", paramLabel = "N", description = {"Inputs that share a scale: 32, 64, 128, any divisor of the "
+            + "layers' inputs, or -1 for all. Smaller is better and larger on disk: 128 adds 0.16 bits per weight, 32 adds 0.63. "
+            + "Default: 128"})
+    int groupSize = 128;
+
+    @Option(names = "--symmetric", negatable = true, defaultValue = "true", fallbackValue = "true", description = {
+            "Codes centred on zero, which every runtime serves. --no-symmetric fits a zero point to each group: a little better, "
+                    + "written as gptq_v2. Default: --symmetric"})
+    boolean symmetric = true;
+
+    @Option(names = "--clip-search", description = {"Search for each group the clip of its range that costs least, instead of "
+            + "covering every weight. Helps at 2 and 3 bits; makes solving slower."})
+    boolean clipSearch;
+
+    @Option(names = "--act-order", paramLabel = "ORDER", converter = Choices.ActOrders.class, completionCandidates = Choices.ActOrders.class, description = {
+            "Order in which inputs are quantized. none: their own. static: most active first, groups of neighbours; costs nothing "
+                    + "at inference. group: groups in that order too (desc_act); best fit, slower kernels at inference. Default: static"})
+    ActOrder actOrder = ActOrder.STATIC;
+
+    @Option(names = "--damp", paramLabel = "X", description = {"Share of the Hessian's mean diagonal that is added to it; grown by "
+            + "itself when a layer needs more. Default: 0.01"})
+    double damp = 0.01;
+
+    @Option(names = "--true-sequential", description = {"Recompute activations after each quantized part of a block instead of "
+            + "once per block. Up to four times the forward passes."})
+    boolean trueSequential;
+
+    @Option(names = "--format", paramLabel = "NAME", converter = Choices.Formats.class, completionCandidates = Choices.Formats.class, description = {
+            "gptq: read by everything, symmetric only. gptq_v2: zero points stored as they are. "
+                    + "Default: gptq, or gptq_v2 with --no-symmetric"})
+    @Nullable
+    CheckpointFormat format;
+
+    void check() {
+        Checks.oneOf(BITS, "--bits", bits);
+        Checks.require(groupSize == -1 || groupSize > 0, "--group-size", groupSize,
+                "a divisor of the layers' inputs such as 128, or -1 for all inputs");
+        Checks.require(damp >= 0 && damp < 1, "--damp", damp, "a share from 0 up to, not including, 1, such as 0.01");
+    }
+
+    CheckpointFormat format() {
+        if (format != null) {
+            return format;
+        }
+        return symmetric ? CheckpointFormat.GPTQ : CheckpointFormat.GPTQ_V2;
+    }
+}

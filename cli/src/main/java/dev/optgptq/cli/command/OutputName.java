@@ -1,0 +1,40 @@
+package dev.optgptq.cli.command;
+
+import dev.optgptq.gptq.run.QuantizeSettings.CalibratorKind;
+import dev.optgptq.gptq.solve.ActOrder;
+import java.nio.file.Path;
+
+/** The default output directory: beside the model, named after the settings that make a difference. */
+final class OutputName {
+
+    private OutputName() {}
+
+    /** MODEL-gptq-w4g128, with a suffix for every choice that differs from the defaults. */
+    static Path beside(Path model, GridOptions grid) {
+        Path source = model.toAbsolutePath().normalize();
+        Path name = source.getFileName();
+        String base = (name == null ? "model" : name.toString()) + suffix(grid);
+        return model.isAbsolute() || model.toString().isEmpty() || name == null || endsInDots(model)
+                ? source.resolveSibling(base)
+                : model.normalize().resolveSibling(base);
+    }
+
+    /** "." and "..": the folder's real name and parent are known only from the absolute path. */
+    private static boolean endsInDots(Path model) {
+        Path last = model.normalize().getFileName();
+        return last == null || last.toString().isEmpty() || last.toString().equals("..");
+    }
+
+    private static String suffix(GridOptions grid) {
+        GridOptions defaults = new GridOptions();
+        StringBuilder suffix = new StringBuilder("-" + Choices.label(grid.calibrator) + "-w" + grid.bits);
+        suffix.append(grid.groupSize == -1 ? "-row" : "g" + grid.groupSize);
+        suffix.append(grid.symmetric ? "" : "-asym").append(grid.clipSearch ? "-clip" : "");
+        if (grid.calibrator == CalibratorKind.GPTQ) {
+            ActOrder order = grid.actOrder;
+            suffix.append(order == defaults.actOrder ? "" : "-act-" + Choices.label(order));
+            suffix.append(grid.trueSequential ? "-seq" : "");
+        }
+        return suffix.toString();
+    }
+}

@@ -1,0 +1,56 @@
+package dev.optgptq.cli.command;
+
+import dev.optgptq.gptq.run.QuantizeSettings;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.SequencedMap;
+import java.util.stream.Collectors;
+import picocli.CommandLine.ParseResult;
+
+/**
+ * The settings that were not given, with the values they took.
+ *
+ * @param values by option, in the order of the help
+ */
+record TakenDefaults(SequencedMap<String, String> values) {
+
+    static TakenDefaults of(ParseResult parsed, QuantizeSettings settings, int threads) {
+        SequencedMap<String, String> all = new LinkedHashMap<>();
+        all.put("--output", settings.output().toString());
+        all.put("--calibrator", Choices.label(settings.calibrator()));
+        all.put("--bits", String.valueOf(settings.bits()));
+        all.put("--group-size", String.valueOf(settings.groupSize()));
+        all.put("--symmetric", String.valueOf(settings.symmetric()));
+        all.put("--clip-search", String.valueOf(settings.clipSearch()));
+        all.put("--act-order", Choices.label(settings.actOrder()));
+        all.put("--damp", String.valueOf(settings.damp()));
+        all.put("--true-sequential", String.valueOf(settings.trueSequential()));
+        all.put("--calibration", "bundled");
+        all.put("--sampling", Choices.label(settings.sampling()));
+        all.put("--samples", String.valueOf(settings.samples()));
+        all.put("--sequence-length", String.valueOf(settings.sequenceLength()));
+        all.put("--seed", String.valueOf(settings.seed()));
+        all.put("--format", settings.format().label());
+        all.put("--eval", "bundled");
+        all.put("--window", String.valueOf(settings.evaluationWindow()));
+        all.put("--threads", String.valueOf(threads));
+        parsed.matchedOptions().forEach(option -> List.of(option.names()).forEach(all::remove));
+        return new TakenDefaults(all);
+    }
+
+    List<String> options() {
+        return new ArrayList<>(values.sequencedKeySet());
+    }
+
+    /** For the log: flags that are off say nothing and are left out. */
+    String sentence() {
+        return values.entrySet().stream().filter(entry -> !entry.getValue().equals("false")).map(TakenDefaults::words)
+                .collect(Collectors.joining(" ", "taken by default: ", ""));
+    }
+
+    private static String words(Map.Entry<String, String> entry) {
+        return entry.getValue().equals("true") ? entry.getKey() : entry.getKey() + " " + entry.getValue();
+    }
+}

@@ -1,0 +1,35 @@
+package dev.optgptq.cli.console;
+
+/** Leaves a clean terminal when the process is interrupted (Ctrl-C), and says so. */
+final class InterruptibleProgress implements JobProgress {
+
+    private final JobProgress display;
+    private final Thread hook;
+
+    InterruptibleProgress(JobProgress display, Console console) {
+        this.display = display;
+        this.hook = Thread.ofPlatform().name("interrupted").unstarted(() -> {
+            display.close();
+            console.error("interrupted; what was unfinished is removed");
+        });
+        Runtime.getRuntime().addShutdownHook(hook);
+    }
+
+    @Override
+    public void at(String phase, long done, long total) {
+        display.at(phase, done, total);
+    }
+
+    @Override
+    public void log(String line) {
+        display.log(line);
+    }
+
+    @Override
+    public void close() {
+        display.close();
+        if (!Shutdown.hasBegun()) {
+            Runtime.getRuntime().removeShutdownHook(hook);
+        }
+    }
+}

@@ -1,0 +1,17 @@
+package dev.optgptq.cli.eval;
+
+/**
+ * One threshold, held against what was found.
+ *
+ * @param name the option that set it
+ * @param limit the most it may be
+ * @param found what it is
+ * @param passed whether found is at most the limit; never for NaN
+ * @param sentence both numbers, for people
+ */
+public record Verdict(String name, double limit, double found, boolean passed, String sentence) {
+
+    static Verdict of(String name, double limit, double found, String sentence) {
+        return new Verdict(name, limit, found, found <= limit, sentence);
+    }
+}

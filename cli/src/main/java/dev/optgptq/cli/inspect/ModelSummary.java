@@ -1,0 +1,88 @@
+package dev.optgptq.cli.inspect;
+
+import dev.optgptq.calibrate.model.ModelSpec;
+import dev.optgptq.formats.UserError;
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.formats.model.ModelConfig;
+import dev.optgptq.formats.model.ModelDirectory;
+import dev.optgptq.formats.packed.QuantizationConfig;
+import dev.optgptq.formats.safetensors.TensorView;
+import java.util.Collection;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.stream.Collectors;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * What is in a model directory.
+ *
+ * @param modelType model_type of config.json, null when there is none
+ * @param architecture null when the family is not supported
+ * @param notSupported why this program cannot run it, null when it can
+ * @param parameters weights, packed ones counted as what they decode to
+ * @param bytes of tensor data
+ * @param quantization null for a plain model
+ * @param dtypes what the bytes are
+ * @param tensors those of all blocks folded into one line each
+ */
+public record ModelSummary(String path, @Nullable String modelType, @Nullable Architecture architecture,
+        @Nullable String notSupported, long parameters, long bytes, @Nullable Quantization quantization,
+        List<DTypeShare> dtypes, List<TensorGroup> tensors) {
+
+    /** @param kvHeads as many as heads for multi-head attention, fewer for grouped-query attention */
+    public record Architecture(String family, int blocks, int hiddenSize, int heads, int kvHeads, int headDim,
+            int intermediateSize, int vocabSize, int maxPositions, boolean tiedHead) {
+
+        static Architecture of(ModelSpec spec) {
+            return new Architecture(spec.family(), spec.blocks(), spec.hiddenSize(), spec.attention().heads(),
+                    spec.attention().kvHeads(), spec.attention().headDim(), spec.mlp().intermediateSize(),
+                    spec.vocabSize(), spec.maxPositions(), spec.tiedHead());
+        }
+    }
+
+    /**
+     * @param format "gptq" or "gptq_v2"
+     * @param packedLayers linear layers that are packed
+     */
+    public record Quantization(String format, int bits, int groupSize, boolean symmetric, boolean descAct,
+            long packedLayers) {}
+
+    /** All tensors of one type. */
+    public record DTypeShare(String dtype, int tensors, long bytes) {}
+
+    /** Opens nothing but what is open; throws UserError only where the directory itself is damaged. */
+    public static ModelSummary of(ModelDirectory directory) {
+        Collection<TensorView> tensors = directory.tensors().values();
+        ModelConfig config = directory.config();
+        Architecture architecture = null;
+        String notSupported = null;
+        try {
+            architecture = Architecture.of(ModelSpec.resolve(config));
+        } catch (UserError e) {
+            notSupported = e.getMessage();
+        }
+        QuantizationConfig quantization = directory.quantization().orElse(null);
+        return new ModelSummary(directory.path().toString(), config.has("model_type") ? config.text("model_type") : null,
+                architecture, notSupported, Parameters.count(tensors, quantization),
+                tensors.stream().mapToLong(view -> view.data().byteSize()).sum(), quantization(quantization, tensors),
+                dtypes(tensors), TensorGroup.fold(tensors));
+    }
+
+    private static @Nullable Quantization quantization(@Nullable QuantizationConfig config,
+            Collection<TensorView> tensors) {
+        return config == null
+                ? null
+                : new Quantization(config.format().label(), config.bits(), config.groupSize(), config.symmetric(),
+                        config.descAct(), tensors.stream().filter(Parameters::isPacked).count());
+    }
+
+    private static List<DTypeShare> dtypes(Collection<TensorView> tensors) {
+        Map<DType, List<TensorView>> byType = tensors.stream()
+                .collect(Collectors.groupingBy(TensorView::dtype, TreeMap::new, Collectors.toList()));
+        return byType.entrySet().stream()
+                .map(entry -> new DTypeShare(entry.getKey().name(), entry.getValue().size(),
+                        entry.getValue().stream().mapToLong(view -> view.data().byteSize()).sum()))
+                .toList();
+    }
+}

@@ -1,0 +1,54 @@
+package dev.optgptq.cli.render;
+
+import dev.optgptq.cli.console.TextTable;
+import dev.optgptq.cli.console.Units;
+import dev.optgptq.cli.inspect.ModelSummary;
+import java.util.Locale;
+import java.util.stream.Collectors;
+import org.jspecify.annotations.Nullable;
+
+/** What inspect prints. */
+public final class ModelText {
+
+    private ModelText() {}
+
+    public static String of(ModelSummary model) {
+        TextTable facts = TextTable.of("", "");
+        facts.row("model type", model.modelType() == null ? "not given" : model.modelType());
+        architecture(facts, model.architecture());
+        facts.row("parameters", String.format(Locale.ROOT, "%s (%,d)", Units.count(model.parameters()), model.parameters()));
+        facts.row("size", String.format(Locale.ROOT, "%s, %.2f bits per parameter", Units.bytes(model.bytes()),
+                8.0 * model.bytes() / Math.max(1, model.parameters())));
+        facts.row("dtypes", model.dtypes().stream()
+                .map(share -> share.dtype() + " " + Units.bytes(share.bytes()) + " in " + share.tensors() + " tensors")
+                .collect(Collectors.joining(", ")));
+        facts.row("quantization", quantization(model.quantization()));
+        if (model.notSupported() != null) {
+            facts.row("not supported", model.notSupported());
+        }
+        TextTable tensors = TextTable.of("tensor", ">count", "dtype", "shape", ">bytes");
+        model.tensors().forEach(group -> tensors.row(group.name(), Integer.toString(group.count()), group.dtype(),
+                group.shape(), Units.bytes(group.bytes())));
+        return String.join(System.lineSeparator(), model.path(), "", facts.text("  "), tensors.text("  "));
+    }
+
+    private static void architecture(TextTable facts, ModelSummary.@Nullable Architecture model) {
+        if (model == null) {
+            return;
+        }
+        facts.row("architecture", String.format(Locale.ROOT, "%d blocks, hidden size %d, MLP %d, vocabulary %d%s",
+                model.blocks(), model.hiddenSize(), model.intermediateSize(), model.vocabSize(),
+                model.tiedHead() ? ", head tied to the embedding" : ""));
+        facts.row("attention", String.format(Locale.ROOT, "%d heads of %d, %d KV heads, up to %d positions", model.heads(),
+                model.headDim(), model.kvHeads(), model.maxPositions()));
+    }
+
+    private static String quantization(ModelSummary.@Nullable Quantization quantization) {
+        return quantization == null
+                ? "none"
+                : String.format(Locale.ROOT, "%s, %d bits, groups of %s, %s%s, %d packed layers", quantization.format(),
+                        quantization.bits(), quantization.groupSize() == -1 ? "all inputs" : quantization.groupSize(),
+                        quantization.symmetric() ? "symmetric" : "asymmetric",
+                        quantization.descAct() ? ", desc_act" : "", quantization.packedLayers());
+    }
+}

@@ -1,0 +1,96 @@
+package dev.optgptq.cli.render;
+
+import dev.optgptq.cli.console.TextTable;
+import dev.optgptq.cli.console.Units;
+import dev.optgptq.gptq.report.RunReport;
+import dev.optgptq.gptq.report.RunReport.Layer;
+import dev.optgptq.gptq.report.RunReport.Phase;
+import java.util.Comparator;
+import java.util.List;
+import java.util.Locale;
+import java.util.stream.Collectors;
+
+/** What a quantize run prints at its end: the numbers that matter, and what to do next. */
+public final class SummaryText {
+
+    private static final int WORST = 3;
+    private static final int LONGEST = 5;
+
+    private SummaryText() {}
+
+    public static String of(RunReport report, ReportFiles files) {
+        TextTable table = TextTable.of("", "");
+        size(table, report.size());
+        quality(table, report);
+        worstLayers(table, report.layers());
+        table.row("time", time(report));
+        long peak = report.memory().peakAnonymous();
+        table.row("memory", (peak < 0 ? "unknown" : Units.bytes(peak)) + " at most, of the " + Units.bytes(
+                report.memory().planned()) + " that were planned");
+        table.row("report", files.html().toString());
+        return String.join(System.lineSeparator(), "", "wrote " + report.model().output(), "", table.text("  "))
+                + troubled(report.layers()) + System.lineSeparator() + next(report) + System.lineSeparator();
+    }
+
+    private static void size(TextTable table, RunReport.Size size) {
+        table.row("size", String.format(Locale.ROOT, "%s -> %s, %.2f bits per quantized weight, from %.0f",
+                Units.bytes(size.bytesBefore()), Units.bytes(size.bytesAfter()), size.bitsPerWeight(),
+                size.bitsBefore()));
+    }
+
+    private static void quality(TextTable table, RunReport report) {
+        RunReport.Quality quality = report.quality();
+        if (quality == null) {
+            table.row("perplexity", "not measured (--eval none)");
+            return;
+        }
+        RunReport.Score before = quality.before();
+        RunReport.Score after = quality.after();
+        table.row("perplexity", Units.perplexity(before.perplexity()) + " -> " + Units.perplexity(after.perplexity()) + " ("
+                + Units.change(before.perplexity(), after.perplexity()) + ")");
+        table.row("", String.format(Locale.ROOT, "95 %% intervals %s -> %s; %d windows of %d tokens, %s", interval(before),
+                interval(after), quality.windows(), quality.window(), quality.text()));
+    }
+
+    private static String interval(RunReport.Score score) {
+        return String.format(Locale.ROOT, "%.2f .. %.2f", score.low(), score.high());
+    }
+
+    private static void worstLayers(TextTable table, List<Layer> layers) {
+        List<Layer> worst = layers.stream().sorted(Comparator.comparingDouble(SummaryText::error).reversed()).limit(WORST)
+                .toList();
+        for (int i = 0; i < worst.size(); i++) {
+            Layer layer = worst.get(i);
+            String kind = layer.relativeError() == null ? "weight" : "output";
+            table.row(i == 0 ? "worst layers" : "",
+                    layer.module() + ", relative " + kind + " error " + Units.small(error(layer)));
+        }
+    }
+
+    private static double error(Layer layer) {
+        Double output = layer.relativeError();
+        return output == null ? layer.weightError() : output;
+    }
+
+    private static String time(RunReport report) {
+        return Units.duration(report.seconds()) + ": " + report.phases().stream()
+                .sorted(Comparator.comparingDouble(Phase::seconds).reversed()).limit(LONGEST)
+                .map(phase -> phase.name() + " " + Units.duration(phase.seconds())).collect(Collectors.joining(", "));
+    }
+
+    private static String troubled(List<Layer> layers) {
+        return layers.stream().filter(layer -> layer.problem() != null)
+                .map(layer -> "  attention: " + layer.module() + ": " + layer.problem() + System.lineSeparator())
+                .collect(Collectors.joining());
+    }
+
+    private static String next(RunReport report) {
+        return "Next: opt-gptq eval perplexity " + quoted(report.model().output()) + " --baseline "
+                + quoted(report.model().path()) + " --text YOUR_TEXT";
+    }
+
+    /** Fit for pasting into a shell. */
+    private static String quoted(String path) {
+        return path.matches("[\\w./@%+=:,-]+") ? path : "'" + path.replace("'", "'\\''") + "'";
+    }
+}

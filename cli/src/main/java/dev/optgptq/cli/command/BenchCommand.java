@@ -63,7 +63,7 @@ final class BenchCommand implements Callable<Integer> {
 
     private static String[] cells(String name, double seconds, double flops, double rate) {
         boolean arithmetic = flops > 0;
-        return new String[]{name, format(seconds), arithmetic ? format(flops / 1e9) : "",
+        return new String[] {name, format(seconds), arithmetic ? format(flops / 1e9) : "",
                 arithmetic ? format(flops / seconds / 1e9) : "", arithmetic ? format(flops / rate) : "",
                 arithmetic ? format(seconds * rate / flops) : ""};
     }

@@ -12,8 +12,9 @@ final class CalibrationOptions {
     private static final int BUNDLED_LENGTH = 512;
     private static final int LENGTH = 2048;
 
-    @Option(names = "--calibration", paramLabel = "FILE", description = {"Text like what the model will see: .txt, or .jsonl with a "
-            + "\"text\" in each line. Default: WikiText-2, bundled"})
+    @Option(names = "--calibration", paramLabel = "FILE", description = {
+            "Text like what the model will see: .txt, or .jsonl with a "
+                    + "\"text\" in each line. Default: WikiText-2, bundled"})
     @Nullable
     Path file;
 
@@ -21,12 +22,14 @@ final class CalibrationOptions {
             "random: sequences from random places, by --seed. sequential: the first ones. Default: random"})
     Sampling sampling = Sampling.RANDOM;
 
-    @Option(names = "--samples", paramLabel = "N", description = {"Calibration sequences. Time and activation memory grow with "
-            + "them. Default: 128"})
+    @Option(names = "--samples", paramLabel = "N", description = {
+            "Calibration sequences. Time and activation memory grow with "
+                    + "them. Default: 128"})
     int samples = 128;
 
-    @Option(names = "--sequence-length", paramLabel = "N", description = {"Tokens in each. Default: 2048, or what the model "
-            + "takes; 512 with the bundled text"})
+    @Option(names = "--sequence-length", paramLabel = "N", description = {
+            "Tokens in each. Default: 2048, or what the model "
+                    + "takes; 512 with the bundled text"})
     @Nullable
     Integer sequenceLength;
 

@@ -7,7 +7,8 @@ import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Spec;
 
-@Command(name = "completion", mixinStandardHelpOptions = true, header = "Print a completion script for bash and zsh.", description = "", footer = {"",
+@Command(name = "completion", mixinStandardHelpOptions = true, header = "Print a completion script for bash and zsh.", description = "", footer = {
+        "",
         "For this shell:", "  source <(opt-gptq completion)", "For every new one, bash:",
         "  opt-gptq completion > ~/.local/share/bash-completion/completions/opt-gptq"})
 final class CompletionCommand implements Callable<Integer> {

@@ -16,8 +16,10 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 
 @Command(name = "logits", mixinStandardHelpOptions = true, abbreviateSynopsis = true, sortOptions = false, header = "Write a model's logits, for comparing with other implementations.", description = {
-        "", "Reads token ids, writes what the model predicts for each: F32 [batch, length, vocabulary], under \"logits\".",
-        ""}, footer = {"", "Example:", "  opt-gptq eval logits models/my-llama --input ids.safetensors --output logits.safetensors",
+        "",
+        "Reads token ids, writes what the model predicts for each: F32 [batch, length, vocabulary], under \"logits\".",
+        ""}, footer = {"", "Example:",
+                "  opt-gptq eval logits models/my-llama --input ids.safetensors --output logits.safetensors",
                 "", "Exit codes: 0 done, 1 failed, 2 wrong usage."})
 final class EvalLogitsCommand implements Callable<Integer> {
 
@@ -48,7 +50,8 @@ final class EvalLogitsCommand implements Callable<Integer> {
             int vocabulary = transformer.spec().vocabSize();
             TokenSequences ids = InputIds.read(input, vocabulary);
             Logits.write(transformer, ids, output, progress);
-            progress.log("wrote logits F32 [" + ids.count() + ", " + ids.length() + ", " + vocabulary + "] to " + output);
+            progress.log(
+                    "wrote logits F32 [" + ids.count() + ", " + ids.length() + ", " + vocabulary + "] to " + output);
         }
         return ExitCode.DONE;
     }

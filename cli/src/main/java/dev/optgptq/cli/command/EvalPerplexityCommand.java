@@ -19,7 +19,8 @@ import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 
-@Command(name = "perplexity", mixinStandardHelpOptions = true, abbreviateSynopsis = true, sortOptions = false, header = "Measure perplexity, and hold it to thresholds.", description = {"",
+@Command(name = "perplexity", mixinStandardHelpOptions = true, abbreviateSynopsis = true, sortOptions = false, header = "Measure perplexity, and hold it to thresholds.", description = {
+        "",
         "Cuts the text into windows that don't overlap, predicts every token of each from those before it, and prints exp of the "
                 + "mean cross-entropy with a 95 %% confidence interval over windows. With a baseline both models see the same "
                 + "windows, so that even a small increase can be told from chance.",

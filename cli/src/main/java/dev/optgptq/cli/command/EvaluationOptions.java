@@ -9,8 +9,9 @@ final class EvaluationOptions {
 
     private static final String NONE = "none";
 
-    @Option(names = "--eval", paramLabel = "FILE", description = {"Text to measure perplexity on, before and after; none to skip that. "
-            + "Default: held-out WikiText-2, bundled"})
+    @Option(names = "--eval", paramLabel = "FILE", description = {
+            "Text to measure perplexity on, before and after; none to skip that. "
+                    + "Default: held-out WikiText-2, bundled"})
     @Nullable
     Path file;
 

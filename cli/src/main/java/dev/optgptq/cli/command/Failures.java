@@ -62,9 +62,10 @@ public record Failures(Console console) {
 
     /** The Java heap, which holds no weights, was too small. */
     public int outOfMemory(OutOfMemoryError problem) {
-        console.error("out of memory: " + problem.getMessage() + ". Weights and activations live outside the Java heap, so "
-                + "either the machine is full, or a text is too large for the heap: try a smaller one, or "
-                + "OPT_GPTQ_JAVA_OPTS=-Xmx4g");
+        console.error(
+                "out of memory: " + problem.getMessage() + ". Weights and activations live outside the Java heap, so "
+                        + "either the machine is full, or a text is too large for the heap: try a smaller one, or "
+                        + "OPT_GPTQ_JAVA_OPTS=-Xmx4g");
         return ExitCode.FAILED;
     }
 

@@ -17,13 +17,15 @@ final class GridOptions {
                     + "Default: gptq"})
     CalibratorKind calibrator = CalibratorKind.GPTQ;
 
-    @Option(names = "--bits", paramLabel = "N", description = {"Bits per code: 2, 3, 4 or 8. 4 is the usual choice; 3 and 2 cost "
-            + "quality and load in fewer runtimes. Default: 4"})
+    @Option(names = "--bits", paramLabel = "N", description = {
+            "Bits per code: 2, 3, 4 or 8. 4 is the usual choice; 3 and 2 cost "
+                    + "quality and load in fewer runtimes. Default: 4"})
     int bits = 4;
 
-    @Option(names = "--group-size", paramLabel = "N", description = {"Inputs that share a scale: 32, 64, 128, any divisor of the "
-            + "layers' inputs, or -1 for all. Smaller is better and larger on disk: 128 adds 0.16 bits per weight, 32 adds 0.63. "
-            + "Default: 128"})
+    @Option(names = "--group-size", paramLabel = "N", description = {
+            "Inputs that share a scale: 32, 64, 128, any divisor of the "
+                    + "layers' inputs, or -1 for all. Smaller is better and larger on disk: 128 adds 0.16 bits per weight, 32 adds 0.63. "
+                    + "Default: 128"})
     int groupSize = 128;
 
     @Option(names = "--symmetric", negatable = true, defaultValue = "true", fallbackValue = "true", description = {
@@ -31,8 +33,9 @@ final class GridOptions {
                     + "written as gptq_v2. Default: --symmetric"})
     boolean symmetric = true;
 
-    @Option(names = "--clip-search", description = {"Search for each group the clip of its range that costs least, instead of "
-            + "covering every weight. Helps at 2 and 3 bits; makes solving slower."})
+    @Option(names = "--clip-search", description = {
+            "Search for each group the clip of its range that costs least, instead of "
+                    + "covering every weight. Helps at 2 and 3 bits; makes solving slower."})
     boolean clipSearch;
 
     @Option(names = "--act-order", paramLabel = "ORDER", converter = Choices.ActOrders.class, completionCandidates = Choices.ActOrders.class, description = {
@@ -40,12 +43,14 @@ final class GridOptions {
                     + "at inference. group: groups in that order too (desc_act); best fit, slower kernels at inference. Default: static"})
     ActOrder actOrder = ActOrder.STATIC;
 
-    @Option(names = "--damp", paramLabel = "X", description = {"Share of the Hessian's mean diagonal that is added to it; grown by "
-            + "itself when a layer needs more. Default: 0.01"})
+    @Option(names = "--damp", paramLabel = "X", description = {
+            "Share of the Hessian's mean diagonal that is added to it; grown by "
+                    + "itself when a layer needs more. Default: 0.01"})
     double damp = 0.01;
 
-    @Option(names = "--true-sequential", description = {"Recompute activations after each quantized part of a block instead of "
-            + "once per block. Up to four times the forward passes."})
+    @Option(names = "--true-sequential", description = {
+            "Recompute activations after each quantized part of a block instead of "
+                    + "once per block. Up to four times the forward passes."})
     boolean trueSequential;
 
     @Option(names = "--format", paramLabel = "NAME", converter = Choices.Formats.class, completionCandidates = Choices.Formats.class, description = {

@@ -11,7 +11,8 @@ import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 
-@Command(name = "inspect", mixinStandardHelpOptions = true, abbreviateSynopsis = true, sortOptions = false, header = "Show what is in a model directory.", description = {"",
+@Command(name = "inspect", mixinStandardHelpOptions = true, abbreviateSynopsis = true, sortOptions = false, header = "Show what is in a model directory.", description = {
+        "",
         "Family, sizes, parameters, dtypes, quantization, and the tensors, those of all blocks folded into one line. Reads "
                 + "headers only, so it is quick for any size; works for families that cannot be quantized too.",
         ""}, footer = {"", "Example:", "  opt-gptq inspect models/my-llama"})

@@ -8,8 +8,9 @@ import picocli.CommandLine.Option;
 /** Where to compute. */
 final class MachineOptions {
 
-    @Option(names = "--device", paramLabel = "NAME", description = {"auto, cpu or reference; 'opt-gptq devices' says what is there. "
-            + "reference is the slow definition of the arithmetic, for checking. Default: auto"})
+    @Option(names = "--device", paramLabel = "NAME", description = {
+            "auto, cpu or reference; 'opt-gptq devices' says what is there. "
+                    + "reference is the slow definition of the arithmetic, for checking. Default: auto"})
     private String device = "auto";
 
     @Option(names = "--threads", paramLabel = "N", description = "Worker threads; the result is the same with any number. "

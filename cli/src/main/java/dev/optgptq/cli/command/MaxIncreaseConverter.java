@@ -11,8 +11,9 @@ final class MaxIncreaseConverter implements ITypeConverter<MaxIncrease> {
     public MaxIncrease convert(String value) {
         try {
             return MaxIncrease.parse(value);
-        } catch (NumberFormatException _) {
-            throw new TypeConversionException("expected a share such as 2% or a difference such as 0.5, found " + value);
+        } catch (NumberFormatException ignored) {
+            throw new TypeConversionException(
+                    "expected a share such as 2% or a difference such as 0.5, found " + value);
         }
     }
 }

@@ -7,16 +7,18 @@ import picocli.CommandLine.Option;
 /** Where results go. */
 final class OutputOptions {
 
-    @Option(names = "--output", paramLabel = "DIR", description = {"Directory to write. It appears when it is complete. "
-            + "Default: beside the model, named after the settings, such as MODEL-gptq-w4g128"})
+    @Option(names = "--output", paramLabel = "DIR", description = {
+            "Directory to write. It appears when it is complete. "
+                    + "Default: beside the model, named after the settings, such as MODEL-gptq-w4g128"})
     @Nullable
     Path directory;
 
     @Option(names = "--overwrite", description = "Replace an existing output directory.")
     boolean overwrite;
 
-    @Option(names = "--report", paramLabel = "PLACE", description = {"Where report.json and report.html go: a directory, or a "
-            + "prefix for PREFIX.json and PREFIX.html. Default: into the output directory"})
+    @Option(names = "--report", paramLabel = "PLACE", description = {
+            "Where report.json and report.html go: a directory, or a "
+                    + "prefix for PREFIX.json and PREFIX.html. Default: into the output directory"})
     @Nullable
     Path report;
 

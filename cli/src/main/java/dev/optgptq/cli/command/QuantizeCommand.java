@@ -19,7 +19,8 @@ import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 
-@Command(name = "quantize", mixinStandardHelpOptions = true, abbreviateSynopsis = true, sortOptions = false, header = "Quantize a model directory with GPTQ.", description = {"",
+@Command(name = "quantize", mixinStandardHelpOptions = true, abbreviateSynopsis = true, sortOptions = false, header = "Quantize a model directory with GPTQ.", description = {
+        "",
         "Reads MODEL_DIR block by block, quantizes its linear layers, writes a checkpoint that other tools load, reads it back, "
                 + "and measures what that cost. MODEL_DIR alone is enough; everything else has a default that the run names.",
         ""}, footer = {"", "Examples:", "  # 4 bits, groups of 128, bundled calibration text",
@@ -71,7 +72,8 @@ final class QuantizeCommand implements Callable<Integer> {
         try (JobProgress progress = console.progress(); Device device = machine.open()) {
             progress.log(defaults.sentence());
             report = QuantizeRun.run(settings, device,
-                    new QuantizeRun.Origin(Version.TOOL, Version.number(), defaults.options()), progress, progress::log);
+                    new QuantizeRun.Origin(Version.TOOL, Version.number(), defaults.options()), progress,
+                    progress::log);
         }
         files.write(report);
         console.print(output.json ? ReportJson.text(report) : SummaryText.of(report, files));

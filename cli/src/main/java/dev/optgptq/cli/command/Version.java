@@ -25,7 +25,7 @@ final class Version implements IVersionProvider {
 
     @Override
     public String[] getVersion() {
-        return new String[]{TOOL + " " + number(), "Java " + Runtime.version() + ", "
+        return new String[] {TOOL + " " + number(), "Java " + Runtime.version() + ", "
                 + System.getProperty("os.name") + " " + System.getProperty("os.arch")};
     }
 }

@@ -51,7 +51,8 @@ final class PlainProgress implements JobProgress {
     }
 
     private void print(String phase) {
-        StringBuilder line = new StringBuilder(String.format(Locale.ROOT, "[%3d %%] %s", (int) (100 * pace.share()), phase));
+        StringBuilder line = new StringBuilder(
+                String.format(Locale.ROOT, "[%3d %%] %s", (int) (100 * pace.share()), phase));
         pace.secondsLeft().ifPresent(left -> line.append(", ").append(Units.duration(left)).append(" left"));
         ProcessMemory.anonymous().ifPresent(bytes -> line.append(", ").append(Units.bytes(bytes)).append(" memory"));
         log(line.toString());

@@ -18,7 +18,7 @@ final class ProcessMemory {
     static OptionalLong anonymous() {
         try (Stream<String> lines = Files.lines(STATUS)) {
             return lines.filter(line -> line.startsWith(KEY)).mapToLong(ProcessMemory::bytes).findFirst();
-        } catch (IOException _) {
+        } catch (IOException ignored) {
             return OptionalLong.empty(); // not Linux: the display leaves memory out
         }
     }

@@ -12,7 +12,7 @@ public final class Shutdown {
             Runtime.getRuntime().addShutdownHook(probe);
             Runtime.getRuntime().removeShutdownHook(probe);
             return false;
-        } catch (IllegalStateException _) {
+        } catch (IllegalStateException ignored) {
             return true;
         }
     }

@@ -22,6 +22,8 @@ public record MaxIncrease(double amount, boolean relative) {
     /** As it is written on the command line. */
     @Override
     public String toString() {
-        return relative ? String.format(Locale.ROOT, "%.4g %%", 100 * amount) : String.format(Locale.ROOT, "%.4g", amount);
+        return relative
+                ? String.format(Locale.ROOT, "%.4g %%", 100 * amount)
+                : String.format(Locale.ROOT, "%.4g", amount);
     }
 }

@@ -32,7 +32,8 @@ public record PerplexityJob(String tool, Device device, @Nullable Path text, Pro
 
     /** Throws UserError when a model or the text cannot be used, or when the models' tokens differ. */
     public PerplexityReport run(Path model, @Nullable Path baseline, Thresholds thresholds) {
-        int length = window.applyAsInt(baseline == null ? positions(model) : Math.min(positions(model), positions(baseline)));
+        int length = window
+                .applyAsInt(baseline == null ? positions(model) : Math.min(positions(model), positions(baseline)));
         TokenSequences tokens = tokens(model, length);
         int models = baseline == null ? 1 : 2;
         Perplexity before = null;

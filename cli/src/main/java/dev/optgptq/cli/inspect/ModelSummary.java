@@ -63,7 +63,8 @@ public record ModelSummary(String path, @Nullable String modelType, @Nullable Ar
             notSupported = e.getMessage();
         }
         QuantizationConfig quantization = directory.quantization().orElse(null);
-        return new ModelSummary(directory.path().toString(), config.has("model_type") ? config.text("model_type") : null,
+        return new ModelSummary(directory.path().toString(),
+                config.has("model_type") ? config.text("model_type") : null,
                 architecture, notSupported, Parameters.count(tensors, quantization),
                 tensors.stream().mapToLong(view -> view.data().byteSize()).sum(), quantization(quantization, tensors),
                 dtypes(tensors), TensorGroup.fold(tensors));

@@ -25,7 +25,8 @@ public record TensorGroup(String name, int count, String dtype, String shape, lo
         for (TensorView view : tensors) {
             String name = NUMBER.matcher(view.name()).replaceAll("*");
             List<String> key = List.of(name, view.dtype().name(), view.shape().toString());
-            groups.merge(key, new TensorGroup(name, 1, key.get(1), key.get(2), view.data().byteSize()), TensorGroup::plus);
+            groups.merge(key, new TensorGroup(name, 1, key.get(1), key.get(2), view.data().byteSize()),
+                    TensorGroup::plus);
         }
         return new ArrayList<>(groups.values());
     }

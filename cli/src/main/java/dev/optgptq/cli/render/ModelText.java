@@ -16,7 +16,8 @@ public final class ModelText {
         TextTable facts = TextTable.of("", "");
         facts.row("model type", model.modelType() == null ? "not given" : model.modelType());
         architecture(facts, model.architecture());
-        facts.row("parameters", String.format(Locale.ROOT, "%s (%,d)", Units.count(model.parameters()), model.parameters()));
+        facts.row("parameters",
+                String.format(Locale.ROOT, "%s (%,d)", Units.count(model.parameters()), model.parameters()));
         facts.row("size", String.format(Locale.ROOT, "%s, %.2f bits per parameter", Units.bytes(model.bytes()),
                 8.0 * model.bytes() / Math.max(1, model.parameters())));
         facts.row("dtypes", model.dtypes().stream()
@@ -39,8 +40,9 @@ public final class ModelText {
         facts.row("architecture", String.format(Locale.ROOT, "%d blocks, hidden size %d, MLP %d, vocabulary %d%s",
                 model.blocks(), model.hiddenSize(), model.intermediateSize(), model.vocabSize(),
                 model.tiedHead() ? ", head tied to the embedding" : ""));
-        facts.row("attention", String.format(Locale.ROOT, "%d heads of %d, %d KV heads, up to %d positions", model.heads(),
-                model.headDim(), model.kvHeads(), model.maxPositions()));
+        facts.row("attention",
+                String.format(Locale.ROOT, "%d heads of %d, %d KV heads, up to %d positions", model.heads(),
+                        model.headDim(), model.kvHeads(), model.maxPositions()));
     }
 
     private static String quantization(ModelSummary.@Nullable Quantization quantization) {

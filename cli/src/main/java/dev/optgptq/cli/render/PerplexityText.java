@@ -39,7 +39,8 @@ public final class PerplexityText {
 
     private static String change(PerplexityComparison change) {
         Double p = change.pValue();
-        return String.format(Locale.ROOT, "increase %+.4f, %+.3f %% (95 %% interval %+.3f to %+.3f %%, paired over windows%s)",
+        return String.format(Locale.ROOT,
+                "increase %+.4f, %+.3f %% (95 %% interval %+.3f to %+.3f %%, paired over windows%s)",
                 change.difference(), 100 * change.increase(), 100 * change.increaseLow(), 100 * change.increaseHigh(),
                 p == null ? "" : String.format(Locale.ROOT, ", p = %.2g", p));
     }

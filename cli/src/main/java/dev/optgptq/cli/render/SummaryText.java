@@ -46,10 +46,12 @@ public final class SummaryText {
         }
         RunReport.Score before = quality.before();
         RunReport.Score after = quality.after();
-        table.row("perplexity", Units.perplexity(before.perplexity()) + " -> " + Units.perplexity(after.perplexity()) + " ("
-                + Units.change(before.perplexity(), after.perplexity()) + ")");
-        table.row("", String.format(Locale.ROOT, "95 %% intervals %s -> %s; %d windows of %d tokens, %s", interval(before),
-                interval(after), quality.windows(), quality.window(), quality.text()));
+        table.row("perplexity",
+                Units.perplexity(before.perplexity()) + " -> " + Units.perplexity(after.perplexity()) + " ("
+                        + Units.change(before.perplexity(), after.perplexity()) + ")");
+        table.row("",
+                String.format(Locale.ROOT, "95 %% intervals %s -> %s; %d windows of %d tokens, %s", interval(before),
+                        interval(after), quality.windows(), quality.window(), quality.text()));
     }
 
     private static String interval(RunReport.Score score) {
@@ -57,7 +59,8 @@ public final class SummaryText {
     }
 
     private static void worstLayers(TextTable table, List<Layer> layers) {
-        List<Layer> worst = layers.stream().sorted(Comparator.comparingDouble(SummaryText::error).reversed()).limit(WORST)
+        List<Layer> worst = layers.stream().sorted(Comparator.comparingDouble(SummaryText::error).reversed())
+                .limit(WORST)
                 .toList();
         for (int i = 0; i < worst.size(); i++) {
             Layer layer = worst.get(i);

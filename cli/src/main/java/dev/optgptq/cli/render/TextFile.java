@@ -41,7 +41,9 @@ public final class TextFile {
     }
 
     private static UserError cannotWrite(Path file, IOException e) {
-        return new UserError(Code.OUTPUT, file + " cannot be written: " + e + "; check the path, its permissions and the "
-                + "disk's free space", e);
+        return new UserError(Code.OUTPUT,
+                file + " cannot be written: " + e + "; check the path, its permissions and the "
+                        + "disk's free space",
+                e);
     }
 }

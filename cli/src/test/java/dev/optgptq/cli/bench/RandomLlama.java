@@ -32,12 +32,12 @@ public final class RandomLlama {
              "mlp_bias": false}
             """;
 
-    private RandomLlama() {
-    }
+    private RandomLlama() {}
 
     public static void main(String[] args) {
         List<TensorSpec> specs = specs();
-        try (CheckpointWriter writer = new CheckpointWriter(Path.of(args[0]), specs, CheckpointWriter.DEFAULT_SHARD_BYTES,
+        try (CheckpointWriter writer = new CheckpointWriter(Path.of(args[0]), specs,
+                CheckpointWriter.DEFAULT_SHARD_BYTES,
                 true)) {
             SplittableRandom random = new SplittableRandom(1);
             for (TensorSpec spec : specs) {

@@ -42,9 +42,11 @@ public final class Reports {
             RunReport.@Nullable Quality quality) {
         return new RunReport(1, "opt-gptq 0.1.0", "2026-11-23T09:30:00Z", command(),
                 List.of("--calibrator", "--bits", "--group-size", "--seed"),
-                new RunReport.Machine("cpu", "AMD EPYC 9R14, 2 threads, 512-bit vectors, OpenBLAS 0.3.31", "25.0.3+9-LTS",
+                new RunReport.Machine("cpu", "AMD EPYC 9R14, 2 threads, 512-bit vectors, OpenBLAS 0.3.31",
+                        "25.0.3+9-LTS",
                         "Linux amd64", 2),
-                new RunReport.Model(model, model + "-gptq-w4g128", "llama", blocks, 384, 4096, 13_767_552L, 12_189_696L),
+                new RunReport.Model(model, model + "-gptq-w4g128", "llama", blocks, 384, 4096, 13_767_552L,
+                        12_189_696L),
                 layers(blocks, problem), phases(),
                 new RunReport.Memory(412_000_000L, 201_326_592L, 398_458_880L, 0),
                 new RunReport.Size(27_535_104L, 9_608_128L, 16, 4.15625), quality, 57.3, warnings);

@@ -32,7 +32,7 @@ final class HostMemory implements AutoCloseable {
                 peak.accumulateAndGet(anonymous(), Math::max);
                 Thread.sleep(SAMPLE_MILLIS);
             }
-        } catch (InterruptedException _) {
+        } catch (InterruptedException ignored) {
             Thread.currentThread().interrupt();
         }
     }
@@ -58,7 +58,7 @@ final class HostMemory implements AutoCloseable {
             String limit = Files.readString(CGROUP_LIMIT).strip();
             long used = number(CGROUP_STAT, "anon ");
             return limit.equals("max") || used < 0 ? Long.MAX_VALUE : Math.max(0, Long.parseLong(limit) - used);
-        } catch (IOException | NumberFormatException _) {
+        } catch (IOException | NumberFormatException ignored) {
             return Long.MAX_VALUE; // no cgroup v2 here
         }
     }
@@ -72,7 +72,7 @@ final class HostMemory implements AutoCloseable {
         try (var lines = Files.lines(file)) {
             return lines.filter(line -> line.startsWith(key)).findFirst()
                     .map(line -> Long.parseLong(line.replaceAll("\\D", ""))).orElse(-1L);
-        } catch (IOException _) {
+        } catch (IOException ignored) {
             return -1; // not Linux
         }
     }

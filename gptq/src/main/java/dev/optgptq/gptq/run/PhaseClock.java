@@ -49,6 +49,6 @@ final class PhaseClock {
     }
 
     private Tally tally(String phase) {
-        return tallies.computeIfAbsent(phase, _ -> new Tally());
+        return tallies.computeIfAbsent(phase, unused -> new Tally());
     }
 }

@@ -51,9 +51,9 @@ public final class SiteSolver implements AutoCloseable {
             device.matrix().transpose(weight, wt);
             zeroDead(wt);
             QuantizedWeight quantized = switch (calibrator) {
-                case Calibrator.RoundToNearest(SolveSettings settings) -> nearest(result, wt, settings);
-                case Calibrator.Gptq(SolveSettings settings) ->
-                    new GptqSolver(device, settings.grid()).solve(result, wt, requireFactor());
+                case Calibrator.RoundToNearest rtn -> nearest(result, wt, rtn.settings());
+                case Calibrator.Gptq gptq ->
+                    new GptqSolver(device, gptq.settings().grid()).solve(result, wt, requireFactor());
             };
             Tensor q = scratch.matrix(DType.F32, inputs, outputs);
             device.quant().dequantize(quantized.codes(), quantized.scales(), quantized.zeros(), quantized.groupOf(), q);

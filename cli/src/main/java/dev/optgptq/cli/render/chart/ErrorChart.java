@@ -76,7 +76,7 @@ public record ErrorChart(String measure, List<String> roles, List<Point> points)
     }
 
     private static int roundStep(int atLeast) {
-        for (int step : new int[]{1, 2, 5, 10, 20, 50}) {
+        for (int step : new int[] {1, 2, 5, 10, 20, 50}) {
             if (step >= atLeast) {
                 return step;
             }

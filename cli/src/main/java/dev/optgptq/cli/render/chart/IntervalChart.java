@@ -57,7 +57,8 @@ public record IntervalChart(String title, List<Interval> intervals) {
         parts.add(Svg.line(whisker, from, y, to, y));
         parts.add(Svg.line(whisker, from, y - CAP, from, y + CAP));
         parts.add(Svg.line(whisker, to, y - CAP, to, y + CAP));
-        parts.add(Element.of("circle", "mark " + color).with("cx", scale.at(interval.value())).with("cy", y).with("r", 5.5));
+        parts.add(Element.of("circle", "mark " + color).with("cx", scale.at(interval.value())).with("cy", y).with("r",
+                5.5));
     }
 
     private int longestLabel() {
@@ -66,7 +67,8 @@ public record IntervalChart(String title, List<Interval> intervals) {
 
     private String description() {
         return intervals.stream()
-                .map(interval -> interval.name() + ": " + interval.label() + ", 95 % interval " + interval.low() + " to "
+                .map(interval -> interval.name() + ": " + interval.label() + ", 95 % interval " + interval.low()
+                        + " to "
                         + interval.high())
                 .collect(Collectors.joining("; ", "", "."));
     }

@@ -32,7 +32,7 @@ sealed interface Scale {
         /** The next of 1, 2, 5, 10 times a power of ten. */
         private static double roundUp(double value) {
             double power = Math.pow(10, Math.floor(Math.log10(value)));
-            for (double factor : new double[]{1, 2, 5}) {
+            for (double factor : new double[] {1, 2, 5}) {
                 if (value <= factor * power * (1 + 1e-9)) {
                     return factor * power;
                 }
@@ -95,7 +95,8 @@ sealed interface Scale {
         public List<Tick> ticks() {
             double[] factors = high / low > 2 * MAX_FINE ? COARSE : FINE;
             List<Tick> ticks = new ArrayList<>();
-            for (int exponent = (int) Math.floor(Math.log10(low)); exponent <= Math.ceil(Math.log10(high)); exponent++) {
+            for (int exponent = (int) Math.floor(Math.log10(low)); exponent <= Math
+                    .ceil(Math.log10(high)); exponent++) {
                 for (double factor : factors) {
                     double value = factor * Math.pow(10, exponent);
                     if (value >= low * (1 - 1e-9) && value <= high * (1 + 1e-9)) {

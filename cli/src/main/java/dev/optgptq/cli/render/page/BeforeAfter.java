@@ -25,7 +25,7 @@ final class BeforeAfter {
         BarChart chart = new BarChart("Size of the tensors before and after",
                 List.of(new BarChart.Bar("before", size.bytesBefore(), Units.bytes(size.bytesBefore())),
                         new BarChart.Bar("after", size.bytesAfter(), Units.bytes(size.bytesAfter()))));
-        return titled("Size", Html.figure(chart.svg(), String.format(Locale.ROOT, 
+        return titled("Size", Html.figure(chart.svg(), String.format(Locale.ROOT,
                 "All tensors. A quantized weight takes %.2f bits with its share of scales and zero points, where it took "
                         + "%.0f; embeddings, norms and the head stay as they were.",
                 size.bitsPerWeight(), size.bitsBefore())));
@@ -34,7 +34,7 @@ final class BeforeAfter {
     private static Element perplexity(RunReport.Quality quality) {
         IntervalChart chart = new IntervalChart("Perplexity before and after",
                 List.of(interval("before", quality.before()), interval("after", quality.after())));
-        return titled("Perplexity", Html.figure(chart.svg(), String.format(Locale.ROOT, 
+        return titled("Perplexity", Html.figure(chart.svg(), String.format(Locale.ROOT,
                 "Lower is better. %s, %d windows of %d tokens. The whiskers are 95 %% confidence intervals over windows; "
                         + "both models saw the same windows, so their difference is known better than either value.",
                 quality.text(), quality.windows(), quality.window())));

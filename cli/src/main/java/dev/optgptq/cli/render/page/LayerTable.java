@@ -32,7 +32,8 @@ final class LayerTable {
     private static Element row(Layer layer, boolean problems) {
         String problem = layer.problem();
         Element row = Element.of("tr").add(Html.code(layer.module()))
-                .add(Html.number(layer.outputs() + " \u00D7 " + layer.inputs(), (double) layer.outputs() * layer.inputs()))
+                .add(Html.number(layer.outputs() + " \u00D7 " + layer.inputs(),
+                        (double) layer.outputs() * layer.inputs()))
                 .add(error(layer.relativeError())).add(error(layer.weightError())).add(damp(layer.damp()))
                 .add(Html.number(Integer.toString(layer.dampAttempts()), layer.dampAttempts()))
                 .add(Html.number(Integer.toString(layer.deadInputs()), layer.deadInputs()))

@@ -28,7 +28,8 @@ final class Overview {
 
     static Element header(RunReport report) {
         RunReport.Model model = report.model();
-        String shape = String.format(Locale.ROOT, "%s family, %d blocks, hidden size %d, %s parameters of which %s quantized", model.family(),
+        String shape = String.format(Locale.ROOT,
+                "%s family, %d blocks, hidden size %d, %s parameters of which %s quantized", model.family(),
                 model.blocks(), model.hiddenSize(), Units.count(model.parameters()),
                 Units.count(model.quantizedParameters()));
         return Element.of("header").add(Element.of("h1").add(title(report)))
@@ -40,7 +41,8 @@ final class Overview {
     static Element cards(RunReport report) {
         RunReport.Size size = report.size();
         List<Element> cards = new ArrayList<>();
-        cards.add(card("Bits per weight", String.format(Locale.ROOT, "%.2f", size.bitsPerWeight()), String.format(Locale.ROOT, "from %.0f", size.bitsBefore())));
+        cards.add(card("Bits per weight", String.format(Locale.ROOT, "%.2f", size.bitsPerWeight()),
+                String.format(Locale.ROOT, "from %.0f", size.bitsBefore())));
         cards.add(card("Size", Units.bytes(size.bytesAfter()), String.format(Locale.ROOT, "%.2f times smaller than %s",
                 (double) size.bytesBefore() / Math.max(1, size.bytesAfter()), Units.bytes(size.bytesBefore()))));
         RunReport.Quality quality = report.quality();

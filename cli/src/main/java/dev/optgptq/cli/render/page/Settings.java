@@ -38,7 +38,8 @@ final class Settings {
         facts.put("system", machine.operatingSystem());
         facts.put("Java", machine.java());
         facts.put("memory planned", Units.bytes(memory.planned()));
-        facts.put("peak anonymous memory", memory.peakAnonymous() < 0 ? "unknown" : Units.bytes(memory.peakAnonymous()));
+        facts.put("peak anonymous memory",
+                memory.peakAnonymous() < 0 ? "unknown" : Units.bytes(memory.peakAnonymous()));
         facts.put("peak on the device", Units.bytes(memory.peakDevice()));
         facts.put("spilled to files", Units.bytes(memory.spilled()));
         Element rows = Element.of("tbody");

@@ -33,8 +33,10 @@ final class Times {
             boolean timed = phase.flops() > 0 && phase.seconds() > MIN_SECONDS_FOR_RATE;
             Element name = Element.of("td").add(Element.of("span", "block " + Marker.color(i))).add(phase.name());
             rows.add(Element.of("tr").add(name).add(Html.number(Units.duration(phase.seconds())))
-                    .add(Html.number(String.format(Locale.ROOT, "%.1f %%", 100 * phase.seconds() / Math.max(total, 1e-9))))
-                    .add(Html.number(timed ? String.format(Locale.ROOT, "%.0f", phase.flops() / phase.seconds() / 1e9) : "")));
+                    .add(Html.number(
+                            String.format(Locale.ROOT, "%.1f %%", 100 * phase.seconds() / Math.max(total, 1e-9))))
+                    .add(Html.number(
+                            timed ? String.format(Locale.ROOT, "%.0f", phase.flops() / phase.seconds() / 1e9) : "")));
         }
         return rows;
     }

@@ -1,7 +1,10 @@
 # The verbs of the project. Everything else is in CONTRIBUTING.md.
 MVN ?= mvn
 
-.PHONY: build test check bench bench-ops fmt dist clean
+BENCH_MODEL ?= ../shared/models/wiki-llama-14m
+BENCH_DATA ?= ../shared/data
+
+.PHONY: build test check bench fmt clean
 
 build:            ## compile and package, without tests: what ./opt-gptq runs
 	$(MVN) -q package -DskipTests
@@ -11,11 +14,10 @@ test:             ## every test, the architecture rules and the format check
 
 check: test
 
-bench: build      ## where the time of a quantize and an evaluation goes, against the floor of this machine
-	./opt-gptq bench --model ../shared/models/wiki-llama-14m --calibration ../shared/data/wikitext2-train-head.txt --text ../shared/data/wikitext2-test.txt
-
-bench-ops:        ## the same per op
-	$(MVN) -q -pl hip-kernels -am test-compile exec:exec@bench-ops
+bench: build      ## a quantize with its evaluations, each phase against the floor of this machine
+	./opt-gptq quantize $(BENCH_MODEL) --output out/bench --overwrite --sampling sequential --samples 128 \
+	  --sequence-length 512 --calibration $(BENCH_DATA)/wikitext2-train-head.txt --eval $(BENCH_DATA)/wikitext2-test.txt
+	./opt-gptq bench out/bench/report.json
 
 fmt:              ## format the sources
 	$(MVN) -q spotless:apply

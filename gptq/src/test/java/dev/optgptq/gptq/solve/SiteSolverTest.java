@@ -32,7 +32,7 @@ class SiteSolverTest {
     @CsvSource({"reference, 48, 24, 16", "cpu, 48, 24, 16", "cpu, 300, 40, 300", "cpu, 256, 33, 32", "cpu, 288, 17, 96",
             "cpu, 320, 20, 160"})
     void gptqFindsTheCodesOfTheExactObsRecursion(String deviceName, int inputs, int outputs, int groupSize) {
-        long seed = 11 + inputs;
+        long seed = 11L + inputs;
         Random random = new Random(seed);
         double[][] w = SolverFixture.gaussian(random, outputs, inputs);
         double[][] h = SolverFixture.hessian(random, inputs, 4 * inputs);

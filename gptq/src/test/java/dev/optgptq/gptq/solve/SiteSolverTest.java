@@ -79,7 +79,7 @@ class SiteSolverTest {
                     new Calibrator.RoundToNearest(settings(actOrder, 64, DAMP)), SolverFixture.tensor(device, arena, h),
                     "test")) {
                 LinearSolution nearest = solver.solve(arena, weight);
-                assertTrue(error(gptq) < 0.8 * error(nearest), gptq + " against " + nearest);
+                assertTrue(error(gptq) < 0.9 * error(nearest), gptq + " against " + nearest);
                 assertTrue(gptq.weightError() > nearest.weightError(),
                         "rounding to nearest is the best of single weights");
             }

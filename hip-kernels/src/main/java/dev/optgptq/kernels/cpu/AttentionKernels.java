@@ -218,4 +218,36 @@ final class AttentionKernels {
             }
         }
     }
+
+    /** s [keys, QUERIES] becomes p = 2^(s - max) inverse; max, inverse [QUERIES]. A query that sees nothing has max 0. */
+    static void probabilities(float[] s, int keys, float[] max, float[] inverse, int start) {
+        for (int half = 0; half < QUERIES; half += LANES) {
+            FloatVector top = FloatVector.fromArray(SPECIES, max, start + half);
+            FloatVector factor = FloatVector.fromArray(SPECIES, inverse, start + half);
+            for (int j = 0; j < keys; j++) {
+                VectorMath.exp2(FloatVector.fromArray(SPECIES, s, j * QUERIES + half).sub(top)).mul(factor)
+                        .intoArray(s, j * QUERIES + half);
+            }
+        }
+    }
+
+    /** dp [keys, QUERIES] becomes p (dp - delta): p [keys, QUERIES], delta [QUERIES]. */
+    static void scoreGradient(float[] p, float[] dp, int keys, float[] delta, int start) {
+        for (int half = 0; half < QUERIES; half += LANES) {
+            FloatVector mean = FloatVector.fromArray(SPECIES, delta, start + half);
+            for (int j = 0; j < keys; j++) {
+                int at = j * QUERIES + half;
+                FloatVector.fromArray(SPECIES, dp, at).sub(mean).mul(FloatVector.fromArray(SPECIES, p, at))
+                        .intoArray(dp, at);
+            }
+        }
+    }
+
+    /** target += added, a block of [8, QUERIES]. */
+    static void add(float[] added, float[] target, int start) {
+        for (int i = 0; i < ROWS * QUERIES; i += LANES) {
+            FloatVector.fromArray(SPECIES, target, start + i).add(FloatVector.fromArray(SPECIES, added, i))
+                    .intoArray(target, start + i);
+        }
+    }
 }

@@ -36,7 +36,7 @@ final class CpuCrossEntropy {
         });
     }
 
-    private static float max(MemorySegment x, long at, int columns) {
+    static float max(MemorySegment x, long at, int columns) {
         FloatVector max = FloatVector.broadcast(SPECIES, Float.NEGATIVE_INFINITY);
         int c = 0;
         for (; c <= columns - LANES; c += LANES) {
@@ -51,7 +51,7 @@ final class CpuCrossEntropy {
     }
 
     /** sum exp(x - max); NaN where any x is. */
-    private static double sumOfExp(MemorySegment x, long at, int columns, float max) {
+    static double sumOfExp(MemorySegment x, long at, int columns, float max) {
         DoubleVector low = DoubleVector.zero(DOUBLES);
         DoubleVector high = low;
         int c = 0;

@@ -21,7 +21,8 @@ public final class CpuDevice {
         HostMemory memory = new HostMemory();
         Parallel parallel = new Parallel(threads);
         return new HostDevice("cpu", description(threads, blas), memory, new CpuNeuralOps(parallel),
-                new CpuMatrixOps(blas, parallel, memory::arena), new CpuQuantOps(parallel), parallel::close);
+                new CpuMatrixOps(blas, parallel, memory::arena), new CpuQuantOps(parallel),
+                new CpuGradientOps(parallel, memory::arena), parallel::close);
     }
 
     /** One line for people: processor, threads, vector width, library. UserError DEVICE as for open. */

@@ -39,7 +39,7 @@ final class CpuNorms {
         });
     }
 
-    private static float sum(MemorySegment x, long at, int columns) {
+    static float sum(MemorySegment x, long at, int columns) {
         FloatVector sum = FloatVector.zero(SPECIES);
         int c = 0;
         for (; c <= columns - LANES; c += LANES) {
@@ -52,7 +52,7 @@ final class CpuNorms {
     }
 
     /** The sum of (x - centre)^2. */
-    private static float sumOfSquares(MemorySegment x, long at, int columns, float centre) {
+    static float sumOfSquares(MemorySegment x, long at, int columns, float centre) {
         FloatVector sum = FloatVector.zero(SPECIES);
         int c = 0;
         for (; c <= columns - LANES; c += LANES) {

@@ -21,6 +21,17 @@ final class CpuRotary {
     private CpuRotary() {}
 
     static void rotate(Parallel parallel, Tensor x, int headDim, Tensor cos, Tensor sin, RotaryLayout layout) {
+        turn(parallel, x, headDim, cos, sin, layout, 1);
+    }
+
+    /** The other way round, which is also the transposed rotation. */
+    static void rotateBack(Parallel parallel, Tensor x, int headDim, Tensor cos, Tensor sin, RotaryLayout layout) {
+        turn(parallel, x, headDim, cos, sin, layout, -1);
+    }
+
+    /** @param sign of the angle, 1 or -1 */
+    private static void turn(Parallel parallel, Tensor x, int headDim, Tensor cos, Tensor sin, RotaryLayout layout,
+            float sign) {
         int pairs = Math.toIntExact(cos.columns());
         Rows.forEach(parallel, x, row -> {
             long cosAt = Memory.row(cos, row % cos.rows());
@@ -28,23 +39,23 @@ final class CpuRotary {
             long at = Memory.row(x, row);
             for (long head = 0; head < x.columns(); head += headDim) {
                 switch (layout) {
-                    case HALF -> half(x.memory(), at + 4 * head, pairs, cos.memory(), cosAt, sin.memory(), sinAt);
+                    case HALF -> half(x.memory(), at + 4 * head, pairs, cos.memory(), cosAt, sin.memory(), sinAt, sign);
                     case INTERLEAVED ->
-                        interleaved(x.memory(), at + 4 * head, pairs, cos.memory(), cosAt, sin.memory(), sinAt);
+                        interleaved(x.memory(), at + 4 * head, pairs, cos.memory(), cosAt, sin.memory(), sinAt, sign);
                 }
             }
         });
     }
 
     private static void half(MemorySegment x, long at, int pairs, MemorySegment cos, long cosAt, MemorySegment sin,
-            long sinAt) {
+            long sinAt, float sign) {
         long second = at + 4L * pairs;
         int i = 0;
         for (; i <= pairs - LANES; i += LANES) {
             FloatVector a = Memory.load(x, at + 4L * i);
             FloatVector b = Memory.load(x, second + 4L * i);
             FloatVector c = Memory.load(cos, cosAt + 4L * i);
-            FloatVector s = Memory.load(sin, sinAt + 4L * i);
+            FloatVector s = Memory.load(sin, sinAt + 4L * i).mul(sign);
             Memory.store(a.mul(c).sub(b.mul(s)), x, at + 4L * i);
             Memory.store(b.mul(c).add(a.mul(s)), x, second + 4L * i);
         }
@@ -53,14 +64,14 @@ final class CpuRotary {
             FloatVector a = Memory.load(x, at + 4L * i, lanes);
             FloatVector b = Memory.load(x, second + 4L * i, lanes);
             FloatVector c = Memory.load(cos, cosAt + 4L * i, lanes);
-            FloatVector s = Memory.load(sin, sinAt + 4L * i, lanes);
+            FloatVector s = Memory.load(sin, sinAt + 4L * i, lanes).mul(sign);
             Memory.store(a.mul(c).sub(b.mul(s)), x, at + 4L * i, lanes);
             Memory.store(b.mul(c).add(a.mul(s)), x, second + 4L * i, lanes);
         }
     }
 
     private static void interleaved(MemorySegment x, long at, int pairs, MemorySegment cos, long cosAt,
-            MemorySegment sin, long sinAt) {
+            MemorySegment sin, long sinAt, float sign) {
         int i = 0;
         for (; i <= pairs - LANES; i += LANES) {
             FloatVector first = Memory.load(x, at + 8L * i);
@@ -68,7 +79,7 @@ final class CpuRotary {
             FloatVector a = first.rearrange(EVEN, second);
             FloatVector b = first.rearrange(ODD, second);
             FloatVector c = Memory.load(cos, cosAt + 4L * i);
-            FloatVector s = Memory.load(sin, sinAt + 4L * i);
+            FloatVector s = Memory.load(sin, sinAt + 4L * i).mul(sign);
             FloatVector turnedA = a.mul(c).sub(b.mul(s));
             FloatVector turnedB = b.mul(c).add(a.mul(s));
             Memory.store(turnedA.rearrange(LOWER, turnedB), x, at + 8L * i);
@@ -78,7 +89,7 @@ final class CpuRotary {
             float a = x.get(Memory.FLOAT, at + 8L * i);
             float b = x.get(Memory.FLOAT, at + 8L * i + 4);
             float c = cos.get(Memory.FLOAT, cosAt + 4L * i);
-            float s = sin.get(Memory.FLOAT, sinAt + 4L * i);
+            float s = sign * sin.get(Memory.FLOAT, sinAt + 4L * i);
             x.set(Memory.FLOAT, at + 8L * i, a * c - b * s);
             x.set(Memory.FLOAT, at + 8L * i + 4, b * c + a * s);
         }

@@ -1,8 +1,10 @@
 package dev.optgptq.kernels.host;
 
+import dev.optgptq.kernels.CheckedGradientOps;
 import dev.optgptq.kernels.CheckedMatrixOps;
 import dev.optgptq.kernels.CheckedQuantOps;
 import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.GradientOps;
 import dev.optgptq.kernels.MatrixOps;
 import dev.optgptq.kernels.NeuralOps;
 import dev.optgptq.kernels.QuantOps;
@@ -18,6 +20,7 @@ public final class HostDevice implements Device {
     private final NeuralOps neural;
     private final MatrixOps matrix;
     private final QuantOps quant;
+    private final GradientOps gradient;
     private final Runnable onClose;
     private final HostMemory memory;
 
@@ -26,13 +29,14 @@ public final class HostDevice implements Device {
      * @param onClose ends what the ops share, such as worker threads
      */
     public HostDevice(String name, String description, HostMemory memory, NeuralOps neural, MatrixOps matrix,
-            QuantOps quant, Runnable onClose) {
+            QuantOps quant, GradientOps gradient, Runnable onClose) {
         this.memory = memory;
         this.name = name;
         this.description = description;
         this.neural = neural;
         this.matrix = new CheckedMatrixOps(matrix);
         this.quant = new CheckedQuantOps(quant);
+        this.gradient = new CheckedGradientOps(gradient);
         this.onClose = onClose;
     }
 
@@ -64,6 +68,11 @@ public final class HostDevice implements Device {
     @Override
     public QuantOps quant() {
         return quant;
+    }
+
+    @Override
+    public GradientOps gradient() {
+        return gradient;
     }
 
     @Override

@@ -16,4 +16,22 @@ final class Activations {
             case RELU -> Math.max(x, 0);
         };
     }
+
+    /** The derivative; RELU's at 0 is 0. */
+    static double slope(Activation activation, double x) {
+        return switch (activation) {
+            case SILU -> {
+                double sigmoid = 1 / (1 + Math.exp(-x));
+                yield sigmoid + x * sigmoid * (1 - sigmoid);
+            }
+            case GELU ->
+                0.5 * ErrorFunction.erfc(-x / Math.sqrt(2)) + x * Math.exp(-0.5 * x * x) / Math.sqrt(2 * Math.PI);
+            case GELU_TANH -> {
+                double factor = 2 * Math.sqrt(2 / Math.PI);
+                double sigmoid = 1 / (1 + Math.exp(-factor * (x + 0.044715 * x * x * x)));
+                yield sigmoid + x * sigmoid * (1 - sigmoid) * factor * (1 + 3 * 0.044715 * x * x);
+            }
+            case RELU -> x > 0 ? 1 : 0;
+        };
+    }
 }

@@ -13,7 +13,7 @@ public final class ReferenceDevice {
     public static Device open() {
         return new HostDevice("reference", description(), new HostMemory(), new ReferenceNeuralOps(),
                 new ReferenceMatrixOps(),
-                new ReferenceQuantOps(), () -> {});
+                new ReferenceQuantOps(), new ReferenceGradientOps(), () -> {});
     }
 
     /** One line for people. */

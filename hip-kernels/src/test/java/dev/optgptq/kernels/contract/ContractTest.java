@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Devices;
+import dev.optgptq.kernels.GradientOps;
 import dev.optgptq.kernels.MatrixOps;
 import dev.optgptq.kernels.NeuralOps;
 import dev.optgptq.kernels.QuantOps;
@@ -73,7 +74,7 @@ class ContractTest {
     }
 
     @ParameterizedTest
-    @ValueSource(classes = {MatrixOps.class, NeuralOps.class, QuantOps.class})
+    @ValueSource(classes = {MatrixOps.class, NeuralOps.class, QuantOps.class, GradientOps.class})
     void everyOpHasACaseAndABenchCase(Class<?> opSet) {
         Set<String> ops = Arrays.stream(opSet.getDeclaredMethods()).map(Method::getName).collect(Collectors.toSet());
         Set<String> tested = ContractSuite.cases().map(OpCase::op).collect(Collectors.toSet());

@@ -72,7 +72,7 @@ final class Runner {
             if (!operand.tolerance().accepts(want, got, largest)) {
                 throw new AssertionError(where + ": " + operand.name() + "[" + i / operand.columns() + ", "
                         + i % operand.columns() + "]: expected " + want + ", found " + got + ", allowed difference "
-                        + operand.tolerance().relative() * largest);
+                        + operand.tolerance().allowed(largest));
             }
         }
     }

@@ -20,6 +20,17 @@ public interface Values {
         return (random, rows, columns) -> () -> deviation * random.nextGaussian();
     }
 
+    /**
+     * Multiples of 1/256 at least 1/8 from 0: small steps from them are exact in float32, and stay on one side of the kink
+     * that some functions have at 0.
+     */
+    static Values grid(double deviation) {
+        return (random, rows, columns) -> () -> {
+            double value = Math.rint(256 * deviation * random.nextGaussian()) / 256;
+            return value + Math.copySign(0.125, value);
+        };
+    }
+
     static Values uniform(double low, double high) {
         return (random, rows, columns) -> () -> random.nextDouble(low, high);
     }

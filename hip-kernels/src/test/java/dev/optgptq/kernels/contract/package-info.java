@@ -5,10 +5,10 @@
  * <ul>
  * <li>test: {@code ContractTest} compares each device with the reference, in every placement of the operands;
  * <li>bench: {@code BenchMode} prints time and GFLOP/s or GB/s of the cases that declare their work;
- * <li>support: {@code SupportMode} prints which device has which op.
+ * <li>support: {@code SupportMode} prints which device has which op;
+ * <li>gradient: {@code FiniteDifferencesTest} compares the reference's backward ops, declared as
+ * {@link dev.optgptq.kernels.contract.GradientCase}, with differences of its forward ops.
  * </ul>
- *
- * A gradient mode (finite differences) takes its place here as a fourth reader of the same cases.
  */
 @NullMarked
 package dev.optgptq.kernels.contract;

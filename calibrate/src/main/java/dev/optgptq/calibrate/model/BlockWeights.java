@@ -1,6 +1,8 @@
 package dev.optgptq.calibrate.model;
 
+import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
 import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
@@ -51,5 +53,17 @@ public final class BlockWeights {
             throw new IllegalArgumentException("block " + index + " has no " + projection);
         }
         return found;
+    }
+
+    LinearSpec linear(Projection projection) {
+        return linears.stream().filter(linear -> linear.projection() == projection).findFirst().orElseThrow(
+                () -> new IllegalArgumentException("block " + index + " has no " + projection));
+    }
+
+    /** The same shapes, all zero: where gradients are summed. */
+    BlockWeights zeros(Device device, TensorArena arena) {
+        Map<Projection, LinearWeights> sums = new EnumMap<>(Projection.class);
+        weights.forEach((projection, linear) -> sums.put(projection, linear.zeros(device, arena)));
+        return new BlockWeights(index, attentionNorm.zeros(device, arena), mlpNorm.zeros(device, arena), linears, sums);
     }
 }

@@ -45,7 +45,7 @@ record ForwardPass(ModelSpec spec, NeuralOps neural, MatrixOps matrix) {
         }
     }
 
-    private void queriesKeysValues(BlockWeights block, ForwardBuffers b) {
+    void queriesKeysValues(BlockWeights block, ForwardBuffers b) {
         for (LinearSpec linear : block.linears()) {
             switch (linear.projection()) {
                 case QUERY_KEY_VALUE -> linear(block.of(linear.projection()), b.normed(), b.queryKeyValue());
@@ -59,7 +59,7 @@ record ForwardPass(ModelSpec spec, NeuralOps neural, MatrixOps matrix) {
         }
     }
 
-    private void attention(ForwardBuffers b) {
+    void attention(ForwardBuffers b) {
         ForwardBuffers.Rotation rotation = b.rotation();
         if (rotation != null) {
             int headDim = spec.attention().headDim();
@@ -71,11 +71,10 @@ record ForwardPass(ModelSpec spec, NeuralOps neural, MatrixOps matrix) {
 
     /** [N, intermediate]: f(gate(x)) * up(x), or f(up(x)). */
     private Tensor activated(BlockWeights block, ForwardBuffers b) {
-        linear(block.of(Projection.UP), b.normed(), b.up());
+        gateAndUp(block, b);
         return switch (spec.mlp().form()) {
             case GATED -> {
                 Tensor gate = Objects.requireNonNull(b.gate());
-                linear(block.of(Projection.GATE), b.normed(), gate);
                 neural.activateGated(spec.mlp().activation(), gate, b.up());
                 yield gate;
             }
@@ -86,12 +85,20 @@ record ForwardPass(ModelSpec spec, NeuralOps neural, MatrixOps matrix) {
         };
     }
 
+    /** The linears before the activation. */
+    void gateAndUp(BlockWeights block, ForwardBuffers b) {
+        linear(block.of(Projection.UP), b.normed(), b.up());
+        if (spec.mlp().form() == ModelSpec.Mlp.Form.GATED) {
+            linear(block.of(Projection.GATE), b.normed(), Objects.requireNonNull(b.gate()));
+        }
+    }
+
     private void linear(LinearWeights linear, Tensor x, Tensor y) {
         matrix.linear(x, linear.weight(), linear.bias(), 0, y);
     }
 
     /** y += x w^T + bias: the residual connection is part of the product. */
-    private void addLinear(LinearWeights linear, Tensor x, Tensor y) {
+    void addLinear(LinearWeights linear, Tensor x, Tensor y) {
         matrix.linear(x, linear.weight(), linear.bias(), 1, y);
     }
 }

@@ -1,6 +1,8 @@
 package dev.optgptq.calibrate.model;
 
+import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -9,4 +11,11 @@ import org.jspecify.annotations.Nullable;
  * @param weight F32 [outputs, inputs]
  * @param bias F32 [1, outputs], or null
  */
-record LinearWeights(Tensor weight, @Nullable Tensor bias) {}
+record LinearWeights(Tensor weight, @Nullable Tensor bias) {
+
+    /** The same shapes, all zero. */
+    LinearWeights zeros(Device device, TensorArena arena) {
+        return new LinearWeights(Zeros.like(weight, device, arena),
+                bias == null ? null : Zeros.like(bias, device, arena));
+    }
+}

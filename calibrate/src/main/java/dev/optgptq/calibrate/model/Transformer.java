@@ -6,8 +6,11 @@ import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import java.nio.file.Path;
 import java.util.EnumMap;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.SequencedMap;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A decoder-only transformer on a device: the one forward pass, which reads the family's description. Weights come from
@@ -120,5 +123,85 @@ public final class Transformer {
     public void logits(Head head, Tensor x, Tensor normed, Tensor logits) {
         forward.norm(head.norm(), x, normed);
         device.matrix().linear(normed, head.weight(), null, 0, logits);
+    }
+
+    /** Buffers for backward passes of batches of up to {@code rows} tokens in sequences of {@code sequenceLength}. */
+    public BackwardWorkspace backwardWorkspace(TensorArena arena, int rows, int sequenceLength) {
+        return BackwardBuffers.allocate(spec, device, arena, rows, sequenceLength);
+    }
+
+    /** Scratch memory of the backward pass. */
+    public sealed interface BackwardWorkspace permits BackwardBuffers {}
+
+    /**
+     * The gradient through one block, which is computed again from its input: x F32 [N, hidden] the block's input, left as
+     * it is; d F32 [N, hidden] the gradient for its output, replaced by that for its input. N as in forward.
+     *
+     * @param into gradients of the parameters, from zeroGradients, to which this batch's are added; null when they are
+     *     not wanted
+     */
+    public void backward(BlockWeights block, Tensor x, Tensor d, BackwardWorkspace workspace, OutputTap tap,
+            @Nullable BlockWeights into) {
+        switch (workspace) {
+            case BackwardBuffers buffers ->
+                backwardPass().block(block, x, d, buffers, tap, into);
+        }
+    }
+
+    /**
+     * The gradient through logits = head(norm(x)): x F32 [N, hidden], normed F32 [N, hidden] as logits left it,
+     * overwritten; dLogits F32 [N, vocabulary]; d F32 [N, hidden], written.
+     */
+    public void headBackward(Head head, Tensor x, Tensor normed, Tensor dLogits, Tensor d,
+            @Nullable Head into) {
+        backwardPass().head(head, x, normed, dLogits, d, into);
+    }
+
+    /** Where the gradients of a block's parameters are summed, zero at first; the arena owns them. */
+    public BlockWeights zeroGradients(BlockWeights block, TensorArena arena) {
+        return block.zeros(device, arena);
+    }
+
+    /** Where the gradients of the head's parameters are summed, zero at first; the arena owns them. */
+    public Head zeroGradients(Head head, TensorArena arena) {
+        return head.zeros(device, arena);
+    }
+
+    /** A block's parameters by their names on disk: linears F32 [outputs, inputs], biases and norms F32 [1, n]. */
+    public SequencedMap<String, Tensor> parameters(BlockWeights block) {
+        SequencedMap<String, Tensor> named = new LinkedHashMap<>();
+        ModelSpec.TensorNames names = spec.names();
+        name(names.inBlock(block.index(), names.attentionNorm()), block.attentionNorm().weight(),
+                block.attentionNorm().bias(), named);
+        name(names.inBlock(block.index(), names.mlpNorm()), block.mlpNorm().weight(), block.mlpNorm().bias(), named);
+        for (LinearSpec linear : block.linears()) {
+            LinearWeights weights = block.of(linear.projection());
+            name(linear.module(), weights.weight(), weights.bias(), named);
+        }
+        return named;
+    }
+
+    /** The head's parameters by their names on disk; a tied head is the embedding table. */
+    public SequencedMap<String, Tensor> parameters(Head head) {
+        SequencedMap<String, Tensor> named = new LinkedHashMap<>();
+        name(spec.names().finalNorm(), head.norm().weight(), head.norm().bias(), named);
+        name(spec.tiedHead() ? spec.names().embedding() : spec.names().head(), head.weight(), null, named);
+        return named;
+    }
+
+    /** Of the embedding table, F32 [vocabulary, hidden], on disk. */
+    public String embeddingName() {
+        return spec.names().embedding() + ".weight";
+    }
+
+    private static void name(String name, Tensor weight, @Nullable Tensor bias, SequencedMap<String, Tensor> named) {
+        named.put(name + ".weight", weight);
+        if (bias != null) {
+            named.put(name + ".bias", bias);
+        }
+    }
+
+    private BackwardPass backwardPass() {
+        return new BackwardPass(spec, forward, device.neural(), device.matrix(), device.gradient());
     }
 }

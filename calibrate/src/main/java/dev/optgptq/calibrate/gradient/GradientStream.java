@@ -1,0 +1,306 @@
+package dev.optgptq.calibrate.gradient;
+
+import dev.optgptq.calibrate.Progress;
+import dev.optgptq.calibrate.capture.ActivationStore;
+import dev.optgptq.calibrate.data.TokenSequences;
+import dev.optgptq.calibrate.model.BlockWeights;
+import dev.optgptq.calibrate.model.Head;
+import dev.optgptq.calibrate.model.InputTap;
+import dev.optgptq.calibrate.model.OutputTap;
+import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.ArrayList;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Runs sequences forward and backward through the whole model. Groups of sequences go through it one after the other: of
+ * a group, the input of every block is kept; of the model, one block at a time. The loss is the sum, over all tokens but
+ * the last of each sequence, of the cross-entropy of the next token, times a factor.
+ *
+ * @param purpose what it is for, in the phases that are reported: "gradients"
+ */
+record GradientStream(Transformer model, TokenSequences text, Labels labels, String purpose, Progress progress,
+        Limits limits) {
+
+    /**
+     * How much is done at once.
+     *
+     * @param batchTokens tokens per batch, where sequences allow
+     * @param groupBytes size of the block inputs of a group
+     * @param logitsBytes logits that exist at one time
+     * @param memoryBytes above which the inputs of a block go to a temporary file
+     */
+    record Limits(int batchTokens, long groupBytes, long logitsBytes, long memoryBytes) {
+        static final Limits DEFAULT = new Limits(2048, 1L << 30, 64L << 20, Long.MAX_VALUE);
+    }
+
+    /** Takes what is found on the way back. Tokens are counted over all sequences. */
+    interface Listener {
+        /** The loss of the tokens from {@code firstToken} on, before any factor: nll F64 [1, n]. */
+        void loss(long firstToken, Tensor nll);
+
+        /** Where the gradients of the head's parameters are summed; null when they are not wanted. */
+        default @Nullable Head headGradients(Head head, TensorArena arena) {
+            return null;
+        }
+
+        /** Where the gradients of a block's parameters are summed; null when they are not wanted. */
+        default @Nullable BlockWeights gradients(BlockWeights block, TensorArena arena) {
+            return null;
+        }
+
+        /** Hears of the linears of a block for the tokens from {@code firstToken} on. */
+        default OutputTap tap(int block, long firstToken) {
+            return OutputTap.NONE;
+        }
+
+        /** The head's sums have all of a group. */
+        default void headDone(Head gradients) {
+            // wants none
+        }
+
+        /** A block's sums have all of a group. */
+        default void blockDone(BlockWeights gradients) {
+            // wants none
+        }
+
+        /** The gradient for the embeddings of some tokens: ids I32 [1, n], d F32 [n, hidden]. */
+        default void embedded(Tensor ids, Tensor d) {
+            // wants none
+        }
+    }
+
+    /** @param factor of every token's loss */
+    void run(float factor, Listener listener) {
+        text.requireVocabulary(model.spec().vocabSize());
+        int batch = Math.clamp(limits.batchTokens() / text.length(), 1, text.count());
+        long sequenceBytes = (model.spec().blocks() + 1L) * text.length() * model.spec().hiddenSize() * Float.BYTES;
+        int group = Math.clamp(limits.groupBytes() / sequenceBytes, batch, text.count());
+        try (TensorArena arena = model.device().arena()) {
+            Scratch scratch = new Scratch(arena, batch * text.length());
+            for (int first = 0; first < text.count(); first += group) {
+                try (Group sequences = new Group(first, Math.min(group, text.count() - first), scratch)) {
+                    sequences.forward();
+                    sequences.head(factor, listener);
+                    sequences.backward(listener);
+                }
+            }
+            model.device().synchronize();
+        }
+    }
+
+    /** Device memory of a batch. */
+    private final class Scratch {
+        private final int rows;
+        private final Transformer.Workspace forward;
+        private final Transformer.BackwardWorkspace backward;
+        private final Tensor ids;
+        private final Tensor x;
+        private final Tensor d;
+        private long done;
+
+        private Scratch(TensorArena arena, int rows) {
+            this.rows = rows;
+            this.forward = model.workspace(arena, rows, text.length());
+            this.backward = model.backwardWorkspace(arena, rows, text.length());
+            this.ids = arena.vector(DType.I32, rows);
+            this.x = arena.matrix(DType.F32, rows, model.spec().hiddenSize());
+            this.d = arena.matrix(DType.F32, rows, model.spec().hiddenSize());
+        }
+
+        /** Work in tokens through a block forward; backward, with computing the block again, is three of them. */
+        private void report(String what, long work) {
+            progress.at(purpose + ", " + what, done, text.tokens() * (4L * model.spec().blocks() + 1));
+            done += work;
+        }
+    }
+
+    /** Runs on a batch: its first row in the group, and how many. */
+    private interface Batch {
+        void run(long row, long count);
+    }
+
+    /** Some sequences, with the input of every block, and behind the last one first its output, then the gradients. */
+    private final class Group implements AutoCloseable {
+        private final Device device = model.device();
+        private final int firstSequence;
+        private final long tokens;
+        private final Scratch scratch;
+        private final List<ActivationStore> inputs = new ArrayList<>();
+
+        private Group(int firstSequence, int count, Scratch scratch) {
+            this.firstSequence = firstSequence;
+            this.tokens = (long) count * text.length();
+            this.scratch = scratch;
+            try {
+                for (int i = 0; i <= model.spec().blocks(); i++) {
+                    inputs.add(new ActivationStore(tokens, model.spec().hiddenSize(),
+                            limits.memoryBytes() / (model.spec().blocks() + 1)));
+                }
+            } catch (RuntimeException e) {
+                close();
+                throw e;
+            }
+        }
+
+        private void forward() {
+            eachBatch((row, count) -> {
+                Tensor x = scratch.x.rows(0, count);
+                model.embed(ids(row, count), x);
+                inputs.getFirst().write(device, row, x);
+            });
+            int blocks = model.spec().blocks();
+            for (int index = 0; index < blocks; index++) {
+                try (TensorArena arena = device.arena()) {
+                    BlockWeights block = model.loadBlock(index, arena);
+                    ActivationStore from = inputs.get(index);
+                    ActivationStore to = inputs.get(index + 1);
+                    int level = index;
+                    eachBatch((row, count) -> {
+                        scratch.report("forward, block " + (level + 1) + "/" + blocks, count);
+                        Tensor x = scratch.x.rows(0, count);
+                        from.read(device, row, x);
+                        model.forward(block, x, scratch.forward, InputTap.NONE);
+                        to.write(device, row, x);
+                    });
+                    device.synchronize();
+                }
+            }
+        }
+
+        /** The output of the last block becomes the gradient for it. */
+        private void head(float factor, Listener listener) {
+            ActivationStore stream = inputs.getLast();
+            try (TensorArena arena = device.arena()) {
+                Head head = model.loadHead(arena);
+                Head gradients = listener.headGradients(head, arena);
+                HeadBatch work = new HeadBatch(head, gradients, arena, scratch.rows);
+                eachBatch((row, count) -> {
+                    scratch.report("head", count);
+                    Tensor x = scratch.x.rows(0, count);
+                    stream.read(device, row, x);
+                    work.run(firstToken() + row, x, scratch.d.rows(0, count), factor, listener);
+                    stream.write(device, row, scratch.d.rows(0, count));
+                });
+                if (gradients != null) {
+                    listener.headDone(gradients);
+                }
+                device.synchronize();
+            }
+        }
+
+        private void backward(Listener listener) {
+            ActivationStore stream = inputs.getLast();
+            int blocks = model.spec().blocks();
+            for (int index = blocks - 1; index >= 0; index--) {
+                try (TensorArena arena = device.arena()) {
+                    BlockWeights block = model.loadBlock(index, arena);
+                    BlockWeights gradients = listener.gradients(block, arena);
+                    ActivationStore from = inputs.get(index);
+                    int level = index;
+                    eachBatch((row, count) -> {
+                        scratch.report("backward, block " + (level + 1) + "/" + blocks, 3 * count);
+                        Tensor x = scratch.x.rows(0, count);
+                        Tensor d = scratch.d.rows(0, count);
+                        from.read(device, row, x);
+                        stream.read(device, row, d);
+                        model.backward(block, x, d, scratch.backward, listener.tap(level, firstToken() + row),
+                                gradients);
+                        stream.write(device, row, d);
+                    });
+                    if (gradients != null) {
+                        listener.blockDone(gradients);
+                    }
+                    device.synchronize();
+                }
+            }
+            eachBatch((row, count) -> {
+                Tensor d = scratch.d.rows(0, count);
+                stream.read(device, row, d);
+                listener.embedded(ids(row, count), d);
+            });
+        }
+
+        private Tensor ids(long row, long count) {
+            Tensor ids = scratch.ids.columns(0, count);
+            text.upload(device, firstSequence + (int) (row / text.length()), ids);
+            return ids;
+        }
+
+        private long firstToken() {
+            return (long) firstSequence * text.length();
+        }
+
+        private void eachBatch(Batch batch) {
+            for (long row = 0; row < tokens; row += scratch.rows) {
+                batch.run(row, Math.min(scratch.rows, tokens - row));
+            }
+        }
+
+        @Override
+        public void close() {
+            inputs.forEach(ActivationStore::close);
+        }
+    }
+
+    /** The head's part of a batch, logits in chunks. */
+    private final class HeadBatch {
+        private final Head head;
+        private final @Nullable Head gradients;
+        private final Tensor normed;
+        private final Tensor logits;
+        private final Tensor targets;
+        private final Tensor nll;
+
+        private HeadBatch(Head head, @Nullable Head gradients, TensorArena arena, int rows) {
+            this.head = head;
+            this.gradients = gradients;
+            int vocabulary = model.spec().vocabSize();
+            long chunk = Math.clamp(limits.logitsBytes() / ((long) vocabulary * Float.BYTES), 1, rows);
+            this.normed = arena.matrix(DType.F32, chunk, model.spec().hiddenSize());
+            this.logits = arena.matrix(DType.F32, chunk, vocabulary);
+            this.targets = arena.vector(DType.I32, chunk);
+            this.nll = arena.vector(DType.F64, chunk);
+        }
+
+        private void run(long firstToken, Tensor x, Tensor d, float factor, Listener listener) {
+            Device device = model.device();
+            for (long row = 0; row < x.rows(); row += logits.rows()) {
+                long n = Math.min(logits.rows(), x.rows() - row);
+                Tensor chunk = logits.rows(0, n);
+                model.logits(head, x.rows(row, n), normed.rows(0, n), chunk);
+                labels.choose(device, text, firstToken + row, chunk, targets.columns(0, n));
+                device.neural().crossEntropy(chunk, targets.columns(0, n), nll.columns(0, n));
+                listener.loss(firstToken + row, nll.columns(0, n));
+                try (TensorArena scratch = device.arena()) {
+                    Tensor weights = weights(scratch, firstToken + row, n, factor);
+                    device.gradient().crossEntropyGradient(chunk, targets.columns(0, n), weights);
+                    model.headBackward(head, x.rows(row, n), normed.rows(0, n), chunk, d.rows(row, n), gradients);
+                    device.synchronize();
+                }
+            }
+        }
+
+        /** The factor, and 0 for the last token of a sequence, which predicts nothing. */
+        private Tensor weights(TensorArena arena, long firstToken, long n, float factor) {
+            Tensor weights = arena.vector(DType.F32, n);
+            try (Arena host = Arena.ofShared()) {
+                MemorySegment values = host.allocate(ValueLayout.JAVA_FLOAT, n);
+                for (long i = 0; i < n; i++) {
+                    boolean last = (firstToken + i + 1) % text.length() == 0;
+                    values.setAtIndex(ValueLayout.JAVA_FLOAT, i, last ? 0 : factor);
+                }
+                model.device().upload(values, weights);
+                model.device().synchronize();
+            }
+            return weights;
+        }
+    }
+}

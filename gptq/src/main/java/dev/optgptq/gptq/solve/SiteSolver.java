@@ -55,11 +55,19 @@ public final class SiteSolver implements AutoCloseable {
                 case Calibrator.Gptq gptq ->
                     new GptqSolver(device, gptq.settings().grid()).solve(result, wt, requireFactor());
             };
+            roundToStored(scratch, quantized.scales());
             Tensor q = scratch.matrix(DType.F32, inputs, outputs);
             device.quant().dequantize(quantized.codes(), quantized.scales(), quantized.zeros(), quantized.groupOf(), q);
             device.matrix().transpose(q, weight);
             return measure(scratch, quantized, wt, q);
         }
+    }
+
+    /** From here on the scales are what the file will hold: the next blocks' inputs and the report see the stored weight. */
+    private void roundToStored(TensorArena scratch, Tensor scales) {
+        Tensor stored = scratch.matrix(calibrator.settings().grid().scaleType(), scales.rows(), scales.columns());
+        device.neural().convert(scales, stored);
+        device.neural().convert(stored, scales);
     }
 
     private QuantizedWeight nearest(TensorArena result, Tensor wt, SolveSettings settings) {

@@ -88,7 +88,7 @@ public record Grid(int bits, boolean symmetric, boolean clipSearch, DType scaleT
     /** The code of a weight; that of 0 for NaN. */
     public int code(float weight, float scale, int zero) {
         // Clamped before it is rounded, which is the same as the bounds are whole, and fits an int.
-        return (int) Math.rint(clamp(weight / scale, -zero, maxCode() - zero)) + zero;
+        return (int) Math.rint(clamp(weight / scale, zero)) + zero;
     }
 
     /** What a code stands for. */
@@ -96,8 +96,8 @@ public record Grid(int bits, boolean symmetric, boolean clipSearch, DType scaleT
         return scale * (code - zero);
     }
 
-    /** Passes NaN on. */
-    private static float clamp(float value, float low, float high) {
-        return Math.min(Math.max(value, low), high);
+    /** A number of steps of the scale, held within those that codes stand for; passes NaN on. */
+    public float clamp(float steps, int zero) {
+        return Math.min(Math.max(steps, -zero), maxCode() - zero);
     }
 }

@@ -42,14 +42,17 @@ final class TinyRun {
 
     private final Path model;
     private final Path text;
+    private final Path evaluation;
 
     /** @param folder of the texts and of the output, "folder/out" unless changed */
     TinyRun(Path model, Path folder) {
         this.model = model;
         this.output = folder.resolve("out");
         this.text = folder.resolve("text.txt");
+        this.evaluation = folder.resolve("evaluation.txt");
         try {
             Files.writeString(text, TinyTokenizer.text(7, 4000));
+            Files.writeString(evaluation, TinyTokenizer.text(8, 400));
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }
@@ -57,7 +60,7 @@ final class TinyRun {
 
     QuantizeSettings settings() {
         return new QuantizeSettings(model, output, calibrator, bits, groupSize, symmetric, false, actOrder, damp,
-                trueSequential, text, Sampling.RANDOM, samples, sequenceLength, 0, format, text, evaluate, 64,
+                trueSequential, text, Sampling.RANDOM, samples, sequenceLength, 0, format, evaluation, evaluate, 64,
                 overwrite);
     }
 

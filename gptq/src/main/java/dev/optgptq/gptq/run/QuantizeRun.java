@@ -78,6 +78,7 @@ public final class QuantizeRun {
         this.calibrator = switch (settings.calibrator()) {
             case RTN -> new Calibrator.RoundToNearest(solve);
             case GPTQ -> new Calibrator.Gptq(solve);
+            case GRADIENT -> new Calibrator.Gradient(solve);
         };
         this.plan = plan;
         WorkCount flops = new WorkCount(model.spec());

@@ -51,6 +51,8 @@ public record QuantizeSettings(Path model, Path output, CalibratorKind calibrato
         /** Round to nearest: no data. */
         RTN,
         /** GPTQ as published. */
-        GPTQ
+        GPTQ,
+        /** Gradient calibration. */
+        GRADIENT
     }
 }

@@ -4,7 +4,7 @@ MVN ?= mvn
 BENCH_MODEL ?= ../shared/models/wiki-llama-14m
 BENCH_DATA ?= ../shared/data
 
-.PHONY: build test check bench fmt clean
+.PHONY: build test check bench bench-ops bench-memory fmt clean
 
 build:            ## compile and package, without tests: what ./opt-gptq runs
 	$(MVN) -q package -DskipTests
@@ -18,6 +18,16 @@ bench: build      ## a quantize with its evaluations, each phase against the flo
 	./opt-gptq quantize $(BENCH_MODEL) --output out/bench --overwrite --sampling sequential --samples 128 \
 	  --sequence-length 512 --calibration $(BENCH_DATA)/wikitext2-train-head.txt --eval $(BENCH_DATA)/wikitext2-test.txt
 	./opt-gptq bench out/bench/report.json
+
+bench-ops: build  ## each op's rate on this machine; OPS="cpu 2 linear" chooses device, threads and parts of names
+	$(MVN) -q -pl hip-kernels -am test-compile
+	OPT_GPTQ_CLASSES=hip-kernels/target/test-classes OPT_GPTQ_MAIN=dev.optgptq.kernels.contract.BenchMode ./opt-gptq $(OPS)
+
+bench-memory: build  ## memory of a quantize of a random model of TinyLlama-1.1B's shape (2.2 GB written to out/)
+	$(MVN) -q -pl cli -am test-compile
+	test -d out/random-tinyllama || OPT_GPTQ_CLASSES=cli/target/test-classes OPT_GPTQ_MAIN=dev.optgptq.cli.bench.RandomLlama \
+	  ./opt-gptq out/random-tinyllama samples/wiki-tiny-llama/tokenizer.json
+	./opt-gptq quantize out/random-tinyllama --output out/bench-memory --overwrite --samples 16 --sequence-length 512 --eval none
 
 fmt:              ## format the sources
 	$(MVN) -q spotless:apply

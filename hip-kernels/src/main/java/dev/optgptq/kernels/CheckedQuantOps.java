@@ -20,6 +20,15 @@ public final class CheckedQuantOps implements QuantOps {
     }
 
     @Override
+    public void searchScale(Grid grid, Tensor wt, Tensor importance, Tensor scales, Tensor zeros) {
+        Arguments.f32("wt", wt, wt.rows(), wt.columns());
+        Arguments.f32("importance", importance, 1, wt.rows());
+        Arguments.f32("scales", scales, 1, wt.columns());
+        Arguments.shaped("zeros", zeros, DType.I32, 1, wt.columns());
+        ops.searchScale(grid, wt, importance, scales, zeros);
+    }
+
+    @Override
     public void quantize(Grid grid, Tensor wt, Tensor scales, Tensor zeros, Tensor groupOf, Tensor codes) {
         Arguments.f32("wt", wt, wt.rows(), wt.columns());
         Arguments.shaped("codes", codes, DType.U8, wt.rows(), wt.columns());

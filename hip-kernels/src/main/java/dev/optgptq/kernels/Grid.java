@@ -9,7 +9,7 @@ import dev.optgptq.formats.dtype.DType;
  * <pre>
  *   low = min(0, min w), high = max(0, max w);  both zero: low = -1, high = 1
  *   symmetric:  high = max(|low|, high), low = -high if any w is negative;  zero = 2^(bits-1)
- *   scale = (high - low) / (2^bits - 1);  rounded to scaleType, and never 0
+ *   scale = (high - low) / (2^bits - 1);  clamped to the positive numbers that scaleType can hold
  *   asymmetric: zero = round(-low / scale), clamped to the codes
  * </pre>
  *
@@ -18,7 +18,9 @@ import dev.optgptq.formats.dtype.DType;
  * together by p = 1 - i / 100, i = 0 .. 79, and the p with the least sum |w - dequantized|^2.4 wins, the first of equals.
  *
  * @param bits 2, 3, 4 or 8
- * @param scaleType dtype the scale will be stored in, F16, BF16 or F32; it is rounded before any code is computed
+ * @param scaleType dtype the scale will be stored in, F16, BF16 or F32. Codes are made with the scale before it is rounded
+ *     to that, as in the original: the outermost weight of a symmetric group lies on a tie (w / scale = +-2^(bits-1) - 1/2), which a
+ *     rounded scale would break either way
  */
 public record Grid(int bits, boolean symmetric, boolean clipSearch, DType scaleType) {
 
@@ -68,13 +70,12 @@ public record Grid(int bits, boolean symmetric, boolean clipSearch, DType scaleT
         return new Range(low < 0 ? -both : low, both);
     }
 
-    /** The scale of a range, rounded to what will be stored: finite and positive whatever the range. */
+    /** The scale of a range: finite and positive in the scale type, whatever the range. */
     public float scale(Range range) {
         float exact = (range.high - range.low) / maxCode();
         return switch (scaleType) {
-            case F16 -> Math.clamp(Float.float16ToFloat(Float.floatToFloat16(exact)), 0x1p-24f, 65504f);
-            case BF16 -> Math.clamp(FloatRounding.bf16ToFloat(FloatRounding.floatToBf16(exact)), 0x1p-133f,
-                    0x1.FEp127f);
+            case F16 -> Math.clamp(exact, 0x1p-24f, 65504f);
+            case BF16 -> Math.clamp(exact, 0x1p-133f, 0x1.FEp127f);
             default -> Math.clamp(exact, Float.MIN_VALUE, Float.MAX_VALUE);
         };
     }
@@ -87,7 +88,7 @@ public record Grid(int bits, boolean symmetric, boolean clipSearch, DType scaleT
     /** The code of a weight; that of 0 for NaN. */
     public int code(float weight, float scale, int zero) {
         // Clamped before it is rounded, which is the same as the bounds are whole, and fits an int.
-        return (int) Math.rint(clamp(weight / scale, -zero, maxCode() - zero)) + zero;
+        return (int) Math.rint(clamp(weight / scale, zero)) + zero;
     }
 
     /** What a code stands for. */
@@ -95,8 +96,8 @@ public record Grid(int bits, boolean symmetric, boolean clipSearch, DType scaleT
         return scale * (code - zero);
     }
 
-    /** Passes NaN on. */
-    private static float clamp(float value, float low, float high) {
-        return Math.min(Math.max(value, low), high);
+    /** A number of steps of the scale, held within those that codes stand for; passes NaN on. */
+    public float clamp(float steps, int zero) {
+        return Math.min(Math.max(steps, -zero), maxCode() - zero);
     }
 }

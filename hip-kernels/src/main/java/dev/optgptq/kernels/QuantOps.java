@@ -15,6 +15,13 @@ public interface QuantOps {
     void fitGrid(Grid grid, Tensor wt, Tensor scales, Tensor zeros);
 
     /**
+     * Searches the scale of one group per output: of ScaleSearch's candidates the first with the least sum over inputs of
+     * importance[i] (w[i] - v)^2, where v = scale * clamp(round(w[i] * (1 / scale)), -zero, maxCode - zero). wt F32 [g,
+     * out], importance F32 [1, g], not negative, such as the Hessian's diagonal; scales F32 [1, out], zeros I32 [1, out].
+     */
+    void searchScale(Grid grid, Tensor wt, Tensor importance, Tensor scales, Tensor zeros);
+
+    /**
      * Round to nearest: codes of wt F32 [in, out] under given grids. groupOf I32 [1, in] is the row of scales and zeros
      * that an input uses.
      */

@@ -1,6 +1,8 @@
 package dev.optgptq.calibrate.model;
 
 import dev.optgptq.formats.model.ModelConfig;
+import dev.optgptq.formats.model.ModelDirectory;
+import dev.optgptq.formats.safetensors.TensorView;
 import dev.optgptq.kernels.NeuralOps.Activation;
 import java.util.List;
 
@@ -29,10 +31,19 @@ public record ModelSpec(String family, int hiddenSize, int blocks, int vocabSize
         return new FamilyResolver(Families.of(config), config).resolve();
     }
 
-    /** The same model, but for how token order enters. */
-    public ModelSpec withPosition(Position other) {
-        return new ModelSpec(family, hiddenSize, blocks, vocabSize, maxPositions, norm, attention, other, mlp, tiedHead,
-                names, blockLinears);
+    /**
+     * The architecture with rotary frequencies rounded to the dtype that the embedding is stored in: what transformers
+     * computes for a model that was cast in memory, module.to(bfloat16).
+     */
+    public static ModelSpec resolveAsCast(ModelDirectory directory) {
+        ModelSpec spec = resolve(directory.config());
+        TensorView table = directory.tensors().get(spec.names().embedding() + ".weight");
+        if (table == null || !(spec.position instanceof Position.Rotary rotary)) {
+            return spec;
+        }
+        return new ModelSpec(spec.family, spec.hiddenSize, spec.blocks, spec.vocabSize, spec.maxPositions, spec.norm,
+                spec.attention, rotary.withFrequencyType(table.dtype()), spec.mlp, spec.tiedHead, spec.names,
+                spec.blockLinears);
     }
 
     /** @param bias whether the norms have one; RMS norms never do */

@@ -33,8 +33,8 @@ public final class Transformer {
     }
 
     /**
-     * Opens a model; throws UserError when the family is unknown, the tensors contradict config.json, or the embedding
-     * table is not finite. The directory must stay open as long as weights are loaded.
+     * Opens a model; throws UserError when the family is unknown, the tensors contradict config.json, or a weight outside
+     * the blocks is not finite. The directory must stay open as long as weights are loaded.
      */
     public static Transformer open(ModelDirectory directory, Device device) {
         return open(directory, ModelSpec.resolve(directory.config()), device);
@@ -44,10 +44,21 @@ public final class Transformer {
     public static Transformer open(ModelDirectory directory, ModelSpec spec, Device device) {
         new TensorCheck(spec, directory).check();
         Transformer model = new Transformer(spec, directory, device);
-        try (TensorArena scratch = device.arena()) {
-            model.loader.requireFinite(spec.names().embedding() + ".weight", model.embedding(scratch));
-        }
+        model.requireFinite();
         return model;
+    }
+
+    /** Those of the blocks are checked as they are loaded; these might never be, and are copied as they are. */
+    private void requireFinite() {
+        try (TensorArena scratch = device.arena()) {
+            loader.requireFinite(spec.names().embedding() + ".weight", embedding(scratch));
+            loader.norm(spec.names().finalNorm(), spec.hiddenSize(), scratch);
+            String head = spec.names().head() + ".weight";
+            if (!spec.tiedHead() && loader.directory().tensors().containsKey(head)) {
+                loader.requireFinite(head,
+                        loader.asStored(head, spec.vocabSize(), spec.hiddenSize(), scratch));
+            }
+        }
     }
 
     public ModelSpec spec() {

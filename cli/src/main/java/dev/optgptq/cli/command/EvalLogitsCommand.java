@@ -3,6 +3,7 @@ package dev.optgptq.cli.command;
 import dev.optgptq.calibrate.data.InputIds;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.eval.Logits;
+import dev.optgptq.calibrate.model.ModelSpec;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.cli.console.Console;
 import dev.optgptq.cli.console.JobProgress;
@@ -34,6 +35,9 @@ final class EvalLogitsCommand implements Callable<Integer> {
     @Option(names = "--output", required = true, paramLabel = "LOGITS", description = "The safetensors file to write.")
     private Path output = Path.of("");
 
+    @Option(names = "--cast-buffers", description = "Round the rotary frequencies to the dtype of the weights too, as transformers' model.to(bfloat16) does in memory. A checkpoint that is loaded from disk keeps them in float32, as do perplexity and quantize.")
+    private boolean castBuffers;
+
     @ArgGroup(validate = false, order = 2, heading = "%nMachine:%n")
     private MachineOptions machine = new MachineOptions();
 
@@ -46,7 +50,10 @@ final class EvalLogitsCommand implements Callable<Integer> {
         try (JobProgress progress = console.progress();
                 Device device = machine.open();
                 ModelDirectory directory = ModelDirectory.open(model)) {
-            Transformer transformer = Transformer.open(directory, device);
+            ModelSpec spec = castBuffers
+                    ? ModelSpec.resolveAsCast(directory)
+                    : ModelSpec.resolve(directory.config());
+            Transformer transformer = Transformer.open(directory, spec, device);
             int vocabulary = transformer.spec().vocabSize();
             TokenSequences ids = InputIds.read(input, vocabulary);
             Logits.write(transformer, ids, output, progress);

@@ -30,7 +30,7 @@ final class OutputName {
         StringBuilder suffix = new StringBuilder("-" + Choices.label(grid.calibrator) + "-w" + grid.bits);
         suffix.append(grid.groupSize == -1 ? "-row" : "g" + grid.groupSize);
         suffix.append(grid.symmetric ? "" : "-asym").append(grid.clipSearch ? "-clip" : "");
-        if (grid.calibrator == CalibratorKind.GPTQ) {
+        if (grid.calibrator != CalibratorKind.RTN) {
             ActOrder order = grid.actOrder;
             suffix.append(order == defaults.actOrder ? "" : "-act-" + Choices.label(order));
             suffix.append(grid.trueSequential ? "-seq" : "");

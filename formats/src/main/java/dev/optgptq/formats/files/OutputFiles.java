@@ -4,6 +4,7 @@ import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.UserError.Code;
 import java.io.IOException;
 import java.nio.ByteBuffer;
+import java.nio.channels.ClosedByInterruptException;
 import java.nio.channels.FileChannel;
 import java.nio.file.AccessDeniedException;
 import java.nio.file.DirectoryNotEmptyException;
@@ -32,6 +33,7 @@ public final class OutputFiles {
             case NoSuchFileException missing -> "its directory is missing or was removed while writing; run again";
             case FileAlreadyExistsException present ->
                 "a file of that name is in the way; remove it or choose another name";
+            case ClosedByInterruptException interrupted -> "writing was interrupted; run again";
             default -> message.contains("no space") || message.contains("not enough space")
                     ? "the disk is full; free some space or choose another disk"
                     : message.contains("quota")

@@ -59,7 +59,8 @@ final class BlockQuantizer {
                 return;
             }
             for (Set<InputSite> pass : passes(weights)) {
-                try (HessianAccumulator hessians = capture(weights, stream, pass)) {
+                try (HessianAccumulator hessians = new HessianAccumulator(device, model.spec(), pass, stream.rows())) {
+                    capture(weights, stream, pass, hessians);
                     for (InputSite site : pass) {
                         solve(weights, site, hessians.hessian(site), solved);
                         hessians.release(site);
@@ -89,8 +90,8 @@ final class BlockQuantizer {
         return passes;
     }
 
-    private HessianAccumulator capture(BlockWeights weights, CalibrationStream stream, Set<InputSite> wanted) {
-        HessianAccumulator hessians = new HessianAccumulator(device, model.spec(), wanted, stream.rows());
+    private void capture(BlockWeights weights, CalibrationStream stream, Set<InputSite> wanted,
+            HessianAccumulator hessians) {
         InputTap tap = (site, x) -> {
             if (wanted.contains(site)) {
                 progress.enter("hessian");
@@ -105,7 +106,6 @@ final class BlockQuantizer {
             model.forward(weights, x, workspace, tap);
             progress.did(perRow * x.rows());
         }, false);
-        return hessians;
     }
 
     private void advance(BlockWeights weights, CalibrationStream stream) {

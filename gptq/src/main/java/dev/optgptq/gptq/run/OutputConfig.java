@@ -19,7 +19,7 @@ final class OutputConfig {
         this.source = source;
         this.plan = plan;
         this.quantization = new QuantizationConfig(settings.bits(), settings.groupSize(), settings.symmetric(),
-                settings.actOrder() == ActOrder.GROUP, settings.format());
+                settings.irregularGroups(), settings.format());
     }
 
     QuantizationConfig quantization() {
@@ -31,9 +31,7 @@ final class OutputConfig {
      * kernels of older runtimes take nothing else (notes: GPTQ format, item 3).
      */
     void write(CheckpointWriter writer, QuantizeRun.Origin origin) {
-        ObjectNode block = quantization.toJson(new QuantizationConfig.Provenance(
-                origin.tool() + ":" + origin.version(), settings.damp(), settings.trueSequential(),
-                settings.actOrder() == ActOrder.STATIC));
+        ObjectNode block = quantization.toJson(provenance(origin.tool() + ":" + origin.version()));
         block.put("block_name_to_quantize", blockName());
         ObjectNode config = (ObjectNode) source.config().json().deepCopy();
         config.put("dtype", "float16");
@@ -42,6 +40,14 @@ final class OutputConfig {
         writer.writeJson("config.json", config);
         writer.writeJson("quantize_config.json", block);
         source.companions().forEach(writer::copy);
+    }
+
+    private QuantizationConfig.Provenance provenance(String quantizer) {
+        return switch (settings.calibrator()) {
+            case RTN -> new QuantizationConfig.Provenance(quantizer, 0, false, false);
+            case GPTQ, GRADIENT -> new QuantizationConfig.Provenance(quantizer, settings.damp(), settings.trueSequential(),
+                    settings.actOrder() == ActOrder.STATIC);
+        };
     }
 
     /** "model.layers" of "model.layers.0.mlp.up_proj": optimum needs it for families it does not know. */

@@ -7,7 +7,6 @@ import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.formats.packed.CheckpointFormat;
 import dev.optgptq.gptq.run.QuantizeSettings.CalibratorKind;
-import dev.optgptq.gptq.solve.ActOrder;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.util.ArrayList;
@@ -61,7 +60,7 @@ final class Preflight {
                     "vLLM loads GPTQ checkpoints only with 4 or 8 bits, symmetric, and groups of 32, 64, 128 or -1; "
                             + "this one is for transformers with GPTQModel, and for opt-gptq");
         }
-        if (settings.actOrder() == ActOrder.GROUP) {
+        if (settings.irregularGroups()) {
             warnings.add("--act-order group makes an irregular g_idx (desc_act): runtimes serve it by slower kernels");
         }
         if (settings.calibrator() != CalibratorKind.RTN) {

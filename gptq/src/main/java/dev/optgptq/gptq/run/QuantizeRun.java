@@ -40,6 +40,12 @@ public final class QuantizeRun {
      */
     public static RunReport run(QuantizeSettings settings, Device device, Origin origin, Progress listener,
             Consumer<String> log) {
+        return run(settings, device, origin, listener, log, CheckpointWriter.DEFAULT_SHARD_BYTES);
+    }
+
+    /** @param maxShardBytes size above which the output is split */
+    static RunReport run(QuantizeSettings settings, Device device, Origin origin, Progress listener,
+            Consumer<String> log, long maxShardBytes) {
         Instant started = Instant.now().truncatedTo(ChronoUnit.SECONDS);
         PhaseClock clock = new PhaseClock(device, "open");
         try (HostMemory memory = new HostMemory(); ModelDirectory source = ModelDirectory.open(settings.model())) {
@@ -53,7 +59,7 @@ public final class QuantizeRun {
             MemoryPlan memoryPlan = memoryPlan(model, texts);
             log.accept("memory: about " + (memoryPlan.total() >> 20) + " MiB needed: " + memoryPlan);
             QuantizeRun run = new QuantizeRun(settings, source, model, plan, texts, clock, listener);
-            RunReport.@Nullable Quality quality = run.execute(origin, memoryPlan, log);
+            RunReport.@Nullable Quality quality = run.execute(origin, memoryPlan, maxShardBytes, log);
             return new ReportBuilder(settings, origin, device, model.spec(), source).build(started, plan, run.layers,
                     clock.phases(), memory.peakAnonymous(), memoryPlan, quality, warnings);
         }
@@ -72,6 +78,7 @@ public final class QuantizeRun {
         this.calibrator = switch (settings.calibrator()) {
             case RTN -> new Calibrator.RoundToNearest(solve);
             case GPTQ -> new Calibrator.Gptq(solve);
+            case GRADIENT -> new Calibrator.Gradient(solve);
         };
         this.plan = plan;
         WorkCount flops = new WorkCount(model.spec());
@@ -90,11 +97,12 @@ public final class QuantizeRun {
         return memoryPlan;
     }
 
-    private RunReport.@Nullable Quality execute(Origin origin, MemoryPlan memoryPlan, Consumer<String> log) {
+    private RunReport.@Nullable Quality execute(Origin origin, MemoryPlan memoryPlan, long maxShardBytes,
+            Consumer<String> log) {
         TokenSequences evaluation = texts.evaluation();
         Perplexity before = evaluation == null ? null : evaluate(model, evaluation, "before");
-        try (CheckpointWriter writer = new CheckpointWriter(settings.output(), plan.specs(),
-                CheckpointWriter.DEFAULT_SHARD_BYTES, settings.overwrite())) {
+        try (CheckpointWriter writer = new CheckpointWriter(settings.output(), plan.specs(), maxShardBytes,
+                settings.overwrite())) {
             OutputConfig config = new OutputConfig(settings, source, plan);
             CheckpointOutput output = new CheckpointOutput(writer, plan, config.quantization(), device);
             progress.enter("write", "unquantized tensors");

@@ -2,6 +2,7 @@ package dev.optgptq.gptq.run;
 
 import dev.optgptq.calibrate.data.TokenSequences.Sampling;
 import dev.optgptq.formats.packed.CheckpointFormat;
+import dev.optgptq.formats.packed.QuantizationConfig;
 import dev.optgptq.gptq.solve.ActOrder;
 import java.nio.file.Path;
 import org.jspecify.annotations.Nullable;
@@ -36,11 +37,22 @@ public record QuantizeSettings(Path model, Path output, CalibratorKind calibrato
         CheckpointFormat format, @Nullable Path evaluation, boolean evaluate, int evaluationWindow,
         boolean overwrite) {
 
+    /**
+     * Whether groups hold inputs that are not neighbours, so that g_idx is irregular (desc_act). One group for all inputs
+     * is regular in any order, and rounding to nearest has no order.
+     */
+    boolean irregularGroups() {
+        return calibrator != CalibratorKind.RTN && actOrder == ActOrder.GROUP
+                && groupSize != QuantizationConfig.ONE_GROUP;
+    }
+
     /** How codes are chosen. */
     public enum CalibratorKind {
         /** Round to nearest: no data. */
         RTN,
         /** GPTQ as published. */
-        GPTQ
+        GPTQ,
+        /** Gradient calibration. */
+        GRADIENT
     }
 }

@@ -19,6 +19,14 @@ public sealed interface Calibrator {
         }
     }
 
+    /** GPTQ on scales that were searched, weighted by the Hessian's diagonal (notes 3.4). */
+    record Gradient(SolveSettings settings) implements Calibrator {
+        @Override
+        public boolean needsHessian() {
+            return true;
+        }
+    }
+
     /** GPTQ as published, on the Hessian 2/N X^T X. */
     record Gptq(SolveSettings settings) implements Calibrator {
         @Override

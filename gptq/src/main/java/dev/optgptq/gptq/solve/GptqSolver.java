@@ -18,10 +18,16 @@ final class GptqSolver {
 
     private final Device device;
     private final Grid grid;
+    private final boolean searchScales;
 
-    GptqSolver(Device device, Grid grid) {
+    /**
+     * @param searchScales whether each group's scale is searched before, weighted by the Hessian's diagonal; otherwise it
+     *     covers the group's range, as published
+     */
+    GptqSolver(Device device, Grid grid, boolean searchScales) {
         this.device = device;
         this.grid = grid;
+        this.searchScales = searchScales;
     }
 
     /**
@@ -38,11 +44,12 @@ final class GptqSolver {
         try (TensorArena scratch = device.arena()) {
             Tensor w = scratch.matrix(DType.F32, n, m);
             device.matrix().gatherRows(wt, HostVectors.upload(device, scratch, order.order()), w);
-            if (!order.dynamic()) {
-                fitGroups(wt, order.groupSize(), scales, zeros);
+            boolean fitFirst = searchScales || !order.runs();
+            if (fitFirst) {
+                fitBefore(scratch, order.runs() ? w : wt, factor, scales, zeros);
             }
             Tensor orderedCodes = order.isIdentity() ? codes : scratch.matrix(DType.U8, n, m);
-            sweep(scratch, w, factor, scales, zeros, orderedCodes);
+            sweep(scratch, w, factor, !fitFirst, scales, zeros, orderedCodes);
             if (!order.isIdentity()) {
                 device.matrix().gatherRows(orderedCodes, HostVectors.upload(device, scratch, order.positions()), codes);
             }
@@ -50,22 +57,57 @@ final class GptqSolver {
         return new QuantizedWeight(codes, scales, zeros, HostVectors.upload(device, arena, order.gIdx()));
     }
 
+    /** Chooses the scales of all groups from the weights as they are; rows of w in the order that groups are runs of. */
+    private void fitBefore(TensorArena scratch, Tensor w, InverseFactor factor, Tensor scales, Tensor zeros) {
+        if (!searchScales) {
+            fitGroups(w, factor.order().groupSize(), scales, zeros);
+            return;
+        }
+        Tensor importance = importance(scratch, factor);
+        forGroups(w, factor.order().groupSize(), scales, zeros, (first, group, s, z) -> device.quant().searchScale(grid,
+                group, importance.columns(first, group.rows()), s, z));
+    }
+
+    /** The Hessian's diagonal, F32 [1, n], in the order that groups are runs of. */
+    private Tensor importance(TensorArena scratch, InverseFactor factor) {
+        Tensor diagonal = scratch.vector(DType.F32, factor.order().inputs());
+        device.matrix().diagonal(factor.hessian(), diagonal);
+        if (!factor.order().runs()) {
+            return diagonal;
+        }
+        float[] energy = HostVectors.floats(device, diagonal);
+        float[] ordered = new float[energy.length];
+        for (int k = 0; k < energy.length; k++) {
+            ordered[k] = energy[factor.order().order()[k]];
+        }
+        return HostVectors.upload(device, scratch, ordered);
+    }
+
     /** Fits every group of neighbouring inputs from the weights as they are. */
     void fitGroups(Tensor wt, int groupSize, Tensor scales, Tensor zeros) {
+        forGroups(wt, groupSize, scales, zeros, (first, group, s, z) -> device.quant().fitGrid(grid, group, s, z));
+    }
+
+    /** Chooses the scales [1, m] and zeros [1, m] of a group of weights, whose first row is {@code first}. */
+    private interface GroupFit {
+        void run(long first, Tensor group, Tensor scales, Tensor zeros);
+    }
+
+    private static void forGroups(Tensor wt, int groupSize, Tensor scales, Tensor zeros, GroupFit fit) {
         for (int g = 0; g < scales.rows(); g++) {
             long first = (long) g * groupSize;
-            Tensor group = wt.rows(first, Math.min(groupSize, wt.rows() - first));
-            device.quant().fitGrid(grid, group, scales.rows(g, 1), zeros.rows(g, 1));
+            fit.run(first, wt.rows(first, Math.min(groupSize, wt.rows() - first)), scales.rows(g, 1), zeros.rows(g, 1));
         }
     }
 
     /** Blocks never cross a group's end: several whole groups of at most BLOCK inputs, or parts of one larger group. */
-    private void sweep(TensorArena scratch, Tensor w, InverseFactor factor, Tensor scales, Tensor zeros, Tensor codes) {
+    private void sweep(TensorArena scratch, Tensor w, InverseFactor factor, boolean dynamic, Tensor scales,
+            Tensor zeros, Tensor codes) {
         InputOrder order = factor.order();
         int n = order.inputs();
         int groupSize = order.groupSize();
-        boolean fitInside = order.dynamic() && groupSize <= BLOCK;
-        int span = !order.dynamic() ? BLOCK : fitInside ? BLOCK / groupSize * groupSize : groupSize;
+        boolean fitInside = dynamic && groupSize <= BLOCK;
+        int span = !dynamic ? BLOCK : fitInside ? BLOCK / groupSize * groupSize : groupSize;
         int blockSize = Math.min(span, BLOCK);
         Tensor errors = scratch.matrix(DType.F32, Math.min(blockSize, n), w.columns());
         Tensor loss = scratch.vector(DType.F64, w.columns());
@@ -73,7 +115,7 @@ final class GptqSolver {
         for (int start = 0; start < n;) {
             int spanEnd = Math.min(n, start - start % span + span);
             int size = Math.min(blockSize, spanEnd - start);
-            if (order.dynamic() && !fitInside && start % groupSize == 0) {
+            if (dynamic && !fitInside && start % groupSize == 0) {
                 int group = start / groupSize;
                 device.quant().fitGrid(grid, w.rows(start, spanEnd - start), scales.rows(group, 1),
                         zeros.rows(group, 1));

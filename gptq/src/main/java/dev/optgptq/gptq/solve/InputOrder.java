@@ -9,9 +9,9 @@ import java.util.stream.IntStream;
  * @param order order[k] is the input that is quantized as the k-th
  * @param groupOf groupOf[k] is the group of the k-th input, in that order
  * @param groupSize inputs per group
- * @param dynamic whether groups are runs of the order and fitted as they are reached; otherwise they are fitted before
+ * @param runs whether groups are runs of the order; otherwise they are runs of the inputs' own order
  */
-record InputOrder(int[] order, int[] groupOf, int groupSize, boolean dynamic) {
+record InputOrder(int[] order, int[] groupOf, int groupSize, boolean runs) {
 
     /** @param energy the Hessian's diagonal: the energy of each input's activation */
     static InputOrder of(ActOrder actOrder, float[] energy, int groupSize) {
@@ -19,9 +19,9 @@ record InputOrder(int[] order, int[] groupOf, int groupSize, boolean dynamic) {
             case NONE -> IntStream.range(0, energy.length).toArray();
             case STATIC, GROUP -> byFallingEnergy(energy);
         };
-        boolean dynamic = actOrder != ActOrder.STATIC;
-        int[] groupOf = IntStream.range(0, order.length).map(k -> (dynamic ? k : order[k]) / groupSize).toArray();
-        return new InputOrder(order, groupOf, groupSize, dynamic);
+        boolean runs = actOrder != ActOrder.STATIC;
+        int[] groupOf = IntStream.range(0, order.length).map(k -> (runs ? k : order[k]) / groupSize).toArray();
+        return new InputOrder(order, groupOf, groupSize, runs);
     }
 
     int inputs() {

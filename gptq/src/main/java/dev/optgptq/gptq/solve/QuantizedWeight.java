@@ -7,7 +7,7 @@ import dev.optgptq.kernels.Tensor;
  * dequantized weight again.
  *
  * @param codes U8 [in, out]
- * @param scales F32 [G, out], each exactly a value of the grid's scale type
+ * @param scales F32 [G, out], exact values of the grid's scale type once SiteSolver hands them out
  * @param zeros I32 [G, out]
  * @param groupOf I32 [1, in], the g_idx: which row of scales an input uses, in the inputs' own order
  */

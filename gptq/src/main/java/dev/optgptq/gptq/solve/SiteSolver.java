@@ -53,13 +53,23 @@ public final class SiteSolver implements AutoCloseable {
             QuantizedWeight quantized = switch (calibrator) {
                 case Calibrator.RoundToNearest rtn -> nearest(result, wt, rtn.settings());
                 case Calibrator.Gptq gptq ->
-                    new GptqSolver(device, gptq.settings().grid()).solve(result, wt, requireFactor());
+                    new GptqSolver(device, gptq.settings().grid(), false).solve(result, wt, requireFactor());
+                case Calibrator.Gradient gradient ->
+                    new GptqSolver(device, gradient.settings().grid(), true).solve(result, wt, requireFactor());
             };
+            roundToStored(scratch, quantized.scales());
             Tensor q = scratch.matrix(DType.F32, inputs, outputs);
             device.quant().dequantize(quantized.codes(), quantized.scales(), quantized.zeros(), quantized.groupOf(), q);
             device.matrix().transpose(q, weight);
             return measure(scratch, quantized, wt, q);
         }
+    }
+
+    /** From here on the scales are what the file will hold: the next blocks' inputs and the report see the stored weight. */
+    private void roundToStored(TensorArena scratch, Tensor scales) {
+        Tensor stored = scratch.matrix(calibrator.settings().grid().scaleType(), scales.rows(), scales.columns());
+        device.neural().convert(scales, stored);
+        device.neural().convert(stored, scales);
     }
 
     private QuantizedWeight nearest(TensorArena result, Tensor wt, SolveSettings settings) {
@@ -71,7 +81,7 @@ public final class SiteSolver implements AutoCloseable {
         Tensor codes = result.matrix(DType.U8, n, wt.columns());
         int[] gIdx = IntStream.range(0, n).map(i -> i / groupSize).toArray();
         Tensor groupOf = HostVectors.upload(device, result, gIdx);
-        new GptqSolver(device, settings.grid()).fitGroups(wt, groupSize, scales, zeros);
+        new GptqSolver(device, settings.grid(), false).fitGroups(wt, groupSize, scales, zeros);
         device.quant().quantize(settings.grid(), wt, scales, zeros, groupOf, codes);
         return new QuantizedWeight(codes, scales, zeros, groupOf);
     }

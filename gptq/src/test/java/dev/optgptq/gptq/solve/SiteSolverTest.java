@@ -25,7 +25,8 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 class SiteSolverTest {
 
-    private static final Grid INT4 = new Grid(4, true, false, DType.F16);
+    /** Scales that are stored as the codes were made with them. */
+    private static final Grid INT4 = new Grid(4, true, false, DType.F32);
     private static final double DAMP = 0.01;
 
     @ParameterizedTest
@@ -164,6 +165,34 @@ class SiteSolverTest {
                     new Calibrator.Gptq(settings(ActOrder.NONE, 32, DAMP)), hessian, "block 3, MLP input"));
             assertTrue(String.valueOf(error.getMessage()).contains("block 3, MLP input: the activation of input 3"),
                     error.toString());
+        }
+    }
+
+    @Test
+    void codesAreMadeWithTheExactScaleAndStandForTheStoredOne() {
+        Random random = new Random(29);
+        double[][] w = SolverFixture.gaussian(random, 24, 128);
+        double[][] h = SolverFixture.hessian(random, 128, 200);
+        Grid half = new Grid(4, true, false, DType.F16);
+        try (Device device = Devices.open("cpu", 1); TensorArena arena = device.arena()) {
+            LinearSolution exact = solve(device, arena, ActOrder.NONE, 32, h, w);
+            Tensor weight = SolverFixture.tensor(device, arena, w);
+            Calibrator calibrator = new Calibrator.Gptq(new SolveSettings(half, 32, ActOrder.NONE, DAMP));
+            try (SiteSolver solver = new SiteSolver(device, calibrator, SolverFixture.tensor(device, arena, h),
+                    "test")) {
+                LinearSolution stored = solver.solve(arena, weight);
+                int[][] codes = SolverFixture.codes(device, stored.weight());
+                assertArrayEquals(SolverFixture.codes(device, exact.weight()), codes);
+                float[][] scales = SolverFixture.scales(device, stored.weight());
+                float[][] exactScales = SolverFixture.scales(device, exact.weight());
+                float[][] dequantized = SolverFixture.floats(device, weight);
+                for (int g = 0; g < scales.length; g++) {
+                    for (int o = 0; o < 24; o++) {
+                        assertEquals(Float.float16ToFloat(Float.floatToFloat16(exactScales[g][o])), scales[g][o]);
+                        assertEquals(scales[g][o] * (codes[o][32 * g] - 8), dequantized[o][32 * g]);
+                    }
+                }
+            }
         }
     }
 

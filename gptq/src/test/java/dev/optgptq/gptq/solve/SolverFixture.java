@@ -57,19 +57,23 @@ final class SolverFixture {
 
     /** [group][out]. */
     static float[][] scales(Device device, QuantizedWeight weight) {
-        int groups = (int) weight.scales().rows();
-        int outputs = (int) weight.scales().columns();
-        float[][] scales = new float[groups][outputs];
+        return floats(device, weight.scales());
+    }
+
+    static float[][] floats(Device device, Tensor tensor) {
+        int rows = (int) tensor.rows();
+        int columns = (int) tensor.columns();
+        float[][] values = new float[rows][columns];
         try (Arena host = Arena.ofConfined()) {
-            MemorySegment bytes = host.allocate(ValueLayout.JAVA_FLOAT, (long) groups * outputs);
-            device.download(weight.scales(), bytes);
-            for (int g = 0; g < groups; g++) {
-                for (int o = 0; o < outputs; o++) {
-                    scales[g][o] = bytes.getAtIndex(ValueLayout.JAVA_FLOAT, (long) g * outputs + o);
+            MemorySegment bytes = host.allocate(ValueLayout.JAVA_FLOAT, (long) rows * columns);
+            device.download(tensor, bytes);
+            for (int r = 0; r < rows; r++) {
+                for (int c = 0; c < columns; c++) {
+                    values[r][c] = bytes.getAtIndex(ValueLayout.JAVA_FLOAT, (long) r * columns + c);
                 }
             }
         }
-        return scales;
+        return values;
     }
 
     static double[][] gaussian(Random random, int rows, int columns) {

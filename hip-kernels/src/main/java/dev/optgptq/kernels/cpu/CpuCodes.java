@@ -19,13 +19,28 @@ final class CpuCodes {
     private CpuCodes() {}
 
     static void fitGrid(Parallel parallel, Grid grid, Tensor wt, Tensor scales, Tensor zeros) {
+        byPanels(parallel, wt, scales, zeros, grid, (panelGrid, w, rows) -> panelGrid.fit(w, 0, rows));
+    }
+
+    static void searchScale(Parallel parallel, Grid grid, Tensor wt, Tensor importance, Tensor scales, Tensor zeros) {
+        float[] importances = importance.memory().asSlice(0, wt.rows() * Float.BYTES).toArray(Memory.FLOAT);
+        byPanels(parallel, wt, scales, zeros, grid, (panelGrid, w, rows) -> panelGrid.search(w, rows, importances));
+    }
+
+    /** Chooses the grids of a panel's columns from their weights w [rows, WIDTH]. */
+    @FunctionalInterface
+    private interface Fit {
+        void run(PanelGrid grid, float[] w, int rows);
+    }
+
+    private static void byPanels(Parallel parallel, Tensor wt, Tensor scales, Tensor zeros, Grid grid, Fit fit) {
         int rows = Math.toIntExact(wt.rows());
         parallel.forEach(Panel.count(wt.columns()), index -> {
             Panel panel = Panel.of(index, wt.columns());
             float[] w = new float[Math.multiplyExact(rows, WIDTH)];
             panel.read(wt, w);
             PanelGrid fitted = new PanelGrid(grid);
-            fitted.fit(w, 0, rows);
+            fit.run(fitted, w, rows);
             panel.writeRow(fitted.scales, 0, scales, 0);
             panel.writeRow(fitted.zeros, zeros, 0);
         });

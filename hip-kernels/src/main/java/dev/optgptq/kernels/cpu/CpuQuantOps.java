@@ -19,6 +19,11 @@ final class CpuQuantOps implements QuantOps {
     }
 
     @Override
+    public void searchScale(Grid grid, Tensor wt, Tensor importance, Tensor scales, Tensor zeros) {
+        CpuCodes.searchScale(parallel, grid, wt, importance, scales, zeros);
+    }
+
+    @Override
     public void quantize(Grid grid, Tensor wt, Tensor scales, Tensor zeros, Tensor groupOf, Tensor codes) {
         CpuCodes.quantize(parallel, grid, wt, scales, zeros, groupOf, codes);
     }

@@ -6,6 +6,7 @@ import static dev.optgptq.kernels.cpu.VectorMath.SPECIES;
 
 import dev.optgptq.kernels.ClipNorm;
 import dev.optgptq.kernels.Grid;
+import dev.optgptq.kernels.ScaleSearch;
 import java.util.Arrays;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
@@ -23,6 +24,8 @@ final class PanelGrid {
     /** The values of the lowest and the highest code, in units of the scale. */
     private final float[] lowest = new float[WIDTH];
     private final float[] highest = new float[WIDTH];
+    private final float[] low = new float[WIDTH];
+    private final float[] high = new float[WIDTH];
     private final Grid.Range[] ranges = new Grid.Range[WIDTH];
 
     PanelGrid(Grid grid) {
@@ -52,9 +55,24 @@ final class PanelGrid {
         gridsWereSet(WIDTH);
     }
 
+    /** Chooses scales for all rows of w [rows, WIDTH] as QuantOps.searchScale says. */
+    void search(float[] w, int rows, float[] importance) {
+        findEnds(w, 0, rows);
+        for (int c = 0; c < WIDTH; c++) {
+            ranges[c] = ScaleSearch.range(grid, low[c], high[c]);
+        }
+        new WeightedSearch().run(w, rows, importance);
+    }
+
     private void findRanges(float[] w, int from, int to) {
-        float[] low = new float[WIDTH];
-        float[] high = new float[WIDTH];
+        findEnds(w, from, to);
+        for (int c = 0; c < WIDTH; c++) {
+            ranges[c] = grid.range(low[c], high[c]);
+        }
+    }
+
+    /** min(0, min w) and max(0, max w) of each column. */
+    private void findEnds(float[] w, int from, int to) {
         for (int c = 0; c < WIDTH; c += LANES) {
             FloatVector least = FloatVector.zero(SPECIES);
             FloatVector most = FloatVector.zero(SPECIES);
@@ -65,9 +83,6 @@ final class PanelGrid {
             }
             least.intoArray(low, c);
             most.intoArray(high, c);
-        }
-        for (int c = 0; c < WIDTH; c++) {
-            ranges[c] = grid.range(low[c], high[c]);
         }
     }
 
@@ -87,6 +102,58 @@ final class PanelGrid {
     void codes(FloatVector steps, int c, int[] codes) {
         IntVector whole = (IntVector) steps.convert(VectorOperators.F2I, 0);
         whole.add(IntVector.fromArray(whole.species(), zeros, c)).intoArray(codes, c);
+    }
+
+    /** Tries every candidate of ScaleSearch on the whole panel at a time. */
+    private final class WeightedSearch {
+        private final float[] inverses = new float[WIDTH];
+        private final float[] errors = new float[WIDTH];
+        private final float[] least = new float[WIDTH];
+        private final int[] best = new int[WIDTH];
+
+        void run(float[] w, int rows, float[] importance) {
+            Arrays.fill(least, Float.POSITIVE_INFINITY);
+            for (int candidate = 0; candidate < ScaleSearch.candidates(grid); candidate++) {
+                for (int c = 0; c < WIDTH; c++) {
+                    set(c, candidate);
+                    inverses[c] = 1 / scales[c];
+                }
+                gridsWereSet(WIDTH);
+                for (int c = 0; c < WIDTH; c += LANES) {
+                    measure(w, rows, importance, c);
+                }
+                for (int c = 0; c < WIDTH; c++) {
+                    if (errors[c] < least[c]) {
+                        least[c] = errors[c];
+                        best[c] = candidate;
+                    }
+                }
+            }
+            for (int c = 0; c < WIDTH; c++) {
+                set(c, best[c]);
+            }
+            gridsWereSet(WIDTH);
+        }
+
+        private void set(int c, int candidate) {
+            scales[c] = ScaleSearch.scale(grid, ranges[c], candidate);
+            zeros[c] = ScaleSearch.zero(grid, ranges[c], candidate, scales[c]);
+        }
+
+        private void measure(float[] w, int rows, float[] importance, int c) {
+            FloatVector inverse = FloatVector.fromArray(SPECIES, inverses, c);
+            FloatVector scale = FloatVector.fromArray(SPECIES, scales, c);
+            FloatVector least = FloatVector.fromArray(SPECIES, lowest, c);
+            FloatVector most = FloatVector.fromArray(SPECIES, highest, c);
+            FloatVector sum = FloatVector.zero(SPECIES);
+            for (int row = 0; row < rows; row++) {
+                FloatVector value = FloatVector.fromArray(SPECIES, w, row * WIDTH + c);
+                FloatVector steps = value.mul(inverse).max(least).min(most).add(ROUND).sub(ROUND);
+                FloatVector error = value.sub(steps.mul(scale));
+                sum = sum.add(error.mul(error).mul(importance[row]));
+            }
+            sum.intoArray(errors, c);
+        }
     }
 
     /** Tries every shrunken range on the whole panel at a time. */

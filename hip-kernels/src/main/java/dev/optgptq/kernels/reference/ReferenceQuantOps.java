@@ -11,6 +11,7 @@ import static dev.optgptq.kernels.reference.Elements.setInt;
 import dev.optgptq.kernels.ClipNorm;
 import dev.optgptq.kernels.Grid;
 import dev.optgptq.kernels.QuantOps;
+import dev.optgptq.kernels.ScaleSearch;
 import dev.optgptq.kernels.Tensor;
 import java.util.Objects;
 
@@ -31,14 +32,56 @@ final class ReferenceQuantOps implements QuantOps {
         }
     }
 
+    @Override
+    public void searchScale(Grid grid, Tensor wt, Tensor importance, Tensor scales, Tensor zeros) {
+        for (long o = 0; o < wt.columns(); o++) {
+            Grid.Range range = ScaleSearch.range(grid, lowest(wt, o), highest(wt, o));
+            int best = 0;
+            float least = Float.POSITIVE_INFINITY;
+            for (int candidate = 0; candidate < ScaleSearch.candidates(grid); candidate++) {
+                float scale = ScaleSearch.scale(grid, range, candidate);
+                int zero = ScaleSearch.zero(grid, range, candidate, scale);
+                float error = weightedError(grid, wt, o, importance, scale, zero);
+                if (error < least) {
+                    least = error;
+                    best = candidate;
+                }
+            }
+            float scale = ScaleSearch.scale(grid, range, best);
+            set(scales, 0, o, scale);
+            setInt(zeros, 0, o, ScaleSearch.zero(grid, range, best, scale));
+        }
+    }
+
+    private static float weightedError(Grid grid, Tensor wt, long output, Tensor importance, float scale, int zero) {
+        float inverse = 1 / scale;
+        float error = 0;
+        for (long i = 0; i < wt.rows(); i++) {
+            float w = getFloat(wt, i, output);
+            float d = w - scale * (float) Math.rint(grid.clamp(w * inverse, zero));
+            error += d * d * getFloat(importance, 0, i);
+        }
+        return error;
+    }
+
     private static Grid.Range range(Grid grid, Tensor wt, long output) {
+        return grid.range(lowest(wt, output), highest(wt, output));
+    }
+
+    private static float lowest(Tensor wt, long output) {
         float low = 0;
-        float high = 0;
         for (long i = 0; i < wt.rows(); i++) {
             low = Math.min(low, getFloat(wt, i, output));
+        }
+        return low;
+    }
+
+    private static float highest(Tensor wt, long output) {
+        float high = 0;
+        for (long i = 0; i < wt.rows(); i++) {
             high = Math.max(high, getFloat(wt, i, output));
         }
-        return grid.range(low, high);
+        return high;
     }
 
     /** The step of the clip search with the least error, the first of equals. */

@@ -39,6 +39,7 @@ final class QuantCases {
                         cases.add(fitGrid(new Grid(bits, symmetric, false, scaleType), weights, 32, 33));
                     }
                     cases.add(fitGrid(new Grid(bits, symmetric, true, DType.F16), weights, 16, 18));
+                    cases.add(searchScale(new Grid(bits, symmetric, false, DType.F16), weights, 16, 18));
                     cases.add(quantize(new Grid(bits, symmetric, false, DType.F16), weights, 20, 70));
                 }
                 for (int fitEvery : new int[] {0, 4, 32, 64}) {
@@ -59,6 +60,7 @@ final class QuantCases {
         }
         for (long outputs : OUTPUTS) {
             cases.add(fitGrid(new Grid(4, true, false, DType.F16), "ordinary", 5, outputs));
+            cases.add(searchScale(new Grid(4, true, false, DType.F32), "ordinary", 5, outputs));
             cases.add(solveBlock(new Grid(4, false, false, DType.F16), 0, 3, outputs));
             cases.add(solveBlock(new Grid(4, false, false, DType.F16), 1, 1, outputs));
         }
@@ -72,6 +74,7 @@ final class QuantCases {
         double weights = 2048.0 * 5632;
         return List.of(fitGrid(grid, "ordinary", 128, 5632).bytes(128.0 * 5632 * 4),
                 fitGrid(search, "ordinary", 128, 384).bytes(128.0 * 384 * 4),
+                searchScale(grid, "ordinary", 128, 384).bytes(128.0 * 384 * 4),
                 quantize(grid, "ordinary", 2048, 5632).bytes(weights * 5),
                 dequantize(4, 2048, 5632).bytes(weights * 5), packCodes(4, 2048, 5632).bytes(weights * 1.5),
                 packCodes(3, 2048, 5632).bytes(weights * 1.375),
@@ -97,6 +100,15 @@ final class QuantCases {
                 .output("scales", DType.F32, 1, outputs, Tolerance.EXACT)
                 .output("zeros", DType.I32, 1, outputs, Tolerance.EXACT).call((device, at) -> device.quant()
                         .fitGrid(grid, at.get("w"), at.get("scales"), at.get("zeros")));
+    }
+
+    private static OpCase searchScale(Grid grid, String weights, long inputs, long outputs) {
+        return op("searchScale", label(grid, weights + " w[" + inputs + ", " + outputs + "]"))
+                .input("w", DType.F32, inputs, outputs, weights(weights))
+                .input("importance", DType.F32, 1, inputs, uniform(0, 2))
+                .output("scales", DType.F32, 1, outputs, Tolerance.EXACT)
+                .output("zeros", DType.I32, 1, outputs, Tolerance.EXACT).call((device, at) -> device.quant()
+                        .searchScale(grid, at.get("w"), at.get("importance"), at.get("scales"), at.get("zeros")));
     }
 
     private static OpCase quantize(Grid grid, String weights, long inputs, long outputs) {

@@ -1,0 +1,253 @@
+package dev.optgptq.gptq.run;
+
+import static dev.optgptq.gptq.testing.Failures.assertRefused;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.formats.UserError;
+import dev.optgptq.formats.UserError.Code;
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.formats.model.CheckpointWriter;
+import dev.optgptq.formats.model.ModelDirectory;
+import dev.optgptq.gptq.run.QuantizeSettings.CalibratorKind;
+import dev.optgptq.gptq.solve.ActOrder;
+import dev.optgptq.gptq.solve.Calibrator;
+import dev.optgptq.gptq.solve.SolveSettings;
+import dev.optgptq.gptq.testing.TinyModel;
+import dev.optgptq.gptq.testing.WrittenCheckpoint;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Devices;
+import dev.optgptq.kernels.Grid;
+import java.io.IOException;
+import java.io.RandomAccessFile;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.concurrent.CancellationException;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.Assumptions;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** The output appears complete or not at all, whatever ends a run. */
+class InterruptedRunTest {
+
+    @TempDir
+    @SuppressWarnings("NullAway.Init") // JUnit fills it in
+    Path folder;
+    @SuppressWarnings("NullAway.Init") // set before each test
+    private TinyRun run;
+
+    @BeforeEach
+    void aModel() {
+        run = new TinyRun(TinyModel.LLAMA.write(folder.resolve("model")), folder);
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"block 1/2: hessian", "block 2/2: solve", "evaluate after"})
+    void a_run_that_is_cancelled_leaves_nothing(String where) throws IOException {
+        run.evaluate = true;
+        run.progress = (phase, done, total) -> {
+            if (phase.contains(where)) {
+                throw new CancellationException(phase);
+            }
+        };
+
+        try (Device device = Devices.open("cpu", 2)) {
+            assertThrows(CancellationException.class, () -> run.run(device));
+            assertEquals(0, device.memoryInUse(), "bytes that stayed on the device");
+        }
+
+        assertEquals(Set.of("model", "text.txt", "evaluation.txt"), names(folder));
+    }
+
+    @Test
+    void an_interrupted_thread_ends_its_run_with_nothing_left() throws IOException {
+        run.progress = (phase, done, total) -> {
+            if (phase.contains("block 1/2: solve")) {
+                Thread.currentThread().interrupt();
+            }
+        };
+
+        UserError error = assertThrows(UserError.class, run::run);
+
+        assertTrue(Thread.interrupted(), "whoever interrupted wants to see it");
+        assertTrue(String.valueOf(error.getMessage()).contains("interrupted"), error.getMessage());
+        assertEquals(Set.of("model", "text.txt", "evaluation.txt"), names(folder));
+    }
+
+    @Test
+    void a_failed_run_keeps_the_output_that_it_would_have_replaced() throws IOException {
+        run.run();
+        byte[] old = Files.readAllBytes(run.output.resolve("model.safetensors"));
+        run.overwrite = true;
+        run.bits = 8;
+        run.progress = (phase, done, total) -> {
+            if (phase.contains("block 2/2: solve")) {
+                throw new CancellationException(phase);
+            }
+        };
+
+        assertThrows(CancellationException.class, run::run);
+
+        assertEquals(Set.of("model", "text.txt", "evaluation.txt", "out"), names(folder));
+        assertEquals(-1, Arrays.mismatch(old, Files.readAllBytes(run.output.resolve("model.safetensors"))));
+    }
+
+    @Test
+    void overwriting_replaces_the_whole_output() throws IOException {
+        run.run();
+        Files.writeString(run.output.resolve("tokenizer.model"), "of the old checkpoint");
+        run.overwrite = true;
+        run.bits = 8;
+
+        run.run();
+
+        assertEquals(Set.of("model", "text.txt", "evaluation.txt", "out"), names(folder));
+        assertTrue(!names(run.output).contains("tokenizer.model"), names(run.output).toString());
+        assertEquals(8, WrittenCheckpoint.read(run.output).json("quantize_config.json").get("bits").asInt());
+    }
+
+    @Test
+    void an_existing_output_is_refused_before_anything_is_computed() throws IOException {
+        run.run();
+        run.progress = (phase, done, total) -> {
+            throw new AssertionError("computes: " + phase);
+        };
+
+        assertRefused(Code.OUTPUT, run::run, run.output.toString(), "--overwrite");
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"model.layers.1.mlp.up_proj.qweight", "model.layers.0.self_attn.q_proj.scales",
+            "model.layers.1.self_attn.o_proj.g_idx", "model.layers.0.mlp.down_proj.qzeros", "lm_head.weight",
+            "model.norm.weight"})
+    void a_byte_that_changed_on_its_way_to_the_disk_is_found(String tensor) {
+        try (Device device = Devices.open("cpu", 2);
+                ModelDirectory source = ModelDirectory.open(folder.resolve(
+                        "model"))) {
+            Transformer model = Transformer.open(source, device);
+            CheckpointPlan plan = CheckpointPlan.of(source, model.spec(), run.bits, run.groupSize);
+            OutputConfig config = new OutputConfig(run.settings(), source, plan);
+            try (CheckpointWriter writer = new CheckpointWriter(run.output, plan.specs(), Long.MAX_VALUE, false)) {
+                CheckpointOutput output = new CheckpointOutput(writer, plan, config.quantization(), device);
+                output.writeKept();
+                quantizeTo(output, model);
+                config.write(writer, TinyRun.ORIGIN);
+                writer.finishTensors();
+                verify(output, writer.workDirectory());
+                flipLowestBit(writer.workDirectory(), tensor);
+
+                String module = tensor.replaceAll("\\.(qweight|qzeros|scales|g_idx)$", "");
+                UserError error = assertThrows(UserError.class, () -> verify(output, writer.workDirectory()));
+                assertTrue(String.valueOf(error.getMessage()).contains(module), error.getMessage());
+            }
+        }
+    }
+
+    private void quantizeTo(CheckpointOutput output, Transformer model) {
+        Grid grid = new Grid(run.bits, true, false, DType.F16);
+        Calibrator nearest = new Calibrator.RoundToNearest(
+                new SolveSettings(grid, run.groupSize, ActOrder.NONE, run.damp));
+        WorkCount flops = new WorkCount(model.spec());
+        RunProgress progress = new RunProgress(new PhaseClock(model.device(), "test"), flops, run.progress, 1);
+        BlockQuantizer quantizer = new BlockQuantizer(model, nearest, false, progress);
+        for (int block = 0; block < TinyModel.BLOCKS; block++) {
+            quantizer.quantize(block, null, solved -> output.write(solved.linear(), solved.solution().weight()));
+        }
+    }
+
+    private static void verify(CheckpointOutput output, Path written) {
+        try (ModelDirectory directory = ModelDirectory.open(written)) {
+            output.verify(directory);
+        }
+    }
+
+    /** Of the tensor's first byte. */
+    private static void flipLowestBit(Path directory, String tensor) {
+        Path path = directory.resolve("model.safetensors");
+        byte[] data = WrittenCheckpoint.read(directory).tensor(tensor).data();
+        try (RandomAccessFile file = new RandomAccessFile(path.toFile(), "rw")) {
+            long at = Long.reverseBytes(file.readLong()) + Long.BYTES;
+            byte[] header = new byte[(int) at - Long.BYTES];
+            file.readFully(header);
+            String json = new String(header, StandardCharsets.UTF_8);
+            String offsets = json.substring(json.indexOf("\"data_offsets\":[", json.indexOf('"' + tensor + '"')) + 16);
+            file.seek(at + Long.parseLong(offsets.substring(0, offsets.indexOf(','))));
+            file.write(data[0] ^ 1);
+        } catch (IOException e) {
+            throw new AssertionError(e);
+        }
+    }
+
+    /** A disk of 2 MB that fills up while the run computes. Needs the right to mount one. */
+    @Test
+    void a_disk_that_fills_up_is_named_and_cleaned() throws IOException, InterruptedException {
+        Path disk = Files.createDirectory(folder.resolve("disk"));
+        Assumptions.assumeTrue(shell("mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk.toString()),
+                "only root can mount a small disk");
+        try {
+            run.output = disk.resolve("out");
+            run.calibrator = CalibratorKind.GPTQ;
+            run.progress = (phase, done, total) -> {
+                if (phase.contains("block 1/2: solve")) {
+                    fill(disk);
+                }
+            };
+
+            assertRefused(Code.OUTPUT, run::run, "the disk is full");
+
+            assertEquals(Set.of("filler"), names(disk));
+        } finally {
+            assertTrue(shell("umount", disk.toString()), "umount " + disk);
+        }
+    }
+
+    @Test
+    void a_disk_that_is_too_small_is_refused_before_anything_is_written() throws IOException, InterruptedException {
+        Path disk = Files.createDirectory(folder.resolve("disk"));
+        Assumptions.assumeTrue(shell("mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk.toString()),
+                "only root can mount a small disk");
+        try {
+            run.output = disk.resolve("out");
+
+            assertRefused(Code.OUTPUT, run::run, disk.toString(), "of free space");
+
+            assertEquals(Set.of(), names(disk));
+        } finally {
+            assertTrue(shell("umount", disk.toString()), "umount " + disk);
+        }
+    }
+
+    private static void fill(Path disk) {
+        try (var out = Files.newOutputStream(disk.resolve("filler"))) {
+            while (true) {
+                out.write(new byte[4096]);
+            }
+        } catch (IOException full) {
+            assertTrue(String.valueOf(full.getMessage()).contains("No space"), full.toString());
+        }
+    }
+
+    private static boolean shell(String... command) throws IOException, InterruptedException {
+        Process process = new ProcessBuilder(command).redirectErrorStream(true)
+                .redirectOutput(ProcessBuilder.Redirect.DISCARD).start();
+        return process.waitFor(20, TimeUnit.SECONDS) && process.exitValue() == 0;
+    }
+
+    private static Set<String> names(Path directory) throws IOException {
+        Set<String> names = new TreeSet<>();
+        try (var files = Files.list(directory)) {
+            files.forEach(file -> names.add(String.valueOf(file.getFileName())));
+        }
+        return names;
+    }
+}

@@ -1,0 +1,93 @@
+package dev.optgptq.gptq.run;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+
+import dev.optgptq.formats.packed.CheckpointFormat;
+import dev.optgptq.gptq.solve.ActOrder;
+import dev.optgptq.gptq.testing.TinyModel;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.SortedMap;
+import java.util.TreeMap;
+import java.util.stream.Stream;
+import java.util.zip.CRC32C;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** Rule 7: the same command on the same device gives the same bytes, whatever the thread count. */
+class SameBytesTest {
+
+    @TempDir
+    @SuppressWarnings("NullAway.Init") // JUnit fills it in
+    Path folder;
+
+    @ParameterizedTest
+    @CsvSource({"LLAMA, NONE, true, false", "LLAMA, STATIC, true, true", "LLAMA, GROUP, false, false",
+            "LLAMA, STATIC, false, false", "MPT, NONE, false, true", "MPT, STATIC, true, false",
+            "MPT, GROUP, true, true", "MPT, GROUP, false, false"})
+    void every_number_of_threads_gives_the_same_files(TinyModel.Family family, ActOrder actOrder, boolean symmetric,
+            boolean trueSequential) {
+        Path model = TinyModel.of(family).write(folder.resolve("model"));
+        SortedMap<String, Long> one = quantize(model, 1, actOrder, symmetric, trueSequential);
+
+        SortedMap<String, Long> two = quantize(model, 2, actOrder, symmetric, trueSequential);
+        SortedMap<String, Long> three = quantize(model, 3, actOrder, symmetric, trueSequential);
+
+        assertEquals(one, two, "2 threads");
+        assertEquals(one, three, "3 threads");
+    }
+
+    @Test
+    void a_run_repeated_on_the_same_device_gives_the_same_files() {
+        Path model = TinyModel.LLAMA.write(folder.resolve("model"));
+        SortedMap<String, Long> first = quantize(model, 2, ActOrder.STATIC, true, false);
+
+        SortedMap<String, Long> second = quantize(model, 2, ActOrder.STATIC, true, false);
+
+        assertEquals(first, second);
+    }
+
+    @Test
+    void evaluation_leaves_no_trace_in_the_files() {
+        Path model = TinyModel.LLAMA.write(folder.resolve("model"));
+        SortedMap<String, Long> without = quantize(model, 2, ActOrder.STATIC, true, false);
+        TinyRun evaluated = new TinyRun(model, folder);
+        evaluated.overwrite = true;
+        evaluated.evaluate = true;
+
+        evaluated.run();
+
+        assertEquals(without, checksums(evaluated.output));
+    }
+
+    private SortedMap<String, Long> quantize(Path model, int threads, ActOrder actOrder, boolean symmetric,
+            boolean trueSequential) {
+        TinyRun run = new TinyRun(model, folder);
+        run.overwrite = true;
+        run.threads = threads;
+        run.actOrder = actOrder;
+        run.symmetric = symmetric;
+        run.trueSequential = trueSequential;
+        run.format = symmetric ? CheckpointFormat.GPTQ : CheckpointFormat.GPTQ_V2;
+        run.run();
+        return checksums(run.output);
+    }
+
+    private static SortedMap<String, Long> checksums(Path directory) {
+        SortedMap<String, Long> checksums = new TreeMap<>();
+        try (Stream<Path> files = Files.list(directory)) {
+            for (Path file : files.toList()) {
+                CRC32C crc = new CRC32C();
+                crc.update(Files.readAllBytes(file));
+                checksums.put(String.valueOf(file.getFileName()), crc.getValue());
+            }
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+        return checksums;
+    }
+}

@@ -1,0 +1,81 @@
+package dev.optgptq.gptq.run;
+
+import dev.optgptq.calibrate.Progress;
+import dev.optgptq.calibrate.data.TokenSequences.Sampling;
+import dev.optgptq.formats.model.CheckpointWriter;
+import dev.optgptq.formats.packed.CheckpointFormat;
+import dev.optgptq.gptq.report.RunReport;
+import dev.optgptq.gptq.run.QuantizeSettings.CalibratorKind;
+import dev.optgptq.gptq.solve.ActOrder;
+import dev.optgptq.gptq.testing.TinyTokenizer;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Devices;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+
+/** A run as the command line would start it, on little text; tests change the fields they are about. */
+final class TinyRun {
+
+    static final QuantizeRun.Origin ORIGIN = new QuantizeRun.Origin("opt-gptq", "9.9.9", List.of());
+
+    Path output;
+    CalibratorKind calibrator = CalibratorKind.GPTQ;
+    int bits = 4;
+    int groupSize = 32;
+    boolean symmetric = true;
+    ActOrder actOrder = ActOrder.STATIC;
+    double damp = 0.01;
+    boolean trueSequential;
+    int samples = 6;
+    int sequenceLength = 64;
+    CheckpointFormat format = CheckpointFormat.GPTQ;
+    boolean evaluate;
+    boolean overwrite;
+    int threads = 2;
+    long shardBytes = CheckpointWriter.DEFAULT_SHARD_BYTES;
+    Progress progress = Progress.SILENT;
+    final List<String> log = new ArrayList<>();
+
+    private final Path model;
+    private final Path text;
+    private final Path evaluation;
+
+    /** @param folder of the texts and of the output, "folder/out" unless changed */
+    TinyRun(Path model, Path folder) {
+        this.model = model;
+        this.output = folder.resolve("out");
+        this.text = folder.resolve("text.txt");
+        this.evaluation = folder.resolve("evaluation.txt");
+        try {
+            Files.writeString(text, TinyTokenizer.text(7, 4000));
+            Files.writeString(evaluation, TinyTokenizer.text(8, 400));
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    QuantizeSettings settings() {
+        return new QuantizeSettings(model, output, calibrator, bits, groupSize, symmetric, false, actOrder, damp,
+                trueSequential, text, Sampling.RANDOM, samples, sequenceLength, 0, format, evaluation, evaluate, 64,
+                overwrite);
+    }
+
+    RunReport run() {
+        try (Device device = Devices.open("cpu", threads)) {
+            return run(device);
+        }
+    }
+
+    RunReport run(Device device) {
+        return QuantizeRun.run(settings(), device, ORIGIN, progress, log::add, shardBytes);
+    }
+
+    @Override
+    public String toString() {
+        return settings() + ", threads " + threads;
+    }
+}

@@ -79,6 +79,11 @@ public final class Fixture {
         return directory(name).resolve("golden.safetensors");
     }
 
+    /** The file with the loss's gradient for every parameter, and "loss": the mean over both sequences, in float32. */
+    public static Path goldenGradients(String name) {
+        return directory(name).resolve("golden-gradients.safetensors");
+    }
+
     public static float[] floats(TensorView view) {
         float[] values = new float[(int) view.shape().elements()];
         for (int i = 0; i < values.length; i++) {

@@ -3,6 +3,7 @@ package dev.optgptq.cli.command;
 import dev.optgptq.calibrate.data.InputIds;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.eval.Logits;
+import dev.optgptq.calibrate.gradient.ParameterGradients;
 import dev.optgptq.calibrate.model.ModelSpec;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.cli.console.Console;
@@ -11,6 +12,7 @@ import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.kernels.Device;
 import java.nio.file.Path;
 import java.util.concurrent.Callable;
+import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.ArgGroup;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
@@ -20,7 +22,7 @@ import picocli.CommandLine.Parameters;
         "",
         "Reads token ids, writes what the model predicts for each: F32 [batch, length, vocabulary], under \"logits\".",
         ""}, footer = {"", "Example:",
-                "  opt-gptq eval logits models/my-llama --input ids.safetensors --output logits.safetensors",
+                "  opt-gptq eval logits models/my-llama --input ids.safetensors --output logits.safetensors --gradients g.safetensors",
                 "", "Exit codes: 0 done, 1 failed, 2 wrong usage."})
 final class EvalLogitsCommand implements Callable<Integer> {
 
@@ -34,6 +36,10 @@ final class EvalLogitsCommand implements Callable<Integer> {
 
     @Option(names = "--output", required = true, paramLabel = "LOGITS", description = "The safetensors file to write.")
     private Path output = Path.of("");
+
+    @Option(names = "--gradients", paramLabel = "GRADS", description = "A safetensors file to write too: \"loss\", the mean cross-entropy of the next token, and its gradient for every parameter, F32.")
+    @Nullable
+    private Path gradients;
 
     @Option(names = "--cast-buffers", description = "Round the rotary frequencies to the dtype of the weights too, as transformers' model.to(bfloat16) does in memory. A checkpoint that is loaded from disk keeps them in float32, as do perplexity and quantize.")
     private boolean castBuffers;
@@ -59,6 +65,10 @@ final class EvalLogitsCommand implements Callable<Integer> {
             Logits.write(transformer, ids, output, progress);
             progress.log(
                     "wrote logits F32 [" + ids.count() + ", " + ids.length() + ", " + vocabulary + "] to " + output);
+            if (gradients != null) {
+                ParameterGradients.write(transformer, ids, gradients, progress);
+                progress.log("wrote the loss and its gradient for every parameter to " + gradients);
+            }
         }
         return ExitCode.DONE;
     }

@@ -1,0 +1,113 @@
+package dev.optgptq.calibrate.gradient;
+
+import static dev.optgptq.calibrate.testing.Failures.assertRefused;
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.optgptq.calibrate.Progress;
+import dev.optgptq.calibrate.data.InputIds;
+import dev.optgptq.calibrate.data.TokenSequences;
+import dev.optgptq.calibrate.model.ModelSpec;
+import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.calibrate.testing.Fixture;
+import dev.optgptq.formats.UserError;
+import dev.optgptq.formats.model.ModelDirectory;
+import dev.optgptq.formats.safetensors.SafetensorsFile;
+import dev.optgptq.formats.safetensors.TensorView;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Devices;
+import java.nio.file.Path;
+import java.util.Map;
+import java.util.TreeMap;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+class ParameterGradientsTest {
+
+    /** The project's promise: errors relative to the largest entry of each tensor. */
+    private static final double TOLERANCE = 1e-4;
+    /** One sequence of each fixture: 48 tokens of hidden 64 at the input of every block and behind the last. */
+    private static final long ONE_SEQUENCE = 3L * 48 * 64 * Float.BYTES;
+
+    @TempDir
+    @SuppressWarnings("NullAway.Init") // JUnit fills it in
+    Path folder;
+
+    /** These golden models kept float32 rotary frequencies, unlike those of the golden logits (ADR 3). */
+    @ParameterizedTest
+    @CsvSource({"llama-mha, reference", "llama-mha, cpu", "llama-gqa-rope-llama3, reference",
+            "llama-gqa-rope-llama3, cpu", "mpt, reference", "mpt, cpu"})
+    void writesTheLossAndTheGradientsThatPyTorchComputesForEveryParameter(String fixture, String device) {
+        Map<String, float[]> golden = read(Fixture.goldenGradients(fixture));
+        Map<String, float[]> found = read(write(fixture, device, 2, GradientStream.Limits.DEFAULT));
+        assertEquals(golden.keySet(), found.keySet());
+        golden.forEach((name, expected) -> assertClose(name, expected, found.getOrDefault(name, new float[0])));
+    }
+
+    @ParameterizedTest
+    @CsvSource({"llama-gqa-rope-llama3", "mpt"})
+    void groupsOfOneSequenceGiveTheSameGradientsAsAllAtOnce(String fixture) {
+        Map<String, float[]> together = read(write(fixture, "cpu", 1, GradientStream.Limits.DEFAULT));
+        Map<String, float[]> apart = read(
+                write(fixture, "cpu", 1, new GradientStream.Limits(48, ONE_SEQUENCE, 4096, 0)));
+        together.forEach((name, expected) -> assertClose(name, expected, apart.getOrDefault(name, new float[0])));
+    }
+
+    @ParameterizedTest
+    @CsvSource({"llama-gqa-rope-llama3", "mpt"})
+    void theBitsDoNotDependOnTheNumberOfThreads(String fixture) {
+        Map<String, float[]> single = read(write(fixture, "cpu", 1, GradientStream.Limits.DEFAULT));
+        Map<String, float[]> several = read(write(fixture, "cpu", 3, GradientStream.Limits.DEFAULT));
+        single.forEach((name, expected) -> assertArrayEquals(expected, several.get(name), name));
+    }
+
+    @Test
+    void sequencesWithoutAPredictionAreRefused() {
+        try (Device device = Devices.open("reference", 1);
+                ModelDirectory directory = ModelDirectory.open(Fixture.directory(Fixture.MPT))) {
+            Transformer model = Transformer.open(directory, device);
+            TokenSequences single = new TokenSequences(new int[] {1, 2}, 2, 1);
+            assertRefused(UserError.Code.BAD_SETTING,
+                    () -> ParameterGradients.write(model, single, folder.resolve("out"), Progress.SILENT),
+                    "1 tokens hold no prediction");
+        }
+    }
+
+    private Path write(String fixture, String deviceName, int threads, GradientStream.Limits limits) {
+        Path output = folder.resolve(deviceName + threads + limits.batchTokens() + ".safetensors");
+        try (Device device = Devices.open(deviceName, threads);
+                ModelDirectory directory = ModelDirectory.open(Fixture.directory(fixture))) {
+            Transformer model = Transformer.open(directory, ModelSpec.resolve(directory.config()), device);
+            TokenSequences ids = InputIds.read(Fixture.golden(fixture), model.spec().vocabSize());
+            ParameterGradients.write(model, ids, output, Progress.SILENT, limits);
+            assertEquals(0, device.memoryInUse(), "everything that was allocated is freed");
+        }
+        return output;
+    }
+
+    private static Map<String, float[]> read(Path file) {
+        Map<String, float[]> tensors = new TreeMap<>();
+        try (SafetensorsFile opened = SafetensorsFile.open(file)) {
+            for (Map.Entry<String, TensorView> entry : opened.tensors().entrySet()) {
+                tensors.put(entry.getKey(), Fixture.floats(entry.getValue()));
+            }
+        }
+        return tensors;
+    }
+
+    private static void assertClose(String name, float[] golden, float[] found) {
+        assertEquals(golden.length, found.length, name);
+        double largest = 0;
+        double worst = 0;
+        for (int i = 0; i < golden.length; i++) {
+            largest = Math.max(largest, Math.abs(golden[i]));
+            // NaN stays NaN here, and is not below the tolerance.
+            worst = Math.max(worst, Math.abs(found[i] - golden[i]));
+        }
+        double relative = worst / largest;
+        assertTrue(relative < TOLERANCE, () -> name + ": largest difference / largest gradient = " + relative);
+    }
+}

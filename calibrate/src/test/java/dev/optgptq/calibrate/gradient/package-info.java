@@ -1,0 +1,4 @@
+@NullMarked
+package dev.optgptq.calibrate.gradient;
+
+import org.jspecify.annotations.NullMarked;

@@ -10,14 +10,14 @@ import dev.optgptq.kernels.TensorArena;
 import java.util.EnumMap;
 import java.util.Map;
 import java.util.Set;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Sums up the Hessians of a block's input sites while calibration batches pass through it: H = 2 / N sum_t x_t x_t^T over
  * N tokens, F32 [n, n] each (GPTQ paper, section 2; the loss |X W^T - X Q^T|^2 of every output has the same H). Linears
  * that share a site share its H.
  *
- * <p>A loss that weighs tokens differently has the same form with sqrt(s_t) x_t in place of x_t: scale the rows here,
- * before the rank-k update, and nothing else changes.
+ * <p>A loss that weighs tokens differently has the same form with sqrt(s_t) x_t in place of x_t: see weigh.
  */
 public final class HessianAccumulator implements InputTap, AutoCloseable {
 
@@ -31,6 +31,10 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
         private final TensorArena arena;
         private final Tensor hessian;
         private long tokens;
+        /** F32 [1, N], where tokens weigh differently. */
+        private @Nullable Tensor factors;
+        /** F32 [rows of a batch, n]. */
+        private @Nullable Tensor scaled;
 
         private Sum(Device device, int n) {
             arena = device.arena();
@@ -62,18 +66,49 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
         }
     }
 
+    /**
+     * Gives the tokens of a site weights s_t, before any has passed: H = 2 / N sum_t s_t x_t x_t^T.
+     *
+     * @param factors sqrt(s_t), F32 [1, N], in the order in which tokens pass; must stay valid until all have
+     */
+    public void weigh(InputSite site, Tensor factors) {
+        Sum sum = sum(site);
+        if (factors.columns() != totalTokens || sum.tokens > 0) {
+            throw new IllegalStateException(factors + " for " + totalTokens + " tokens of " + site.label() + ", "
+                    + sum.tokens + " of which have passed");
+        }
+        sum.factors = factors;
+    }
+
     @Override
     public boolean at(InputSite site, Tensor x) {
         Sum sum = sums.get(site);
         if (sum != null) {
-            sum.tokens = Math.addExact(sum.tokens, x.rows());
+            long before = sum.tokens;
+            sum.tokens = Math.addExact(before, x.rows());
             if (sum.tokens > totalTokens) {
                 throw new IllegalStateException(
                         sum.tokens + " tokens passed " + site.label() + ", " + totalTokens + " were announced");
             }
-            device.matrix().accumulateGram(2f / totalTokens, x, sum.hessian);
+            device.matrix().accumulateGram(2f / totalTokens, weighted(sum, before, x), sum.hessian);
         }
         return site != last;
+    }
+
+    /** sqrt(s_t) x_t, or x as it is where all tokens weigh the same. */
+    private Tensor weighted(Sum sum, long firstToken, Tensor x) {
+        Tensor factors = sum.factors;
+        if (factors == null) {
+            return x;
+        }
+        Tensor scaled = sum.scaled;
+        if (scaled == null || scaled.rows() < x.rows()) {
+            scaled = sum.arena.matrix(DType.F32, x.rows(), x.columns());
+            sum.scaled = scaled;
+        }
+        Tensor rows = scaled.rows(0, x.rows());
+        device.gradient().scaleRows(x, factors.columns(firstToken, x.rows()), rows);
+        return rows;
     }
 
     /** Tokens that a site has seen. */

@@ -51,6 +51,46 @@ class HessianAccumulatorTest {
     }
 
     @Test
+    void aTokenCountsByItsWeight() {
+        float[] x = random(TOKENS * 64);
+        float[] factors = new float[TOKENS];
+        for (int t = 0; t < TOKENS; t++) {
+            factors[t] = (float) Math.sqrt(t % 3);
+        }
+        float[] h;
+        try (Device device = TestDevices.reference();
+                TensorArena arena = device.arena();
+                HessianAccumulator hessians = new HessianAccumulator(device, SPEC, Set.of(InputSite.MLP_INPUT),
+                        TOKENS)) {
+            hessians.weigh(InputSite.MLP_INPUT, TestDevices.upload(device, arena, 1, factors));
+            Tensor all = TestDevices.upload(device, arena, TOKENS, x);
+            hessians.at(InputSite.MLP_INPUT, all.rows(0, 7));
+            hessians.at(InputSite.MLP_INPUT, all.rows(7, 3));
+            h = TestDevices.download(device, hessians.hessian(InputSite.MLP_INPUT));
+        }
+        for (int i = 0; i < 64; i++) {
+            for (int j = 0; j < 64; j++) {
+                double expected = 0;
+                for (int t = 0; t < TOKENS; t++) {
+                    expected += 2.0 / TOKENS * (t % 3) * x[t * 64 + i] * x[t * 64 + j];
+                }
+                assertEquals(expected, h[i * 64 + j], 1e-5, i + ", " + j);
+            }
+        }
+    }
+
+    @Test
+    void weightsOfAnotherNumberOfTokensAreRefused() {
+        try (Device device = TestDevices.reference();
+                TensorArena arena = device.arena();
+                HessianAccumulator hessians = new HessianAccumulator(device, SPEC, Set.of(InputSite.MLP_INPUT),
+                        TOKENS)) {
+            Tensor nine = zeros(device, arena, TOKENS - 1);
+            assertThrows(IllegalStateException.class, () -> hessians.weigh(InputSite.MLP_INPUT, nine));
+        }
+    }
+
+    @Test
     void eachSiteHasTheWidthOfItsInputsAndTheLastOneStopsTheForwardPass() {
         try (Device device = TestDevices.reference(); TensorArena arena = device.arena()) {
             Set<InputSite> sites = EnumSet.of(InputSite.ATTENTION_INPUT, InputSite.MLP_OUTPUT);

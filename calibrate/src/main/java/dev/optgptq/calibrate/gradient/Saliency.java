@@ -1,0 +1,204 @@
+package dev.optgptq.calibrate.gradient;
+
+import dev.optgptq.calibrate.Progress;
+import dev.optgptq.calibrate.capture.HostBuffer;
+import dev.optgptq.calibrate.data.TokenSequences;
+import dev.optgptq.calibrate.model.InputSite;
+import dev.optgptq.calibrate.model.LinearSpec;
+import dev.optgptq.calibrate.model.ModelSpec;
+import dev.optgptq.calibrate.model.OutputTap;
+import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.formats.UserError;
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.Arrays;
+import java.util.EnumMap;
+import java.util.List;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * How much each calibration token matters to the loss at each linear's output: s_t = mean over the outputs j of (dL / dy_tj)
+ * squared, L the sum of the tokens' cross-entropies on the original model (GuidedQuant, arXiv 2505.07004, with one group
+ * of outputs; notes/algorithms 3.2). Linears that share an input site share s, so that they share a Hessian: the mean then
+ * runs over the outputs of all of them. Held for every block, float32, and normalised: the largest 0.1 % are cut to the
+ * rest's largest, and the mean is 1.
+ */
+public final class Saliency implements AutoCloseable {
+
+    /** Share of the tokens that are not cut. A few tokens of a sequence can hold most of the squared gradient. */
+    private static final double KEPT = 0.999;
+
+    private final ModelSpec spec;
+    private final long tokens;
+    private final HostBuffer buffer;
+
+    private Saliency(ModelSpec spec, long tokens, long memoryBytes) {
+        this.spec = spec;
+        this.tokens = tokens;
+        this.buffer = new HostBuffer(bytes(spec, tokens), memoryBytes);
+    }
+
+    /** What it holds, in bytes. */
+    public static long bytes(ModelSpec spec, long tokens) {
+        return Math.multiplyExact((long) spec.blocks() * InputSite.values().length * Float.BYTES, tokens);
+    }
+
+    /**
+     * Runs the sequences forward and backward through the model. Throws UserError BAD_SETTING where sequences are too
+     * short to predict anything, NUMERIC naming the first layer whose gradient is not finite.
+     *
+     * @param groupBytes the block inputs that are kept at one time: sequences go through the model in groups of that size
+     * @param memoryBytes above which they go to a temporary file
+     */
+    public static Saliency capture(Transformer model, TokenSequences text, Labels labels, long groupBytes,
+            long memoryBytes, Progress progress) {
+        if (text.length() < 2) {
+            throw new UserError(UserError.Code.BAD_SETTING, "calibration sequences of " + text.length()
+                    + " tokens hold no prediction, which gradients need; give --sequence-length 2 or more");
+        }
+        GradientStream.Limits limits = new GradientStream.Limits(GradientStream.Limits.DEFAULT.batchTokens(),
+                groupBytes, GradientStream.Limits.DEFAULT.logitsBytes(), memoryBytes);
+        return capture(model, text, labels, progress, limits);
+    }
+
+    static Saliency capture(Transformer model, TokenSequences text, Labels labels, Progress progress,
+            GradientStream.Limits limits) {
+        Saliency saliency = new Saliency(model.spec(), text.tokens(), limits.memoryBytes());
+        try {
+            new GradientStream(model, text, labels, "gradients", progress, limits).run(1, saliency.new Capture(model));
+            saliency.normalise();
+            return saliency;
+        } catch (RuntimeException e) {
+            saliency.close();
+            throw e;
+        }
+    }
+
+    /**
+     * The factors of a site's rows in the Hessian's sum, sqrt(s_t): F32 [1, tokens], owned by the arena. Null where all
+     * tokens weigh the same: nothing is to be scaled, and the Hessian is plain GPTQ's to the bit.
+     */
+    public @Nullable Tensor rowFactors(int block, InputSite site, Device device, TensorArena arena) {
+        float[] weights = weights(block, site);
+        if (allEqual(weights)) {
+            return null;
+        }
+        for (int t = 0; t < weights.length; t++) {
+            weights[t] = (float) Math.sqrt(weights[t]);
+        }
+        Tensor factors = arena.vector(DType.F32, tokens);
+        try (Arena host = Arena.ofShared()) {
+            device.upload(host.allocateFrom(ValueLayout.JAVA_FLOAT, weights), factors);
+            device.synchronize();
+        }
+        return factors;
+    }
+
+    /** s of every token of a site, mean 1. */
+    float[] weights(int block, InputSite site) {
+        return slice(block, site).toArray(ValueLayout.JAVA_FLOAT);
+    }
+
+    private static boolean allEqual(float[] weights) {
+        for (float weight : weights) {
+            if (weight != weights[0]) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    private void normalise() {
+        for (int block = 0; block < spec.blocks(); block++) {
+            for (InputSite site : InputSite.values()) {
+                float[] weights = weights(block, site);
+                requireFinite(weights, block, site);
+                MemorySegment.copy(normalised(weights), 0, slice(block, site), ValueLayout.JAVA_FLOAT, 0,
+                        weights.length);
+            }
+        }
+    }
+
+    private void requireFinite(float[] weights, int block, InputSite site) {
+        for (int t = 0; t < weights.length; t++) {
+            if (!Float.isFinite(weights[t])) {
+                List<String> modules = spec.linears(block).stream().filter(linear -> linear.site() == site)
+                        .map(LinearSpec::module).toList();
+                throw new UserError(UserError.Code.NUMERIC, String.join(", ", modules)
+                        + ": the loss's gradient at calibration token " + t + " is not finite; expected a number: the "
+                        + "weights overflow float32, or were damaged. --calibrator gptq needs no gradients");
+            }
+        }
+    }
+
+    /** Cut and scaled to mean 1; all 1 where no token has any gradient. */
+    static float[] normalised(float[] weights) {
+        float[] sorted = weights.clone();
+        Arrays.sort(sorted);
+        float most = sorted[(int) Math.ceil(KEPT * sorted.length) - 1];
+        double sum = 0;
+        for (float weight : weights) {
+            sum += Math.min(weight, most);
+        }
+        float[] result = new float[weights.length];
+        for (int t = 0; t < weights.length; t++) {
+            result[t] = sum > 0 ? (float) (Math.min(weights[t], most) * weights.length / sum) : 1;
+        }
+        return result;
+    }
+
+    private MemorySegment slice(int block, InputSite site) {
+        long at = ((long) block * InputSite.values().length + site.ordinal()) * tokens;
+        return buffer.memory().asSlice(at * Float.BYTES, tokens * Float.BYTES);
+    }
+
+    @Override
+    public void close() {
+        buffer.close();
+    }
+
+    /** Sums squared gradients over the linears of a site. */
+    private final class Capture implements GradientStream.Listener {
+        private final Device device;
+        private final Map<InputSite, Integer> outputs = new EnumMap<>(InputSite.class);
+
+        private Capture(Transformer model) {
+            this.device = model.device();
+            spec.linears(0).forEach(linear -> outputs.merge(linear.site(), linear.outputs(), Integer::sum));
+        }
+
+        @Override
+        public void loss(long firstToken, Tensor nll) {
+            // only its gradient is wanted
+        }
+
+        @Override
+        public OutputTap tap(int block, long firstToken) {
+            return (linear, dOutput) -> {
+                int all = outputs.getOrDefault(linear.site(), linear.outputs());
+                try (TensorArena arena = device.arena(); Arena host = Arena.ofShared()) {
+                    Tensor squares = arena.vector(DType.F32, dOutput.rows());
+                    device.matrix().fill(squares, 0);
+                    device.gradient().addSquares(1f / all, dOutput, squares);
+                    MemorySegment found = host.allocate(ValueLayout.JAVA_FLOAT, dOutput.rows());
+                    device.download(squares, found);
+                    add(found, slice(block, linear.site()), firstToken);
+                }
+            };
+        }
+
+        private static void add(MemorySegment found, MemorySegment target, long firstToken) {
+            for (long i = 0; i < found.byteSize() / Float.BYTES; i++) {
+                float sum = target.getAtIndex(ValueLayout.JAVA_FLOAT, firstToken + i)
+                        + found.getAtIndex(ValueLayout.JAVA_FLOAT, i);
+                target.setAtIndex(ValueLayout.JAVA_FLOAT, firstToken + i, sum);
+            }
+        }
+    }
+}

@@ -1,0 +1,133 @@
+package dev.optgptq.calibrate.gradient;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.optgptq.calibrate.Progress;
+import dev.optgptq.calibrate.data.InputIds;
+import dev.optgptq.calibrate.data.TokenSequences;
+import dev.optgptq.calibrate.model.InputSite;
+import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.calibrate.testing.Fixture;
+import dev.optgptq.calibrate.testing.TestDevices;
+import dev.optgptq.formats.model.ModelDirectory;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Devices;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
+import java.util.Arrays;
+import java.util.Objects;
+import java.util.function.BiConsumer;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+class SaliencyTest {
+
+    private static final int LENGTH = 48;
+    private static final Labels NEXT = new NextToken();
+
+    @ParameterizedTest
+    @EnumSource(InputSite.class)
+    void everyTokenHasAWeightThatIsNotNegativeAndTheirMeanIsOne(InputSite site) {
+        onCpu(Fixture.LLAMA_GQA, (model, text) -> {
+            try (Saliency saliency = capture(model, text, NEXT, GradientStream.Limits.DEFAULT)) {
+                float[] weights = saliency.weights(1, site);
+                double sum = 0;
+                for (float weight : weights) {
+                    assertTrue(weight >= 0, () -> site + ": " + weight);
+                    sum += weight;
+                }
+                assertEquals(2 * LENGTH, weights.length);
+                assertEquals(1, sum / weights.length, 1e-5);
+            }
+        });
+    }
+
+    @Test
+    void theLastTokenOfASequencePredictsNothingAndWeighsNothing() {
+        onCpu(Fixture.MPT, (model, text) -> {
+            try (Saliency saliency = capture(model, text, NEXT, GradientStream.Limits.DEFAULT)) {
+                float[] weights = saliency.weights(0, InputSite.MLP_OUTPUT);
+                assertEquals(0, weights[LENGTH - 1]);
+                assertEquals(0, weights[2 * LENGTH - 1]);
+                assertTrue(weights[LENGTH - 2] > 0, () -> Arrays.toString(weights));
+            }
+        });
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {Fixture.LLAMA_GQA, Fixture.MPT})
+    void groupsAndBatchesOfOneSequenceGiveTheSameWeightsToTheBit(String fixture) {
+        GradientStream.Limits single = new GradientStream.Limits(LENGTH, 1, 1 << 20, 0);
+        GradientStream.Limits several = new GradientStream.Limits(LENGTH, Long.MAX_VALUE, 1 << 20, Long.MAX_VALUE);
+        onCpu(fixture, (model, text) -> {
+            try (Saliency apart = capture(model, text, NEXT, single);
+                    Saliency together = capture(model, text, NEXT, several)) {
+                for (InputSite site : InputSite.values()) {
+                    assertArrayEquals(together.weights(1, site), apart.weights(1, site), site.label());
+                }
+            }
+        });
+    }
+
+    @Test
+    void sampledLabelsGiveOtherWeightsAndTheSameOnesForTheSameSeed() {
+        onCpu(Fixture.LLAMA, (model, text) -> {
+            try (Saliency next = capture(model, text, NEXT, GradientStream.Limits.DEFAULT);
+                    Saliency first = capture(model, text, new SampledLabels(1), GradientStream.Limits.DEFAULT);
+                    Saliency again = capture(model, text, new SampledLabels(1), GradientStream.Limits.DEFAULT);
+                    Saliency other = capture(model, text, new SampledLabels(2), GradientStream.Limits.DEFAULT)) {
+                float[] weights = first.weights(0, InputSite.MLP_INPUT);
+                assertArrayEquals(weights, again.weights(0, InputSite.MLP_INPUT));
+                assertTrue(!Arrays.equals(weights, other.weights(0, InputSite.MLP_INPUT)), "seed 1 and seed 2");
+                assertTrue(!Arrays.equals(weights, next.weights(0, InputSite.MLP_INPUT)), "sampled and next token");
+            }
+        });
+    }
+
+    @Test
+    void rowFactorsAreTheRootsOfTheWeights() {
+        onCpu(Fixture.LLAMA, (model, text) -> {
+            try (Saliency saliency = capture(model, text, NEXT, GradientStream.Limits.DEFAULT);
+                    TensorArena arena = model.device().arena()) {
+                Tensor factors = Objects
+                        .requireNonNull(saliency.rowFactors(0, InputSite.MLP_INPUT, model.device(), arena));
+                float[] roots = TestDevices.download(model.device(), factors);
+                assertEquals(Math.sqrt(saliency.weights(0, InputSite.MLP_INPUT)[5]), roots[5], 1e-6);
+            }
+        });
+    }
+
+    @Test
+    void aFewHugeWeightsAreCutToTheLargestOfTheOthers() {
+        float[] weights = new float[2000];
+        Arrays.fill(weights, 1);
+        weights[7] = 1e9f;
+        weights[8] = 1e8f;
+        float[] normalised = Saliency.normalised(weights);
+        assertEquals(1, normalised[7], "cut, and all are equal then");
+        assertEquals(1, normalised[0]);
+    }
+
+    @Test
+    void tokensWithoutAnyGradientWeighTheSame() {
+        assertArrayEquals(new float[] {1, 1, 1}, Saliency.normalised(new float[3]));
+    }
+
+    private static Saliency capture(Transformer model, TokenSequences text, Labels labels,
+            GradientStream.Limits limits) {
+        return Saliency.capture(model, text, labels, Progress.SILENT, limits);
+    }
+
+    private static void onCpu(String fixture, BiConsumer<Transformer, TokenSequences> action) {
+        try (Device device = Devices.open("cpu", 2);
+                ModelDirectory directory = ModelDirectory.open(Fixture.directory(fixture))) {
+            Transformer model = Transformer.open(directory, device);
+            action.accept(model, InputIds.read(Fixture.golden(fixture), model.spec().vocabSize()));
+            assertEquals(0, device.memoryInUse(), "everything that was allocated is freed");
+        }
+    }
+}

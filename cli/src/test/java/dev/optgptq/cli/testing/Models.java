@@ -21,9 +21,9 @@ public final class Models {
         return root().resolve("samples/wiki-tiny-mpt");
     }
 
-    /** A random llama of 2 blocks without a tokenizer, beside the logits that another implementation gives. */
+    /** A random mpt of 2 blocks without a tokenizer, beside the logits that another implementation gives. */
     public static Path fixture() {
-        return root().resolve("calibrate/src/test/resources/fixtures/llama-mha");
+        return root().resolve("calibrate/src/test/resources/fixtures/mpt");
     }
 
     /** The checkout. */

@@ -28,8 +28,9 @@ class EvalLogitsCommandTest {
         Path output = directory.resolve("logits.safetensors");
         CommandRun.of("eval", "logits", Models.fixture(), "--input", GOLDEN, "--output", output).succeeds()
                 .says("wrote logits F32 [2, 48, 320]");
-        try (SafetensorsFile written = SafetensorsFile.open(output); SafetensorsFile golden = SafetensorsFile.open(
-                GOLDEN)) {
+        try (SafetensorsFile written = SafetensorsFile.open(output);
+                SafetensorsFile golden = SafetensorsFile.open(
+                        GOLDEN)) {
             TensorView ours = written.tensors().get("logits");
             TensorView theirs = golden.tensors().get("logits");
             assertEquals(Shape.of(2, 48, 320), ours.shape());

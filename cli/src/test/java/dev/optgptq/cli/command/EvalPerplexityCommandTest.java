@@ -120,7 +120,8 @@ class EvalPerplexityCommandTest {
 
     @Test
     void the_bundled_text_is_the_default() {
-        CommandRun run = CommandRun.of("eval", "perplexity", Models.llama(), "--window", 2048, "--json", "-").succeeds();
+        CommandRun run = CommandRun.of("eval", "perplexity", Models.llama(), "--window", 2048, "--json", "-")
+                .succeeds();
         assertEquals("bundled WikiText-2", run.json().get("text").asString());
     }
 
@@ -128,8 +129,9 @@ class EvalPerplexityCommandTest {
     void models_that_cut_the_text_into_other_tokens_are_not_compared() throws IOException {
         Path other = Models.copy(Models.llama(), directory.resolve("other"));
         String tokenizer = Files.readString(other.resolve("tokenizer.json"));
-        Files.writeString(other.resolve("tokenizer.json"), tokenizer.replaceFirst("(?s)\"merges\": *\\[.*?\\](?=\\s*\\})",
-                "\"merges\": []"));
+        Files.writeString(other.resolve("tokenizer.json"),
+                tokenizer.replaceFirst("(?s)\"merges\": *\\[.*?\\](?=\\s*\\})",
+                        "\"merges\": []"));
         perplexity(damaged, "--baseline", other).failsWith(2, "--baseline", "other tokens");
     }
 

@@ -136,7 +136,9 @@ class QuantizeCommandTest {
 
     @Test
     void settings_that_some_runtimes_refuse_are_warned_about() {
-        CommandRun.of("quantize", Models.llama(), "--output", directory.resolve("w3"), "--calibrator", "rtn", "--bits", 3,
-                "--eval", "none").succeeds().says("vLLM loads GPTQ checkpoints only with 4 or 8 bits");
+        CommandRun
+                .of("quantize", Models.llama(), "--output", directory.resolve("w3"), "--calibrator", "rtn", "--bits", 3,
+                        "--eval", "none")
+                .succeeds().says("vLLM loads GPTQ checkpoints only with 4 or 8 bits");
     }
 }

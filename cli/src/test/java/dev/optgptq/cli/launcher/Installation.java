@@ -23,7 +23,8 @@ import java.util.stream.Collectors;
 final class Installation {
 
     /** What the script needs of the system, and no Java. */
-    private static final List<String> TOOLS = List.of("sh", "cat", "cut", "dirname", "find", "head", "ln", "mkdir", "mv",
+    private static final List<String> TOOLS = List.of("sh", "cat", "cut", "dirname", "find", "head", "ln", "mkdir",
+            "mv",
             "readlink", "rm", "sed", "sleep", "stty", "tail");
 
     private final Path home;

@@ -80,7 +80,8 @@ class LauncherTest {
     @ValueSource(strings = {"1.8.0_402", "17.0.15", "24.0.2", "25", "25.0.1", "25.0.2", "25.0.2.0.1", "26", "26.0.1"})
     void a_named_jdk_that_does_not_fit_is_refused_and_never_started(String version) throws Exception {
         Path jdk = Installation.fakeJdk(directory.resolve("jdk"), version);
-        Outcome outcome = installed.with("OPT_GPTQ_JAVA_HOME", jdk).with("JAVA_HOME", Installation.jdk()).run("--version");
+        Outcome outcome = installed.with("OPT_GPTQ_JAVA_HOME", jdk).with("JAVA_HOME", Installation.jdk())
+                .run("--version");
         assertEquals(1, outcome.exitCode());
         assertTrue(outcome.err().contains("is no JDK 25.0.3 or newer"), outcome.err());
         assertTrue(outcome.err().contains(version + " in " + jdk), outcome.err());

@@ -21,7 +21,8 @@ record ReportBuilder(QuantizeSettings settings, QuantizeRun.Origin origin, Devic
         SequencedMap<String, String> command = command();
         double seconds = phases.stream().mapToDouble(RunReport.Phase::seconds).sum();
         return new RunReport(1, origin.tool() + " " + origin.version(), started.toString(), command,
-                origin.defaults().stream().filter(command::containsKey).toList(), machine(), model(plan), List.copyOf(layers), phases,
+                origin.defaults().stream().filter(command::containsKey).toList(), machine(), model(plan),
+                List.copyOf(layers), phases,
                 new RunReport.Memory(memoryPlan.total(), device.peakMemory(), peakAnonymous, memoryPlan.spilled()),
                 size(plan), quality, seconds, warnings);
     }

@@ -13,6 +13,7 @@ import java.lang.foreign.ValueLayout;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Objects;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -31,8 +32,8 @@ class EvalLogitsCommandTest {
         try (SafetensorsFile written = SafetensorsFile.open(output);
                 SafetensorsFile golden = SafetensorsFile.open(
                         GOLDEN)) {
-            TensorView ours = written.tensors().get("logits");
-            TensorView theirs = golden.tensors().get("logits");
+            TensorView ours = Objects.requireNonNull(written.tensors().get("logits"));
+            TensorView theirs = Objects.requireNonNull(golden.tensors().get("logits"));
             assertEquals(Shape.of(2, 48, 320), ours.shape());
             double largest = 0;
             double difference = 0;

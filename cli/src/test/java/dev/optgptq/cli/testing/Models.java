@@ -51,10 +51,10 @@ public final class Models {
 
     /** Some 400 tokens of text, written into the directory. */
     public static Path text(Path directory) {
-        String sentence = "The river runs through the old town , where a bridge of stone was built in the year %d . ";
         StringBuilder text = new StringBuilder();
         for (int year = 1800; year < 1814; year++) {
-            text.append(String.format(sentence, year));
+            text.append("The river runs through the old town , where a bridge of stone was built in the year ")
+                    .append(year).append(" . ");
         }
         try {
             return Files.writeString(directory.resolve("text.txt"), text);

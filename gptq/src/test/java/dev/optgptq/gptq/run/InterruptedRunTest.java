@@ -30,6 +30,7 @@ import java.util.Set;
 import java.util.TreeSet;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.LockSupport;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -124,6 +125,62 @@ class InterruptedRunTest {
         };
 
         assertRefused(Code.OUTPUT, run::run, run.output.toString(), "--overwrite");
+    }
+
+    /** Ctrl-C and kill end the process in the midst of writing and computing. */
+    @Test
+    void a_process_that_is_stopped_leaves_nothing_behind() throws IOException, InterruptedException {
+        Process process = new ProcessBuilder(Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                "--add-modules=jdk.incubator.vector", "--enable-native-access=ALL-UNNAMED", "-cp",
+                System.getProperty("surefire.test.class.path", System.getProperty("java.class.path")),
+                EndlessRun.class.getName(), folder.toString()).redirectErrorStream(true).start();
+        try (var lines = process.inputReader()) {
+            StringBuilder said = new StringBuilder();
+            for (String line = lines.readLine(); line != null && !line.equals("in block 2"); line = lines.readLine()) {
+                said.append(line).append('\n');
+            }
+            Set<String> during = names(folder);
+            assertTrue(during.stream().anyMatch(name -> name.startsWith(".out.partial")), during + "\n" + said);
+            process.destroy();
+
+            assertTrue(process.waitFor(30, TimeUnit.SECONDS), "still running");
+        } finally {
+            process.destroyForcibly();
+        }
+
+        assertEquals(Set.of("model", "text.txt", "evaluation.txt"), names(folder));
+    }
+
+    /** A run that never gets out of its second block. */
+    static final class EndlessRun {
+
+        private EndlessRun() {}
+
+        public static void main(String[] args) {
+            Path folder = Path.of(args[0]);
+            TinyRun run = new TinyRun(folder.resolve("model"), folder);
+            run.progress = (phase, done, total) -> {
+                if (phase.contains("block 2/2: solve")) {
+                    System.out.println("in block 2");
+                    LockSupport.park();
+                }
+            };
+            run.run();
+        }
+    }
+
+    /** Overwriting it would delete the source with the old output. */
+    @Test
+    void an_output_that_holds_the_model_is_refused_even_to_overwrite() throws IOException {
+        Path outer = TinyModel.MPT.write(folder.resolve("outer"));
+        Path inner = TinyModel.LLAMA.write(outer.resolve("inner"));
+        TinyRun nested = new TinyRun(inner, folder);
+        nested.output = outer;
+        nested.overwrite = true;
+
+        assertRefused(Code.OUTPUT, nested::run, outer.toString(), "is or holds the model");
+
+        assertTrue(Files.exists(inner.resolve("model.safetensors")), "the source must be untouched");
     }
 
     @ParameterizedTest

@@ -72,7 +72,6 @@ public final class CheckedQuantOps implements QuantOps {
         Arguments.f32("u", problem.u(), wt.rows(), wt.rows());
         Arguments.shaped("codes", problem.codes(), DType.U8, wt.rows(), wt.columns());
         Arguments.f32("errors", problem.errors(), wt.rows(), wt.columns());
-        Arguments.shaped("loss", problem.loss(), DType.F64, 1, wt.columns());
         checkGrids(wt, problem.scales(), problem.zeros(), problem.groupOf());
         if (problem.fitEvery() < 0) {
             throw new IllegalArgumentException("fitEvery: expected at least 0, found " + problem.fitEvery());

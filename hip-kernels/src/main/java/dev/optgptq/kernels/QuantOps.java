@@ -52,7 +52,6 @@ public interface QuantOps {
      *   if fitEvery > 0 and i % fitEvery == 0: fit the grid of group i / fitEvery from the current rows i .. i + fitEvery
      *   codes[i] = code of wt[i];   e = (wt[i] - dequantized) / u[i, i];   errors[i] = e
      *   wt[j] -= u[i, j] e  for j > i in the block, each a fused multiply-add
-     *   loss[o] += e[o]^2 / 2, in float64
      * </pre>
      */
     void solveBlock(BlockProblem problem);
@@ -70,8 +69,7 @@ public interface QuantOps {
      * @param fitEvery group size to fit as groups are reached, dividing b or the last group short; 0 when grids are given
      * @param codes U8 [b, m], written
      * @param errors F32 [b, m], written: what the trailing update multiplies
-     * @param loss F64 [1, m], added to
      */
     record BlockProblem(Grid grid, Tensor wt, Tensor u, Tensor scales, Tensor zeros, Tensor groupOf, int fitEvery,
-            Tensor codes, Tensor errors, Tensor loss) {}
+            Tensor codes, Tensor errors) {}
 }

@@ -5,6 +5,7 @@ import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.model.BlockWeights;
 import dev.optgptq.calibrate.model.Head;
 import dev.optgptq.calibrate.model.InputTap;
+import dev.optgptq.calibrate.model.ModelSpec;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Device;
@@ -31,6 +32,37 @@ record LogitsStream(Transformer model, TokenSequences text, String purpose, Prog
         static final Limits DEFAULT = new Limits(2048, 256L << 20, 64L << 20);
     }
 
+    /**
+     * What is done at once, under given limits.
+     *
+     * @param batch sequences in a forward pass
+     * @param group sequences whose residual stream is held
+     * @param logitsRows tokens whose logits exist at one time
+     */
+    private record Sizes(int batch, int group, long logitsRows) {
+
+        static Sizes of(ModelSpec spec, int count, int length, Limits limits) {
+            int batch = Math.clamp(limits.batchTokens() / length, 1, count);
+            long sequenceBytes = (long) length * spec.hiddenSize() * Float.BYTES;
+            int group = Math.clamp(limits.groupBytes() / sequenceBytes, batch, count);
+            long vocabularyBytes = (long) spec.vocabSize() * Float.BYTES;
+            return new Sizes(batch, group, Math.clamp(limits.logitsBytes() / vocabularyBytes, 1, batch * length));
+        }
+    }
+
+    /** What run() takes on the device at its peak, for {@code count} sequences of {@code length} tokens. */
+    static long peakBytes(ModelSpec spec, int count, int length, Limits limits) {
+        Sizes sizes = Sizes.of(spec, count, length, limits);
+        long hidden = spec.hiddenSize();
+        long head = hidden * (spec.vocabSize() + 2L);
+        long stream = (long) sizes.group() * length * (hidden + 1);
+        long chunk = sizes.logitsRows() * (hidden + spec.vocabSize());
+        long unpacking = spec.linears(0).stream().mapToLong(linear -> (long) linear.inputs() * linear.outputs()).max()
+                .orElse(0);
+        return Float.BYTES * (head + stream + chunk + unpacking) + Transformer.blockBytes(spec)
+                + Transformer.workspaceBytes(spec, sizes.batch() * length, length);
+    }
+
     /** Takes logits F32 [n, vocabulary] of the tokens from {@code firstToken} on; they are valid during the call only. */
     @FunctionalInterface
     interface Consumer {
@@ -41,14 +73,17 @@ record LogitsStream(Transformer model, TokenSequences text, String purpose, Prog
         text.requireVocabulary(model.spec().vocabSize());
         Device device = model.device();
         int length = text.length();
-        int batch = Math.clamp(limits.batchTokens() / length, 1, text.count());
-        int group = Math.clamp(limits.groupBytes() / sequenceBytes(), batch, text.count());
+        Sizes sizes = Sizes.of(model.spec(), text.count(), length, limits);
+        int batch = sizes.batch();
+        int group = sizes.group();
         try (TensorArena arena = device.arena()) {
             Head head = model.loadHead(arena);
             Transformer.Workspace workspace = model.workspace(arena, batch * length, length);
             Tensor ids = arena.vector(DType.I32, (long) group * length);
             Tensor x = arena.matrix(DType.F32, (long) group * length, model.spec().hiddenSize());
-            HeadChunks chunks = headChunks(arena, head, batch * length);
+            HeadChunks chunks = new HeadChunks(head,
+                    arena.matrix(DType.F32, sizes.logitsRows(), model.spec().hiddenSize()),
+                    arena.matrix(DType.F32, sizes.logitsRows(), model.spec().vocabSize()));
             for (int first = 0; first < text.count(); first += group) {
                 long tokens = (long) Math.min(group, text.count() - first) * length;
                 Tensor groupIds = ids.columns(0, tokens);
@@ -60,10 +95,6 @@ record LogitsStream(Transformer model, TokenSequences text, String purpose, Prog
             }
             device.synchronize();
         }
-    }
-
-    private long sequenceBytes() {
-        return (long) text.length() * model.spec().hiddenSize() * Float.BYTES;
     }
 
     private void blocks(Tensor x, Transformer.Workspace workspace, long batchTokens, long tokensBefore) {
@@ -82,13 +113,6 @@ record LogitsStream(Transformer model, TokenSequences text, String purpose, Prog
                 model.device().synchronize();
             }
         }
-    }
-
-    private HeadChunks headChunks(TensorArena arena, Head head, int batchTokens) {
-        long vocabulary = model.spec().vocabSize();
-        long rows = Math.clamp(limits.logitsBytes() / (vocabulary * Float.BYTES), 1, batchTokens);
-        return new HeadChunks(head, arena.matrix(DType.F32, rows, model.spec().hiddenSize()),
-                arena.matrix(DType.F32, rows, vocabulary));
     }
 
     /** The head over a few rows at a time: logits of a whole batch can be larger than the model. */

@@ -2,6 +2,7 @@ package dev.optgptq.calibrate.eval;
 
 import dev.optgptq.calibrate.Progress;
 import dev.optgptq.calibrate.data.TokenSequences;
+import dev.optgptq.calibrate.model.ModelSpec;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.dtype.DType;
@@ -42,6 +43,12 @@ public record Perplexity(double perplexity, double meanNll, double low, double h
         double[] windowNll = windowMeans(tokenNll(model, text, progress), text);
         requireFinite(windowNll, model);
         return of(windowNll, text.length(), (System.nanoTime() - start) * 1e-9);
+    }
+
+    /** What evaluate() takes on the device at its peak, in bytes, for {@code windows} windows of {@code length} tokens. */
+    public static long peakBytes(ModelSpec spec, int windows, int length) {
+        return LogitsStream.peakBytes(spec, windows, length, LogitsStream.Limits.DEFAULT)
+                + (long) windows * length * (Integer.BYTES + Double.BYTES);
     }
 
     static Perplexity of(double[] windowNll, int window, double seconds) {

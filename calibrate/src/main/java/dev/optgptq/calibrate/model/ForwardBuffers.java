@@ -48,6 +48,19 @@ record ForwardBuffers(int rows, AttentionShape shape, Tensor normed, Tensor quer
                         : null);
     }
 
+    /** What allocate() takes on the device. */
+    static long bytes(ModelSpec spec, int rows, int sequenceLength) {
+        ModelSpec.Attention attention = spec.attention();
+        long widths = spec.hiddenSize() + 2L * attention.queryWidth() + 2L * attention.kvWidth()
+                + (spec.mlp().form() == ModelSpec.Mlp.Form.GATED ? 2L : 1L) * spec.mlp().intermediateSize();
+        long tables = switch (spec.position()) {
+            case Position.Rotary rotary -> (long) sequenceLength * rotary.rotaryDim();
+            case Position.Alibi alibi -> attention.heads();
+            case Position.None none -> 0;
+        };
+        return Float.BYTES * (rows * widths + tables);
+    }
+
     /** The same buffers, cut to a batch of n tokens. */
     ForwardBuffers first(long n) {
         if (n > rows || n % shape.sequenceLength() != 0) {

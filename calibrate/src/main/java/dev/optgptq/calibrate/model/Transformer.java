@@ -100,6 +100,19 @@ public final class Transformer {
         return ForwardBuffers.allocate(spec, device, arena, rows, sequenceLength);
     }
 
+    /** What workspace() takes on the device. */
+    public static long workspaceBytes(ModelSpec spec, int rows, int sequenceLength) {
+        return ForwardBuffers.bytes(spec, rows, sequenceLength);
+    }
+
+    /** What loadBlock() takes on the device in the end, for any block; packed linears take a copy more for a while. */
+    public static long blockBytes(ModelSpec spec) {
+        long norms = 2L * spec.hiddenSize() * (spec.norm().bias() ? 2 : 1);
+        long linears = spec.linears(0).stream()
+                .mapToLong(linear -> linear.outputs() * (linear.inputs() + (linear.bias() ? 1L : 0L))).sum();
+        return Float.BYTES * (norms + linears);
+    }
+
     /** Scratch memory of the forward pass. */
     public sealed interface Workspace permits ForwardBuffers {}
 

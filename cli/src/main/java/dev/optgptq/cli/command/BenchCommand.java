@@ -4,11 +4,13 @@ import dev.optgptq.cli.console.Console;
 import dev.optgptq.cli.console.TextTable;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.formats.json.Json;
 import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.Callable;
@@ -16,7 +18,6 @@ import picocli.CommandLine.ArgGroup;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Parameters;
 import tools.jackson.databind.JsonNode;
-import tools.jackson.databind.json.JsonMapper;
 
 @Command(name = "bench", mixinStandardHelpOptions = true, description = {
         "Holds a finished run's report against the floor of this machine: the matrix-product rate is measured now, and each "
@@ -41,11 +42,12 @@ final class BenchCommand implements Callable<Integer> {
 
     @Override
     public Integer call() {
+        List<RunReport.Phase> phases = phases();
         try (Device opened = machine.open()) {
             double rate = gemmRate(opened);
             TextTable table = TextTable.of("phase", "seconds", "GFLOP", "GFLOP/s", "floor s", "times floor");
             double[] quantize = new double[2];
-            for (RunReport.Phase phase : phases()) {
+            for (RunReport.Phase phase : phases) {
                 table.row(cells(phase.name(), phase.seconds(), phase.flops(), rate));
                 if (!phase.name().startsWith("evaluate")) {
                     quantize[0] += phase.seconds();
@@ -73,7 +75,7 @@ final class BenchCommand implements Callable<Integer> {
     }
 
     private List<RunReport.Phase> phases() {
-        JsonNode json = JsonMapper.shared().readTree(report.toFile());
+        JsonNode json = Json.readObject(report, UserError.Code.BAD_TEXT);
         if (!json.path("phases").isArray()) {
             throw new UserError(UserError.Code.BAD_TEXT, report + " is not a report of opt-gptq quantize");
         }
@@ -95,7 +97,7 @@ final class BenchCommand implements Callable<Integer> {
                 device.synchronize();
                 rates[i] = 2.0 * SIZE * SIZE * SIZE / ((System.nanoTime() - start) / 1e9);
             }
-            java.util.Arrays.sort(rates);
+            Arrays.sort(rates);
             return rates[REPEATS / 2];
         }
     }

@@ -83,6 +83,9 @@ final class EvalPerplexityCommand implements Callable<Integer> {
 
     @Override
     public Integer call() {
+        Double limit = thresholds.maxPerplexity;
+        Checks.require(limit == null || (limit > 0 && Double.isFinite(limit)), "--max-perplexity",
+                String.valueOf(limit), "a perplexity, such as 12.5");
         Checks.require(thresholds.maxIncrease == null || baseline != null, "--max-increase", "no --baseline",
                 "a --baseline MODEL_DIR to compare with");
         TextFile.prepare(files.json);

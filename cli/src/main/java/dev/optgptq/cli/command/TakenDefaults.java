@@ -1,6 +1,7 @@
 package dev.optgptq.cli.command;
 
 import dev.optgptq.gptq.run.QuantizeSettings;
+import dev.optgptq.gptq.run.QuantizeSettings.CalibratorKind;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -10,11 +11,15 @@ import java.util.stream.Collectors;
 import picocli.CommandLine.ParseResult;
 
 /**
- * The settings that were not given, with the values they took.
+ * The settings that were not given and make a difference, with the values they took.
  *
  * @param values by option, in the order of the help
  */
 record TakenDefaults(SequencedMap<String, String> values) {
+
+    /** What only a calibrator that sees text reads. */
+    private static final List<String> OF_CALIBRATION = List.of("--act-order", "--damp", "--true-sequential",
+            "--calibration", "--sampling", "--samples", "--sequence-length", "--seed");
 
     static TakenDefaults of(ParseResult parsed, QuantizeSettings settings, int threads) {
         SequencedMap<String, String> all = new LinkedHashMap<>();
@@ -36,6 +41,12 @@ record TakenDefaults(SequencedMap<String, String> values) {
         all.put("--eval", "bundled");
         all.put("--window", String.valueOf(settings.evaluationWindow()));
         all.put("--threads", String.valueOf(threads));
+        if (settings.calibrator() == CalibratorKind.RTN) {
+            OF_CALIBRATION.forEach(all::remove);
+        }
+        if (!settings.evaluate()) {
+            all.remove("--window");
+        }
         parsed.matchedOptions().forEach(option -> List.of(option.names()).forEach(all::remove));
         return new TakenDefaults(all);
     }

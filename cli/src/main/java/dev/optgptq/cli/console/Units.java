@@ -33,8 +33,11 @@ public final class Units {
         return String.format(Locale.ROOT, pattern, rest) + gap + units[unit];
     }
 
-    /** "0.04 s", "1.5 s", "18 s", "3 min 05 s", "2 h 05 min". */
+    /** "4 ms", "0.15 s", "1.5 s", "18 s", "3 min 05 s", "2 h 05 min". */
     public static String duration(double seconds) {
+        if (seconds < 0.0995) {
+            return String.format(Locale.ROOT, "%.0f ms", 1000 * seconds);
+        }
         if (seconds < 0.995) {
             return String.format(Locale.ROOT, "%.2f s", seconds);
         }

@@ -1,6 +1,7 @@
 package dev.optgptq.cli.eval;
 
-import java.util.Locale;
+import java.math.BigDecimal;
+import java.math.MathContext;
 
 /**
  * How much worse than the baseline a model may be.
@@ -8,6 +9,9 @@ import java.util.Locale;
  * @param amount a share of the baseline's perplexity when relative, else a difference of perplexities
  */
 public record MaxIncrease(double amount, boolean relative) {
+
+    /** Fewer than a double holds, so that 0.07 stays 7 %. */
+    private static final int DIGITS = 12;
 
     /** Reads "2%" (relative) or "0.5" (absolute); throws NumberFormatException for anything else. */
     public static MaxIncrease parse(String text) {
@@ -22,8 +26,11 @@ public record MaxIncrease(double amount, boolean relative) {
     /** As it is written on the command line. */
     @Override
     public String toString() {
-        return relative
-                ? String.format(Locale.ROOT, "%.4g %%", 100 * amount)
-                : String.format(Locale.ROOT, "%.4g", amount);
+        return digits(relative ? 100 * amount : amount) + (relative ? " %" : "");
+    }
+
+    private static String digits(double value) {
+        BigDecimal rounded = new BigDecimal(value).round(new MathContext(DIGITS));
+        return rounded.signum() == 0 ? "0" : rounded.stripTrailingZeros().toPlainString();
     }
 }

@@ -40,8 +40,11 @@ final class Preflight {
 
     private static void checkTarget(QuantizeSettings settings) {
         try {
-            if (Files.exists(settings.output()) && Files.isSameFile(settings.output(), settings.model())) {
-                throw new UserError(Code.OUTPUT, settings.output() + " is the model itself; choose another --output");
+            // Overwriting removes the old output with all that is in it.
+            if (Files.exists(settings.output())
+                    && settings.model().toRealPath().startsWith(settings.output().toRealPath())) {
+                throw new UserError(Code.OUTPUT, settings.output() + " is or holds the model " + settings.model()
+                        + "; choose another --output");
             }
         } catch (IOException e) {
             throw new UserError(Code.OUTPUT, settings.output() + " cannot be examined: " + e.getMessage(), e);

@@ -56,7 +56,7 @@ public final class QuantizeRun {
             warnings.forEach(log);
             clock.enter("tokenize");
             RunTexts texts = RunTexts.read(settings, model.spec());
-            MemoryPlan memoryPlan = memoryPlan(model, texts);
+            MemoryPlan memoryPlan = memoryPlan(settings, model, texts);
             log.accept("memory: about " + (memoryPlan.total() >> 20) + " MiB needed: " + memoryPlan);
             QuantizeRun run = new QuantizeRun(settings, source, model, plan, texts, clock, listener);
             RunReport.@Nullable Quality quality = run.execute(origin, memoryPlan, maxShardBytes, log);
@@ -86,13 +86,9 @@ public final class QuantizeRun {
                 flops.run(texts, calibrator, settings.trueSequential()));
     }
 
-    private static MemoryPlan memoryPlan(Transformer model, RunTexts texts) {
+    private static MemoryPlan memoryPlan(QuantizeSettings settings, Transformer model, RunTexts texts) {
         long available = HostMemory.available();
-        TokenSequences calibration = texts.calibration();
-        MemoryPlan memoryPlan = calibration == null
-                ? MemoryPlan.of(model.spec(), 0, 0, available)
-                : MemoryPlan.of(model.spec(), calibration.ids().length,
-                        CalibrationStream.batchRows(calibration.length(), calibration.count()), available);
+        MemoryPlan memoryPlan = MemoryPlan.of(model.spec(), settings.groupSize(), texts, available);
         memoryPlan.require(available);
         return memoryPlan;
     }

@@ -18,9 +18,11 @@ record ReportBuilder(QuantizeSettings settings, QuantizeRun.Origin origin, Devic
 
     RunReport build(Instant started, CheckpointPlan plan, List<RunReport.Layer> layers, List<RunReport.Phase> phases,
             long peakAnonymous, MemoryPlan memoryPlan, RunReport.@Nullable Quality quality, List<String> warnings) {
+        SequencedMap<String, String> command = command();
         double seconds = phases.stream().mapToDouble(RunReport.Phase::seconds).sum();
-        return new RunReport(1, origin.tool() + " " + origin.version(), started.toString(), command(),
-                origin.defaults(), machine(), model(plan), List.copyOf(layers), phases,
+        return new RunReport(1, origin.tool() + " " + origin.version(), started.toString(), command,
+                origin.defaults().stream().filter(command::containsKey).toList(), machine(), model(plan),
+                List.copyOf(layers), phases,
                 new RunReport.Memory(memoryPlan.total(), device.peakMemory(), peakAnonymous, memoryPlan.spilled()),
                 size(plan), quality, seconds, warnings);
     }
@@ -64,6 +66,9 @@ record ReportBuilder(QuantizeSettings settings, QuantizeRun.Origin origin, Devic
         command.put("--eval", !settings.evaluate()
                 ? "none"
                 : settings.evaluation() == null ? "bundled" : settings.evaluation().toString());
+        if (settings.evaluate()) {
+            command.put("--window", String.valueOf(settings.evaluationWindow()));
+        }
         return command;
     }
 

@@ -110,8 +110,6 @@ final class GptqSolver {
         int span = !dynamic ? BLOCK : fitInside ? BLOCK / groupSize * groupSize : groupSize;
         int blockSize = Math.min(span, BLOCK);
         Tensor errors = scratch.matrix(DType.F32, Math.min(blockSize, n), w.columns());
-        Tensor loss = scratch.vector(DType.F64, w.columns());
-        device.matrix().fill(loss, 0);
         for (int start = 0; start < n;) {
             int spanEnd = Math.min(n, start - start % span + span);
             int size = Math.min(blockSize, spanEnd - start);
@@ -122,14 +120,14 @@ final class GptqSolver {
             }
             Tensor blockErrors = errors.rows(0, size);
             solveBlock(scratch, w.rows(start, size), factor, start, fitInside ? groupSize : 0, scales, zeros,
-                    codes.rows(start, size), blockErrors, loss);
+                    codes.rows(start, size), blockErrors);
             applyToTrailing(w, factor.u(), start, size, blockErrors);
             start += size;
         }
     }
 
     private void solveBlock(TensorArena scratch, Tensor w, InverseFactor factor, int start, int fitEvery, Tensor scales,
-            Tensor zeros, Tensor codes, Tensor errors, Tensor loss) {
+            Tensor zeros, Tensor codes, Tensor errors) {
         int size = Math.toIntExact(w.rows());
         int firstGroup = fitEvery > 0 ? start / fitEvery : 0;
         int groups = fitEvery > 0 ? Math.ceilDiv(size, fitEvery) : Math.toIntExact(scales.rows());
@@ -139,7 +137,7 @@ final class GptqSolver {
         }
         device.quant().solveBlock(new BlockProblem(grid, w, factor.u().rows(start, size).columns(start, size),
                 scales.rows(firstGroup, groups), zeros.rows(firstGroup, groups),
-                HostVectors.upload(device, scratch, groupOf), fitEvery, codes, errors, loss));
+                HostVectors.upload(device, scratch, groupOf), fitEvery, codes, errors));
     }
 
     /** w[end:] -= u[block, end:]^T errors: the lazy update of all later inputs, one GEMM. */

@@ -13,6 +13,9 @@ import org.jspecify.annotations.Nullable;
  */
 public final class SiteSolver implements AutoCloseable {
 
+    /** Diagonals, orders and groups of a site and its linears: each of 4 bytes per input. */
+    private static final long VECTORS = 16 * 4;
+
     private final Device device;
     private final Calibrator calibrator;
     private final TensorArena arena;
@@ -70,6 +73,15 @@ public final class SiteSolver implements AutoCloseable {
         Tensor stored = scratch.matrix(calibrator.settings().grid().scaleType(), scales.rows(), scales.columns());
         device.neural().convert(scales, stored);
         device.neural().convert(stored, scales);
+    }
+
+    /**
+     * What solve() takes on the device at its peak, the result included: three copies of the weight in F32, two of its
+     * codes, the errors of one block of inputs, the grids, vectors.
+     */
+    public static long peakBytes(long inputs, long outputs, long groups) {
+        long perOutput = (3 * 4 + 2) * inputs + 4 * Math.min(GptqSolver.BLOCK, inputs) + (4 + 4) * groups;
+        return perOutput * outputs + VECTORS * inputs;
     }
 
     private QuantizedWeight nearest(TensorArena result, Tensor wt, SolveSettings settings) {

@@ -5,24 +5,14 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.UserError.Code;
-import dev.optgptq.formats.dtype.DType;
-import dev.optgptq.formats.model.CheckpointWriter;
-import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.gptq.run.QuantizeSettings.CalibratorKind;
-import dev.optgptq.gptq.solve.ActOrder;
-import dev.optgptq.gptq.solve.Calibrator;
-import dev.optgptq.gptq.solve.SolveSettings;
 import dev.optgptq.gptq.testing.TinyModel;
 import dev.optgptq.gptq.testing.WrittenCheckpoint;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Devices;
-import dev.optgptq.kernels.Grid;
 import java.io.IOException;
-import java.io.RandomAccessFile;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
@@ -30,6 +20,7 @@ import java.util.Set;
 import java.util.TreeSet;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.LockSupport;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -126,66 +117,60 @@ class InterruptedRunTest {
         assertRefused(Code.OUTPUT, run::run, run.output.toString(), "--overwrite");
     }
 
-    @ParameterizedTest
-    @ValueSource(strings = {"model.layers.1.mlp.up_proj.qweight", "model.layers.0.self_attn.q_proj.scales",
-            "model.layers.1.self_attn.o_proj.g_idx", "model.layers.0.mlp.down_proj.qzeros", "lm_head.weight",
-            "model.norm.weight"})
-    void a_byte_that_changed_on_its_way_to_the_disk_is_found(String tensor) {
-        try (Device device = Devices.open("cpu", 2);
-                ModelDirectory source = ModelDirectory.open(folder.resolve(
-                        "model"))) {
-            Transformer model = Transformer.open(source, device);
-            CheckpointPlan plan = CheckpointPlan.of(source, model.spec(), run.bits, run.groupSize);
-            OutputConfig config = new OutputConfig(run.settings(), source, plan);
-            try (CheckpointWriter writer = new CheckpointWriter(run.output, plan.specs(), Long.MAX_VALUE, false)) {
-                CheckpointOutput output = new CheckpointOutput(writer, plan, config.quantization(), device);
-                output.writeKept();
-                quantizeTo(output, model);
-                config.write(writer, TinyRun.ORIGIN);
-                writer.finishTensors();
-                verify(output, writer.workDirectory());
-                flipLowestBit(writer.workDirectory(), tensor);
-
-                String module = tensor.replaceAll("\\.(qweight|qzeros|scales|g_idx)$", "");
-                UserError error = assertThrows(UserError.class, () -> verify(output, writer.workDirectory()));
-                assertTrue(String.valueOf(error.getMessage()).contains(module), error.getMessage());
+    /** Ctrl-C and kill end the process in the midst of writing and computing. */
+    @Test
+    void a_process_that_is_stopped_leaves_nothing_behind() throws IOException, InterruptedException {
+        Process process = new ProcessBuilder(Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                "--add-modules=jdk.incubator.vector", "--enable-native-access=ALL-UNNAMED", "-cp",
+                System.getProperty("surefire.test.class.path", System.getProperty("java.class.path")),
+                EndlessRun.class.getName(), folder.toString()).redirectErrorStream(true).start();
+        try (var lines = process.inputReader()) {
+            StringBuilder said = new StringBuilder();
+            for (String line = lines.readLine(); line != null && !line.equals("in block 2"); line = lines.readLine()) {
+                said.append(line).append('\n');
             }
+            Set<String> during = names(folder);
+            assertTrue(during.stream().anyMatch(name -> name.startsWith(".out.partial")), during + "\n" + said);
+            process.destroy();
+
+            assertTrue(process.waitFor(30, TimeUnit.SECONDS), "still running");
+        } finally {
+            process.destroyForcibly();
+        }
+
+        assertEquals(Set.of("model", "text.txt", "evaluation.txt"), names(folder));
+    }
+
+    /** A run that never gets out of its second block. */
+    static final class EndlessRun {
+
+        private EndlessRun() {}
+
+        public static void main(String[] args) {
+            Path folder = Path.of(args[0]);
+            TinyRun run = new TinyRun(folder.resolve("model"), folder);
+            run.progress = (phase, done, total) -> {
+                if (phase.contains("block 2/2: solve")) {
+                    System.out.println("in block 2");
+                    LockSupport.park();
+                }
+            };
+            run.run();
         }
     }
 
-    private void quantizeTo(CheckpointOutput output, Transformer model) {
-        Grid grid = new Grid(run.bits, true, false, DType.F16);
-        Calibrator nearest = new Calibrator.RoundToNearest(
-                new SolveSettings(grid, run.groupSize, ActOrder.NONE, run.damp));
-        WorkCount flops = new WorkCount(model.spec());
-        RunProgress progress = new RunProgress(new PhaseClock(model.device(), "test"), flops, run.progress, 1);
-        BlockQuantizer quantizer = new BlockQuantizer(model, nearest, false, progress);
-        for (int block = 0; block < TinyModel.BLOCKS; block++) {
-            quantizer.quantize(block, null, solved -> output.write(solved.linear(), solved.solution().weight()));
-        }
-    }
+    /** Overwriting it would delete the source with the old output. */
+    @Test
+    void an_output_that_holds_the_model_is_refused_even_to_overwrite() throws IOException {
+        Path outer = TinyModel.MPT.write(folder.resolve("outer"));
+        Path inner = TinyModel.LLAMA.write(outer.resolve("inner"));
+        TinyRun nested = new TinyRun(inner, folder);
+        nested.output = outer;
+        nested.overwrite = true;
 
-    private static void verify(CheckpointOutput output, Path written) {
-        try (ModelDirectory directory = ModelDirectory.open(written)) {
-            output.verify(directory);
-        }
-    }
+        assertRefused(Code.OUTPUT, nested::run, outer.toString(), "is or holds the model");
 
-    /** Of the tensor's first byte. */
-    private static void flipLowestBit(Path directory, String tensor) {
-        Path path = directory.resolve("model.safetensors");
-        byte[] data = WrittenCheckpoint.read(directory).tensor(tensor).data();
-        try (RandomAccessFile file = new RandomAccessFile(path.toFile(), "rw")) {
-            long at = Long.reverseBytes(file.readLong()) + Long.BYTES;
-            byte[] header = new byte[(int) at - Long.BYTES];
-            file.readFully(header);
-            String json = new String(header, StandardCharsets.UTF_8);
-            String offsets = json.substring(json.indexOf("\"data_offsets\":[", json.indexOf('"' + tensor + '"')) + 16);
-            file.seek(at + Long.parseLong(offsets.substring(0, offsets.indexOf(','))));
-            file.write(data[0] ^ 1);
-        } catch (IOException e) {
-            throw new AssertionError(e);
-        }
+        assertTrue(Files.exists(inner.resolve("model.safetensors")), "the source must be untouched");
     }
 
     /** A disk of 2 MB that fills up while the run computes. Needs the right to mount one. */

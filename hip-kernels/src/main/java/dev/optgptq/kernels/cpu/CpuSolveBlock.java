@@ -50,7 +50,6 @@ final class CpuSolveBlock {
         private final PanelGrid grid;
         private final float[] w;
         private final float[] errors;
-        private final double[] loss = new double[WIDTH];
         private final int[] codes = new int[WIDTH];
         private final byte[] bytes = new byte[WIDTH];
 
@@ -67,7 +66,6 @@ final class CpuSolveBlock {
 
         void run() {
             panel.read(problem.wt(), w);
-            panel.readRow(problem.loss(), 0, loss);
             int span = problem.fitEvery() > 0 ? problem.fitEvery() : inputs;
             for (int start = 0; start < inputs; start += span) {
                 int end = Math.min(inputs, start + span);
@@ -82,7 +80,6 @@ final class CpuSolveBlock {
                     round(i);
                 }
             }
-            panel.writeRow(loss, problem.loss(), 0);
         }
 
         /** The rows of a group must have all earlier errors before they are fitted. */
@@ -124,7 +121,7 @@ final class CpuSolveBlock {
             }
         }
 
-        /** Codes, error and loss of row i. */
+        /** Codes and error of row i. */
         private void round(int i) {
             float pivot = columnsOfU[i * inputs + i];
             for (int c = 0; c < WIDTH; c += LANES) {
@@ -135,8 +132,6 @@ final class CpuSolveBlock {
             }
             for (int c = 0; c < WIDTH; c++) {
                 bytes[c] = (byte) codes[c];
-                double e = errors[i * WIDTH + c];
-                loss[c] += e * e / 2;
             }
             panel.writeRow(w, i * WIDTH, problem.wt(), i);
             panel.writeRow(errors, i * WIDTH, problem.errors(), i);

@@ -45,22 +45,12 @@ record Panel(long from, int width) {
         Arrays.fill(into, width, WIDTH, 0);
     }
 
-    /** A row of an F64 tensor. */
-    void readRow(Tensor source, long row, double[] into) {
-        MemorySegment.copy(source.memory(), Memory.DOUBLE, offset(source, row), into, 0, width);
-        Arrays.fill(into, width, WIDTH, 0);
-    }
-
     void writeRow(float[] from, int at, Tensor target, long row) {
         MemorySegment.copy(from, at, target.memory(), Memory.FLOAT, offset(target, row), width);
     }
 
     void writeRow(int[] from, Tensor target, long row) {
         MemorySegment.copy(from, 0, target.memory(), Memory.INT, offset(target, row), width);
-    }
-
-    void writeRow(double[] from, Tensor target, long row) {
-        MemorySegment.copy(from, 0, target.memory(), Memory.DOUBLE, offset(target, row), width);
     }
 
     void writeRow(byte[] from, Tensor target, long row) {

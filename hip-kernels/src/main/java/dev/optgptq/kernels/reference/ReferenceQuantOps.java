@@ -195,6 +195,5 @@ final class ReferenceQuantOps implements QuantOps {
         for (long j = i + 1; j < p.wt().rows(); j++) {
             set(p.wt(), j, o, Math.fma(-getFloat(p.u(), i, j), e, getFloat(p.wt(), j, o)));
         }
-        set(p.loss(), 0, o, get(p.loss(), 0, o) + (double) e * e / 2);
     }
 }

@@ -170,9 +170,8 @@ final class QuantCases {
         }
         return builder.output("codes", DType.U8, inputs, outputs, Tolerance.EXACT)
                 .output("errors", DType.F32, inputs, outputs, Tolerance.EXACT)
-                .inPlace("loss", DType.F64, 1, outputs, uniform(0, 1), Tolerance.EXACT)
                 .call((device, at) -> device.quant()
                         .solveBlock(new BlockProblem(grid, at.get("w"), at.get("u"), at.get("scales"), at.get("zeros"),
-                                at.get("groups"), fitEvery, at.get("codes"), at.get("errors"), at.get("loss"))));
+                                at.get("groups"), fitEvery, at.get("codes"), at.get("errors"))));
     }
 }

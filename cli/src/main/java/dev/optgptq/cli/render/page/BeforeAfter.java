@@ -35,7 +35,7 @@ final class BeforeAfter {
         IntervalChart chart = new IntervalChart("Perplexity before and after",
                 List.of(interval("before", quality.before()), interval("after", quality.after())));
         return titled("Perplexity", Html.figure(chart.svg(), String.format(Locale.ROOT,
-                "Lower is better. %s, %d windows of %d tokens. The whiskers are 95 %% confidence intervals over windows; "
+                "Lower is better. Measured on %s, %d windows of %d tokens. The whiskers are 95 %% confidence intervals over windows; "
                         + "both models saw the same windows, so their difference is known better than either value.",
                 quality.text(), quality.windows(), quality.window())));
     }

@@ -12,8 +12,8 @@ import java.util.List;
 final class Errors {
 
     private static final String OUTPUT_ERROR = "Relative output error: the share of a layer\u2019s output energy over the "
-            + "calibration inputs that quantization changed, |X(W \u2212 Q)\u1D40|\u00B2 / |XW\u1D40|\u00B2. ";
-    private static final String WEIGHT_ERROR = "Relative weight error, |W \u2212 Q|\u00B2 / |W|\u00B2, since this "
+            + "calibration inputs that quantization changed, |X(W\u00A0\u2212\u00A0Q)\u1D40|\u00B2\u00A0/\u00A0|XW\u1D40|\u00B2. ";
+    private static final String WEIGHT_ERROR = "Relative weight error, |W\u00A0\u2212\u00A0Q|\u00B2\u00A0/\u00A0|W|\u00B2, since this "
             + "calibrator sees no inputs. ";
     private static final String READING = "Each line is one linear of the block; rest on a point for its name.";
 

@@ -11,6 +11,8 @@ import java.util.Locale;
 /** What the page is about, and the figures that matter most. */
 final class Overview {
 
+    private static final char NO_BREAK = '\u00A0';
+
     private Overview() {}
 
     static String title(RunReport report) {
@@ -44,7 +46,8 @@ final class Overview {
         cards.add(card("Bits per weight", String.format(Locale.ROOT, "%.2f", size.bitsPerWeight()),
                 String.format(Locale.ROOT, "from %.0f", size.bitsBefore())));
         cards.add(card("Size", Units.bytes(size.bytesAfter()), String.format(Locale.ROOT, "%.2f times smaller than %s",
-                (double) size.bytesBefore() / Math.max(1, size.bytesAfter()), Units.bytes(size.bytesBefore()))));
+                (double) size.bytesBefore() / Math.max(1, size.bytesAfter()),
+                Units.bytes(size.bytesBefore()).replace(' ', NO_BREAK))));
         RunReport.Quality quality = report.quality();
         if (quality != null) {
             double before = quality.before().perplexity();

@@ -16,7 +16,7 @@ final class Problems {
         for (RunReport.Layer layer : report.layers()) {
             String problem = layer.problem();
             if (problem != null) {
-                items.add(Element.of("li").add(Element.of("code").add(layer.module())).add(" " + problem));
+                items.add(Element.of("li").add(Element.of("code").add(layer.module())).add(": " + problem));
             }
         }
         int troubled = items.size();

@@ -1,0 +1,73 @@
+package dev.optgptq.cli.command;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.optgptq.cli.testing.CommandRun;
+import dev.optgptq.cli.testing.Models;
+import dev.optgptq.formats.dtype.Shape;
+import dev.optgptq.formats.safetensors.SafetensorsFile;
+import dev.optgptq.formats.safetensors.TensorView;
+import java.io.IOException;
+import java.lang.foreign.ValueLayout;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Objects;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+class EvalLogitsCommandTest {
+
+    private static final Path GOLDEN = Models.fixture().resolve("golden.safetensors");
+
+    @TempDir
+    Path directory;
+
+    @Test
+    void logits_are_those_of_another_implementation() {
+        Path output = directory.resolve("logits.safetensors");
+        CommandRun.of("eval", "logits", Models.fixture(), "--input", GOLDEN, "--output", output).succeeds()
+                .says("wrote logits F32 [2, 48, 320]");
+        try (SafetensorsFile written = SafetensorsFile.open(output);
+                SafetensorsFile golden = SafetensorsFile.open(
+                        GOLDEN)) {
+            TensorView ours = Objects.requireNonNull(written.tensors().get("logits"));
+            TensorView theirs = Objects.requireNonNull(golden.tensors().get("logits"));
+            assertEquals(Shape.of(2, 48, 320), ours.shape());
+            double largest = 0;
+            double difference = 0;
+            for (long i = 0; i < theirs.shape().elements(); i++) {
+                float expected = theirs.data().getAtIndex(ValueLayout.JAVA_FLOAT_UNALIGNED, i);
+                float found = ours.data().getAtIndex(ValueLayout.JAVA_FLOAT_UNALIGNED, i);
+                largest = Math.max(largest, Math.abs(expected));
+                difference = Math.max(difference, Math.abs(expected - found));
+            }
+            assertTrue(difference <= 1e-4 * largest, difference + " of " + largest);
+        }
+        assertEquals(List.of("logits.safetensors"), Models.names(directory));
+    }
+
+    @Test
+    void a_file_without_input_ids_is_refused_with_what_it_lacks() {
+        CommandRun.of("eval", "logits", Models.fixture(), "--input", Models.fixture().resolve("model.safetensors"),
+                "--output", directory.resolve("logits.safetensors")).failsWith(1, "model.safetensors", "input_ids");
+        assertEquals(List.of(), Models.names(directory));
+    }
+
+    @Test
+    void an_input_that_is_no_safetensors_file_is_refused() throws IOException {
+        Path input = Files.writeString(directory.resolve("ids.json"), "[1, 2, 3]");
+        CommandRun.of("eval", "logits", Models.fixture(), "--input", input, "--output",
+                directory.resolve("logits.safetensors")).failsWith(1, "ids.json");
+        assertEquals(List.of("ids.json"), Models.names(directory));
+    }
+
+    @Test
+    void an_output_that_cannot_be_written_is_named() throws IOException {
+        Path file = Files.writeString(directory.resolve("file"), "not a directory");
+        CommandRun.of("eval", "logits", Models.fixture(), "--input", GOLDEN, "--output", file.resolve("l.safetensors"))
+                .failsWith(1, "file");
+        assertEquals(List.of("file"), Models.names(directory));
+    }
+}

@@ -1,0 +1,32 @@
+package dev.optgptq.cli.command;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.optgptq.cli.testing.CommandRun;
+import dev.optgptq.cli.testing.Models;
+import org.junit.jupiter.api.Test;
+import tools.jackson.databind.JsonNode;
+
+class InspectCommandTest {
+
+    @Test
+    void a_plain_model_is_described_for_people() {
+        CommandRun run = CommandRun.of("inspect", Models.llama()).succeeds();
+        run.prints("model type", "llama", "4 blocks, hidden size 128, MLP 384, vocabulary 4096",
+                "head tied to the embedding", "4 heads of 32, 4 KV heads, up to 2048 positions", "1.4 M (1,377,408)",
+                "16.00 bits per parameter", "BF16", "quantization  none", "model.layers.*.mlp.down_proj.weight",
+                "[128, 384]");
+        assertEquals("", run.err());
+    }
+
+    @Test
+    void the_same_is_told_to_programs_as_json() {
+        JsonNode json = CommandRun.of("inspect", Models.mpt(), "--json").succeeds().json();
+        assertEquals("mpt", json.get("modelType").asString());
+        assertEquals(4, json.at("/architecture/blocks").asInt());
+        assertEquals(2_623_744, json.get("bytes").asLong());
+        assertTrue(json.get("quantization").isNull());
+        assertTrue(json.get("notSupported").isNull());
+    }
+}

@@ -1,0 +1,118 @@
+package dev.optgptq.cli.command;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.optgptq.cli.testing.CommandRun;
+import dev.optgptq.cli.testing.Models;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** Where a run writes, and what it refuses to write over. */
+class OutputTest {
+
+    @TempDir
+    Path directory;
+
+    @Test
+    void the_default_is_a_sibling_named_after_the_settings_and_the_run_says_so() {
+        Path model = Models.copy(Models.llama(), directory.resolve("model"));
+        CommandRun.of("quantize", model, "--calibrator", "rtn", "--bits", 3, "--group-size", -1, "--no-symmetric",
+                "--eval", "none").succeeds().says("--output " + directory.resolve("model-rtn-w3-row-asym"))
+                .prints("wrote " + directory.resolve("model-rtn-w3-row-asym"));
+        assertEquals(List.of("model", "model-rtn-w3-row-asym"), Models.names(directory));
+    }
+
+    @Test
+    void a_complete_model_directory_is_written_and_nothing_beside_it() {
+        rtn("out").succeeds();
+        assertEquals(List.of("config.json", "generation_config.json", "model.safetensors", "quantize_config.json",
+                "report.html", "report.json", "tokenizer.json"), Models.names(directory.resolve("out")));
+        assertEquals(List.of("out"), Models.names(directory));
+    }
+
+    @Test
+    void an_existing_output_is_left_alone_without_overwrite() throws IOException {
+        Path marker = Files.createDirectories(directory.resolve("out")).resolve("config.json");
+        Files.writeString(marker, "mine");
+        rtn("out").failsWith(1, "out exists", "--overwrite");
+        assertEquals("mine", Files.readString(marker));
+        assertEquals(List.of("config.json"), Models.names(directory.resolve("out")));
+    }
+
+    @Test
+    void overwrite_replaces_an_older_checkpoint_whole() throws IOException {
+        rtn("out").succeeds();
+        Files.writeString(directory.resolve("out/stale.txt"), "of the older run");
+        rtn("out", "--bits", 8, "--overwrite").succeeds();
+        assertFalse(Files.exists(directory.resolve("out/stale.txt")));
+        CommandRun.of("inspect", directory.resolve("out")).succeeds().prints("8 bits");
+        assertEquals(List.of("out"), Models.names(directory));
+    }
+
+    @Test
+    void overwrite_keeps_the_older_checkpoint_when_the_run_fails() {
+        rtn("out").succeeds();
+        rtn("out", "--overwrite", "--eval", directory.resolve("nowhere.txt")).failsWith(1, "nowhere.txt");
+        CommandRun.of("inspect", directory.resolve("out")).succeeds().prints("4 bits");
+        assertEquals(List.of("out"), Models.names(directory));
+    }
+
+    @Test
+    void overwrite_never_removes_what_is_no_model() throws IOException {
+        Path precious = Files.createDirectories(directory.resolve("home")).resolve("thesis.tex");
+        Files.writeString(precious, "years of work");
+        rtn("home", "--overwrite").failsWith(1, "home", "without config.json", "left alone");
+        assertTrue(Files.exists(precious));
+    }
+
+    @Test
+    void the_model_itself_is_never_the_output() {
+        Path model = Models.copy(Models.llama(), directory.resolve("model"));
+        CommandRun.of("quantize", model, "--output", model, "--overwrite").failsWith(1, "is the model itself");
+        CommandRun.of("inspect", model).succeeds().prints("none");
+    }
+
+    @Test
+    void a_place_that_cannot_be_written_is_named_before_anything_is_computed() throws IOException {
+        Files.writeString(directory.resolve("file"), "not a directory");
+        CommandRun run = rtn("file/out").failsWith(1, directory.resolve("file").toString());
+        assertFalse(run.err().contains("block 1/4"), run::toString);
+        assertEquals(List.of("file"), Models.names(directory));
+    }
+
+    @Test
+    void a_report_that_cannot_be_written_is_named_before_anything_is_computed() throws IOException {
+        Files.writeString(directory.resolve("file"), "not a directory");
+        CommandRun run = rtn("out", "--report", directory.resolve("file/report")).failsWith(1, "file/report.json",
+                "cannot be written");
+        assertFalse(run.err().contains("block 1/4"), run::toString);
+        assertEquals(List.of("file"), Models.names(directory));
+    }
+
+    @Test
+    void the_report_goes_where_it_is_asked_to_go() throws IOException {
+        Files.createDirectory(directory.resolve("reports"));
+        rtn("a", "--report", directory.resolve("reports")).succeeds();
+        rtn("b", "--report", directory.resolve("reports/b.html")).succeeds();
+        assertEquals(List.of("b.html", "b.json", "report.html", "report.json"),
+                Models.names(directory.resolve("reports")));
+        assertFalse(Files.exists(directory.resolve("a/report.json")));
+    }
+
+    private CommandRun rtn(String output, Object... more) {
+        List<Object> args = new ArrayList<>(List.of("quantize", Models.llama(), "--calibrator", "rtn",
+                "--output", directory.resolve(output)));
+        if (!List.of(more).contains("--eval")) {
+            args.addAll(List.of("--eval", "none"));
+        }
+        args.addAll(List.of(more));
+        return CommandRun.of(args.toArray());
+    }
+}

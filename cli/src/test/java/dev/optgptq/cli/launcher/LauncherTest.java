@@ -1,0 +1,137 @@
+package dev.optgptq.cli.launcher;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.optgptq.cli.launcher.Installation.Outcome;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.condition.DisabledOnOs;
+import org.junit.jupiter.api.condition.OS;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** How the launcher finds a JDK, and what it passes on. */
+@DisabledOnOs(OS.WINDOWS)
+class LauncherTest {
+
+    @TempDir
+    Path directory;
+    private Installation installed;
+
+    @BeforeEach
+    void install() throws Exception {
+        installed = Installation.in(directory);
+    }
+
+    @Test
+    void the_jdk_that_is_named_is_used() throws Exception {
+        runs(installed.with("OPT_GPTQ_JAVA_HOME", Installation.jdk()).run("--version"));
+    }
+
+    @Test
+    void the_jdk_of_java_home_is_found() throws Exception {
+        runs(installed.with("JAVA_HOME", Installation.jdk()).run("--version"));
+    }
+
+    @Test
+    void the_jdk_of_the_path_is_found_through_links() throws Exception {
+        Path alternatives = Files.createDirectories(directory.resolve("alternatives"));
+        Path jdk = Installation.realJdk(directory.resolve("jdk"));
+        Files.createSymbolicLink(alternatives.resolve("java"), jdk.resolve("bin/java"));
+        Files.createSymbolicLink(installed.tools().resolve("java"), Path.of("../alternatives/java"));
+        runs(installed.run("--version"));
+    }
+
+    @Test
+    void among_the_install_folders_the_suitable_one_is_found() throws Exception {
+        Path folder = Files.createDirectories(directory.resolve("jvm"));
+        Installation.fakeJdk(folder.resolve("a-17"), "17.0.15");
+        Installation.fakeJdk(folder.resolve("b-25"), "25.0.2");
+        Installation.realJdk(folder.resolve("c-25"));
+        runs(installed.with("OPT_GPTQ_JDK_DIRS", directory.resolve("empty") + ":" + folder).run("--version"));
+    }
+
+    @Test
+    void without_a_jdk_it_says_what_to_install() throws Exception {
+        Outcome outcome = installed.run("--version");
+        assertEquals(1, outcome.exitCode());
+        for (String part : new String[] {"needs a JDK 25.0.3 or newer, and older than 26, and found none",
+                "apt-get install temurin-25-jdk", "dnf install", "brew install", "sdk install java",
+                "set OPT_GPTQ_JAVA_HOME"}) {
+            assertTrue(outcome.err().contains(part), () -> part + " is not in " + outcome.err());
+        }
+        assertEquals("", outcome.out());
+    }
+
+    @Test
+    void what_was_found_and_does_not_fit_is_listed() throws Exception {
+        Path old = Installation.fakeJdk(directory.resolve("old"), "21.0.4");
+        Outcome outcome = installed.with("JAVA_HOME", old).run("--version");
+        assertEquals(1, outcome.exitCode());
+        assertTrue(outcome.err().contains("21.0.4 in " + old), outcome.err());
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"1.8.0_402", "17.0.15", "24.0.2", "25", "25.0.1", "25.0.2", "25.0.2.0.1", "26", "26.0.1"})
+    void a_named_jdk_that_does_not_fit_is_refused_and_never_started(String version) throws Exception {
+        Path jdk = Installation.fakeJdk(directory.resolve("jdk"), version);
+        Outcome outcome = installed.with("OPT_GPTQ_JAVA_HOME", jdk).with("JAVA_HOME", Installation.jdk())
+                .run("--version");
+        assertEquals(1, outcome.exitCode());
+        assertTrue(outcome.err().contains("is no JDK 25.0.3 or newer"), outcome.err());
+        assertTrue(outcome.err().contains(version + " in " + jdk), outcome.err());
+        assertFalse(outcome.err().contains("started"), outcome.err());
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"25.0.3", "25.0.3.1", "25.0.10", "25.1"})
+    void a_named_jdk_that_fits_is_started(String version) throws Exception {
+        Path jdk = Installation.fakeJdk(directory.resolve("jdk"), version);
+        Outcome outcome = installed.with("OPT_GPTQ_JAVA_HOME", jdk).run("--version");
+        assertEquals(70, outcome.exitCode(), outcome::err);
+        assertEquals("started\n", outcome.err());
+    }
+
+    @Test
+    void it_works_through_links_from_anywhere() throws Exception {
+        Path bin = Files.createDirectories(directory.resolve("bin"));
+        Path link = Files.createSymbolicLink(bin.resolve("gptq"), Path.of("../opt-gptq home/opt-gptq"));
+        Path linkToLink = Files.createSymbolicLink(directory.resolve("quantizer"), link);
+        installed.with("OPT_GPTQ_JAVA_HOME", Installation.jdk());
+        runs(installed.run(linkToLink, "--version"));
+    }
+
+    @Test
+    void exit_codes_and_arguments_pass_through_unchanged() throws Exception {
+        installed.with("OPT_GPTQ_JAVA_HOME", Installation.jdk());
+        Outcome failed = installed.run("inspect", "no such  model * $HOME");
+        assertEquals(1, failed.exitCode());
+        assertTrue(failed.err().contains("no such  model * $HOME: expected a model directory"), failed.err());
+        assertEquals(2, installed.run("--nonsense").exitCode());
+    }
+
+    @Test
+    void commands_that_compute_nothing_say_nothing_on_standard_error() throws Exception {
+        installed.with("OPT_GPTQ_JAVA_HOME", Installation.jdk());
+        assertEquals("", installed.run("quantize", "--help").err());
+        assertEquals("", installed.run("completion").err());
+    }
+
+    @Test
+    void a_distribution_without_its_program_says_so() throws Exception {
+        Files.delete(installed.home().resolve("lib/opt-gptq-cli.jar"));
+        Outcome outcome = installed.with("OPT_GPTQ_JAVA_HOME", Installation.jdk()).run("--version");
+        assertEquals(1, outcome.exitCode());
+        assertTrue(outcome.err().contains("is missing; unpack the distribution again"), outcome.err());
+    }
+
+    private static void runs(Outcome outcome) {
+        assertEquals(0, outcome.exitCode(), outcome::err);
+        assertTrue(outcome.out().startsWith("opt-gptq "), outcome::out);
+    }
+}

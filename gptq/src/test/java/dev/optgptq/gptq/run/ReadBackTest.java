@@ -1,0 +1,103 @@
+package dev.optgptq.gptq.run;
+
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.formats.UserError;
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.formats.model.CheckpointWriter;
+import dev.optgptq.formats.model.ModelDirectory;
+import dev.optgptq.gptq.solve.ActOrder;
+import dev.optgptq.gptq.solve.Calibrator;
+import dev.optgptq.gptq.solve.SolveSettings;
+import dev.optgptq.gptq.testing.TinyModel;
+import dev.optgptq.gptq.testing.WrittenCheckpoint;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Devices;
+import dev.optgptq.kernels.Grid;
+import java.io.IOException;
+import java.io.RandomAccessFile;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** What was written is read back and compared before a run succeeds. */
+class ReadBackTest {
+
+    @TempDir
+    @SuppressWarnings("NullAway.Init") // JUnit fills it in
+    Path folder;
+    @SuppressWarnings("NullAway.Init") // set before each test
+    private TinyRun run;
+
+    @BeforeEach
+    void aModel() {
+        run = new TinyRun(TinyModel.LLAMA.write(folder.resolve("model")), folder);
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"model.layers.1.mlp.up_proj.qweight", "model.layers.0.self_attn.q_proj.scales",
+            "model.layers.1.self_attn.o_proj.g_idx", "model.layers.0.mlp.down_proj.qzeros", "lm_head.weight",
+            "model.norm.weight"})
+    void a_byte_that_changed_on_its_way_to_the_disk_is_found(String tensor) {
+        try (Device device = Devices.open("cpu", 2);
+                ModelDirectory source = ModelDirectory.open(folder.resolve(
+                        "model"))) {
+            Transformer model = Transformer.open(source, device);
+            CheckpointPlan plan = CheckpointPlan.of(source, model.spec(), run.bits, run.groupSize);
+            OutputConfig config = new OutputConfig(run.settings(), source, plan);
+            try (CheckpointWriter writer = new CheckpointWriter(run.output, plan.specs(), Long.MAX_VALUE, false)) {
+                CheckpointOutput output = new CheckpointOutput(writer, plan, config.quantization(), device);
+                output.writeKept();
+                quantizeTo(output, model);
+                config.write(writer, TinyRun.ORIGIN);
+                writer.finishTensors();
+                verify(output, writer.workDirectory());
+                flipLowestBit(writer.workDirectory(), tensor);
+
+                String module = tensor.replaceAll("\\.(qweight|qzeros|scales|g_idx)$", "");
+                UserError error = assertThrows(UserError.class, () -> verify(output, writer.workDirectory()));
+                assertTrue(String.valueOf(error.getMessage()).contains(module), error.getMessage());
+            }
+        }
+    }
+
+    private void quantizeTo(CheckpointOutput output, Transformer model) {
+        Grid grid = new Grid(run.bits, true, false, DType.F16);
+        Calibrator nearest = new Calibrator.RoundToNearest(
+                new SolveSettings(grid, run.groupSize, ActOrder.NONE, run.damp));
+        WorkCount flops = new WorkCount(model.spec());
+        RunProgress progress = new RunProgress(new PhaseClock(model.device(), "test"), flops, run.progress, 1);
+        BlockQuantizer quantizer = new BlockQuantizer(model, nearest, false, progress);
+        for (int block = 0; block < TinyModel.BLOCKS; block++) {
+            quantizer.quantize(block, null, solved -> output.write(solved.linear(), solved.solution().weight()));
+        }
+    }
+
+    private static void verify(CheckpointOutput output, Path written) {
+        try (ModelDirectory directory = ModelDirectory.open(written)) {
+            output.verify(directory);
+        }
+    }
+
+    /** Of the tensor's first byte. */
+    private static void flipLowestBit(Path directory, String tensor) {
+        Path path = directory.resolve("model.safetensors");
+        byte[] data = WrittenCheckpoint.read(directory).tensor(tensor).data();
+        try (RandomAccessFile file = new RandomAccessFile(path.toFile(), "rw")) {
+            long at = Long.reverseBytes(file.readLong()) + Long.BYTES;
+            byte[] header = new byte[(int) at - Long.BYTES];
+            file.readFully(header);
+            String json = new String(header, StandardCharsets.UTF_8);
+            String offsets = json.substring(json.indexOf("\"data_offsets\":[", json.indexOf('"' + tensor + '"')) + 16);
+            file.seek(at + Long.parseLong(offsets.substring(0, offsets.indexOf(','))));
+            file.write(data[0] ^ 1);
+        } catch (IOException e) {
+            throw new AssertionError(e);
+        }
+    }
+}

@@ -1,0 +1,132 @@
+package dev.optgptq.gptq.run;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
+import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.optgptq.formats.packed.CheckpointFormat;
+import dev.optgptq.gptq.report.RunReport;
+import dev.optgptq.gptq.run.QuantizeSettings.CalibratorKind;
+import dev.optgptq.gptq.solve.ActOrder;
+import dev.optgptq.gptq.testing.TinyModel;
+import dev.optgptq.gptq.testing.WrittenCheckpoint;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** What a run says about itself, held against what it did. */
+class RunReportTest {
+
+    @TempDir
+    @SuppressWarnings("NullAway.Init") // JUnit fills it in
+    Path folder;
+
+    @ParameterizedTest
+    @CsvSource({"LLAMA, GPTQ, false, false", "LLAMA, GPTQ, true, true", "LLAMA, RTN, false, true",
+            "MPT, GPTQ, true, false", "MPT, RTN, false, false"})
+    void progress_never_falls_and_ends_at_its_total(TinyModel.Family family, CalibratorKind calibrator,
+            boolean trueSequential, boolean evaluate) {
+        TinyRun run = new TinyRun(TinyModel.of(family).write(folder.resolve("model")), folder);
+        run.calibrator = calibrator;
+        run.trueSequential = trueSequential;
+        run.evaluate = evaluate;
+        long[] last = {0, 0};
+        run.progress = (phase, done, total) -> {
+            assertTrue(done >= last[0], phase + " fell from " + last[0] + " to " + done);
+            last[0] = done;
+            last[1] = total;
+        };
+
+        run.run();
+
+        assertTrue(last[1] > 0 && last[1] - last[0] <= last[1] / 1_000_000,
+                last[0] + " done in the end, of " + last[1]);
+    }
+
+    @Test
+    void every_linear_is_reported_once_in_the_order_of_the_forward_pass() {
+        TinyRun run = new TinyRun(TinyModel.MPT.write(folder.resolve("model")), folder);
+
+        RunReport report = run.run();
+
+        List<String> roles = List.of("attn.Wqkv", "attn.out_proj", "ffn.up_proj", "ffn.down_proj");
+        List<String> expected = Stream.of(0, 1)
+                .flatMap(block -> roles.stream().map(role -> "transformer.blocks." + block + "." + role)).toList();
+        assertEquals(expected, report.layers().stream().map(RunReport.Layer::module).toList());
+        for (RunReport.Layer layer : report.layers()) {
+            assertNull(layer.problem(), layer.toString());
+            assertEquals(1, layer.dampAttempts(), layer.toString());
+        }
+    }
+
+    @Test
+    void fewer_bits_lose_more_of_every_layers_output() {
+        Path model = TinyModel.LLAMA.write(folder.resolve("model"));
+        double[][] errors = new double[2][];
+        for (int bits : new int[] {3, 8}) {
+            TinyRun run = new TinyRun(model, folder);
+            run.bits = bits;
+            run.overwrite = true;
+            errors[bits / 8] = run.run().layers().stream()
+                    .mapToDouble(layer -> layer.relativeError() == null ? Double.NaN : layer.relativeError()).toArray();
+        }
+        for (int layer = 0; layer < errors[0].length; layer++) {
+            // 2^5 times finer steps are 2^10 times less error energy, if the inputs were the same.
+            double ratio = errors[0][layer] / errors[1][layer];
+            assertTrue(ratio > 256 && ratio < 4096, "layer " + layer + ": " + errors[0][layer] + " with 3 bits, "
+                    + errors[1][layer] + " with 8");
+        }
+    }
+
+    @ParameterizedTest
+    @CsvSource({"4, 32, true, GPTQ", "3, -1, false, GPTQ_V2"})
+    void sizes_are_those_of_the_tensors_on_disk(int bits, int groupSize, boolean symmetric, CheckpointFormat format) {
+        Path model = TinyModel.LLAMA.write(folder.resolve("model"));
+        TinyRun run = new TinyRun(model, folder);
+        run.calibrator = CalibratorKind.RTN;
+        run.actOrder = ActOrder.NONE;
+        run.bits = bits;
+        run.groupSize = groupSize;
+        run.symmetric = symmetric;
+        run.format = format;
+
+        RunReport report = run.run();
+
+        WrittenCheckpoint written = WrittenCheckpoint.read(run.output);
+        assertEquals(bytes(WrittenCheckpoint.read(model), ""), report.size().bytesBefore());
+        assertEquals(bytes(written, ""), report.size().bytesAfter());
+        long packed = bytes(written, ".qweight") + bytes(written, ".qzeros") + bytes(written, ".scales")
+                + bytes(written, ".g_idx");
+        assertEquals(8.0 * packed / report.model().quantizedParameters(), report.size().bitsPerWeight(), 1e-9);
+        assertEquals(16, report.size().bitsBefore(), 1e-9);
+    }
+
+    @Test
+    void perplexity_hardly_moves_with_8_bits_and_is_missing_when_nothing_was_evaluated() {
+        Path model = TinyModel.LLAMA.write(folder.resolve("model"));
+        TinyRun run = new TinyRun(model, folder);
+        run.bits = 8;
+        run.evaluate = true;
+
+        RunReport.Quality quality = run.run().quality();
+
+        assertNotNull(quality);
+        assertEquals(6, quality.windows(), "400 characters in windows of 64");
+        assertEquals(quality.before().perplexity(), quality.after().perplexity(),
+                0.01 * quality.before().perplexity());
+        assertTrue(quality.before().perplexity() != quality.after().perplexity(), "the quantized model was evaluated");
+        run.evaluate = false;
+        run.overwrite = true;
+        assertNull(run.run().quality());
+    }
+
+    private static long bytes(WrittenCheckpoint checkpoint, String suffix) {
+        return checkpoint.tensors().entrySet().stream().filter(entry -> entry.getKey().endsWith(suffix))
+                .mapToLong(entry -> entry.getValue().data().length).sum();
+    }
+}

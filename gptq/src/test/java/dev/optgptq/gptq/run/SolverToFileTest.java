@@ -1,0 +1,127 @@
+package dev.optgptq.gptq.run;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+
+import dev.optgptq.calibrate.data.TokenSequences;
+import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.formats.model.CheckpointWriter;
+import dev.optgptq.formats.model.ModelDirectory;
+import dev.optgptq.gptq.solve.ActOrder;
+import dev.optgptq.gptq.solve.Calibrator;
+import dev.optgptq.gptq.solve.QuantizedWeight;
+import dev.optgptq.gptq.solve.SolveSettings;
+import dev.optgptq.gptq.testing.TinyModel;
+import dev.optgptq.gptq.testing.TinyTokenizer;
+import dev.optgptq.gptq.testing.WrittenCheckpoint;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Devices;
+import dev.optgptq.kernels.Grid;
+import dev.optgptq.kernels.Tensor;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.file.Path;
+import java.util.Map;
+import java.util.TreeMap;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** Rule 6: the solver's integers are what is on disk. */
+class SolverToFileTest {
+
+    @TempDir
+    @SuppressWarnings("NullAway.Init") // JUnit fills it in
+    Path folder;
+
+    @ParameterizedTest
+    @CsvSource({"2, STATIC", "3, GROUP", "4, NONE", "8, GROUP"})
+    void what_another_reader_decodes_is_what_the_solver_chose(int bits, ActOrder actOrder) {
+        TinyRun run = new TinyRun(TinyModel.LLAMA.write(folder.resolve("model")), folder);
+        run.bits = bits;
+        run.actOrder = actOrder;
+
+        Map<String, float[]> solved = quantize(run, Long.MAX_VALUE);
+
+        WrittenCheckpoint written = WrittenCheckpoint.read(run.output);
+        assertEquals(written.modules().length, solved.size());
+        solved.forEach((module, weight) -> assertArrayEquals(weight, written.dequantized(module), 0, module));
+    }
+
+    @Test
+    void a_residual_stream_in_a_file_gives_the_weights_of_one_in_memory() {
+        TinyRun run = new TinyRun(TinyModel.MPT.write(folder.resolve("model")), folder);
+        Map<String, float[]> inMemory = quantize(run, Long.MAX_VALUE);
+        run.output = folder.resolve("spilled");
+
+        Map<String, float[]> spilled = quantize(run, 0);
+
+        assertEquals(inMemory.keySet(), spilled.keySet());
+        inMemory.forEach((module, weight) -> assertArrayEquals(weight, spilled.get(module), 0, module));
+    }
+
+    /**
+     * Quantizes as a run does, and gives each linear's weight [out, in] as computed from the integers and scales on the
+     * device.
+     */
+    private static Map<String, float[]> quantize(TinyRun run, long memoryLimit) {
+        Map<String, float[]> weights = new TreeMap<>();
+        try (Device device = Devices.open("cpu", 2);
+                ModelDirectory source = ModelDirectory.open(run.settings().model())) {
+            Transformer model = Transformer.open(source, device);
+            CheckpointPlan plan = CheckpointPlan.of(source, model.spec(), run.bits, run.groupSize);
+            OutputConfig config = new OutputConfig(run.settings(), source, plan);
+            int[] ids = TinyTokenizer.text(3, 512).chars().toArray();
+            try (CheckpointWriter writer = new CheckpointWriter(run.output, plan.specs(), Long.MAX_VALUE, false);
+                    CalibrationStream stream = CalibrationStream.embed(model, new TokenSequences(ids, 8, 64),
+                            memoryLimit)) {
+                CheckpointOutput output = new CheckpointOutput(writer, plan, config.quantization(), device);
+                output.writeKept();
+                Calibrator gptq = new Calibrator.Gptq(new SolveSettings(new Grid(run.bits, true, false, DType.F16),
+                        run.groupSize, run.actOrder, run.damp));
+                RunProgress progress = new RunProgress(new PhaseClock(device, "test"), new WorkCount(model.spec()),
+                        run.progress, 1);
+                BlockQuantizer quantizer = new BlockQuantizer(model, gptq, false, progress);
+                for (int block = 0; block < TinyModel.BLOCKS; block++) {
+                    quantizer.quantize(block, stream, solved -> {
+                        output.write(solved.linear(), solved.solution().weight());
+                        weights.put(solved.linear().module(), values(device, solved.solution().weight()));
+                    });
+                }
+                config.write(writer, TinyRun.ORIGIN);
+                writer.finish();
+            }
+        }
+        return weights;
+    }
+
+    private static float[] values(Device device, QuantizedWeight weight) {
+        int inputs = (int) weight.codes().rows();
+        int outputs = (int) weight.codes().columns();
+        float[] values = new float[outputs * inputs];
+        try (Arena host = Arena.ofConfined()) {
+            MemorySegment codes = download(device, host, weight.codes());
+            MemorySegment scales = download(device, host, weight.scales());
+            MemorySegment zeros = download(device, host, weight.zeros());
+            MemorySegment groupOf = download(device, host, weight.groupOf());
+            for (int i = 0; i < inputs; i++) {
+                for (int o = 0; o < outputs; o++) {
+                    long grid = (long) groupOf.getAtIndex(ValueLayout.JAVA_INT, i) * outputs + o;
+                    int code = codes.get(ValueLayout.JAVA_BYTE, (long) i * outputs + o) & 0xff;
+                    values[o * inputs + i] = scales.getAtIndex(ValueLayout.JAVA_FLOAT, grid)
+                            * (code - zeros.getAtIndex(ValueLayout.JAVA_INT, grid));
+                }
+            }
+        }
+        return values;
+    }
+
+    private static MemorySegment download(Device device, Arena host, Tensor tensor) {
+        MemorySegment bytes = host.allocate(tensor.elements() * tensor.dtype().bytes(), Double.BYTES);
+        device.download(tensor, bytes);
+        return bytes;
+    }
+}

@@ -25,6 +25,9 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
     private final long totalTokens;
     private final InputSite last;
     private final Map<InputSite, Sum> sums = new EnumMap<>(InputSite.class);
+    /** Owns what weighted rows are written to, F32 [rows of a batch, widest site]. */
+    private final TensorArena scratch;
+    private @Nullable Tensor weighted;
 
     /** One site's sum, in the upper triangle until it is complete. */
     private static final class Sum {
@@ -33,8 +36,6 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
         private long tokens;
         /** F32 [1, N], where tokens weigh differently. */
         private @Nullable Tensor factors;
-        /** F32 [rows of a batch, n]. */
-        private @Nullable Tensor scaled;
 
         private Sum(Device device, int n) {
             arena = device.arena();
@@ -56,6 +57,7 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
         this.device = device;
         this.totalTokens = totalTokens;
         this.last = sites.stream().max(InputSite::compareTo).orElseThrow();
+        this.scratch = device.arena();
         try {
             for (InputSite site : sites) {
                 sums.put(site, new Sum(device, spec.inputs(site)));
@@ -101,12 +103,11 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
         if (factors == null) {
             return x;
         }
-        Tensor scaled = sum.scaled;
-        if (scaled == null || scaled.rows() < x.rows()) {
-            scaled = sum.arena.matrix(DType.F32, x.rows(), x.columns());
-            sum.scaled = scaled;
+        if (weighted == null || weighted.rows() < x.rows() || weighted.columns() < x.columns()) {
+            long widest = sums.values().stream().mapToLong(any -> any.hessian.columns()).max().orElse(0);
+            weighted = scratch.matrix(DType.F32, x.rows(), widest);
         }
-        Tensor rows = scaled.rows(0, x.rows());
+        Tensor rows = weighted.rows(0, x.rows()).columns(0, x.columns());
         device.gradient().scaleRows(x, factors.columns(firstToken, x.rows()), rows);
         return rows;
     }
@@ -148,5 +149,6 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
     public void close() {
         sums.values().forEach(sum -> sum.arena.close());
         sums.clear();
+        scratch.close();
     }
 }

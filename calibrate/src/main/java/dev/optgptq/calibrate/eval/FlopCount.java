@@ -37,6 +37,15 @@ public record FlopCount(ModelSpec spec) {
         return n * (n + 1);
     }
 
+    /**
+     * The loss's gradient for every activation of sequences: forward; then every block again and back, with one product
+     * for a linear's input and five, two of them the forward pass's again, for attention; the head both ways.
+     */
+    public double gradients(long sequences, int sequenceLength) {
+        double perBlock = 3 * sequenceLength * linears() + 4.5 * attention(sequenceLength);
+        return sequences * (spec.blocks() * perBlock + 2 * sequenceLength * head());
+    }
+
     /** Evaluating sequences: every block, and the head. */
     public double evaluation(long sequences, int sequenceLength) {
         double perBlock = sequenceLength * linears() + attention(sequenceLength);

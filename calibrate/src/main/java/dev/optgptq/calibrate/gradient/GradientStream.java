@@ -6,6 +6,7 @@ import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.model.BlockWeights;
 import dev.optgptq.calibrate.model.Head;
 import dev.optgptq.calibrate.model.InputTap;
+import dev.optgptq.calibrate.model.ModelSpec;
 import dev.optgptq.calibrate.model.OutputTap;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.dtype.DType;
@@ -39,6 +40,41 @@ record GradientStream(Transformer model, TokenSequences text, Labels labels, Str
      */
     record Limits(int batchTokens, long groupBytes, long logitsBytes, long memoryBytes) {
         static final Limits DEFAULT = new Limits(2048, 1L << 30, 64L << 20, Long.MAX_VALUE);
+
+        private long logitsRows(ModelSpec spec, int rows) {
+            return Math.clamp(logitsBytes / ((long) spec.vocabSize() * Float.BYTES), 1, rows);
+        }
+    }
+
+    /** Sequences of a batch. */
+    private static int batch(TokenSequences text, Limits limits) {
+        return Math.clamp(limits.batchTokens() / text.length(), 1, text.count());
+    }
+
+    /** Sequences of a group. */
+    private static int group(ModelSpec spec, TokenSequences text, Limits limits) {
+        return Math.clamp(limits.groupBytes() / inputBytes(spec, text.length()), batch(text, limits), text.count());
+    }
+
+    /** The block inputs of some tokens. */
+    private static long inputBytes(ModelSpec spec, long tokens) {
+        return (spec.blocks() + 1L) * tokens * spec.hiddenSize() * Float.BYTES;
+    }
+
+    /** The block inputs of a group, in memory or in a temporary file. */
+    static long inputBytes(ModelSpec spec, TokenSequences text, Limits limits) {
+        return inputBytes(spec, (long) group(spec, text, limits) * text.length());
+    }
+
+    /** The most that a run allocates on the device at one time, without gradients of parameters. */
+    static long deviceBytes(ModelSpec spec, TokenSequences text, Limits limits) {
+        int rows = batch(text, limits) * text.length();
+        long scratch = Transformer.backwardWorkspaceBytes(spec, rows, text.length())
+                + Float.BYTES * (rows * (2L * spec.hiddenSize() + 2));
+        long chunk = limits.logitsRows(spec, rows);
+        long head = Transformer.headBytes(spec)
+                + Float.BYTES * chunk * ((long) spec.hiddenSize() + spec.vocabSize() + 4);
+        return scratch + Math.max(head, Transformer.blockBytes(spec));
     }
 
     /** Takes what is found on the way back. Tokens are counted over all sequences. */
@@ -80,9 +116,8 @@ record GradientStream(Transformer model, TokenSequences text, Labels labels, Str
     /** @param factor of every token's loss */
     void run(float factor, Listener listener) {
         text.requireVocabulary(model.spec().vocabSize());
-        int batch = Math.clamp(limits.batchTokens() / text.length(), 1, text.count());
-        long sequenceBytes = (model.spec().blocks() + 1L) * text.length() * model.spec().hiddenSize() * Float.BYTES;
-        int group = Math.clamp(limits.groupBytes() / sequenceBytes, batch, text.count());
+        int batch = batch(text, limits);
+        int group = group(model.spec(), text, limits);
         try (TensorArena arena = model.device().arena()) {
             Scratch scratch = new Scratch(arena, batch * text.length());
             for (int first = 0; first < text.count(); first += group) {
@@ -108,8 +143,8 @@ record GradientStream(Transformer model, TokenSequences text, Labels labels, Str
 
         private Scratch(TensorArena arena, int rows) {
             this.rows = rows;
-            this.forward = model.workspace(arena, rows, text.length());
             this.backward = model.backwardWorkspace(arena, rows, text.length());
+            this.forward = Transformer.forwardPart(backward);
             this.ids = arena.vector(DType.I32, rows);
             this.x = arena.matrix(DType.F32, rows, model.spec().hiddenSize());
             this.d = arena.matrix(DType.F32, rows, model.spec().hiddenSize());
@@ -263,7 +298,7 @@ record GradientStream(Transformer model, TokenSequences text, Labels labels, Str
             this.head = head;
             this.gradients = gradients;
             int vocabulary = model.spec().vocabSize();
-            long chunk = Math.clamp(limits.logitsBytes() / ((long) vocabulary * Float.BYTES), 1, rows);
+            long chunk = limits.logitsRows(model.spec(), rows);
             this.normed = arena.matrix(DType.F32, chunk, model.spec().hiddenSize());
             this.logits = arena.matrix(DType.F32, chunk, vocabulary);
             this.targets = arena.vector(DType.I32, chunk);

@@ -34,6 +34,9 @@ public final class Saliency implements AutoCloseable {
     /** Share of the tokens that are not cut. A few tokens of a sequence can hold most of the squared gradient. */
     private static final double KEPT = 0.999;
 
+    /** The order in which they are stored. */
+    private static final List<InputSite> SITES = List.of(InputSite.values());
+
     private final ModelSpec spec;
     private final long tokens;
     private final HostBuffer buffer;
@@ -44,9 +47,33 @@ public final class Saliency implements AutoCloseable {
         this.buffer = new HostBuffer(bytes(spec, tokens), memoryBytes);
     }
 
-    /** What it holds, in bytes. */
-    public static long bytes(ModelSpec spec, long tokens) {
-        return Math.multiplyExact((long) spec.blocks() * InputSite.values().length * Float.BYTES, tokens);
+    private static long bytes(ModelSpec spec, long tokens) {
+        return Math.multiplyExact((long) spec.blocks() * SITES.size() * Float.BYTES, tokens);
+    }
+
+    /**
+     * What capturing takes and keeps, in bytes.
+     *
+     * @param device allocated on the device while it captures
+     * @param inputs block inputs of a group of sequences, on the host while it captures
+     * @param kept the saliency itself, on the host
+     */
+    public record Memory(long device, long inputs, long kept) {
+        /** Nothing. */
+        public static final Memory NONE = new Memory(0, 0, 0);
+    }
+
+    /** The arguments are those of capture. */
+    public static Memory memory(ModelSpec spec, TokenSequences text, long groupBytes, long memoryBytes) {
+        GradientStream.Limits limits = limits(groupBytes, memoryBytes);
+        long inputs = GradientStream.inputBytes(spec, text, limits);
+        return new Memory(GradientStream.deviceBytes(spec, text, limits), inputs > memoryBytes ? 0 : inputs,
+                bytes(spec, text.tokens()));
+    }
+
+    private static GradientStream.Limits limits(long groupBytes, long memoryBytes) {
+        return new GradientStream.Limits(GradientStream.Limits.DEFAULT.batchTokens(), groupBytes,
+                GradientStream.Limits.DEFAULT.logitsBytes(), memoryBytes);
     }
 
     /**
@@ -62,9 +89,7 @@ public final class Saliency implements AutoCloseable {
             throw new UserError(UserError.Code.BAD_SETTING, "calibration sequences of " + text.length()
                     + " tokens hold no prediction, which gradients need; give --sequence-length 2 or more");
         }
-        GradientStream.Limits limits = new GradientStream.Limits(GradientStream.Limits.DEFAULT.batchTokens(),
-                groupBytes, GradientStream.Limits.DEFAULT.logitsBytes(), memoryBytes);
-        return capture(model, text, labels, progress, limits);
+        return capture(model, text, labels, progress, limits(groupBytes, memoryBytes));
     }
 
     static Saliency capture(Transformer model, TokenSequences text, Labels labels, Progress progress,
@@ -116,7 +141,7 @@ public final class Saliency implements AutoCloseable {
 
     private void normalise() {
         for (int block = 0; block < spec.blocks(); block++) {
-            for (InputSite site : InputSite.values()) {
+            for (InputSite site : SITES) {
                 float[] weights = weights(block, site);
                 requireFinite(weights, block, site);
                 MemorySegment.copy(normalised(weights), 0, slice(block, site), ValueLayout.JAVA_FLOAT, 0,
@@ -154,7 +179,7 @@ public final class Saliency implements AutoCloseable {
     }
 
     private MemorySegment slice(int block, InputSite site) {
-        long at = ((long) block * InputSite.values().length + site.ordinal()) * tokens;
+        long at = ((long) block * SITES.size() + SITES.indexOf(site)) * tokens;
         return buffer.memory().asSlice(at * Float.BYTES, tokens * Float.BYTES);
     }
 

@@ -30,6 +30,15 @@ record BackwardBuffers(ForwardBuffers forward, Tensor residual, Tensor activated
                 arena.matrix(DType.F32, rows, attention.queryWidth()), arena.matrix(DType.F32, rows, intermediate));
     }
 
+    /** What allocate() takes on the device, with what attention's gradient takes for a while. */
+    static long bytes(ModelSpec spec, int rows, int sequenceLength) {
+        ModelSpec.Attention attention = spec.attention();
+        long widths = 2L * spec.hiddenSize() + 2L * attention.queryWidth() + 2L * attention.kvWidth()
+                + 2L * spec.mlp().intermediateSize();
+        long perHead = attention.heads() == attention.kvHeads() ? 0 : 2L * attention.queryWidth();
+        return ForwardBuffers.bytes(spec, rows, sequenceLength) + Float.BYTES * (rows * (widths + perHead));
+    }
+
     /** The same buffers, cut to a batch of n tokens. */
     BackwardBuffers first(long n) {
         return n == forward.rows()

@@ -154,6 +154,24 @@ public final class Transformer {
         return BackwardBuffers.allocate(spec, device, arena, rows, sequenceLength);
     }
 
+    /** What backwardWorkspace() and the passes that use it take on the device. */
+    public static long backwardWorkspaceBytes(ModelSpec spec, int rows, int sequenceLength) {
+        return BackwardBuffers.bytes(spec, rows, sequenceLength);
+    }
+
+    /** The part of it that forward passes use, between backward passes. */
+    public static Workspace forwardPart(BackwardWorkspace workspace) {
+        return switch (workspace) {
+            case BackwardBuffers buffers -> buffers.forward();
+        };
+    }
+
+    /** What loadHead() takes on the device in the end. */
+    public static long headBytes(ModelSpec spec) {
+        return Float.BYTES * ((long) spec.vocabSize() * spec.hiddenSize()
+                + (spec.norm().bias() ? 2L : 1L) * spec.hiddenSize());
+    }
+
     /** Scratch memory of the backward pass. */
     public sealed interface BackwardWorkspace permits BackwardBuffers {}
 

@@ -60,6 +60,7 @@ final class BlockQuantizer {
             }
             for (Set<InputSite> pass : passes(weights)) {
                 try (HessianAccumulator hessians = new HessianAccumulator(device, model.spec(), pass, stream.rows())) {
+                    weigh(block, stream, pass, hessians, arena);
                     capture(weights, stream, pass, hessians);
                     for (InputSite site : pass) {
                         solve(weights, site, hessians.hessian(site), solved);
@@ -69,6 +70,19 @@ final class BlockQuantizer {
             }
             if (block + 1 < model.spec().blocks()) {
                 advance(weights, stream);
+            }
+        }
+    }
+
+    private void weigh(int block, CalibrationStream stream, Set<InputSite> pass, HessianAccumulator hessians,
+            TensorArena arena) {
+        if (stream.saliency() == null) {
+            return;
+        }
+        for (InputSite site : pass) {
+            Tensor factors = stream.saliency().rowFactors(block, site, device, arena);
+            if (factors != null) {
+                hessians.weigh(site, factors);
             }
         }
     }

@@ -45,8 +45,9 @@ final class OutputConfig {
     private QuantizationConfig.Provenance provenance(String quantizer) {
         return switch (settings.calibrator()) {
             case RTN -> new QuantizationConfig.Provenance(quantizer, 0, false, false);
-            case GPTQ, GRADIENT -> new QuantizationConfig.Provenance(quantizer, settings.damp(), settings.trueSequential(),
-                    settings.actOrder() == ActOrder.STATIC);
+            case GPTQ, GRADIENT ->
+                new QuantizationConfig.Provenance(quantizer, settings.damp(), settings.trueSequential(),
+                        settings.actOrder() == ActOrder.STATIC);
         };
     }
 

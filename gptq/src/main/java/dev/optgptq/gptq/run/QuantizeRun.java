@@ -3,6 +3,8 @@ package dev.optgptq.gptq.run;
 import dev.optgptq.calibrate.Progress;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.eval.Perplexity;
+import dev.optgptq.calibrate.gradient.NextToken;
+import dev.optgptq.calibrate.gradient.Saliency;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.model.CheckpointWriter;
@@ -88,7 +90,8 @@ public final class QuantizeRun {
 
     private static MemoryPlan memoryPlan(QuantizeSettings settings, Transformer model, RunTexts texts) {
         long available = HostMemory.available();
-        MemoryPlan memoryPlan = MemoryPlan.of(model.spec(), settings.groupSize(), texts, available);
+        MemoryPlan memoryPlan = MemoryPlan.of(model.spec(), settings.groupSize(), texts,
+                settings.calibrator() == QuantizeSettings.CalibratorKind.GRADIENT, available);
         memoryPlan.require(available);
         return memoryPlan;
     }
@@ -135,9 +138,27 @@ public final class QuantizeRun {
 
     private @Nullable CalibrationStream openStream(MemoryPlan memoryPlan) {
         TokenSequences calibration = texts.calibration();
-        return calibration == null
-                ? null
-                : CalibrationStream.embed(model, calibration, memoryPlan.spilled() > 0 ? 0 : Long.MAX_VALUE);
+        if (calibration == null) {
+            return null;
+        }
+        long memoryLimit = memoryPlan.spilled() > 0 ? 0 : Long.MAX_VALUE;
+        if (!calibrator.needsGradients()) {
+            return CalibrationStream.embed(model, calibration, memoryLimit);
+        }
+        Saliency saliency = captureSaliency(calibration, memoryPlan);
+        progress.enter("load", "calibration");
+        try {
+            return CalibrationStream.embed(model, calibration, memoryLimit).weighedBy(saliency);
+        } catch (RuntimeException e) {
+            saliency.close();
+            throw e;
+        }
+    }
+
+    private Saliency captureSaliency(TokenSequences calibration, MemoryPlan memoryPlan) {
+        progress.enter("gradients", "calibration");
+        return Saliency.capture(model, calibration, new NextToken(), memoryPlan.groupBytes(),
+                memoryPlan.hostLimit(), progress.part(progress.flops().gradients(calibration)));
     }
 
     /** Opens what was written as any reader would, compares it, and measures it. */

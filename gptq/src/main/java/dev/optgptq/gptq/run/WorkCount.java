@@ -50,6 +50,11 @@ final class WorkCount {
         return withHessian ? errorFeedback + measure : n * m;
     }
 
+    /** The loss's gradient at every linear's output. */
+    double gradients(TokenSequences sequences) {
+        return flops.gradients(sequences.count(), sequences.length());
+    }
+
     double evaluation(TokenSequences windows) {
         double tokens = windows.ids().length;
         return tokens * (model.blocks() * blockPerRow(windows.length()) + flops.head());
@@ -65,6 +70,7 @@ final class WorkCount {
         TokenSequences calibration = texts.calibration();
         if (calibration != null) {
             double rows = calibration.ids().length;
+            total += calibrator.needsGradients() ? gradients(calibration) : 0;
             EnumSet<InputSite> sites = EnumSet.noneOf(InputSite.class);
             model.linears(0).forEach(linear -> sites.add(linear.site()));
             double capture = 0;

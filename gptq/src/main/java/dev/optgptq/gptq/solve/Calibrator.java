@@ -11,6 +11,11 @@ public sealed interface Calibrator {
     /** Whether it needs the Hessian of a linear's inputs, hence calibration data. */
     boolean needsHessian();
 
+    /** Whether that Hessian weighs tokens by the loss's gradient. */
+    default boolean needsGradients() {
+        return false;
+    }
+
     /** Every weight to its nearest code; groups are runs of neighbours. */
     record RoundToNearest(SolveSettings settings) implements Calibrator {
         @Override
@@ -19,10 +24,15 @@ public sealed interface Calibrator {
         }
     }
 
-    /** GPTQ on scales that were searched, weighted by the Hessian's diagonal (notes 3.4). */
+    /** GPTQ on a Hessian of weighted tokens, and scales that were searched, weighted by its diagonal (notes 3.2, 3.4). */
     record Gradient(SolveSettings settings) implements Calibrator {
         @Override
         public boolean needsHessian() {
+            return true;
+        }
+
+        @Override
+        public boolean needsGradients() {
             return true;
         }
     }

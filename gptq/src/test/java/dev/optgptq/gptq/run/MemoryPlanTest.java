@@ -34,7 +34,8 @@ class MemoryPlanTest {
             "LLAMA, GPTQ, GROUP, -1, 2, 32, false", "LLAMA, GPTQ, STATIC, 128, 16, 128, false",
             "LLAMA, GPTQ, STATIC, 32, 2, 32, true", "LLAMA, RTN, STATIC, 32, 2, 32, false",
             "LLAMA, RTN, STATIC, 4, 2, 32, true", "MPT, GPTQ, GROUP, 32, 2, 32, false",
-            "MPT, GPTQ, NONE, 64, 16, 128, true"})
+            "MPT, GPTQ, NONE, 64, 16, 128, true", "LLAMA, GRADIENT, STATIC, 32, 2, 32, false",
+            "MPT, GRADIENT, GROUP, 32, 16, 128, false", "LLAMA, GRADIENT, NONE, 32, 16, 128, true"})
     void the_plan_covers_what_the_run_allocates_and_little_more(TinyModel.Family family, CalibratorKind calibrator,
             ActOrder actOrder, int groupSize, int samples, int sequenceLength, boolean evaluate) {
         TinyRun run = new TinyRun(TinyModel.of(family).write(folder.resolve("model")), folder);
@@ -86,7 +87,8 @@ class MemoryPlanTest {
         QuantizeSettings settings = run.settings();
         try (ModelDirectory directory = ModelDirectory.open(settings.model())) {
             ModelSpec spec = ModelSpec.resolve(directory.config());
-            return MemoryPlan.of(spec, settings.groupSize(), RunTexts.read(settings, spec), available);
+            return MemoryPlan.of(spec, settings.groupSize(), RunTexts.read(settings, spec),
+                    settings.calibrator() == CalibratorKind.GRADIENT, available);
         }
     }
 }

@@ -1,8 +1,10 @@
 package dev.optgptq.gptq.run;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
 
 import dev.optgptq.formats.packed.CheckpointFormat;
+import dev.optgptq.gptq.run.QuantizeSettings.CalibratorKind;
 import dev.optgptq.gptq.solve.ActOrder;
 import dev.optgptq.gptq.testing.TinyModel;
 import java.io.IOException;
@@ -17,6 +19,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.EnumSource;
 
 /** Rule 7: the same command on the same device gives the same bytes, whatever the thread count. */
 class SameBytesTest {
@@ -41,6 +44,19 @@ class SameBytesTest {
         assertEquals(one, three, "3 threads");
     }
 
+    @ParameterizedTest
+    @EnumSource(TinyModel.Family.class)
+    void gradient_calibration_gives_the_same_files_for_every_number_of_threads_and_others_than_gptq(
+            TinyModel.Family family) {
+        Path model = TinyModel.of(family).write(folder.resolve("model"));
+        SortedMap<String, Long> one = quantizeByGradients(model, 1);
+
+        SortedMap<String, Long> three = quantizeByGradients(model, 3);
+
+        assertEquals(one, three, "3 threads");
+        assertNotEquals(one, quantize(model, 1, ActOrder.STATIC, true, false));
+    }
+
     @Test
     void a_run_repeated_on_the_same_device_gives_the_same_files() {
         Path model = TinyModel.LLAMA.write(folder.resolve("model"));
@@ -62,6 +78,15 @@ class SameBytesTest {
         evaluated.run();
 
         assertEquals(without, checksums(evaluated.output));
+    }
+
+    private SortedMap<String, Long> quantizeByGradients(Path model, int threads) {
+        TinyRun run = new TinyRun(model, folder);
+        run.calibrator = CalibratorKind.GRADIENT;
+        run.overwrite = true;
+        run.threads = threads;
+        run.run();
+        return checksums(run.output);
     }
 
     private SortedMap<String, Long> quantize(Path model, int threads, ActOrder actOrder, boolean symmetric,

@@ -22,6 +22,11 @@ final class Offenders {
 
     private Offenders() {}
 
+    /** Full name of the class in a unit. */
+    static String name(String unit) {
+        return group(PACKAGE, unit) + "." + group(CLASS, unit);
+    }
+
     /** Compiles the units to class files under the directory. */
     static void compile(List<String> units, Path directory) throws IOException {
         JavaCompiler compiler = ToolProvider.getSystemJavaCompiler();
@@ -33,13 +38,13 @@ final class Offenders {
                     System.getProperty("surefire.test.class.path", System.getProperty("java.class.path")));
             if (!compiler.getTask(messages, files, null, options, null, units.stream().map(Offenders::source).toList())
                     .call()) {
-                throw new AssertionError(units + " does not compile: " + messages);
+                throw new AssertionError("offenders do not compile: " + messages);
             }
         }
     }
 
     private static JavaFileObject source(String code) {
-        String name = group(PACKAGE, code).replace('.', '/') + "/" + group(CLASS, code);
+        String name = name(code).replace('.', '/');
         return new SimpleJavaFileObject(URI.create("string:///" + name + ".java"), JavaFileObject.Kind.SOURCE) {
             @Override
             public String getCharContent(boolean ignoreEncodingErrors) {

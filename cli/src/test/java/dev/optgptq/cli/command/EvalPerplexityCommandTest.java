@@ -3,6 +3,7 @@ package dev.optgptq.cli.command;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import dev.optgptq.cli.testing.CommandRun;
 import dev.optgptq.cli.testing.Models;
@@ -140,6 +141,13 @@ class EvalPerplexityCommandTest {
         CommandRun run = perplexity(Models.llama(), "--json", text.resolve("ppl.json")).failsWith(1, "ppl.json",
                 "cannot be written");
         assertFalse(run.err().contains("%]"), run::toString);
+    }
+
+    @Test
+    void a_full_disk_is_called_that() {
+        Path full = Path.of("/dev/full");
+        assumeTrue(Files.exists(full), "no /dev/full on this system");
+        perplexity(Models.llama(), "--json", full).failsWith(1, "/dev/full cannot be written", "free space");
     }
 
     private static Document parse(Path file) throws ParserConfigurationException, IOException, SAXException {

@@ -38,7 +38,7 @@ class InterruptTest {
                 Models.llama().toString(), "--output", results.resolve("w4").toString(), "--eval", "none");
         try {
             waitForOutput(run, results, err);
-            new ProcessBuilder("kill", "-INT", Long.toString(run.pid())).start().waitFor();
+            new ProcessBuilder("sh", "-c", "kill -INT " + run.pid()).start().waitFor();
             assertTrue(run.waitFor(1, TimeUnit.MINUTES), "still running");
         } finally {
             run.destroyForcibly();

@@ -3,6 +3,7 @@ package dev.optgptq.cli.render.chart;
 import dev.optgptq.cli.render.markup.Element;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.stream.Collectors;
 
 /** A few horizontal bars from zero, each with its name before and its value behind. */
 public record BarChart(String title, List<Bar> bars) {
@@ -10,13 +11,15 @@ public record BarChart(String title, List<Bar> bars) {
     private static final double WIDTH = 460;
     private static final double ROW = 42;
     private static final double LEFT = 70;
+    /** How much wider than others the letters of values are. */
+    private static final double BOLD = 1.15;
 
     /** @param label the value as text */
     public record Bar(String name, double value, String label) {}
 
     public Element svg() {
         double most = bars.stream().mapToDouble(Bar::value).max().orElse(0);
-        double room = WIDTH - LEFT - longestLabel() * Svg.LETTER - 14;
+        double room = WIDTH - LEFT - longestLabel() * BOLD * Svg.LETTER - 14;
         List<Element> parts = new ArrayList<>();
         for (int i = 0; i < bars.size(); i++) {
             Bar bar = bars.get(i);
@@ -35,6 +38,6 @@ public record BarChart(String title, List<Bar> bars) {
 
     private String description() {
         return bars.stream().map(bar -> bar.name() + ": " + bar.label())
-                .collect(java.util.stream.Collectors.joining(", ", "", "."));
+                .collect(Collectors.joining(", ", "", "."));
     }
 }

@@ -12,8 +12,8 @@ import java.util.List;
 final class Errors {
 
     private static final String OUTPUT_ERROR = "Relative output error: the share of a layer\u2019s output energy over the "
-            + "calibration inputs that quantization changed, |X(W\u00A0\u2212\u00A0Q)\u1D40|\u00B2\u00A0/\u00A0|XW\u1D40|\u00B2. ";
-    private static final String WEIGHT_ERROR = "Relative weight error, |W\u00A0\u2212\u00A0Q|\u00B2\u00A0/\u00A0|W|\u00B2, since this "
+            + "calibration inputs that quantization changed, |X(W \u2212 Q)\u1D40|\u00B2 / |XW\u1D40|\u00B2. ";
+    private static final String WEIGHT_ERROR = "Relative weight error, |W \u2212 Q|\u00B2 / |W|\u00B2, since this "
             + "calibrator sees no inputs. ";
     private static final String READING = "Each line is one linear of the block; rest on a point for its name.";
 
@@ -25,7 +25,7 @@ final class Errors {
         ErrorChart chart = new ErrorChart(outputs ? "Relative output error" : "Relative weight error", roles,
                 points(report.layers(), roles, outputs));
         return Html.section("errors", "Error by layer").add(legend(roles))
-                .add(Html.figure(chart.svg(), (outputs ? OUTPUT_ERROR : WEIGHT_ERROR) + READING));
+                .add(Html.figure(Html.scrolling(chart.svg()), (outputs ? OUTPUT_ERROR : WEIGHT_ERROR) + READING));
     }
 
     private static List<ErrorChart.Point> points(List<Layer> layers, List<String> roles, boolean outputs) {

@@ -51,6 +51,6 @@ final class Html {
     }
 
     static Element figure(Element chart, String caption) {
-        return Element.of("figure").add(scrolling(chart)).add(Element.of("figcaption").add(caption));
+        return Element.of("figure").add(chart).add(Element.of("figcaption").add(caption));
     }
 }

@@ -35,17 +35,38 @@ class EvalLogitsCommandTest {
             TensorView ours = Objects.requireNonNull(written.tensors().get("logits"));
             TensorView theirs = Objects.requireNonNull(golden.tensors().get("logits"));
             assertEquals(Shape.of(2, 48, 320), ours.shape());
-            double largest = 0;
-            double difference = 0;
-            for (long i = 0; i < theirs.shape().elements(); i++) {
-                float expected = theirs.data().getAtIndex(ValueLayout.JAVA_FLOAT_UNALIGNED, i);
-                float found = ours.data().getAtIndex(ValueLayout.JAVA_FLOAT_UNALIGNED, i);
-                largest = Math.max(largest, Math.abs(expected));
-                difference = Math.max(difference, Math.abs(expected - found));
-            }
-            assertTrue(difference <= 1e-4 * largest, difference + " of " + largest);
+            assertClose(theirs, ours);
         }
         assertEquals(List.of("logits.safetensors"), Models.names(directory));
+    }
+
+    @Test
+    void gradients_are_those_of_another_implementation_for_every_parameter() {
+        Path gradients = directory.resolve("gradients.safetensors");
+        CommandRun.of("eval", "logits", Models.fixture(), "--input", GOLDEN, "--output",
+                directory.resolve("logits.safetensors"), "--gradients", gradients).succeeds()
+                .says("wrote the loss and its gradient for every parameter");
+        try (SafetensorsFile written = SafetensorsFile.open(gradients);
+                SafetensorsFile golden = SafetensorsFile.open(
+                        Models.fixture().resolve("golden-gradients.safetensors"))) {
+            assertEquals(golden.tensors().keySet(), written.tensors().keySet());
+            golden.tensors().forEach(
+                    (name, theirs) -> assertClose(theirs, Objects.requireNonNull(written.tensors().get(name))));
+        }
+    }
+
+    /** Within 1e-4 of the largest. */
+    private static void assertClose(TensorView theirs, TensorView ours) {
+        assertEquals(theirs.shape(), ours.shape());
+        double largest = 0;
+        double difference = 0;
+        for (long i = 0; i < theirs.shape().elements(); i++) {
+            float expected = theirs.data().getAtIndex(ValueLayout.JAVA_FLOAT_UNALIGNED, i);
+            float found = ours.data().getAtIndex(ValueLayout.JAVA_FLOAT_UNALIGNED, i);
+            largest = Math.max(largest, Math.abs(expected));
+            difference = Math.max(difference, Math.abs(expected - found));
+        }
+        assertTrue(difference <= 1e-4 * largest, difference + " of " + largest);
     }
 
     @Test

@@ -39,7 +39,7 @@ record GradientStream(Transformer model, TokenSequences text, Labels labels, Str
      * @param memoryBytes above which the inputs of a block go to a temporary file
      */
     record Limits(int batchTokens, long groupBytes, long logitsBytes, long memoryBytes) {
-        static final Limits DEFAULT = new Limits(2048, 1L << 30, 64L << 20, Long.MAX_VALUE);
+        static final Limits DEFAULT = new Limits(2048, 256L << 20, 64L << 20, Long.MAX_VALUE);
 
         private long logitsRows(ModelSpec spec, int rows) {
             return Math.clamp(logitsBytes / ((long) spec.vocabSize() * Float.BYTES), 1, rows);

@@ -36,7 +36,7 @@ record MemoryPlan(long weights, long hessians, long solving, long forward, long 
     /** Share of the available memory that the residual stream may take. */
     private static final double STREAM_SHARE = 0.25;
     /** Block inputs that the gradients keep: enough sequences at once that loading blocks costs nothing beside them. */
-    private static final long GROUP_BYTES = 1L << 30;
+    private static final long GROUP_BYTES = 256L << 20;
 
     /**
      * @param groupSize inputs per scale, -1 for all

@@ -37,6 +37,9 @@ class ContractTest {
 
     private static void compareInEveryPlacement(OpCase opCase, String name, Runner.Outcome expected) {
         try (Device device = Devices.open(name, 2)) {
+            if (Runner.lacks(opCase, device)) {
+                return;
+            }
             for (Placement placement : Placement.values()) {
                 Runner.Outcome actual = Runner.run(opCase, device, placement);
                 Runner.compare(opCase, Runner.describe(opCase, device, placement), expected, actual);

@@ -38,6 +38,12 @@ class FlopCountTest {
         assertEquals(3 * (2 * (5 * FLOPS.linears() + FLOPS.attention(5)) + 5 * FLOPS.head()), FLOPS.evaluation(3, 5));
     }
 
+    @Test
+    void gradientsCountABlockThreeTimesWithItsAttentionFourAndAHalfAndTheHeadTwice() {
+        double blocks = 2 * (3 * 5 * FLOPS.linears() + 4.5 * FLOPS.attention(5));
+        assertEquals(3 * (blocks + 2 * 5 * FLOPS.head()), FLOPS.gradients(3, 5));
+    }
+
     private static ModelSpec spec(int window) {
         ModelSpec spec = ModelSpec
                 .resolve(ModelConfig.read(Fixture.directory(Fixture.LLAMA).resolve("config.json")));

@@ -1,7 +1,9 @@
 package dev.optgptq.calibrate.gradient;
 
+import static dev.optgptq.calibrate.testing.Failures.assertRefused;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.optgptq.calibrate.Progress;
@@ -11,15 +13,18 @@ import dev.optgptq.calibrate.model.InputSite;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.calibrate.testing.Fixture;
 import dev.optgptq.calibrate.testing.TestDevices;
+import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Devices;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
+import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.Objects;
 import java.util.function.BiConsumer;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -99,6 +104,37 @@ class SaliencyTest {
                 assertEquals(Math.sqrt(saliency.weights(0, InputSite.MLP_INPUT)[5]), roots[5], 1e-6);
             }
         });
+    }
+
+    /** A final norm of zeros lets no gradient through: every token weighs 1, and the Hessian is plain GPTQ's. */
+    @Test
+    void whereAllTokensWeighTheSameThereIsNothingToScale(@TempDir Path folder) {
+        Path silent = Fixture.copy(Fixture.LLAMA, folder.resolve("model"), config -> {});
+        for (int i = 0; i < 64; i++) {
+            Fixture.damage(silent, "model.norm.weight", 2L * i, (short) 0);
+        }
+        try (Device device = Devices.open("cpu", 1); ModelDirectory directory = ModelDirectory.open(silent)) {
+            Transformer model = Transformer.open(directory, device);
+            TokenSequences text = InputIds.read(Fixture.golden(Fixture.LLAMA), model.spec().vocabSize());
+            try (Saliency saliency = capture(model, text, NEXT, GradientStream.Limits.DEFAULT);
+                    TensorArena arena = device.arena()) {
+                assertNull(saliency.rowFactors(0, InputSite.MLP_INPUT, device, arena));
+            }
+        }
+    }
+
+    @Test
+    void aGradientThatIsNotFiniteNamesTheLayer(@TempDir Path folder) {
+        Path broken = Fixture.copy(Fixture.LLAMA, folder.resolve("model"), config -> {});
+        // The largest bfloat16: finite, but not its products.
+        Fixture.damage(broken, "model.layers.1.mlp.up_proj.weight", 0, (short) 0x7F7F);
+        Fixture.damage(broken, "model.layers.1.mlp.up_proj.weight", 2, (short) 0x7F7F);
+        try (Device device = Devices.open("cpu", 1); ModelDirectory directory = ModelDirectory.open(broken)) {
+            Transformer model = Transformer.open(directory, device);
+            TokenSequences text = InputIds.read(Fixture.golden(Fixture.LLAMA), model.spec().vocabSize());
+            assertRefused(UserError.Code.NUMERIC, () -> capture(model, text, NEXT, GradientStream.Limits.DEFAULT),
+                    "model.layers.0.self_attn.q_proj", "not finite", "--calibrator gptq");
+        }
     }
 
     @Test

@@ -78,8 +78,8 @@ DEVICE void attend(const float* q, i64 qStride, const float* k, i64 kStride, con
         }
         for (int d0 = 0; d0 < shape.headDim; d0 += SLICE) {
             __syncthreads();
-            load_slice(queries, qStride, first, shape.length, d0, shape.headDim, &querySlice[0]);
-            load_slice(keys, kStride, from, shape.length, d0, shape.headDim, &keySlice[0]);
+            load_slice(queries, qStride, first, shape.length, d0, shape.headDim, querySlice);
+            load_slice(keys, kStride, from, shape.length, d0, shape.headDim, keySlice);
             __syncthreads();
             #pragma unroll 4
             for (int d = 0; d < SLICE; d++) {

@@ -10,12 +10,12 @@ KERNEL(THREADS) cross_entropy(const float* logits, i64 stride, i64 vocabulary, c
     for (i64 c = threadIdx.x; c < vocabulary; c += THREADS) {
         max = Larger::of(max, row[c]);
     }
-    max = block_reduce<Larger>(max, &maxima[0]);
+    max = block_reduce<Larger>(max, maxima);
     double sum = 0;
     for (i64 c = threadIdx.x; c < vocabulary; c += THREADS) {
         sum += expf(row[c] - max);
     }
-    sum = block_reduce<Sum>(sum, &sums[0]);
+    sum = block_reduce<Sum>(sum, sums);
     if (threadIdx.x == 0) {
         i64 target = targets[blockIdx.x];
         nll[blockIdx.x] = target >= 0 && target < vocabulary ? log(sum) + ((double)max - row[target])

@@ -76,8 +76,8 @@ DEVICE void gemm(int m, int n, int k, float alpha, const float* a, i64 aStride, 
     columns.template load<TRANSPOSE_B>(0, k, nextRight);
     for (int inner = 0; inner < k; inner += SLICE) {
         __syncthreads();
-        Operand::store<!TRANSPOSE_A>(nextLeft, &left[0]);
-        Operand::store<TRANSPOSE_B>(nextRight, &right[0]);
+        Operand::store<!TRANSPOSE_A>(nextLeft, left);
+        Operand::store<TRANSPOSE_B>(nextRight, right);
         __syncthreads();
         if (inner + SLICE < k) {
             rows.template load<!TRANSPOSE_A>(inner + SLICE, k, nextLeft);

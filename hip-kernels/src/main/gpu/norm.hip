@@ -10,7 +10,7 @@ KERNEL(THREADS) rms_norm(const float* x, i64 xStride, const float* weight, float
     for (i64 c = threadIdx.x; c < columns; c += THREADS) {
         squares = fmaf(in[c], in[c], squares);
     }
-    float scale = 1 / sqrtf(block_reduce<Sum>(squares, &scratch[0]) / columns + eps);
+    float scale = 1 / sqrtf(block_reduce<Sum>(squares, scratch) / columns + eps);
     for (i64 c = threadIdx.x; c < columns; c += THREADS) {
         out[blockIdx.x * outStride + c] = in[c] * scale * weight[c];
     }
@@ -25,12 +25,12 @@ KERNEL(THREADS) layer_norm(const float* x, i64 xStride, const float* weight, con
     for (i64 c = threadIdx.x; c < columns; c += THREADS) {
         sum += in[c];
     }
-    float mean = block_reduce<Sum>(sum, &scratch[0]) / columns;
+    float mean = block_reduce<Sum>(sum, scratch) / columns;
     float squares = 0;
     for (i64 c = threadIdx.x; c < columns; c += THREADS) {
         squares = fmaf(in[c] - mean, in[c] - mean, squares);
     }
-    float scale = 1 / sqrtf(block_reduce<Sum>(squares, &scratch[0]) / columns + eps);
+    float scale = 1 / sqrtf(block_reduce<Sum>(squares, scratch) / columns + eps);
     for (i64 c = threadIdx.x; c < columns; c += THREADS) {
         out[blockIdx.x * outStride + c] = fmaf((in[c] - mean) * scale, weight[c], bias == 0 ? 0.0f : bias[c]);
     }

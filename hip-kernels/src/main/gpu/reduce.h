@@ -16,7 +16,7 @@ struct Larger {
 };
 
 // Every thread gets the result; scratch holds THREADS elements and may be used again at once.
-template <class Op, class T> DEVICE T block_reduce(T value, T* scratch) {
+template <class Op, class T, class Scratch> DEVICE T block_reduce(T value, Scratch scratch) {
     int thread = threadIdx.x;
     scratch[thread] = value;
     __syncthreads();

@@ -41,6 +41,7 @@ public final class GpuContext implements AutoCloseable {
         this.ordinal = ordinal;
         this.compiler = compiler;
         this.info = driver.info(ordinal);
+        driver.acquire(ordinal);
         driver.makeCurrent(ordinal);
         this.stream = driver.createStream();
         this.memory = new GpuMemory(driver, deviceName());

@@ -13,80 +13,38 @@ import java.util.List;
  * passes pointers; ADDRESS is host memory.
  */
 enum Call {
-    INIT("hipInit", "cuInit", JAVA_INT), VERSION("hipRuntimeGetVersion", "cuDriverGetVersion", ADDRESS), DEVICE_COUNT(
-            "hipGetDeviceCount", "cuDeviceGetCount",
-            ADDRESS), DEVICE_NAME("hipDeviceGetName", "cuDeviceGetName", ADDRESS, JAVA_INT, JAVA_INT), DEVICE_ATTRIBUTE(
-                    "hipDeviceGetAttribute", "cuDeviceGetAttribute", ADDRESS, JAVA_INT,
-                    JAVA_INT), MEMORY_INFO("hipMemGetInfo", "cuMemGetInfo_v2", ADDRESS, ADDRESS), ALLOCATE("hipMalloc",
-                            "cuMemAlloc_v2", ADDRESS,
-                            JAVA_LONG), FREE("hipFree", "cuMemFree_v2", JAVA_LONG), ALLOCATE_PINNED("hipHostMalloc",
-                                    "cuMemHostAlloc", ADDRESS, JAVA_LONG,
-                                    JAVA_INT), FREE_PINNED("hipHostFree", "cuMemFreeHost", ADDRESS), TO_DEVICE(
-                                            "hipMemcpyHtoDAsync", "cuMemcpyHtoDAsync_v2", JAVA_LONG, ADDRESS, JAVA_LONG,
-                                            JAVA_LONG), TO_HOST("hipMemcpyDtoHAsync", "cuMemcpyDtoHAsync_v2", ADDRESS,
-                                                    JAVA_LONG, JAVA_LONG, JAVA_LONG), ON_DEVICE("hipMemcpyDtoDAsync",
-                                                            "cuMemcpyDtoDAsync_v2", JAVA_LONG, JAVA_LONG, JAVA_LONG,
-                                                            JAVA_LONG), FILL("hipMemsetD8Async", "cuMemsetD8Async",
-                                                                    JAVA_LONG, JAVA_INT, JAVA_LONG,
-                                                                    JAVA_LONG), CREATE_STREAM(
-                                                                            "hipStreamCreateWithFlags",
-                                                                            "cuStreamCreate", ADDRESS,
-                                                                            JAVA_INT), DESTROY_STREAM(
-                                                                                    "hipStreamDestroy",
-                                                                                    "cuStreamDestroy_v2",
-                                                                                    JAVA_LONG), SYNCHRONIZE_STREAM(
-                                                                                            "hipStreamSynchronize",
-                                                                                            "cuStreamSynchronize",
-                                                                                            JAVA_LONG), AWAIT_EVENT(
-                                                                                                    "hipStreamWaitEvent",
-                                                                                                    "cuStreamWaitEvent",
-                                                                                                    JAVA_LONG,
-                                                                                                    JAVA_LONG,
-                                                                                                    JAVA_INT), CREATE_EVENT(
-                                                                                                            "hipEventCreateWithFlags",
-                                                                                                            "cuEventCreate",
-                                                                                                            ADDRESS,
-                                                                                                            JAVA_INT), DESTROY_EVENT(
-                                                                                                                    "hipEventDestroy",
-                                                                                                                    "cuEventDestroy_v2",
-                                                                                                                    JAVA_LONG), RECORD_EVENT(
-                                                                                                                            "hipEventRecord",
-                                                                                                                            "cuEventRecord",
-                                                                                                                            JAVA_LONG,
-                                                                                                                            JAVA_LONG), SYNCHRONIZE_EVENT(
-                                                                                                                                    "hipEventSynchronize",
-                                                                                                                                    "cuEventSynchronize",
-                                                                                                                                    JAVA_LONG), ELAPSED(
-                                                                                                                                            "hipEventElapsedTime",
-                                                                                                                                            "cuEventElapsedTime",
-                                                                                                                                            ADDRESS,
-                                                                                                                                            JAVA_LONG,
-                                                                                                                                            JAVA_LONG), LOAD_MODULE(
-                                                                                                                                                    "hipModuleLoadData",
-                                                                                                                                                    "cuModuleLoadData",
-                                                                                                                                                    ADDRESS,
-                                                                                                                                                    ADDRESS), UNLOAD_MODULE(
-                                                                                                                                                            "hipModuleUnload",
-                                                                                                                                                            "cuModuleUnload",
-                                                                                                                                                            JAVA_LONG), FUNCTION(
-                                                                                                                                                                    "hipModuleGetFunction",
-                                                                                                                                                                    "cuModuleGetFunction",
-                                                                                                                                                                    ADDRESS,
-                                                                                                                                                                    JAVA_LONG,
-                                                                                                                                                                    ADDRESS), LAUNCH(
-                                                                                                                                                                            "hipModuleLaunchKernel",
-                                                                                                                                                                            "cuLaunchKernel",
-                                                                                                                                                                            JAVA_LONG,
-                                                                                                                                                                            JAVA_INT,
-                                                                                                                                                                            JAVA_INT,
-                                                                                                                                                                            JAVA_INT,
-                                                                                                                                                                            JAVA_INT,
-                                                                                                                                                                            JAVA_INT,
-                                                                                                                                                                            JAVA_INT,
-                                                                                                                                                                            JAVA_INT,
-                                                                                                                                                                            JAVA_LONG,
-                                                                                                                                                                            ADDRESS,
-                                                                                                                                                                            ADDRESS);
+    // @formatter:off
+    INIT("hipInit", "cuInit", JAVA_INT),
+    VERSION("hipRuntimeGetVersion", "cuDriverGetVersion", ADDRESS),
+    DEVICE_COUNT("hipGetDeviceCount", "cuDeviceGetCount", ADDRESS),
+    DEVICE_NAME("hipDeviceGetName", "cuDeviceGetName", ADDRESS, JAVA_INT, JAVA_INT),
+    DEVICE_ATTRIBUTE("hipDeviceGetAttribute", "cuDeviceGetAttribute", ADDRESS, JAVA_INT, JAVA_INT),
+    DEVICE_MEMORY("hipDeviceTotalMem", "cuDeviceTotalMem_v2", ADDRESS, JAVA_INT),
+    MEMORY_INFO("hipMemGetInfo", "cuMemGetInfo_v2", ADDRESS, ADDRESS),
+    ALLOCATE("hipMalloc", "cuMemAlloc_v2", ADDRESS, JAVA_LONG),
+    FREE("hipFree", "cuMemFree_v2", JAVA_LONG),
+    ALLOCATE_PINNED("hipHostMalloc", "cuMemHostAlloc", ADDRESS, JAVA_LONG, JAVA_INT),
+    FREE_PINNED("hipHostFree", "cuMemFreeHost", ADDRESS),
+    TO_DEVICE("hipMemcpyHtoDAsync", "cuMemcpyHtoDAsync_v2", JAVA_LONG, ADDRESS, JAVA_LONG, JAVA_LONG),
+    TO_HOST("hipMemcpyDtoHAsync", "cuMemcpyDtoHAsync_v2", ADDRESS, JAVA_LONG, JAVA_LONG, JAVA_LONG),
+    ON_DEVICE("hipMemcpyDtoDAsync", "cuMemcpyDtoDAsync_v2", JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG),
+    FILL("hipMemsetD8Async", "cuMemsetD8Async", JAVA_LONG, JAVA_INT, JAVA_LONG, JAVA_LONG),
+    CREATE_STREAM("hipStreamCreateWithFlags", "cuStreamCreate", ADDRESS, JAVA_INT),
+    DESTROY_STREAM("hipStreamDestroy", "cuStreamDestroy_v2", JAVA_LONG),
+    SYNCHRONIZE_STREAM("hipStreamSynchronize", "cuStreamSynchronize", JAVA_LONG),
+    AWAIT_EVENT("hipStreamWaitEvent", "cuStreamWaitEvent", JAVA_LONG, JAVA_LONG, JAVA_INT),
+    CREATE_EVENT("hipEventCreateWithFlags", "cuEventCreate", ADDRESS, JAVA_INT),
+    DESTROY_EVENT("hipEventDestroy", "cuEventDestroy_v2", JAVA_LONG),
+    RECORD_EVENT("hipEventRecord", "cuEventRecord", JAVA_LONG, JAVA_LONG),
+    SYNCHRONIZE_EVENT("hipEventSynchronize", "cuEventSynchronize", JAVA_LONG),
+    ELAPSED("hipEventElapsedTime", "cuEventElapsedTime", ADDRESS, JAVA_LONG, JAVA_LONG),
+    LOAD_MODULE("hipModuleLoadData", "cuModuleLoadData", ADDRESS, ADDRESS),
+    UNLOAD_MODULE("hipModuleUnload", "cuModuleUnload", JAVA_LONG),
+    FUNCTION("hipModuleGetFunction", "cuModuleGetFunction", ADDRESS, JAVA_LONG, ADDRESS),
+    /** Function; blocks and threads in x, y, z; shared bytes; stream; pointers to arguments; null. */
+    LAUNCH("hipModuleLaunchKernel", "cuLaunchKernel", JAVA_LONG, JAVA_INT, JAVA_INT, JAVA_INT, JAVA_INT, JAVA_INT,
+            JAVA_INT, JAVA_INT, JAVA_LONG, ADDRESS, ADDRESS);
+    // @formatter:on
 
     final String hip;
     final String cuda;

@@ -25,11 +25,13 @@ public interface GpuDriver {
     /** What a device is. Needs no current device. */
     DeviceInfo info(int ordinal);
 
-    /** Makes the calling thread work on this device until it says otherwise. Cheap when nothing changes. */
-    void makeCurrent(int ordinal);
+    /** Begins the use of a device, which is counted: each needs one {@link #release}. */
+    void acquire(int ordinal);
 
-    /** Ends the use of a device by this process: what {@link #makeCurrent} held is given back. */
     void release(int ordinal);
+
+    /** Makes the calling thread work on this device, which was acquired, until it says otherwise. Cheap. */
+    void makeCurrent(int ordinal);
 
     /** Free and total bytes of the current device. */
     MemoryInfo memory();

@@ -11,7 +11,7 @@
 #define SLOTS (MOST_INPUTS / LANES)
 
 // wt F32 [inputs, outputs] in and out; u F32 [inputs, inputs], never read below its diagonal; scales, zeros [G, outputs];
-// groupOf [inputs]; codes U8 and errors F32 [inputs, outputs]; loss F64 [outputs], added to. Inputs in [1, 128].
+// groupOf [inputs], null where all inputs use row 0; codes U8 and errors F32 [inputs, outputs]; loss F64 [outputs], added to. Inputs in [1, 128].
 KERNEL(SOLVE_THREADS) solve_block(int maxCode, float* wt, i64 wtStride, const float* u, i64 uStride,
                                   const float* scales, i64 scalesStride, const int* zeros, i64 zerosStride,
                                   const int* groupOf, int inputs, u8* codes, i64 codesStride, float* errors,
@@ -29,7 +29,7 @@ KERNEL(SOLVE_THREADS) solve_block(int maxCode, float* wt, i64 wtStride, const fl
         w[s] = i < inputs ? wt[i * wtStride + o] : 0.0f;
     }
     double total = loss[o];
-    i64 group = groupOf[0];
+    i64 group = groupOf == 0 ? 0 : groupOf[0];
     float scale = scales[group * scalesStride + o];
     int zero = zeros[group * zerosStride + o];
     #pragma unroll
@@ -49,7 +49,7 @@ KERNEL(SOLVE_THREADS) solve_block(int maxCode, float* wt, i64 wtStride, const fl
         for (int l = 0; l < LANES && s * LANES + l < inputs; l++) {
             int i = s * LANES + l;
             // The next input's grid is on its way while this one is computed.
-            i64 next = groupOf[i + 1 < inputs ? i + 1 : i];
+            i64 next = groupOf == 0 ? 0 : groupOf[i + 1 < inputs ? i + 1 : i];
             float nextScale = scales[next * scalesStride + o];
             int nextZero = zeros[next * zerosStride + o];
             float weight = shuffle(w[s], l, LANES);

@@ -21,7 +21,7 @@ public final class Kernel {
 
     /** A launch in one direction. */
     public void launch(long gridX, int blockX, int sharedBytes, @Nullable Object... arguments) {
-        launch(gridX, 1, 1, blockX, sharedBytes, arguments);
+        launchGrid(gridX, 1, 1, blockX, sharedBytes, arguments);
     }
 
     /**
@@ -35,7 +35,7 @@ public final class Kernel {
      *     Long and Float are int, long long and float. They are not checked against the kernel's signature; a tensor
      *     must live in this device's memory.
      */
-    public void launch(long gridX, long gridY, long gridZ, int blockX, int sharedBytes,
+    public void launchGrid(long gridX, long gridY, long gridZ, int blockX, int sharedBytes,
             @Nullable Object... arguments) {
         if (gridX == 0 || gridY == 0 || gridZ == 0) {
             return;

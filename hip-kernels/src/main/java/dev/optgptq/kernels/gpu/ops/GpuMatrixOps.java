@@ -61,7 +61,7 @@ public final class GpuMatrixOps implements MatrixOps {
     @Override
     public void symmetrize(Tensor h) {
         long tiles = Math.ceilDiv(h.rows(), TILE);
-        kernel("move", "symmetrize").launch(tiles, tiles, 1, THREADS, 0, h, h.stride(), h.rows());
+        kernel("move", "symmetrize").launchGrid(tiles, tiles, 1, THREADS, 0, h, h.stride(), h.rows());
     }
 
     @Override
@@ -82,7 +82,7 @@ public final class GpuMatrixOps implements MatrixOps {
 
     @Override
     public void transpose(Tensor source, Tensor target) {
-        kernel("move", "transpose" + source.dtype().bytes()).launch(Math.ceilDiv(source.columns(), TILE),
+        kernel("move", "transpose" + source.dtype().bytes()).launchGrid(Math.ceilDiv(source.columns(), TILE),
                 Math.ceilDiv(source.rows(), TILE), 1, THREADS, 0, source, source.stride(), source.rows(),
                 source.columns(), target, target.stride());
     }

@@ -70,7 +70,7 @@ public final class GpuNeuralOps implements NeuralOps {
     @Override
     public void attention(Tensor q, Tensor k, Tensor v, @Nullable Tensor slopes, AttentionShape shape, Tensor out) {
         NeuralArguments.attention(q, k, v, slopes, shape, out);
-        kernel("attention", "attention" + width(shape.headDim())).launch(
+        kernel("attention", "attention" + width(shape.headDim())).launchGrid(
                 Math.ceilDiv(shape.sequenceLength(), QUERIES), shape.heads(), q.rows() / shape.sequenceLength(),
                 THREADS, 0, q, q.stride(), k, k.stride(), v, v.stride(), slopes, out, out.stride(),
                 shape.sequenceLength(), shape.heads(), shape.kvHeads(), shape.headDim(), shape.scale(),

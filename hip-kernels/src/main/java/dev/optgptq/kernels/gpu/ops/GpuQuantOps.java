@@ -5,6 +5,7 @@ import dev.optgptq.kernels.QuantOps;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.gpu.GpuContext;
 import dev.optgptq.kernels.gpu.Kernel;
+import org.jspecify.annotations.Nullable;
 
 /**
  * QuantOps on a GPU, with the bits of the reference. Groups are read on the device unchecked, and bits of a code above
@@ -68,35 +69,33 @@ public final class GpuQuantOps implements QuantOps {
                 qweight.stride(), extent.columns());
     }
 
-    /** In parts that end where a grid must be fitted, of at most 128 inputs: one launch for the usual block. */
+    /** In parts of at most 128 inputs that share a grid to be fitted, if any: one launch for the usual block. */
     @Override
     public void solveBlock(BlockProblem p) {
         long inputs = p.wt().rows();
-        long limit = SOLVE_INPUTS;
-        if (p.fitEvery() > 0 && p.wt().columns() > 0) {
-            limit = Math.min(limit, p.fitEvery());
-        }
+        int fitEvery = p.fitEvery();
         long from = 0;
         while (from < inputs) {
-            long to = Math.min(inputs, from + limit);
-            Tensor groups = p.groupOf().columns(from, to - from);
-            Tensor scales = p.scales();
-            Tensor zeros = p.zeros();
-            if (p.fitEvery() > 0) {
-                long group = from / p.fitEvery();
-                long start = group * p.fitEvery();
-                to = Math.min(to, start + p.fitEvery());
-                if (from == start) {
-                    fitGrid(p.grid(), p.wt().rows(from, Math.min(p.fitEvery(), inputs - from)),
-                            p.scales().rows(group, 1), p.zeros().rows(group, 1));
+            long to = Math.min(inputs, from + SOLVE_INPUTS);
+            if (fitEvery == 0) {
+                solvePart(p, from, to, p.groupOf().columns(from, to - from), p.scales(), p.zeros());
+            } else {
+                long group = from / fitEvery;
+                long end = Math.min(inputs, (group + 1) * fitEvery);
+                Tensor scales = p.scales().rows(group, 1);
+                Tensor zeros = p.zeros().rows(group, 1);
+                if (from % fitEvery == 0) {
+                    fitGrid(p.grid(), p.wt().rows(from, end - from), scales, zeros);
                 }
+                to = Math.min(to, end);
+                solvePart(p, from, to, null, scales, zeros);
             }
-            solvePart(p, from, to, groups, scales, zeros);
             from = to;
         }
     }
 
-    private void solvePart(BlockProblem p, long from, long to, Tensor groups, Tensor scales, Tensor zeros) {
+    /** @param groups of the part's inputs, or null where all use the first row of scales */
+    private void solvePart(BlockProblem p, long from, long to, @Nullable Tensor groups, Tensor scales, Tensor zeros) {
         long solved = to - from;
         long outputs = p.wt().columns();
         Tensor wt = p.wt().rows(from, solved);

@@ -149,8 +149,13 @@ public final class GpuContext implements AutoCloseable {
         driver.launch(function, grid, sharedBytes, stream, launchArguments.pack(name, memory, arguments));
     }
 
-    /** Devices of one process share its threads, so every entry says which one it means. */
-    private void activate() {
+    /** The device address of a tensor's element (0, 0), checked to lie in this device's memory. */
+    public long address(Tensor tensor) {
+        return memory.address(tensor);
+    }
+
+    /** Makes the calling thread's driver calls go to this device. Devices share threads, so every entry says so. */
+    public void activate() {
         driver.makeCurrent(ordinal);
     }
 

@@ -58,8 +58,9 @@ final class HipApi implements Api {
     @Override
     public String meaning(int status) {
         try {
-            return NativeLibrary.text((MemorySegment) errorName.invokeExact(status)) + " ("
-                    + NativeLibrary.text((MemorySegment) errorText.invokeExact(status)) + ")";
+            String name = NativeLibrary.text((MemorySegment) errorName.invokeExact(status));
+            String text = NativeLibrary.text((MemorySegment) errorText.invokeExact(status));
+            return name.equals(text) ? name : name + " (" + text + ")"; // old versions give the name twice
         } catch (Throwable e) {
             throw NativeLibrary.rethrown(e);
         }

@@ -44,7 +44,7 @@ final class EvalLogitsCommand implements Callable<Integer> {
     @Override
     public Integer call() {
         try (JobProgress progress = console.progress();
-                Device device = machine.open();
+                Device device = machine.open(progress::log);
                 ModelDirectory directory = ModelDirectory.open(model)) {
             Transformer transformer = Transformer.open(directory, device);
             int vocabulary = transformer.spec().vocabSize();

@@ -2,6 +2,7 @@ package dev.optgptq.cli.command;
 
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Devices;
+import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
 
@@ -9,8 +10,9 @@ import picocli.CommandLine.Option;
 final class MachineOptions {
 
     @Option(names = "--device", paramLabel = "NAME", description = {
-            "auto, cpu or reference; 'opt-gptq devices' says what is there. "
-                    + "reference is the slow definition of the arithmetic, for checking. Default: auto"})
+            "auto, hip, hip:N, cuda, cuda:N, cpu or reference; 'opt-gptq devices' says what is there. auto is a GPU if "
+                    + "there is one, else cpu. reference is the slow definition of the arithmetic, for checking. "
+                    + "Default: auto"})
     private String device = "auto";
 
     @Option(names = "--threads", paramLabel = "N", description = "Worker threads; the result is the same with any number. "
@@ -21,7 +23,20 @@ final class MachineOptions {
         return threads == null ? Runtime.getRuntime().availableProcessors() : threads;
     }
 
-    Device open() {
-        return Devices.open(device, threads());
+    /**
+     * Opens the device.
+     *
+     * @param log told what auto stands for
+     */
+    Device open(Consumer<String> log) {
+        if (!device.equals("auto")) {
+            return Devices.open(device, threads());
+        }
+        Devices.Choice choice = Devices.choose();
+        Device opened = Devices.open(choice.name(), threads());
+        log.accept("device " + choice.name() + ": " + (choice.name().equals("cpu")
+                ? "no GPU can be used, 'opt-gptq devices' says why"
+                : opened.description()));
+        return opened;
     }
 }

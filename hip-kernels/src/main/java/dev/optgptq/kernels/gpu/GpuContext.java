@@ -30,17 +30,24 @@ public final class GpuContext implements AutoCloseable {
     private final Map<String, KernelModule> modules = new HashMap<>();
     private final @Nullable GpuBlas blas;
 
+    /** Opens a device for what its driver says of it. */
+    public GpuContext(GpuDriver driver, int ordinal, KernelCompiler compiler,
+            Function<GpuContext, @Nullable GpuBlas> blas) {
+        this(driver, ordinal, driver.info(ordinal), compiler, blas);
+    }
+
     /**
      * Opens a device.
      *
+     * @param info what the driver says of it, or what it should have said
      * @param blas finds the matrix library for this context, or null where there is none
      */
-    public GpuContext(GpuDriver driver, int ordinal, KernelCompiler compiler,
+    public GpuContext(GpuDriver driver, int ordinal, GpuDriver.DeviceInfo info, KernelCompiler compiler,
             Function<GpuContext, @Nullable GpuBlas> blas) {
         this.driver = driver;
         this.ordinal = ordinal;
         this.compiler = compiler;
-        this.info = driver.info(ordinal);
+        this.info = info;
         driver.acquire(ordinal);
         driver.makeCurrent(ordinal);
         this.stream = driver.createStream();

@@ -132,5 +132,11 @@ public interface GpuDriver {
      * @param maxThreads of a block
      */
     record DeviceInfo(String name, String architecture, int waveWidth, int multiprocessors, int sharedBytes,
-            int maxThreads, long memory) {}
+            int maxThreads, long memory) {
+
+        /** The same device, with kernels compiled for another architecture. */
+        public DeviceInfo compiledFor(String other) {
+            return new DeviceInfo(name, other, waveWidth, multiprocessors, sharedBytes, maxThreads, memory);
+        }
+    }
 }

@@ -3,7 +3,6 @@
 // all calls after it until hipDeviceReset.
 #include <dlfcn.h>
 #include <elf.h>
-#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -269,11 +268,13 @@ int hipModuleLoadData(void** module, const void* image) {
     if (lost != success || !image_bytes(image, &bytes)) {
         return lost != success ? lost : invalid_image;
     }
-    int file = memfd_create("kernels", MFD_CLOEXEC);
+    // A file with a name of its own: the loader takes a name that it has seen for the library that it has loaded.
+    char path[] = "/tmp/opt-gptq-emulator-XXXXXX";
+    int file = mkstemp(path);
     bool written = write(file, image, bytes) == (ssize_t)bytes;
-    std::string path = "/proc/self/fd/" + std::to_string(file);
-    void* library = written ? dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL) : nullptr;
     close(file);
+    void* library = written ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : nullptr;
+    unlink(path);
     if (library == nullptr) {
         const char* why = dlerror();
         fprintf(stderr, "emulator: %s\n", why == nullptr ? "the code object could not be written" : why);

@@ -43,7 +43,7 @@ final class GpuInverseFactor {
                 return false;
             }
             long half = middle(n);
-            invert(u, inverses, arena.matrix(DType.F32, half, n - half));
+            invert(u, inverses, arena.matrix(DType.F32, half, half));
         }
         return true;
     }
@@ -78,7 +78,7 @@ final class GpuInverseFactor {
     /**
      * v to v^-1: with v in halves [a, b; 0, c] the inverse is [a^-1, -a^-1 b c^-1; 0, c^-1].
      *
-     * @param scratch at least [rows of a, rows of c]
+     * @param scratch at least [rows of a, rows of a]
      */
     private void invert(Tensor v, Tensor inverses, Tensor scratch) {
         long n = v.rows();

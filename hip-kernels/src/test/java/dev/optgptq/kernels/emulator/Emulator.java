@@ -1,0 +1,102 @@
+package dev.optgptq.kernels.emulator;
+
+import dev.optgptq.kernels.gpu.GpuContext;
+import dev.optgptq.kernels.gpu.GpuDevice;
+import dev.optgptq.kernels.gpu.driver.GpuDriver;
+import dev.optgptq.kernels.gpu.driver.GpuDrivers;
+import dev.optgptq.kernels.gpu.ops.GpuMatrixOps;
+import dev.optgptq.kernels.gpu.ops.GpuNeuralOps;
+import dev.optgptq.kernels.gpu.ops.GpuQuantOps;
+import dev.optgptq.kernels.gpu.rtc.KernelCompiler;
+import dev.optgptq.kernels.gpu.rtc.RuntimeCompiler;
+import java.io.File;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.Assumptions;
+import org.opentest4j.TestAbortedException;
+
+/**
+ * The SIMT emulator as a HIP runtime. It is built into target/emulator when it is first asked for; the tests that ask are
+ * skipped where there is no g++ or the machine is not x86-64 Linux. While one is open, HIP is that library.
+ */
+public final class Emulator implements AutoCloseable {
+
+    private static final String LIBRARY = "opt-gptq.hip.lib";
+    private static final Path SOURCES = Path.of("src/test/emulator");
+    private static final long MINUTES = 5;
+
+    private final GpuDriver driver;
+    private final KernelCompiler compiler;
+
+    private Emulator(Path library) {
+        System.setProperty(LIBRARY, library.toString());
+        driver = GpuDrivers.hip();
+        compiler = RuntimeCompiler.of("hip");
+    }
+
+    /** @param wave threads that run in step, 64 or 32 */
+    public static Emulator open(int wave) {
+        return new Emulator(library(wave));
+    }
+
+    /** What is loaded in place of libamdhip64.so. */
+    public static Path library(int wave) {
+        boolean here = System.getProperty("os.name").equals("Linux") && System.getProperty("os.arch").equals("amd64");
+        Assumptions.assumeTrue(here && hasCompiler(), "the GPU emulator needs g++ on x86-64 Linux; not tested here");
+        return Built.FOLDER.resolve("libhip-emulator-" + wave + ".so");
+    }
+
+    private static boolean hasCompiler() {
+        String chosen = System.getenv().getOrDefault("GXX", "g++");
+        for (String folder : System.getenv().getOrDefault("PATH", "").split(File.pathSeparator, -1)) {
+            if (Files.isExecutable(Path.of(folder, chosen))) {
+                return true;
+            }
+        }
+        return Files.isExecutable(Path.of(chosen));
+    }
+
+    /** Once for all tests of this JVM. */
+    private static final class Built {
+        static final Path FOLDER = build();
+
+        private static Path build() {
+            Path target = Path.of("target/emulator").toAbsolutePath();
+            try {
+                Process make = new ProcessBuilder("make", "-s", "-C", SOURCES.toString(), "TARGET=" + target)
+                        .inheritIO().start();
+                if (!make.waitFor(MINUTES, TimeUnit.MINUTES) || make.exitValue() != 0) {
+                    throw new IllegalStateException("the emulator does not build, see above");
+                }
+                return target;
+            } catch (IOException e) {
+                throw new TestAbortedException("the GPU emulator needs make; not tested here", e);
+            } catch (InterruptedException e) {
+                Thread.currentThread().interrupt();
+                throw new IllegalStateException(e);
+            }
+        }
+    }
+
+    /** The first of its devices, which count as different cards. */
+    public GpuDevice device() {
+        return device(context(0));
+    }
+
+    /** A device over a context, which it takes over. */
+    public static GpuDevice device(GpuContext context) {
+        return new GpuDevice(context, context.info().name(), new GpuNeuralOps(context), new GpuMatrixOps(context),
+                new GpuQuantOps(context));
+    }
+
+    public GpuContext context(int ordinal) {
+        return new GpuContext(driver, ordinal, compiler, context -> null);
+    }
+
+    @Override
+    public void close() {
+        System.clearProperty(LIBRARY);
+    }
+}

@@ -278,7 +278,7 @@ void on_fault(int signal, siginfo_t* info, void* context) {
     } else if (address >= stacks && address < stacks + most_threads * (page + stack_bytes)) {
         where = "memory below its stack of 64 KiB";
     } else if (where.empty()) {
-        char text[40];
+        char text[80];
         snprintf(text, sizeof text, "address %p, which is no device memory", (void*)address);
         where = text;
     }

@@ -24,7 +24,8 @@ namespace {
 
 constexpr int compilation_failed = 6;
 // Contraction off as KernelCompiler promises; what is fused is fused by name.
-const char* flags = " -std=c++17 -O2 -mavx2 -mfma -mf16c -ffp-contract=off -fno-math-errno -fno-gnu-unique -fPIC -w";
+const char* flags = " -std=c++17 -O2 -mavx2 -mfma -mf16c -ffp-contract=off -fno-math-errno -fno-gnu-unique -fstack-clash-protection"
+    " -fPIC -w";
 
 struct Program {
     std::string source;

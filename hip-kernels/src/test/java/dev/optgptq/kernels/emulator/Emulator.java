@@ -1,5 +1,11 @@
 package dev.optgptq.kernels.emulator;
 
+import static java.lang.foreign.ValueLayout.ADDRESS;
+import static java.lang.foreign.ValueLayout.JAVA_BYTE;
+import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
+import static java.lang.foreign.ValueLayout.JAVA_INT;
+import static java.lang.foreign.ValueLayout.JAVA_LONG;
+
 import dev.optgptq.kernels.gpu.GpuContext;
 import dev.optgptq.kernels.gpu.GpuDevice;
 import dev.optgptq.kernels.gpu.driver.GpuDriver;
@@ -8,9 +14,15 @@ import dev.optgptq.kernels.gpu.ops.GpuMatrixOps;
 import dev.optgptq.kernels.gpu.ops.GpuNeuralOps;
 import dev.optgptq.kernels.gpu.ops.GpuQuantOps;
 import dev.optgptq.kernels.gpu.rtc.KernelCompiler;
+import dev.optgptq.kernels.gpu.rtc.KernelSource;
 import dev.optgptq.kernels.gpu.rtc.RuntimeCompiler;
 import java.io.File;
 import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.Linker;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.SymbolLookup;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.concurrent.TimeUnit;
@@ -30,10 +42,13 @@ public final class Emulator implements AutoCloseable {
     private final GpuDriver driver;
     private final KernelCompiler compiler;
 
+    private final SymbolLookup symbols;
+
     private Emulator(Path library) {
         System.setProperty(LIBRARY, library.toString());
         driver = GpuDrivers.hip();
         compiler = RuntimeCompiler.of("hip");
+        symbols = SymbolLookup.libraryLookup(library, Arena.global());
     }
 
     /** @param wave threads that run in step, 64 or 32 */
@@ -93,6 +108,41 @@ public final class Emulator implements AutoCloseable {
 
     public GpuContext context(int ordinal) {
         return new GpuContext(driver, ordinal, compiler, context -> null);
+    }
+
+    /**
+     * Runs a kernel named broken, with the arguments (float* out, int n), on one block of n threads. A failure is thrown,
+     * and the device is as new afterwards.
+     *
+     * @param seed of the order of the threads
+     */
+    float[] run(String source, int n, long seed) {
+        byte[] image = compiler.compile(KernelSource.of("broken", source), driver.info(0));
+        driver.makeCurrent(0);
+        call("emulator_seed", FunctionDescriptor.ofVoid(JAVA_LONG), seed);
+        long out = driver.allocate(n * 4L);
+        try (Arena arena = Arena.ofConfined()) {
+            long module = driver.loadModule(arena.allocateFrom(JAVA_BYTE, image));
+            MemorySegment parameters = arena.allocate(ADDRESS, 2);
+            parameters.setAtIndex(ADDRESS, 0, arena.allocateFrom(JAVA_LONG, out));
+            parameters.setAtIndex(ADDRESS, 1, arena.allocateFrom(JAVA_INT, n));
+            driver.launch(driver.function(module, "broken"), new GpuDriver.Grid(1, 1, 1, n), 0, 0, parameters);
+            MemorySegment host = arena.allocate(JAVA_FLOAT, n);
+            driver.copyToHost(host, out, 0);
+            driver.unloadModule(module);
+            return host.toArray(JAVA_FLOAT);
+        } finally {
+            call("hipDeviceReset", FunctionDescriptor.of(JAVA_INT));
+            driver.free(out);
+        }
+    }
+
+    private void call(String function, FunctionDescriptor type, Object... arguments) {
+        try {
+            Linker.nativeLinker().downcallHandle(symbols.findOrThrow(function), type).invokeWithArguments(arguments);
+        } catch (Throwable e) {
+            throw new IllegalStateException(function, e);
+        }
     }
 
     @Override

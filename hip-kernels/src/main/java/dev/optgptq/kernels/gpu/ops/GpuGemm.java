@@ -48,7 +48,8 @@ final class GpuGemm {
             float beta, Tensor c, boolean upper) {
         String form = (transposeA ? "t" : "n") + (transposeB ? "t" : "n");
         long inner = transposeA ? a.rows() : a.columns();
-        context.kernel("gemm", "gemm_" + form).launchGrid(Math.ceilDiv(c.columns(), TILE), Math.ceilDiv(c.rows(), TILE), 1,
+        context.kernel("gemm", "gemm_" + form).launchGrid(Math.ceilDiv(c.columns(), TILE), Math.ceilDiv(c.rows(), TILE),
+                1,
                 THREADS, 0, Math.toIntExact(c.rows()), Math.toIntExact(c.columns()), Math.toIntExact(inner), alpha, a,
                 a.stride(), b, b.stride(), bias, beta, c, c.stride(), upper ? 1 : 0);
     }

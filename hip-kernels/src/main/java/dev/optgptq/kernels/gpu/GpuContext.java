@@ -52,7 +52,7 @@ public final class GpuContext implements AutoCloseable {
         driver.makeCurrent(ordinal);
         this.stream = driver.createStream();
         this.memory = new GpuMemory(driver, deviceName());
-        this.transfer = new GpuTransfer(driver, stream, memory);
+        this.transfer = new GpuTransfer(driver, stream, memory, GpuTransfer.BUFFER_BYTES);
         this.blas = blas.apply(this);
     }
 
@@ -166,7 +166,7 @@ public final class GpuContext implements AutoCloseable {
         driver.makeCurrent(ordinal);
     }
 
-    /** Ends everything, also after the device was lost: then the driver's refusals to free are not reported again. */
+    /** Gives back everything that the driver takes; then throws its first refusal, if any: a lost device refuses all. */
     @Override
     public void close() {
         List<Runnable> steps = new ArrayList<>();

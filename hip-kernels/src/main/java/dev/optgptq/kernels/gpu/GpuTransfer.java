@@ -19,6 +19,7 @@ final class GpuTransfer implements AutoCloseable {
     private final GpuDriver driver;
     private final long stream;
     private final GpuMemory memory;
+    private final long bufferBytes;
     private final List<Buffer> buffers = new ArrayList<>();
 
     /** @param copied happens when the device is done with the buffer */
@@ -27,7 +28,8 @@ final class GpuTransfer implements AutoCloseable {
     /** A range of a tensor whose rows fit a buffer: rows from, and columns from, with their counts. */
     private record Piece(long row, long rows, long column, long columns) {}
 
-    GpuTransfer(GpuDriver driver, long stream, GpuMemory memory) {
+    GpuTransfer(GpuDriver driver, long stream, GpuMemory memory, long bufferBytes) {
+        this.bufferBytes = bufferBytes;
         this.driver = driver;
         this.stream = stream;
         this.memory = memory;
@@ -81,12 +83,12 @@ final class GpuTransfer implements AutoCloseable {
     }
 
     /** Whole rows as long as one fits a buffer, otherwise parts of one row. */
-    private static List<Piece> pieces(Tensor tensor) {
+    private List<Piece> pieces(Tensor tensor) {
         List<Piece> pieces = new ArrayList<>();
         if (tensor.elements() == 0) {
             return pieces;
         }
-        long room = BUFFER_BYTES / tensor.dtype().bytes();
+        long room = bufferBytes / tensor.dtype().bytes();
         long columns = Math.min(room, tensor.columns());
         long rows = columns < tensor.columns() ? 1 : room / columns;
         for (long row = 0; row < tensor.rows(); row += rows) {
@@ -118,7 +120,7 @@ final class GpuTransfer implements AutoCloseable {
     private Buffer buffer(int turn) {
         int index = turn % 2;
         while (buffers.size() <= index) {
-            buffers.add(new Buffer(driver.allocatePinned(BUFFER_BYTES), driver.createEvent(false)));
+            buffers.add(new Buffer(driver.allocatePinned(bufferBytes), driver.createEvent(false)));
         }
         return buffers.get(index);
     }

@@ -10,6 +10,9 @@ import java.util.function.UnaryOperator;
 /** A context on the emulator, for the length of a test. */
 final class EmulatedContext implements AutoCloseable {
 
+    /** Little, as the emulator writes to all that it hands out. */
+    private static final String MEMORY_MIB = "256";
+
     private final Emulator emulator;
     private final GpuContext context;
 
@@ -25,6 +28,7 @@ final class EmulatedContext implements AutoCloseable {
     /** @param around wraps the driver */
     static EmulatedContext open(UnaryOperator<GpuDriver> around) {
         Emulator emulator = Emulator.open(64);
+        NativeEnvironment.set("OPT_GPTQ_EMULATOR_MEMORY_MIB", MEMORY_MIB);
         GpuDriver driver = around.apply(GpuDrivers.hip());
         return new EmulatedContext(emulator,
                 new GpuContext(driver, 0, RuntimeCompiler.of("hip"), context -> null));
@@ -44,6 +48,7 @@ final class EmulatedContext implements AutoCloseable {
         try {
             context.close();
         } finally {
+            NativeEnvironment.unset("OPT_GPTQ_EMULATOR_MEMORY_MIB");
             emulator.close();
         }
     }

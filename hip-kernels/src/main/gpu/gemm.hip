@@ -1,5 +1,5 @@
 // MatrixOps.gemm, linear and accumulateGram where no matrix library is: c = alpha op(a) op(b) + bias + beta c, op(a) [m, k],
-// op(b) [k, n], c [m, n], in float32. A block of 256 threads computes a tile of 128 x 128, a thread 8 x 8 of it in
+// op(b) [k, n], c [m, n] in float32, all sums in float32. A block of 256 threads computes a tile of 128 x 128, a thread 8 x 8 of it in
 // registers, from slices of 16 of the inner dimension in shared memory; the next slice is on its way meanwhile.
 #include "portability.h"
 
@@ -11,9 +11,19 @@
 // Distance of two slices' rows, padded so that storing a transposed slice does not meet in one bank.
 #define PITCH (TILE + 4)
 
+struct F16Element {
+    u16 bits;
+};
+struct Bf16Element {
+    u16 bits;
+};
+DEVICE float widened(float value) { return value; }
+DEVICE float widened(F16Element value) { return from_f16(value.bits); }
+DEVICE float widened(Bf16Element value) { return from_bf16(value.bits); }
+
 // Where an operand's slice comes from: rows of the tile are rows of op(a) or columns of op(b).
-struct Operand {
-    const float* data;
+template <class T> struct Operand {
+    const T* data;
     i64 stride;
     int rows;  // of op(a), or columns of op(b)
     int top;   // first of this tile
@@ -27,7 +37,7 @@ struct Operand {
             i64 r = top + row;
             i64 kk = inner + k;
             bool inside = r < rows && kk < innerSize;
-            into[i] = !inside ? 0.0f : ALONG ? data[r * stride + kk] : data[kk * stride + r];
+            into[i] = inside ? widened(data[ALONG ? r * stride + kk : kk * stride + r]) : 0.0f;
         }
     }
 
@@ -51,16 +61,16 @@ struct Operand {
 // neighbouring words.
 DEVICE int part(int thread, int i) { return (i / 4) * (TILE / 2) + thread * 4 + i % 4; }
 
-template <bool TRANSPOSE_A, bool TRANSPOSE_B>
-DEVICE void gemm(int m, int n, int k, float alpha, const float* a, i64 aStride, const float* b, i64 bStride,
-                 const float* bias, float beta, float* c, i64 cStride, int upper) {
+template <bool TRANSPOSE_A, bool TRANSPOSE_B, class T>
+DEVICE void gemm(int m, int n, int k, float alpha, const T* a, i64 aStride, const T* b, i64 bStride, const float* bias,
+                 float beta, float* c, i64 cStride, int upper) {
     SHARED(float, left, SLICE * PITCH);
     SHARED(float, right, SLICE * PITCH);
     if (upper && blockIdx.y > blockIdx.x) {
         return;
     }
-    Operand rows = {a, aStride, m, (int)blockIdx.y * TILE};
-    Operand columns = {b, bStride, n, (int)blockIdx.x * TILE};
+    Operand<T> rows = {a, aStride, m, (int)blockIdx.y * TILE};
+    Operand<T> columns = {b, bStride, n, (int)blockIdx.x * TILE};
     int tx = threadIdx.x % 16;
     int ty = threadIdx.x / 16;
     float sum[8][8];
@@ -76,8 +86,8 @@ DEVICE void gemm(int m, int n, int k, float alpha, const float* a, i64 aStride, 
     columns.template load<TRANSPOSE_B>(0, k, nextRight);
     for (int inner = 0; inner < k; inner += SLICE) {
         __syncthreads();
-        Operand::store<!TRANSPOSE_A>(nextLeft, left);
-        Operand::store<TRANSPOSE_B>(nextRight, right);
+        Operand<T>::template store<!TRANSPOSE_A>(nextLeft, left);
+        Operand<T>::template store<TRANSPOSE_B>(nextRight, right);
         __syncthreads();
         if (inner + SLICE < k) {
             rows.template load<!TRANSPOSE_A>(inner + SLICE, k, nextLeft);
@@ -133,4 +143,13 @@ KERNEL(GEMM_THREADS) gemm_tn(ARGUMENTS) {
 
 KERNEL(GEMM_THREADS) gemm_tt(ARGUMENTS) {
     gemm<true, true>(m, n, k, alpha, a, aStride, b, bStride, bias, beta, c, cStride, upper);
+}
+
+// h += alpha x^T x on and above the diagonal: x [rows, n] in float16 or bfloat16, sums in float32.
+KERNEL(GEMM_THREADS) gram_f16(int rows, int n, float alpha, const F16Element* x, i64 xStride, float* h, i64 hStride) {
+    gemm<true, false>(n, n, rows, alpha, x, xStride, x, xStride, 0, 1, h, hStride, 1);
+}
+
+KERNEL(GEMM_THREADS) gram_bf16(int rows, int n, float alpha, const Bf16Element* x, i64 xStride, float* h, i64 hStride) {
+    gemm<true, false>(n, n, rows, alpha, x, xStride, x, xStride, 0, 1, h, hStride, 1);
 }

@@ -22,11 +22,13 @@ public final class GpuMatrixOps implements MatrixOps {
 
     private final GpuContext context;
     private final GpuGemm gemm;
+    private final GpuGram gram;
     private final GpuInverseFactor inverseFactor;
 
     public GpuMatrixOps(GpuContext context) {
         this.context = context;
         this.gemm = new GpuGemm(context);
+        this.gram = new GpuGram(context, gemm);
         this.inverseFactor = new GpuInverseFactor(context, gemm);
     }
 
@@ -55,7 +57,7 @@ public final class GpuMatrixOps implements MatrixOps {
 
     @Override
     public void accumulateGram(float alpha, Tensor x, Tensor h) {
-        gemm.multiplyUpper(alpha, x, true, x, false, 1f, h);
+        gram.accumulate(alpha, x, h);
     }
 
     @Override

@@ -1,16 +1,20 @@
 package dev.optgptq.kernels.gpu;
 
+import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.gpu.driver.GpuDriver;
 import dev.optgptq.kernels.gpu.rtc.KernelCompiler;
 import dev.optgptq.kernels.gpu.rtc.KernelSource;
+import java.lang.System.Logger;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
+import java.util.EnumMap;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.function.Function;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -18,6 +22,8 @@ import org.jspecify.annotations.Nullable;
  * and its matrix library. What the ops of a GPU are written on. Not safe for concurrent use; threads may take turns.
  */
 public final class GpuContext implements AutoCloseable {
+
+    private static final Logger LOG = System.getLogger(GpuContext.class.getName());
 
     private final GpuDriver driver;
     private final int ordinal;
@@ -29,6 +35,7 @@ public final class GpuContext implements AutoCloseable {
     private final LaunchArguments launchArguments = new LaunchArguments();
     private final Map<String, KernelModule> modules = new HashMap<>();
     private final @Nullable GpuBlas blas;
+    private final Map<DType, Boolean> trusted = new EnumMap<>(DType.class);
 
     /** Opens a device for what its driver says of it. */
     public GpuContext(GpuDriver driver, int ordinal, KernelCompiler compiler,
@@ -100,6 +107,22 @@ public final class GpuContext implements AutoCloseable {
     }
 
     /**
+     * Whether the matrix library gives right products of this dtype on this card, found out by one product on first use.
+     * False when there is no library. Where it is false, the ops use their own kernel.
+     */
+    public boolean trustsProducts(DType dtype) {
+        GpuBlas library = blas;
+        return library != null && trusted.computeIfAbsent(dtype, type -> {
+            boolean right = ProductCheck.passes(this, library, type);
+            if (!right) {
+                LOG.log(Logger.Level.WARNING, deviceName() + ": " + library.description() + " gives wrong products of "
+                        + type + " on this card and is not used for them");
+            }
+            return right;
+        });
+    }
+
+    /**
      * A kernel by the name of its source and its own: {@code kernel("norms", "rms_norm")} is rms_norm in norms.hip. The
      * source is compiled on first use. UserError DEVICE when it does not compile, with the compiler's log.
      */
@@ -112,7 +135,7 @@ public final class GpuContext implements AutoCloseable {
         return module(source, () -> KernelSource.bundled(source));
     }
 
-    KernelModule module(String name, java.util.function.Supplier<KernelSource> source) {
+    KernelModule module(String name, Supplier<KernelSource> source) {
         KernelModule loaded = modules.get(name);
         if (loaded == null) {
             activate();

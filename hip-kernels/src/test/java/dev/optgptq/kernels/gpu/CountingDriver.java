@@ -10,7 +10,8 @@ import java.util.TreeMap;
 final class CountingDriver {
 
     private static final Map<String, String> GIVEN_BACK_BY = Map.of("acquire", "release", "allocate", "free",
-            "allocatePinned", "freePinned", "createStream", "destroyStream", "createEvent", "destroyEvent", "loadModule",
+            "allocatePinned", "freePinned", "createStream", "destroyStream", "createEvent", "destroyEvent",
+            "loadModule",
             "unloadModule");
 
     private final Map<String, Integer> taken = new TreeMap<>();

@@ -11,8 +11,9 @@ import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.emulator.Emulator;
 import dev.optgptq.kernels.ffm.NativeLibrary;
-import dev.optgptq.kernels.gpu.driver.GpuDrivers;
+import dev.optgptq.kernels.ffm.Setting;
 import java.lang.foreign.Arena;
+import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
 
@@ -58,8 +59,10 @@ class GpuContextTest {
 
     /** The emulator keeps a failure, as a card does, but here other tests follow in the same process. */
     private static void reset() {
-        try (Emulator ignored = Emulator.open(64)) {
-            int status = (int) NativeLibrary.load(GpuDrivers.HIP).function("hipDeviceReset", JAVA_INT).invokeExact();
+        try {
+            NativeLibrary library = NativeLibrary.load(new NativeLibrary.Search("emulator", new Setting("unset"),
+                    List.of(Emulator.library(64).toString())));
+            int status = (int) library.function("hipDeviceReset", JAVA_INT).invokeExact();
             assertEquals(0, status);
         } catch (Throwable e) {
             throw new IllegalStateException(e);

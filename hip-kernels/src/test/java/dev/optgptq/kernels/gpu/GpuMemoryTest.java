@@ -54,7 +54,8 @@ class GpuMemoryTest {
             String message = String.valueOf(full.getMessage());
             String size = (total >> 20) + ".0 MiB";
             assertTrue(message.contains("on hip:0 for a tensor F32 [" + total + ", 1]")
-                    && message.contains("asked for " + ((total * 4) >> 20) + ".0 MiB, free are " + size + " of " + size),
+                    && message
+                            .contains("asked for " + ((total * 4) >> 20) + ".0 MiB, free are " + size + " of " + size),
                     message);
         }
     }

@@ -29,7 +29,7 @@ final class GpuGram {
 
     void accumulate(float alpha, Tensor x, Tensor h) {
         GpuBlas blas = context.blas();
-        if (blas != null && x.elements() > 0) {
+        if (blas != null && x.elements() > 0 && context.trustsProducts(x.dtype())) {
             byStrips(blas, alpha, x, h);
         } else if (x.dtype() == DType.F32) {
             gemm.multiplyUpper(alpha, x, true, x, false, 1f, h);

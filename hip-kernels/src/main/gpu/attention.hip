@@ -83,12 +83,13 @@ DEVICE void attend(const float* q, i64 qStride, const float* k, i64 kStride, con
             __syncthreads();
             #pragma unroll 4
             for (int d = 0; d < SLICE; d++) {
+                Four mine = four(&querySlice[d * PITCH + ty * 4]);
+                Four theirs = four(&keySlice[d * PITCH + tx * 4]);
                 #pragma unroll
                 for (int r = 0; r < 4; r++) {
                     #pragma unroll
                     for (int c = 0; c < 4; c++) {
-                        score[r][c] = fmaf(querySlice[d * PITCH + ty * 4 + r], keySlice[d * PITCH + tx * 4 + c],
-                                           score[r][c]);
+                        score[r][c] = fmaf(mine.at[r], theirs.at[c], score[r][c]);
                     }
                 }
             }
@@ -108,25 +109,25 @@ DEVICE void attend(const float* q, i64 qStride, const float* k, i64 kStride, con
         // Four threads to a query, 16 keys each.
         int query = thread / 4;
         int part = thread % 4;
+        float* quarter = &scores[query * PITCH + part * 16];
         float max = maximum[query];
         for (int c = 0; c < KEYS / 4; c++) {
-            max = fmaxf(max, scores[query * PITCH + part * 16 + c]);
+            max = fmaxf(max, quarter[c]);
         }
         partial[thread] = max;
         __syncthreads();
         max = fmaxf(fmaxf(partial[query * 4], partial[query * 4 + 1]),
                     fmaxf(partial[query * 4 + 2], partial[query * 4 + 3]));
         float before = maximum[query];
-        float weights = 0;
+        float sumOfWeights = 0;
         __syncthreads();
         for (int c = 0; c < KEYS / 4; c++) {
-            int at = query * PITCH + part * 16 + c;
             // No key seen so far: the maximum is -infinity and its difference no number.
-            float weight = scores[at] == -infinity() ? 0.0f : expf(scores[at] - max);
-            scores[at] = weight;
-            weights += weight;
+            float weight = quarter[c] == -infinity() ? 0.0f : expf(quarter[c] - max);
+            quarter[c] = weight;
+            sumOfWeights += weight;
         }
-        partial[thread] = weights;
+        partial[thread] = sumOfWeights;
         __syncthreads();
         if (part == 0) {
             float factor = before == -infinity() ? 0.0f : expf(before - max);
@@ -153,13 +154,20 @@ DEVICE void attend(const float* q, i64 qStride, const float* k, i64 kStride, con
                     keySlice[i] = j < shape.length && d < shape.headDim ? values[j * vStride + d] : 0.0f;
                 }
                 __syncthreads();
-                #pragma unroll 4
-                for (int j = 0; j < KEYS; j++) {
+                const float* weights = &scores[ty * 4 * PITCH];
+                const float* column = &keySlice[tx];
+                for (int j = 0; j < KEYS; j += 4) {
+                    Four weight[4] = {four(weights + j), four(weights + PITCH + j), four(weights + 2 * PITCH + j),
+                                      four(weights + 3 * PITCH + j)};
                     #pragma unroll
-                    for (int r = 0; r < 4; r++) {
-                        float weight = scores[(ty * 4 + r) * PITCH + j];
-                        sum[r][slice * 2] = fmaf(weight, keySlice[j * SLICE + tx], sum[r][slice * 2]);
-                        sum[r][slice * 2 + 1] = fmaf(weight, keySlice[j * SLICE + 16 + tx], sum[r][slice * 2 + 1]);
+                    for (int i = 0; i < 4; i++) {
+                        float first = column[(j + i) * SLICE];
+                        float second = column[(j + i) * SLICE + 16];
+                        #pragma unroll
+                        for (int r = 0; r < 4; r++) {
+                            sum[r][slice * 2] = fmaf(weight[r].at[i], first, sum[r][slice * 2]);
+                            sum[r][slice * 2 + 1] = fmaf(weight[r].at[i], second, sum[r][slice * 2 + 1]);
+                        }
                     }
                 }
             }

@@ -95,17 +95,15 @@ DEVICE void gemm(int m, int n, int k, float alpha, const T* a, i64 aStride, cons
         }
         #pragma unroll
         for (int s = 0; s < SLICE; s++) {
-            float x[8], y[8];
-            #pragma unroll
-            for (int i = 0; i < 8; i++) {
-                x[i] = left[s * PITCH + part(ty, i)];
-                y[i] = right[s * PITCH + part(tx, i)];
-            }
+            const float* l = &left[s * PITCH + ty * 4];
+            const float* r = &right[s * PITCH + tx * 4];
+            Four x[2] = {four(l), four(l + TILE / 2)};
+            Four y[2] = {four(r), four(r + TILE / 2)};
             #pragma unroll
             for (int i = 0; i < 8; i++) {
                 #pragma unroll
                 for (int j = 0; j < 8; j++) {
-                    sum[i][j] = fmaf(x[i], y[j], sum[i][j]);
+                    sum[i][j] = fmaf(x[i / 4].at[i % 4], y[j / 4].at[j % 4], sum[i][j]);
                 }
             }
         }

@@ -26,10 +26,16 @@ typedef long long i64;
 // means waves in HIP and blocks in CUDA, so it is left out.
 #define KERNEL(threads) extern "C" __global__ void __launch_bounds__(threads)
 
-// count elements shared by a block. The emulator has its own, with bounds.
+// count elements shared by a block, aligned to 16 bytes. The emulator has its own, with bounds.
 #ifndef SHARED
-#define SHARED(type, name, count) __shared__ type name[count]
+#define SHARED(type, name, count) __shared__ __attribute__((aligned(16))) type name[count]
 #endif
+
+// Four neighbours that move as one, from an address divisible by 16. Shared arrays start at one.
+struct alignas(16) Four {
+    float at[4];
+};
+DEVICE Four four(const float* from) { return *(const Four*)from; }
 
 // The value of another lane; lanes are counted in groups of width, a power of two up to 32. The whole wave takes part.
 #if defined(__CUDACC__)

@@ -6,6 +6,7 @@ import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
+import dev.optgptq.kernels.gpu.GpuBlas;
 import dev.optgptq.kernels.gpu.GpuContext;
 import dev.optgptq.kernels.gpu.GpuDevice;
 import dev.optgptq.kernels.gpu.driver.GpuDriver;
@@ -26,6 +27,8 @@ import java.lang.foreign.SymbolLookup;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.concurrent.TimeUnit;
+import java.util.function.Function;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Assumptions;
 import org.opentest4j.TestAbortedException;
 
@@ -98,6 +101,11 @@ public final class Emulator implements AutoCloseable {
     /** The first of its devices, which count as different cards. */
     public GpuDevice device() {
         return device(context(0));
+    }
+
+    /** The same with a matrix library. */
+    public GpuDevice device(Function<GpuContext, @Nullable GpuBlas> blas) {
+        return device(new GpuContext(driver, 0, compiler, blas));
     }
 
     /** A device over a context, which it takes over. */

@@ -4,7 +4,7 @@ MVN ?= mvn
 BENCH_MODEL ?= ../shared/models/wiki-llama-14m
 BENCH_DATA ?= ../shared/data
 
-.PHONY: build test check bench bench-ops bench-memory fmt clean
+.PHONY: build test check kernels bench bench-ops bench-memory fmt clean
 
 build:            ## compile and package, without tests: what ./opt-gptq runs
 	$(MVN) -q package -DskipTests
@@ -13,6 +13,9 @@ test:             ## every test, the architecture rules and the format check
 	$(MVN) verify
 
 check: test
+
+kernels:          ## every kernel by the offline compilers: hipcc for gfx906 and gfx90a, nvcc for sm_80 and sm_90
+	config/check-kernels.sh
 
 bench: build      ## a quantize with its evaluations, each phase against the floor of this machine
 	./opt-gptq quantize $(BENCH_MODEL) --output out/bench --overwrite --sampling sequential --samples 128 \

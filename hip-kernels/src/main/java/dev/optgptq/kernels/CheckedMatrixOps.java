@@ -34,7 +34,9 @@ public final class CheckedMatrixOps implements MatrixOps {
 
     @Override
     public void accumulateGram(float alpha, Tensor x, Tensor h) {
-        Arguments.f32("x", x, x.rows(), x.columns());
+        if (x.dtype() != DType.F32 && x.dtype() != DType.F16 && x.dtype() != DType.BF16) {
+            throw new IllegalArgumentException("x: expected F32, F16 or BF16, found " + x);
+        }
         Arguments.f32("h", h, x.columns(), x.columns());
         ops.accumulateGram(alpha, x, h);
     }

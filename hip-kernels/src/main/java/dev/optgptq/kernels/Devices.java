@@ -2,20 +2,25 @@ package dev.optgptq.kernels;
 
 import dev.optgptq.formats.UserError;
 import dev.optgptq.kernels.cpu.CpuDevice;
+import dev.optgptq.kernels.gpu.GpuDevices;
 import dev.optgptq.kernels.reference.ReferenceDevice;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 
 /** Finds and opens devices by the name the command line takes. */
 public final class Devices {
 
-    private static final String NO_ACCELERATORS = "not built yet: this version computes on the processor only, use --device cpu";
+    private static final Pattern GPU = Pattern.compile("(hip|cuda)(?::(\\d{1,4}))?");
+    private static final List<String> GPU_APIS = List.of("hip", "cuda");
 
     private Devices() {}
 
     /**
-     * Opens a device: "auto" (the best that works; today that is the cpu), "cpu" or "reference". UserError BAD_SETTING for
-     * any other name and for fewer than one thread; UserError DEVICE when the device cannot be used. "auto" never falls
-     * back to reference, which is a thousand times slower: it fails as "cpu" does.
+     * Opens a device: "hip", "hip:N", "cuda", "cuda:N" (0 when there is no N), "cpu", "reference", or "auto", which is
+     * what {@link #choose} says. UserError BAD_SETTING for any other name and for fewer than one thread; UserError DEVICE
+     * when the device cannot be used: nothing else is taken in its place.
      *
      * @param threads worker threads of a CPU device; results do not depend on it
      */
@@ -23,20 +28,52 @@ public final class Devices {
         if (threads < 1) {
             throw new UserError(UserError.Code.BAD_SETTING, "threads: expected at least 1, found " + threads);
         }
+        if (name.equals("auto")) {
+            return open(choose().name(), threads);
+        }
+        Matcher gpu = GPU.matcher(name);
+        if (gpu.matches()) {
+            return GpuDevices.open(gpu.group(1), gpu.group(2) == null ? 0 : Integer.parseInt(gpu.group(2)));
+        }
         return switch (name) {
-            case "auto", "cpu" -> CpuDevice.open(threads);
+            case "cpu" -> CpuDevice.open(threads);
             case "reference" -> ReferenceDevice.open();
-            case "hip", "cuda" -> throw new UserError(UserError.Code.DEVICE, "device " + name + ": " + NO_ACCELERATORS);
             default -> throw new UserError(UserError.Code.BAD_SETTING,
-                    "device: expected auto, cpu or reference, found " + name);
+                    "device: expected auto, hip, hip:N, cuda, cuda:N, cpu or reference, found " + name);
         };
     }
 
-    /** Every device that is known, with what it is or why it cannot be used; "auto" takes the first usable one. */
+    /**
+     * What "auto" stands for here: the first HIP device if there is one, else the first CUDA device, else the processor,
+     * and never the reference, which is a thousand times slower.
+     */
+    public static Choice choose() {
+        List<String> absent = new ArrayList<>();
+        for (String api : GPU_APIS) {
+            Candidate first = GpuDevices.list(api).getFirst();
+            if (first.usable()) {
+                return new Choice(first.name(), first.detail()
+                        + (absent.isEmpty() ? "" : "; not " + String.join(", ", absent)));
+            }
+            absent.add(first.name() + ": " + first.detail());
+        }
+        return new Choice("cpu", "no GPU can be used: " + String.join("; ", absent));
+    }
+
+    /**
+     * What auto stands for.
+     *
+     * @param reason why this one
+     */
+    public record Choice(String name, String reason) {}
+
+    /** Every device that is known, with what it is or why it cannot be used. */
     public static List<Candidate> list() {
-        return List.of(new Candidate("hip", false, NO_ACCELERATORS), new Candidate("cuda", false, NO_ACCELERATORS),
-                cpu(),
-                new Candidate("reference", true, ReferenceDevice.description()));
+        List<Candidate> all = new ArrayList<>();
+        GPU_APIS.forEach(api -> all.addAll(GpuDevices.list(api)));
+        all.add(cpu());
+        all.add(new Candidate("reference", true, ReferenceDevice.description()));
+        return all;
     }
 
     private static Candidate cpu() {

@@ -13,7 +13,8 @@ public interface MatrixOps {
 
     /**
      * The Hessian's rank-k update: h += alpha x^T x, in the upper triangle only; the strict lower triangle is neither read
-     * nor written. x [N, n], h [n, n].
+     * nor written. x [N, n] in F32, F16 or BF16, which matrix units of accelerators multiply at their full rate; h [n, n];
+     * sums in float32.
      */
     void accumulateGram(float alpha, Tensor x, Tensor h);
 

@@ -43,7 +43,7 @@ final class BenchCommand implements Callable<Integer> {
     @Override
     public Integer call() {
         List<RunReport.Phase> phases = phases();
-        try (Device opened = machine.open()) {
+        try (Device opened = machine.open(console.err()::println)) {
             double rate = gemmRate(opened);
             TextTable table = TextTable.of("phase", "seconds", "GFLOP", "GFLOP/s", "floor s", "times floor");
             double[] quantize = new double[2];

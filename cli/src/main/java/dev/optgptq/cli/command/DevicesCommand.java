@@ -2,7 +2,11 @@ package dev.optgptq.cli.command;
 
 import dev.optgptq.cli.console.Console;
 import dev.optgptq.cli.console.TextTable;
+import dev.optgptq.formats.UserError;
+import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Devices;
+import dev.optgptq.kernels.SelfTest;
+import java.util.List;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 
@@ -17,11 +21,31 @@ final class DevicesCommand implements Callable<Integer> {
 
     @Override
     public Integer call() {
+        List<Devices.Candidate> devices = Devices.list();
         TextTable table = TextTable.of("device", "usable", "");
-        for (Devices.Candidate device : Devices.list()) {
+        for (Devices.Candidate device : devices) {
             table.row(device.name(), device.usable() ? "yes" : "no", device.detail());
         }
         console.print(table.text(""));
-        return ExitCode.DONE;
+        boolean sound = true;
+        for (Devices.Candidate device : devices) {
+            if (device.usable() && !device.name().equals("reference")) {
+                sound &= test(device.name());
+            }
+        }
+        console.print("auto is " + Devices.choose().name() + "\n");
+        return sound ? ExitCode.DONE : ExitCode.FAILED;
+    }
+
+    /** A device is what it computes: opened, and held against the reference. */
+    private boolean test(String name) {
+        try (Device device = Devices.open(name, Runtime.getRuntime().availableProcessors())) {
+            SelfTest.Result result = SelfTest.run(device);
+            console.print(name + ": " + device.description() + "; self-test " + result.detail() + "\n");
+            return result.passed();
+        } catch (UserError e) {
+            console.print(name + ": self-test FAILED: " + e.getMessage() + "\n");
+            return false;
+        }
     }
 }

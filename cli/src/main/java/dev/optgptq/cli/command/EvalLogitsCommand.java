@@ -54,7 +54,7 @@ final class EvalLogitsCommand implements Callable<Integer> {
     @Override
     public Integer call() {
         try (JobProgress progress = console.progress();
-                Device device = machine.open();
+                Device device = machine.open(progress::log);
                 ModelDirectory directory = ModelDirectory.open(model)) {
             ModelSpec spec = castBuffers
                     ? ModelSpec.resolveAsCast(directory)

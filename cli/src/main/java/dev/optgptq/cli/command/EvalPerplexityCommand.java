@@ -91,7 +91,7 @@ final class EvalPerplexityCommand implements Callable<Integer> {
         TextFile.prepare(files.json);
         TextFile.prepare(files.junit);
         PerplexityReport report;
-        try (JobProgress progress = console.progress(); Device device = machine.open()) {
+        try (JobProgress progress = console.progress(); Device device = machine.open(progress::log)) {
             PerplexityJob job = new PerplexityJob(Version.TOOL + " " + Version.number(), device, text, progress,
                     maxPositions -> Windows.of(window, maxPositions));
             report = job.run(model, baseline, new Thresholds(thresholds.maxPerplexity, thresholds.maxIncrease));

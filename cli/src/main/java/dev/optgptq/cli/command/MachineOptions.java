@@ -2,6 +2,8 @@ package dev.optgptq.cli.command;
 
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Devices;
+import dev.optgptq.kernels.gpu.GpuDevices;
+import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
 
@@ -9,19 +11,41 @@ import picocli.CommandLine.Option;
 final class MachineOptions {
 
     @Option(names = "--device", paramLabel = "NAME", description = {
-            "auto, cpu or reference; 'opt-gptq devices' says what is there. "
-                    + "reference is the slow definition of the arithmetic, for checking. Default: auto"})
+            "auto, hip, hip:N, cuda, cuda:N, cpu or reference; 'opt-gptq devices' says what is there. auto is a GPU if "
+                    + "there is one, else cpu. reference is the slow definition of the arithmetic, for checking. "
+                    + "Default: auto"})
     private String device = "auto";
 
     @Option(names = "--threads", paramLabel = "N", description = "Worker threads; the result is the same with any number. "
             + "Default: one per core")
     private @Nullable Integer threads;
 
+    @Option(names = "--arch", paramLabel = "NAME", description = "What to compile GPU kernels for, such as gfx906 or sm_90, "
+            + "when the driver does not say, or says what the compiler does not know. Default: the device's own")
+    private @Nullable String architecture;
+
     int threads() {
         return threads == null ? Runtime.getRuntime().availableProcessors() : threads;
     }
 
-    Device open() {
-        return Devices.open(device, threads());
+    /**
+     * Opens the device.
+     *
+     * @param log told what auto stands for
+     */
+    Device open(Consumer<String> log) {
+        if (architecture != null) {
+            // Where the environment would set it too: a device is described by its machine, not by its caller.
+            System.setProperty(GpuDevices.ARCHITECTURE.property(), architecture);
+        }
+        if (!device.equals("auto")) {
+            return Devices.open(device, threads());
+        }
+        Devices.Choice choice = Devices.choose();
+        Device opened = Devices.open(choice.name(), threads());
+        log.accept("device " + choice.name() + ": " + (choice.name().equals("cpu")
+                ? "no GPU can be used, 'opt-gptq devices' says why"
+                : opened.description()));
+        return opened;
     }
 }

@@ -69,7 +69,7 @@ final class QuantizeCommand implements Callable<Integer> {
         files.prepare(settings.output());
         TakenDefaults defaults = TakenDefaults.of(spec.commandLine().getParseResult(), settings, machine.threads());
         RunReport report;
-        try (JobProgress progress = console.progress(); Device device = machine.open()) {
+        try (JobProgress progress = console.progress(); Device device = machine.open(progress::log)) {
             progress.log(defaults.sentence());
             report = QuantizeRun.run(settings, device,
                     new QuantizeRun.Origin(Version.TOOL, Version.number(), defaults.options()), progress,

@@ -1,6 +1,7 @@
 package dev.optgptq.kernels.blas;
 
 import dev.optgptq.formats.UserError;
+import dev.optgptq.kernels.ffm.CacheFolder;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.SymbolLookup;
@@ -19,8 +20,6 @@ record OpenBlasLibrary(SymbolLookup symbols, String origin) {
 
     /** Environment variable with the path of an OpenBLAS library to use. */
     static final String PATH_VARIABLE = "OPT_GPTQ_OPENBLAS";
-    /** Environment variable with the folder for unpacked native libraries. */
-    static final String CACHE_VARIABLE = "OPT_GPTQ_CACHE";
 
     private static final String SYSTEM_NAME = "libopenblas.so.0";
 
@@ -45,7 +44,7 @@ record OpenBlasLibrary(SymbolLookup symbols, String origin) {
         List<String> failures = new ArrayList<>();
         if (bundled.isPresent()) {
             try {
-                return loadBundled(bundled, cacheFolder(environment));
+                return loadBundled(bundled, CacheFolder.of(environment));
             } catch (IOException | IllegalArgumentException e) {
                 failures.add("bundled " + bundled.version() + ": " + e);
             }
@@ -60,7 +59,7 @@ record OpenBlasLibrary(SymbolLookup symbols, String origin) {
         }
         throw new UserError(UserError.Code.DEVICE, "OpenBLAS, which the cpu device needs, cannot be loaded ("
                 + String.join("; ", failures) + "); make the cache folder writable or name another with "
-                + CACHE_VARIABLE + ", or install OpenBLAS (Debian: libopenblas0-pthread), or name a library with "
+                + CacheFolder.VARIABLE + ", or install OpenBLAS (Debian: libopenblas0-pthread), or name a library with "
                 + PATH_VARIABLE + ", or use --device reference");
     }
 
@@ -92,17 +91,5 @@ record OpenBlasLibrary(SymbolLookup symbols, String origin) {
     private static SymbolLookup open(Path file) {
         // Never unloaded: OpenBLAS keeps threads and buffers of its own.
         return SymbolLookup.libraryLookup(file, Arena.global());
-    }
-
-    static Path cacheFolder(UnaryOperator<@Nullable String> environment) {
-        String chosen = environment.apply(CACHE_VARIABLE);
-        if (chosen != null) {
-            return Path.of(chosen);
-        }
-        String standard = environment.apply("XDG_CACHE_HOME");
-        Path base = standard != null && Path.of(standard).isAbsolute()
-                ? Path.of(standard)
-                : Path.of(System.getProperty("user.home"), ".cache");
-        return base.resolve("opt-gptq");
     }
 }

@@ -1,5 +1,6 @@
 package dev.optgptq.kernels.cpu;
 
+import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.MatrixOps;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
@@ -14,10 +15,12 @@ final class CpuMatrixOps implements MatrixOps {
     private final CpuGemm gemm;
     private final CpuGram gram;
     private final CpuInverseFactor inverseFactor;
+    private final Supplier<TensorArena> scratch;
 
     /** @param scratch arenas for working memory, counted as the device's */
     CpuMatrixOps(OpenBlas blas, Parallel parallel, Supplier<TensorArena> scratch) {
         this.parallel = parallel;
+        this.scratch = scratch;
         this.gemm = new CpuGemm(blas, parallel);
         this.gram = new CpuGram(blas, parallel);
         this.inverseFactor = new CpuInverseFactor(blas, parallel, scratch);
@@ -35,7 +38,15 @@ final class CpuMatrixOps implements MatrixOps {
 
     @Override
     public void accumulateGram(float alpha, Tensor x, Tensor h) {
-        gram.accumulate(alpha, x, h);
+        if (x.dtype() == DType.F32) {
+            gram.accumulate(alpha, x, h);
+            return;
+        }
+        try (TensorArena arena = scratch.get()) {
+            Tensor widened = arena.matrix(DType.F32, x.rows(), x.columns());
+            CpuConversions.convert(parallel, x, widened);
+            gram.accumulate(alpha, widened, h);
+        }
     }
 
     @Override

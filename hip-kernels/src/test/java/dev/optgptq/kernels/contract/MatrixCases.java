@@ -25,14 +25,16 @@ final class MatrixCases {
             cases.add(gemm(7, n, 40, true, false, 1));
             cases.add(gemm(65, 3, n, false, true, -0.5f));
             cases.add(gemm(n, n, 9, true, true, 2));
-            cases.add(accumulateGram(n, 47));
-            cases.add(accumulateGram(21, n));
+            cases.add(accumulateGram(n, 47, DType.F32));
+            cases.add(accumulateGram(21, n, DType.F32));
+            cases.add(accumulateGram(n, 19, DType.F16));
+            cases.add(accumulateGram(9, n, DType.BF16));
             cases.add(inverseFactor(n));
             cases.addAll(moves(n));
         }
         cases.add(linear(300, 70, 300, true, 0));
         cases.add(gemm(290, 300, 31, false, false, 1));
-        cases.add(accumulateGram(70, 600));
+        cases.add(accumulateGram(70, 600, DType.F32));
         cases.add(inverseFactor(300));
         cases.addAll(emptyOnes());
         return cases;
@@ -47,7 +49,7 @@ final class MatrixCases {
             cases.add(linear(shape[0], shape[1], shape[2], false, 0).flops(2.0 * shape[0] * shape[1] * shape[2]));
         }
         for (long n : new long[] {384, 1024, 2048, 5632}) {
-            cases.add(accumulateGram(n > 2048 ? 1024 : 4096, n).flops((n > 2048 ? 1024.0 : 4096.0) * n * n));
+            cases.add(accumulateGram(n > 2048 ? 1024 : 4096, n, DType.F32).flops((n > 2048 ? 1024.0 : 4096.0) * n * n));
         }
         for (long n : new long[] {384, 1024, 2048}) {
             cases.add(inverseFactor(n).flops(2.0 / 3 * n * n * n));
@@ -76,8 +78,8 @@ final class MatrixCases {
     }
 
     /** The strict lower triangle starts as NaN and must stay so. */
-    private static OpCase accumulateGram(long rows, long n) {
-        return op("accumulateGram", "x[" + rows + ", " + n + "]").input("x", DType.F32, rows, n, normal(1))
+    private static OpCase accumulateGram(long rows, long n, DType dtype) {
+        return op("accumulateGram", dtype + " x[" + rows + ", " + n + "]").input("x", dtype, rows, n, normal(1))
                 .inPlace("h", DType.F32, n, n, Values.byIndex((i, j) -> i > j ? Double.NaN : i == j ? 3 : 0.5),
                         Tolerance.sum(rows))
                 .call((device, at) -> device.matrix().accumulateGram(0.25f, at.get("x"), at.get("h")));
@@ -153,6 +155,6 @@ final class MatrixCases {
     private static List<OpCase> emptyOnes() {
         return List.of(linear(0, 4, 3, true, 0), linear(4, 3, 0, true, 0), linear(4, 0, 3, true, 0.5f),
                 gemm(4, 3, 0, false, false, 0), gemm(4, 3, 0, false, false, 0.5f), gemm(0, 3, 2, true, false, 0),
-                accumulateGram(0, 4), inverseFactor(0));
+                accumulateGram(0, 4, DType.F32), accumulateGram(0, 4, DType.BF16), inverseFactor(0));
     }
 }

@@ -1,0 +1,26 @@
+// Sums and differences, element by element. A stride of 0 repeats one row.
+#include "elements.h"
+
+// x += y
+KERNEL(256) add_to(float* x, i64 xStride, const float* y, i64 yStride, i64 columns) {
+    FOR_CHUNK(row, column, columns) {
+        x[row * xStride + column] += y[row * yStride + column];
+    }
+}
+
+// target = a - b; target may be a or b
+KERNEL(256) subtract(const float* a, i64 aStride, const float* b, i64 bStride, float* target, i64 targetStride,
+                     i64 columns) {
+    FOR_CHUNK(row, column, columns) {
+        target[row * targetStride + column] = a[row * aStride + column] - b[row * bStride + column];
+    }
+}
+
+// x += y on and above the diagonal; x is read and written nowhere else
+KERNEL(256) add_upper(float* x, i64 xStride, const float* y, i64 yStride, i64 columns) {
+    FOR_CHUNK(row, column, columns) {
+        if (column >= row) {
+            x[row * xStride + column] += y[row * yStride + column];
+        }
+    }
+}

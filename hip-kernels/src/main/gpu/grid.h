@@ -1,0 +1,57 @@
+// The integer grids of Grid.java, in the same operations: one rounding each, no fusing, so that codes are the same bits on
+// every device.
+#ifndef OPTGPTQ_GRID_H
+#define OPTGPTQ_GRID_H
+#include "elements.h"
+
+// -zero .. maxCode - zero in steps of the scale; NaN is 0. The same as rounding first, as the bounds are whole.
+DEVICE float steps(float weight, float scale, int zero, int maxCode) {
+    float steps = quotient(weight, scale);
+    float low = (float)-zero;
+    float high = (float)(maxCode - zero);
+    steps = steps < low ? low : steps > high ? high : steps;
+    return steps != steps ? 0.0f : rintf(steps);
+}
+
+DEVICE int code_of(float weight, float scale, int zero, int maxCode) {
+    return (int)steps(weight, scale, zero, maxCode) + zero;
+}
+
+DEVICE float value_of(int code, float scale, int zero) { return mul(scale, (float)(code - zero)); }
+
+// Grid.java: scales and zero points of a range; clamped to what the scale type holds.
+struct Fit {
+    int maxCode;
+    int bits;
+    int symmetric;
+    int scaleType;
+
+    __device__ __forceinline__ float scale(float low, float high) const {
+        float exact = quotient(sub(high, low), (float)maxCode);
+        if (scaleType == F16) {
+            return clamp(exact, __uint_as_float(0x33800000u), 65504.0f);  // 2^-24 up
+        }
+        if (scaleType == BF16) {
+            return clamp(exact, __uint_as_float(0x00010000u), __uint_as_float(0x7f7f0000u));
+        }
+        return clamp(exact, __uint_as_float(1u), __uint_as_float(0x7f7fffffu));
+    }
+
+    __device__ __forceinline__ int zero(float low, float scale) const {
+        if (symmetric) {
+            return 1 << (bits - 1);
+        }
+        float zero = clamp(rintf(quotient(-low, scale)), 0.0f, (float)maxCode);
+        return zero != zero ? 0 : (int)zero;
+    }
+
+    static __device__ __forceinline__ float clamp(float value, float low, float high) {
+        return value < low ? low : value > high ? high : value;
+    }
+};
+
+// Math.min and max of Java: NaN stays.
+DEVICE float smaller(float a, float b) { return a != a || a < b ? a : b; }
+DEVICE float larger(float a, float b) { return a != a || a > b ? a : b; }
+
+#endif

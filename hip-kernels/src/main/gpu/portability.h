@@ -1,0 +1,110 @@
+// What the kernels need from HIP, CUDA and the emulator, under one name. Includes no system header when compiled at run
+// time: hiprtc and NVRTC bring the built-ins and lack most of the standard types.
+//
+// Compile with -DGPU_WAVE=<wave width of the device> and with contraction off (-ffp-contract=off, --fmad=false): a fused
+// multiply-add is written as fmaf, so that every device rounds alike.
+#ifndef OPTGPTQ_PORTABILITY_H
+#define OPTGPTQ_PORTABILITY_H
+
+#ifndef GPU_WAVE
+#error "pass -DGPU_WAVE=, the wave width that the device reports"
+#endif
+
+#if !defined(__CUDACC__) && !defined(__HIPCC_RTC__)
+#include <hip/hip_runtime.h>
+#endif
+
+typedef unsigned char u8;
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+typedef long long i64;
+
+#define DEVICE static __device__ __forceinline__
+
+// A kernel's head: KERNEL(256) name(...) is a kernel of at most 256 threads. The second argument of the launch bounds
+// means waves in HIP and blocks in CUDA, so it is left out.
+#define KERNEL(threads) extern "C" __global__ void __launch_bounds__(threads)
+
+// count elements shared by a block, aligned to 16 bytes. The emulator has its own, with bounds.
+#ifndef SHARED
+#define SHARED(type, name, count) __shared__ __attribute__((aligned(16))) type name[count]
+#endif
+
+// Four neighbours that move as one, from an address divisible by 16. Shared arrays start at one.
+struct alignas(16) Four {
+    float at[4];
+};
+DEVICE Four four(const float* from) { return *(const Four*)from; }
+
+// The value of another lane; lanes are counted in groups of width, a power of two up to 32. The whole wave takes part.
+#if defined(__CUDACC__)
+DEVICE float shuffle(float value, int lane, int width) { return __shfl_sync(0xffffffffu, value, lane, width); }
+#else
+DEVICE float shuffle(float value, int lane, int width) { return __shfl(value, lane, width); }
+#endif
+
+// Bit s set when lane s of the wave has the condition; the whole wave takes part.
+#if defined(__CUDACC__)
+DEVICE u64 ballot(int condition) { return __ballot_sync(0xffffffffu, condition); }
+#else
+DEVICE u64 ballot(int condition) { return __ballot(condition); }
+#endif
+
+// One rounding each, whatever the options. HIP's own __fmul_rn is a plain product that contraction may fuse.
+#if defined(__CUDACC__)
+DEVICE float mul(float a, float b) { return __fmul_rn(a, b); }
+DEVICE float add(float a, float b) { return __fadd_rn(a, b); }
+DEVICE float sub(float a, float b) { return __fsub_rn(a, b); }
+DEVICE float quotient(float a, float b) { return __fdiv_rn(a, b); }
+#else
+#if defined(__clang__)
+#pragma clang fp contract(off)
+#endif
+DEVICE float mul(float a, float b) { return a * b; }
+DEVICE float add(float a, float b) { return a + b; }
+DEVICE float sub(float a, float b) { return a - b; }
+DEVICE float quotient(float a, float b) { return a / b; }
+#endif
+
+DEVICE float infinity() { return __uint_as_float(0x7f800000u); }
+DEVICE float not_a_number() { return __uint_as_float(0x7fc00000u); }
+DEVICE i64 least(i64 a, i64 b) { return a < b ? a : b; }
+
+// bfloat16 is stored as its bits: no vendor's type is the same everywhere.
+DEVICE float from_bf16(u16 bits) { return __uint_as_float((u32)bits << 16); }
+
+DEVICE u16 to_bf16(float value) {
+    u32 bits = __float_as_uint(value);
+    if ((bits & 0x7fffffffu) > 0x7f800000u) {
+        return (u16)((bits >> 16) | 0x40u);  // rounding could carry a NaN's payload into infinity
+    }
+    return (u16)((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+}
+
+// float16 likewise, converted by the instruction.
+#if defined(__CUDACC__)
+DEVICE float from_f16(u16 bits) {
+    float value;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(bits));
+    return value;
+}
+DEVICE u16 to_f16(float value) {
+    u16 bits;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(value));
+    return bits;
+}
+#elif !defined(EMULATOR)
+DEVICE float from_f16(u16 bits) {
+    union { u16 bits; _Float16 half; } both;
+    both.bits = bits;
+    return (float)both.half;
+}
+DEVICE u16 to_f16(float value) {
+    union { u16 bits; _Float16 half; } both;
+    both.half = (_Float16)value;
+    return both.bits;
+}
+#endif
+
+#endif

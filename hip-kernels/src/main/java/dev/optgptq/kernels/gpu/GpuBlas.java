@@ -1,0 +1,22 @@
+package dev.optgptq.kernels.gpu;
+
+import dev.optgptq.kernels.Tensor;
+
+/**
+ * The vendor's matrix products, rocBLAS or cuBLAS, on the context's stream. Where neither is found the context has none,
+ * and the ops use their own kernel. Results do not vary from run to run.
+ */
+public interface GpuBlas extends AutoCloseable {
+
+    /** The library and its version, for people. */
+    String description();
+
+    /**
+     * c = alpha op(a) op(b) + beta c, op transposes where asked; beta 0 never reads c. a and b both F32, both F16 or both
+     * BF16; c F32; sums in float32 (no TF32). Rows may be strided; shapes are the caller's to check. Runs asynchronously.
+     */
+    void gemm(float alpha, Tensor a, boolean transposeA, Tensor b, boolean transposeB, float beta, Tensor c);
+
+    @Override
+    void close();
+}

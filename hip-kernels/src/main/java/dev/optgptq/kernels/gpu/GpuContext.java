@@ -1,0 +1,208 @@
+package dev.optgptq.kernels.gpu;
+
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
+import dev.optgptq.kernels.gpu.driver.GpuDriver;
+import dev.optgptq.kernels.gpu.rtc.KernelCompiler;
+import dev.optgptq.kernels.gpu.rtc.KernelSource;
+import java.lang.System.Logger;
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.EnumMap;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.function.Function;
+import java.util.function.Supplier;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * One GPU in use: its driver, one stream on which everything happens in the order it was issued, its memory, its kernels
+ * and its matrix library. What the ops of a GPU are written on. Not safe for concurrent use; threads may take turns.
+ */
+public final class GpuContext implements AutoCloseable {
+
+    private static final Logger LOG = System.getLogger(GpuContext.class.getName());
+
+    private final GpuDriver driver;
+    private final int ordinal;
+    private final GpuDriver.DeviceInfo info;
+    private final KernelCompiler compiler;
+    private final long stream;
+    private final GpuMemory memory;
+    private final GpuTransfer transfer;
+    private final LaunchArguments launchArguments = new LaunchArguments();
+    private final Map<String, KernelModule> modules = new HashMap<>();
+    private final @Nullable GpuBlas blas;
+    private final Map<DType, Boolean> trusted = new EnumMap<>(DType.class);
+
+    /** Opens a device for what its driver says of it. */
+    public GpuContext(GpuDriver driver, int ordinal, KernelCompiler compiler,
+            Function<GpuContext, @Nullable GpuBlas> blas) {
+        this(driver, ordinal, driver.info(ordinal), compiler, blas);
+    }
+
+    /**
+     * Opens a device.
+     *
+     * @param info what the driver says of it, or what it should have said
+     * @param blas finds the matrix library for this context, or null where there is none
+     */
+    public GpuContext(GpuDriver driver, int ordinal, GpuDriver.DeviceInfo info, KernelCompiler compiler,
+            Function<GpuContext, @Nullable GpuBlas> blas) {
+        this.driver = driver;
+        this.ordinal = ordinal;
+        this.compiler = compiler;
+        this.info = info;
+        driver.acquire(ordinal);
+        driver.makeCurrent(ordinal);
+        this.stream = driver.createStream();
+        this.memory = new GpuMemory(driver, deviceName());
+        this.transfer = new GpuTransfer(driver, stream, memory, GpuTransfer.BUFFER_BYTES);
+        this.blas = blas.apply(this);
+    }
+
+    /** What the device is called: hip:0. */
+    public String deviceName() {
+        return driver.api() + ":" + ordinal;
+    }
+
+    public GpuDriver driver() {
+        return driver;
+    }
+
+    public int ordinal() {
+        return ordinal;
+    }
+
+    /** Name, architecture, memory and limits. */
+    public GpuDriver.DeviceInfo info() {
+        return info;
+    }
+
+    /** What kernels are compiled for: gfx90a, sm_90. */
+    public String architecture() {
+        return info.architecture();
+    }
+
+    /** Threads that run in step, 64 or 32; GPU_WAVE in the kernel sources. */
+    public int waveWidth() {
+        return info.waveWidth();
+    }
+
+    /** Compute units: how many blocks it takes to fill the device once. */
+    public int multiprocessors() {
+        return info.multiprocessors();
+    }
+
+    /** The stream that everything of this context runs on. */
+    public long stream() {
+        return stream;
+    }
+
+    /** The vendor's matrix products; null when there is no library, and the ops use their own kernel. */
+    public @Nullable GpuBlas blas() {
+        return blas;
+    }
+
+    /**
+     * Whether the matrix library gives right products of this dtype on this card, found out by one product on first use.
+     * False when there is no library. Where it is false, the ops use their own kernel.
+     */
+    public boolean trustsProducts(DType dtype) {
+        GpuBlas library = blas;
+        return library != null && trusted.computeIfAbsent(dtype, type -> {
+            boolean right = ProductCheck.passes(this, library, type);
+            if (!right) {
+                LOG.log(Logger.Level.WARNING, deviceName() + ": " + library.description() + " gives wrong products of "
+                        + type + " on this card and is not used for them");
+            }
+            return right;
+        });
+    }
+
+    /**
+     * A kernel by the name of its source and its own: {@code kernel("norms", "rms_norm")} is rms_norm in norms.hip. The
+     * source is compiled on first use. UserError DEVICE when it does not compile, with the compiler's log.
+     */
+    public Kernel kernel(String source, String function) {
+        return module(source).kernel(function);
+    }
+
+    /** All kernels of a source file of src/main/gpu, named without its ending. */
+    public KernelModule module(String source) {
+        return module(source, () -> KernelSource.bundled(source));
+    }
+
+    KernelModule module(String name, Supplier<KernelSource> source) {
+        KernelModule loaded = modules.get(name);
+        if (loaded == null) {
+            activate();
+            loaded = KernelModule.load(this, name, compiler.compile(source.get(), info));
+            modules.put(name, loaded);
+        }
+        return loaded;
+    }
+
+    /** Memory of this device, for results and for the scratch of ops. */
+    public TensorArena arena() {
+        activate();
+        return new GpuArena(this);
+    }
+
+    /** Copies dense host bytes into a tensor, in the order of the stream. The bytes may change when this returns. */
+    public void upload(MemorySegment source, Tensor target) {
+        activate();
+        transfer.upload(source, target);
+    }
+
+    /** Copies a tensor into dense host bytes, after what was issued before; the bytes are there when this returns. */
+    public void download(Tensor source, MemorySegment target) {
+        activate();
+        transfer.download(source, target);
+    }
+
+    /** Waits for all that was issued. A kernel that failed is reported here, or by any call after it. */
+    public void synchronize() {
+        activate();
+        driver.synchronize(stream);
+    }
+
+    GpuMemory memory() {
+        return memory;
+    }
+
+    void launch(String name, long function, GpuDriver.Grid grid, int sharedBytes,
+            @Nullable Object[] arguments) {
+        activate();
+        driver.launch(function, grid, sharedBytes, stream, launchArguments.pack(name, memory, arguments));
+    }
+
+    /** The device address of a tensor's element (0, 0), checked to lie in this device's memory. */
+    public long address(Tensor tensor) {
+        return memory.address(tensor);
+    }
+
+    /** Makes the calling thread's driver calls go to this device. Devices share threads, so every entry says so. */
+    public void activate() {
+        driver.makeCurrent(ordinal);
+    }
+
+    /** Gives back everything that the driver takes; then throws its first refusal, if any: a lost device refuses all. */
+    @Override
+    public void close() {
+        List<Runnable> steps = new ArrayList<>();
+        steps.add(this::activate);
+        steps.add(this::synchronize);
+        if (blas != null) {
+            steps.add(blas::close);
+        }
+        modules.values().forEach(module -> steps.add(() -> module.unload(driver)));
+        steps.add(transfer::close);
+        steps.add(memory::close);
+        steps.add(() -> driver.destroyStream(stream));
+        steps.add(() -> driver.release(ordinal));
+        Closing.all(steps);
+    }
+}

@@ -1,0 +1,95 @@
+package dev.optgptq.kernels.gpu;
+
+import dev.optgptq.kernels.CheckedMatrixOps;
+import dev.optgptq.kernels.CheckedQuantOps;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.MatrixOps;
+import dev.optgptq.kernels.NeuralOps;
+import dev.optgptq.kernels.QuantOps;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
+import java.lang.foreign.MemorySegment;
+
+/** A GPU, HIP or CUDA: the ops on one context. Everything runs on one stream in the order it was asked for. */
+public final class GpuDevice implements Device {
+
+    private final GpuContext context;
+    private final String description;
+    private final NeuralOps neural;
+    private final MatrixOps matrix;
+    private final QuantOps quant;
+
+    /** Takes the context over: it is closed with the device. */
+    public GpuDevice(GpuContext context, String description, NeuralOps neural, MatrixOps matrix, QuantOps quant) {
+        this.context = context;
+        this.description = description;
+        this.neural = neural;
+        this.matrix = new CheckedMatrixOps(matrix);
+        this.quant = new CheckedQuantOps(quant);
+    }
+
+    /** What the ops run on. */
+    public GpuContext context() {
+        return context;
+    }
+
+    @Override
+    public String name() {
+        return context.deviceName();
+    }
+
+    @Override
+    public String description() {
+        return description;
+    }
+
+    @Override
+    public TensorArena arena() {
+        return context.arena();
+    }
+
+    @Override
+    public NeuralOps neural() {
+        return neural;
+    }
+
+    @Override
+    public MatrixOps matrix() {
+        return matrix;
+    }
+
+    @Override
+    public QuantOps quant() {
+        return quant;
+    }
+
+    @Override
+    public void upload(MemorySegment source, Tensor target) {
+        context.upload(source, target);
+    }
+
+    @Override
+    public void download(Tensor source, MemorySegment target) {
+        context.download(source, target);
+    }
+
+    @Override
+    public void synchronize() {
+        context.synchronize();
+    }
+
+    @Override
+    public long memoryInUse() {
+        return context.memory().inUse();
+    }
+
+    @Override
+    public long peakMemory() {
+        return context.memory().peak();
+    }
+
+    @Override
+    public void close() {
+        context.close();
+    }
+}

@@ -1,0 +1,89 @@
+package dev.optgptq.kernels.gpu;
+
+import dev.optgptq.formats.UserError;
+import dev.optgptq.kernels.Devices.Candidate;
+import dev.optgptq.kernels.ffm.Setting;
+import dev.optgptq.kernels.gpu.blas.GpuBlasLibraries;
+import dev.optgptq.kernels.gpu.driver.GpuDriver;
+import dev.optgptq.kernels.gpu.driver.GpuDriver.DeviceInfo;
+import dev.optgptq.kernels.gpu.driver.GpuDrivers;
+import dev.optgptq.kernels.gpu.ops.GpuMatrixOps;
+import dev.optgptq.kernels.gpu.ops.GpuNeuralOps;
+import dev.optgptq.kernels.gpu.ops.GpuQuantOps;
+import dev.optgptq.kernels.gpu.rtc.RuntimeCompiler;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.concurrent.atomic.AtomicReference;
+import org.jspecify.annotations.Nullable;
+
+/** Finds and opens the GPUs of one api, hip or cuda. */
+public final class GpuDevices {
+
+    /** What to compile for, when a driver does not say or says what its compiler does not know. */
+    public static final Setting ARCHITECTURE = new Setting("arch");
+
+    private GpuDevices() {}
+
+    /** All of its devices as hip:0, hip:1 and so on; one entry named after the api when there are none, saying why. */
+    public static List<Candidate> list(String api) {
+        List<Candidate> found = new ArrayList<>();
+        try {
+            GpuDriver driver = driver(api);
+            RuntimeCompiler.of(api);
+            for (int ordinal = 0; ordinal < driver.deviceCount(); ordinal++) {
+                found.add(new Candidate(api + ":" + ordinal, true, describe(info(driver, ordinal))));
+            }
+        } catch (UserError e) {
+            found.add(new Candidate(api, false, String.valueOf(e.getMessage())));
+        }
+        return found;
+    }
+
+    /** Opens a device. UserError DEVICE when it is not there or cannot be used. */
+    public static GpuDevice open(String api, int ordinal) {
+        GpuDriver driver = driver(api);
+        if (ordinal >= driver.deviceCount()) {
+            throw new UserError(UserError.Code.DEVICE, "device " + api + ":" + ordinal + ": there are "
+                    + driver.deviceCount() + ", counted from 0 (" + driver.description() + ")");
+        }
+        DeviceInfo info = info(driver, ordinal);
+        AtomicReference<String> noBlas = new AtomicReference<>("");
+        GpuContext context = new GpuContext(driver, ordinal, info, RuntimeCompiler.of(api),
+                opened -> blas(opened, noBlas));
+        GpuBlas blas = context.blas();
+        String products = blas == null ? "own matrix products, since " + noBlas.get() : blas.description();
+        return new GpuDevice(context, describe(info) + "; " + driver.description() + "; " + products,
+                new GpuNeuralOps(context), new GpuMatrixOps(context), new GpuQuantOps(context));
+    }
+
+    private static @Nullable GpuBlas blas(GpuContext context, AtomicReference<String> reason) {
+        try {
+            return GpuBlasLibraries.open(context);
+        } catch (UserError e) {
+            // No library is no failure: there is a kernel for it. The device's description says so.
+            reason.set(String.valueOf(e.getMessage()));
+            return null;
+        }
+    }
+
+    private static GpuDriver driver(String api) {
+        return api.equals("hip") ? GpuDrivers.hip() : GpuDrivers.cuda();
+    }
+
+    private static DeviceInfo info(GpuDriver driver, int ordinal) {
+        DeviceInfo info = driver.info(ordinal);
+        String architecture = ARCHITECTURE.value().orElse(info.architecture());
+        if (architecture.isEmpty()) {
+            throw new UserError(UserError.Code.DEVICE, "device " + driver.api() + ":" + ordinal + " (" + info.name()
+                    + "): the driver does not name its architecture; say what to compile for with "
+                    + ARCHITECTURE.variable() + ", such as gfx906");
+        }
+        return info.compiledFor(architecture);
+    }
+
+    private static String describe(DeviceInfo info) {
+        return String.format(Locale.ROOT, "%s, %s, waves of %d, %d compute units, %.1f GiB", info.name(),
+                info.architecture(), info.waveWidth(), info.multiprocessors(), info.memory() / 0x1p30);
+    }
+}

@@ -1,0 +1,138 @@
+package dev.optgptq.kernels.gpu;
+
+import dev.optgptq.formats.UserError;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.gpu.driver.GpuDriver;
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Deque;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.TreeMap;
+
+/**
+ * The memory of one device. Blocks that are given back are kept for the next of the same size: asking a driver is slow,
+ * and giving back waits for the device. All use of a block is on one stream, so the next owner's work comes after the last
+ * owner's. When the device is full, the kept blocks go back to the driver first.
+ */
+final class GpuMemory implements AutoCloseable {
+
+    /** Sizes are rounded up to this, so that tensors of similar size can follow each other. */
+    private static final long GRANULE = 256;
+
+    private final GpuDriver driver;
+    private final String device;
+    /** Sizes of blocks in use, by address. */
+    private final TreeMap<Long, Long> used = new TreeMap<>();
+    private final Map<Long, Deque<Long>> kept = new HashMap<>();
+    private long inUse;
+    private long peak;
+
+    GpuMemory(GpuDriver driver, String device) {
+        this.driver = driver;
+        this.device = device;
+    }
+
+    /**
+     * A block of at least this size, aligned to 256 bytes. UserError MEMORY with what was asked for and what was free.
+     *
+     * @param what is to live there, for the message
+     */
+    synchronized long allocate(long bytes, String what) {
+        long size = rounded(bytes);
+        Deque<Long> same = kept.get(size);
+        long address = same != null && !same.isEmpty() ? same.pop() : fresh(size, what);
+        used.put(address, size);
+        inUse += size;
+        peak = Math.max(peak, inUse);
+        return address;
+    }
+
+    private long fresh(long size, String what) {
+        try {
+            return driver.allocate(size);
+        } catch (UserError full) {
+            if (full.code() != UserError.Code.MEMORY) {
+                throw full;
+            }
+            releaseKept();
+        }
+        try {
+            return driver.allocate(size);
+        } catch (UserError full) {
+            if (full.code() != UserError.Code.MEMORY) {
+                throw full;
+            }
+            GpuDriver.MemoryInfo now = driver.memory();
+            throw new UserError(UserError.Code.MEMORY, String.format(Locale.ROOT,
+                    "not enough memory on %s for a tensor %s: asked for %s, free are %s of %s, and this process holds %s;"
+                            + " use fewer or shorter sequences, or a device with more memory",
+                    device, what, mebibytes(size), mebibytes(now.free()), mebibytes(now.total()), mebibytes(inUse)),
+                    full);
+        }
+    }
+
+    /** Gives a block back. What was issued to the stream may still use it. */
+    synchronized void release(long address) {
+        Long size = used.remove(address);
+        if (size == null) {
+            throw new IllegalArgumentException("no block at " + Long.toHexString(address));
+        }
+        inUse -= size;
+        kept.computeIfAbsent(size, key -> new ArrayDeque<>()).push(address);
+    }
+
+    /** The address of a tensor, which must lie in a block in use; anything else would be read or written blindly. */
+    synchronized long address(Tensor tensor) {
+        long address = tensor.memory().address();
+        if (tensor.memory().byteSize() == 0) {
+            return address;
+        }
+        Map.Entry<Long, Long> block = used.floorEntry(address);
+        if (block == null || address + tensor.memory().byteSize() > block.getKey() + block.getValue()) {
+            throw new IllegalArgumentException(tensor + " is not in the memory of " + device);
+        }
+        return address;
+    }
+
+    synchronized long inUse() {
+        return inUse;
+    }
+
+    synchronized long peak() {
+        return peak;
+    }
+
+    private void releaseKept() {
+        List<Runnable> steps = new ArrayList<>();
+        kept.values().forEach(blocks -> blocks.forEach(address -> steps.add(() -> driver.free(address))));
+        kept.clear();
+        Closing.all(steps);
+    }
+
+    /** Gives everything to the driver, blocks of arenas that were not closed included. */
+    @Override
+    public synchronized void close() {
+        List<Runnable> steps = new ArrayList<>();
+        used.keySet().forEach(address -> steps.add(() -> driver.free(address)));
+        used.clear();
+        inUse = 0;
+        steps.add(this::releaseKept);
+        Closing.all(steps);
+    }
+
+    private static long rounded(long bytes) {
+        return Math.max(GRANULE, Math.addExact(bytes, GRANULE - 1) / GRANULE * GRANULE);
+    }
+
+    static MemorySegment segment(long address, long bytes) {
+        return MemorySegment.ofAddress(address).reinterpret(bytes);
+    }
+
+    private static String mebibytes(long bytes) {
+        return String.format(Locale.ROOT, "%.1f MiB", bytes / 1048576.0);
+    }
+}

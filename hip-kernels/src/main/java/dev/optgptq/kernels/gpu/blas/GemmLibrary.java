@@ -1,0 +1,27 @@
+package dev.optgptq.kernels.gpu.blas;
+
+import dev.optgptq.formats.dtype.DType;
+import java.lang.foreign.MemorySegment;
+
+/** What is asked of a vendor's library: one function, in the column-major terms that both share. */
+interface GemmLibrary {
+
+    /** The library and its version, for people. */
+    String description();
+
+    /** Statuses are checked: UserError DEVICE. */
+    void gemm(Call call);
+
+    /**
+     * C = alpha op(A) op(B) + beta C, column-major: op(A) is m x k, op(B) k x n, C m x n float32; sums in float32.
+     *
+     * @param alphaBeta two float32 in host memory
+     * @param input dtype of A and B
+     * @param lda elements from one column to the next
+     */
+    record Call(boolean transposeA, boolean transposeB, int m, int n, int k, MemorySegment alphaBeta, DType input,
+            long a,
+            int lda, long b, int ldb, long c, int ldc) {}
+
+    void close();
+}

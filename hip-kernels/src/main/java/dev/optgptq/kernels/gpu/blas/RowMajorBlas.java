@@ -1,0 +1,61 @@
+package dev.optgptq.kernels.gpu.blas;
+
+import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
+
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.gpu.GpuBlas;
+import dev.optgptq.kernels.gpu.GpuContext;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+
+/**
+ * Row-major products by column-major libraries: the memory of a row-major C is a column-major C^T, and C^T = op(B)^T
+ * op(A)^T, so the operands change places and nothing is transposed.
+ */
+final class RowMajorBlas implements GpuBlas {
+
+    private final GpuContext context;
+    private final GemmLibrary library;
+    private final MemorySegment alphaBeta = Arena.ofAuto().allocate(JAVA_FLOAT, 2);
+
+    RowMajorBlas(GpuContext context, GemmLibrary library) {
+        this.context = context;
+        this.library = library;
+    }
+
+    @Override
+    public String description() {
+        return library.description();
+    }
+
+    @Override
+    public void gemm(float alpha, Tensor a, boolean transposeA, Tensor b, boolean transposeB, float beta, Tensor c) {
+        DType input = a.dtype();
+        boolean known = input == DType.F32 || input == DType.F16 || input == DType.BF16;
+        if (!known || b.dtype() != input || c.dtype() != DType.F32) {
+            throw new IllegalArgumentException("no product of " + a + " and " + b + " into " + c);
+        }
+        if (c.elements() == 0) {
+            return;
+        }
+        int inner = Math.toIntExact(transposeA ? a.rows() : a.columns());
+        context.activate();
+        alphaBeta.setAtIndex(JAVA_FLOAT, 0, alpha);
+        alphaBeta.setAtIndex(JAVA_FLOAT, 1, beta);
+        library.gemm(new GemmLibrary.Call(transposeB, transposeA, Math.toIntExact(c.columns()),
+                Math.toIntExact(c.rows()), inner, alphaBeta, input, context.address(b), leading(b), context.address(a),
+                leading(a), context.address(c), leading(c)));
+    }
+
+    /** The libraries want at least 1, also for a matrix without columns. */
+    private static int leading(Tensor tensor) {
+        return Math.max(1, Math.toIntExact(tensor.stride()));
+    }
+
+    @Override
+    public void close() {
+        context.activate();
+        library.close();
+    }
+}

@@ -1,0 +1,56 @@
+package dev.optgptq.kernels.gpu.ops;
+
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.gpu.GpuBlas;
+import dev.optgptq.kernels.gpu.GpuContext;
+import org.jspecify.annotations.Nullable;
+
+/** Products of matrices: the vendor's library where there is one, otherwise the tiles of gemm.hip. */
+final class GpuGemm {
+
+    private static final int THREADS = 256;
+    /** Edge of the tile of a block. */
+    private static final long TILE = 128;
+
+    private final GpuContext context;
+
+    GpuGemm(GpuContext context) {
+        this.context = context;
+    }
+
+    /** c = alpha op(a) op(b) + beta c; beta 0 never reads c. */
+    void multiply(float alpha, Tensor a, boolean transposeA, Tensor b, boolean transposeB, float beta, Tensor c) {
+        GpuBlas blas = context.blas();
+        boolean sums = a.elements() > 0 && c.elements() > 0;
+        if (blas != null && sums) {
+            blas.gemm(alpha, a, transposeA, b, transposeB, beta, c);
+        } else {
+            tiles(alpha, a, transposeA, b, transposeB, null, beta, c, false);
+        }
+    }
+
+    /** c = alpha op(a) op(b) + bias + beta c with bias [1, n]. */
+    void multiply(float alpha, Tensor a, boolean transposeA, Tensor b, boolean transposeB, Tensor bias, float beta,
+            Tensor c) {
+        tiles(alpha, a, transposeA, b, transposeB, bias, beta, c, false);
+    }
+
+    /** The same as the first, but only on and above c's diagonal. */
+    void multiplyUpper(float alpha, Tensor a, boolean transposeA, Tensor b, boolean transposeB, float beta, Tensor c) {
+        tiles(alpha, a, transposeA, b, transposeB, null, beta, c, true);
+    }
+
+    boolean hasLibrary() {
+        return context.blas() != null;
+    }
+
+    private void tiles(float alpha, Tensor a, boolean transposeA, Tensor b, boolean transposeB, @Nullable Tensor bias,
+            float beta, Tensor c, boolean upper) {
+        String form = (transposeA ? "t" : "n") + (transposeB ? "t" : "n");
+        long inner = transposeA ? a.rows() : a.columns();
+        context.kernel("gemm", "gemm_" + form).launchGrid(Math.ceilDiv(c.columns(), TILE), Math.ceilDiv(c.rows(), TILE),
+                1,
+                THREADS, 0, Math.toIntExact(c.rows()), Math.toIntExact(c.columns()), Math.toIntExact(inner), alpha, a,
+                a.stride(), b, b.stride(), bias, beta, c, c.stride(), upper ? 1 : 0);
+    }
+}

@@ -1,0 +1,142 @@
+package dev.optgptq.kernels.gpu.ops;
+
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.kernels.MatrixOps;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
+import dev.optgptq.kernels.gpu.GpuContext;
+import dev.optgptq.kernels.gpu.Kernel;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * MatrixOps on a GPU. Orders are read on the device, where nothing can be thrown: an index outside its range leaves its
+ * target as it was.
+ */
+public final class GpuMatrixOps implements MatrixOps {
+
+    private static final int THREADS = Extent.THREADS;
+    /** Edge of the tiles of transpose and symmetrize. */
+    private static final long TILE = 32;
+    /** Partial sums of dot; fixed, so that the sum has the same order on every device. */
+    private static final long PARTS = 256;
+
+    private final GpuContext context;
+    private final GpuGemm gemm;
+    private final GpuGram gram;
+    private final GpuInverseFactor inverseFactor;
+
+    public GpuMatrixOps(GpuContext context) {
+        this.context = context;
+        this.gemm = new GpuGemm(context);
+        this.gram = new GpuGram(context, gemm);
+        this.inverseFactor = new GpuInverseFactor(context, gemm);
+    }
+
+    private Kernel kernel(String source, String function) {
+        return context.kernel(source, function);
+    }
+
+    @Override
+    public void linear(Tensor x, Tensor w, @Nullable Tensor bias, float beta, Tensor y) {
+        if (bias == null) {
+            gemm.multiply(1f, x, false, w, true, beta, y);
+        } else if (gemm.hasLibrary()) {
+            gemm.multiply(1f, x, false, w, true, beta, y);
+            Extent extent = Extent.byRows(y);
+            kernel("elementwise", "add_to").launch(extent.blocks(), THREADS, 0, y, y.stride(), bias, 0L,
+                    extent.columns());
+        } else {
+            gemm.multiply(1f, x, false, w, true, bias, beta, y);
+        }
+    }
+
+    @Override
+    public void gemm(float alpha, Tensor a, boolean transposeA, Tensor b, boolean transposeB, float beta, Tensor c) {
+        gemm.multiply(alpha, a, transposeA, b, transposeB, beta, c);
+    }
+
+    @Override
+    public void accumulateGram(float alpha, Tensor x, Tensor h) {
+        gram.accumulate(alpha, x, h);
+    }
+
+    @Override
+    public void symmetrize(Tensor h) {
+        long tiles = Math.ceilDiv(h.rows(), TILE);
+        kernel("move", "symmetrize").launchGrid(tiles, tiles, 1, THREADS, 0, h, h.stride(), h.rows());
+    }
+
+    @Override
+    public void diagonal(Tensor h, Tensor out) {
+        kernel("move", "diagonal").launch(Math.ceilDiv(h.rows(), THREADS), THREADS, 0, h, h.stride(), out, h.rows());
+    }
+
+    @Override
+    public void setDiagonal(Tensor h, Tensor values) {
+        kernel("move", "set_diagonal").launch(Math.ceilDiv(h.rows(), THREADS), THREADS, 0, h, h.stride(), values,
+                h.rows());
+    }
+
+    @Override
+    public boolean inverseFactor(Tensor h, Tensor u) {
+        return inverseFactor.compute(h, u);
+    }
+
+    @Override
+    public void transpose(Tensor source, Tensor target) {
+        kernel("move", "transpose" + source.dtype().bytes()).launchGrid(Math.ceilDiv(source.columns(), TILE),
+                Math.ceilDiv(source.rows(), TILE), 1, THREADS, 0, source, source.stride(), source.rows(),
+                source.columns(), target, target.stride());
+    }
+
+    @Override
+    public void gatherRows(Tensor source, Tensor order, Tensor target) {
+        move(source, order, target, Extent.byRows(target));
+    }
+
+    private void move(Tensor source, @Nullable Tensor order, Tensor target, Extent extent) {
+        kernel("move", "gather_rows").launch(extent.blocks(), THREADS, 0, source, source.stride(), source.rows(),
+                order, target, target.stride(), source.dtype().bytes(), extent.columns());
+    }
+
+    @Override
+    public void gatherSymmetric(Tensor source, Tensor order, Tensor target) {
+        Extent extent = Extent.byRows(target);
+        kernel("move", "gather_symmetric").launch(extent.blocks(), THREADS, 0, source, source.stride(), order, target,
+                target.stride(), extent.columns());
+    }
+
+    @Override
+    public void dot(Tensor a, Tensor b, Tensor result) {
+        try (TensorArena arena = context.arena()) {
+            Tensor partial = arena.vector(DType.F64, PARTS);
+            kernel("dot", "dot_chunks").launch(PARTS, THREADS, 0, a, a.stride(), b, b.stride(), a.rows(), a.columns(),
+                    partial);
+            kernel("dot", "dot_total").launch(1, THREADS, 0, partial, (int) PARTS, result);
+        }
+    }
+
+    @Override
+    public void subtract(Tensor a, Tensor b, Tensor target) {
+        Extent extent = Extent.of(a, b, target);
+        kernel("elementwise", "subtract").launch(extent.blocks(), THREADS, 0, a, a.stride(), b, b.stride(), target,
+                target.stride(), extent.columns());
+    }
+
+    @Override
+    public void fill(Tensor target, float value) {
+        int kind = switch (target.dtype()) {
+            case F64 -> 8;
+            case I32 -> 0;
+            default -> 4;
+        };
+        Extent extent = Extent.of(target);
+        kernel("move", "fill").launch(extent.blocks(), THREADS, 0, target, target.stride(), kind, value,
+                extent.columns());
+    }
+
+    @Override
+    public void copy(Tensor source, Tensor target) {
+        move(source, null, target, Extent.of(source, target));
+    }
+}

@@ -1,0 +1,124 @@
+package dev.optgptq.kernels.gpu.ops;
+
+import dev.optgptq.kernels.Grid;
+import dev.optgptq.kernels.QuantOps;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.gpu.GpuContext;
+import dev.optgptq.kernels.gpu.Kernel;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * QuantOps on a GPU, with the bits of the reference. Groups are read on the device unchecked, and bits of a code above
+ * the grid's are cut off: nothing can be thrown there.
+ */
+public final class GpuQuantOps implements QuantOps {
+
+    private static final int THREADS = Extent.THREADS;
+    /** Outputs of a block of fit_grid and of search_scale. */
+    private static final long FIT_OUTPUTS = 16;
+    /** Outputs of a block of solve_block, and the most inputs it takes. */
+    private static final long SOLVE_OUTPUTS = 32;
+    private static final long SOLVE_INPUTS = 128;
+    /** Codes that fill whole words, whatever their bits. */
+    private static final long PACKED = 32;
+
+    private final GpuContext context;
+
+    public GpuQuantOps(GpuContext context) {
+        this.context = context;
+    }
+
+    private Kernel kernel(String source, String function) {
+        return context.kernel(source, function);
+    }
+
+    @Override
+    public void fitGrid(Grid grid, Tensor wt, Tensor scales, Tensor zeros) {
+        kernel("fit_grid", "fit_grid").launch(Math.ceilDiv(wt.columns(), FIT_OUTPUTS), THREADS, 0, grid.bits(),
+                grid.symmetric() ? 1 : 0, grid.clipSearch() ? 1 : 0, Extent.code(grid.scaleType()), wt, wt.stride(),
+                Math.toIntExact(wt.rows()), scales, zeros, wt.columns());
+    }
+
+    @Override
+    public void searchScale(Grid grid, Tensor wt, Tensor importance, Tensor scales, Tensor zeros) {
+        kernel("search_scale", "search_scale").launch(Math.ceilDiv(wt.columns(), FIT_OUTPUTS), THREADS, 0, grid.bits(),
+                grid.symmetric() ? 1 : 0, Extent.code(grid.scaleType()), wt, wt.stride(), Math.toIntExact(wt.rows()),
+                importance, scales, zeros, wt.columns());
+    }
+
+    @Override
+    public void quantize(Grid grid, Tensor wt, Tensor scales, Tensor zeros, Tensor groupOf, Tensor codes) {
+        Extent extent = Extent.byRows(wt);
+        kernel("codes", "quantize").launch(extent.blocks(), THREADS, 0, wt, wt.stride(), scales, scales.stride(),
+                zeros, zeros.stride(), groupOf, grid.maxCode(), codes, codes.stride(), extent.columns());
+    }
+
+    @Override
+    public void dequantize(Tensor codes, Tensor scales, Tensor zeros, Tensor groupOf, Tensor out) {
+        Extent extent = Extent.byRows(out);
+        kernel("codes", "dequantize").launch(extent.blocks(), THREADS, 0, codes, codes.stride(), scales,
+                scales.stride(), zeros, zeros.stride(), groupOf, out, out.stride(), extent.columns());
+    }
+
+    @Override
+    public void dequantizePacked(int bits, int zeroOffset, Tensor qweight, Tensor qzeros, Tensor scales, Tensor groupOf,
+            Tensor out) {
+        Extent extent = new Extent(out.rows() / PACKED, out.columns());
+        kernel("packed", "dequantize_packed").launch(extent.blocks(), THREADS, 0, bits, zeroOffset, qweight,
+                qweight.stride(), qzeros, qzeros.stride(), scales, scales.stride(), groupOf, out, out.stride(),
+                extent.columns());
+    }
+
+    @Override
+    public void packCodes(int bits, Tensor codes, Tensor qweight) {
+        Extent extent = new Extent(codes.rows() / PACKED, codes.columns());
+        kernel("packed", "pack_codes").launch(extent.blocks(), THREADS, 0, bits, codes, codes.stride(), qweight,
+                qweight.stride(), extent.columns());
+    }
+
+    /** In parts of at most 128 inputs that share a grid to be fitted, if any: one launch for the usual block. */
+    @Override
+    public void solveBlock(BlockProblem p) {
+        long inputs = p.wt().rows();
+        int fitEvery = p.fitEvery();
+        long from = 0;
+        while (from < inputs) {
+            long to = Math.min(inputs, from + SOLVE_INPUTS);
+            if (fitEvery == 0) {
+                solvePart(p, from, to, p.groupOf().columns(from, to - from), p.scales(), p.zeros());
+            } else {
+                long group = from / fitEvery;
+                long end = Math.min(inputs, (group + 1) * fitEvery);
+                Tensor scales = p.scales().rows(group, 1);
+                Tensor zeros = p.zeros().rows(group, 1);
+                if (from % fitEvery == 0) {
+                    fitGrid(p.grid(), p.wt().rows(from, end - from), scales, zeros);
+                }
+                to = Math.min(to, end);
+                solvePart(p, from, to, null, scales, zeros);
+            }
+            from = to;
+        }
+    }
+
+    /** @param groups of the part's inputs, or null where all use the first row of scales */
+    private void solvePart(BlockProblem p, long from, long to, @Nullable Tensor groups, Tensor scales, Tensor zeros) {
+        long solved = to - from;
+        long outputs = p.wt().columns();
+        Tensor wt = p.wt().rows(from, solved);
+        Tensor u = p.u().rows(from, solved);
+        Tensor pivots = u.columns(from, solved);
+        Tensor codes = p.codes().rows(from, solved);
+        Tensor errors = p.errors().rows(from, solved);
+        kernel("solve_block", "solve_block").launch(Math.ceilDiv(outputs, SOLVE_OUTPUTS), THREADS, 0,
+                p.grid().maxCode(), wt, wt.stride(), pivots, pivots.stride(), scales, scales.stride(), zeros,
+                zeros.stride(), groups, (int) solved, codes, codes.stride(), errors, errors.stride(), outputs);
+        long left = p.wt().rows() - to;
+        if (left > 0) {
+            Tensor later = p.wt().rows(to, left);
+            Tensor beside = u.columns(to, left);
+            kernel("solve_block", "solve_update").launch(new Extent(left, outputs).blocks(), THREADS, 0, later,
+                    later.stride(), beside, beside.stride(), errors, errors.stride(), (int) solved, outputs);
+        }
+    }
+}

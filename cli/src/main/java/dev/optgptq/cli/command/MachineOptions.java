@@ -2,6 +2,7 @@ package dev.optgptq.cli.command;
 
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Devices;
+import dev.optgptq.kernels.gpu.GpuDevices;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
@@ -19,6 +20,10 @@ final class MachineOptions {
             + "Default: one per core")
     private @Nullable Integer threads;
 
+    @Option(names = "--arch", paramLabel = "NAME", description = "What to compile GPU kernels for, such as gfx906 or sm_90, "
+            + "when the driver does not say, or says what the compiler does not know. Default: the device's own")
+    private @Nullable String architecture;
+
     int threads() {
         return threads == null ? Runtime.getRuntime().availableProcessors() : threads;
     }
@@ -29,6 +34,10 @@ final class MachineOptions {
      * @param log told what auto stands for
      */
     Device open(Consumer<String> log) {
+        if (architecture != null) {
+            // Where the environment would set it too: a device is described by its machine, not by its caller.
+            System.setProperty(GpuDevices.ARCHITECTURE.property(), architecture);
+        }
         if (!device.equals("auto")) {
             return Devices.open(device, threads());
         }

@@ -21,7 +21,7 @@ import org.jspecify.annotations.Nullable;
 public final class GpuDevices {
 
     /** What to compile for, when a driver does not say or says what its compiler does not know. */
-    private static final Setting ARCHITECTURE = new Setting("arch");
+    public static final Setting ARCHITECTURE = new Setting("arch");
 
     private GpuDevices() {}
 

@@ -10,37 +10,52 @@ import dev.optgptq.kernels.NeuralOps;
 import dev.optgptq.kernels.QuantOps;
 import dev.optgptq.kernels.contract.OpCase.Operand;
 import java.lang.reflect.Method;
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.List;
 import java.util.Set;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.TestFactory;
+import org.junit.jupiter.api.TestInstance;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** Test mode: every case on every device, in every placement. */
+@TestInstance(TestInstance.Lifecycle.PER_CLASS)
 class ContractTest {
+
+    /** Opened once: a GPU's device loads libraries and kernels. */
+    private final List<Device> devices = new ArrayList<>();
+
+    @BeforeAll
+    void openEveryDeviceThatIsHere() {
+        for (Devices.Candidate candidate : Devices.list()) {
+            if (candidate.usable()) {
+                devices.add(Devices.open(candidate.name(), 2));
+            }
+        }
+    }
+
+    @AfterAll
+    void closeThem() {
+        devices.forEach(Device::close);
+    }
 
     @TestFactory
     Stream<DynamicTest> everyDeviceAgreesWithTheReferenceWhereverTheOperandsLie() {
         return ContractSuite.cases().map(opCase -> DynamicTest.dynamicTest(opCase.toString(), () -> {
             Runner.Outcome expected = Runner.expected(opCase);
-            for (Devices.Candidate candidate : Devices.list()) {
-                if (candidate.usable()) {
-                    compareInEveryPlacement(opCase, candidate.name(), expected);
+            for (Device device : devices) {
+                for (Placement placement : Placement.values()) {
+                    Runner.Outcome actual = Runner.run(opCase, device, placement);
+                    Runner.compare(opCase, Runner.describe(opCase, device, placement), expected, actual);
                 }
             }
         }));
-    }
-
-    private static void compareInEveryPlacement(OpCase opCase, String name, Runner.Outcome expected) {
-        try (Device device = Devices.open(name, 2)) {
-            for (Placement placement : Placement.values()) {
-                Runner.Outcome actual = Runner.run(opCase, device, placement);
-                Runner.compare(opCase, Runner.describe(opCase, device, placement), expected, actual);
-            }
-        }
     }
 
     @TestFactory

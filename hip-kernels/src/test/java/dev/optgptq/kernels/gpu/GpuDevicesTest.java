@@ -13,6 +13,7 @@ import dev.optgptq.kernels.SelfTest;
 import dev.optgptq.kernels.emulator.Emulator;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Assumptions;
@@ -23,10 +24,12 @@ class GpuDevicesTest {
     private static final String HIP = "opt-gptq.hip.lib";
     private static final String ROCBLAS = "opt-gptq.rocblas.lib";
     private static final String CUDA = "opt-gptq.cuda.lib";
+    private static final String NVRTC = "opt-gptq.nvrtc.lib";
+    private static final String CUBLAS = "opt-gptq.cublas.lib";
 
     @AfterEach
     void forgetTheSettings() {
-        List.of(HIP, ROCBLAS, CUDA).forEach(System::clearProperty);
+        List.of(HIP, ROCBLAS, CUDA, NVRTC, CUBLAS).forEach(System::clearProperty);
     }
 
     private static void useEmulator(int wave) {
@@ -53,6 +56,24 @@ class GpuDevicesTest {
             assertEquals("hip:0", device.name());
             assertTrue(device.description().contains("own matrix products, since rocBLAS: switched off"),
                     device.description());
+        }
+    }
+
+    @Test
+    void the_cuda_driver_is_used_as_the_hip_runtime_is_and_in_any_thread() throws InterruptedException {
+        System.setProperty(CUDA, Emulator.library(32).toString());
+        System.setProperty(NVRTC, Emulator.library(32).toString());
+        System.setProperty(CUBLAS, "none");
+        try (Device device = Devices.open("cuda:1", 1)) {
+            assertTrue(device.description().startsWith("SIMT emulator, wave 32, sm_90, waves of 32"),
+                    device.description());
+            // CUDA's contexts belong to threads.
+            List<SelfTest.Result> results = new ArrayList<>();
+            Thread other = new Thread(() -> results.add(SelfTest.run(device)));
+            other.start();
+            other.join();
+            results.add(SelfTest.run(device));
+            assertTrue(results.size() == 2 && results.stream().allMatch(SelfTest.Result::passed), results.toString());
         }
     }
 

@@ -12,7 +12,9 @@ import java.lang.foreign.MemoryLayout;
 import java.lang.foreign.MemorySegment;
 import java.lang.invoke.MethodHandle;
 import java.util.EnumMap;
+import java.util.EnumSet;
 import java.util.Map;
+import java.util.Set;
 
 /** The driver over a vendor's library: the calls that both have, and an {@link Api} for where they differ. */
 final class NativeDriver implements GpuDriver {
@@ -37,16 +39,22 @@ final class NativeDriver implements GpuDriver {
     NativeDriver(NativeLibrary library, Api api) {
         this.api = api;
         this.statuses = new Statuses(api);
-        for (Call call : Call.values()) {
-            calls.put(call,
-                    library.function(api.symbol(call), JAVA_INT, call.arguments.toArray(new MemoryLayout[0])));
-        }
+        // Most machines end here, so the rest is looked up only where there is a device.
+        bind(library, EnumSet.of(Call.VERSION, Call.INIT, Call.DEVICE_COUNT));
+        this.description = api.name() + " " + api.version(readInt(Call.VERSION)) + ", " + library.file();
+        this.devices = countDevices();
+        bind(library, EnumSet.allOf(Call.class));
         launch = handle(Call.LAUNCH);
         toDevice = handle(Call.TO_DEVICE);
         toHost = handle(Call.TO_HOST);
         onDevice = handle(Call.ON_DEVICE);
-        this.description = api.name() + " " + api.version(readInt(Call.VERSION)) + ", " + library.file();
-        this.devices = countDevices();
+    }
+
+    private void bind(NativeLibrary library, Set<Call> wanted) {
+        for (Call call : wanted) {
+            calls.computeIfAbsent(call, key -> library.function(api.symbol(key), JAVA_INT,
+                    key.arguments.toArray(new MemoryLayout[0])));
+        }
     }
 
     private int countDevices() {

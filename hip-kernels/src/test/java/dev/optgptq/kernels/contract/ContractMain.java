@@ -50,7 +50,7 @@ public final class ContractMain {
             }
         }
         out.println(cases.size() + " cases in " + Placement.values().length + " placements on " + device.name() + ", "
-                + failed + " failed, " + lacking + " of ops that it does not have");
+                + failed + " failed" + (lacking > 0 ? ", " + lacking + " of ops that it does not have" : ""));
         return failed;
     }
 }

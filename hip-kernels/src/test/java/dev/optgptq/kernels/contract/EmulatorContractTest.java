@@ -55,6 +55,9 @@ class EmulatorContractTest {
         @TestFactory
         Stream<DynamicTest> theKernelsAgreeWithTheReferenceWhereverTheOperandsLie() {
             return ContractSuite.cases().map(opCase -> DynamicTest.dynamicTest(opCase.toString(), () -> {
+                if (Runner.lacks(opCase, device)) {
+                    return;
+                }
                 Runner.Outcome expected = Runner.expected(opCase);
                 for (Placement placement : Placement.values()) {
                     Runner.Outcome actual = Runner.run(opCase, device, placement);

@@ -28,7 +28,7 @@ typedef long long i64;
 
 // count elements shared by a block, aligned to 16 bytes. The emulator has its own, with bounds.
 #ifndef SHARED
-#define SHARED(type, name, count) __shared__ __attribute__((aligned(16))) type name[count]
+#define SHARED(type, name, count) alignas(16) __shared__ type name[count]
 #endif
 
 // Four neighbours that move as one, from an address divisible by 16. Shared arrays start at one.

@@ -50,7 +50,7 @@ char* stacks;
 void* scheduler;
 const Launch* current;
 std::string message;
-uint64_t random_state = 1;
+uint64_t random_state = (uint64_t)setting("OPT_GPTQ_EMULATOR_SEED", 0) * 2 + 1;  // never 0
 sigjmp_buf escape;
 // Whether a fiber runs, and the host thread that runs it: faults of others are none of ours.
 volatile sig_atomic_t running = 0;

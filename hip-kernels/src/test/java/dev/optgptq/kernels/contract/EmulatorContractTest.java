@@ -10,20 +10,20 @@ import org.junit.jupiter.api.Nested;
 import org.junit.jupiter.api.TestFactory;
 import org.junit.jupiter.api.TestInstance;
 
-/** Test mode on the GPU's code path: every case on the emulator, wave 64 and wave 32, in every placement. */
+/** Test mode on the GPU's code path: every case on the emulator, wave 64 in every placement and wave 32. */
 class EmulatorContractTest {
 
     @Nested
     class Wave64 extends OnWave {
         Wave64() {
-            super(64);
+            super(64, Placement.values());
         }
     }
 
     @Nested
     class Wave32 extends OnWave {
         Wave32() {
-            super(32);
+            super(32, Placement.STRIDED); // where they lie is settled by the other
         }
     }
 
@@ -31,11 +31,13 @@ class EmulatorContractTest {
     abstract static class OnWave {
 
         private final int wave;
+        private final Placement[] placements;
         private Emulator emulator;
         private Device device;
 
-        OnWave(int wave) {
+        OnWave(int wave, Placement... placements) {
             this.wave = wave;
+            this.placements = placements;
         }
 
         @BeforeAll
@@ -59,7 +61,8 @@ class EmulatorContractTest {
                     return;
                 }
                 Runner.Outcome expected = Runner.expected(opCase);
-                for (Placement placement : Placement.values()) {
+                emulator.seed(opCase.seed());
+                for (Placement placement : placements) {
                     Runner.Outcome actual = Runner.run(opCase, device, placement);
                     Runner.compare(opCase, Runner.describe(opCase, device, placement), expected, actual);
                 }

@@ -127,7 +127,7 @@ public final class Emulator implements AutoCloseable {
     float[] run(String source, int n, long seed) {
         byte[] image = compiler.compile(KernelSource.of("broken", source), driver.info(0));
         driver.makeCurrent(0);
-        call("emulator_seed", FunctionDescriptor.ofVoid(JAVA_LONG), seed);
+        seed(seed);
         long out = driver.allocate(n * 4L);
         try (Arena arena = Arena.ofConfined()) {
             long module = driver.loadModule(arena.allocateFrom(JAVA_BYTE, image));
@@ -143,6 +143,11 @@ public final class Emulator implements AutoCloseable {
             call("hipDeviceReset", FunctionDescriptor.of(JAVA_INT));
             driver.free(out);
         }
+    }
+
+    /** Settles the order in which threads run from now on. */
+    public void seed(long seed) {
+        call("emulator_seed", FunctionDescriptor.ofVoid(JAVA_LONG), seed);
     }
 
     private void call(String function, FunctionDescriptor type, Object... arguments) {

@@ -156,6 +156,8 @@ DEVICE void attend(const float* q, i64 qStride, const float* k, i64 kStride, con
                 __syncthreads();
                 const float* weights = &scores[ty * 4 * PITCH];
                 const float* column = &keySlice[tx];
+                // Unrolled, it keeps the loop around it from being so, and sum from registers.
+                #pragma unroll 1
                 for (int j = 0; j < KEYS; j += 4) {
                     Four weight[4] = {four(weights + j), four(weights + PITCH + j), four(weights + 2 * PITCH + j),
                                       four(weights + 3 * PITCH + j)};

@@ -56,14 +56,15 @@ class EmulatorContractTest {
 
         @TestFactory
         Stream<DynamicTest> theKernelsAgreeWithTheReferenceWhereverTheOperandsLie() {
-            return ContractSuite.cases().filter(opCase -> !Runner.lacks(opCase, device)).map(opCase -> DynamicTest.dynamicTest(opCase.toString(), () -> {
-                Runner.Outcome expected = Runner.expected(opCase);
-                emulator.seed(opCase.seed());
-                for (Placement placement : placements) {
-                    Runner.Outcome actual = Runner.run(opCase, device, placement);
-                    Runner.compare(opCase, Runner.describe(opCase, device, placement), expected, actual);
-                }
-            }));
+            return ContractSuite.cases().filter(opCase -> !Runner.lacks(opCase, device))
+                    .map(opCase -> DynamicTest.dynamicTest(opCase.toString(), () -> {
+                        Runner.Outcome expected = Runner.expected(opCase);
+                        emulator.seed(opCase.seed());
+                        for (Placement placement : placements) {
+                            Runner.Outcome actual = Runner.run(opCase, device, placement);
+                            Runner.compare(opCase, Runner.describe(opCase, device, placement), expected, actual);
+                        }
+                    }));
         }
     }
 }

@@ -44,6 +44,14 @@ public final class Devices {
     }
 
     /**
+     * Has GPU kernels compiled for this architecture ("gfx906", "sm_90") from here on in this process, whatever the driver
+     * says: as OPT_GPTQ_ARCH does, since a device is described by its machine and not by its caller.
+     */
+    public static void compileFor(String architecture) {
+        System.setProperty(GpuDevices.ARCHITECTURE.property(), architecture);
+    }
+
+    /**
      * What "auto" stands for here: the first HIP device if there is one, else the first CUDA device, else the processor,
      * and never the reference, which is a thousand times slower.
      */

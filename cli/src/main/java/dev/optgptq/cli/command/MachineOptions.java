@@ -2,7 +2,6 @@ package dev.optgptq.cli.command;
 
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Devices;
-import dev.optgptq.kernels.gpu.GpuDevices;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
@@ -35,8 +34,7 @@ final class MachineOptions {
      */
     Device open(Consumer<String> log) {
         if (architecture != null) {
-            // Where the environment would set it too: a device is described by its machine, not by its caller.
-            System.setProperty(GpuDevices.ARCHITECTURE.property(), architecture);
+            Devices.compileFor(architecture);
         }
         if (!device.equals("auto")) {
             return Devices.open(device, threads());

@@ -18,6 +18,9 @@ import dev.optgptq.cli.console.Terminal;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.gptq.solve.ActOrder;
 import dev.optgptq.kernels.Devices;
+import dev.optgptq.kernels.SelfTest;
+import dev.optgptq.kernels.gpu.GpuDevices;
+import dev.optgptq.kernels.gpu.rtc.CompileMain;
 import java.util.List;
 
 /** The rules of the table "Where things go" in CONTRIBUTING.md, and the finer ones under it. */
@@ -30,7 +33,11 @@ final class Rules {
     private static final String SOLVE = "dev.optgptq.gptq.solve..";
     private static final String CLI = "dev.optgptq.cli..";
     private static final String[] DEVICES = {"dev.optgptq.kernels.cpu..", "dev.optgptq.kernels.reference..",
-            "dev.optgptq.kernels.host..", "dev.optgptq.kernels.blas.."};
+            "dev.optgptq.kernels.host..", "dev.optgptq.kernels.blas..", "dev.optgptq.kernels.gpu..",
+            "dev.optgptq.kernels.ffm.."};
+    /** Where libraries are looked for, kernels are compiled and kept, and the system is asked what cards it has. */
+    private static final String[] SYSTEM = {"dev.optgptq.kernels.blas..", "dev.optgptq.kernels.ffm..",
+            "dev.optgptq.kernels.gpu.blas..", "dev.optgptq.kernels.gpu.driver..", "dev.optgptq.kernels.gpu.rtc.."};
     private static final String[] FILES = {"java.nio.file..", "java.nio.channels..", "java.io..",
             "dev.optgptq.formats.model..", "dev.optgptq.formats.safetensors..", "dev.optgptq.formats.packed..",
             "dev.optgptq.formats.tokenizer..", "dev.optgptq.formats.json..", "dev.optgptq.formats.files.."};
@@ -74,15 +81,15 @@ final class Rules {
                                 class ModelReader { dev.optgptq.formats.model.ModelDirectory directory; }
                                 """),
                 Rule.of("kernels touches no files of a model",
-                        noClasses().that().resideInAPackage(KERNELS).and()
-                                .resideOutsideOfPackage("dev.optgptq.kernels.blas..").should()
+                        noClasses().that().resideInAPackage(KERNELS).and().resideOutsideOfPackages(SYSTEM).should()
                                 .dependOnClassesThat().resideInAnyPackage("java.nio.file..", "java.nio.channels.."),
                         """
                                 package dev.optgptq.kernels.cpu;
                                 class WeightMapper { java.nio.file.Path path; }
                                 """),
-                Rule.of("which device computes is known to Devices alone",
-                        noClasses().that().resideOutsideOfPackages(DEVICES).and().doNotBelongToAnyOf(Devices.class)
+                Rule.of("which device computes is known to Devices and the self-test alone",
+                        noClasses().that().resideOutsideOfPackages(DEVICES).and()
+                                .doNotBelongToAnyOf(Devices.class, SelfTest.class)
                                 .should().dependOnClassesThat().resideInAnyPackage(DEVICES),
                         """
                                 package dev.optgptq.calibrate.model;
@@ -132,7 +139,8 @@ final class Rules {
                                 class Diary { java.util.logging.Logger logger; }
                                 """),
                 Rule.of("native libraries are bound in packages of their own", noClasses().that()
-                        .resideOutsideOfPackage("dev.optgptq.kernels.blas..").should().dependOnClassesThat()
+                        .resideOutsideOfPackages("dev.optgptq.kernels.blas..", "dev.optgptq.kernels.ffm..").should()
+                        .dependOnClassesThat()
                         .haveFullyQualifiedName("java.lang.foreign.Linker").orShould().dependOnClassesThat()
                         .haveFullyQualifiedName("java.lang.foreign.SymbolLookup"), """
                                 package dev.optgptq.kernels.cpu;
@@ -152,7 +160,8 @@ final class Rules {
 
     static List<Rule> conduct() {
         return List.of(
-                Rule.of("only Main ends the process", noClasses().that().doNotBelongToAnyOf(Main.class).should()
+                Rule.of("only a main ends its process", noClasses().that()
+                        .doNotBelongToAnyOf(Main.class, CompileMain.class).should()
                         .callMethod(System.class, "exit", int.class).orShould()
                         .callMethod(Runtime.class, "exit", int.class).orShould()
                         .callMethod(Runtime.class, "halt", int.class), """
@@ -160,7 +169,7 @@ final class Rules {
                                 class Impatient { void run() { System.exit(1); } }
                                 """),
                 Rule.of("only the command line prints, through its console",
-                        noClasses().that().doNotBelongToAnyOf(Main.class, Terminal.class)
+                        noClasses().that().doNotBelongToAnyOf(Main.class, Terminal.class, CompileMain.class)
                                 .should().accessField(System.class, "out").orShould()
                                 .accessField(System.class, "err").orShould()
                                 .callMethod(Throwable.class, "printStackTrace"),
@@ -186,9 +195,11 @@ final class Rules {
     }
 
     private static ArchRule noCircles() {
-        // Devices is the one place that names the devices, and they all know the interfaces beside it.
+        // Devices and the self-test name the devices, GpuDevices the parts of a GPU's; all of these know the interfaces
+        // beside them.
         return slices().matching("dev.optgptq.(**)").should().beFreeOfCycles()
-                .ignoreDependency(type(Devices.class), resideInAnyPackage(DEVICES));
+                .ignoreDependency(belongToAnyOf(Devices.class, SelfTest.class), resideInAnyPackage(DEVICES))
+                .ignoreDependency(type(GpuDevices.class), resideInAPackage("dev.optgptq.kernels.gpu.."));
     }
 
     private static DescribedPredicate<JavaClass> formatsBeyondDTypes() {

@@ -41,7 +41,7 @@ class UsageErrorsTest {
                 arguments("--window 1", List.of("--window", "at least 2", "1")),
                 arguments("--window 4096", List.of("--window", "2 to 2048", "4096")),
                 arguments("--threads 0", List.of("threads", "at least 1", "0")),
-                arguments("--device tpu", List.of("device", "auto, cpu or reference", "tpu")),
+                arguments("--device tpu", List.of("device", "cuda:N, cpu or reference", "tpu")),
                 arguments("--seed x", List.of("--seed", "x")),
                 arguments("--bit 4", List.of("--bit")),
                 arguments("--samples", List.of("--samples")),

@@ -13,8 +13,9 @@ final class GridOptions {
     private static final List<Integer> BITS = List.of(2, 3, 4, 8);
 
     @Option(names = "--calibrator", paramLabel = "NAME", converter = Choices.Calibrators.class, completionCandidates = Choices.Calibrators.class, description = {
-            "gptq: minimizes each layer's output error over calibration text. rtn: rounds to nearest; seconds, no text, worse. "
-                    + "Default: gptq"})
+            "gptq: minimizes each layer's output error over calibration text, as published. gradient: that with searched scales, "
+                    + "each token weighed by the loss's gradient; two to three times as long, CPU only. "
+                    + "rtn: rounds to nearest; seconds, no text, worse. Default: gptq"})
     CalibratorKind calibrator = CalibratorKind.GPTQ;
 
     @Option(names = "--bits", paramLabel = "N", description = {
@@ -37,6 +38,11 @@ final class GridOptions {
             "Search for each group the clip of its range that costs least, instead of "
                     + "covering every weight. Helps at 2 and 3 bits; makes solving slower."})
     boolean clipSearch;
+
+    @Option(names = "--scale-search", description = {
+            "Search for each group, before solving, the scale that costs least, its sign included, weighted by how active each input "
+                    + "is. Wins back about half of what gptq loses, for a few seconds; part of gradient."})
+    boolean scaleSearch;
 
     @Option(names = "--act-order", paramLabel = "ORDER", converter = Choices.ActOrders.class, completionCandidates = Choices.ActOrders.class, description = {
             "Order in which inputs are quantized. none: their own. static: most active first, groups of neighbours; costs nothing "
@@ -63,6 +69,10 @@ final class GridOptions {
         Checks.oneOf(BITS, "--bits", bits);
         Checks.require(groupSize == -1 || groupSize > 0, "--group-size", groupSize,
                 "a divisor of the layers' inputs such as 128, or -1 for all inputs");
+        Checks.require(!scaleSearch || calibrator != CalibratorKind.RTN, "--scale-search", "--calibrator rtn",
+                "a calibrator that sees text: gptq or gradient");
+        Checks.require(!clipSearch || (!scaleSearch && calibrator != CalibratorKind.GRADIENT), "--clip-search",
+                scaleSearch ? "--scale-search" : "--calibrator gradient", "one search of the scales, not two");
         Checks.require(damp >= 0 && damp < 1, "--damp", damp, "a share from 0 up to, not including, 1, such as 0.01");
     }
 

@@ -29,7 +29,8 @@ final class OutputName {
         GridOptions defaults = new GridOptions();
         StringBuilder suffix = new StringBuilder("-" + Choices.label(grid.calibrator) + "-w" + grid.bits);
         suffix.append(grid.groupSize == -1 ? "-row" : "g" + grid.groupSize);
-        suffix.append(grid.symmetric ? "" : "-asym").append(grid.clipSearch ? "-clip" : "");
+        suffix.append(grid.symmetric ? "" : "-asym").append(grid.clipSearch ? "-clip" : "")
+                .append(grid.scaleSearch ? "-search" : "");
         if (grid.calibrator != CalibratorKind.RTN) {
             ActOrder order = grid.actOrder;
             suffix.append(order == defaults.actOrder ? "" : "-act-" + Choices.label(order));

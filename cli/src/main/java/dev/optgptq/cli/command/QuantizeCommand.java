@@ -28,7 +28,7 @@ import picocli.CommandLine.Spec;
                 "  # your own text, measured on another",
                 "  opt-gptq quantize models/my-llama --output out/w4 --calibration train.jsonl --eval test.txt", "",
                 "  # as small as it gets, with what helps there",
-                "  opt-gptq quantize models/my-llama --bits 2 --group-size 64 --act-order group --clip-search", "",
+                "  opt-gptq quantize models/my-llama --bits 2 --group-size 64 --scale-search", "",
                 "What it costs: two passes of the model over the calibration tokens, and one over the evaluation text before and "
                         + "after. Memory: one block of weights in float32 and the activations, which go to a temporary file when "
                         + "they don't fit.",
@@ -87,7 +87,8 @@ final class QuantizeCommand implements Callable<Integer> {
         int maxPositions = maxPositions();
         Path target = output.directory == null ? OutputName.beside(model, grid) : output.directory;
         return new QuantizeSettings(model, target, grid.calibrator, grid.bits, grid.groupSize, grid.symmetric,
-                grid.clipSearch, grid.actOrder, grid.damp, grid.trueSequential, calibration.file, calibration.sampling,
+                grid.clipSearch, grid.scaleSearch, grid.actOrder, grid.damp, grid.trueSequential, calibration.file,
+                calibration.sampling,
                 calibration.samples, calibration.sequenceLength(maxPositions), calibration.seed, grid.format(),
                 evaluation.text(), evaluation.wanted(), evaluation.window(maxPositions), output.overwrite);
     }

@@ -18,7 +18,8 @@ import picocli.CommandLine.ParseResult;
 record TakenDefaults(SequencedMap<String, String> values) {
 
     /** What only a calibrator that sees text reads. */
-    private static final List<String> OF_CALIBRATION = List.of("--act-order", "--damp", "--true-sequential",
+    private static final List<String> OF_CALIBRATION = List.of("--scale-search", "--act-order", "--damp",
+            "--true-sequential",
             "--calibration", "--sampling", "--samples", "--sequence-length", "--seed");
 
     static TakenDefaults of(ParseResult parsed, QuantizeSettings settings, int threads) {
@@ -29,6 +30,7 @@ record TakenDefaults(SequencedMap<String, String> values) {
         all.put("--group-size", String.valueOf(settings.groupSize()));
         all.put("--symmetric", String.valueOf(settings.symmetric()));
         all.put("--clip-search", String.valueOf(settings.clipSearch()));
+        all.put("--scale-search", String.valueOf(settings.scaleSearch()));
         all.put("--act-order", Choices.label(settings.actOrder()));
         all.put("--damp", String.valueOf(settings.damp()));
         all.put("--true-sequential", String.valueOf(settings.trueSequential()));

@@ -25,7 +25,7 @@ class HelpTest {
         CommandRun.of("quantize", "--help").succeeds().prints("MODEL_DIR", "--output", "--calibrator", "--bits",
                 "--group-size", "--[no-]symmetric", "--act-order", "--damp", "--true-sequential", "--calibration",
                 "--sampling", "--samples", "--sequence-length", "--seed", "--format", "--device", "--threads", "--eval",
-                "--window", "--report", "--overwrite", "--json", "--verbose", "--clip-search");
+                "--window", "--report", "--overwrite", "--json", "--verbose", "--clip-search", "--scale-search");
     }
 
     @Test

@@ -17,6 +17,8 @@ import org.jspecify.annotations.Nullable;
  * @param groupSize inputs per scale, -1 for all
  * @param symmetric whether the grid is symmetric
  * @param clipSearch whether the grid's clip is searched for the least error
+ * @param scaleSearch whether each group's scale is searched before solving, weighted by the Hessian's diagonal; gradient
+ *     calibration always does
  * @param actOrder order and groups
  * @param damp share of the Hessian's mean diagonal that is added to it, grown when that is not enough
  * @param trueSequential whether inputs are recomputed between the sites of a block
@@ -32,7 +34,8 @@ import org.jspecify.annotations.Nullable;
  * @param overwrite whether an existing output is replaced
  */
 public record QuantizeSettings(Path model, Path output, CalibratorKind calibrator, int bits, int groupSize,
-        boolean symmetric, boolean clipSearch, ActOrder actOrder, double damp, boolean trueSequential,
+        boolean symmetric, boolean clipSearch, boolean scaleSearch, ActOrder actOrder, double damp,
+        boolean trueSequential,
         @Nullable Path calibration, Sampling sampling, int samples, int sequenceLength, long seed,
         CheckpointFormat format, @Nullable Path evaluation, boolean evaluate, int evaluationWindow,
         boolean overwrite) {

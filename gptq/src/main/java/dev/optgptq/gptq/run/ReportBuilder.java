@@ -54,6 +54,7 @@ record ReportBuilder(QuantizeSettings settings, QuantizeRun.Origin origin, Devic
         command.put("--group-size", String.valueOf(settings.groupSize()));
         command.put("--symmetric", String.valueOf(settings.symmetric()));
         command.put("--clip-search", String.valueOf(settings.clipSearch()));
+        command.put("--scale-search", String.valueOf(settings.scaleSearch()));
         command.put("--act-order", lower(settings.actOrder()));
         command.put("--damp", String.valueOf(settings.damp()));
         command.put("--true-sequential", String.valueOf(settings.trueSequential()));

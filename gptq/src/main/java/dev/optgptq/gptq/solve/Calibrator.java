@@ -37,8 +37,12 @@ public sealed interface Calibrator {
         }
     }
 
-    /** GPTQ as published, on the Hessian 2/N X^T X. */
-    record Gptq(SolveSettings settings) implements Calibrator {
+    /**
+     * GPTQ as published, on the Hessian 2/N X^T X.
+     *
+     * @param searchScales whether scales are searched before, which is not as published
+     */
+    record Gptq(SolveSettings settings, boolean searchScales) implements Calibrator {
         @Override
         public boolean needsHessian() {
             return true;

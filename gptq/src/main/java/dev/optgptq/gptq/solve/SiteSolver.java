@@ -56,7 +56,8 @@ public final class SiteSolver implements AutoCloseable {
             QuantizedWeight quantized = switch (calibrator) {
                 case Calibrator.RoundToNearest rtn -> nearest(result, wt, rtn.settings());
                 case Calibrator.Gptq gptq ->
-                    new GptqSolver(device, gptq.settings().grid(), false).solve(result, wt, requireFactor());
+                    new GptqSolver(device, gptq.settings().grid(), gptq.searchScales()).solve(result, wt,
+                            requireFactor());
                 case Calibrator.Gradient gradient ->
                     new GptqSolver(device, gradient.settings().grid(), true).solve(result, wt, requireFactor());
             };

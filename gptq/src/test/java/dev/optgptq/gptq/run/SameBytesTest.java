@@ -58,6 +58,21 @@ class SameBytesTest {
     }
 
     @Test
+    void searched_scales_do_not_depend_on_the_number_of_threads_either() {
+        TinyRun one = new TinyRun(TinyModel.MPT.write(folder.resolve("model")), folder);
+        one.scaleSearch = true;
+        one.threads = 1;
+        one.run();
+        SortedMap<String, Long> expected = checksums(one.output);
+        one.threads = 3;
+        one.overwrite = true;
+
+        one.run();
+
+        assertEquals(expected, checksums(one.output));
+    }
+
+    @Test
     void a_run_repeated_on_the_same_device_gives_the_same_files() {
         Path model = TinyModel.LLAMA.write(folder.resolve("model"));
         SortedMap<String, Long> first = quantize(model, 2, ActOrder.STATIC, true, false);

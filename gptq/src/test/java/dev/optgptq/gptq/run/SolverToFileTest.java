@@ -81,7 +81,7 @@ class SolverToFileTest {
                 CheckpointOutput output = new CheckpointOutput(writer, plan, config.quantization(), device);
                 output.writeKept();
                 Calibrator gptq = new Calibrator.Gptq(new SolveSettings(new Grid(run.bits, true, false, DType.F16),
-                        run.groupSize, run.actOrder, run.damp));
+                        run.groupSize, run.actOrder, run.damp), false);
                 RunProgress progress = new RunProgress(new PhaseClock(device, "test"), new WorkCount(model.spec()),
                         run.progress, 1);
                 BlockQuantizer quantizer = new BlockQuantizer(model, gptq, false, progress);

@@ -29,6 +29,7 @@ final class TinyRun {
     boolean symmetric = true;
     ActOrder actOrder = ActOrder.STATIC;
     double damp = 0.01;
+    boolean scaleSearch;
     boolean trueSequential;
     int samples = 6;
     int sequenceLength = 64;
@@ -59,7 +60,8 @@ final class TinyRun {
     }
 
     QuantizeSettings settings() {
-        return new QuantizeSettings(model, output, calibrator, bits, groupSize, symmetric, false, actOrder, damp,
+        return new QuantizeSettings(model, output, calibrator, bits, groupSize, symmetric, false, scaleSearch,
+                actOrder, damp,
                 trueSequential, text, Sampling.RANDOM, samples, sequenceLength, 0, format, evaluation, evaluate, 64,
                 overwrite);
     }

@@ -87,6 +87,20 @@ class SiteSolverTest {
         }
     }
 
+    @ParameterizedTest
+    @EnumSource(ActOrder.class)
+    void searchedScalesLoseLessThanScalesThatCoverTheRange(ActOrder actOrder) {
+        Random random = new Random(6);
+        double[][] w = SolverFixture.gaussian(random, 40, 256);
+        double[][] h = SolverFixture.hessian(random, 256, 512);
+        SolveSettings settings = new SolveSettings(new Grid(3, true, false, DType.F16), 64, actOrder, DAMP);
+        try (Device device = Devices.open("cpu", 2); TensorArena arena = device.arena()) {
+            LinearSolution covering = solve(device, arena, new Calibrator.Gptq(settings, false), h, w);
+            LinearSolution searched = solve(device, arena, new Calibrator.Gptq(settings, true), h, w);
+            assertTrue(error(searched) < 0.8 * error(covering), searched + " against " + covering);
+        }
+    }
+
     @Test
     void groupOrderGivesEachGroupTheNextMostActiveInputs() {
         Random random = new Random(8);
@@ -144,7 +158,7 @@ class SiteSolverTest {
             }
         }
         try (Device device = Devices.open("cpu", 1); TensorArena arena = device.arena()) {
-            Calibrator undamped = new Calibrator.Gptq(settings(ActOrder.NONE, 32, 0));
+            Calibrator undamped = new Calibrator.Gptq(settings(ActOrder.NONE, 32, 0), false);
             try (SiteSolver solver = new SiteSolver(device, undamped, SolverFixture.tensor(device, arena, rankOne),
                     "test")) {
                 LinearSolution solution = solver.solve(arena,
@@ -162,7 +176,7 @@ class SiteSolverTest {
         try (Device device = Devices.open("cpu", 1); TensorArena arena = device.arena()) {
             Tensor hessian = SolverFixture.tensor(device, arena, h);
             UserError error = assertThrows(UserError.class, () -> new SiteSolver(device,
-                    new Calibrator.Gptq(settings(ActOrder.NONE, 32, DAMP)), hessian, "block 3, MLP input"));
+                    new Calibrator.Gptq(settings(ActOrder.NONE, 32, DAMP), false), hessian, "block 3, MLP input"));
             assertTrue(String.valueOf(error.getMessage()).contains("block 3, MLP input: the activation of input 3"),
                     error.toString());
         }
@@ -177,7 +191,7 @@ class SiteSolverTest {
         try (Device device = Devices.open("cpu", 1); TensorArena arena = device.arena()) {
             LinearSolution exact = solve(device, arena, ActOrder.NONE, 32, h, w);
             Tensor weight = SolverFixture.tensor(device, arena, w);
-            Calibrator calibrator = new Calibrator.Gptq(new SolveSettings(half, 32, ActOrder.NONE, DAMP));
+            Calibrator calibrator = new Calibrator.Gptq(new SolveSettings(half, 32, ActOrder.NONE, DAMP), false);
             try (SiteSolver solver = new SiteSolver(device, calibrator, SolverFixture.tensor(device, arena, h),
                     "test")) {
                 LinearSolution stored = solver.solve(arena, weight);
@@ -221,7 +235,11 @@ class SiteSolverTest {
     private static LinearSolution solve(Device device, TensorArena arena, ActOrder actOrder, int groupSize,
             double[][] h,
             double[][] w) {
-        Calibrator calibrator = new Calibrator.Gptq(settings(actOrder, groupSize, DAMP));
+        return solve(device, arena, new Calibrator.Gptq(settings(actOrder, groupSize, DAMP), false), h, w);
+    }
+
+    private static LinearSolution solve(Device device, TensorArena arena, Calibrator calibrator, double[][] h,
+            double[][] w) {
         try (SiteSolver solver = new SiteSolver(device, calibrator, SolverFixture.tensor(device, arena, h), "test")) {
             return solver.solve(arena, SolverFixture.tensor(device, arena, w));
         }

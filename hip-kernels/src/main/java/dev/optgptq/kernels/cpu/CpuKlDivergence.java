@@ -5,10 +5,12 @@ import static dev.optgptq.kernels.cpu.VectorMath.SPECIES;
 
 import dev.optgptq.kernels.Tensor;
 import java.lang.foreign.MemorySegment;
+import java.nio.ByteOrder;
 import jdk.incubator.vector.DoubleVector;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
+import jdk.incubator.vector.VectorShape;
 import jdk.incubator.vector.VectorSpecies;
 
 /**
@@ -29,6 +31,11 @@ import jdk.incubator.vector.VectorSpecies;
 final class CpuKlDivergence {
 
     private static final VectorSpecies<Double> DOUBLES = VectorSpecies.of(double.class, SPECIES.vectorShape());
+    /** Floats that widen to one vector of doubles. */
+    private static final VectorSpecies<Float> HALF = VectorSpecies.of(float.class,
+            VectorShape.forBitSize(SPECIES.vectorBitSize() / 2));
+    /** Columns whose powers are kept: they and their logits stay in the first cache. */
+    private static final int CHUNK = 1024;
     /** (e^x - 1 - x) / x^2 to the power 8, highest first: 1/10! .. 1/2!. What is left out is below 1e-7 of it at 1. */
     private static final double[] SERIES = {1.0 / 3628800, 1.0 / 362880, 1.0 / 40320, 1.0 / 5040, 1.0 / 720, 1.0 / 120,
             1.0 / 24, 1.0 / 6, 1.0 / 2};
@@ -45,24 +52,6 @@ final class CpuKlDivergence {
             return new Row(tensor.memory(), at, columns, max,
                     CpuCrossEntropy.sumOfExp(tensor.memory(), at, columns, max));
         }
-
-        FloatVector load(int column) {
-            return Memory.load(logits, at + 4L * column);
-        }
-
-        /** The largest logit in the lanes beyond the row. */
-        FloatVector load(int column, VectorMask<Float> lanes) {
-            return FloatVector.broadcast(SPECIES, max).blend(Memory.load(logits, at + 4L * column, lanes), lanes);
-        }
-
-        int firstLargest() {
-            for (int c = 0; c < columns; c++) {
-                if (logits.get(Memory.FLOAT, at + 4L * c) == max) {
-                    return c;
-                }
-            }
-            return columns;
-        }
     }
 
     static void run(Parallel parallel, Tensor teacher, Tensor student, Tensor kl, Tensor agrees) {
@@ -70,55 +59,108 @@ final class CpuKlDivergence {
             Row p = Row.of(teacher, row);
             Row q = Row.of(student, row);
             double divergence = divergence(p, q);
-            boolean agree = !Double.isNaN(divergence) && p.firstLargest() == q.firstLargest();
+            boolean agree = !Double.isNaN(divergence) && firstLargest(p) == firstLargest(q);
             kl.memory().set(Memory.DOUBLE, 8 * row, divergence);
             agrees.memory().set(Memory.INT, 4 * row, agree ? 1 : 0);
         });
     }
 
+    private static int firstLargest(Row row) {
+        int c = 0;
+        for (; c <= row.columns() - LANES; c += LANES) {
+            VectorMask<Float> largest = Memory.load(row.logits(), row.at() + 4L * c).eq(row.max());
+            if (largest.anyTrue()) {
+                return c + largest.firstTrue();
+            }
+        }
+        while (c < row.columns() && row.logits().get(Memory.FLOAT, row.at() + 4L * c) != row.max()) {
+            c++;
+        }
+        return c;
+    }
+
     private static double divergence(Row p, Row q) {
         double logRatio = Math.log(q.sum()) - Math.log(p.sum());
-        DoubleVector low = DoubleVector.zero(DOUBLES);
-        DoubleVector high = low;
+        float[] powersP = new float[CHUNK];
+        float[] powersQ = new float[CHUNK];
+        double sum = 0;
+        for (int from = 0; from < p.columns(); from += CHUNK) {
+            int count = Math.min(CHUNK, p.columns() - from);
+            powers(p.logits(), p.at() + 4L * from, count, p.max(), powersP);
+            powers(q.logits(), q.at() + 4L * from, count, q.max(), powersQ);
+            sum += divergence(p, powersP, q, powersQ, logRatio, from, count);
+        }
+        return sum;
+    }
+
+    /** powers = e^(x - max) */
+    private static void powers(MemorySegment x, long at, int count, float max, float[] powers) {
         int c = 0;
-        for (; c <= p.columns() - LANES; c += LANES) {
-            FloatVector t = p.load(c);
-            FloatVector s = q.load(c);
-            FloatVector powerT = VectorMath.exp(t.sub(p.max()));
-            FloatVector powerS = VectorMath.exp(s.sub(q.max()));
-            low = low.add(terms(p, q, logRatio, t, s, powerT, powerS, 0));
-            high = high.add(terms(p, q, logRatio, t, s, powerT, powerS, 1));
+        for (; c <= count - LANES; c += LANES) {
+            VectorMath.exp(Memory.load(x, at + 4L * c).sub(max)).intoArray(powers, c);
         }
-        if (c < p.columns()) {
-            VectorMask<Float> lanes = SPECIES.indexInRange(c, p.columns());
-            FloatVector zero = FloatVector.zero(SPECIES);
-            FloatVector t = p.load(c, lanes);
-            FloatVector s = q.load(c, lanes);
-            // Without probability a lane beyond the row adds nothing.
-            FloatVector powerT = zero.blend(VectorMath.exp(t.sub(p.max())), lanes);
-            FloatVector powerS = zero.blend(VectorMath.exp(s.sub(q.max())), lanes);
-            low = low.add(terms(p, q, logRatio, t, s, powerT, powerS, 0));
-            high = high.add(terms(p, q, logRatio, t, s, powerT, powerS, 1));
+        if (c < count) {
+            VectorMask<Float> lanes = SPECIES.indexInRange(c, count);
+            VectorMath.exp(Memory.load(x, at + 4L * c, lanes).sub(max)).intoArray(powers, c, lanes);
         }
-        return CpuCrossEntropy.sumOfLanes(low.add(high));
     }
 
-    /** p (e^x - 1 - x) of one half of the lanes. */
-    private static DoubleVector terms(Row teacher, Row student, double logRatio, FloatVector t, FloatVector s,
-            FloatVector powerT, FloatVector powerS, int half) {
-        DoubleVector x = widen(s, half).sub(student.max()).sub(widen(t, half).sub(teacher.max())).sub(logRatio);
-        DoubleVector p = widen(powerT, half).mul(1 / teacher.sum());
-        DoubleVector q = widen(powerS, half).mul(1 / student.sum());
-        DoubleVector series = DoubleVector.zero(DOUBLES);
-        for (double coefficient : SERIES) {
-            series = series.fma(x, DoubleVector.broadcast(DOUBLES, coefficient));
+    /** The terms of the columns from {@code from} on. */
+    private static double divergence(Row p, float[] powersP, Row q, float[] powersQ, double logRatio, int from,
+            int count) {
+        MemorySegment teacher = p.logits();
+        MemorySegment student = q.logits();
+        long pAt = p.at() + 4L * from;
+        long qAt = q.at() + 4L * from;
+        double maxP = p.max();
+        double maxQ = q.max();
+        double shareP = 1 / p.sum();
+        double shareQ = 1 / q.sum();
+        DoubleVector sums = DoubleVector.zero(DOUBLES);
+        int c = 0;
+        // The maxima go first: beside a large one the logarithms would be rounded away.
+        for (; c <= count - DOUBLES.length(); c += DOUBLES.length()) {
+            DoubleVector x = widen(load(student, qAt + 4L * c)).sub(maxQ)
+                    .sub(widen(load(teacher, pAt + 4L * c)).sub(maxP))
+                    .sub(logRatio);
+            sums = sums.add(term(widen(FloatVector.fromArray(HALF, powersP, c)).mul(shareP),
+                    widen(FloatVector.fromArray(HALF, powersQ, c)).mul(shareQ), x));
         }
-        DoubleVector far = q.sub(p).sub(p.mul(x));
-        return far.blend(p.mul(x).mul(x).mul(series), x.abs().compare(VectorOperators.LT, 1));
+        double sum = CpuCrossEntropy.sumOfLanes(sums);
+        for (; c < count; c++) {
+            double x = (student.get(Memory.FLOAT, qAt + 4L * c) - maxQ)
+                    - (teacher.get(Memory.FLOAT, pAt + 4L * c) - maxP)
+                    - logRatio;
+            sum += term(powersP[c] * shareP, powersQ[c] * shareQ, x);
+        }
+        return sum;
     }
 
-    private static DoubleVector widen(FloatVector vector, int half) {
-        return (DoubleVector) vector.convertShape(VectorOperators.F2D, DOUBLES, half);
+    private static FloatVector load(MemorySegment memory, long offset) {
+        return FloatVector.fromMemorySegment(HALF, memory, offset, ByteOrder.LITTLE_ENDIAN);
+    }
+
+    private static DoubleVector widen(FloatVector half) {
+        return (DoubleVector) half.convertShape(VectorOperators.F2D, DOUBLES, 0);
+    }
+
+    /** p (e^x - 1 - x) */
+    private static DoubleVector term(DoubleVector p, DoubleVector q, DoubleVector x) {
+        DoubleVector series = DoubleVector.broadcast(DOUBLES, SERIES[0]);
+        for (int i = 1; i < SERIES.length; i++) {
+            series = series.fma(x, DoubleVector.broadcast(DOUBLES, SERIES[i]));
+        }
+        DoubleVector px = p.mul(x);
+        VectorMask<Double> near = x.mul(x).compare(VectorOperators.LT, 1);
+        return q.sub(p).sub(px).blend(px.mul(x).mul(series), near);
+    }
+
+    private static double term(double p, double q, double x) {
+        double series = SERIES[0];
+        for (int i = 1; i < SERIES.length; i++) {
+            series = Math.fma(series, x, SERIES[i]);
+        }
+        return x * x < 1 ? p * x * x * series : q - p - p * x;
     }
 
     static void gradient(Parallel parallel, Tensor teacher, Tensor student, Tensor weights) {
@@ -126,21 +168,25 @@ final class CpuKlDivergence {
             Row p = Row.of(teacher, row);
             Row q = Row.of(student, row);
             float weight = weights.memory().get(Memory.FLOAT, 4 * row);
-            float scaleP = (float) (weight / p.sum());
-            float scaleQ = (float) (weight / q.sum());
-            int c = 0;
-            for (; c <= p.columns() - LANES; c += LANES) {
-                Memory.store(difference(p, p.load(c), scaleP, q, q.load(c), scaleQ), q.logits(), q.at() + 4L * c);
-            }
-            if (c < p.columns()) {
-                VectorMask<Float> lanes = SPECIES.indexInRange(c, p.columns());
-                Memory.store(difference(p, p.load(c, lanes), scaleP, q, q.load(c, lanes), scaleQ), q.logits(),
-                        q.at() + 4L * c, lanes);
-            }
+            gradient(p, (float) (weight / p.sum()), q, (float) (weight / q.sum()));
         });
     }
 
-    private static FloatVector difference(Row p, FloatVector t, float scaleP, Row q, FloatVector s, float scaleQ) {
-        return VectorMath.exp(s.sub(q.max())).mul(scaleQ).sub(VectorMath.exp(t.sub(p.max())).mul(scaleP));
+    /** q = e^(q - max) scaleQ - e^(p - max) scaleP */
+    private static void gradient(Row p, float scaleP, Row q, float scaleQ) {
+        MemorySegment teacher = p.logits();
+        MemorySegment student = q.logits();
+        int c = 0;
+        for (; c <= p.columns() - LANES; c += LANES) {
+            FloatVector ours = VectorMath.exp(Memory.load(student, q.at() + 4L * c).sub(q.max()));
+            FloatVector theirs = VectorMath.exp(Memory.load(teacher, p.at() + 4L * c).sub(p.max()));
+            Memory.store(ours.mul(scaleQ).sub(theirs.mul(scaleP)), student, q.at() + 4L * c);
+        }
+        if (c < p.columns()) {
+            VectorMask<Float> lanes = SPECIES.indexInRange(c, p.columns());
+            FloatVector ours = VectorMath.exp(Memory.load(student, q.at() + 4L * c, lanes).sub(q.max()));
+            FloatVector theirs = VectorMath.exp(Memory.load(teacher, p.at() + 4L * c, lanes).sub(p.max()));
+            Memory.store(ours.mul(scaleQ).sub(theirs.mul(scaleP)), student, q.at() + 4L * c, lanes);
+        }
     }
 }

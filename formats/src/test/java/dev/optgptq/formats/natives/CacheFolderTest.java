@@ -15,7 +15,8 @@ class CacheFolderTest {
 
     @Test
     void the_folder_that_is_named_is_taken() throws IOException {
-        assertEquals(Path.of("/scratch"), of(Map.of("OPT_GPTQ_CACHE", "/scratch", "XDG_CACHE_HOME", "/xdg"), "/home/a"));
+        assertEquals(Path.of("/scratch"),
+                of(Map.of("OPT_GPTQ_CACHE", "/scratch", "XDG_CACHE_HOME", "/xdg"), "/home/a"));
     }
 
     @Test

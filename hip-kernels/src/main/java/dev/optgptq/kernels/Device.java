@@ -27,6 +27,9 @@ public interface Device extends AutoCloseable {
         throw new UnsupportedOperationException(name() + " has no backward ops; use --device cpu");
     }
 
+    /** The ops of learned rounding. */
+    TuningOps tuning();
+
     /** Copies host bytes (dense, little-endian, rows * columns elements) into a tensor. */
     void upload(MemorySegment source, Tensor target);
 

@@ -22,7 +22,7 @@ public final class CpuDevice {
         Parallel parallel = new Parallel(threads);
         return new HostDevice("cpu", description(threads, blas), memory, new CpuNeuralOps(parallel),
                 new CpuMatrixOps(blas, parallel, memory::arena), new CpuQuantOps(parallel),
-                new CpuGradientOps(parallel, memory::arena), parallel::close);
+                new CpuGradientOps(parallel, memory::arena), new CpuTuningOps(parallel), parallel::close);
     }
 
     /** One line for people: processor, threads, vector width, library. UserError DEVICE as for open. */

@@ -2,12 +2,14 @@ package dev.optgptq.kernels.gpu;
 
 import dev.optgptq.kernels.CheckedMatrixOps;
 import dev.optgptq.kernels.CheckedQuantOps;
+import dev.optgptq.kernels.CheckedTuningOps;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.MatrixOps;
 import dev.optgptq.kernels.NeuralOps;
 import dev.optgptq.kernels.QuantOps;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
+import dev.optgptq.kernels.TuningOps;
 import java.lang.foreign.MemorySegment;
 
 /** A GPU, HIP or CUDA: the ops on one context. Everything runs on one stream in the order it was asked for. */
@@ -18,14 +20,17 @@ public final class GpuDevice implements Device {
     private final NeuralOps neural;
     private final MatrixOps matrix;
     private final QuantOps quant;
+    private final TuningOps tuning;
 
     /** Takes the context over: it is closed with the device. */
-    public GpuDevice(GpuContext context, String description, NeuralOps neural, MatrixOps matrix, QuantOps quant) {
+    public GpuDevice(GpuContext context, String description, NeuralOps neural, MatrixOps matrix, QuantOps quant,
+            TuningOps tuning) {
         this.context = context;
         this.description = description;
         this.neural = neural;
         this.matrix = new CheckedMatrixOps(matrix);
         this.quant = new CheckedQuantOps(quant);
+        this.tuning = new CheckedTuningOps(tuning);
     }
 
     /** What the ops run on. */
@@ -61,6 +66,11 @@ public final class GpuDevice implements Device {
     @Override
     public QuantOps quant() {
         return quant;
+    }
+
+    @Override
+    public TuningOps tuning() {
+        return tuning;
     }
 
     @Override

@@ -135,6 +135,12 @@ public final class GpuNeuralOps implements NeuralOps {
     }
 
     @Override
+    public void klDivergence(Tensor teacher, Tensor student, Tensor kl, Tensor agrees) {
+        NeuralArguments.klDivergence(teacher, student, kl, agrees);
+        GpuKlDivergence.value(context, teacher, student, kl, agrees);
+    }
+
+    @Override
     public void countNonFinite(Tensor x, Tensor count) {
         NeuralArguments.countNonFinite(x, count);
         // The double 0 has the bits of the integer 0.

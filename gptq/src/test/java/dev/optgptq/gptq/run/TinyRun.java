@@ -36,6 +36,7 @@ final class TinyRun {
     CheckpointFormat format = CheckpointFormat.GPTQ;
     boolean evaluate;
     boolean overwrite;
+    boolean fresh;
     int threads = 2;
     long shardBytes = CheckpointWriter.DEFAULT_SHARD_BYTES;
     Progress progress = Progress.SILENT;
@@ -63,7 +64,7 @@ final class TinyRun {
         return new QuantizeSettings(model, output, calibrator, bits, groupSize, symmetric, false, scaleSearch,
                 actOrder, damp,
                 trueSequential, text, Sampling.RANDOM, samples, sequenceLength, 0, format, evaluation, evaluate, 64,
-                overwrite);
+                overwrite, fresh);
     }
 
     RunReport run() {

@@ -74,7 +74,25 @@ final class TinyRun {
     }
 
     RunReport run(Device device) {
-        return QuantizeRun.run(settings(), device, ORIGIN, progress, log::add, shardBytes);
+        return run(device, ORIGIN);
+    }
+
+    /** On another device than the processor at its full speed. */
+    RunReport runOn(String name) {
+        try (Device device = Devices.open(name, threads)) {
+            return run(device);
+        }
+    }
+
+    /** By another program. */
+    RunReport runAs(QuantizeRun.Origin origin) {
+        try (Device device = Devices.open("cpu", threads)) {
+            return run(device, origin);
+        }
+    }
+
+    private RunReport run(Device device, QuantizeRun.Origin origin) {
+        return QuantizeRun.run(settings(), device, origin, progress, log::add, shardBytes);
     }
 
     @Override

@@ -14,6 +14,14 @@ public interface Device extends AutoCloseable {
     /** One line for people: processor, cores, vector width, library. */
     String description();
 
+    /**
+     * What decides the bits that it computes, in words: devices of which this is equal give equal results. Its description
+     * less what makes no difference, such as the number of threads.
+     */
+    default String arithmetic() {
+        return description();
+    }
+
     TensorArena arena();
 
     NeuralOps neural();

@@ -107,6 +107,27 @@ public final class Saliency implements AutoCloseable {
     }
 
     /**
+     * What {@link #values} gave for the same text and model, without running anything.
+     *
+     * @param tokens of the text
+     * @param memoryBytes above which it goes to a temporary file
+     */
+    public static Saliency restore(ModelSpec spec, long tokens, MemorySegment values, long memoryBytes) {
+        if (values.byteSize() != bytes(spec, tokens)) {
+            throw new IllegalArgumentException("expected " + bytes(spec, tokens) + " bytes of saliency for " + tokens
+                    + " tokens, found " + values.byteSize());
+        }
+        Saliency saliency = new Saliency(spec, tokens, memoryBytes);
+        saliency.buffer.memory().copyFrom(values);
+        return saliency;
+    }
+
+    /** All of it, F32 [blocks * sites, tokens]; usable until it is closed. */
+    public MemorySegment values() {
+        return buffer.memory().asReadOnly();
+    }
+
+    /**
      * The factors of a site's rows in the Hessian's sum, sqrt(s_t): F32 [1, tokens], owned by the arena. Null where all
      * tokens weigh the same: nothing is to be scaled, and the Hessian is plain GPTQ's to the bit.
      */

@@ -1,5 +1,6 @@
 package dev.optgptq.kernels;
 
+import dev.optgptq.formats.dtype.DType;
 import java.lang.foreign.MemorySegment;
 
 /**
@@ -25,6 +26,24 @@ public interface Device extends AutoCloseable {
     /** The backward ops; UnsupportedOperationException on a device that has none yet. */
     default GradientOps gradient() {
         throw new UnsupportedOperationException(name() + " has no backward ops; use --device cpu");
+    }
+
+    /**
+     * What it gains from products of a half-precision dtype, F16 or BF16. Found out by one product on first use, where a
+     * library does them.
+     */
+    default Halves halves(DType half) {
+        return Halves.WIDENED;
+    }
+
+    /** How a device multiplies matrices of halves; the sums are in float32 in any case. */
+    enum Halves {
+        /** By a library, on matrix units: several times as fast as float32. */
+        FAST,
+        /** By our own kernel, on the units that multiply float32: half the memory, no more speed. */
+        PLAIN,
+        /** Widened to float32 first: slower than float32. */
+        WIDENED
     }
 
     /** Copies host bytes (dense, little-endian, rows * columns elements) into a tensor. */

@@ -1,5 +1,6 @@
 package dev.optgptq.kernels.gpu;
 
+import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.CheckedMatrixOps;
 import dev.optgptq.kernels.CheckedQuantOps;
 import dev.optgptq.kernels.Device;
@@ -61,6 +62,11 @@ public final class GpuDevice implements Device {
     @Override
     public QuantOps quant() {
         return quant;
+    }
+
+    @Override
+    public Halves halves(DType half) {
+        return context.trustsProducts(half) ? Halves.FAST : Halves.PLAIN;
     }
 
     @Override

@@ -2,6 +2,7 @@ package dev.optgptq.kernels;
 
 import dev.optgptq.formats.dtype.DType;
 import java.lang.foreign.MemorySegment;
+import java.util.OptionalLong;
 
 /**
  * One compute device: memory, copies and the op set. Ops are issued in order; on an accelerator they run
@@ -54,6 +55,11 @@ public interface Device extends AutoCloseable {
 
     /** Waits until every op issued so far is done. */
     void synchronize();
+
+    /** Bytes that its arenas can still give, where it has memory of its own; empty where it computes in the host's. */
+    default OptionalLong freeMemory() {
+        return OptionalLong.empty();
+    }
 
     /** Bytes allocated from all its arenas now. */
     long memoryInUse();

@@ -1,6 +1,7 @@
 package dev.optgptq.gptq.run;
 
 import dev.optgptq.calibrate.Progress;
+import dev.optgptq.calibrate.capture.ActivationStore;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.eval.Perplexity;
 import dev.optgptq.calibrate.gradient.NextToken;
@@ -28,6 +29,8 @@ public final class QuantizeRun {
     private final Device device;
     private final ModelDirectory source;
     private final Transformer model;
+    /** The same model as the calibration stream passes through it. */
+    private final Transformer calibrated;
     private final Calibrator calibrator;
     private final CheckpointPlan plan;
     private final RunTexts texts;
@@ -58,21 +61,26 @@ public final class QuantizeRun {
             warnings.forEach(log);
             clock.enter("tokenize");
             RunTexts texts = RunTexts.read(settings, model.spec());
-            MemoryPlan memoryPlan = memoryPlan(settings, model, texts);
+            Products products = Products.choose(settings.precision(), source, model.spec(), device);
+            if (products.remark() != null && texts.calibration() != null) {
+                log.accept(products.remark());
+            }
+            MemoryPlan memoryPlan = memoryPlan(settings, model, products.dtype(), texts);
             log.accept("memory: about " + (memoryPlan.total() >> 20) + " MiB needed: " + memoryPlan);
-            QuantizeRun run = new QuantizeRun(settings, source, model, plan, texts, clock, listener);
+            QuantizeRun run = new QuantizeRun(settings, source, model, products.dtype(), plan, texts, clock, listener);
             RunReport.@Nullable Quality quality = run.execute(origin, memoryPlan, maxShardBytes, log);
-            return new ReportBuilder(settings, origin, device, model.spec(), source).build(started, plan, run.layers,
+            return new ReportBuilder(settings, products.dtype(), origin, device, model.spec(), source).build(started, plan, run.layers,
                     clock.phases(), memory.peakAnonymous(), memoryPlan, quality, warnings);
         }
     }
 
-    private QuantizeRun(QuantizeSettings settings, ModelDirectory source, Transformer model, CheckpointPlan plan,
-            RunTexts texts, PhaseClock clock, Progress listener) {
+    private QuantizeRun(QuantizeSettings settings, ModelDirectory source, Transformer model, DType products,
+            CheckpointPlan plan, RunTexts texts, PhaseClock clock, Progress listener) {
         this.settings = settings;
         this.device = model.device();
         this.source = source;
         this.model = model;
+        this.calibrated = model.withProducts(products);
         this.texts = texts;
         int groupSize = settings.groupSize() == -1 ? Integer.MAX_VALUE : settings.groupSize();
         Grid grid = new Grid(settings.bits(), settings.symmetric(), settings.clipSearch(), DType.F16);
@@ -88,11 +96,13 @@ public final class QuantizeRun {
                 flops.run(texts, calibrator, settings.trueSequential()));
     }
 
-    private static MemoryPlan memoryPlan(QuantizeSettings settings, Transformer model, RunTexts texts) {
-        long available = HostMemory.available();
-        MemoryPlan memoryPlan = MemoryPlan.of(model.spec(), settings.groupSize(), texts,
-                settings.calibrator() == QuantizeSettings.CalibratorKind.GRADIENT, available);
-        memoryPlan.require(available);
+    private static MemoryPlan memoryPlan(QuantizeSettings settings, Transformer model, DType products,
+            RunTexts texts) {
+        MemoryPlan.Job job = new MemoryPlan.Job(model.spec(), products, settings.groupSize(),
+                settings.calibrator() == QuantizeSettings.CalibratorKind.GRADIENT);
+        MemoryPlan memoryPlan = MemoryPlan.of(job, texts,
+                new MemoryPlan.Free(HostMemory.available(), model.device().freeMemory()));
+        memoryPlan.require();
         return memoryPlan;
     }
 
@@ -120,7 +130,7 @@ public final class QuantizeRun {
     private void quantizeBlocks(CheckpointOutput output, MemoryPlan memoryPlan, Consumer<String> log) {
         progress.enter("load", "calibration");
         try (CalibrationStream stream = openStream(memoryPlan)) {
-            BlockQuantizer quantizer = new BlockQuantizer(model, calibrator, settings.trueSequential(), progress);
+            BlockQuantizer quantizer = new BlockQuantizer(calibrated, calibrator, settings.trueSequential(), progress);
             for (int block = 0; block < model.spec().blocks(); block++) {
                 int index = block;
                 quantizer.quantize(block, stream, solved -> {
@@ -141,18 +151,27 @@ public final class QuantizeRun {
         if (calibration == null) {
             return null;
         }
-        long memoryLimit = memoryPlan.spilled() > 0 ? 0 : Long.MAX_VALUE;
         if (!calibrator.needsGradients()) {
-            return CalibrationStream.embed(model, calibration, memoryLimit);
+            return embed(calibration, memoryPlan);
         }
         Saliency saliency = captureSaliency(calibration, memoryPlan);
         progress.enter("load", "calibration");
         try {
-            return CalibrationStream.embed(model, calibration, memoryLimit).weighedBy(saliency);
+            return embed(calibration, memoryPlan).weighedBy(saliency);
         } catch (RuntimeException e) {
             saliency.close();
             throw e;
         }
+    }
+
+    private CalibrationStream embed(TokenSequences calibration, MemoryPlan memoryPlan) {
+        int hidden = model.spec().hiddenSize();
+        ActivationStore activations = switch (memoryPlan.place()) {
+            case DEVICE -> ActivationStore.onDevice(device, calibration.tokens(), hidden);
+            case HOST -> new ActivationStore(calibration.tokens(), hidden, Long.MAX_VALUE);
+            case FILE -> new ActivationStore(calibration.tokens(), hidden, 0);
+        };
+        return CalibrationStream.embed(calibrated, calibration, memoryPlan.batchRows(), activations);
     }
 
     private Saliency captureSaliency(TokenSequences calibration, MemoryPlan memoryPlan) {

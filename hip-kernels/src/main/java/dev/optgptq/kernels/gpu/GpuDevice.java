@@ -10,6 +10,7 @@ import dev.optgptq.kernels.QuantOps;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import java.lang.foreign.MemorySegment;
+import java.util.OptionalLong;
 
 /** A GPU, HIP or CUDA: the ops on one context. Everything runs on one stream in the order it was asked for. */
 public final class GpuDevice implements Device {
@@ -82,6 +83,12 @@ public final class GpuDevice implements Device {
     @Override
     public void synchronize() {
         context.synchronize();
+    }
+
+    @Override
+    public OptionalLong freeMemory() {
+        context.activate();
+        return OptionalLong.of(context.memory().free());
     }
 
     @Override

@@ -6,6 +6,7 @@ import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.eval.Perplexity;
 import dev.optgptq.calibrate.gradient.NextToken;
 import dev.optgptq.calibrate.gradient.Saliency;
+import dev.optgptq.calibrate.model.ModelSpec;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.model.CheckpointWriter;
@@ -20,6 +21,7 @@ import java.time.temporal.ChronoUnit;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.Consumer;
+import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /** The whole job: read, calibrate, solve, write, read back, evaluate. The output directory appears complete or not at all. */
@@ -53,14 +55,35 @@ public final class QuantizeRun {
             Consumer<String> log, long maxShardBytes) {
         Instant started = Instant.now().truncatedTo(ChronoUnit.SECONDS);
         PhaseClock clock = new PhaseClock(device, "open");
-        try (HostMemory memory = new HostMemory(); ModelDirectory source = ModelDirectory.open(settings.model())) {
+        try (ModelDirectory source = ModelDirectory.open(settings.model())) {
+            return run(settings, source, spec -> RunTexts.read(settings, spec), device, origin, listener, log,
+                    maxShardBytes, started, clock);
+        }
+    }
+
+    /**
+     * Quantizes a model that is open, calibrated on given tokens and not evaluated: for measuring.
+     *
+     * @param calibration settings.samples() sequences
+     */
+    public static RunReport measure(QuantizeSettings settings, ModelDirectory source, TokenSequences calibration,
+            Device device, Origin origin, Progress listener, Consumer<String> log) {
+        return run(settings, source, spec -> new RunTexts(calibration, null, "none"), device, origin, listener, log,
+                CheckpointWriter.DEFAULT_SHARD_BYTES, Instant.now().truncatedTo(ChronoUnit.SECONDS),
+                new PhaseClock(device, "open"));
+    }
+
+    private static RunReport run(QuantizeSettings settings, ModelDirectory source, Function<ModelSpec, RunTexts> read,
+            Device device, Origin origin, Progress listener, Consumer<String> log, long maxShardBytes, Instant started,
+            PhaseClock clock) {
+        try (HostMemory memory = new HostMemory()) {
             Transformer model = Transformer.open(source, device);
             Preflight.check(settings, source, model.spec());
             CheckpointPlan plan = CheckpointPlan.of(source, model.spec(), settings.bits(), settings.groupSize());
             List<String> warnings = Preflight.warnings(settings, model.spec());
             warnings.forEach(log);
             clock.enter("tokenize");
-            RunTexts texts = RunTexts.read(settings, model.spec());
+            RunTexts texts = read.apply(model.spec());
             Products products = Products.choose(settings.precision(), source, model.spec(), device);
             if (products.remark() != null && texts.calibration() != null) {
                 log.accept(products.remark());

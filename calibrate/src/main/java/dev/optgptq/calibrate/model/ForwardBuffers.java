@@ -18,7 +18,7 @@ import org.jspecify.annotations.Nullable;
  * @param up F32 [rows, intermediate]
  * @param rotation the rotary tables, where the model turns its queries and keys
  * @param slopes F32 [1, heads], where the model has ALiBi
- * @param halves F16 or BF16 [rows, widest input of a linear]; null where products are in float32
+ * @param halves F16 or BF16 [rows, the widest of a linear's input and queryKeyValue]; null where products are in float32
  */
 record ForwardBuffers(int rows, AttentionShape shape, Tensor normed, Tensor queryKeyValue, Tensor attended,
         @Nullable Tensor gate, Tensor up, @Nullable Rotation rotation,
@@ -50,7 +50,7 @@ record ForwardBuffers(int rows, AttentionShape shape, Tensor normed, Tensor quer
                 spec.position() instanceof Position.Alibi alibi
                         ? PositionTables.slopes(alibi, attention.heads(), device, arena)
                         : null,
-                products == DType.F32 ? null : arena.matrix(products, rows, spec.widestInput()));
+                products == DType.F32 ? null : arena.matrix(products, rows, widestHalves(spec)));
     }
 
     /** What allocate() takes on the device. */
@@ -63,8 +63,12 @@ record ForwardBuffers(int rows, AttentionShape shape, Tensor normed, Tensor quer
             case Position.Alibi alibi -> attention.heads();
             case Position.None none -> 0;
         };
-        long halves = products == DType.F32 ? 0 : products.bytes() * (long) rows * spec.widestInput();
+        long halves = products == DType.F32 ? 0 : products.bytes() * rows * widestHalves(spec);
         return Float.BYTES * (rows * widths + tables) + halves;
+    }
+
+    private static long widestHalves(ModelSpec spec) {
+        return Math.max(spec.widestInput(), spec.attention().queryWidth() + 2L * spec.attention().kvWidth());
     }
 
     /** The same buffers, cut to a batch of n tokens. */
@@ -81,7 +85,7 @@ record ForwardBuffers(int rows, AttentionShape shape, Tensor normed, Tensor quer
     }
 
     /**
-     * x F32 [n, inputs] as the linears multiply it: itself, or rounded to the dtype of the products, in memory that the
+     * x F32 [n, width] as it is multiplied: itself, or rounded to the dtype of the products, in memory that the
      * next call takes.
      */
     Tensor factor(NeuralOps neural, Tensor x) {
@@ -94,15 +98,28 @@ record ForwardBuffers(int rows, AttentionShape shape, Tensor normed, Tensor quer
     }
 
     Tensor queries() {
-        return queryKeyValue.columns(0, queryWidth());
+        return queries(queryKeyValue);
     }
 
     Tensor keys() {
-        return queryKeyValue.columns(queryWidth(), kvWidth());
+        return keys(queryKeyValue);
     }
 
     Tensor values() {
-        return queryKeyValue.columns(queryWidth() + kvWidth(), kvWidth());
+        return values(queryKeyValue);
+    }
+
+    /** The queries' columns of queryKeyValue, or of what was made of it. */
+    Tensor queries(Tensor all) {
+        return all.columns(0, queryWidth());
+    }
+
+    Tensor keys(Tensor all) {
+        return all.columns(queryWidth(), kvWidth());
+    }
+
+    Tensor values(Tensor all) {
+        return all.columns(queryWidth() + kvWidth(), kvWidth());
     }
 
     private long queryWidth() {

@@ -7,8 +7,8 @@ import java.util.Objects;
 
 /**
  * The one forward pass: what every family computes, on the op set alone. What differs between families is read from the
- * spec; N tokens, hidden width d. Activations are F32; what enters a linear is rounded to the dtype of the products, where
- * that is not F32, once for all linears of a site.
+ * spec; N tokens, hidden width d. Activations are F32; what is multiplied, the input of linears and attention's queries, keys
+ * and values, is rounded to the dtype of the products first, where that is not F32.
  */
 record ForwardPass(ModelSpec spec, NeuralOps neural, MatrixOps matrix) {
 
@@ -71,7 +71,8 @@ record ForwardPass(ModelSpec spec, NeuralOps neural, MatrixOps matrix) {
             neural.rotary(b.queries(), headDim, rotation.cos(), rotation.sin(), rotation.form().layout());
             neural.rotary(b.keys(), headDim, rotation.cos(), rotation.sin(), rotation.form().layout());
         }
-        neural.attention(b.queries(), b.keys(), b.values(), b.slopes(), b.shape(), b.attended());
+        Tensor all = b.factor(neural, b.queryKeyValue());
+        neural.attention(b.queries(all), b.keys(all), b.values(all), b.slopes(), b.shape(), b.attended());
     }
 
     /** [N, intermediate]: f(gate(x)) * up(x), or f(up(x)). */

@@ -104,14 +104,14 @@ final class OpTimes {
         AttentionShape shape = new AttentionShape(sequenceLength, form.heads(), form.kvHeads(), form.headDim(),
                 form.scale(), form.window());
         try (TensorArena arena = device.arena()) {
-            Tensor all = random(arena, DType.F32, rows, form.queryWidth() + 2L * form.kvWidth());
+            Tensor all = random(arena, products, rows, form.queryWidth() + 2L * form.kvWidth());
             Tensor q = all.columns(0, form.queryWidth());
             Tensor k = all.columns(form.queryWidth(), form.kvWidth());
             Tensor v = all.columns(form.queryWidth() + form.kvWidth(), form.kvWidth());
             Tensor out = arena.matrix(DType.F32, rows, form.queryWidth());
             double operations = new FlopCount(spec).attention(sequenceLength) * rows / sequenceLength;
-            double bytes = 4.0 * rows * (2.0 * form.queryWidth() + 2.0 * form.kvWidth());
-            add("attention", sizes(rows, form.queryWidth()) + " T " + sequenceLength, operations, DType.F32, bytes,
+            double bytes = rows * (products.bytes() * (form.queryWidth() + 2.0 * form.kvWidth()) + 4.0 * form.queryWidth());
+            add("attention", products + " " + sizes(rows, form.queryWidth()) + " T " + sequenceLength, operations, products, bytes,
                     () -> device.neural().attention(q, k, v, null, shape, out));
         }
     }

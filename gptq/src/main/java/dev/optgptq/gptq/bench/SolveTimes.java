@@ -84,7 +84,7 @@ record SolveTimes(Device device, ModelSpec spec, Limits limits) {
                             DType.F32, 13.0 * block * outputs, () -> device.quant().solveBlock(problem)),
                     limits.entry("gemm", "[" + later.rows() + ", " + block + "] x " + outputs,
                             2.0 * later.rows() * block * outputs, DType.F32, 8.0 * later.elements(),
-                            () -> device.matrix().gemm(0, beside, true, errors, false, 1, later)),
+                            () -> device.matrix().gemm(-0x1p-20f, beside, true, errors, false, 1, later)),
                     limits.entry("dot", size, 0, DType.F32, 8 * elements,
                             () -> device.matrix().dot(wt, gathered, result)),
                     limits.entry("packCodes", size, 0, DType.F32, 1.5 * elements,

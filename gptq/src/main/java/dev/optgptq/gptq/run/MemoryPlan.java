@@ -42,8 +42,8 @@ record MemoryPlan(Free free, long weights, long hessians, long solving, long for
     private static final double STREAM_SHARE = 0.25;
     /** Block inputs that the gradients keep: enough sequences at once that loading blocks costs nothing beside them. */
     private static final long GROUP_BYTES = 256L << 20;
-    /** On a device of its own memory: the workspaces of its matrix library, and kernels. */
-    private static final long LIBRARIES = 256L << 20;
+    /** On a device of its own memory: the workspaces of its matrix library and of attention, and kernels. */
+    static final long LIBRARIES = 512L << 20;
     /** Tokens of a batch on such a device, where they fit: launches and half-filled tiles then cost little. */
     private static final int DEVICE_BATCH_TOKENS = 8192;
 

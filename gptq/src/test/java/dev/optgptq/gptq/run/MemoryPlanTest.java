@@ -114,9 +114,9 @@ class MemoryPlanTest {
 
     @Test
     void too_little_device_memory_is_refused_before_anything_is_computed() {
-        MemoryPlan plan = plan(longRun(), PLENTY, OptionalLong.of(256L << 20));
+        MemoryPlan plan = plan(longRun(), PLENTY, OptionalLong.of(MemoryPlan.LIBRARIES));
 
-        assertRefused(Code.MEMORY, plan::require, "of device memory", "Hessians", "256 MiB are free there",
+        assertRefused(Code.MEMORY, plan::require, "of device memory", "Hessians", "512 MiB are free there",
                 "--device cpu");
     }
 
@@ -130,7 +130,7 @@ class MemoryPlanTest {
 
     /** What the plan wants of the device with what its libraries take. */
     private static long needed(MemoryPlan plan) {
-        return plan.device() + (256L << 20);
+        return plan.device() + MemoryPlan.LIBRARIES;
     }
 
     private static MemoryPlan plan(TinyRun run, long available) {

@@ -82,7 +82,7 @@ public record GradientStream(Transformer model, Blocks blocks, TokenSequences te
         long chunk = limits.logitsRows(spec, rows);
         long head = Transformer.headBytes(spec)
                 + Float.BYTES * chunk * ((long) spec.hiddenSize() + spec.vocabSize() + 4);
-        return scratch + Math.max(head, Transformer.blockBytes(spec));
+        return scratch + Math.max(head, Transformer.blockBytes(spec, DType.F32));
     }
 
     /** Takes what is found on the way back. Tokens are counted over all sequences. */

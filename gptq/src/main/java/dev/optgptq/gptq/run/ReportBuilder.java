@@ -1,6 +1,7 @@
 package dev.optgptq.gptq.run;
 
 import dev.optgptq.calibrate.model.ModelSpec;
+import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.formats.safetensors.TensorView;
 import dev.optgptq.gptq.report.RunReport;
@@ -12,7 +13,8 @@ import java.util.SequencedMap;
 import org.jspecify.annotations.Nullable;
 
 /** Puts the report together from what a run knows. */
-record ReportBuilder(QuantizeSettings settings, QuantizeRun.Origin origin, Device device, ModelSpec model,
+record ReportBuilder(QuantizeSettings settings, DType products, QuantizeRun.Origin origin, Device device,
+        ModelSpec model,
         ModelDirectory source) {
 
     RunReport build(String started, RunReport.@Nullable Resumed resumed, CheckpointPlan plan,
@@ -28,7 +30,7 @@ record ReportBuilder(QuantizeSettings settings, QuantizeRun.Origin origin, Devic
     }
 
     private RunReport.Machine machine() {
-        return new RunReport.Machine(device.name(), device.description(), Runtime.version().toString(),
+        return new RunReport.Machine(device.name(), device.description(), products.name(), Runtime.version().toString(),
                 System.getProperty("os.name") + " " + System.getProperty("os.arch"),
                 Runtime.getRuntime().availableProcessors());
     }
@@ -63,6 +65,7 @@ record ReportBuilder(QuantizeSettings settings, QuantizeRun.Origin origin, Devic
         command.put("--samples", String.valueOf(settings.samples()));
         command.put("--sequence-length", String.valueOf(settings.sequenceLength()));
         command.put("--seed", String.valueOf(settings.seed()));
+        command.put("--precision", lower(settings.precision()));
         command.put("--format", settings.format().label());
         command.put("--eval", !settings.evaluate()
                 ? "none"

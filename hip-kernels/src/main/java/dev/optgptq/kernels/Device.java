@@ -22,10 +22,7 @@ public interface Device extends AutoCloseable {
 
     QuantOps quant();
 
-    /** The backward ops; UnsupportedOperationException on a device that has none yet. */
-    default GradientOps gradient() {
-        throw new UnsupportedOperationException(name() + " has no backward ops; use --device cpu");
-    }
+    GradientOps gradient();
 
     /** Copies host bytes (dense, little-endian, rows * columns elements) into a tensor. */
     void upload(MemorySegment source, Tensor target);

@@ -1,8 +1,10 @@
 package dev.optgptq.kernels.gpu;
 
+import dev.optgptq.kernels.CheckedGradientOps;
 import dev.optgptq.kernels.CheckedMatrixOps;
 import dev.optgptq.kernels.CheckedQuantOps;
 import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.GradientOps;
 import dev.optgptq.kernels.MatrixOps;
 import dev.optgptq.kernels.NeuralOps;
 import dev.optgptq.kernels.QuantOps;
@@ -18,14 +20,17 @@ public final class GpuDevice implements Device {
     private final NeuralOps neural;
     private final MatrixOps matrix;
     private final QuantOps quant;
+    private final GradientOps gradient;
 
     /** Takes the context over: it is closed with the device. */
-    public GpuDevice(GpuContext context, String description, NeuralOps neural, MatrixOps matrix, QuantOps quant) {
+    public GpuDevice(GpuContext context, String description, NeuralOps neural, MatrixOps matrix, QuantOps quant,
+            GradientOps gradient) {
         this.context = context;
         this.description = description;
         this.neural = neural;
         this.matrix = new CheckedMatrixOps(matrix);
         this.quant = new CheckedQuantOps(quant);
+        this.gradient = new CheckedGradientOps(gradient);
     }
 
     /** What the ops run on. */
@@ -61,6 +66,11 @@ public final class GpuDevice implements Device {
     @Override
     public QuantOps quant() {
         return quant;
+    }
+
+    @Override
+    public GradientOps gradient() {
+        return gradient;
     }
 
     @Override

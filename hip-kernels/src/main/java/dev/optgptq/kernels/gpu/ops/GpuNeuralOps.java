@@ -78,7 +78,7 @@ public final class GpuNeuralOps implements NeuralOps {
     }
 
     /** The smallest kernel that holds a head. */
-    private static int width(int headDim) {
+    static int width(int headDim) {
         if (headDim > MOST_HEAD_DIM) {
             throw new IllegalArgumentException(
                     "attention: heads of up to " + MOST_HEAD_DIM + " elements, found " + headDim);
@@ -102,8 +102,8 @@ public final class GpuNeuralOps implements NeuralOps {
                 gate.stride(), up, up.stride(), extent.columns());
     }
 
-    /** As activation.hip numbers them. */
-    private static int code(Activation activation) {
+    /** As activation.h numbers them. */
+    static int code(Activation activation) {
         return switch (activation) {
             case SILU -> 0;
             case GELU -> 1;

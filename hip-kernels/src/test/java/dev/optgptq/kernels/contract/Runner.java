@@ -5,11 +5,9 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Devices;
-import dev.optgptq.kernels.GradientOps;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.contract.OpCase.Operand;
 import dev.optgptq.kernels.contract.OpCase.Operand.Role;
-import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.Map;
 
@@ -53,19 +51,6 @@ final class Runner {
                 }
             }
             return new Outcome(after);
-        }
-    }
-
-    /** Whether the device has no backward ops and the case is of one; support mode shows it. */
-    static boolean lacks(OpCase opCase, Device device) {
-        if (Arrays.stream(GradientOps.class.getDeclaredMethods()).noneMatch(op -> op.getName().equals(opCase.op()))) {
-            return false;
-        }
-        try {
-            device.gradient();
-            return false;
-        } catch (UnsupportedOperationException e) {
-            return true;
         }
     }
 

@@ -66,7 +66,7 @@ final class CpuPackedLinear {
             long row = task / across * ROWS;
             Panel panel = new Panel(weights, groupOf, from, (int) Math.min(width, y.columns() - from));
             Tensor rows = x.rows(row, Math.min(ROWS, x.rows() - row));
-            float[] sums = rows.rows() == 1 && weights.bits() != 3
+            float[] sums = rows.rows() == 1
                     ? new PackedVector(panel, rows).sums()
                     : new PackedMatrix(panel, rows).sums();
             for (int r = 0; r < rows.rows(); r++) {

@@ -19,7 +19,8 @@ final class Memory {
     static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(LITTLE_ENDIAN);
     static final ValueLayout.OfDouble DOUBLE = ValueLayout.JAVA_DOUBLE_UNALIGNED.withOrder(LITTLE_ENDIAN);
 
-    private static final VectorSpecies<Integer> INTS = VectorSpecies.of(int.class, VectorMath.SPECIES.vectorShape());
+    /** As many ints as a vector has floats. */
+    static final VectorSpecies<Integer> INTS = VectorSpecies.of(int.class, VectorMath.SPECIES.vectorShape());
 
     private Memory() {}
 
@@ -37,7 +38,6 @@ final class Memory {
         return FloatVector.fromMemorySegment(VectorMath.SPECIES, memory, offset, LITTLE_ENDIAN, lanes);
     }
 
-    /** As many ints as a vector has floats. */
     static IntVector loadInts(MemorySegment memory, long offset) {
         return IntVector.fromMemorySegment(INTS, memory, offset, LITTLE_ENDIAN);
     }

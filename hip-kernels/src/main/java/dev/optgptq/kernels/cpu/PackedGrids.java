@@ -1,8 +1,13 @@
 package dev.optgptq.kernels.cpu;
 
+import static dev.optgptq.kernels.cpu.VectorMath.LANES;
+
 import dev.optgptq.kernels.QuantOps.PackedWeights;
 import dev.optgptq.kernels.Tensor;
 import java.lang.foreign.MemorySegment;
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.IntVector;
+import jdk.incubator.vector.VectorOperators;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -10,6 +15,9 @@ import org.jspecify.annotations.Nullable;
  * groups come in any order.
  */
 final class PackedGrids {
+
+    /** Outputs that are packed into whole words. */
+    private static final int RUN = 32;
 
     /**
      * Of one group, an element for each output.
@@ -24,6 +32,7 @@ final class PackedGrids {
     private final int capacity;
     private final int centre;
     private final @Nullable Grid[] unpacked;
+    private final Layout layout;
 
     /**
      * @param from first output
@@ -37,6 +46,7 @@ final class PackedGrids {
         this.width = width;
         this.capacity = capacity;
         this.centre = centre;
+        this.layout = Layout.of(weights.bits());
         this.unpacked = new Grid[Math.toIntExact(weights.scales().rows())];
     }
 
@@ -64,23 +74,51 @@ final class PackedGrids {
     private float[] zeros(int group) {
         int bits = weights.bits();
         Tensor qzeros = weights.qzeros();
+        int[] words = new int[Math.ceilDiv(width * bits, Integer.SIZE) + LANES];
         // Outputs begin at a multiple of 32, which begins a word.
-        int[] words = new int[Math.ceilDiv(width * bits, Integer.SIZE)];
         MemorySegment.copy(qzeros.memory(), Memory.INT,
-                Memory.row(qzeros, group) + from * bits / Integer.SIZE * Integer.BYTES, words, 0, words.length);
-        float[] zeros = new float[capacity];
-        for (int c = 0; c < width; c++) {
-            zeros[c] = ((code(words, c, bits) + weights.zeroOffset()) & mask(bits)) - centre;
+                Memory.row(qzeros, group) + from * bits / Integer.SIZE * Integer.BYTES, words, 0, words.length - LANES);
+        float[] zeros = new float[Math.ceilDiv(capacity, LANES) * LANES];
+        for (int c = 0; c < width; c += LANES) {
+            IntVector stream = IntVector.fromArray(Memory.INTS, words, c * bits / Integer.SIZE);
+            IntVector code = layout.codes(stream, c % RUN).add(weights.zeroOffset()).and(mask(bits)).sub(centre);
+            ((FloatVector) code.convert(VectorOperators.I2F, 0)).intoArray(zeros, c);
         }
         return zeros;
     }
 
-    /** Code c of a stream; bits above it are left. */
-    private static int code(int[] words, int c, int bits) {
-        int word = c * bits / Integer.SIZE;
-        int shift = c * bits % Integer.SIZE;
-        int low = words[word] >>> shift;
-        return shift + bits > Integer.SIZE ? low | words[word + 1] << (Integer.SIZE - shift) : low;
+    /**
+     * Where the codes of a run of 32 outputs lie, for every output of the run.
+     *
+     * @param word the code's first, counted from the first of the vector that begins there
+     * @param shift of that word to the right
+     * @param next shift of the next word to the left
+     * @param ofNext the bits of the code that the next word then holds
+     */
+    private record Layout(int[] word, int[] shift, int[] next, int[] ofNext) {
+
+        static Layout of(int bits) {
+            Layout layout = new Layout(new int[RUN], new int[RUN], new int[RUN], new int[RUN]);
+            for (int i = 0; i < RUN; i++) {
+                int bit = i * bits;
+                int beyond = bit % Integer.SIZE + bits - Integer.SIZE;
+                layout.word[i] = bit / Integer.SIZE - i / LANES * LANES * bits / Integer.SIZE;
+                layout.shift[i] = bit % Integer.SIZE;
+                layout.next[i] = Integer.SIZE - bit % Integer.SIZE;
+                layout.ofNext[i] = beyond > 0 ? mask(bits) & -1 << (bits - beyond) : 0;
+            }
+            return layout;
+        }
+
+        /** The codes of the outputs from i on, a vector of them; bits above them are left. */
+        IntVector codes(IntVector words, int i) {
+            IntVector at = IntVector.fromArray(Memory.INTS, word, i);
+            IntVector low = at.selectFrom(words).lanewise(VectorOperators.LSHR,
+                    IntVector.fromArray(Memory.INTS, shift, i));
+            IntVector high = at.add(1).selectFrom(words).lanewise(VectorOperators.LSHL,
+                    IntVector.fromArray(Memory.INTS, next, i));
+            return low.or(high.and(IntVector.fromArray(Memory.INTS, ofNext, i)));
+        }
     }
 
     static int mask(int bits) {

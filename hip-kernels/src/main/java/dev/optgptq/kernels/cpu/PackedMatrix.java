@@ -8,7 +8,6 @@ import dev.optgptq.kernels.Tensor;
 import java.lang.foreign.MemorySegment;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
-import jdk.incubator.vector.VectorOperators;
 
 /** Some rows times a panel of packed weights: 32 inputs of two vectors of outputs are dequantized, then meet every row. */
 final class PackedMatrix {
@@ -22,6 +21,7 @@ final class PackedMatrix {
     private final Tensor x;
     private final int rows;
     private final PackedGrids grids;
+    private final PackedCodes codes;
     /** [rows, outputs]. */
     private final float[] sums;
     /** The block's part of x, [rows, BLOCK]. */
@@ -34,7 +34,9 @@ final class PackedMatrix {
         this.panel = panel;
         this.x = x;
         this.rows = (int) x.rows();
-        this.grids = new PackedGrids(panel.weights(), panel.from(), panel.outputs(), panel.outputs(), 0);
+        this.grids = new PackedGrids(panel.weights(), panel.from(), panel.outputs(), panel.outputs(),
+                PackedCodes.centre(panel.weights().bits()));
+        this.codes = new PackedCodes(panel.weights().bits());
         this.sums = new float[rows * panel.outputs()];
         this.inputs = new float[rows * BLOCK];
     }
@@ -61,29 +63,70 @@ final class PackedMatrix {
     }
 
     private void dequantize(int block, int c) {
-        int bits = panel.weights().bits();
-        Tensor qweight = panel.weights().qweight();
-        long stride = qweight.stride() * Integer.BYTES;
-        for (int i = 0; i < BLOCK; i++) {
-            PackedGrids.Grid grid = grids.of(panel.groupOf()[block * BLOCK + i]);
-            long at = panel.words(block) + i * bits / Integer.SIZE * stride + (long) c * Integer.BYTES;
-            int shift = i * bits % Integer.SIZE;
-            for (int v = 0; v < STRIP; v += LANES) {
-                code(qweight.memory(), at + (long) v * Integer.BYTES, stride, shift, bits)
-                        .sub(FloatVector.fromArray(SPECIES, grid.zeros(), c + v))
-                        .mul(FloatVector.fromArray(SPECIES, grid.scales(), c + v))
-                        .intoArray(weights, i * STRIP + v);
+        if (!panel.isUniform(block)) {
+            mixed(block, c);
+            return;
+        }
+        PackedGrids.Grid grid = grids.of(panel.groupOf()[block * BLOCK]);
+        for (int v = 0; v < STRIP; v += LANES) {
+            // A constant for the compiler, which then unrolls all loops over codes.
+            switch (panel.weights().bits()) {
+                case 2 -> uniform(2, block, c, v, grid);
+                case 3 -> uniform(3, block, c, v, grid);
+                case 4 -> uniform(4, block, c, v, grid);
+                default -> uniform(8, block, c, v, grid);
             }
         }
     }
 
-    /** The codes whose lowest bit is the given one of the words at an offset; some straddle the words of the next row. */
-    private static FloatVector code(MemorySegment words, long at, long stride, int shift, int bits) {
-        IntVector code = Memory.loadInts(words, at).lanewise(VectorOperators.LSHR, shift);
-        if (shift + bits > Integer.SIZE) {
-            code = code.or(Memory.loadInts(words, at + stride).lanewise(VectorOperators.LSHL, Integer.SIZE - shift));
+    /** One group: scale code - scale zero, both products and their difference exact. */
+    private void uniform(int bits, int block, int c, int v, PackedGrids.Grid grid) {
+        MemorySegment words = panel.weights().qweight().memory();
+        long stride = panel.weights().qweight().stride() * Integer.BYTES;
+        long at = panel.words(block) + (long) (c + v) * Integer.BYTES;
+        FloatVector scale = FloatVector.fromArray(SPECIES, grid.scales(), c + v);
+        FloatVector offset = FloatVector.fromArray(SPECIES, grid.zeros(), c + v).mul(scale).neg();
+        int target = v;
+        int bit = 0;
+        for (int word = 0; word < bits; word++) {
+            IntVector stream = codes.words(words, at + word * stride, word);
+            int whole = (Integer.SIZE - bit) / bits;
+            for (int i = 0; i < whole; i++) {
+                PackedCodes.within(stream, bit + i * bits, bits).fma(scale, offset).intoArray(weights,
+                        target + i * STRIP);
+            }
+            target += whole * STRIP;
+            bit += whole * bits;
+            if (bit < Integer.SIZE) {
+                IntVector next = codes.words(words, at + (word + 1) * stride, word + 1);
+                PackedCodes.across(stream, next, bit, bits).fma(scale, offset).intoArray(weights, target);
+                target += STRIP;
+                bit += bits;
+            }
+            bit -= Integer.SIZE;
         }
-        return (FloatVector) code.and(PackedGrids.mask(bits)).convert(VectorOperators.I2F, 0);
+    }
+
+    /** A group for each input. */
+    private void mixed(int block, int c) {
+        int bits = panel.weights().bits();
+        MemorySegment memory = panel.weights().qweight().memory();
+        long stride = panel.weights().qweight().stride() * Integer.BYTES;
+        for (int i = 0; i < BLOCK; i++) {
+            PackedGrids.Grid grid = grids.of(panel.groupOf()[block * BLOCK + i]);
+            int word = i * bits / Integer.SIZE;
+            int bit = i * bits % Integer.SIZE;
+            for (int v = 0; v < STRIP; v += LANES) {
+                long at = panel.words(block) + word * stride + (long) (c + v) * Integer.BYTES;
+                IntVector words = codes.words(memory, at, word);
+                FloatVector code = bit + bits <= Integer.SIZE
+                        ? PackedCodes.within(words, bit, bits)
+                        : PackedCodes.across(words, codes.words(memory, at + stride, word + 1), bit, bits);
+                code.sub(FloatVector.fromArray(SPECIES, grid.zeros(), c + v))
+                        .mul(FloatVector.fromArray(SPECIES, grid.scales(), c + v))
+                        .intoArray(weights, i * STRIP + v);
+            }
+        }
     }
 
     /** sums[r .. r + 4, c .. c + STRIP] += inputs weights. */

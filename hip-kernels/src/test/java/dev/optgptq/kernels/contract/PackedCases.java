@@ -22,26 +22,30 @@ final class PackedCases {
         ONE,
         /** Neighbours share one, 32 at a time. */
         NEIGHBOURS,
+        /** The usual size. */
+        OF_128,
         /** Neighbours share one, but its edges lie within the 32 codes that are packed together. */
         ACROSS,
         /** Any input may have any, as act-order leaves them. */
         SCATTERED;
 
         private int size() {
-            return this == ACROSS ? 24 : 32;
+            return switch (this) {
+                case ONE -> Integer.MAX_VALUE;
+                case OF_128 -> 128;
+                case NEIGHBOURS, SCATTERED -> 32;
+                case ACROSS -> 24;
+            };
         }
 
         int groups(long inputs) {
-            return this == ONE ? 1 : (int) Math.ceilDiv(inputs, (long) size());
+            return (int) Math.ceilDiv(inputs, (long) size());
         }
 
         Values values(long inputs) {
-            int last = groups(inputs) - 1;
-            return switch (this) {
-                case ONE -> Values.constant(0);
-                case NEIGHBOURS, ACROSS -> Values.byIndex((row, i) -> Math.floorDiv(i, (long) size()));
-                case SCATTERED -> Values.integers(0, last);
-            };
+            return this == SCATTERED
+                    ? Values.integers(0, groups(inputs) - 1)
+                    : Values.byIndex((row, i) -> Math.floorDiv(i, (long) size()));
         }
     }
 
@@ -72,12 +76,12 @@ final class PackedCases {
         long in = 2048;
         long out = 5632;
         for (int bits : BITS) {
-            cases.add(linear(bits, Grouping.NEIGHBOURS, 1, in, out, false).bytes(in * out * bits / 8.0));
+            cases.add(linear(bits, Grouping.OF_128, 1, in, out, false).bytes(in * out * bits / 8.0));
         }
-        cases.add(linear(4, Grouping.ONE, 1, in, out, false).bytes(in * out * 0.5));
+        cases.add(linear(4, Grouping.NEIGHBOURS, 1, in, out, false).bytes(in * out * 0.5));
         cases.add(linear(4, Grouping.SCATTERED, 1, in, out, false).bytes(in * out * 0.5));
         for (int rows : new int[] {2, 8, 64, 512}) {
-            cases.add(linear(4, Grouping.NEIGHBOURS, rows, in, out, false).flops(2.0 * rows * in * out));
+            cases.add(linear(4, Grouping.OF_128, rows, in, out, false).flops(2.0 * rows * in * out));
         }
         return cases;
     }

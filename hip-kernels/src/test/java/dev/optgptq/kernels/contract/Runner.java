@@ -8,6 +8,7 @@ import dev.optgptq.kernels.Devices;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.contract.OpCase.Operand;
 import dev.optgptq.kernels.contract.OpCase.Operand.Role;
+import java.lang.foreign.MemorySegment;
 import java.util.LinkedHashMap;
 import java.util.Map;
 
@@ -17,7 +18,12 @@ final class Runner {
     private Runner() {}
 
     /** The operands after the call, by name. */
-    record Outcome(Map<String, HostMatrix> operands) {}
+    record Outcome(Map<String, HostMatrix> operands) {
+
+        MemorySegment bytes(Operand operand) {
+            return find(operands, operand.name()).bytes();
+        }
+    }
 
     /** What the definition gives. */
     static Outcome expected(OpCase opCase) {

@@ -49,7 +49,7 @@ class ParameterGradientsTest {
     @ParameterizedTest
     @ValueSource(strings = {"llama-mha", "llama-gqa-rope-llama3", "mpt"})
     void theKernelsOfGpusGiveTheGradientsThatPyTorchComputes(String fixture) {
-        try (EmulatedGpu unused = EmulatedGpu.open()) {
+        try (EmulatedGpu _ = EmulatedGpu.open()) {
             assertGolden(fixture, write(fixture, "hip", 1, GradientStream.Limits.DEFAULT));
         }
     }

@@ -32,7 +32,8 @@ import picocli.CommandLine.Spec;
                 "What it costs: two passes of the model over the calibration tokens, and one over the evaluation text before and "
                         + "after. Memory: one block of weights in float32 and the activations, which go to a temporary file when "
                         + "they don't fit.",
-                "", "Interrupted, by Ctrl-C, a crash, a full disk or a lost GPU, the same command goes on behind the last block that "
+                "",
+                "Interrupted, by Ctrl-C, a crash, a full disk or a lost GPU, the same command goes on behind the last block that "
                         + "it had finished, and gives the same files.",
                 "", "Exit codes: 0 done, 1 failed, 2 wrong usage."})
 final class QuantizeCommand implements Callable<Integer> {

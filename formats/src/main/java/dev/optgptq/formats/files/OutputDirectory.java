@@ -186,7 +186,8 @@ public final class OutputDirectory implements AutoCloseable {
         try {
             deletePath();
         } catch (IOException e) {
-            LOG.log(System.Logger.Level.WARNING, "{0} is complete, but {1} could not be deleted ({2}); remove it", target,
+            LOG.log(System.Logger.Level.WARNING, "{0} is complete, but {1} could not be deleted ({2}); remove it",
+                    target,
                     path, e.getMessage());
         }
     }

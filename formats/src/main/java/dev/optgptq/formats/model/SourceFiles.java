@@ -51,7 +51,8 @@ public final class SourceFiles {
     }
 
     private static UserError unreadable(Path file, IOException e) {
-        return new UserError(Code.BAD_MODEL, file + ": cannot be read (" + e + "); check that it is a readable file", e);
+        return new UserError(Code.BAD_MODEL, file + ": cannot be read (" + e + "); check that it is a readable file",
+                e);
     }
 
     private static String name(Path file) {

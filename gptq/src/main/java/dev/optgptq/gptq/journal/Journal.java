@@ -7,8 +7,10 @@ import dev.optgptq.formats.files.OutputFiles;
 import dev.optgptq.formats.json.Json;
 import dev.optgptq.formats.safetensors.SafetensorsWriter;
 import dev.optgptq.formats.safetensors.TensorSpec;
+import java.io.File;
 import java.io.IOException;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -71,8 +73,10 @@ public final class Journal {
     }
 
     private static UserError unknown(Path file, String found, @Nullable Throwable cause) {
-        return new UserError(Code.OUTPUT, file + ": expected what an interrupted run of this version wrote, found " + found
-                + "; --fresh deletes it and starts over, or choose another output", cause);
+        return new UserError(Code.OUTPUT,
+                file + ": expected what an interrupted run of this version wrote, found " + found
+                        + "; --fresh deletes it and starts over, or choose another output",
+                cause);
     }
 
     /** What decided the earlier run; empty when there was none. */
@@ -112,9 +116,16 @@ public final class Journal {
 
     /** The names of all parts, sorted; whether they are sound is not known yet. */
     public List<String> names() {
+        return files().stream().filter(file -> file.toString().endsWith(TENSORS) && !isHidden(file))
+                .map(Journal::nameOf).filter(name -> Files.exists(noteOf(name))).sorted().toList();
+    }
+
+    /** None where the folder is gone: a shutdown hook deletes it when there is nothing to keep. */
+    private List<Path> files() {
         try (Stream<Path> files = Files.list(directory.path())) {
-            return files.filter(file -> file.toString().endsWith(TENSORS) && !isHidden(file)).map(Journal::nameOf)
-                    .filter(name -> Files.exists(noteOf(name))).sorted().toList();
+            return files.toList();
+        } catch (NoSuchFileException deleted) {
+            return List.of();
         } catch (IOException e) {
             throw OutputFiles.failure(directory.path(), e);
         }
@@ -187,11 +198,7 @@ public final class Journal {
 
     /** What the parts take on the disk, in bytes. */
     public long bytes() {
-        try (Stream<Path> files = Files.list(directory.path())) {
-            return files.filter(Files::isRegularFile).mapToLong(file -> file.toFile().length()).sum();
-        } catch (IOException e) {
-            throw OutputFiles.failure(directory.path(), e);
-        }
+        return files().stream().map(Path::toFile).filter(File::isFile).mapToLong(File::length).sum();
     }
 
     private Path tensorsOf(String name) {

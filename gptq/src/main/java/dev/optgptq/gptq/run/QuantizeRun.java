@@ -69,7 +69,8 @@ public final class QuantizeRun {
             try (RunJournal journal = RunJournal.open(settings, identity, model.spec().blocks(), log)) {
                 RunReport.@Nullable Quality quality = run.execute(journal, origin, memoryPlan, maxShardBytes);
                 return new ReportBuilder(settings, origin, device, model.spec(), source).build(journal.started(),
-                        journal.resumed(), plan, run.layers, clock.phases(), memory.peakAnonymous(), memoryPlan, quality,
+                        journal.resumed(), plan, run.layers, clock.phases(), memory.peakAnonymous(), memoryPlan,
+                        quality,
                         warnings);
             }
         }

@@ -15,7 +15,8 @@ import org.jspecify.annotations.Nullable;
 record ReportBuilder(QuantizeSettings settings, QuantizeRun.Origin origin, Device device, ModelSpec model,
         ModelDirectory source) {
 
-    RunReport build(String started, RunReport.@Nullable Resumed resumed, CheckpointPlan plan, List<RunReport.Layer> layers, List<RunReport.Phase> phases,
+    RunReport build(String started, RunReport.Resumed resumed, CheckpointPlan plan, List<RunReport.Layer> layers,
+            List<RunReport.Phase> phases,
             long peakAnonymous, MemoryPlan memoryPlan, RunReport.@Nullable Quality quality, List<String> warnings) {
         SequencedMap<String, String> command = command();
         double seconds = phases.stream().mapToDouble(RunReport.Phase::seconds).sum();

@@ -96,7 +96,8 @@ public final class Saliency implements AutoCloseable {
             GradientStream.Limits limits) {
         Saliency saliency = new Saliency(model.spec(), text.tokens(), limits.memoryBytes());
         try {
-            new GradientStream(model, text, labels, "gradients", progress, limits).run(1, saliency.new Capture(model));
+            new GradientStream(model, model::loadBlock, text, labels, "gradients", progress, limits)
+                    .run(1, saliency.new Capture(model));
             saliency.normalise();
             return saliency;
         } catch (RuntimeException e) {

@@ -92,7 +92,8 @@ final class QuantizeCommand implements Callable<Integer> {
         return new QuantizeSettings(model, target, grid.calibrator, grid.bits, grid.groupSize, grid.symmetric,
                 grid.clipSearch, grid.scaleSearch, grid.actOrder, grid.damp, grid.trueSequential, calibration.file,
                 calibration.sampling,
-                calibration.samples, calibration.sequenceLength(maxPositions), calibration.seed, grid.format(),
+                calibration.samples, calibration.sequenceLength(maxPositions), calibration.seed,
+                calibration.precision, grid.format(),
                 evaluation.text(), evaluation.wanted(), evaluation.window(maxPositions), output.overwrite,
                 output.fresh);
     }

@@ -44,6 +44,7 @@ public final class Reports {
                 new RunReport.Resumed(List.of(), 0), command(),
                 List.of("--calibrator", "--bits", "--group-size", "--seed"),
                 new RunReport.Machine("cpu", "AMD EPYC 9R14, 2 threads, 512-bit vectors, OpenBLAS 0.3.31",
+                        "F32",
                         "25.0.3+9-LTS",
                         "Linux amd64", 2),
                 new RunReport.Model(model, model + "-gptq-w4g128", "llama", blocks, 384, 4096, 13_767_552L,

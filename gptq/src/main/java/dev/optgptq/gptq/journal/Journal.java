@@ -101,8 +101,9 @@ public final class Journal {
         identity = what;
     }
 
-    /** Records that the run began, or went on, at this time. */
+    /** Records that the run began, or went on, at this time, and clears away what a killed one had half written. */
     public void begin(String time) {
+        files().stream().filter(Journal::isHidden).forEach(Journal::delete);
         ArrayNode times = JsonNodeFactory.instance.arrayNode();
         starts.add(time);
         starts.forEach(times::add);
@@ -193,6 +194,14 @@ public final class Journal {
             Files.deleteIfExists(tensorsOf(name));
         } catch (IOException e) {
             throw OutputFiles.failure(tensorsOf(name), e);
+        }
+    }
+
+    private static void delete(Path file) {
+        try {
+            Files.deleteIfExists(file);
+        } catch (IOException e) {
+            throw OutputFiles.failure(file, e);
         }
     }
 

@@ -38,9 +38,11 @@ public record RunReport(int schemaVersion, String tool, String started, Resumed 
 
     /**
      * @param device name and description of the compute device
+     * @param products dtype of what the linears multiplied while calibrating: F32, F16 or BF16; sums are in float32
      * @param java version of the running JVM
      */
-    public record Machine(String device, String deviceDescription, String java, String operatingSystem, int threads) {}
+    public record Machine(String device, String deviceDescription, String products, String java, String operatingSystem,
+            int threads) {}
 
     /** @param path the model directory as it was given */
     public record Model(String path, String output, String family, int blocks, int hiddenSize, int vocabSize,

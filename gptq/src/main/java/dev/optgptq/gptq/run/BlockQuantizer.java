@@ -157,10 +157,11 @@ final class BlockQuantizer {
             Tensor buffer = scratch.matrix(DType.F32, stream.batchRows(), model.spec().hiddenSize());
             for (long first = 0; first < stream.rows(); first += stream.batchRows()) {
                 Tensor x = buffer.rows(0, Math.min(stream.batchRows(), stream.rows() - first));
-                activations.read(device, first, x);
-                batch.run(x, workspace);
                 if (keep) {
-                    activations.write(device, first, x);
+                    activations.update(device, first, x, rows -> batch.run(rows, workspace));
+                } else {
+                    activations.read(device, first, x);
+                    batch.run(x, workspace);
                 }
             }
         }
@@ -174,7 +175,8 @@ final class BlockQuantizer {
                 if (linear.site() == site) {
                     try (TensorArena result = device.arena()) {
                         long start = System.nanoTime();
-                        LinearSolution solution = solver.solve(result, weights.weight(linear));
+                        LinearSolution solution = model.rewrite(weights, linear,
+                                weight -> solver.solve(result, weight));
                         progress.did(progress.flops().solve(linear, calibrator.needsHessian()));
                         solved.accept(new SolvedLinear(linear, solution, (System.nanoTime() - start) / 1e9));
                         progress.enter("solve");

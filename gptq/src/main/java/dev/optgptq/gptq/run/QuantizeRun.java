@@ -1,10 +1,12 @@
 package dev.optgptq.gptq.run;
 
 import dev.optgptq.calibrate.Progress;
+import dev.optgptq.calibrate.capture.ActivationStore;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.eval.Perplexity;
 import dev.optgptq.calibrate.gradient.NextToken;
 import dev.optgptq.calibrate.gradient.Saliency;
+import dev.optgptq.calibrate.model.ModelSpec;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.model.CheckpointWriter;
@@ -19,6 +21,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.function.Consumer;
+import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -31,6 +34,8 @@ public final class QuantizeRun {
     private final Device device;
     private final ModelDirectory source;
     private final Transformer model;
+    /** The same model as the calibration stream passes through it. */
+    private final Transformer calibrated;
     private final Calibrator calibrator;
     private final CheckpointPlan plan;
     private final RunTexts texts;
@@ -54,21 +59,49 @@ public final class QuantizeRun {
     static RunReport run(QuantizeSettings settings, Device device, Origin origin, Progress listener,
             Consumer<String> log, long maxShardBytes) {
         PhaseClock clock = new PhaseClock(device, "open");
-        try (HostMemory memory = new HostMemory(); ModelDirectory source = ModelDirectory.open(settings.model())) {
+        try (ModelDirectory source = ModelDirectory.open(settings.model())) {
+            return run(settings, source, spec -> RunTexts.read(settings, spec), device, origin, listener, log,
+                    maxShardBytes, clock);
+        }
+    }
+
+    /**
+     * Quantizes a model that is open, calibrated on given tokens and not evaluated: for measuring.
+     *
+     * @param calibration settings.samples() sequences
+     */
+    public static RunReport measure(QuantizeSettings settings, ModelDirectory source, TokenSequences calibration,
+            Device device, Origin origin, Progress listener, Consumer<String> log) {
+        return run(settings, source, spec -> new RunTexts(calibration, null, "none"), device, origin, listener, log,
+                CheckpointWriter.DEFAULT_SHARD_BYTES,
+                new PhaseClock(device, "open"));
+    }
+
+    private static RunReport run(QuantizeSettings settings, ModelDirectory source, Function<ModelSpec, RunTexts> read,
+            Device device, Origin origin, Progress listener, Consumer<String> log, long maxShardBytes,
+            PhaseClock clock) {
+        try (HostMemory memory = new HostMemory()) {
             Transformer model = Transformer.open(source, device);
             Preflight.check(settings, source, model.spec());
             CheckpointPlan plan = CheckpointPlan.of(source, model.spec(), settings.bits(), settings.groupSize());
             List<String> warnings = Preflight.warnings(settings, model.spec());
             warnings.forEach(log);
             clock.enter("tokenize");
-            RunTexts texts = RunTexts.read(settings, model.spec());
-            MemoryPlan memoryPlan = memoryPlan(settings, model, texts);
+            RunTexts texts = read.apply(model.spec());
+            Products products = Products.choose(settings.precision(), source, model.spec(), device);
+            if (products.remark() != null && texts.calibration() != null) {
+                log.accept(products.remark());
+            }
+            MemoryPlan memoryPlan = memoryPlan(settings, model, products.dtype(), texts);
             log.accept("memory: about " + (memoryPlan.total() >> 20) + " MiB needed: " + memoryPlan);
-            QuantizeRun run = new QuantizeRun(settings, source, model, plan, texts, clock, listener, log);
-            Identity identity = RunIdentity.of(settings, origin, device, source, texts.calibration());
+            QuantizeRun run = new QuantizeRun(settings, source, model, products.dtype(), plan, texts, clock, listener,
+                    log);
+            Identity identity = RunIdentity.of(settings, products.dtype(), origin, device, source,
+                    texts.calibration());
             try (RunJournal journal = RunJournal.open(settings, identity, model.spec().blocks(), log)) {
                 RunReport.@Nullable Quality quality = run.execute(journal, origin, memoryPlan, maxShardBytes);
-                return new ReportBuilder(settings, origin, device, model.spec(), source).build(journal.started(),
+                return new ReportBuilder(settings, products.dtype(), origin, device, model.spec(), source).build(
+                        journal.started(),
                         journal.resumed(), plan, run.layers, clock.phases(), memory.peakAnonymous(), memoryPlan,
                         quality,
                         warnings);
@@ -76,12 +109,13 @@ public final class QuantizeRun {
         }
     }
 
-    private QuantizeRun(QuantizeSettings settings, ModelDirectory source, Transformer model, CheckpointPlan plan,
-            RunTexts texts, PhaseClock clock, Progress listener, Consumer<String> log) {
+    private QuantizeRun(QuantizeSettings settings, ModelDirectory source, Transformer model, DType products,
+            CheckpointPlan plan, RunTexts texts, PhaseClock clock, Progress listener, Consumer<String> log) {
         this.settings = settings;
         this.device = model.device();
         this.source = source;
         this.model = model;
+        this.calibrated = model.withProducts(products);
         this.texts = texts;
         int groupSize = settings.groupSize() == -1 ? Integer.MAX_VALUE : settings.groupSize();
         Grid grid = new Grid(settings.bits(), settings.symmetric(), settings.clipSearch(), DType.F16);
@@ -99,11 +133,13 @@ public final class QuantizeRun {
                 flops.run(texts, calibrator, settings.trueSequential()));
     }
 
-    private static MemoryPlan memoryPlan(QuantizeSettings settings, Transformer model, RunTexts texts) {
-        long available = HostMemory.available();
-        MemoryPlan memoryPlan = MemoryPlan.of(model.spec(), settings.groupSize(), texts,
-                settings.calibrator() == QuantizeSettings.CalibratorKind.GRADIENT, available);
-        memoryPlan.require(available);
+    private static MemoryPlan memoryPlan(QuantizeSettings settings, Transformer model, DType products,
+            RunTexts texts) {
+        MemoryPlan.Job job = new MemoryPlan.Job(model.spec(), products, settings.groupSize(),
+                settings.calibrator() == QuantizeSettings.CalibratorKind.GRADIENT);
+        MemoryPlan memoryPlan = MemoryPlan.of(job, texts,
+                new MemoryPlan.Free(HostMemory.available(), model.device().freeMemory()));
+        memoryPlan.require();
         return memoryPlan;
     }
 
@@ -164,11 +200,11 @@ public final class QuantizeRun {
         }
         progress.enter("load", "calibration");
         try (CalibrationStream stream = openStream(new SavedResults(journal.parts()), memoryPlan)) {
-            BlockQuantizer quantizer = new BlockQuantizer(model, calibrator, settings.trueSequential(), progress);
+            BlockQuantizer quantizer = new BlockQuantizer(calibrated, calibrator, settings.trueSequential(), progress);
             if (stream != null) {
                 for (int block = 0; block < journal.finished().size(); block++) {
                     BlockRecord record = journal.finished().get(block);
-                    quantizer.replay(block, stream, weights -> record.restore(weights, packer));
+                    quantizer.replay(block, stream, weights -> record.restore(calibrated, weights, packer));
                 }
             }
             for (int block = journal.finished().size(); block < model.spec().blocks(); block++) {
@@ -199,18 +235,27 @@ public final class QuantizeRun {
         if (calibration == null) {
             return null;
         }
-        long memoryLimit = memoryPlan.spilled() > 0 ? 0 : Long.MAX_VALUE;
         if (!calibrator.needsGradients()) {
-            return CalibrationStream.embed(model, calibration, memoryLimit);
+            return embed(calibration, memoryPlan);
         }
         Saliency saliency = saliency(saved, calibration, memoryPlan);
         progress.enter("load", "calibration");
         try {
-            return CalibrationStream.embed(model, calibration, memoryLimit).weighedBy(saliency);
+            return embed(calibration, memoryPlan).weighedBy(saliency);
         } catch (RuntimeException e) {
             saliency.close();
             throw e;
         }
+    }
+
+    private CalibrationStream embed(TokenSequences calibration, MemoryPlan memoryPlan) {
+        int hidden = model.spec().hiddenSize();
+        ActivationStore activations = switch (memoryPlan.place()) {
+            case DEVICE -> ActivationStore.onDevice(device, calibration.tokens(), hidden);
+            case HOST -> new ActivationStore(calibration.tokens(), hidden, Long.MAX_VALUE);
+            case FILE -> new ActivationStore(calibration.tokens(), hidden, 0);
+        };
+        return CalibrationStream.embed(calibrated, calibration, memoryPlan.batchRows(), activations);
     }
 
     private Saliency saliency(SavedResults saved, TokenSequences calibration, MemoryPlan memoryPlan) {

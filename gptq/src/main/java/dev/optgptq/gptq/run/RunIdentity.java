@@ -1,6 +1,7 @@
 package dev.optgptq.gptq.run;
 
 import dev.optgptq.calibrate.data.TokenSequences;
+import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.formats.model.SourceFiles;
 import dev.optgptq.gptq.journal.Identity;
@@ -20,11 +21,16 @@ final class RunIdentity {
 
     private RunIdentity() {}
 
-    /** @param calibration null when the calibrator needs none */
-    static Identity of(QuantizeSettings settings, QuantizeRun.Origin origin, Device device, ModelDirectory source,
+    /**
+     * @param products what linears are multiplied in while calibrating
+     * @param calibration null when the calibrator needs none
+     */
+    static Identity of(QuantizeSettings settings, DType products, QuantizeRun.Origin origin, Device device,
+            ModelDirectory source,
             @Nullable TokenSequences calibration) {
         SequencedMap<String, String> facts = settings(settings);
         facts.put("the calibration text", calibration == null ? "none" : tokens(calibration));
+        facts.put("the products of the forward pass", products.toString());
         facts.put("the program", origin.tool() + " " + origin.version());
         facts.put("Java", Runtime.version().toString());
         facts.put("the device", device.arithmetic());

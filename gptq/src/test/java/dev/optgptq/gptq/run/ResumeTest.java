@@ -10,7 +10,9 @@ import dev.optgptq.calibrate.Progress;
 import dev.optgptq.formats.packed.CheckpointFormat;
 import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.gptq.run.QuantizeSettings.CalibratorKind;
+import dev.optgptq.gptq.run.QuantizeSettings.Precision;
 import dev.optgptq.gptq.solve.ActOrder;
+import dev.optgptq.gptq.testing.EmulatedGpu;
 import dev.optgptq.gptq.testing.TinyModel;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -23,6 +25,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.EnumSource;
 
 /** The same command run again goes on behind the last finished block, and gives the bytes of a run that nothing ended. */
 class ResumeTest {
@@ -62,6 +65,26 @@ class ResumeTest {
             assertEquals(expected, Checksums.of(run.output), "stopped in " + STOPS.get(finished) + ", " + run);
             assertEquals(finished, report.resumed().blocks(), run.log.toString());
         }
+    }
+
+    /** Where the forward pass rounds weights to halves, they are restored before that. */
+    @ParameterizedTest
+    @EnumSource(value = Precision.class, names = {"FLOAT32", "HALF"})
+    void a_gpu_goes_on_to_the_same_files(Precision precision) {
+        TinyRun undisturbed = llama();
+        undisturbed.precision = precision;
+        undisturbed.output = folder.resolve("undisturbed");
+        TinyRun run = llama();
+        run.precision = precision;
+        try (EmulatedGpu gpu = EmulatedGpu.open()) {
+            undisturbed.run(gpu.device());
+            run.progress = stopIn("block 2/2: solve");
+            assertThrows(CancellationException.class, () -> run.run(gpu.device()));
+            run.progress = Progress.SILENT;
+
+            assertEquals(1, run.run(gpu.device()).resumed().blocks());
+        }
+        assertEquals(Checksums.of(undisturbed.output), Checksums.of(run.output));
     }
 
     private TinyRun configured(Path model, CalibratorKind calibrator, ActOrder actOrder, boolean symmetric,
@@ -233,13 +256,17 @@ class ResumeTest {
     /** Runs it until it gets there. */
     static void stop(TinyRun run, String where) {
         Progress before = run.progress;
-        run.progress = (phase, done, total) -> {
+        run.progress = stopIn(where);
+        assertThrows(CancellationException.class, run::run, () -> where + " was never reached");
+        run.progress = before;
+    }
+
+    private static Progress stopIn(String where) {
+        return (phase, done, total) -> {
             if (phase.contains(where)) {
                 throw new CancellationException(phase);
             }
         };
-        assertThrows(CancellationException.class, run::run, () -> where + " was never reached");
-        run.progress = before;
     }
 
     private static void assertSaid(TinyRun run, String... parts) {

@@ -6,6 +6,7 @@ import dev.optgptq.formats.model.CheckpointWriter;
 import dev.optgptq.formats.packed.CheckpointFormat;
 import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.gptq.run.QuantizeSettings.CalibratorKind;
+import dev.optgptq.gptq.run.QuantizeSettings.Precision;
 import dev.optgptq.gptq.solve.ActOrder;
 import dev.optgptq.gptq.testing.TinyTokenizer;
 import dev.optgptq.kernels.Device;
@@ -33,6 +34,7 @@ final class TinyRun {
     boolean trueSequential;
     int samples = 6;
     int sequenceLength = 64;
+    Precision precision = Precision.AUTO;
     CheckpointFormat format = CheckpointFormat.GPTQ;
     boolean evaluate;
     boolean overwrite;
@@ -63,7 +65,8 @@ final class TinyRun {
     QuantizeSettings settings() {
         return new QuantizeSettings(model, output, calibrator, bits, groupSize, symmetric, false, scaleSearch,
                 actOrder, damp,
-                trueSequential, text, Sampling.RANDOM, samples, sequenceLength, 0, format, evaluation, evaluate, 64,
+                trueSequential, text, Sampling.RANDOM, samples, sequenceLength, 0, precision, format, evaluation,
+                evaluate, 64,
                 overwrite, fresh);
     }
 

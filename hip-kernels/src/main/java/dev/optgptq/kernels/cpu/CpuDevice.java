@@ -20,9 +20,10 @@ public final class CpuDevice {
         OpenBlas blas = OpenBlas.load();
         HostMemory memory = new HostMemory();
         Parallel parallel = new Parallel(threads);
-        return new HostDevice("cpu", description(threads, blas), arithmetic(blas), memory, new CpuNeuralOps(parallel),
+        return new HostDevice("cpu", description(threads, blas), arithmetic(blas), memory,
+                new CpuNeuralOps(parallel, memory::arena),
                 new CpuMatrixOps(blas, parallel, memory::arena), new CpuQuantOps(parallel),
-                new CpuGradientOps(parallel, memory::arena), parallel::close);
+                new CpuGradientOps(parallel, memory::arena), new CpuTuningOps(parallel), parallel::close);
     }
 
     /** One line for people: processor, threads, vector width, library. UserError DEVICE as for open. */

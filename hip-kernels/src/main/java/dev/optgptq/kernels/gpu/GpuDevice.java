@@ -1,14 +1,18 @@
 package dev.optgptq.kernels.gpu;
 
+import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.CheckedMatrixOps;
 import dev.optgptq.kernels.CheckedQuantOps;
+import dev.optgptq.kernels.CheckedTuningOps;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.MatrixOps;
 import dev.optgptq.kernels.NeuralOps;
 import dev.optgptq.kernels.QuantOps;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
+import dev.optgptq.kernels.TuningOps;
 import java.lang.foreign.MemorySegment;
+import java.util.OptionalLong;
 
 /** A GPU, HIP or CUDA: the ops on one context. Everything runs on one stream in the order it was asked for. */
 public final class GpuDevice implements Device {
@@ -18,14 +22,17 @@ public final class GpuDevice implements Device {
     private final NeuralOps neural;
     private final MatrixOps matrix;
     private final QuantOps quant;
+    private final TuningOps tuning;
 
     /** Takes the context over: it is closed with the device. */
-    public GpuDevice(GpuContext context, String description, NeuralOps neural, MatrixOps matrix, QuantOps quant) {
+    public GpuDevice(GpuContext context, String description, NeuralOps neural, MatrixOps matrix, QuantOps quant,
+            TuningOps tuning) {
         this.context = context;
         this.description = description;
         this.neural = neural;
         this.matrix = new CheckedMatrixOps(matrix);
         this.quant = new CheckedQuantOps(quant);
+        this.tuning = new CheckedTuningOps(tuning);
     }
 
     /** What the ops run on. */
@@ -64,6 +71,16 @@ public final class GpuDevice implements Device {
     }
 
     @Override
+    public TuningOps tuning() {
+        return tuning;
+    }
+
+    @Override
+    public Halves halves(DType half) {
+        return context.trustsProducts(half) ? Halves.FAST : Halves.PLAIN;
+    }
+
+    @Override
     public void upload(MemorySegment source, Tensor target) {
         context.upload(source, target);
     }
@@ -76,6 +93,12 @@ public final class GpuDevice implements Device {
     @Override
     public void synchronize() {
         context.synchronize();
+    }
+
+    @Override
+    public OptionalLong freeMemory() {
+        context.activate();
+        return OptionalLong.of(context.memory().free());
     }
 
     @Override

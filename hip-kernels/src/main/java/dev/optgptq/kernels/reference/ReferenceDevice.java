@@ -13,7 +13,7 @@ public final class ReferenceDevice {
     public static Device open() {
         return new HostDevice("reference", description(), description(), new HostMemory(), new ReferenceNeuralOps(),
                 new ReferenceMatrixOps(),
-                new ReferenceQuantOps(), new ReferenceGradientOps(), () -> {});
+                new ReferenceQuantOps(), new ReferenceGradientOps(), new ReferenceTuningOps(), () -> {});
     }
 
     /** One line for people. */

@@ -216,7 +216,7 @@ public final class QuantizeRun {
             if (stream != null) {
                 for (int block = 0; block < journal.finished().size(); block++) {
                     BlockRecord record = journal.finished().get(block);
-                    quantizer.replay(block, stream, weights -> record.restore(weights, packer));
+                    quantizer.replay(block, stream, weights -> record.restore(calibrated, weights, packer));
                 }
             }
             for (int block = journal.finished().size(); block < model.spec().blocks(); block++) {

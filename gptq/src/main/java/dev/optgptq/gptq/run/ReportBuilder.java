@@ -19,7 +19,7 @@ record ReportBuilder(QuantizeSettings settings, DType products, QuantizeRun.Orig
         ModelSpec model,
         ModelDirectory source) {
 
-    RunReport build(String started, RunReport.@Nullable Resumed resumed, CheckpointPlan plan,
+    RunReport build(String started, RunReport.Resumed resumed, CheckpointPlan plan,
             List<RunReport.Layer> layers, List<RunReport.Phase> phases,
             long peakAnonymous, MemoryPlan memoryPlan, RunReport.@Nullable Quality quality, List<String> warnings) {
         SequencedMap<String, String> command = command();

@@ -16,6 +16,14 @@ public interface Device extends AutoCloseable {
     /** One line for people: processor, cores, vector width, library. */
     String description();
 
+    /**
+     * What decides the bits that it computes, in words: devices of which this is equal give equal results. Its description
+     * less what makes no difference, such as the number of threads.
+     */
+    default String arithmetic() {
+        return description();
+    }
+
     TensorArena arena();
 
     NeuralOps neural();
@@ -24,10 +32,10 @@ public interface Device extends AutoCloseable {
 
     QuantOps quant();
 
-    /** The backward ops; UnsupportedOperationException on a device that has none yet. */
-    default GradientOps gradient() {
-        throw new UnsupportedOperationException(name() + " has no backward ops; use --device cpu");
-    }
+    GradientOps gradient();
+
+    /** The ops of learned rounding. */
+    TuningOps tuning();
 
     /**
      * What it gains from products of a half-precision dtype, F16 or BF16. Found out by one product on first use, where a

@@ -94,6 +94,13 @@ public final class NeuralArguments {
         require("crossEntropy", "nll", nll, DType.F64, 1, logits.rows());
     }
 
+    public static void klDivergence(Tensor teacher, Tensor student, Tensor kl, Tensor agrees) {
+        requireType("klDivergence", "teacher", teacher, DType.F32);
+        require("klDivergence", "student", student, DType.F32, teacher.rows(), teacher.columns());
+        require("klDivergence", "kl", kl, DType.F64, 1, teacher.rows());
+        require("klDivergence", "agrees", agrees, DType.I32, 1, teacher.rows());
+    }
+
     public static void countNonFinite(Tensor x, Tensor count) {
         requireFloat("countNonFinite", "x", x);
         require("countNonFinite", "count", count, DType.I64, 1, 1);

@@ -63,7 +63,7 @@ record ForwardBuffers(int rows, AttentionShape shape, Tensor normed, Tensor quer
             case Position.Alibi alibi -> attention.heads();
             case Position.None none -> 0;
         };
-        long halves = products == DType.F32 ? 0 : widestHalves(spec) * rows * products.bytes();
+        long halves = products == DType.F32 ? 0 : (long) products.bytes() * rows * widestHalves(spec);
         return Float.BYTES * (rows * widths + tables) + halves;
     }
 

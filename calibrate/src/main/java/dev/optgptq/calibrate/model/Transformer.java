@@ -240,6 +240,19 @@ public final class Transformer {
     }
 
     /**
+     * Forward and backward through one block, for a loss of its output: x F32 [N, hidden] the block's input, left as it
+     * is; y F32 [N, hidden] written: in the end the gradient for the input. N as in forward.
+     *
+     * @param into gradients of the parameters, from zeroGradients, to which this batch's are added
+     */
+    public void forwardBackward(BlockWeights block, Tensor x, Tensor y, BackwardWorkspace workspace, OutputLoss loss,
+            BlockWeights into) {
+        switch (workspace) {
+            case BackwardBuffers buffers -> backwardPass().through(block, x, y, buffers, loss, into);
+        }
+    }
+
+    /**
      * The gradient through logits = head(norm(x)): x F32 [N, hidden], normed F32 [N, hidden] as logits left it,
      * overwritten; dLogits F32 [N, vocabulary]; d F32 [N, hidden], written.
      */

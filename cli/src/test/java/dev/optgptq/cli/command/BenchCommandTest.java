@@ -45,8 +45,10 @@ class BenchCommandTest {
 
     @Test
     void a_shape_of_ones_own_is_a_config_file() {
-        CommandRun.of("bench", "--shape", Models.llama().resolve("config.json"), "--samples", 1, "--sequence-length", 32,
-                "--device", "cpu").succeeds().prints("config.json on cpu");
+        CommandRun
+                .of("bench", "--shape", Models.llama().resolve("config.json"), "--samples", 1, "--sequence-length", 32,
+                        "--device", "cpu")
+                .succeeds().prints("config.json on cpu");
     }
 
     @Test

@@ -11,7 +11,8 @@ record Limits(Device device, Rates rates) {
     /** @param factors dtype of what is multiplied */
     Entry entry(String name, String size, double operations, DType factors, double bytes, Runnable op) {
         double seconds = new Stopwatch(device).seconds(op);
-        return new Entry(name, size, seconds, operations, bytes, Math.max(arithmetic(operations, factors), bytes / rates.copy()));
+        return new Entry(name, size, seconds, operations, bytes,
+                Math.max(arithmetic(operations, factors), bytes / rates.copy()));
     }
 
     /** Seconds that the operations take at the rate of products of this dtype. */

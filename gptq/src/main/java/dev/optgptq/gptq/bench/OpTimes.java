@@ -110,8 +110,10 @@ final class OpTimes {
             Tensor v = all.columns(form.queryWidth() + form.kvWidth(), form.kvWidth());
             Tensor out = arena.matrix(DType.F32, rows, form.queryWidth());
             double operations = new FlopCount(spec).attention(sequenceLength) * rows / sequenceLength;
-            double bytes = rows * (products.bytes() * (form.queryWidth() + 2.0 * form.kvWidth()) + 4.0 * form.queryWidth());
-            add("attention", products + " " + sizes(rows, form.queryWidth()) + " T " + sequenceLength, operations, products, bytes,
+            double bytes = rows
+                    * (products.bytes() * (form.queryWidth() + 2.0 * form.kvWidth()) + 4.0 * form.queryWidth());
+            add("attention", products + " " + sizes(rows, form.queryWidth()) + " T " + sequenceLength, operations,
+                    products, bytes,
                     () -> device.neural().attention(q, k, v, null, shape, out));
         }
     }
@@ -148,7 +150,8 @@ final class OpTimes {
             Tensor h = arena.matrix(DType.F32, inputs, inputs);
             device.matrix().fill(h, 0);
             double bytes = (double) products.bytes() * rows * inputs + 4.0 * inputs * inputs;
-            add("accumulateGram", products + " " + sizes(rows, inputs), (double) rows * inputs * inputs, products, bytes,
+            add("accumulateGram", products + " " + sizes(rows, inputs), (double) rows * inputs * inputs, products,
+                    bytes,
                     () -> device.matrix().accumulateGram(1f / rows, x, h));
         }
     }

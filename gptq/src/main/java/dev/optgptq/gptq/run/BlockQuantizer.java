@@ -69,8 +69,22 @@ final class BlockQuantizer {
                 }
             }
             if (block + 1 < model.spec().blocks()) {
-                advance(weights, stream);
+                advance(weights, stream, "forward");
             }
+        }
+    }
+
+    /**
+     * Moves the stream on through a block that was quantized before.
+     *
+     * @param restore overwrites the weights with the quantized ones
+     */
+    void replay(int block, CalibrationStream stream, Consumer<BlockWeights> restore) {
+        try (TensorArena arena = device.arena()) {
+            progress.enter("resume", "block " + (block + 1) + "/" + model.spec().blocks());
+            BlockWeights weights = model.loadBlock(block, arena);
+            restore.accept(weights);
+            advance(weights, stream, "resume");
         }
     }
 
@@ -115,6 +129,7 @@ final class BlockQuantizer {
             }
             return wanted.stream().anyMatch(other -> other.compareTo(site) > 0);
         };
+        progress.enter("forward");
         double perRow = progress.flops().capturePerRow(wanted, stream.sequenceLength());
         eachBatch(stream, (x, workspace) -> {
             model.forward(weights, x, workspace, tap);
@@ -122,7 +137,8 @@ final class BlockQuantizer {
         }, false);
     }
 
-    private void advance(BlockWeights weights, CalibrationStream stream) {
+    private void advance(BlockWeights weights, CalibrationStream stream, String phase) {
+        progress.enter(phase);
         double perRow = progress.flops().blockPerRow(stream.sequenceLength());
         eachBatch(stream, (x, workspace) -> {
             model.forward(weights, x, workspace, InputTap.NONE);
@@ -135,7 +151,6 @@ final class BlockQuantizer {
     }
 
     private void eachBatch(CalibrationStream stream, Batch batch, boolean keep) {
-        progress.enter("forward");
         ActivationStore activations = stream.activations();
         try (TensorArena scratch = device.arena()) {
             Workspace workspace = model.workspace(scratch, stream.batchRows(), stream.sequenceLength());

@@ -80,7 +80,8 @@ record MemoryPlan(Free free, long weights, long hessians, long solving, long for
         long weights = Transformer.blockBytes(model, job.products());
         TokenSequences calibration = texts.calibration();
         if (calibration == null) {
-            return new MemoryPlan(free, weights, 0, copies, 0, 0, 0, Place.HOST, 0, Saliency.Memory.NONE, 0, evaluating);
+            return new MemoryPlan(free, weights, 0, copies, 0, 0, 0, Place.HOST, 0, Saliency.Memory.NONE, 0,
+                    evaluating);
         }
         Map<InputSite, Long> sites = new EnumMap<>(InputSite.class);
         model.linears(0).forEach(linear -> sites.put(linear.site(), square(linear.inputs())));

@@ -50,23 +50,26 @@ record Products(DType dtype, @Nullable String remark) {
             return new Products(DType.F32, null);
         }
         if (stored == DType.F32) {
-            return new Products(DType.F32, "products in float32: the model is stored in it, and --precision half, which is "
-                    + "several times as fast on matrix units, would round its weights");
+            return new Products(DType.F32,
+                    "products in float32: the model is stored in it, and --precision half, which is "
+                            + "several times as fast on matrix units, would round its weights");
         }
         for (DType half : preferred(stored)) {
             if (device.halves().apply(half) == Halves.FAST) {
                 return new Products(half, half == stored ? null : instead(stored, half, device));
             }
         }
-        return new Products(DType.F32, "products in float32: " + device.name() + " has no matrix library that is right with "
-                + "halves");
+        return new Products(DType.F32,
+                "products in float32: " + device.name() + " has no matrix library that is right with "
+                        + "halves");
     }
 
     private static Products half(DType stored, Multiplier device) {
         List<DType> preferred = preferred(stored);
         for (DType half : preferred) {
             if (device.halves().apply(half) == Halves.FAST) {
-                return new Products(half, half == preferred.getFirst() ? null : instead(preferred.getFirst(), half, device));
+                return new Products(half,
+                        half == preferred.getFirst() ? null : instead(preferred.getFirst(), half, device));
             }
         }
         if (device.halves().apply(preferred.getFirst()) == Halves.WIDENED) {

@@ -33,13 +33,14 @@ import org.jspecify.annotations.Nullable;
  * @param evaluate whether to measure perplexity before and after
  * @param evaluationWindow tokens per evaluation window
  * @param overwrite whether an existing output is replaced
+ * @param fresh whether what an interrupted run left is deleted instead of gone on from
  */
 public record QuantizeSettings(Path model, Path output, CalibratorKind calibrator, int bits, int groupSize,
         boolean symmetric, boolean clipSearch, boolean scaleSearch, ActOrder actOrder, double damp,
         boolean trueSequential,
         @Nullable Path calibration, Sampling sampling, int samples, int sequenceLength, long seed,
         Precision precision, CheckpointFormat format, @Nullable Path evaluation, boolean evaluate, int evaluationWindow,
-        boolean overwrite) {
+        boolean overwrite, boolean fresh) {
 
     /**
      * Whether groups hold inputs that are not neighbours, so that g_idx is irregular (desc_act). One group for all inputs

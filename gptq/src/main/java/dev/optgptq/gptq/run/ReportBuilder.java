@@ -6,7 +6,6 @@ import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.formats.safetensors.TensorView;
 import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.kernels.Device;
-import java.time.Instant;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
@@ -14,14 +13,16 @@ import java.util.SequencedMap;
 import org.jspecify.annotations.Nullable;
 
 /** Puts the report together from what a run knows. */
-record ReportBuilder(QuantizeSettings settings, DType products, QuantizeRun.Origin origin, Device device, ModelSpec model,
+record ReportBuilder(QuantizeSettings settings, DType products, QuantizeRun.Origin origin, Device device,
+        ModelSpec model,
         ModelDirectory source) {
 
-    RunReport build(Instant started, CheckpointPlan plan, List<RunReport.Layer> layers, List<RunReport.Phase> phases,
+    RunReport build(String started, RunReport.@Nullable Resumed resumed, CheckpointPlan plan,
+            List<RunReport.Layer> layers, List<RunReport.Phase> phases,
             long peakAnonymous, MemoryPlan memoryPlan, RunReport.@Nullable Quality quality, List<String> warnings) {
         SequencedMap<String, String> command = command();
         double seconds = phases.stream().mapToDouble(RunReport.Phase::seconds).sum();
-        return new RunReport(1, origin.tool() + " " + origin.version(), started.toString(), command,
+        return new RunReport(1, origin.tool() + " " + origin.version(), started, resumed, command,
                 origin.defaults().stream().filter(command::containsKey).toList(), machine(), model(plan),
                 List.copyOf(layers), phases,
                 new RunReport.Memory(memoryPlan.total(), device.peakMemory(), peakAnonymous, memoryPlan.spilled()),

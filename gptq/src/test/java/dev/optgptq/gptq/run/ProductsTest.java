@@ -43,7 +43,8 @@ class ProductsTest {
 
     @Test
     void halves_on_a_processor_are_refused() {
-        assertRefused(Code.BAD_SETTING, () -> Products.choose(Precision.HALF, DType.BF16, PROCESSOR), "--precision half",
+        assertRefused(Code.BAD_SETTING, () -> Products.choose(Precision.HALF, DType.BF16, PROCESSOR),
+                "--precision half",
                 "cpu", "float32 only");
     }
 

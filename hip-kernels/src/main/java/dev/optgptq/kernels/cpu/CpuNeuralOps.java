@@ -101,6 +101,12 @@ public final class CpuNeuralOps implements NeuralOps {
     }
 
     @Override
+    public void klDivergence(Tensor teacher, Tensor student, Tensor kl, Tensor agrees) {
+        NeuralArguments.klDivergence(teacher, student, kl, agrees);
+        CpuKlDivergence.run(parallel, teacher, student, kl, agrees);
+    }
+
+    @Override
     public void countNonFinite(Tensor x, Tensor count) {
         NeuralArguments.countNonFinite(x, count);
         CpuFiniteCheck.count(parallel, x, count);

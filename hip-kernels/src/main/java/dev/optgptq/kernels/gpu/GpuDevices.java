@@ -7,9 +7,11 @@ import dev.optgptq.kernels.gpu.blas.GpuBlasLibraries;
 import dev.optgptq.kernels.gpu.driver.GpuDriver;
 import dev.optgptq.kernels.gpu.driver.GpuDriver.DeviceInfo;
 import dev.optgptq.kernels.gpu.driver.GpuDrivers;
+import dev.optgptq.kernels.gpu.ops.GpuGradientOps;
 import dev.optgptq.kernels.gpu.ops.GpuMatrixOps;
 import dev.optgptq.kernels.gpu.ops.GpuNeuralOps;
 import dev.optgptq.kernels.gpu.ops.GpuQuantOps;
+import dev.optgptq.kernels.gpu.ops.GpuTuningOps;
 import dev.optgptq.kernels.gpu.rtc.RuntimeCompiler;
 import java.util.ArrayList;
 import java.util.List;
@@ -54,13 +56,17 @@ public final class GpuDevices {
         GpuBlas blas = context.blas();
         String products = blas == null ? "own matrix products, since " + noBlas.get() : blas.description();
         return new GpuDevice(context, describe(info) + "; " + driver.description() + "; " + products,
-                new GpuNeuralOps(context), new GpuMatrixOps(context), new GpuQuantOps(context));
+                new GpuNeuralOps(context), new GpuMatrixOps(context), new GpuQuantOps(context),
+                new GpuGradientOps(context), new GpuTuningOps(context));
     }
 
     private static @Nullable GpuBlas blas(GpuContext context, AtomicReference<String> reason) {
         try {
             return GpuBlasLibraries.open(context);
         } catch (UserError e) {
+            if (e.code() == UserError.Code.DEVICE_LOST) {
+                throw e;
+            }
             // No library is no failure: there is a kernel for it. The device's description says so.
             reason.set(String.valueOf(e.getMessage()));
             return null;

@@ -19,7 +19,7 @@ final class AttentionCases {
             cases.add(attention(2, shape(length, 2, 2, 16, 0), false));
             cases.add(attention(1, shape(length, 3, 1, 8, 0), true));
         }
-        for (int headDim : new int[] {1, 3, 8, 15, 17, 20, 64, 80, 96, 128}) {
+        for (int headDim : new int[] {1, 3, 8, 15, 17, 20, 64, 80, 96, 128, 129, 192, 256}) {
             cases.add(attention(1, shape(35, 2, 1, headDim, 0), false));
         }
         for (int window : new int[] {1, 2, 31, 32, 33, 64, 70, 129, 200}) {
@@ -63,19 +63,23 @@ final class AttentionCases {
     /** Scores of some hundreds: the softmax must subtract their maximum, and one key takes nearly all the weight. */
     private static OpCase largeScores() {
         // A score of 300 in float32 is good to 2e-5, and so is its weight.
-        return attention(DType.F32, "large scores ", 1, shape(70, 2, 2, 16, 0), false, normal(9), Tolerance.roundings(500));
+        return attention(DType.F32, "large scores ", 1, shape(70, 2, 2, 16, 0), false, normal(9),
+                Tolerance.roundings(500));
     }
 
     private static OpCase negativeScale() {
-        return attention(DType.F32, "", 1, new AttentionShape(40, 2, 2, 8, -0.5f, 0), false, normal(1), Tolerance.roundings(24));
+        return attention(DType.F32, "", 1, new AttentionShape(40, 2, 2, 8, -0.5f, 0), false, normal(1),
+                Tolerance.roundings(24));
     }
 
     /** A device may round the weights of the softmax to the dtype too: half a unit in its last place. */
     private static OpCase halves(DType dtype, AttentionShape shape, boolean alibi) {
-        return attention(dtype, dtype + " ", 2, shape, alibi, normal(1), new Tolerance(dtype == DType.F16 ? 0x1p-11 : 0x1p-8));
+        return attention(dtype, dtype + " ", 2, shape, alibi, normal(1),
+                new Tolerance(dtype == DType.F16 ? 0x1p-11 : 0x1p-8));
     }
 
-    private static OpCase attention(DType dtype, String note, int sequences, AttentionShape shape, boolean alibi, Values values,
+    private static OpCase attention(DType dtype, String note, int sequences, AttentionShape shape, boolean alibi,
+            Values values,
             Tolerance tolerance) {
         long rows = (long) sequences * shape.sequenceLength();
         long width = (long) shape.heads() * shape.headDim();

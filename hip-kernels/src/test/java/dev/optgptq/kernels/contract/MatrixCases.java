@@ -164,7 +164,8 @@ final class MatrixCases {
 
     /** Nothing to do, or a sum of no terms. */
     private static List<OpCase> emptyOnes() {
-        return List.of(linear(0, 4, 3, true, 0), linear(4, 3, 0, true, 0), linear(4, 0, 3, true, 0.5f), linear(4, 0, 3, true, 0.5f, DType.F16),
+        return List.of(linear(0, 4, 3, true, 0), linear(4, 3, 0, true, 0), linear(4, 0, 3, true, 0.5f),
+                linear(4, 0, 3, true, 0.5f, DType.F16),
                 gemm(4, 3, 0, false, false, 0), gemm(4, 3, 0, false, false, 0.5f), gemm(0, 3, 2, true, false, 0),
                 accumulateGram(0, 4, DType.F32), accumulateGram(0, 4, DType.BF16), inverseFactor(0));
     }

@@ -61,8 +61,10 @@ final class RowMajorBlas implements GpuBlas {
         context.activate();
         alphaBeta.setAtIndex(JAVA_FLOAT, 0, alpha);
         alphaBeta.setAtIndex(JAVA_FLOAT, 1, beta);
+        context.issued("a product by " + library.description());
         return new GemmLibrary.Call(transposeB, transposeA, Math.toIntExact(c.columns()),
-                Math.toIntExact(c.rows()), inner, alphaBeta, a.dtype(), context.address(b), leading(b), context.address(a),
+                Math.toIntExact(c.rows()), inner, alphaBeta, a.dtype(), context.address(b), leading(b),
+                context.address(a),
                 leading(a), context.address(c), leading(c));
     }
 

@@ -88,8 +88,8 @@ public final class GpuNeuralOps implements NeuralOps {
                 gate.stride(), up, up.stride(), extent.columns());
     }
 
-    /** As activation.hip numbers them. */
-    private static int code(Activation activation) {
+    /** As activation.h numbers them. */
+    static int code(Activation activation) {
         return switch (activation) {
             case SILU -> 0;
             case GELU -> 1;
@@ -118,6 +118,12 @@ public final class GpuNeuralOps implements NeuralOps {
         NeuralArguments.crossEntropy(logits, targets, nll);
         kernel("cross_entropy", "cross_entropy").launch(logits.rows(), THREADS, 0, logits, logits.stride(),
                 logits.columns(), targets, nll);
+    }
+
+    @Override
+    public void klDivergence(Tensor teacher, Tensor student, Tensor kl, Tensor agrees) {
+        NeuralArguments.klDivergence(teacher, student, kl, agrees);
+        GpuKlDivergence.value(context, teacher, student, kl, agrees);
     }
 
     @Override

@@ -24,7 +24,8 @@ class GpuAttentionTest {
     @ParameterizedTest
     @CsvSource({"33, 2, 2, 16, 0, false", "21, 4, 2, 8, 0, true", "37, 4, 1, 8, 0, false", "70, 2, 2, 8, 9, false",
             "517, 2, 1, 4, 0, true", "531, 1, 1, 4, 40, false"})
-    void products_of_a_library_give_what_the_definition_does(int length, int heads, int kvHeads, int headDim, int window,
+    void products_of_a_library_give_what_the_definition_does(int length, int heads, int kvHeads, int headDim,
+            int window,
             boolean alibi) {
         AttentionShape shape = new AttentionShape(length, heads, kvHeads, headDim, 0.4f, window);
         try (Device reference = Devices.open("reference", 1);

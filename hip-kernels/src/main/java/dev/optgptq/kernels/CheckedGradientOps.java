@@ -81,6 +81,13 @@ public final class CheckedGradientOps implements GradientOps {
     }
 
     @Override
+    public void klGradient(Tensor teacher, Tensor student, Tensor weights) {
+        same("teacher", teacher, "student", student);
+        Arguments.f32("weights", weights, 1, teacher.rows());
+        ops.klGradient(teacher, student, weights);
+    }
+
+    @Override
     public void addRowsInto(Tensor x, Tensor sums) {
         Arguments.f32("x", x, x.rows(), x.columns());
         Arguments.f32("sums", sums, 1, x.columns());

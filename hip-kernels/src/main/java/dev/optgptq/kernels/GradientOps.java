@@ -65,6 +65,12 @@ public interface GradientOps {
      */
     void crossEntropyGradient(Tensor logits, Tensor targets, Tensor weights);
 
+    /**
+     * student[r] = weights[r] (softmax(student[r]) - softmax(teacher[r])), in place: the gradient of sum_r weights[r] kl[r]
+     * of klDivergence for the student's logits. teacher, student [N, V], finite; weights [1, N].
+     */
+    void klGradient(Tensor teacher, Tensor student, Tensor weights);
+
     /** sums += sum over the rows of x: x [N, d], sums [1, d]. The gradient of a row that was added to every row. */
     void addRowsInto(Tensor x, Tensor sums);
 

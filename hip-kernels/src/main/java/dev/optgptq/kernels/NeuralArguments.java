@@ -56,9 +56,12 @@ public final class NeuralArguments {
             Tensor out) {
         long width = (long) shape.heads() * shape.headDim();
         long kvWidth = (long) shape.kvHeads() * shape.headDim();
-        require("attention", "q", q, DType.F32, q.rows(), width);
-        require("attention", "k", k, DType.F32, q.rows(), kvWidth);
-        require("attention", "v", v, DType.F32, q.rows(), kvWidth);
+        if (q.dtype() != DType.F16 && q.dtype() != DType.BF16) {
+            requireType("attention", "q", q, DType.F32);
+        }
+        require("attention", "q", q, q.dtype(), q.rows(), width);
+        require("attention", "k", k, q.dtype(), q.rows(), kvWidth);
+        require("attention", "v", v, q.dtype(), q.rows(), kvWidth);
         require("attention", "out", out, DType.F32, q.rows(), width);
         if (slopes != null) {
             require("attention", "slopes", slopes, DType.F32, 1, shape.heads());
@@ -89,6 +92,13 @@ public final class NeuralArguments {
         requireType("crossEntropy", "logits", logits, DType.F32);
         require("crossEntropy", "targets", targets, DType.I32, 1, logits.rows());
         require("crossEntropy", "nll", nll, DType.F64, 1, logits.rows());
+    }
+
+    public static void klDivergence(Tensor teacher, Tensor student, Tensor kl, Tensor agrees) {
+        requireType("klDivergence", "teacher", teacher, DType.F32);
+        require("klDivergence", "student", student, DType.F32, teacher.rows(), teacher.columns());
+        require("klDivergence", "kl", kl, DType.F64, 1, teacher.rows());
+        require("klDivergence", "agrees", agrees, DType.I32, 1, teacher.rows());
     }
 
     public static void countNonFinite(Tensor x, Tensor count) {

@@ -34,10 +34,11 @@ public interface NeuralOps {
     }
 
     /**
-     * Causal attention, per sequence and head: out = softmax(q k^T scale + bias) v. q, out F32 [N, heads * headDim]; k, v
-     * F32 [N, kvHeads * headDim]; query head h uses KV head h / (heads / kvHeads). With slopes F32 [1, heads], the ALiBi
-     * bias slope[h] * (j - i) is added after scaling. With a window w > 0, query i sees keys i - w + 1 .. i only. No
-     * score matrix is kept.
+     * Causal attention, per sequence and head: out = softmax(q k^T scale + bias) v. q [N, heads * headDim]; k, v [N, kvHeads *
+     * headDim]; out F32 as q. q, k and v are F32, or all of one half-precision dtype, in which a device may then also round
+     * the softmax's weights; scores and sums are F32. Query head h uses KV head h / (heads / kvHeads). With slopes F32 [1, heads], the ALiBi
+     * bias slope[h] * (j - i) is added after scaling. With a window w > 0, query i sees keys i - w + 1 .. i only. Scores of
+     * a whole batch never exist at one time.
      */
     void attention(Tensor q, Tensor k, Tensor v, @Nullable Tensor slopes, AttentionShape shape, Tensor out);
 
@@ -79,6 +80,14 @@ public interface NeuralOps {
      * [1, N] in [0, V), nll F64 [1, N].
      */
     void crossEntropy(Tensor logits, Tensor targets, Tensor nll);
+
+    /**
+     * How far the next-token distribution of a student is from a teacher's: with p = softmax(teacher[r]) and q =
+     * softmax(student[r]), kl[r] = sum_j p_j (log p_j - log q_j) in nats, accumulated in float64, and agrees[r] = 1 where
+     * both rows have their maximum at the same token, of equal ones the first, else 0. Equal rows give exactly 0. teacher,
+     * student F32 [N, V], finite; kl F64 [1, N]; agrees I32 [1, N]. A row with a NaN gives kl NaN and agrees 0.
+     */
+    void klDivergence(Tensor teacher, Tensor student, Tensor kl, Tensor agrees);
 
     /** count[0] = the number of elements of x (any float dtype) that are NaN or infinite: count I64 [1, 1]. */
     void countNonFinite(Tensor x, Tensor count);

@@ -35,6 +35,8 @@ class GradientArgumentsTest {
                     () -> ops.activateGatedGradient(Activation.SILU, x, narrow, x));
             refused("dOut: expected F32[6, 8], found F32[6, 4]", () -> ops.embedGradient(ids, narrow, x));
             refused("weights: expected F32[1, 6], found F32[1, 8]", () -> ops.crossEntropyGradient(x, ids, row));
+            refused("student: expected F32[6, 8], found F32[6, 4]", () -> ops.klGradient(x, narrow, row));
+            refused("weights: expected F32[1, 6], found F32[1, 8]", () -> ops.klGradient(x, x, row));
             refused("sums: expected F32[1, 4], found F32[1, 8]", () -> ops.addRowsInto(narrow, row));
             refused("squares: expected F32[1, 6], found F32[1, 8]", () -> ops.addSquares(1, x, row));
             refused("factors: expected F32[1, 6], found F32[1, 8]", () -> ops.scaleRows(x, row, x));

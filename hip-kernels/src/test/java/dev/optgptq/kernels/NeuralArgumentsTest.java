@@ -45,6 +45,11 @@ class NeuralArgumentsTest {
             refused("add: y must be F32[6, 8], found F32[6, 4]", () -> ops.add(x, narrow));
             refused("addRow: row must be F32[1, 8], found F32[6, 8]", () -> ops.addRow(x, x));
             refused("crossEntropy: nll must be F64[1, 6], found F32[6, 8]", () -> ops.crossEntropy(x, ids, x));
+            refused("klDivergence: student must be F32[6, 8], found F32[6, 4]",
+                    () -> ops.klDivergence(x, narrow, x, ids));
+            refused("klDivergence: kl must be F64[1, 6], found F32[6, 8]", () -> ops.klDivergence(x, x, x, ids));
+            refused("klDivergence: agrees must be I32[1, 6], found F32[6, 8]",
+                    () -> ops.klDivergence(x, x, arena.vector(DType.F64, 6), x));
             refused("countNonFinite: count must be I64[1, 1], found I32[1, 6]", () -> ops.countNonFinite(x, ids));
         }
     }

@@ -59,8 +59,8 @@ record LogitsStream(Transformer model, TokenSequences text, String purpose, Prog
         long chunk = sizes.logitsRows() * (hidden + spec.vocabSize());
         long unpacking = spec.linears(0).stream().mapToLong(linear -> (long) linear.inputs() * linear.outputs()).max()
                 .orElse(0);
-        return Float.BYTES * (head + stream + chunk + unpacking) + Transformer.blockBytes(spec)
-                + Transformer.workspaceBytes(spec, sizes.batch() * length, length);
+        return Float.BYTES * (head + stream + chunk + unpacking) + Transformer.blockBytes(spec, DType.F32)
+                + Transformer.workspaceBytes(spec, DType.F32, sizes.batch() * length, length);
     }
 
     /** Takes logits F32 [n, vocabulary] of the tokens from {@code firstToken} on; they are valid during the call only. */

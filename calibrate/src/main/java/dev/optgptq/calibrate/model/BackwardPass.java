@@ -26,8 +26,28 @@ record BackwardPass(ModelSpec spec, ForwardPass forward, NeuralOps neural, Matri
     void block(BlockWeights block, Tensor x, Tensor d, BackwardBuffers buffers, OutputTap tap,
             @Nullable BlockWeights into) {
         BackwardBuffers b = buffers.first(x.rows());
-        ForwardBuffers f = b.forward();
         recompute(block, x, b);
+        gradients(block, x, d, b, tap, into);
+    }
+
+    /**
+     * Forward and backward through one block, whose loss is a function of its output.
+     *
+     * @param y F32 [N, hidden], written: the block's output, which the loss replaces by the gradient for it; in the end
+     *     the gradient for the block's input
+     */
+    void through(BlockWeights block, Tensor x, Tensor y, BackwardBuffers buffers, OutputLoss loss, BlockWeights into) {
+        BackwardBuffers b = buffers.first(x.rows());
+        recompute(block, x, b);
+        matrix.copy(b.residual(), y);
+        forward.addLinear(block.of(Projection.DOWN), b.activated(), y);
+        loss.differentiate(y);
+        gradients(block, x, y, b, OutputTap.NONE, into);
+    }
+
+    private void gradients(BlockWeights block, Tensor x, Tensor d, BackwardBuffers b, OutputTap tap,
+            @Nullable BlockWeights into) {
+        ForwardBuffers f = b.forward();
         Step step = new Step(block, tap, into);
 
         step.linear(Projection.DOWN, b.activated(), d, 0, b.dActivated());
@@ -51,12 +71,12 @@ record BackwardPass(ModelSpec spec, ForwardPass forward, NeuralOps neural, Matri
     private void recompute(BlockWeights block, Tensor x, BackwardBuffers b) {
         ForwardBuffers f = b.forward();
         forward.norm(block.attentionNorm(), x, f.normed());
-        forward.queriesKeysValues(block, f);
+        forward.queriesKeysValues(block, f.normed(), f);
         forward.attention(f);
         matrix.copy(x, b.residual());
         forward.addLinear(block.of(Projection.ATTENTION_OUTPUT), f.attended(), b.residual());
         forward.norm(block.mlpNorm(), b.residual(), f.normed());
-        forward.gateAndUp(block, f);
+        forward.gateAndUp(block, f.normed(), f);
         switch (spec.mlp().form()) {
             case GATED -> {
                 matrix.copy(Objects.requireNonNull(f.gate()), b.activated());

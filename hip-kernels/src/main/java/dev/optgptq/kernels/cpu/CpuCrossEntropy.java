@@ -71,7 +71,7 @@ final class CpuCrossEntropy {
     }
 
     /** In the order of the lanes: reduceLanes(ADD) promises none. */
-    private static double sumOfLanes(DoubleVector v) {
+    static double sumOfLanes(DoubleVector v) {
         double sum = 0;
         for (int lane = 0; lane < DOUBLES.length(); lane++) {
             sum += v.lane(lane);

@@ -70,6 +70,11 @@ final class CpuGradientOps implements GradientOps {
     }
 
     @Override
+    public void klGradient(Tensor teacher, Tensor student, Tensor weights) {
+        CpuKlDivergence.gradient(parallel, teacher, student, weights);
+    }
+
+    @Override
     public void addRowsInto(Tensor x, Tensor sums) {
         int columns = Math.toIntExact(x.columns());
         ColumnSums.chunks(parallel, x.rows(), columns, sums,

@@ -1,8 +1,10 @@
 package dev.optgptq.kernels.gpu;
 
+import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.CheckedGradientOps;
 import dev.optgptq.kernels.CheckedMatrixOps;
 import dev.optgptq.kernels.CheckedQuantOps;
+import dev.optgptq.kernels.CheckedTuningOps;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.GradientOps;
 import dev.optgptq.kernels.MatrixOps;
@@ -10,7 +12,9 @@ import dev.optgptq.kernels.NeuralOps;
 import dev.optgptq.kernels.QuantOps;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
+import dev.optgptq.kernels.TuningOps;
 import java.lang.foreign.MemorySegment;
+import java.util.OptionalLong;
 
 /** A GPU, HIP or CUDA: the ops on one context. Everything runs on one stream in the order it was asked for. */
 public final class GpuDevice implements Device {
@@ -21,16 +25,18 @@ public final class GpuDevice implements Device {
     private final MatrixOps matrix;
     private final QuantOps quant;
     private final GradientOps gradient;
+    private final TuningOps tuning;
 
     /** Takes the context over: it is closed with the device. */
     public GpuDevice(GpuContext context, String description, NeuralOps neural, MatrixOps matrix, QuantOps quant,
-            GradientOps gradient) {
+            GradientOps gradient, TuningOps tuning) {
         this.context = context;
         this.description = description;
         this.neural = neural;
         this.matrix = new CheckedMatrixOps(matrix);
         this.quant = new CheckedQuantOps(quant);
         this.gradient = new CheckedGradientOps(gradient);
+        this.tuning = new CheckedTuningOps(tuning);
     }
 
     /** What the ops run on. */
@@ -74,6 +80,16 @@ public final class GpuDevice implements Device {
     }
 
     @Override
+    public TuningOps tuning() {
+        return tuning;
+    }
+
+    @Override
+    public Halves halves(DType half) {
+        return context.trustsProducts(half) ? Halves.FAST : Halves.PLAIN;
+    }
+
+    @Override
     public void upload(MemorySegment source, Tensor target) {
         context.upload(source, target);
     }
@@ -86,6 +102,12 @@ public final class GpuDevice implements Device {
     @Override
     public void synchronize() {
         context.synchronize();
+    }
+
+    @Override
+    public OptionalLong freeMemory() {
+        context.activate();
+        return OptionalLong.of(context.memory().free());
     }
 
     @Override

@@ -11,6 +11,7 @@ import dev.optgptq.kernels.gpu.ops.GpuGradientOps;
 import dev.optgptq.kernels.gpu.ops.GpuMatrixOps;
 import dev.optgptq.kernels.gpu.ops.GpuNeuralOps;
 import dev.optgptq.kernels.gpu.ops.GpuQuantOps;
+import dev.optgptq.kernels.gpu.ops.GpuTuningOps;
 import dev.optgptq.kernels.gpu.rtc.RuntimeCompiler;
 import java.util.ArrayList;
 import java.util.List;
@@ -56,13 +57,16 @@ public final class GpuDevices {
         String products = blas == null ? "own matrix products, since " + noBlas.get() : blas.description();
         return new GpuDevice(context, describe(info) + "; " + driver.description() + "; " + products,
                 new GpuNeuralOps(context), new GpuMatrixOps(context), new GpuQuantOps(context),
-                new GpuGradientOps(context));
+                new GpuGradientOps(context), new GpuTuningOps(context));
     }
 
     private static @Nullable GpuBlas blas(GpuContext context, AtomicReference<String> reason) {
         try {
             return GpuBlasLibraries.open(context);
         } catch (UserError e) {
+            if (e.code() == UserError.Code.DEVICE_LOST) {
+                throw e;
+            }
             // No library is no failure: there is a kernel for it. The device's description says so.
             reason.set(String.valueOf(e.getMessage()));
             return null;

@@ -3,6 +3,7 @@ package dev.optgptq.kernels.host;
 import dev.optgptq.kernels.CheckedGradientOps;
 import dev.optgptq.kernels.CheckedMatrixOps;
 import dev.optgptq.kernels.CheckedQuantOps;
+import dev.optgptq.kernels.CheckedTuningOps;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.GradientOps;
 import dev.optgptq.kernels.MatrixOps;
@@ -10,6 +11,7 @@ import dev.optgptq.kernels.NeuralOps;
 import dev.optgptq.kernels.QuantOps;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
+import dev.optgptq.kernels.TuningOps;
 import java.lang.foreign.MemorySegment;
 
 /** A device that computes in host memory with the op objects it is given. Its ops are done when they return. */
@@ -17,26 +19,33 @@ public final class HostDevice implements Device {
 
     private final String name;
     private final String description;
+    private final String arithmetic;
     private final NeuralOps neural;
     private final MatrixOps matrix;
     private final QuantOps quant;
     private final GradientOps gradient;
+    private final TuningOps tuning;
     private final Runnable onClose;
     private final HostMemory memory;
 
     /**
+     * @param description one line for people
+     * @param arithmetic what of it decides results, as in {@link Device#arithmetic}
      * @param memory where its arenas come from, and those of its ops
      * @param onClose ends what the ops share, such as worker threads
      */
-    public HostDevice(String name, String description, HostMemory memory, NeuralOps neural, MatrixOps matrix,
-            QuantOps quant, GradientOps gradient, Runnable onClose) {
+    public HostDevice(String name, String description, String arithmetic, HostMemory memory, NeuralOps neural,
+            MatrixOps matrix, QuantOps quant, GradientOps gradient, TuningOps tuning,
+            Runnable onClose) {
         this.memory = memory;
         this.name = name;
         this.description = description;
+        this.arithmetic = arithmetic;
         this.neural = neural;
         this.matrix = new CheckedMatrixOps(matrix);
         this.quant = new CheckedQuantOps(quant);
         this.gradient = new CheckedGradientOps(gradient);
+        this.tuning = new CheckedTuningOps(tuning);
         this.onClose = onClose;
     }
 
@@ -48,6 +57,11 @@ public final class HostDevice implements Device {
     @Override
     public String description() {
         return description;
+    }
+
+    @Override
+    public String arithmetic() {
+        return arithmetic;
     }
 
     @Override
@@ -73,6 +87,11 @@ public final class HostDevice implements Device {
     @Override
     public GradientOps gradient() {
         return gradient;
+    }
+
+    @Override
+    public TuningOps tuning() {
+        return tuning;
     }
 
     @Override

@@ -136,17 +136,21 @@ final class ReferenceGradientOps implements GradientOps {
         for (long r = 0; r < logits.rows(); r++) {
             int target = NeuralArguments.token("crossEntropyGradient", Elements.getInt(targets, 0, r), r,
                     logits.columns());
-            double max = Double.NEGATIVE_INFINITY;
-            for (long c = 0; c < logits.columns(); c++) {
-                max = Math.max(max, get(logits, r, c));
-            }
-            double sum = 0;
-            for (long c = 0; c < logits.columns(); c++) {
-                sum += Math.exp(get(logits, r, c) - max);
-            }
-            for (long c = 0; c < logits.columns(); c++) {
-                double p = Math.exp(get(logits, r, c) - max) / sum;
+            double[] logP = LogSoftmax.of(logits, r);
+            for (int c = 0; c < logP.length; c++) {
+                double p = Math.exp(logP[c]);
                 set(logits, r, c, get(weights, 0, r) * (c == target ? p - 1 : p));
+            }
+        }
+    }
+
+    @Override
+    public void klGradient(Tensor teacher, Tensor student, Tensor weights) {
+        for (long r = 0; r < teacher.rows(); r++) {
+            double[] logP = LogSoftmax.of(teacher, r);
+            double[] logQ = LogSoftmax.of(student, r);
+            for (int j = 0; j < logP.length; j++) {
+                set(student, r, j, get(weights, 0, r) * (Math.exp(logQ[j]) - Math.exp(logP[j])));
             }
         }
     }

@@ -149,16 +149,32 @@ public final class ReferenceNeuralOps implements NeuralOps {
         NeuralArguments.crossEntropy(logits, targets, nll);
         for (long r = 0; r < logits.rows(); r++) {
             int target = NeuralArguments.token("crossEntropy", Elements.getInt(targets, 0, r), r, logits.columns());
-            double max = Double.NEGATIVE_INFINITY;
-            for (long c = 0; c < logits.columns(); c++) {
-                max = Math.max(max, Elements.get(logits, r, c));
-            }
-            double sum = 0;
-            for (long c = 0; c < logits.columns(); c++) {
-                sum += Math.exp(Elements.get(logits, r, c) - max);
-            }
-            Elements.set(nll, 0, r, Math.log(sum) + (max - Elements.get(logits, r, target)));
+            Elements.set(nll, 0, r, -LogSoftmax.of(logits, r)[target]);
         }
+    }
+
+    @Override
+    public void klDivergence(Tensor teacher, Tensor student, Tensor kl, Tensor agrees) {
+        NeuralArguments.klDivergence(teacher, student, kl, agrees);
+        for (long r = 0; r < teacher.rows(); r++) {
+            double[] logP = LogSoftmax.of(teacher, r);
+            double[] logQ = LogSoftmax.of(student, r);
+            double sum = 0;
+            for (int j = 0; j < logP.length; j++) {
+                sum += Math.exp(logP[j]) * (logP[j] - logQ[j]);
+            }
+            Elements.set(kl, 0, r, sum);
+            boolean agree = !Double.isNaN(sum) && firstLargest(teacher, r) == firstLargest(student, r);
+            Elements.setInt(agrees, 0, r, agree ? 1 : 0);
+        }
+    }
+
+    private static long firstLargest(Tensor x, long row) {
+        long first = 0;
+        for (long c = 1; c < x.columns(); c++) {
+            first = Elements.get(x, row, c) > Elements.get(x, row, first) ? c : first;
+        }
+        return first;
     }
 
     @Override

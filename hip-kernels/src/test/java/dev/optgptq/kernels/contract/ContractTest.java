@@ -9,6 +9,7 @@ import dev.optgptq.kernels.GradientOps;
 import dev.optgptq.kernels.MatrixOps;
 import dev.optgptq.kernels.NeuralOps;
 import dev.optgptq.kernels.QuantOps;
+import dev.optgptq.kernels.TuningOps;
 import dev.optgptq.kernels.contract.OpCase.Operand;
 import java.lang.reflect.Method;
 import java.util.ArrayList;
@@ -81,7 +82,7 @@ class ContractTest {
     }
 
     @ParameterizedTest
-    @ValueSource(classes = {MatrixOps.class, NeuralOps.class, QuantOps.class, GradientOps.class})
+    @ValueSource(classes = {MatrixOps.class, NeuralOps.class, QuantOps.class, GradientOps.class, TuningOps.class})
     void everyOpHasACaseAndABenchCase(Class<?> opSet) {
         Set<String> ops = Arrays.stream(opSet.getDeclaredMethods()).map(Method::getName).collect(Collectors.toSet());
         Set<String> tested = ContractSuite.cases().map(OpCase::op).collect(Collectors.toSet());

@@ -60,6 +60,7 @@ final class GradientCases {
         cases.add(embed(0, 7, 5));
         cases.add(crossEntropy(0, 4, normal(1)));
         cases.addAll(AttentionGradientCases.cases());
+        cases.addAll(KlCases.gradients());
         return cases;
     }
 

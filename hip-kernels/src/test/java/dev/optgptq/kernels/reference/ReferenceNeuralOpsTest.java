@@ -114,6 +114,38 @@ class ReferenceNeuralOpsTest {
         assertEquals(Math.log(5), nll.memory().get(ValueLayout.JAVA_DOUBLE, 0), 1e-15);
     }
 
+    @Test
+    void theDivergenceOfAFairCoinFromOneOfThreeToOneIsHandComputed() {
+        float log3 = (float) Math.log(3);
+        Divergence found = divergence(floats(1, 1e8f, 1e8f), floats(1, log3, 0));
+        // 1/2 log(2/3) + 1/2 log(2)
+        assertEquals(0.5 * Math.log(2.0 / 3) + 0.5 * Math.log(2), found.kl(), 1e-7);
+    }
+
+    @Test
+    void theDivergenceIsTheTeachersExpectationAndNotSymmetric() {
+        float log3 = (float) Math.log(3);
+        Divergence found = divergence(floats(1, log3, 0), floats(1, 0, 0));
+        // 3/4 log(3/2) + 1/4 log(1/2)
+        assertEquals(0.75 * Math.log(1.5) + 0.25 * Math.log(0.5), found.kl(), 1e-7);
+    }
+
+    @Test
+    void twoRowsAgreeWhereTheFirstOfTheirLargestLogitsIsTheSameToken() {
+        assertEquals(1, divergence(floats(1, 0, 5, 5), floats(1, 1, 2, 0)).agrees(), "the first of two equal ones");
+        assertEquals(0, divergence(floats(1, 0, 5, 5), floats(1, 1, 0, 2)).agrees(), "the second is not the first");
+    }
+
+    private record Divergence(double kl, int agrees) {}
+
+    private Divergence divergence(Tensor teacher, Tensor student) {
+        Tensor kl = arena.vector(DType.F64, 1);
+        Tensor agrees = arena.vector(DType.I32, 1);
+        device.neural().klDivergence(teacher, student, kl, agrees);
+        return new Divergence(kl.memory().get(ValueLayout.JAVA_DOUBLE, 0),
+                agrees.memory().get(ValueLayout.JAVA_INT, 0));
+    }
+
     private Tensor floats(long rows, float... values) {
         Tensor tensor = arena.matrix(DType.F32, rows, values.length / rows);
         for (int i = 0; i < values.length; i++) {

@@ -29,7 +29,7 @@ final class GpuAttentionGradient {
 
     void run(Attended forward, Tensor dOut, Tensor dq, Tensor dk, Tensor dv) {
         AttentionShape shape = forward.shape();
-        int width = GpuNeuralOps.width(shape.headDim());
+        int width = GpuAttention.width(shape.headDim());
         try (TensorArena arena = context.arena()) {
             Tensor rows = arena.matrix(DType.F32, ROW_NUMBERS * shape.heads(), dq.rows());
             softmaxRows(forward, dOut, rows);

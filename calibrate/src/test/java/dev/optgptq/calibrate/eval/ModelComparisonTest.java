@@ -112,7 +112,9 @@ class ModelComparisonTest {
         try (SafetensorsFile file = SafetensorsFile.open(whole)) {
             List<TensorSpec> specs = file.tensors().values().stream()
                     .map(view -> new TensorSpec(view.name(), view.dtype(),
-                            view.shape().dimension(0) == VOCABULARY ? Shape.of(size, view.shape().dimension(1)) : view.shape()))
+                            view.shape().dimension(0) == VOCABULARY
+                                    ? Shape.of(size, view.shape().dimension(1))
+                                    : view.shape()))
                     .toList();
             try (SafetensorsWriter writer = new SafetensorsWriter(folder.resolve("model.safetensors"), specs,
                     Map.of())) {

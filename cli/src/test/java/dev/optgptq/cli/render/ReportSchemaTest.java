@@ -24,7 +24,7 @@ class ReportSchemaTest {
     private static final Pattern FIELD = Pattern.compile("^\\| `([^`]+)` \\|", Pattern.MULTILINE);
 
     /** Objects that stand in the tables themselves, to say when they are null; and one whose keys are the options. */
-    private static final Set<String> WHOLE = Set.of("quality", "baseline", "change");
+    private static final Set<String> WHOLE = Set.of("quality", "baseline", "change", "difference", "divergence");
     private static final String SETTINGS = "command";
 
     @TempDir

@@ -4,7 +4,7 @@ MVN ?= mvn
 BENCH_MODEL ?= ../shared/models/wiki-llama-14m
 BENCH_DATA ?= ../shared/data
 
-.PHONY: build test check kernels bench bench-ops bench-memory fmt clean
+.PHONY: build test check kernels dist check-dist bench bench-ops bench-memory fmt clean
 
 build:            ## compile and package, without tests: what ./opt-gptq runs
 	$(MVN) -q package -DskipTests
@@ -16,6 +16,12 @@ check: test
 
 kernels:          ## every kernel by the offline compilers: hipcc for gfx906 and gfx90a, nvcc for sm_80 and sm_90
 	config/check-kernels.sh
+
+dist:             ## the program with a Java of its own: target/opt-gptq-VERSION-linux-x86_64.tar.gz
+	config/dist.sh
+
+check-dist:       ## the distribution, unpacked and run in an empty environment
+	config/check-dist.sh
 
 bench: build      ## a quantize with its evaluations, each phase against the floor of this machine
 	./opt-gptq quantize $(BENCH_MODEL) --output out/bench --overwrite --sampling sequential --samples 128 \

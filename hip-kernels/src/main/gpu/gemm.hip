@@ -1,4 +1,4 @@
-// MatrixOps.gemm, linear and accumulateGram where no matrix library is: c = alpha op(a) op(b) + bias + beta c, op(a) [m, k],
+// MatrixOps.gemm, linear and accumulateGram where no matrix library is (or gives wrong products of halves): c = alpha op(a) op(b) + bias + beta c, op(a) [m, k],
 // op(b) [k, n], c [m, n] in float32, all sums in float32. A block of 256 threads computes a tile of 128 x 128, a thread 8 x 8 of it in
 // registers, from slices of 16 of the inner dimension in shared memory; the next slice is on its way meanwhile.
 #include "portability.h"
@@ -141,6 +141,17 @@ KERNEL(GEMM_THREADS) gemm_tn(ARGUMENTS) {
 
 KERNEL(GEMM_THREADS) gemm_tt(ARGUMENTS) {
     gemm<true, true>(m, n, k, alpha, a, aStride, b, bStride, bias, beta, c, cStride, upper);
+}
+
+// c = a b^T + bias + beta c of halves, as a linear layer has it, sums in float32.
+KERNEL(GEMM_THREADS) linear_f16(int m, int n, int k, const F16Element* a, i64 aStride, const F16Element* b, i64 bStride,
+                                const float* bias, float beta, float* c, i64 cStride) {
+    gemm<false, true>(m, n, k, 1, a, aStride, b, bStride, bias, beta, c, cStride, 0);
+}
+
+KERNEL(GEMM_THREADS) linear_bf16(int m, int n, int k, const Bf16Element* a, i64 aStride, const Bf16Element* b,
+                                 i64 bStride, const float* bias, float beta, float* c, i64 cStride) {
+    gemm<false, true>(m, n, k, 1, a, aStride, b, bStride, bias, beta, c, cStride, 0);
 }
 
 // h += alpha x^T x on and above the diagonal: x [rows, n] in float16 or bfloat16, sums in float32.

@@ -26,6 +26,8 @@ public final class UserError extends RuntimeException {
         MEMORY,
         /** The device asked for is not there or failed. */
         DEVICE,
+        /** The device failed in the middle of the work, and this process cannot use it any more; another may. */
+        DEVICE_LOST,
         /** The output could not be written. */
         OUTPUT,
         /** The numbers went wrong: NaN or infinity where there must be none. */

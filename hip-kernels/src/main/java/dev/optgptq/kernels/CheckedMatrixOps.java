@@ -14,8 +14,8 @@ public final class CheckedMatrixOps implements MatrixOps {
 
     @Override
     public void linear(Tensor x, Tensor w, @Nullable Tensor bias, float beta, Tensor y) {
-        Arguments.f32("x", x, x.rows(), x.columns());
-        Arguments.f32("w", w, w.rows(), x.columns());
+        factor("x", x);
+        Arguments.shaped("w", w, x.dtype(), w.rows(), x.columns());
         Arguments.f32("y", y, x.rows(), w.rows());
         if (bias != null) {
             Arguments.f32("bias", bias, 1, w.rows());
@@ -34,11 +34,15 @@ public final class CheckedMatrixOps implements MatrixOps {
 
     @Override
     public void accumulateGram(float alpha, Tensor x, Tensor h) {
-        if (x.dtype() != DType.F32 && x.dtype() != DType.F16 && x.dtype() != DType.BF16) {
-            throw new IllegalArgumentException("x: expected F32, F16 or BF16, found " + x);
-        }
+        factor("x", x);
         Arguments.f32("h", h, x.columns(), x.columns());
         ops.accumulateGram(alpha, x, h);
+    }
+
+    private static void factor(String name, Tensor tensor) {
+        if (tensor.dtype() != DType.F32 && tensor.dtype() != DType.F16 && tensor.dtype() != DType.BF16) {
+            throw new IllegalArgumentException(name + ": expected F32, F16 or BF16, found " + tensor);
+        }
     }
 
     @Override

@@ -1,6 +1,8 @@
 package dev.optgptq.kernels;
 
+import dev.optgptq.formats.dtype.DType;
 import java.lang.foreign.MemorySegment;
+import java.util.OptionalLong;
 
 /**
  * One compute device: memory, copies and the op set. Ops are issued in order; on an accelerator they run
@@ -13,6 +15,14 @@ public interface Device extends AutoCloseable {
 
     /** One line for people: processor, cores, vector width, library. */
     String description();
+
+    /**
+     * What decides the bits that it computes, in words: devices of which this is equal give equal results. Its description
+     * less what makes no difference, such as the number of threads.
+     */
+    default String arithmetic() {
+        return description();
+    }
 
     TensorArena arena();
 
@@ -30,6 +40,24 @@ public interface Device extends AutoCloseable {
     /** The ops of learned rounding. */
     TuningOps tuning();
 
+    /**
+     * What it gains from products of a half-precision dtype, F16 or BF16. Found out by one product on first use, where a
+     * library does them.
+     */
+    default Halves halves(DType half) {
+        return Halves.WIDENED;
+    }
+
+    /** How a device multiplies matrices of halves; the sums are in float32 in any case. */
+    enum Halves {
+        /** By a library, on matrix units: several times as fast as float32. */
+        FAST,
+        /** By our own kernel, on the units that multiply float32: half the memory, no more speed. */
+        PLAIN,
+        /** Widened to float32 first: slower than float32. */
+        WIDENED
+    }
+
     /** Copies host bytes (dense, little-endian, rows * columns elements) into a tensor. */
     void upload(MemorySegment source, Tensor target);
 
@@ -38,6 +66,11 @@ public interface Device extends AutoCloseable {
 
     /** Waits until every op issued so far is done. */
     void synchronize();
+
+    /** Bytes that its arenas can still give, where it has memory of its own; empty where it computes in the host's. */
+    default OptionalLong freeMemory() {
+        return OptionalLong.empty();
+    }
 
     /** Bytes allocated from all its arenas now. */
     long memoryInUse();

@@ -5,7 +5,10 @@ import org.jspecify.annotations.Nullable;
 /** Dense linear algebra. All F32 unless said otherwise; views with strides are welcome everywhere. */
 public interface MatrixOps {
 
-    /** y = x w^T + bias + beta y: x [N, in], w [out, in], bias [1, out], y [N, out]; beta 0 never reads y. */
+    /**
+     * y = x w^T + bias + beta y: x [N, in], w [out, in], bias [1, out], y [N, out]; beta 0 never reads y. x and w are both
+     * F32, both F16 or both BF16; their products are exact, sums are in float32. Device.halves says what halves gain.
+     */
     void linear(Tensor x, Tensor w, @Nullable Tensor bias, float beta, Tensor y);
 
     /** c = alpha op(a) op(b) + beta c, op transposes where asked; beta 0 never reads c. */

@@ -56,9 +56,12 @@ public final class NeuralArguments {
             Tensor out) {
         long width = (long) shape.heads() * shape.headDim();
         long kvWidth = (long) shape.kvHeads() * shape.headDim();
-        require("attention", "q", q, DType.F32, q.rows(), width);
-        require("attention", "k", k, DType.F32, q.rows(), kvWidth);
-        require("attention", "v", v, DType.F32, q.rows(), kvWidth);
+        if (q.dtype() != DType.F16 && q.dtype() != DType.BF16) {
+            requireType("attention", "q", q, DType.F32);
+        }
+        require("attention", "q", q, q.dtype(), q.rows(), width);
+        require("attention", "k", k, q.dtype(), q.rows(), kvWidth);
+        require("attention", "v", v, q.dtype(), q.rows(), kvWidth);
         require("attention", "out", out, DType.F32, q.rows(), width);
         if (slopes != null) {
             require("attention", "slopes", slopes, DType.F32, 1, shape.heads());

@@ -34,10 +34,11 @@ public interface NeuralOps {
     }
 
     /**
-     * Causal attention, per sequence and head: out = softmax(q k^T scale + bias) v. q, out F32 [N, heads * headDim]; k, v
-     * F32 [N, kvHeads * headDim]; query head h uses KV head h / (heads / kvHeads). With slopes F32 [1, heads], the ALiBi
-     * bias slope[h] * (j - i) is added after scaling. With a window w > 0, query i sees keys i - w + 1 .. i only. No
-     * score matrix is kept.
+     * Causal attention, per sequence and head: out = softmax(q k^T scale + bias) v. q [N, heads * headDim]; k, v [N, kvHeads *
+     * headDim]; out F32 as q. q, k and v are F32, or all of one half-precision dtype, in which a device may then also round
+     * the softmax's weights; scores and sums are F32. Query head h uses KV head h / (heads / kvHeads). With slopes F32 [1, heads], the ALiBi
+     * bias slope[h] * (j - i) is added after scaling. With a window w > 0, query i sees keys i - w + 1 .. i only. Scores of
+     * a whole batch never exist at one time.
      */
     void attention(Tensor q, Tensor k, Tensor v, @Nullable Tensor slopes, AttentionShape shape, Tensor out);
 

@@ -28,6 +28,9 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
     /** Owns what weighted rows are written to, F32 [rows of a batch, widest site]. */
     private final TensorArena scratch;
     private @Nullable Tensor weighted;
+    /** Where products are of halves: x in F32, and the weighted rows rounded. */
+    private @Nullable Tensor widened;
+    private @Nullable Tensor rounded;
 
     /** One site's sum, in the upper triangle until it is complete. */
     private static final class Sum {
@@ -97,19 +100,36 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
         return site != last;
     }
 
-    /** sqrt(s_t) x_t, or x as it is where all tokens weigh the same. */
+    /** sqrt(s_t) x_t in x's dtype, or x as it is where all tokens weigh the same. */
     private Tensor weighted(Sum sum, long firstToken, Tensor x) {
         Tensor factors = sum.factors;
         if (factors == null) {
             return x;
         }
-        if (weighted == null || weighted.rows() < x.rows() || weighted.columns() < x.columns()) {
-            long widest = sums.values().stream().mapToLong(any -> any.hessian.columns()).max().orElse(0);
-            weighted = scratch.matrix(DType.F32, x.rows(), widest);
-        }
+        Tensor mine = factors.columns(firstToken, x.rows());
+        weighted = atLeast(weighted, DType.F32, x);
         Tensor rows = weighted.rows(0, x.rows()).columns(0, x.columns());
-        device.gradient().scaleRows(x, factors.columns(firstToken, x.rows()), rows);
-        return rows;
+        if (x.dtype() == DType.F32) {
+            device.gradient().scaleRows(x, mine, rows);
+            return rows;
+        }
+        widened = atLeast(widened, DType.F32, x);
+        Tensor wide = widened.rows(0, x.rows()).columns(0, x.columns());
+        device.neural().convert(x, wide);
+        device.gradient().scaleRows(wide, mine, rows);
+        rounded = atLeast(rounded, x.dtype(), x);
+        Tensor halves = rounded.rows(0, x.rows()).columns(0, x.columns());
+        device.neural().convert(rows, halves);
+        return halves;
+    }
+
+    /** The buffer if it holds x, else a new one that holds any site's rows. */
+    private Tensor atLeast(@Nullable Tensor buffer, DType dtype, Tensor x) {
+        if (buffer != null && buffer.rows() >= x.rows() && buffer.columns() >= x.columns()) {
+            return buffer;
+        }
+        long widest = sums.values().stream().mapToLong(any -> any.hessian.columns()).max().orElse(0);
+        return scratch.matrix(dtype, x.rows(), widest);
     }
 
     /** Tokens that a site has seen. */

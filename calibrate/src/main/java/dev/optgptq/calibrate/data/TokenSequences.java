@@ -101,6 +101,15 @@ public record TokenSequences(int[] ids, int count, int length) {
         return ids.length;
     }
 
+    /** Some of the sequences, in the given order. */
+    public TokenSequences select(int[] sequences) {
+        int[] selected = new int[Math.multiplyExact(sequences.length, length)];
+        for (int i = 0; i < sequences.length; i++) {
+            System.arraycopy(ids, sequences[i] * length, selected, i * length, length);
+        }
+        return new TokenSequences(selected, sequences.length, length);
+    }
+
     /** Throws UserError BAD_TOKENIZER when an id has no row in the model's embedding table; ops do not check that. */
     public void requireVocabulary(int vocabSize) {
         for (int id : ids) {

@@ -48,7 +48,12 @@ public record Perplexity(double perplexity, double meanNll, double low, double h
                 + (long) windows * length * (Integer.BYTES + Double.BYTES);
     }
 
-    static Perplexity of(double[] windowNll, int window, double seconds) {
+    /**
+     * From the mean cross-entropy of each window, as an evaluation found them.
+     *
+     * @param windowNll nats, at least one
+     */
+    public static Perplexity of(double[] windowNll, int window, double seconds) {
         double mean = StatUtils.mean(windowNll);
         double half = StudentT.halfWidth(windowNll);
         return new Perplexity(Math.exp(mean), mean, Math.exp(mean - half), Math.exp(mean + half), windowNll, window,

@@ -52,8 +52,8 @@ final class StreamedModel {
         long unpacking = spec.linears(0).stream().mapToLong(linear -> (long) linear.inputs() * linear.outputs()).max()
                 .orElse(0);
         long table = (long) spec.vocabSize() * spec.hiddenSize();
-        return Math.max(Float.BYTES * table, Float.BYTES * unpacking + Transformer.blockBytes(spec)
-                + Transformer.workspaceBytes(spec, sizes.batch() * sizes.length(), sizes.length()));
+        return Math.max(Float.BYTES * table, Float.BYTES * unpacking + Transformer.blockBytes(spec, DType.F32)
+                + Transformer.workspaceBytes(spec, DType.F32, sizes.batch() * sizes.length(), sizes.length()));
     }
 
     double seconds() {

@@ -18,17 +18,25 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /**
  * Runs sequences forward and backward through the whole model. Groups of sequences go through it one after the other: of
  * a group, the input of every block is kept; of the model, one block at a time. The loss is the sum, over all tokens but
- * the last of each sequence, of the cross-entropy of the next token, times a factor.
+ * the last of each sequence, of the objective, times a factor.
  *
+ * @param blocks where the weights of a block come from: model::loadBlock, or others of the same shapes
  * @param purpose what it is for, in the phases that are reported: "gradients"
  */
-record GradientStream(Transformer model, TokenSequences text, Labels labels, String purpose, Progress progress,
-        Limits limits) {
+public record GradientStream(Transformer model, Blocks blocks, TokenSequences text, Objective objective, String purpose,
+        Progress progress, Limits limits) {
+
+    /** Gives the weights of a block, which the arena owns. */
+    @FunctionalInterface
+    public interface Blocks {
+        BlockWeights load(int block, TensorArena arena);
+    }
 
     /**
      * How much is done at once.
@@ -38,8 +46,8 @@ record GradientStream(Transformer model, TokenSequences text, Labels labels, Str
      * @param logitsBytes logits that exist at one time
      * @param memoryBytes above which the inputs of a block go to a temporary file
      */
-    record Limits(int batchTokens, long groupBytes, long logitsBytes, long memoryBytes) {
-        static final Limits DEFAULT = new Limits(2048, 256L << 20, 64L << 20, Long.MAX_VALUE);
+    public record Limits(int batchTokens, long groupBytes, long logitsBytes, long memoryBytes) {
+        public static final Limits DEFAULT = new Limits(2048, 256L << 20, 64L << 20, Long.MAX_VALUE);
 
         private long logitsRows(ModelSpec spec, int rows) {
             return Math.clamp(logitsBytes / ((long) spec.vocabSize() * Float.BYTES), 1, rows);
@@ -62,25 +70,25 @@ record GradientStream(Transformer model, TokenSequences text, Labels labels, Str
     }
 
     /** The block inputs of a group, in memory or in a temporary file. */
-    static long inputBytes(ModelSpec spec, TokenSequences text, Limits limits) {
+    public static long inputBytes(ModelSpec spec, TokenSequences text, Limits limits) {
         return inputBytes(spec, (long) group(spec, text, limits) * text.length());
     }
 
     /** The most that a run allocates on the device at one time, without gradients of parameters. */
-    static long deviceBytes(ModelSpec spec, TokenSequences text, Limits limits) {
+    public static long deviceBytes(ModelSpec spec, TokenSequences text, Limits limits) {
         int rows = batch(text, limits) * text.length();
         long scratch = Transformer.backwardWorkspaceBytes(spec, rows, text.length())
                 + Float.BYTES * (rows * (2L * spec.hiddenSize() + 2));
         long chunk = limits.logitsRows(spec, rows);
         long head = Transformer.headBytes(spec)
                 + Float.BYTES * chunk * ((long) spec.hiddenSize() + spec.vocabSize() + 4);
-        return scratch + Math.max(head, Transformer.blockBytes(spec));
+        return scratch + Math.max(head, Transformer.blockBytes(spec, DType.F32));
     }
 
     /** Takes what is found on the way back. Tokens are counted over all sequences. */
-    interface Listener {
-        /** The loss of the tokens from {@code firstToken} on, before any factor: nll F64 [1, n]. */
-        void loss(long firstToken, Tensor nll);
+    public interface Listener {
+        /** The loss of the tokens from {@code firstToken} on, before any factor: losses F64 [1, n]. */
+        void loss(long firstToken, Tensor losses);
 
         /** Where the gradients of the head's parameters are summed; null when they are not wanted. */
         default @Nullable Head headGradients(Head head, TensorArena arena) {
@@ -114,17 +122,32 @@ record GradientStream(Transformer model, TokenSequences text, Labels labels, Str
     }
 
     /** @param factor of every token's loss */
-    void run(float factor, Listener listener) {
+    public void run(float factor, Listener listener) {
+        eachGroup(4L * model.spec().blocks() + 1, sequences -> {
+            sequences.forward();
+            sequences.head(factor, listener, true);
+            sequences.backward(listener);
+        });
+    }
+
+    /** Forward only: the listener hears of the loss, and of nothing else. */
+    public void evaluate(Listener listener) {
+        eachGroup(model.spec().blocks() + 1, sequences -> {
+            sequences.forward();
+            sequences.head(1, listener, false);
+        });
+    }
+
+    /** @param workPerToken what is reported for a token in all, in passes through a block */
+    private void eachGroup(long workPerToken, Consumer<Group> work) {
         text.requireVocabulary(model.spec().vocabSize());
         int batch = batch(text, limits);
         int group = group(model.spec(), text, limits);
         try (TensorArena arena = model.device().arena()) {
-            Scratch scratch = new Scratch(arena, batch * text.length());
+            Scratch scratch = new Scratch(arena, batch * text.length(), workPerToken);
             for (int first = 0; first < text.count(); first += group) {
                 try (Group sequences = new Group(first, Math.min(group, text.count() - first), scratch)) {
-                    sequences.forward();
-                    sequences.head(factor, listener);
-                    sequences.backward(listener);
+                    work.accept(sequences);
                 }
             }
             model.device().synchronize();
@@ -139,10 +162,12 @@ record GradientStream(Transformer model, TokenSequences text, Labels labels, Str
         private final Tensor ids;
         private final Tensor x;
         private final Tensor d;
+        private final long workPerToken;
         private long done;
 
-        private Scratch(TensorArena arena, int rows) {
+        private Scratch(TensorArena arena, int rows, long workPerToken) {
             this.rows = rows;
+            this.workPerToken = workPerToken;
             this.backward = model.backwardWorkspace(arena, rows, text.length());
             this.forward = Transformer.forwardPart(backward);
             this.ids = arena.vector(DType.I32, rows);
@@ -152,7 +177,7 @@ record GradientStream(Transformer model, TokenSequences text, Labels labels, Str
 
         /** Work in tokens through a block forward; backward, with computing the block again, is three of them. */
         private void report(String what, long work) {
-            progress.at(purpose + ", " + what, done, text.tokens() * (4L * model.spec().blocks() + 1));
+            progress.at(purpose + ", " + what, done, text.tokens() * workPerToken);
             done += work;
         }
     }
@@ -191,15 +216,15 @@ record GradientStream(Transformer model, TokenSequences text, Labels labels, Str
                 model.embed(ids(row, count), x);
                 inputs.getFirst().write(device, row, x);
             });
-            int blocks = model.spec().blocks();
-            for (int index = 0; index < blocks; index++) {
+            int depth = model.spec().blocks();
+            for (int index = 0; index < depth; index++) {
                 try (TensorArena arena = device.arena()) {
-                    BlockWeights block = model.loadBlock(index, arena);
+                    BlockWeights block = blocks().load(index, arena);
                     ActivationStore from = inputs.get(index);
                     ActivationStore to = inputs.get(index + 1);
                     int level = index;
                     eachBatch((row, count) -> {
-                        scratch.report("forward, block " + (level + 1) + "/" + blocks, count);
+                        scratch.report("forward, block " + (level + 1) + "/" + depth, count);
                         Tensor x = scratch.x.rows(0, count);
                         from.read(device, row, x);
                         model.forward(block, x, scratch.forward, InputTap.NONE);
@@ -210,19 +235,22 @@ record GradientStream(Transformer model, TokenSequences text, Labels labels, Str
             }
         }
 
-        /** The output of the last block becomes the gradient for it. */
-        private void head(float factor, Listener listener) {
+        /** The output of the last block becomes the gradient for it, where that is wanted. */
+        private void head(float factor, Listener listener, boolean differentiate) {
             ActivationStore stream = inputs.getLast();
             try (TensorArena arena = device.arena()) {
                 Head head = model.loadHead(arena);
-                Head gradients = listener.headGradients(head, arena);
+                Head gradients = differentiate ? listener.headGradients(head, arena) : null;
                 HeadBatch work = new HeadBatch(head, gradients, arena, scratch.rows);
                 eachBatch((row, count) -> {
                     scratch.report("head", count);
                     Tensor x = scratch.x.rows(0, count);
                     stream.read(device, row, x);
-                    work.run(firstToken() + row, x, scratch.d.rows(0, count), factor, listener);
-                    stream.write(device, row, scratch.d.rows(0, count));
+                    Tensor d = scratch.d.rows(0, count);
+                    work.run(firstToken() + row, x, differentiate ? d : null, factor, listener);
+                    if (differentiate) {
+                        stream.write(device, row, d);
+                    }
                 });
                 if (gradients != null) {
                     listener.headDone(gradients);
@@ -233,15 +261,15 @@ record GradientStream(Transformer model, TokenSequences text, Labels labels, Str
 
         private void backward(Listener listener) {
             ActivationStore stream = inputs.getLast();
-            int blocks = model.spec().blocks();
-            for (int index = blocks - 1; index >= 0; index--) {
+            int depth = model.spec().blocks();
+            for (int index = depth - 1; index >= 0; index--) {
                 try (TensorArena arena = device.arena()) {
-                    BlockWeights block = model.loadBlock(index, arena);
+                    BlockWeights block = blocks().load(index, arena);
                     BlockWeights gradients = listener.gradients(block, arena);
                     ActivationStore from = inputs.get(index);
                     int level = index;
                     eachBatch((row, count) -> {
-                        scratch.report("backward, block " + (level + 1) + "/" + blocks, 3 * count);
+                        scratch.report("backward, block " + (level + 1) + "/" + depth, 3 * count);
                         Tensor x = scratch.x.rows(0, count);
                         Tensor d = scratch.d.rows(0, count);
                         from.read(device, row, x);
@@ -291,8 +319,8 @@ record GradientStream(Transformer model, TokenSequences text, Labels labels, Str
         private final @Nullable Head gradients;
         private final Tensor normed;
         private final Tensor logits;
-        private final Tensor targets;
-        private final Tensor nll;
+        private final Tensor losses;
+        private final Objective.Head objective;
 
         private HeadBatch(Head head, @Nullable Head gradients, TensorArena arena, int rows) {
             this.head = head;
@@ -301,22 +329,25 @@ record GradientStream(Transformer model, TokenSequences text, Labels labels, Str
             long chunk = limits.logitsRows(model.spec(), rows);
             this.normed = arena.matrix(DType.F32, chunk, model.spec().hiddenSize());
             this.logits = arena.matrix(DType.F32, chunk, vocabulary);
-            this.targets = arena.vector(DType.I32, chunk);
-            this.nll = arena.vector(DType.F64, chunk);
+            this.losses = arena.vector(DType.F64, chunk);
+            this.objective = objective().open(model, text, head, arena, chunk);
         }
 
-        private void run(long firstToken, Tensor x, Tensor d, float factor, Listener listener) {
+        /** @param d the gradient for x, written; null where it is not wanted */
+        private void run(long firstToken, Tensor x, @Nullable Tensor d, float factor, Listener listener) {
             Device device = model.device();
             for (long row = 0; row < x.rows(); row += logits.rows()) {
                 long n = Math.min(logits.rows(), x.rows() - row);
                 Tensor chunk = logits.rows(0, n);
+                Tensor found = losses.columns(0, n);
                 model.logits(head, x.rows(row, n), normed.rows(0, n), chunk);
-                labels.choose(device, text, firstToken + row, chunk, targets.columns(0, n));
-                device.neural().crossEntropy(chunk, targets.columns(0, n), nll.columns(0, n));
-                listener.loss(firstToken + row, nll.columns(0, n));
+                objective.loss(firstToken + row, chunk, found);
+                listener.loss(firstToken + row, found);
+                if (d == null) {
+                    continue;
+                }
                 try (TensorArena scratch = device.arena()) {
-                    Tensor weights = weights(scratch, firstToken + row, n, factor);
-                    device.gradient().crossEntropyGradient(chunk, targets.columns(0, n), weights);
+                    objective.differentiate(chunk, weights(scratch, firstToken + row, n, factor));
                     model.headBackward(head, x.rows(row, n), normed.rows(0, n), chunk, d.rows(row, n), gradients);
                     device.synchronize();
                 }

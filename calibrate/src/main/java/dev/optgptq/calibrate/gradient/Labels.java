@@ -1,11 +1,14 @@
 package dev.optgptq.calibrate.gradient;
 
 import dev.optgptq.calibrate.data.TokenSequences;
+import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
 
-/** What the loss asks of the model, token by token. */
-public sealed interface Labels permits NextToken, SampledLabels {
+/** The cross-entropy of a label, token by token; which label is what they differ in. */
+public sealed interface Labels extends Objective permits NextToken, SampledLabels {
 
     /**
      * Writes the labels of the tokens from {@code firstToken} on, counted over all sequences; that of a sequence's last
@@ -15,4 +18,24 @@ public sealed interface Labels permits NextToken, SampledLabels {
      * @param targets I32 [1, n], written
      */
     void choose(Device device, TokenSequences text, long firstToken, Tensor logits, Tensor targets);
+
+    @Override
+    default Head open(Transformer model, TokenSequences text, dev.optgptq.calibrate.model.Head head,
+            TensorArena arena, long rows) {
+        Device device = model.device();
+        Tensor labels = arena.vector(DType.I32, rows);
+        return new Head() {
+            @Override
+            public void loss(long firstToken, Tensor logits, Tensor losses) {
+                Tensor targets = labels.columns(0, logits.rows());
+                choose(device, text, firstToken, logits, targets);
+                device.neural().crossEntropy(logits, targets, losses);
+            }
+
+            @Override
+            public void differentiate(Tensor logits, Tensor weights) {
+                device.gradient().crossEntropyGradient(logits, labels.columns(0, logits.rows()), weights);
+            }
+        };
+    }
 }

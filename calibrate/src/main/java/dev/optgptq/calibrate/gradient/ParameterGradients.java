@@ -58,7 +58,7 @@ public final class ParameterGradients {
                 SafetensorsWriter writer = new SafetensorsWriter(output, specs, Map.of())) {
             Sums sums = new Sums(model, text, slices(specs, buffer.memory()));
             long predictions = (long) text.count() * (text.length() - 1);
-            new GradientStream(model, text, new NextToken(), "gradients", progress, limits)
+            new GradientStream(model, model::loadBlock, text, new NextToken(), "gradients", progress, limits)
                     .run((float) (1.0 / predictions), sums);
             sums.finish(predictions);
             for (TensorSpec spec : specs) {

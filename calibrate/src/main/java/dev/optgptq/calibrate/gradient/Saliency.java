@@ -96,13 +96,35 @@ public final class Saliency implements AutoCloseable {
             GradientStream.Limits limits) {
         Saliency saliency = new Saliency(model.spec(), text.tokens(), limits.memoryBytes());
         try {
-            new GradientStream(model, text, labels, "gradients", progress, limits).run(1, saliency.new Capture(model));
+            new GradientStream(model, model::loadBlock, text, labels, "gradients", progress, limits)
+                    .run(1, saliency.new Capture(model));
             saliency.normalise();
             return saliency;
         } catch (RuntimeException e) {
             saliency.close();
             throw e;
         }
+    }
+
+    /**
+     * What {@link #values} gave for the same text and model, without running anything.
+     *
+     * @param tokens of the text
+     * @param memoryBytes above which it goes to a temporary file
+     */
+    public static Saliency restore(ModelSpec spec, long tokens, MemorySegment values, long memoryBytes) {
+        if (values.byteSize() != bytes(spec, tokens)) {
+            throw new IllegalArgumentException("expected " + bytes(spec, tokens) + " bytes of saliency for " + tokens
+                    + " tokens, found " + values.byteSize());
+        }
+        Saliency saliency = new Saliency(spec, tokens, memoryBytes);
+        saliency.buffer.memory().copyFrom(values);
+        return saliency;
+    }
+
+    /** All of it, F32 [blocks * sites, tokens]; usable until it is closed. */
+    public MemorySegment values() {
+        return buffer.memory().asReadOnly();
     }
 
     /**

@@ -23,7 +23,7 @@ record BackwardBuffers(ForwardBuffers forward, Tensor residual, Tensor activated
     static BackwardBuffers allocate(ModelSpec spec, Device device, TensorArena arena, int rows, int sequenceLength) {
         ModelSpec.Attention attention = spec.attention();
         int intermediate = spec.mlp().intermediateSize();
-        return new BackwardBuffers(ForwardBuffers.allocate(spec, device, arena, rows, sequenceLength),
+        return new BackwardBuffers(ForwardBuffers.allocate(spec, DType.F32, device, arena, rows, sequenceLength),
                 arena.matrix(DType.F32, rows, spec.hiddenSize()), arena.matrix(DType.F32, rows, intermediate),
                 arena.matrix(DType.F32, rows, spec.hiddenSize()),
                 arena.matrix(DType.F32, rows, attention.queryWidth() + 2L * attention.kvWidth()),
@@ -36,7 +36,7 @@ record BackwardBuffers(ForwardBuffers forward, Tensor residual, Tensor activated
         long widths = 2L * spec.hiddenSize() + 2L * attention.queryWidth() + 2L * attention.kvWidth()
                 + 2L * spec.mlp().intermediateSize();
         long perHead = attention.heads() == attention.kvHeads() ? 0 : 2L * attention.queryWidth();
-        return ForwardBuffers.bytes(spec, rows, sequenceLength) + Float.BYTES * (rows * (widths + perHead));
+        return ForwardBuffers.bytes(spec, DType.F32, rows, sequenceLength) + Float.BYTES * (rows * (widths + perHead));
     }
 
     /** The same buffers, cut to a batch of n tokens. */

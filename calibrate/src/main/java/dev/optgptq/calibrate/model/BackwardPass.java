@@ -71,12 +71,12 @@ record BackwardPass(ModelSpec spec, ForwardPass forward, NeuralOps neural, Matri
     private void recompute(BlockWeights block, Tensor x, BackwardBuffers b) {
         ForwardBuffers f = b.forward();
         forward.norm(block.attentionNorm(), x, f.normed());
-        forward.queriesKeysValues(block, f);
+        forward.queriesKeysValues(block, f.normed(), f);
         forward.attention(f);
         matrix.copy(x, b.residual());
         forward.addLinear(block.of(Projection.ATTENTION_OUTPUT), f.attended(), b.residual());
         forward.norm(block.mlpNorm(), b.residual(), f.normed());
-        forward.gateAndUp(block, f);
+        forward.gateAndUp(block, f.normed(), f);
         switch (spec.mlp().form()) {
             case GATED -> {
                 matrix.copy(Objects.requireNonNull(f.gate()), b.activated());

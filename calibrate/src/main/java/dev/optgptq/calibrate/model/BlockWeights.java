@@ -7,7 +7,10 @@ import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
 
-/** The weights of one decoder block on the device, F32. The linears can be overwritten; the arena given at loading owns them. */
+/**
+ * The weights of one decoder block on the device: norms and biases F32, linears in the dtype of the products. The linears
+ * can be overwritten; the arena given at loading owns them.
+ */
 public final class BlockWeights {
 
     private final int index;
@@ -34,7 +37,7 @@ public final class BlockWeights {
         return linears;
     }
 
-    /** F32 [outputs, inputs]; writing to it changes what the block computes. */
+    /** [outputs, inputs] in the dtype of the products; writing to it changes what the block computes. */
     public Tensor weight(LinearSpec linear) {
         return of(linear.projection()).weight();
     }

@@ -2,6 +2,7 @@ package dev.optgptq.calibrate.model;
 
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.NeuralOps;
 import dev.optgptq.kernels.NeuralOps.AttentionShape;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
@@ -17,15 +18,18 @@ import org.jspecify.annotations.Nullable;
  * @param up F32 [rows, intermediate]
  * @param rotation the rotary tables, where the model turns its queries and keys
  * @param slopes F32 [1, heads], where the model has ALiBi
+ * @param halves F16 or BF16 [rows, the widest of a linear's input and queryKeyValue]; null where products are in float32
  */
 record ForwardBuffers(int rows, AttentionShape shape, Tensor normed, Tensor queryKeyValue, Tensor attended,
         @Nullable Tensor gate, Tensor up, @Nullable Rotation rotation,
-        @Nullable Tensor slopes) implements Transformer.Workspace {
+        @Nullable Tensor slopes, @Nullable Tensor halves) implements Transformer.Workspace {
 
     /** cos and sin F32 [sequenceLength, rotaryDim / 2]. */
     record Rotation(Tensor cos, Tensor sin, Position.Rotary form) {}
 
-    static ForwardBuffers allocate(ModelSpec spec, Device device, TensorArena arena, int rows, int sequenceLength) {
+    /** @param products dtype of what the linears multiply: F32, F16 or BF16 */
+    static ForwardBuffers allocate(ModelSpec spec, DType products, Device device, TensorArena arena, int rows,
+            int sequenceLength) {
         ModelSpec.Attention attention = spec.attention();
         if (sequenceLength < 1 || rows < sequenceLength) {
             throw new IllegalArgumentException(rows + " rows cannot hold a sequence of " + sequenceLength);
@@ -45,11 +49,12 @@ record ForwardBuffers(int rows, AttentionShape shape, Tensor normed, Tensor quer
                         : null,
                 spec.position() instanceof Position.Alibi alibi
                         ? PositionTables.slopes(alibi, attention.heads(), device, arena)
-                        : null);
+                        : null,
+                products == DType.F32 ? null : arena.matrix(products, rows, widestHalves(spec)));
     }
 
     /** What allocate() takes on the device. */
-    static long bytes(ModelSpec spec, int rows, int sequenceLength) {
+    static long bytes(ModelSpec spec, DType products, int rows, int sequenceLength) {
         ModelSpec.Attention attention = spec.attention();
         long widths = spec.hiddenSize() + 2L * attention.queryWidth() + 2L * attention.kvWidth()
                 + (spec.mlp().form() == ModelSpec.Mlp.Form.GATED ? 2L : 1L) * spec.mlp().intermediateSize();
@@ -58,7 +63,12 @@ record ForwardBuffers(int rows, AttentionShape shape, Tensor normed, Tensor quer
             case Position.Alibi alibi -> attention.heads();
             case Position.None none -> 0;
         };
-        return Float.BYTES * (rows * widths + tables);
+        long halves = products == DType.F32 ? 0 : (long) products.bytes() * rows * widestHalves(spec);
+        return Float.BYTES * (rows * widths + tables) + halves;
+    }
+
+    private static long widestHalves(ModelSpec spec) {
+        return Math.max(spec.widestInput(), spec.attention().queryWidth() + 2L * spec.attention().kvWidth());
     }
 
     /** The same buffers, cut to a batch of n tokens. */
@@ -70,19 +80,46 @@ record ForwardBuffers(int rows, AttentionShape shape, Tensor normed, Tensor quer
         return n == rows
                 ? this
                 : new ForwardBuffers((int) n, shape, normed.rows(0, n), queryKeyValue.rows(0, n), attended.rows(0, n),
-                        gate == null ? null : gate.rows(0, n), up.rows(0, n), rotation, slopes);
+                        gate == null ? null : gate.rows(0, n), up.rows(0, n), rotation, slopes,
+                        halves == null ? null : halves.rows(0, n));
+    }
+
+    /**
+     * x F32 [n, width] as it is multiplied: itself, or rounded to the dtype of the products, in memory that the
+     * next call takes.
+     */
+    Tensor factor(NeuralOps neural, Tensor x) {
+        if (halves == null) {
+            return x;
+        }
+        Tensor rounded = halves.columns(0, x.columns());
+        neural.convert(x, rounded);
+        return rounded;
     }
 
     Tensor queries() {
-        return queryKeyValue.columns(0, queryWidth());
+        return queries(queryKeyValue);
     }
 
     Tensor keys() {
-        return queryKeyValue.columns(queryWidth(), kvWidth());
+        return keys(queryKeyValue);
     }
 
     Tensor values() {
-        return queryKeyValue.columns(queryWidth() + kvWidth(), kvWidth());
+        return values(queryKeyValue);
+    }
+
+    /** The queries' columns of queryKeyValue, or of what was made of it. */
+    Tensor queries(Tensor all) {
+        return all.columns(0, queryWidth());
+    }
+
+    Tensor keys(Tensor all) {
+        return all.columns(queryWidth(), kvWidth());
+    }
+
+    Tensor values(Tensor all) {
+        return all.columns(queryWidth() + kvWidth(), kvWidth());
     }
 
     private long queryWidth() {

@@ -7,7 +7,8 @@ import java.util.Objects;
 
 /**
  * The one forward pass: what every family computes, on the op set alone. What differs between families is read from the
- * spec; N tokens, hidden width d.
+ * spec; N tokens, hidden width d. Activations are F32; what is multiplied, the input of linears and attention's queries, keys
+ * and values, is rounded to the dtype of the products first, where that is not F32.
  */
 record ForwardPass(ModelSpec spec, NeuralOps neural, MatrixOps matrix) {
 
@@ -16,21 +17,25 @@ record ForwardPass(ModelSpec spec, NeuralOps neural, MatrixOps matrix) {
         ForwardBuffers b = buffers.first(x.rows());
 
         norm(block.attentionNorm(), x, b.normed());
-        if (!tap.at(InputSite.ATTENTION_INPUT, b.normed())) {
+        Tensor attentionInput = b.factor(neural, b.normed());
+        if (!tap.at(InputSite.ATTENTION_INPUT, attentionInput)) {
             return;
         }
-        queriesKeysValues(block, b);
+        queriesKeysValues(block, attentionInput, b);
         attention(b);
-        if (!tap.at(InputSite.ATTENTION_OUTPUT, b.attended())) {
+        Tensor attended = b.factor(neural, b.attended());
+        if (!tap.at(InputSite.ATTENTION_OUTPUT, attended)) {
             return;
         }
-        addLinear(block.of(Projection.ATTENTION_OUTPUT), b.attended(), x);
+        addLinear(block.of(Projection.ATTENTION_OUTPUT), attended, x);
 
         norm(block.mlpNorm(), x, b.normed());
-        if (!tap.at(InputSite.MLP_INPUT, b.normed())) {
+        Tensor mlpInput = b.factor(neural, b.normed());
+        if (!tap.at(InputSite.MLP_INPUT, mlpInput)) {
             return;
         }
-        Tensor activated = activated(block, b);
+        gateAndUp(block, mlpInput, b);
+        Tensor activated = b.factor(neural, activated(b));
         if (!tap.at(InputSite.MLP_OUTPUT, activated)) {
             return;
         }
@@ -45,13 +50,13 @@ record ForwardPass(ModelSpec spec, NeuralOps neural, MatrixOps matrix) {
         }
     }
 
-    void queriesKeysValues(BlockWeights block, ForwardBuffers b) {
+    void queriesKeysValues(BlockWeights block, Tensor x, ForwardBuffers b) {
         for (LinearSpec linear : block.linears()) {
             switch (linear.projection()) {
-                case QUERY_KEY_VALUE -> linear(block.of(linear.projection()), b.normed(), b.queryKeyValue());
-                case QUERY -> linear(block.of(linear.projection()), b.normed(), b.queries());
-                case KEY -> linear(block.of(linear.projection()), b.normed(), b.keys());
-                case VALUE -> linear(block.of(linear.projection()), b.normed(), b.values());
+                case QUERY_KEY_VALUE -> linear(block.of(linear.projection()), x, b.queryKeyValue());
+                case QUERY -> linear(block.of(linear.projection()), x, b.queries());
+                case KEY -> linear(block.of(linear.projection()), x, b.keys());
+                case VALUE -> linear(block.of(linear.projection()), x, b.values());
                 case ATTENTION_OUTPUT, GATE, UP, DOWN -> {
                     // not of this site
                 }
@@ -66,12 +71,12 @@ record ForwardPass(ModelSpec spec, NeuralOps neural, MatrixOps matrix) {
             neural.rotary(b.queries(), headDim, rotation.cos(), rotation.sin(), rotation.form().layout());
             neural.rotary(b.keys(), headDim, rotation.cos(), rotation.sin(), rotation.form().layout());
         }
-        neural.attention(b.queries(), b.keys(), b.values(), b.slopes(), b.shape(), b.attended());
+        Tensor all = b.factor(neural, b.queryKeyValue());
+        neural.attention(b.queries(all), b.keys(all), b.values(all), b.slopes(), b.shape(), b.attended());
     }
 
     /** [N, intermediate]: f(gate(x)) * up(x), or f(up(x)). */
-    private Tensor activated(BlockWeights block, ForwardBuffers b) {
-        gateAndUp(block, b);
+    private Tensor activated(ForwardBuffers b) {
         return switch (spec.mlp().form()) {
             case GATED -> {
                 Tensor gate = Objects.requireNonNull(b.gate());
@@ -86,10 +91,10 @@ record ForwardPass(ModelSpec spec, NeuralOps neural, MatrixOps matrix) {
     }
 
     /** The linears before the activation. */
-    void gateAndUp(BlockWeights block, ForwardBuffers b) {
-        linear(block.of(Projection.UP), b.normed(), b.up());
+    void gateAndUp(BlockWeights block, Tensor x, ForwardBuffers b) {
+        linear(block.of(Projection.UP), x, b.up());
         if (spec.mlp().form() == ModelSpec.Mlp.Form.GATED) {
-            linear(block.of(Projection.GATE), b.normed(), Objects.requireNonNull(b.gate()));
+            linear(block.of(Projection.GATE), x, Objects.requireNonNull(b.gate()));
         }
     }
 

@@ -10,7 +10,7 @@ public interface InputTap {
     InputTap NONE = (site, x) -> true;
 
     /**
-     * @param x F32 [N, inputs] of the site; valid during the call only, not to be written
+     * @param x [N, inputs] of the site as its linears multiply it: F32, or the half-precision dtype of their products; valid during the call only, not to be written
      * @return false to stop the forward pass here, leaving the block's output undefined
      */
     boolean at(InputSite site, Tensor x);

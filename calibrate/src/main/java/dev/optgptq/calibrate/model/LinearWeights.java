@@ -8,7 +8,7 @@ import org.jspecify.annotations.Nullable;
 /**
  * The weights of one linear layer on the device.
  *
- * @param weight F32 [outputs, inputs]
+ * @param weight [outputs, inputs] in the dtype of the products: F32, F16 or BF16
  * @param bias F32 [1, outputs], or null
  */
 record LinearWeights(Tensor weight, @Nullable Tensor bias) {

@@ -115,6 +115,11 @@ public record ModelSpec(String family, int hiddenSize, int blocks, int vocabSize
         };
     }
 
+    /** The widest of them. */
+    public int widestInput() {
+        return blockLinears.stream().mapToInt(linear -> inputs(linear.projection().site())).max().orElse(0);
+    }
+
     private int outputs(Projection projection) {
         return switch (projection) {
             case QUERY -> attention.queryWidth();

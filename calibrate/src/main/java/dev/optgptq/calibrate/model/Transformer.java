@@ -1,5 +1,6 @@
 package dev.optgptq.calibrate.model;
 
+import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
@@ -10,6 +11,8 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.SequencedMap;
+import java.util.function.Consumer;
+import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -19,16 +22,18 @@ import org.jspecify.annotations.Nullable;
 public final class Transformer {
 
     private final ModelSpec spec;
-    private final Path path;
+    private final ModelDirectory directory;
     private final Device device;
+    private final DType products;
     private final WeightLoader loader;
     private final ForwardPass forward;
 
-    private Transformer(ModelSpec spec, ModelDirectory directory, Device device) {
+    private Transformer(ModelSpec spec, ModelDirectory directory, Device device, DType products) {
         this.spec = spec;
-        this.path = directory.path();
+        this.directory = directory;
         this.device = device;
-        this.loader = new WeightLoader(directory, device);
+        this.products = products;
+        this.loader = new WeightLoader(directory, device, products);
         this.forward = new ForwardPass(spec, device.neural(), device.matrix());
     }
 
@@ -43,7 +48,7 @@ public final class Transformer {
     /** As above, but with another architecture than config.json describes; the tensors must agree with it. */
     public static Transformer open(ModelDirectory directory, ModelSpec spec, Device device) {
         new TensorCheck(spec, directory).check();
-        Transformer model = new Transformer(spec, directory, device);
+        Transformer model = new Transformer(spec, directory, device, DType.F32);
         model.requireFinite();
         return model;
     }
@@ -61,8 +66,21 @@ public final class Transformer {
         }
     }
 
+    /**
+     * The same model with inputs and weights of its linears in this dtype, F32, F16 or BF16: products of halves are exact
+     * and summed in float32, and everything else stays F32. For forward passes only.
+     */
+    public Transformer withProducts(DType dtype) {
+        return dtype == products ? this : new Transformer(spec, directory, device, dtype);
+    }
+
     public ModelSpec spec() {
         return spec;
+    }
+
+    /** The dtype of what its linears multiply. */
+    public DType products() {
+        return products;
     }
 
     public Device device() {
@@ -71,10 +89,10 @@ public final class Transformer {
 
     /** The model directory, for messages. */
     public Path path() {
-        return path;
+        return directory.path();
     }
 
-    /** Loads a block's weights, decoded to F32; names any tensor with NaN or infinity in it. */
+    /** Loads a block's weights, decoded; names any tensor with NaN or infinity in it. */
     public BlockWeights loadBlock(int block, TensorArena arena) {
         ModelSpec.TensorNames names = spec.names();
         List<LinearSpec> linears = spec.linears(block);
@@ -88,7 +106,7 @@ public final class Transformer {
                 loader.norm(names.inBlock(block, names.mlpNorm()), spec.hiddenSize(), arena), linears, weights);
     }
 
-    /** Loads the final norm and the head, decoded to F32. A tied head is the embedding table. */
+    /** Loads the final norm and the head, decoded. A tied head is the embedding table. */
     public Head loadHead(TensorArena arena) {
         NormWeights norm = loader.norm(spec.names().finalNorm(), spec.hiddenSize(), arena);
         String module = spec.tiedHead() ? spec.names().embedding() : spec.names().head();
@@ -97,20 +115,39 @@ public final class Transformer {
 
     /** Buffers for batches of up to {@code rows} tokens in sequences of {@code sequenceLength}. */
     public Workspace workspace(TensorArena arena, int rows, int sequenceLength) {
-        return ForwardBuffers.allocate(spec, device, arena, rows, sequenceLength);
+        return ForwardBuffers.allocate(spec, products, device, arena, rows, sequenceLength);
     }
 
     /** What workspace() takes on the device. */
-    public static long workspaceBytes(ModelSpec spec, int rows, int sequenceLength) {
-        return ForwardBuffers.bytes(spec, rows, sequenceLength);
+    public static long workspaceBytes(ModelSpec spec, DType products, int rows, int sequenceLength) {
+        return ForwardBuffers.bytes(spec, products, rows, sequenceLength);
     }
 
     /** What loadBlock() takes on the device in the end, for any block; packed linears take a copy more for a while. */
-    public static long blockBytes(ModelSpec spec) {
+    public static long blockBytes(ModelSpec spec, DType products) {
         long norms = 2L * spec.hiddenSize() * (spec.norm().bias() ? 2 : 1);
-        long linears = spec.linears(0).stream()
-                .mapToLong(linear -> linear.outputs() * (linear.inputs() + (linear.bias() ? 1L : 0L))).sum();
-        return Float.BYTES * (norms + linears);
+        long biases = spec.linears(0).stream().mapToLong(linear -> linear.bias() ? linear.outputs() : 0).sum();
+        long weights = spec.linears(0).stream().mapToLong(linear -> (long) linear.outputs() * linear.inputs()).sum();
+        return Float.BYTES * (norms + biases) + products.bytes() * weights;
+    }
+
+    /**
+     * Changes the weight of one linear, which is given in F32 [outputs, inputs] and then kept in the dtype of the products.
+     *
+     * @param edit writes to the tensor, and may return something
+     */
+    public <T> T rewrite(BlockWeights block, LinearSpec linear, Function<Tensor, T> edit) {
+        Tensor weight = block.weight(linear);
+        if (weight.dtype() == DType.F32) {
+            return edit.apply(weight);
+        }
+        try (TensorArena scratch = device.arena()) {
+            Tensor widened = scratch.matrix(DType.F32, weight.rows(), weight.columns());
+            device.neural().convert(weight, widened);
+            T result = edit.apply(widened);
+            device.neural().convert(widened, weight);
+            return result;
+        }
     }
 
     /** Scratch memory of the forward pass. */
@@ -118,14 +155,26 @@ public final class Transformer {
 
     /**
      * x = embeddings of ids: ids I32 [1, N], each in the vocabulary, x F32 [N, hidden]. The table is on the device during
-     * the call only; embed many tokens at once.
+     * the call only; embed many tokens at once, or use withEmbedding.
      */
     public void embed(Tensor ids, Tensor x) {
+        withEmbedding(embedding -> embedding.embed(ids, x));
+    }
+
+    /** Embeds several times with the table on the device all the while. */
+    public void withEmbedding(Consumer<Embedding> use) {
         try (TensorArena scratch = device.arena()) {
-            device.neural().embed(ids, embedding(scratch), x);
-            // The table must outlive the op that reads it.
+            Tensor table = embedding(scratch);
+            use.accept((ids, x) -> device.neural().embed(ids, table, x));
+            // The table must outlive the ops that read it.
             device.synchronize();
         }
+    }
+
+    /** The embedding table on the device: x = embeddings of ids, as embed has it. */
+    @FunctionalInterface
+    public interface Embedding {
+        void embed(Tensor ids, Tensor x);
     }
 
     /** [vocabulary, hidden] in the dtype it is stored in. */

@@ -15,28 +15,36 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Brings weights from a model directory to the device as F32, whatever they are stored as. Shapes were checked when the
- * model was opened; what is checked here is that every number is finite.
+ * Brings weights from a model directory to the device, whatever they are stored as: norms and biases as F32, the weights of
+ * linears in the dtype of the products, which is exact where they are stored in it. Shapes were checked when the model was
+ * opened; what is checked here is that every number is finite.
+ *
+ * @param products dtype of what the linears multiply: F32, F16 or BF16
  */
-record WeightLoader(ModelDirectory directory, Device device) {
+record WeightLoader(ModelDirectory directory, Device device, DType products) {
 
     /** @param module its name without ".weight" */
     LinearWeights linear(String module, int inputs, int outputs, TensorArena arena) {
         Optional<PackedLinear> packed = directory.packed(module);
         Tensor weight = packed.isPresent()
                 ? unpack(module, packed.get(), arena)
-                : decode(module + ".weight", outputs, inputs, arena);
+                : decode(module + ".weight", products, outputs, inputs, arena);
         return new LinearWeights(weight, bias(module, outputs, arena));
     }
 
     NormWeights norm(String name, int width, TensorArena arena) {
-        return new NormWeights(decode(name + ".weight", 1, width, arena), bias(name, width, arena));
+        return new NormWeights(decode(name + ".weight", DType.F32, 1, width, arena), bias(name, width, arena));
     }
 
-    /** F32 [rows, columns]. */
-    Tensor decode(String name, long rows, long columns, TensorArena arena) {
+    /** [rows, columns] in the wanted dtype; not copied twice where it is stored in that. */
+    private Tensor decode(String name, DType wanted, long rows, long columns, TensorArena arena) {
         TensorView view = directory.tensor(name);
-        Tensor decoded = arena.matrix(DType.F32, rows, columns);
+        Tensor decoded = arena.matrix(wanted, rows, columns);
+        if (view.dtype() == wanted && wanted != DType.F32) {
+            device.upload(view.data(), decoded);
+            requireFinite(name, decoded);
+            return decoded;
+        }
         try (TensorArena scratch = device.arena()) {
             device.neural().convert(scratch.load(view.data(), view.dtype(), rows, columns), decoded);
             requireFinite(name, decoded);
@@ -52,13 +60,13 @@ record WeightLoader(ModelDirectory directory, Device device) {
 
     private @Nullable Tensor bias(String module, int width, TensorArena arena) {
         String name = module + ".bias";
-        return directory.tensors().containsKey(name) ? decode(name, 1, width, arena) : null;
+        return directory.tensors().containsKey(name) ? decode(name, DType.F32, 1, width, arena) : null;
     }
 
     private Tensor unpack(String module, PackedLinear packed, TensorArena arena) {
         int inputs = packed.inputs();
         int outputs = packed.outputs();
-        Tensor weight = arena.matrix(DType.F32, outputs, inputs);
+        Tensor weight = arena.matrix(products, outputs, inputs);
         try (TensorArena scratch = device.arena()) {
             Tensor transposed = scratch.matrix(DType.F32, inputs, outputs);
             device.quant().dequantizePacked(packed.bits(), packed.zeroOffset(),
@@ -66,8 +74,12 @@ record WeightLoader(ModelDirectory directory, Device device) {
                     scratch.load(packed.qzeros(), DType.I32, packed.groups(), outputs * (long) packed.bits() / 32),
                     scratch.load(packed.scales(), DType.F16, packed.groups(), outputs),
                     scratch.load(packed.gIdx(), DType.I32, 1, inputs), transposed);
-            device.matrix().transpose(transposed, weight);
-            requireFinite(module + ".scales", weight);
+            Tensor unpacked = products == DType.F32 ? weight : scratch.matrix(DType.F32, outputs, inputs);
+            device.matrix().transpose(transposed, unpacked);
+            requireFinite(module + ".scales", unpacked);
+            if (products != DType.F32) {
+                device.neural().convert(unpacked, weight);
+            }
         }
         return weight;
     }
@@ -81,6 +93,12 @@ record WeightLoader(ModelDirectory directory, Device device) {
             device.download(count, found);
             long bad = found.get(ValueLayout.JAVA_LONG, 0);
             if (bad > 0) {
+                DType stored = directory.tensor(name).dtype();
+                if (values.dtype() == DType.F16 && stored != DType.F16) {
+                    throw new UserError(UserError.Code.NUMERIC, name + ": " + bad + " of " + values.elements()
+                            + " values are beyond 65504, the largest of F16, or not finite; it is stored in " + stored
+                            + ". Use --precision float32");
+                }
                 throw new UserError(UserError.Code.NUMERIC, name + ": " + bad + " of " + values.elements()
                         + " values are NaN or infinite in " + directory.tensor(name).file()
                         + "; the file is damaged or training diverged");

@@ -48,6 +48,53 @@ class ActivationStoreTest {
     }
 
     @Test
+    void onTheDeviceRowsAreReplacedWhereTheyLie() {
+        try (Device device = TestDevices.reference();
+                TensorArena arena = device.arena();
+                ActivationStore store = ActivationStore.onDevice(device, 3, 2)) {
+            store.write(device, 0, TestDevices.upload(device, arena, 3, 1, 2, 3, 4, 5, 6));
+            Tensor buffer = TestDevices.upload(device, arena, 2, -1, -1, -1, -1);
+
+            store.update(device, 1, buffer, rows -> device.matrix().subtract(rows, rows, rows));
+
+            Tensor x = arena.matrix(DType.F32, 3, 2);
+            store.read(device, 0, x);
+            assertArrayEquals(new float[] {1, 2, 0, 0, 0, 0}, TestDevices.download(device, x));
+            assertArrayEquals(new float[] {-1, -1, -1, -1}, TestDevices.download(device, buffer), "not needed");
+        }
+    }
+
+    @Test
+    void onTheDeviceWhatWasReadMayBeOverwritten() {
+        try (Device device = TestDevices.reference();
+                TensorArena arena = device.arena();
+                ActivationStore store = ActivationStore.onDevice(device, 1, 2)) {
+            store.write(device, 0, TestDevices.upload(device, arena, 1, 1, 2));
+            Tensor x = arena.matrix(DType.F32, 1, 2);
+            store.read(device, 0, x);
+            device.matrix().fill(x, 9);
+            store.read(device, 0, x);
+            assertArrayEquals(new float[] {1, 2}, TestDevices.download(device, x));
+        }
+    }
+
+    @Test
+    void onTheHostRowsAreReplacedThroughTheBuffer() {
+        try (Device device = TestDevices.reference();
+                TensorArena arena = device.arena();
+                ActivationStore store = new ActivationStore(2, 1, Long.MAX_VALUE)) {
+            store.write(device, 0, TestDevices.upload(device, arena, 2, 1, 2));
+            Tensor buffer = arena.matrix(DType.F32, 1, 1);
+
+            store.update(device, 1, buffer, rows -> device.matrix().fill(rows, 7));
+
+            Tensor x = arena.matrix(DType.F32, 2, 1);
+            store.read(device, 0, x);
+            assertArrayEquals(new float[] {1, 7}, TestDevices.download(device, x));
+        }
+    }
+
+    @Test
     void rowsOutsideAndOtherWidthsAreRefused() {
         try (Device device = TestDevices.reference();
                 TensorArena arena = device.arena();

@@ -80,6 +80,27 @@ class HessianAccumulatorTest {
     }
 
     @Test
+    void halvesAreWeighedInFloat32AndRoundedOnce() {
+        float[] x = {1, 3};
+        try (Device device = TestDevices.reference();
+                TensorArena arena = device.arena();
+                HessianAccumulator hessians = new HessianAccumulator(device, SPEC, Set.of(InputSite.MLP_INPUT), 2)) {
+            hessians.weigh(InputSite.MLP_INPUT, TestDevices.upload(device, arena, 1, 1, (float) Math.sqrt(2)));
+            Tensor halves = arena.matrix(DType.BF16, 2, 64);
+            float[] rows = new float[2 * 64];
+            rows[0] = x[0];
+            rows[64] = x[1];
+            device.neural().convert(TestDevices.upload(device, arena, 2, rows), halves);
+
+            hessians.at(InputSite.MLP_INPUT, halves);
+
+            float rounded = 4.25f; // 3 sqrt(2) = 4.2426 in bfloat16
+            assertEquals(x[0] * x[0] + rounded * rounded,
+                    TestDevices.download(device, hessians.hessian(InputSite.MLP_INPUT))[0]);
+        }
+    }
+
+    @Test
     void weightsOfAnotherNumberOfTokensAreRefused() {
         try (Device device = TestDevices.reference();
                 TensorArena arena = device.arena();

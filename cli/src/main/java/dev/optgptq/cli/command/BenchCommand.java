@@ -1,11 +1,19 @@
 package dev.optgptq.cli.command;
 
 import dev.optgptq.cli.console.Console;
+import dev.optgptq.cli.console.JobProgress;
 import dev.optgptq.cli.console.TextTable;
+import dev.optgptq.cli.render.BenchText;
+import dev.optgptq.cli.render.ReportJson;
+import dev.optgptq.cli.render.TextFile;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.json.Json;
+import dev.optgptq.gptq.bench.Bench;
+import dev.optgptq.gptq.bench.BenchReport;
+import dev.optgptq.gptq.bench.Shape;
 import dev.optgptq.gptq.report.RunReport;
+import dev.optgptq.gptq.run.QuantizeRun;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
@@ -15,14 +23,19 @@ import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.ArgGroup;
+import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Parameters;
+import picocli.CommandLine.Spec;
 import tools.jackson.databind.JsonNode;
 
 @Command(name = "bench", mixinStandardHelpOptions = true, description = {
         "Holds a finished run's report against the floor of this machine: the matrix-product rate is measured now, and each "
                 + "phase's floating-point operations divided by it are the time it cannot go below.",
-        "Run it right after the quantize run whose report.json it reads."})
+        "Run it right after the quantize run whose report.json it reads.", "",
+        "With --shape it needs no model: it measures this machine at the shape of one."})
 final class BenchCommand implements Callable<Integer> {
 
     private static final int SIZE = 2048;
@@ -30,8 +43,14 @@ final class BenchCommand implements Callable<Integer> {
 
     private final Console console;
 
-    @Parameters(paramLabel = "REPORT_JSON", description = "report.json of a quantize run")
-    private Path report = Path.of("");
+    @Spec
+    private CommandSpec spec = CommandSpec.create();
+
+    @Parameters(arity = "0..1", paramLabel = "REPORT_JSON", description = "report.json of a quantize run")
+    private @Nullable Path report;
+
+    @ArgGroup(validate = false, heading = "%nInstead of a report:%n")
+    private ShapeOptions shape = new ShapeOptions();
 
     @ArgGroup(validate = false, heading = "%nMachine:%n")
     private MachineOptions machine = new MachineOptions();
@@ -42,7 +61,37 @@ final class BenchCommand implements Callable<Integer> {
 
     @Override
     public Integer call() {
-        List<RunReport.Phase> phases = phases();
+        String name = shape.shape;
+        if ((report == null) == (name == null)) {
+            throw new ParameterException(spec.commandLine(),
+                    report == null ? "give a REPORT_JSON, or a --shape" : "give a REPORT_JSON or a --shape, not both");
+        }
+        if (name != null) {
+            measure(Shape.of(name));
+        } else if (report != null) {
+            holdAgainstTheFloor(report);
+        }
+        return ExitCode.DONE;
+    }
+
+    private void measure(Shape wanted) {
+        shape.check();
+        TextFile.prepare(shape.json);
+        BenchReport measured;
+        try (JobProgress progress = console.progress(); Device opened = machine.open(progress::log)) {
+            measured = new Bench(wanted, opened, shape.precision, shape.samples,
+                    shape.sequenceLength(wanted.spec().maxPositions())).run(
+                            new QuantizeRun.Origin(Version.TOOL, Version.number(), List.of()), progress,
+                            progress::log);
+        }
+        if (shape.json != null) {
+            TextFile.write(shape.json, ReportJson.text(measured));
+        }
+        console.print(BenchText.of(measured));
+    }
+
+    private void holdAgainstTheFloor(Path file) {
+        List<RunReport.Phase> phases = phases(file);
         try (Device opened = machine.open(console.err()::println)) {
             double rate = gemmRate(opened);
             TextTable table = TextTable.of("phase", "seconds", "GFLOP", "GFLOP/s", "floor s", "times floor");
@@ -60,7 +109,6 @@ final class BenchCommand implements Callable<Integer> {
             console.out().print(table.text(""));
             console.out().flush();
         }
-        return ExitCode.DONE;
     }
 
     private static String[] cells(String name, double seconds, double flops, double rate) {
@@ -74,10 +122,10 @@ final class BenchCommand implements Callable<Integer> {
         return String.format(Locale.ROOT, "%.2f", value);
     }
 
-    private List<RunReport.Phase> phases() {
-        JsonNode json = Json.readObject(report, UserError.Code.BAD_TEXT);
+    private static List<RunReport.Phase> phases(Path file) {
+        JsonNode json = Json.readObject(file, UserError.Code.BAD_TEXT);
         if (!json.path("phases").isArray()) {
-            throw new UserError(UserError.Code.BAD_TEXT, report + " is not a report of opt-gptq quantize");
+            throw new UserError(UserError.Code.BAD_TEXT, file + " is not a report of opt-gptq quantize");
         }
         return json.path("phases").valueStream().map(node -> new RunReport.Phase(node.path("name").asString(),
                 node.path("seconds").asDouble(), node.path("flops").asDouble())).toList();

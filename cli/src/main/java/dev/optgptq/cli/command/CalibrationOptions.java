@@ -1,6 +1,7 @@
 package dev.optgptq.cli.command;
 
 import dev.optgptq.calibrate.data.TokenSequences.Sampling;
+import dev.optgptq.gptq.run.QuantizeSettings.Precision;
 import java.nio.file.Path;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
@@ -35,6 +36,12 @@ final class CalibrationOptions {
 
     @Option(names = "--seed", paramLabel = "N", description = "Of random sampling. Default: 0")
     long seed;
+
+    @Option(names = "--precision", paramLabel = "NAME", converter = Choices.Precisions.class, completionCandidates = Choices.Precisions.class, description = {
+            "What the linear layers multiply while calibrating; sums, solving and evaluating are in float32. half: float16 or "
+                    + "bfloat16, as the model is stored, on a GPU's matrix units; a processor has float32 only. auto: half where "
+                    + "the model is stored so and the GPU is made for it. Default: auto"})
+    Precision precision = Precision.AUTO;
 
     void check() {
         Checks.atLeast(1, "--samples", samples);

@@ -3,6 +3,7 @@ package dev.optgptq.cli.command;
 import dev.optgptq.calibrate.data.TokenSequences.Sampling;
 import dev.optgptq.formats.packed.CheckpointFormat;
 import dev.optgptq.gptq.run.QuantizeSettings.CalibratorKind;
+import dev.optgptq.gptq.run.QuantizeSettings.Precision;
 import dev.optgptq.gptq.solve.ActOrder;
 import java.util.Arrays;
 import java.util.Iterator;
@@ -63,6 +64,18 @@ final class Choices {
         @Override
         public Iterator<String> iterator() {
             return labels(Sampling.class).iterator();
+        }
+    }
+
+    static final class Precisions implements ITypeConverter<Precision>, Iterable<String> {
+        @Override
+        public Precision convert(String value) {
+            return parse(Precision.class, value);
+        }
+
+        @Override
+        public Iterator<String> iterator() {
+            return labels(Precision.class).iterator();
         }
     }
 

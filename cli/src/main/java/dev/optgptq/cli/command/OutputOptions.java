@@ -16,6 +16,9 @@ final class OutputOptions {
     @Option(names = "--overwrite", description = "Replace an existing output directory.")
     boolean overwrite;
 
+    @Option(names = "--fresh", description = "Start over: delete what an interrupted run left for this output.")
+    boolean fresh;
+
     @Option(names = "--report", paramLabel = "PLACE", description = {
             "Where report.json and report.html go: a directory, or a "
                     + "prefix for PREFIX.json and PREFIX.html. Default: into the output directory"})

@@ -32,6 +32,9 @@ import picocli.CommandLine.Spec;
                 "What it costs: two passes of the model over the calibration tokens, and one over the evaluation text before and "
                         + "after. Memory: one block of weights in float32 and the activations, which go to a temporary file when "
                         + "they don't fit.",
+                "",
+                "Interrupted, by Ctrl-C, a crash, a full disk or a lost GPU, the same command goes on behind the last block that "
+                        + "it had finished, and gives the same files.",
                 "", "Exit codes: 0 done, 1 failed, 2 wrong usage."})
 final class QuantizeCommand implements Callable<Integer> {
 
@@ -89,8 +92,10 @@ final class QuantizeCommand implements Callable<Integer> {
         return new QuantizeSettings(model, target, grid.calibrator, grid.bits, grid.groupSize, grid.symmetric,
                 grid.clipSearch, grid.scaleSearch, grid.actOrder, grid.damp, grid.trueSequential, calibration.file,
                 calibration.sampling,
-                calibration.samples, calibration.sequenceLength(maxPositions), calibration.seed, grid.format(),
-                evaluation.text(), evaluation.wanted(), evaluation.window(maxPositions), output.overwrite);
+                calibration.samples, calibration.sequenceLength(maxPositions), calibration.seed,
+                calibration.precision, grid.format(),
+                evaluation.text(), evaluation.wanted(), evaluation.window(maxPositions), output.overwrite,
+                output.fresh);
     }
 
     private int maxPositions() {

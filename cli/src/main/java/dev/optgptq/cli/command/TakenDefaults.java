@@ -20,7 +20,7 @@ record TakenDefaults(SequencedMap<String, String> values) {
     /** What only a calibrator that sees text reads. */
     private static final List<String> OF_CALIBRATION = List.of("--scale-search", "--act-order", "--damp",
             "--true-sequential",
-            "--calibration", "--sampling", "--samples", "--sequence-length", "--seed");
+            "--calibration", "--sampling", "--samples", "--sequence-length", "--seed", "--precision");
 
     static TakenDefaults of(ParseResult parsed, QuantizeSettings settings, int threads) {
         SequencedMap<String, String> all = new LinkedHashMap<>();
@@ -39,6 +39,7 @@ record TakenDefaults(SequencedMap<String, String> values) {
         all.put("--samples", String.valueOf(settings.samples()));
         all.put("--sequence-length", String.valueOf(settings.sequenceLength()));
         all.put("--seed", String.valueOf(settings.seed()));
+        all.put("--precision", Choices.label(settings.precision()));
         all.put("--format", settings.format().label());
         all.put("--eval", "bundled");
         all.put("--window", String.valueOf(settings.evaluationWindow()));

@@ -10,7 +10,7 @@ final class InterruptibleProgress implements JobProgress {
         this.display = display;
         this.hook = Thread.ofPlatform().name("interrupted").unstarted(() -> {
             display.close();
-            console.error("interrupted; what was unfinished is removed");
+            console.error("interrupted");
         });
         Runtime.getRuntime().addShutdownHook(hook);
     }

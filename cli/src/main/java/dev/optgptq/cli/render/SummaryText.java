@@ -24,6 +24,11 @@ public final class SummaryText {
         quality(table, report);
         worstLayers(table, report.layers());
         table.row("time", time(report));
+        RunReport.Resumed resumed = report.resumed();
+        if (resumed != null) {
+            table.row("resumed", "behind " + resumed.blocks() + " blocks of a run from " + report.started()
+                    + "; the time is that of both, but for what was lost");
+        }
         long peak = report.memory().peakAnonymous();
         table.row("memory", (peak < 0 ? "unknown" : Units.bytes(peak)) + " at most, of the " + Units.bytes(
                 report.memory().planned()) + " that were planned");

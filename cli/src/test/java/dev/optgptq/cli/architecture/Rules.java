@@ -73,7 +73,7 @@ final class Rules {
 
     static List<Rule> knowledge() {
         return List.of(
-                Rule.of("of formats, kernels knows dtypes and errors alone",
+                Rule.of("of formats, kernels knows dtypes, errors and where native libraries lie",
                         noClasses().that().resideInAPackage(KERNELS).should()
                                 .dependOnClassesThat(formatsBeyondDTypes()),
                         """
@@ -203,7 +203,9 @@ final class Rules {
     }
 
     private static DescribedPredicate<JavaClass> formatsBeyondDTypes() {
-        return resideInAPackage(FORMATS).and(not(resideInAPackage("dev.optgptq.formats.dtype..")))
-                .and(not(belongToAnyOf(UserError.class))).as("more of formats than dtypes and errors");
+        return resideInAPackage(FORMATS)
+                .and(not(resideInAnyPackage("dev.optgptq.formats.dtype..", "dev.optgptq.formats.natives..")))
+                .and(not(belongToAnyOf(UserError.class)))
+                .as("more of formats than dtypes, errors and where native libraries lie");
     }
 }

@@ -1,6 +1,7 @@
 package dev.optgptq.cli.command;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.optgptq.cli.testing.CommandRun;
 import dev.optgptq.cli.testing.Models;
@@ -9,6 +10,8 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import tools.jackson.databind.JsonNode;
+import tools.jackson.databind.json.JsonMapper;
 
 class BenchCommandTest {
 
@@ -21,6 +24,48 @@ class BenchCommandTest {
                 "--sequence-length", 64, "--eval", "none").succeeds();
         CommandRun.of("bench", directory.resolve("w4/report.json")).succeeds().prints("sgemm 2048 x 2048 x 2048",
                 "GFLOP/s", "times floor", "forward", "hessian", "solve", "quantize in all");
+    }
+
+    @Test
+    void a_shape_is_measured_without_a_model() throws IOException {
+        Path json = directory.resolve("bench.json");
+
+        CommandRun.of("bench", "--shape", "tiny", "--samples", 2, "--sequence-length", 32, "--device", "cpu", "--json",
+                json).succeeds().prints("tiny on cpu", "TFLOP/s", "copy", "linear", "accumulateGram", "inverseFactor",
+                        "% of limit", "forward", "hessian", "solve", "on the device");
+
+        JsonNode report = JsonMapper.shared().readTree(Files.readString(json));
+        assertEquals("tiny", report.path("shape").asString());
+        assertEquals("F32", report.path("products").asString());
+        assertTrue(report.path("rates").path("float32").asDouble() > 0, report::toString);
+        for (String list : new String[] {"ops", "job"}) {
+            report.path(list).forEach(entry -> assertTrue(entry.path("seconds").asDouble() > 0, entry::toString));
+        }
+    }
+
+    @Test
+    void a_shape_of_ones_own_is_a_config_file() {
+        CommandRun
+                .of("bench", "--shape", Models.llama().resolve("config.json"), "--samples", 1, "--sequence-length", 32,
+                        "--device", "cpu")
+                .succeeds().prints("config.json on cpu");
+    }
+
+    @Test
+    void an_unknown_shape_is_refused_with_those_there_are() {
+        CommandRun.of("bench", "--shape", "llama-8b").failsWith(2, "tiny, tinyllama, llama-7b", "config.json",
+                "llama-8b");
+    }
+
+    @Test
+    void halves_on_a_processor_are_refused() {
+        CommandRun.of("bench", "--shape", "tiny", "--samples", 1, "--sequence-length", 32, "--device", "cpu",
+                "--precision", "half").failsWith(2, "--precision half", "float32 only");
+    }
+
+    @Test
+    void a_report_and_a_shape_are_not_measured_at_once() {
+        CommandRun.of("bench", directory.resolve("report.json"), "--shape", "tiny").failsWith(2, "not both");
     }
 
     @Test

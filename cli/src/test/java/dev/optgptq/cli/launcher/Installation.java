@@ -24,8 +24,7 @@ final class Installation {
 
     /** What the script needs of the system, and no Java. */
     private static final List<String> TOOLS = List.of("sh", "cat", "cut", "dirname", "find", "head", "ln", "mkdir",
-            "mv",
-            "readlink", "rm", "sed", "sleep", "stty", "tail");
+            "mv", "readlink", "rm", "sed", "sleep", "stty", "tail", "uname");
 
     private final Path home;
     private final Path tools;
@@ -56,6 +55,12 @@ final class Installation {
     /** The JDK that runs this test. */
     static Path jdk() {
         return Path.of(System.getProperty("java.home"));
+    }
+
+    /** Takes a variable out of the environment. */
+    Installation without(String variable) {
+        environment.remove(variable);
+        return this;
     }
 
     Installation with(String variable, Object value) {

@@ -10,6 +10,7 @@ import java.nio.file.Path;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.condition.DisabledOnOs;
+import org.junit.jupiter.api.condition.EnabledOnOs;
 import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -120,6 +121,60 @@ class LauncherTest {
         installed.with("OPT_GPTQ_JAVA_HOME", Installation.jdk());
         assertEquals("", installed.run("quantize", "--help").err());
         assertEquals("", installed.run("completion").err());
+    }
+
+    @Test
+    @EnabledOnOs(value = OS.LINUX, architectures = "amd64")
+    void the_java_of_a_distribution_comes_before_all_others_but_one_that_is_named() throws Exception {
+        Installation.fakeJdk(installed.home().resolve("runtime"), "25.0.3");
+        Path named = Installation.realJdk(directory.resolve("named"));
+        Outcome bundled = installed.with("JAVA_HOME", named).run("--version");
+        assertEquals("started\n", bundled.err());
+        runs(installed.with("OPT_GPTQ_JAVA_HOME", named).run("--version"));
+    }
+
+    @Test
+    @EnabledOnOs(value = OS.LINUX, architectures = "amd64")
+    void a_distribution_runs_without_a_home_directory() throws Exception {
+        Installation.realJdk(installed.home().resolve("runtime"));
+        runs(installed.without("HOME").run("--version"));
+    }
+
+    @Test
+    void the_usual_folders_are_searched_without_a_home_directory() throws Exception {
+        Outcome outcome = installed.without("HOME").without("OPT_GPTQ_JDK_DIRS").run("--version");
+        assertFalse(outcome.err().contains("HOME"), outcome.err());
+    }
+
+    @Test
+    @EnabledOnOs(value = OS.LINUX, architectures = "amd64")
+    void a_distribution_whose_java_is_damaged_says_so_and_takes_no_other() throws Exception {
+        Path runtime = Files.createDirectories(installed.home().resolve("runtime"));
+        Outcome outcome = installed.with("JAVA_HOME", Installation.jdk()).run("--version");
+        assertEquals(1, outcome.exitCode());
+        assertTrue(outcome.err().contains(runtime + " is no Java 25.0.3 or newer"), outcome.err());
+        assertTrue(outcome.err().contains("unpack the distribution again"), outcome.err());
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"Linux aarch64", "Darwin arm64"})
+    void a_distribution_on_another_system_says_which_it_is_for(String system) throws Exception {
+        Installation.fakeJdk(installed.home().resolve("runtime"), "25.0.3");
+        installed.addTool("uname", "echo '" + system + "'");
+        Outcome outcome = installed.run("--version");
+        assertEquals(1, outcome.exitCode());
+        assertTrue(outcome.err().contains("is for Linux x86_64, and this is " + system), outcome.err());
+    }
+
+    @Test
+    @EnabledOnOs(value = OS.LINUX, architectures = "amd64")
+    void the_program_is_told_where_a_distribution_has_its_native_libraries() throws Exception {
+        Path natives = Files.createDirectories(installed.home().resolve("lib/native"));
+        Installation.writeScript(Files.createDirectories(installed.home().resolve("runtime/bin")).resolve("java"),
+                "for argument; do echo \"$argument\"; done");
+        Files.writeString(installed.home().resolve("runtime/release"), "JAVA_VERSION=\"25.0.3\"\n");
+        Outcome outcome = installed.run("devices");
+        assertTrue(outcome.out().lines().toList().contains("-Dopt-gptq.natives=" + natives), outcome::out);
     }
 
     @Test

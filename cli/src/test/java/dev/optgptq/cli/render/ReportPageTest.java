@@ -135,8 +135,9 @@ class ReportPageTest {
     }
 
     private static RunReport with(RunReport report, RunReport.Model model) {
-        return new RunReport(report.schemaVersion(), report.tool(), report.started(), report.command(),
-                report.defaults(), report.machine(), model, report.layers(), report.phases(), report.memory(),
+        return new RunReport(report.schemaVersion(), report.tool(), report.started(), report.resumed(),
+                report.command(), report.defaults(), report.machine(), model, report.layers(), report.phases(),
+                report.memory(),
                 report.size(), report.quality(), report.seconds(), report.warnings());
     }
 }

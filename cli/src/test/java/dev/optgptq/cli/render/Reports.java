@@ -40,9 +40,10 @@ public final class Reports {
 
     private static RunReport report(int blocks, String model, @Nullable String problem, List<String> warnings,
             RunReport.@Nullable Quality quality) {
-        return new RunReport(1, "opt-gptq 0.1.0", "2026-11-23T09:30:00Z", command(),
+        return new RunReport(1, "opt-gptq 0.1.0", "2026-11-23T09:30:00Z", null, command(),
                 List.of("--calibrator", "--bits", "--group-size", "--seed"),
                 new RunReport.Machine("cpu", "AMD EPYC 9R14, 2 threads, 512-bit vectors, OpenBLAS 0.3.31",
+                        "F32",
                         "25.0.3+9-LTS",
                         "Linux amd64", 2),
                 new RunReport.Model(model, model + "-gptq-w4g128", "llama", blocks, 384, 4096, 13_767_552L,

@@ -3,108 +3,206 @@ package dev.optgptq.formats.files;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.UserError.Code;
 import java.io.IOException;
-import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
-import java.util.Iterator;
-import java.util.stream.IntStream;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.stream.Stream;
-import org.jspecify.annotations.Nullable;
 
 /**
- * A directory that appears complete or not at all. Its files are written to a hidden sibling, ".NAME.partial-PID", which
- * commit() renames to the target; close() without commit() deletes the sibling, and so does a shutdown hook on Ctrl-C.
+ * A directory that appears complete or not at all. Everything happens in a hidden sibling, ".NAME.partial", which belongs
+ * to one process at a time: the target grows in a folder of it, which commit() renames to the target. What else lies in
+ * the sibling can outlive the process, for a later one to go on from: see keep(). Without that, close() without commit()
+ * deletes the sibling, and so does a shutdown hook on Ctrl-C.
  */
 public final class OutputDirectory implements AutoCloseable {
 
     private static final System.Logger LOG = System.getLogger(OutputDirectory.class.getName());
+    /** Where the target grows. */
+    private static final String COMPLETE = "complete";
+    /** An old target, between its removal and the renaming of the new one. */
+    private static final String REPLACED = "replaced";
+
+    private enum State {
+        OPEN, COMMITTING, CLOSED
+    }
 
     private final Path parent;
     private final Path target;
     private final boolean overwrite;
     private final String marker;
-    private final Path work;
+    private final Path path;
+    private final DirectoryLock lock;
     private final Thread hook;
-    private boolean done;
+    private final AtomicReference<State> state = new AtomicReference<>(State.OPEN);
+    private volatile boolean kept;
 
     /**
+     * Throws UserError OUTPUT when another process writes the same target.
+     *
      * @param target must not exist unless overwrite; directories above it are created
      * @param overwrite whether an existing target is replaced; only one that is empty or holds the marker is
      * @param marker name of a file that every directory of this kind holds
-     * @param bytes what will be written at least; refused when the disk has less
      */
-    public OutputDirectory(Path target, boolean overwrite, String marker, long bytes) {
+    public OutputDirectory(Path target, boolean overwrite, String marker) {
         this.target = target.toAbsolutePath().normalize();
         this.overwrite = overwrite;
         this.marker = marker;
         this.parent = parentOf(this.target);
+        this.path = parent.resolve("." + this.target.getFileName() + ".partial");
         requireReplaceable();
         OutputFiles.createDirectories(parent);
-        OutputFiles.requireSpace(parent, bytes);
-        this.work = createSibling("partial");
-        this.hook = new Thread(this::discardOnShutdown, "discard " + work.getFileName());
+        this.lock = DirectoryLock.acquire(path, this.target);
+        try {
+            restoreReplaced();
+            requireReplaceable();
+            recreate(work());
+            this.kept = holdsMore();
+        } catch (RuntimeException e) {
+            lock.close();
+            throw e;
+        }
+        this.hook = new Thread(this::discardOnShutdown, "discard " + path.getFileName());
         Runtime.getRuntime().addShutdownHook(hook);
     }
 
-    /** Where the files go until commit(). */
+    /** The hidden sibling; what a predecessor kept there is still there. */
+    public Path path() {
+        return path;
+    }
+
+    /** Where the target's files go until commit(); empty at first. */
     public Path work() {
-        return work;
+        return path.resolve(COMPLETE);
+    }
+
+    private boolean holdsMore() {
+        try (Stream<Path> entries = Files.list(path)) {
+            return entries.anyMatch(entry -> !entry.endsWith(DirectoryLock.FILE) && !entry.endsWith(COMPLETE));
+        } catch (IOException e) {
+            throw OutputFiles.failure(path, e);
+        }
+    }
+
+    /** Deletes what a predecessor kept. */
+    public void clear() {
+        kept = false;
+        try {
+            deleteContents();
+        } catch (IOException e) {
+            throw OutputFiles.failure(path, e);
+        }
+        recreate(work());
+    }
+
+    /** Throws UserError OUTPUT when the disk has less room than that. */
+    public void requireSpace(long bytes) {
+        OutputFiles.requireSpace(parent, bytes);
+    }
+
+    /**
+     * Whether what lies beside work() is worth something if the process ends now; at first, whether a predecessor kept
+     * anything. Throws UserError OUTPUT when the process is ending already.
+     */
+    public void keep(boolean worthIt) {
+        if (state.get() == State.CLOSED) {
+            throw stopped();
+        }
+        kept = worthIt;
     }
 
     /** Syncs everything and renames it to the target; an old target goes only after that has worked. */
-    public synchronized void commit() {
-        if (done) {
-            throw new UserError(Code.OUTPUT, target + ": the run was stopped; nothing was written");
+    public void commit() {
+        if (!state.compareAndSet(State.OPEN, State.COMMITTING)) {
+            throw stopped();
         }
-        requireReplaceable();
+        boolean done = false;
         try {
-            OutputFiles.syncTree(work);
-            Path replaced = moveAside();
-            try {
-                Files.move(work, target, StandardCopyOption.ATOMIC_MOVE);
-            } catch (IOException e) {
-                if (replaced != null) {
-                    Files.move(replaced, target, StandardCopyOption.ATOMIC_MOVE);
-                }
-                throw e;
-            }
+            requireReplaceable();
+            OutputFiles.syncTree(work());
+            moveIntoPlace();
             done = true;
-            removeHook();
             OutputFiles.syncDirectory(parent);
-            if (replaced != null) {
-                OutputFiles.deleteTree(replaced);
-            }
+            deleteRest();
         } catch (IOException e) {
             throw OutputFiles.failure(target, e);
+        } finally {
+            if (done) {
+                end();
+            } else {
+                state.set(State.OPEN);
+            }
         }
     }
 
-    /** Deletes what was written unless commit() has run. */
+    /** Ends without a target, unless commit() has run: deletes everything, or all but what is to be kept. */
     @Override
     public void close() {
-        discard();
-        removeHook();
-    }
-
-    private void discardOnShutdown() {
         try {
             discard();
+        } finally {
+            end();
+        }
+    }
+
+    private void end() {
+        state.set(State.CLOSED);
+        removeHook();
+        lock.close();
+    }
+
+    /** Never waits for a commit: killed in the midst of one, the directory is complete or goes on as after any kill. */
+    private void discardOnShutdown() {
+        try {
+            // What is kept stays as it is: the next run clears the rest away, and here a thread may still write to it.
+            if (kept) {
+                state.compareAndSet(State.OPEN, State.CLOSED);
+            } else {
+                discard();
+            }
         } catch (UserError e) {
             LOG.log(System.Logger.Level.WARNING, "left behind: {0}", e.getMessage());
         }
     }
 
-    private synchronized void discard() {
-        if (done) {
+    private void discard() {
+        if (!state.compareAndSet(State.OPEN, State.CLOSED)) {
             return;
         }
-        done = true;
         try {
-            OutputFiles.deleteTree(work);
+            if (kept) {
+                OutputFiles.deleteTree(work());
+            } else {
+                deletePath();
+            }
         } catch (IOException e) {
-            throw OutputFiles.failure(work, e);
+            throw OutputFiles.failure(path, e);
+        }
+    }
+
+    /** The target is complete: what cannot be deleted any more is no reason to fail. */
+    private void deleteRest() {
+        try {
+            deletePath();
+        } catch (IOException e) {
+            LOG.log(System.Logger.Level.WARNING, "{0} is complete, but {1} could not be deleted ({2}); remove it",
+                    target,
+                    path, e.getMessage());
+        }
+    }
+
+    /** The lock's file last: as long as it is there, nobody else takes the directory for abandoned. */
+    private void deletePath() throws IOException {
+        deleteContents();
+        OutputFiles.deleteTree(path);
+    }
+
+    private void deleteContents() throws IOException {
+        try (Stream<Path> entries = Files.list(path)) {
+            for (Path entry : entries.filter(entry -> !entry.endsWith(DirectoryLock.FILE)).toList()) {
+                OutputFiles.deleteTree(entry);
+            }
         }
     }
 
@@ -115,6 +213,52 @@ public final class OutputDirectory implements AutoCloseable {
         } catch (IllegalStateException stopping) {
             // The JVM is stopping: the hook runs already, and finds nothing left to do.
         }
+    }
+
+    private void moveIntoPlace() throws IOException {
+        Path replaced = path.resolve(REPLACED);
+        boolean replaces = Files.exists(target, LinkOption.NOFOLLOW_LINKS);
+        if (replaces) {
+            Files.move(target, replaced, StandardCopyOption.ATOMIC_MOVE);
+        }
+        try {
+            Files.move(work(), target, StandardCopyOption.ATOMIC_MOVE);
+        } catch (IOException e) {
+            if (replaces) {
+                Files.move(replaced, target, StandardCopyOption.ATOMIC_MOVE);
+            }
+            throw e;
+        }
+    }
+
+    /** A predecessor was killed between the two renames of moveIntoPlace(), or before it had deleted the old target. */
+    private void restoreReplaced() {
+        Path replaced = path.resolve(REPLACED);
+        if (!Files.exists(replaced, LinkOption.NOFOLLOW_LINKS)) {
+            return;
+        }
+        try {
+            if (Files.exists(target, LinkOption.NOFOLLOW_LINKS)) {
+                OutputFiles.deleteTree(replaced);
+            } else {
+                Files.move(replaced, target, StandardCopyOption.ATOMIC_MOVE);
+            }
+        } catch (IOException e) {
+            throw OutputFiles.failure(replaced, e);
+        }
+    }
+
+    private static void recreate(Path directory) {
+        try {
+            OutputFiles.deleteTree(directory);
+            Files.createDirectory(directory);
+        } catch (IOException e) {
+            throw OutputFiles.failure(directory, e);
+        }
+    }
+
+    private UserError stopped() {
+        return new UserError(Code.OUTPUT, target + ": the run was stopped; nothing was written");
     }
 
     private void requireReplaceable() {
@@ -139,36 +283,6 @@ public final class OutputDirectory implements AutoCloseable {
         } catch (IOException e) {
             throw OutputFiles.failure(directory, e);
         }
-    }
-
-    /** Renames an old target out of the way; null when there is none. */
-    private @Nullable Path moveAside() throws IOException {
-        if (!Files.exists(target, LinkOption.NOFOLLOW_LINKS)) {
-            return null;
-        }
-        Path aside = siblings("replaced").filter(path -> !Files.exists(path, LinkOption.NOFOLLOW_LINKS)).findFirst()
-                .orElseThrow();
-        Files.move(target, aside, StandardCopyOption.ATOMIC_MOVE);
-        return aside;
-    }
-
-    private Path createSibling(String kind) {
-        Iterator<Path> candidates = siblings(kind).iterator();
-        while (true) {
-            try {
-                return Files.createDirectory(candidates.next());
-            } catch (FileAlreadyExistsException e) {
-                LOG.log(System.Logger.Level.DEBUG, "{0} is taken", e.getFile());
-            } catch (IOException e) {
-                throw OutputFiles.failure(parent, e);
-            }
-        }
-    }
-
-    /** Names to try: the process id tells users whose it is, but containers all count from 1, so that it may be taken. */
-    private Stream<Path> siblings(String kind) {
-        String name = "." + target.getFileName() + "." + kind + "-" + ProcessHandle.current().pid();
-        return IntStream.iterate(1, n -> n + 1).mapToObj(n -> parent.resolve(n == 1 ? name : name + "-" + n));
     }
 
     private static Path parentOf(Path target) {

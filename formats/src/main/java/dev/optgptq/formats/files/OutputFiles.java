@@ -14,6 +14,7 @@ import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.SimpleFileVisitor;
+import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.BasicFileAttributes;
 import java.util.Locale;
@@ -38,7 +39,9 @@ public final class OutputFiles {
                     ? "the disk is full; free some space or choose another disk"
                     : message.contains("quota")
                             ? "the disk quota is exceeded; free some space or choose another disk"
-                            : "cannot be written (" + e + ")";
+                            : message.contains("read-only")
+                                    ? "the file system is read-only; choose another place"
+                                    : "cannot be written (" + e + ")";
         };
         return new UserError(Code.OUTPUT, path + ": " + what, e);
     }
@@ -54,6 +57,19 @@ public final class OutputFiles {
         } catch (IOException e) {
             throw failure(file, e);
         }
+    }
+
+    /** Writes a file in one step: under its name is the old content or the new one, whatever ends the process. */
+    public static void replace(Path file, byte[] bytes) {
+        Path partial = file.resolveSibling("." + file.getFileName() + ".partial");
+        try {
+            Files.deleteIfExists(partial);
+            write(partial, bytes);
+            Files.move(partial, file, StandardCopyOption.ATOMIC_MOVE);
+        } catch (IOException e) {
+            throw failure(file, e);
+        }
+        syncDirectory(file.toAbsolutePath().resolveSibling("."));
     }
 
     /** Creates a directory and those above it that are missing. */

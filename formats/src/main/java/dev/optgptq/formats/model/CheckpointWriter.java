@@ -17,13 +17,14 @@ import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 import tools.jackson.databind.JsonNode;
 
 /**
  * Writes a model directory as a stream: plans shards from the specs, writes tensors as they come, then index, config
  * and companions. Everything goes to a temporary sibling directory that is renamed to the target by finish(); close()
- * without finish() leaves nothing behind, also on Ctrl-C. Failures to write are UserError OUTPUT naming the path.
+ * without finish() leaves nothing of it behind, also on Ctrl-C. Failures to write are UserError OUTPUT naming the path.
  */
 public final class CheckpointWriter implements AutoCloseable {
 
@@ -35,6 +36,7 @@ public final class CheckpointWriter implements AutoCloseable {
 
     private final ShardPlan plan;
     private final OutputDirectory directory;
+    private final boolean ownsDirectory;
     private final Map<String, OpenShard> shardOf = new HashMap<>();
     private final Map<String, OpenShard> unfinished = new LinkedHashMap<>();
 
@@ -45,7 +47,27 @@ public final class CheckpointWriter implements AutoCloseable {
      * @throws UserError OUTPUT also when the disk has no room for the tensors
      */
     public CheckpointWriter(Path target, List<TensorSpec> tensors, long maxShardBytes, boolean overwrite) {
-        this.plan = ShardPlan.of(tensors, maxShardBytes);
+        this(ShardPlan.of(tensors, maxShardBytes),
+                () -> directory(target, overwrite), true);
+        try {
+            directory.clear();
+            directory.requireSpace(plan.totalBytes());
+        } catch (RuntimeException e) {
+            directory.close();
+            throw e;
+        }
+    }
+
+    /**
+     * Writes into a directory that its owner prepared with {@link #directory} and closes after this writer; room for the
+     * tensors is the owner's to check.
+     */
+    public CheckpointWriter(OutputDirectory directory, List<TensorSpec> tensors, long maxShardBytes) {
+        this(ShardPlan.of(tensors, maxShardBytes), () -> directory, false);
+    }
+
+    private CheckpointWriter(ShardPlan plan, Supplier<OutputDirectory> directory, boolean ownsDirectory) {
+        this.plan = plan;
         for (Shard shard : plan.shards()) {
             OpenShard open = new OpenShard(shard);
             unfinished.put(shard.fileName(), open);
@@ -55,7 +77,13 @@ public final class CheckpointWriter implements AutoCloseable {
                 }
             }
         }
-        this.directory = new OutputDirectory(target, overwrite, ModelDirectory.CONFIG_FILE, plan.totalBytes());
+        this.directory = directory.get();
+        this.ownsDirectory = ownsDirectory;
+    }
+
+    /** Where a checkpoint can be written in several runs: see OutputDirectory. */
+    public static OutputDirectory directory(Path target, boolean overwrite) {
+        return new OutputDirectory(target, overwrite, ModelDirectory.CONFIG_FILE);
     }
 
     /** The temporary directory, for further files (reports, companions). */
@@ -117,7 +145,9 @@ public final class CheckpointWriter implements AutoCloseable {
     @Override
     public void close() {
         unfinished.values().forEach(OpenShard::close);
-        directory.close();
+        if (ownsDirectory) {
+            directory.close();
+        }
     }
 
     /** A shard being written: its file is open from its first tensor to its last. */

@@ -9,9 +9,12 @@ import dev.optgptq.formats.packed.QuantizationConfig;
 import dev.optgptq.formats.safetensors.TensorView;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Collections;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Optional;
 import java.util.SequencedMap;
+import java.util.function.Supplier;
 
 /**
  * A Hugging Face model directory, opened: config.json, and every tensor of model.safetensors or of the shards that
@@ -26,12 +29,17 @@ public final class ModelDirectory implements AutoCloseable {
 
     private final Path path;
     private final ModelConfig config;
-    private final WeightFiles weights;
+    private final SequencedMap<String, TensorView> tensors;
+    private final Supplier<List<Path>> companions;
+    private final Runnable onClose;
 
-    private ModelDirectory(Path path, ModelConfig config, WeightFiles weights) {
+    private ModelDirectory(Path path, ModelConfig config, SequencedMap<String, TensorView> tensors,
+            Supplier<List<Path>> companions, Runnable onClose) {
         this.path = path;
         this.config = config;
-        this.weights = weights;
+        this.tensors = tensors;
+        this.companions = companions;
+        this.onClose = onClose;
     }
 
     /** Opens and validates a model directory; throws UserError BAD_MODEL naming what is wrong and where. */
@@ -42,7 +50,20 @@ public final class ModelDirectory implements AutoCloseable {
                     + "; check the path");
         }
         ModelConfig config = ModelConfig.read(directory.resolve(CONFIG_FILE));
-        return new ModelDirectory(directory, config, WeightFiles.open(directory));
+        WeightFiles weights = WeightFiles.open(directory);
+        return new ModelDirectory(directory, config, weights.tensors(), () -> Companions.in(directory),
+                weights::close);
+    }
+
+    /**
+     * A model that is in memory and in no directory, for measuring. It has no companions, and its tensors are trusted.
+     *
+     * @param path stands for it in messages
+     * @param tensors by name, in the order of a file; their memory outlives it
+     */
+    public static ModelDirectory inMemory(Path path, ModelConfig config, SequencedMap<String, TensorView> tensors) {
+        return new ModelDirectory(path, config, Collections.unmodifiableSequencedMap(new LinkedHashMap<>(tensors)),
+                List::of, () -> {});
     }
 
     public Path path() {
@@ -55,7 +76,7 @@ public final class ModelDirectory implements AutoCloseable {
 
     /** Every tensor by name; order: files by name, then the order of the data. */
     public SequencedMap<String, TensorView> tensors() {
-        return weights.tensors();
+        return tensors;
     }
 
     /** The tensor of that name; throws UserError BAD_MODEL naming the tensor and the directory when it is missing. */
@@ -101,12 +122,12 @@ public final class ModelDirectory implements AutoCloseable {
 
     /** Files beside the weights that belong to the model: tokenizer, generation config, chat template, remote code. */
     public List<Path> companions() {
-        return Companions.in(path);
+        return companions.get();
     }
 
     /** Unmaps the weights; every TensorView and PackedLinear of this model becomes unusable. */
     @Override
     public void close() {
-        weights.close();
+        onClose.run();
     }
 }

@@ -18,6 +18,9 @@ import java.util.List;
  */
 public record PackedLayout(String module, int bits, int groupSize, int inputs, int outputs) {
 
+    /** Of the tensors' names, behind the module's. */
+    public static final List<String> SUFFIXES = List.of(".qweight", ".qzeros", ".scales", ".g_idx");
+
     /** Codes are packed in runs of 32, so that every bit width fills whole words. */
     private static final int RUN = 32;
 

@@ -6,11 +6,14 @@ import ai.djl.util.Utils;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.json.Json;
+import dev.optgptq.formats.natives.CacheFolder;
+import dev.optgptq.formats.natives.NativeFolder;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.Map;
+import java.util.Optional;
 import java.util.logging.Level;
 import java.util.logging.Logger;
 import tools.jackson.databind.node.ObjectNode;
@@ -19,6 +22,10 @@ import tools.jackson.databind.node.ObjectNode;
 final class DjlTokenizer implements Tokenizer {
 
     private static final String FILE_NAME = "tokenizer.json";
+
+    /** What DJL reads, as environment variables or system properties: its library, or else where to unpack that. */
+    private static final String LIBRARY = "RUST_LIBRARY_PATH";
+    private static final String CACHE = "DJL_CACHE_DIR";
 
     /** Measured: English text at 3.4 characters a token needs less than 40. */
     private static final long HEAP_BYTES_PER_CHAR = 48;
@@ -47,6 +54,7 @@ final class DjlTokenizer implements Tokenizer {
         Path file = modelDirectory.resolve(FILE_NAME);
         TextPieces pieces = TextPieces.of(readTokenizerFile(file), TextPieces.PIECE_CHARS);
         stayOffline();
+        placeLibrary();
         NATIVE_LOG.setLevel(Level.OFF);
         try {
             return new DjlTokenizer(HuggingFaceTokenizer.newInstance(file, OPTIONS), file, pieces);
@@ -126,10 +134,37 @@ final class DjlTokenizer implements Tokenizer {
         System.setProperty("RUST_FLAVOR", "cpu");
     }
 
+    /**
+     * The library is a file of the distribution, or is unpacked into the folder of all that can be made again. Left to
+     * itself DJL would take a folder in /tmp where the home directory cannot be written: a name that anybody can guess,
+     * and fill with a library of theirs.
+     */
+    private static void placeLibrary() {
+        Optional<NativeFolder> folder = NativeFolder.ofThisProgram();
+        if (folder.isPresent()) {
+            System.setProperty(LIBRARY, folder.get().file(System.mapLibraryName("tokenizers")).toString());
+            return;
+        }
+        if (System.getenv(CACHE) == null) {
+            try {
+                System.setProperty(CACHE, CacheFolder.of(System::getenv).toString());
+            } catch (IOException e) {
+                throw new UserError(Code.BAD_TOKENIZER,
+                        "the native tokenizers library cannot be unpacked: " + e.getMessage(), e);
+            }
+        }
+    }
+
     private static UserError nativeLibrary(Throwable e) {
+        String library = System.getProperty(LIBRARY);
+        if (library != null) {
+            return new UserError(Code.BAD_TOKENIZER, library + ": the native tokenizers library cannot be loaded ("
+                    + rootCause(e) + "); compare what this system has with the needs in the distribution's README", e);
+        }
+        String variable = System.getenv(CACHE) == null ? CacheFolder.VARIABLE : CACHE;
         return new UserError(Code.BAD_TOKENIZER, Utils.getEngineCacheDir("tokenizers")
                 + ": the native tokenizers library cannot be unpacked there or loaded (" + rootCause(e)
-                + "); set the environment variable DJL_CACHE_DIR to a writable directory", e);
+                + "); set the environment variable " + variable + " to a writable directory", e);
     }
 
     private static String rootCause(Throwable e) {

@@ -7,14 +7,21 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.UserError.Code;
+import dev.optgptq.formats.natives.NativeFolder;
 import dev.optgptq.formats.testing.ChildJvm;
 import dev.optgptq.formats.testing.SharedFiles;
 import java.io.IOException;
+import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.condition.EnabledOnOs;
+import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -99,14 +106,37 @@ class TokenizerTest {
         assertUserError(Code.BAD_TOKENIZER, this::load, model.resolve("tokenizer.json").toString());
     }
 
-    @Test
-    void a_cache_directory_that_cannot_be_written_says_which_variable_to_set() throws Exception {
+    @ParameterizedTest
+    @ValueSource(strings = {"OPT_GPTQ_CACHE", "DJL_CACHE_DIR"})
+    void a_cache_directory_that_cannot_be_written_says_which_variable_to_set(String variable) throws Exception {
         Files.writeString(model.resolve("tokenizer.json"), SMALL);
         Path file = Files.createFile(model.resolve("not a directory"));
-        String output = run(Map.of("DJL_CACHE_DIR", file.toString()), "1");
+        String output = run(Map.of(variable, file.toString()), "1");
         assertTrue(output.startsWith("BAD_TOKENIZER"), output);
-        assertTrue(output.contains(file.toString()) && output.contains("DJL_CACHE_DIR"), output);
+        assertTrue(output.contains(file.toString()) && output.contains(variable), output);
         assertEquals(1, output.strip().lines().count(), output);
+    }
+
+    @Test
+    @EnabledOnOs(value = OS.LINUX, architectures = "amd64")
+    void a_distribution_brings_the_library_as_a_file_and_needs_no_cache() throws Exception {
+        Files.writeString(model.resolve("tokenizer.json"), SMALL);
+        Path natives = Files.createDirectory(model.resolve("native"));
+        try (InputStream library = TokenizerTest.class
+                .getResourceAsStream("/native/lib/linux-x86_64/cpu/libtokenizers.so")) {
+            Files.copy(Objects.requireNonNull(library), natives.resolve("libtokenizers.so"));
+        }
+        assertEquals("1", run(Map.of("OPT_GPTQ_CACHE", "/dev/null"), "1", natives.toString()).strip());
+    }
+
+    @Test
+    @EnabledOnOs(OS.LINUX)
+    void a_distributions_library_that_does_not_load_is_named_with_the_systems_reason() throws Exception {
+        Files.writeString(model.resolve("tokenizer.json"), SMALL);
+        Path library = Files.writeString(model.resolve("libtokenizers.so"), "no library");
+        String output = run(Map.of(), "1", model.toString());
+        assertTrue(output.contains("BAD_TOKENIZER " + library + ": the native tokenizers library cannot"), output);
+        assertTrue(output.contains("file too short") || output.contains("invalid ELF header"), output);
     }
 
     @Test
@@ -117,8 +147,11 @@ class TokenizerTest {
         assertTrue(output.startsWith("MEMORY") && output.contains("for 6000000 characters"), output);
     }
 
-    private String run(Map<String, String> environment, String copies) throws Exception {
-        Process process = ChildJvm.start(EncodesCopies.class, environment, model.toString(), copies);
+    /** Tokenizes in another process: which library is taken is settled once in each. */
+    private String run(Map<String, String> environment, String copies, String... natives) throws Exception {
+        List<String> arguments = new ArrayList<>(List.of(model.toString(), copies));
+        arguments.addAll(List.of(natives));
+        Process process = ChildJvm.start(EncodesCopies.class, environment, arguments.toArray(String[]::new));
         String output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
         assertEquals(0, process.waitFor(), output);
         return output;
@@ -127,6 +160,9 @@ class TokenizerTest {
     /** Tokenizes "ab" so many times over, in 256 MB of heap, and prints the outcome. */
     static final class EncodesCopies {
         public static void main(String[] args) {
+            if (args.length > 2) {
+                System.setProperty(NativeFolder.PROPERTY, args[2]);
+            }
             try (Tokenizer tokenizer = Tokenizer.load(Path.of(args[0]))) {
                 System.out.println(tokenizer.encode("ab".repeat(Integer.parseInt(args[1]))).length);
             } catch (UserError e) {

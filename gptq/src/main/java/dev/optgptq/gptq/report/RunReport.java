@@ -10,21 +10,33 @@ import org.jspecify.annotations.Nullable;
  *
  * @param schemaVersion 1
  * @param tool name and version of this program
- * @param started ISO-8601, UTC
+ * @param started ISO-8601, UTC; of the first run where later ones went on
+ * @param resumed null for a run that nothing interrupted
  * @param command the settings, by the names of the command line's options
  * @param defaults which options were not given
- * @param seconds wall time of the whole run
+ * @param seconds wall time of the whole run: of the earlier ones as far as it led to what was gone on from
  * @param warnings what a user should know, in sentences
  */
-public record RunReport(int schemaVersion, String tool, String started, SequencedMap<String, String> command,
+public record RunReport(int schemaVersion, String tool, String started, @Nullable Resumed resumed,
+        SequencedMap<String, String> command,
         List<String> defaults, Machine machine, Model model, List<Layer> layers, List<Phase> phases, Memory memory,
         Size size, @Nullable Quality quality, double seconds, List<String> warnings) {
 
     /**
+     * How a run went on after it was interrupted.
+     *
+     * @param starts when it was started again, each time; ISO 8601, UTC
+     * @param blocks finished ones that the last of these found
+     */
+    public record Resumed(List<String> starts, int blocks) {}
+
+    /**
      * @param device name and description of the compute device
+     * @param products dtype of what the linears multiplied while calibrating: F32, F16 or BF16; sums are in float32
      * @param java version of the running JVM
      */
-    public record Machine(String device, String deviceDescription, String java, String operatingSystem, int threads) {}
+    public record Machine(String device, String deviceDescription, String products, String java, String operatingSystem,
+            int threads) {}
 
     /** @param path the model directory as it was given */
     public record Model(String path, String output, String family, int blocks, int hiddenSize, int vocabSize,

@@ -69,8 +69,22 @@ final class BlockQuantizer {
                 }
             }
             if (block + 1 < model.spec().blocks()) {
-                advance(weights, stream);
+                advance(weights, stream, "forward");
             }
+        }
+    }
+
+    /**
+     * Moves the stream on through a block that was quantized before.
+     *
+     * @param restore overwrites the weights with the quantized ones
+     */
+    void replay(int block, CalibrationStream stream, Consumer<BlockWeights> restore) {
+        try (TensorArena arena = device.arena()) {
+            progress.enter("resume", "block " + (block + 1) + "/" + model.spec().blocks());
+            BlockWeights weights = model.loadBlock(block, arena);
+            restore.accept(weights);
+            advance(weights, stream, "resume");
         }
     }
 
@@ -115,6 +129,7 @@ final class BlockQuantizer {
             }
             return wanted.stream().anyMatch(other -> other.compareTo(site) > 0);
         };
+        progress.enter("forward");
         double perRow = progress.flops().capturePerRow(wanted, stream.sequenceLength());
         eachBatch(stream, (x, workspace) -> {
             model.forward(weights, x, workspace, tap);
@@ -122,7 +137,8 @@ final class BlockQuantizer {
         }, false);
     }
 
-    private void advance(BlockWeights weights, CalibrationStream stream) {
+    private void advance(BlockWeights weights, CalibrationStream stream, String phase) {
+        progress.enter(phase);
         double perRow = progress.flops().blockPerRow(stream.sequenceLength());
         eachBatch(stream, (x, workspace) -> {
             model.forward(weights, x, workspace, InputTap.NONE);
@@ -135,17 +151,17 @@ final class BlockQuantizer {
     }
 
     private void eachBatch(CalibrationStream stream, Batch batch, boolean keep) {
-        progress.enter("forward");
         ActivationStore activations = stream.activations();
         try (TensorArena scratch = device.arena()) {
             Workspace workspace = model.workspace(scratch, stream.batchRows(), stream.sequenceLength());
             Tensor buffer = scratch.matrix(DType.F32, stream.batchRows(), model.spec().hiddenSize());
             for (long first = 0; first < stream.rows(); first += stream.batchRows()) {
                 Tensor x = buffer.rows(0, Math.min(stream.batchRows(), stream.rows() - first));
-                activations.read(device, first, x);
-                batch.run(x, workspace);
                 if (keep) {
-                    activations.write(device, first, x);
+                    activations.update(device, first, x, rows -> batch.run(rows, workspace));
+                } else {
+                    activations.read(device, first, x);
+                    batch.run(x, workspace);
                 }
             }
         }
@@ -159,7 +175,8 @@ final class BlockQuantizer {
                 if (linear.site() == site) {
                     try (TensorArena result = device.arena()) {
                         long start = System.nanoTime();
-                        LinearSolution solution = solver.solve(result, weights.weight(linear));
+                        LinearSolution solution = model.rewrite(weights, linear,
+                                weight -> solver.solve(result, weight));
                         progress.did(progress.flops().solve(linear, calibrator.needsHessian()));
                         solved.accept(new SolvedLinear(linear, solution, (System.nanoTime() - start) / 1e9));
                         progress.enter("solve");

@@ -22,26 +22,39 @@ import org.jspecify.annotations.Nullable;
 record CalibrationStream(ActivationStore activations, int sequenceLength, int batchRows,
         @Nullable Saliency saliency) implements AutoCloseable {
 
-    /** Tokens per batch: enough for GEMMs at full speed, few enough to stay in caches and in memory. */
+    /** Tokens per batch on a processor: enough for GEMMs at full speed, few enough to stay in caches and in memory. */
     static final int BATCH_TOKENS = 2048;
 
-    /** Embeds all sequences. */
+    /** Embeds all sequences into a stream on the host. */
     static CalibrationStream embed(Transformer model, TokenSequences sequences, long memoryLimit) {
-        int batchRows = batchRows(sequences.length(), sequences.count());
-        int hidden = model.spec().hiddenSize();
-        long rows = (long) sequences.count() * sequences.length();
-        ActivationStore activations = new ActivationStore(rows, hidden, memoryLimit);
+        return embed(model, sequences, batchRows(BATCH_TOKENS, sequences.length(), sequences.count()),
+                new ActivationStore(sequences.tokens(), model.spec().hiddenSize(), memoryLimit));
+    }
+
+    /**
+     * Embeds all sequences.
+     *
+     * @param activations for all their tokens; the stream owns them
+     */
+    static CalibrationStream embed(Transformer model, TokenSequences sequences, int batchRows,
+            ActivationStore activations) {
         Device device = model.device();
         try (TensorArena scratch = device.arena()) {
-            Tensor x = scratch.matrix(DType.F32, batchRows, hidden);
+            Tensor buffer = scratch.matrix(DType.F32, batchRows, model.spec().hiddenSize());
             Tensor ids = scratch.vector(DType.I32, batchRows);
-            for (int first = 0; first < rows; first += batchRows) {
-                int count = (int) Math.min(batchRows, rows - first);
-                device.upload(MemorySegment.ofArray(sequences.ids()).asSlice(4L * first, 4L * count),
-                        ids.columns(0, count));
-                model.embed(ids.columns(0, count), x.rows(0, count));
-                activations.write(device, first, x.rows(0, count));
-            }
+            model.withEmbedding(embedding -> {
+                for (long first = 0; first < activations.rows(); first += batchRows) {
+                    long count = Math.min(batchRows, activations.rows() - first);
+                    Tensor batch = ids.columns(0, count);
+                    device.upload(MemorySegment.ofArray(sequences.ids()).asSlice(4L * first, 4L * count), batch);
+                    Tensor x = buffer.rows(0, count);
+                    embedding.embed(batch, x);
+                    activations.write(device, first, x);
+                }
+            });
+        } catch (RuntimeException e) {
+            activations.close();
+            throw e;
         }
         return new CalibrationStream(activations, sequences.length(), batchRows, null);
     }
@@ -51,8 +64,9 @@ record CalibrationStream(ActivationStore activations, int sequenceLength, int ba
         return new CalibrationStream(activations, sequenceLength, batchRows, tokens);
     }
 
-    static int batchRows(int sequenceLength, int count) {
-        return sequenceLength * Math.clamp(BATCH_TOKENS / sequenceLength, 1, count);
+    /** Whole sequences of about so many tokens. */
+    static int batchRows(int tokens, int sequenceLength, int count) {
+        return sequenceLength * Math.clamp(tokens / sequenceLength, 1, count);
     }
 
     long rows() {

@@ -7,9 +7,11 @@ import dev.optgptq.formats.packed.PackedLayout;
 import dev.optgptq.formats.safetensors.TensorSpec;
 import dev.optgptq.formats.safetensors.TensorView;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 
 /**
  * What will be written: the source's tensors in their order, each quantized weight replaced by its packed tensors.
@@ -43,6 +45,18 @@ record CheckpointPlan(List<TensorSpec> specs, List<TensorView> kept, Map<String,
             }
         });
         return new CheckpointPlan(specs, kept, linears);
+    }
+
+    /** The packed tensors of a block's linears, in file order. */
+    List<TensorSpec> packed(List<LinearSpec> block) {
+        Set<String> names = new HashSet<>();
+        block.forEach(linear -> PackedLayout.SUFFIXES.forEach(suffix -> names.add(linear.module() + suffix)));
+        return specs.stream().filter(spec -> names.contains(spec.name())).toList();
+    }
+
+    /** Whether a tensor is the source's. */
+    boolean keeps(String name) {
+        return kept.stream().anyMatch(view -> view.name().equals(name));
     }
 
     long bytes() {

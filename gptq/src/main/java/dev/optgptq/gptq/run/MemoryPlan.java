@@ -8,28 +8,33 @@ import dev.optgptq.calibrate.model.LinearSpec;
 import dev.optgptq.calibrate.model.ModelSpec;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.UserError;
+import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.packed.QuantizationConfig;
 import dev.optgptq.gptq.solve.SiteSolver;
 import java.util.EnumMap;
 import java.util.Map;
+import java.util.OptionalLong;
 
 /**
  * What a run will need at its peak, computed before it starts. All in bytes. Evaluating and quantizing come one after the
- * other, so that the larger of them counts.
+ * other, so that the larger of them counts. A device that computes in the host's memory takes from that; one with memory of
+ * its own is planned for what is free there.
  *
- * @param weights one decoder block, F32
+ * @param free what there is
+ * @param weights one decoder block, in the dtype of the products
  * @param hessians one F32 [n, n] per site
  * @param solving the damped copy and the factor of the largest site, and the copies of the largest linear
  * @param forward buffers of one batch
- * @param activations the residual stream, if it is held in memory; on the host
- * @param spilled the residual stream, if it is too large for memory and goes to a temporary file
+ * @param batchRows tokens of that batch
+ * @param stream the residual stream
+ * @param place where that lies
  * @param weighing the weighted rows of a batch, and the weights; 0 where all tokens count the same
  * @param gradients what finding those weights takes, before quantizing; nothing where all tokens count the same
  * @param hostLimit the most that tokens' activations may take on the host before they go to a temporary file
  * @param evaluation all that evaluating takes: a block, the head, buffers, residual stream, logits; 0 without it
  */
-record MemoryPlan(long weights, long hessians, long solving, long forward, long activations, long spilled,
-        long weighing, Saliency.Memory gradients, long hostLimit, long evaluation) {
+record MemoryPlan(Free free, long weights, long hessians, long solving, long forward, int batchRows, long stream,
+        Place place, long weighing, Saliency.Memory gradients, long hostLimit, long evaluation) {
 
     /** The JVM, its heap and the libraries: measured, not computed. */
     private static final long PROCESS = 250L << 20;
@@ -37,45 +42,99 @@ record MemoryPlan(long weights, long hessians, long solving, long forward, long 
     private static final double STREAM_SHARE = 0.25;
     /** Block inputs that the gradients keep: enough sequences at once that loading blocks costs nothing beside them. */
     private static final long GROUP_BYTES = 256L << 20;
+    /** On a device of its own memory: the workspaces of its matrix library and of attention, and kernels. */
+    static final long LIBRARIES = 512L << 20;
+    /** Tokens of a batch on such a device, where they fit: launches and half-filled tiles then cost little. */
+    private static final int DEVICE_BATCH_TOKENS = 8192;
 
     /**
+     * What there is.
+     *
+     * @param host bytes that the machine can still give
+     * @param device bytes that the device can still give, where it has memory of its own
+     */
+    record Free(long host, OptionalLong device) {}
+
+    /** Where the residual stream lies between blocks. */
+    enum Place {
+        DEVICE, HOST, FILE
+    }
+
+    /**
+     * What a run is about.
+     *
+     * @param products dtype of what the linears multiply while calibrating
      * @param groupSize inputs per scale, -1 for all
-     * @param texts what calibrates and evaluates, if anything
      * @param weighs whether tokens are weighed by the loss's gradient
      */
-    static MemoryPlan of(ModelSpec model, int groupSize, RunTexts texts, boolean weighs, long available) {
+    record Job(ModelSpec model, DType products, int groupSize, boolean weighs) {}
+
+    /** @param texts what calibrates and evaluates, if anything */
+    static MemoryPlan of(Job job, RunTexts texts, Free free) {
+        ModelSpec model = job.model();
         TokenSequences evaluation = texts.evaluation();
         long evaluating = evaluation == null
                 ? 0
                 : Perplexity.peakBytes(model, evaluation.count(), evaluation.length());
-        long copies = model.linears(0).stream().mapToLong(linear -> solvingLinear(linear, groupSize)).max().orElse(0);
+        long copies = model.linears(0).stream().mapToLong(linear -> solvingLinear(linear, job)).max().orElse(0);
+        long weights = Transformer.blockBytes(model, job.products());
         TokenSequences calibration = texts.calibration();
         if (calibration == null) {
-            return new MemoryPlan(Transformer.blockBytes(model), 0, copies, 0, 0, 0, 0, Saliency.Memory.NONE, 0,
+            return new MemoryPlan(free, weights, 0, copies, 0, 0, 0, Place.HOST, 0, Saliency.Memory.NONE, 0,
                     evaluating);
         }
         Map<InputSite, Long> sites = new EnumMap<>(InputSite.class);
         model.linears(0).forEach(linear -> sites.put(linear.site(), square(linear.inputs())));
         long hessians = sites.values().stream().mapToLong(Long::longValue).sum();
         long largestSite = sites.values().stream().mapToLong(Long::longValue).max().orElse(0);
-        int batchRows = CalibrationStream.batchRows(calibration.length(), calibration.count());
-        long forward = 4L * batchRows * model.hiddenSize()
-                + Transformer.workspaceBytes(model, batchRows, calibration.length());
         long stream = 4L * calibration.tokens() * model.hiddenSize();
-        long limit = streamLimit(available);
-        boolean spill = stream > limit;
-        long widest = sites.keySet().stream().mapToLong(model::inputs).max().orElse(0);
-        long weighing = weighs ? 4L * (batchRows * widest + sites.size() * calibration.tokens()) : 0;
-        Saliency.Memory gradients = weighs
+        long limit = streamLimit(free.host());
+        Saliency.Memory gradients = job.weighs()
                 ? Saliency.memory(model, calibration, Math.min(GROUP_BYTES, limit), limit)
                 : Saliency.Memory.NONE;
-        return new MemoryPlan(Transformer.blockBytes(model), hessians, 2 * largestSite + copies, forward,
-                spill ? 0 : stream, spill ? stream : 0, weighing, gradients, limit, evaluating);
+        MemoryPlan smallest = new MemoryPlan(free, weights, hessians, 2 * largestSite + copies, 0, 0, stream,
+                stream > limit ? Place.FILE : Place.HOST, 0, gradients, limit, evaluating);
+        return free.device().isEmpty()
+                ? smallest.withBatch(job, calibration, sites.size(), CalibrationStream.BATCH_TOKENS)
+                : smallest.onDevice(job, calibration, sites.size());
     }
 
-    private static long solvingLinear(LinearSpec linear, int groupSize) {
-        int groups = groupSize == QuantizationConfig.ONE_GROUP ? 1 : Math.ceilDiv(linear.inputs(), groupSize);
-        return SiteSolver.peakBytes(linear.inputs(), linear.outputs(), groups);
+    /** The largest batch that fits with the stream on the device, else without it, else the smallest. */
+    private MemoryPlan onDevice(Job job, TokenSequences calibration, int sites) {
+        for (MemoryPlan placed : new MemoryPlan[] {in(Place.DEVICE), this}) {
+            for (int tokens = DEVICE_BATCH_TOKENS; tokens > calibration.length() / 2; tokens /= 2) {
+                MemoryPlan plan = placed.withBatch(job, calibration, sites, tokens);
+                if (plan.fitsDevice()) {
+                    return plan;
+                }
+            }
+        }
+        return withBatch(job, calibration, sites, 1);
+    }
+
+    private MemoryPlan in(Place other) {
+        return new MemoryPlan(free, weights, hessians, solving, forward, batchRows, stream, other, weighing, gradients,
+                hostLimit, evaluation);
+    }
+
+    private MemoryPlan withBatch(Job job, TokenSequences calibration, int sites, int tokens) {
+        ModelSpec model = job.model();
+        int rows = CalibrationStream.batchRows(tokens, calibration.length(), calibration.count());
+        long buffers = 4L * rows * model.hiddenSize()
+                + Transformer.workspaceBytes(model, job.products(), rows, calibration.length());
+        long perRow = job.products() == DType.F32 ? 4 : 4 + 4 + job.products().bytes();
+        long weighed = job.weighs() ? perRow * rows * model.widestInput() + 4L * sites * calibration.tokens() : 0;
+        return new MemoryPlan(free, weights, hessians, solving, buffers, rows, stream, place, weighed, gradients,
+                hostLimit, evaluation);
+    }
+
+    /** Where products are of halves, a linear is solved in a copy. */
+    private static long solvingLinear(LinearSpec linear, Job job) {
+        int groups = job.groupSize() == QuantizationConfig.ONE_GROUP
+                ? 1
+                : Math.ceilDiv(linear.inputs(), job.groupSize());
+        long widened = job.products() == DType.F32 ? 0 : 4L * linear.inputs() * linear.outputs();
+        return widened + SiteSolver.peakBytes(linear.inputs(), linear.outputs(), groups);
     }
 
     /** The largest residual stream that is held in memory. */
@@ -83,8 +142,27 @@ record MemoryPlan(long weights, long hessians, long solving, long forward, long 
         return (long) (STREAM_SHARE * Math.min(available, 1L << 50));
     }
 
+    /** The residual stream in the host's memory. */
+    long activations() {
+        return place == Place.HOST ? stream : 0;
+    }
+
+    /** The residual stream in a temporary file. */
+    long spilled() {
+        return place == Place.FILE ? stream : 0;
+    }
+
+    /** On the host and on the device together. */
     long total() {
-        long calibrating = Math.max(gradients.device() + gradients.inputs(), quantizing() + activations);
+        return free.device().isPresent() ? host() + device() : host();
+    }
+
+    /** What of it is the host's memory. */
+    private long host() {
+        if (free.device().isPresent()) {
+            return PROCESS + Math.max(gradients.inputs(), activations()) + gradients.kept();
+        }
+        long calibrating = Math.max(gradients.device() + gradients.inputs(), quantizing() + activations());
         return PROCESS + Math.max(evaluation, calibrating + gradients.kept());
     }
 
@@ -93,8 +171,12 @@ record MemoryPlan(long weights, long hessians, long solving, long forward, long 
         return Math.max(evaluation, Math.max(gradients.device(), quantizing()));
     }
 
+    private boolean fitsDevice() {
+        return device() + LIBRARIES <= free.device().orElse(Long.MAX_VALUE);
+    }
+
     private long quantizing() {
-        return weights + hessians + weighing + Math.max(solving, forward);
+        return weights + hessians + weighing + Math.max(solving, forward) + (place == Place.DEVICE ? stream : 0);
     }
 
     /** Block inputs that the gradients may keep at one time. */
@@ -103,16 +185,22 @@ record MemoryPlan(long weights, long hessians, long solving, long forward, long 
     }
 
     /** Throws UserError MEMORY when the plan cannot work. */
-    void require(long available) {
-        if (total() > available) {
+    void require() {
+        if (host() > free.host()) {
             throw new UserError(UserError.Code.MEMORY,
-                    "this run needs about " + mebibytes(total()) + " of memory (" + this + "), and "
-                            + mebibytes(available)
+                    "this run needs about " + mebibytes(host()) + " of memory (" + this + "), and "
+                            + mebibytes(free.host())
                             + " are free. Close other programs, or use a machine with more memory; a smaller "
                             + "--sequence-length lowers the batch buffers only"
-                            + (evaluation > quantizing() + activations
+                            + (evaluation > quantizing() + activations()
                                     ? ", and --eval none spares the evaluation"
                                     : ""));
+        }
+        if (!fitsDevice()) {
+            throw new UserError(UserError.Code.MEMORY, "this run needs about " + mebibytes(device() + LIBRARIES)
+                    + " of device memory (" + this + "), and " + mebibytes(free.device().orElse(0))
+                    + " are free there. End what else runs on the device, use another one, or --device cpu"
+                    + (evaluation > quantizing() ? "; --eval none spares the evaluation" : ""));
         }
     }
 
@@ -127,13 +215,21 @@ record MemoryPlan(long weights, long hessians, long solving, long forward, long 
     @Override
     public String toString() {
         return "one block of weights " + mebibytes(weights) + ", Hessians " + mebibytes(hessians) + ", solving "
-                + mebibytes(solving) + ", activations " + mebibytes(activations + forward)
-                + (spilled > 0 ? ", " + mebibytes(spilled) + " in a temporary file" : "")
+                + mebibytes(solving) + ", activations " + mebibytes((place == Place.FILE ? 0 : stream) + forward)
+                + (spilled() > 0 ? ", " + mebibytes(spilled()) + " in a temporary file" : "")
                 + (weighing > 0
                         ? ", weights of tokens " + mebibytes(weighing + gradients.kept()) + "; gradients instead "
                                 + mebibytes(gradients.device() + gradients.inputs())
                         : "")
                 + (evaluation > 0 ? "; evaluating instead " + mebibytes(evaluation) : "") + "; process "
-                + mebibytes(PROCESS);
+                + mebibytes(PROCESS) + (free.device().isPresent() ? "; on the device " + onDevice() : "");
+    }
+
+    private String onDevice() {
+        String batches = batchRows == 0
+                ? ""
+                : ", batches of " + batchRows + " tokens, the stream between blocks "
+                        + (place == Place.DEVICE ? "there" : "on the host");
+        return mebibytes(device() + LIBRARIES) + " of " + mebibytes(free.device().orElse(0)) + " free" + batches;
     }
 }

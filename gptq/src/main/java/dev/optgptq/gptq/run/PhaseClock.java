@@ -36,11 +36,20 @@ final class PhaseClock {
         return ended;
     }
 
+    /** Adds what earlier runs spent on what this one goes on from. */
+    void add(List<RunReport.Phase> phases) {
+        for (RunReport.Phase phase : phases) {
+            tally(phase.name()).nanos += Math.round(phase.seconds() * 1e9);
+            tally(phase.name()).flops += phase.flops();
+        }
+    }
+
     /** Counts work that the running phase must do. */
     void count(double flops) {
         tally(current).flops += flops;
     }
 
+    /** All until now. */
     List<RunReport.Phase> phases() {
         enter(current);
         List<RunReport.Phase> phases = new ArrayList<>();

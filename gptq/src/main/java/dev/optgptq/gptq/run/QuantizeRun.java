@@ -1,37 +1,47 @@
 package dev.optgptq.gptq.run;
 
 import dev.optgptq.calibrate.Progress;
+import dev.optgptq.calibrate.capture.ActivationStore;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.eval.Perplexity;
 import dev.optgptq.calibrate.gradient.NextToken;
 import dev.optgptq.calibrate.gradient.Saliency;
+import dev.optgptq.calibrate.model.ModelSpec;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.model.CheckpointWriter;
 import dev.optgptq.formats.model.ModelDirectory;
+import dev.optgptq.gptq.journal.Identity;
 import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.gptq.solve.Calibrator;
 import dev.optgptq.gptq.solve.SolveSettings;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Grid;
-import java.time.Instant;
-import java.time.temporal.ChronoUnit;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.function.Consumer;
+import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
-/** The whole job: read, calibrate, solve, write, read back, evaluate. The output directory appears complete or not at all. */
+/**
+ * The whole job: read, calibrate, solve, write, read back, evaluate. The output directory appears complete or not at all;
+ * what was finished before a run was interrupted, the next run of the same settings goes on from.
+ */
 public final class QuantizeRun {
 
     private final QuantizeSettings settings;
     private final Device device;
     private final ModelDirectory source;
     private final Transformer model;
+    /** The same model as the calibration stream passes through it. */
+    private final Transformer calibrated;
     private final Calibrator calibrator;
     private final CheckpointPlan plan;
     private final RunTexts texts;
+    private final PhaseClock clock;
     private final RunProgress progress;
+    private final Consumer<String> log;
     private final List<RunReport.Layer> layers = new ArrayList<>();
 
     /**
@@ -48,31 +58,64 @@ public final class QuantizeRun {
     /** @param maxShardBytes size above which the output is split */
     static RunReport run(QuantizeSettings settings, Device device, Origin origin, Progress listener,
             Consumer<String> log, long maxShardBytes) {
-        Instant started = Instant.now().truncatedTo(ChronoUnit.SECONDS);
         PhaseClock clock = new PhaseClock(device, "open");
-        try (HostMemory memory = new HostMemory(); ModelDirectory source = ModelDirectory.open(settings.model())) {
+        try (ModelDirectory source = ModelDirectory.open(settings.model())) {
+            return run(settings, source, spec -> RunTexts.read(settings, spec), device, origin, listener, log,
+                    maxShardBytes, clock);
+        }
+    }
+
+    /**
+     * Quantizes a model that is open, calibrated on given tokens and not evaluated: for measuring.
+     *
+     * @param calibration settings.samples() sequences
+     */
+    public static RunReport measure(QuantizeSettings settings, ModelDirectory source, TokenSequences calibration,
+            Device device, Origin origin, Progress listener, Consumer<String> log) {
+        return run(settings, source, spec -> new RunTexts(calibration, null, "none"), device, origin, listener, log,
+                CheckpointWriter.DEFAULT_SHARD_BYTES,
+                new PhaseClock(device, "open"));
+    }
+
+    private static RunReport run(QuantizeSettings settings, ModelDirectory source, Function<ModelSpec, RunTexts> read,
+            Device device, Origin origin, Progress listener, Consumer<String> log, long maxShardBytes,
+            PhaseClock clock) {
+        try (HostMemory memory = new HostMemory()) {
             Transformer model = Transformer.open(source, device);
             Preflight.check(settings, source, model.spec());
             CheckpointPlan plan = CheckpointPlan.of(source, model.spec(), settings.bits(), settings.groupSize());
             List<String> warnings = Preflight.warnings(settings, model.spec());
             warnings.forEach(log);
             clock.enter("tokenize");
-            RunTexts texts = RunTexts.read(settings, model.spec());
-            MemoryPlan memoryPlan = memoryPlan(settings, model, texts);
+            RunTexts texts = read.apply(model.spec());
+            Products products = Products.choose(settings.precision(), source, model.spec(), device);
+            if (products.remark() != null && texts.calibration() != null) {
+                log.accept(products.remark());
+            }
+            MemoryPlan memoryPlan = memoryPlan(settings, model, products.dtype(), texts);
             log.accept("memory: about " + (memoryPlan.total() >> 20) + " MiB needed: " + memoryPlan);
-            QuantizeRun run = new QuantizeRun(settings, source, model, plan, texts, clock, listener);
-            RunReport.@Nullable Quality quality = run.execute(origin, memoryPlan, maxShardBytes, log);
-            return new ReportBuilder(settings, origin, device, model.spec(), source).build(started, plan, run.layers,
-                    clock.phases(), memory.peakAnonymous(), memoryPlan, quality, warnings);
+            QuantizeRun run = new QuantizeRun(settings, source, model, products.dtype(), plan, texts, clock, listener,
+                    log);
+            Identity identity = RunIdentity.of(settings, products.dtype(), origin, device, source,
+                    texts.calibration());
+            try (RunJournal journal = RunJournal.open(settings, identity, model.spec().blocks(), log)) {
+                RunReport.@Nullable Quality quality = run.execute(journal, origin, memoryPlan, maxShardBytes);
+                return new ReportBuilder(settings, products.dtype(), origin, device, model.spec(), source).build(
+                        journal.started(),
+                        journal.resumed(), plan, run.layers, clock.phases(), memory.peakAnonymous(), memoryPlan,
+                        quality,
+                        warnings);
+            }
         }
     }
 
-    private QuantizeRun(QuantizeSettings settings, ModelDirectory source, Transformer model, CheckpointPlan plan,
-            RunTexts texts, PhaseClock clock, Progress listener) {
+    private QuantizeRun(QuantizeSettings settings, ModelDirectory source, Transformer model, DType products,
+            CheckpointPlan plan, RunTexts texts, PhaseClock clock, Progress listener, Consumer<String> log) {
         this.settings = settings;
         this.device = model.device();
         this.source = source;
         this.model = model;
+        this.calibrated = model.withProducts(products);
         this.texts = texts;
         int groupSize = settings.groupSize() == -1 ? Integer.MAX_VALUE : settings.groupSize();
         Grid grid = new Grid(settings.bits(), settings.symmetric(), settings.clipSearch(), DType.F16);
@@ -83,82 +126,154 @@ public final class QuantizeRun {
             case GRADIENT -> new Calibrator.Gradient(solve);
         };
         this.plan = plan;
+        this.clock = clock;
+        this.log = log;
         WorkCount flops = new WorkCount(model.spec());
         this.progress = new RunProgress(clock, flops, listener,
                 flops.run(texts, calibrator, settings.trueSequential()));
     }
 
-    private static MemoryPlan memoryPlan(QuantizeSettings settings, Transformer model, RunTexts texts) {
-        long available = HostMemory.available();
-        MemoryPlan memoryPlan = MemoryPlan.of(model.spec(), settings.groupSize(), texts,
-                settings.calibrator() == QuantizeSettings.CalibratorKind.GRADIENT, available);
-        memoryPlan.require(available);
+    private static MemoryPlan memoryPlan(QuantizeSettings settings, Transformer model, DType products,
+            RunTexts texts) {
+        MemoryPlan.Job job = new MemoryPlan.Job(model.spec(), products, settings.groupSize(),
+                settings.calibrator() == QuantizeSettings.CalibratorKind.GRADIENT);
+        MemoryPlan memoryPlan = MemoryPlan.of(job, texts,
+                new MemoryPlan.Free(HostMemory.available(), model.device().freeMemory()));
+        memoryPlan.require();
         return memoryPlan;
     }
 
-    private RunReport.@Nullable Quality execute(Origin origin, MemoryPlan memoryPlan, long maxShardBytes,
-            Consumer<String> log) {
+    private RunReport.@Nullable Quality execute(RunJournal journal, Origin origin, MemoryPlan memoryPlan,
+            long maxShardBytes) {
+        journal.requireSpace(plan);
+        OutputConfig config = new OutputConfig(settings, source, plan);
         TokenSequences evaluation = texts.evaluation();
-        Perplexity before = evaluation == null ? null : evaluate(model, evaluation, "before");
-        try (CheckpointWriter writer = new CheckpointWriter(settings.output(), plan.specs(), maxShardBytes,
-                settings.overwrite())) {
-            OutputConfig config = new OutputConfig(settings, source, plan);
-            CheckpointOutput output = new CheckpointOutput(writer, plan, config.quantization(), device);
-            progress.enter("write", "unquantized tensors");
+        goOn(journal, new SavedResults(journal.parts()));
+        Perplexity before = evaluation == null ? null : before(new SavedResults(journal.parts()), evaluation);
+        quantizeBlocks(journal, new LinearPacker(config.quantization(), device), memoryPlan);
+        progress.enter("write", "checkpoint");
+        try (CheckpointWriter writer = new CheckpointWriter(journal.directory(), plan.specs(), maxShardBytes)) {
+            CheckpointOutput output = new CheckpointOutput(writer, plan);
+            journal.finished().forEach(output::write);
             output.writeKept();
-            quantizeBlocks(output, memoryPlan, log);
-            progress.enter("write", "finish");
             config.write(writer, origin);
             writer.finishTensors();
             Perplexity after = readBack(writer, output, evaluation);
             progress.enter("write", "finish");
             writer.finish();
+            journal.complete();
             return before == null || after == null ? null : quality(before, after);
         }
     }
 
-    private void quantizeBlocks(CheckpointOutput output, MemoryPlan memoryPlan, Consumer<String> log) {
+    /** Takes over what earlier runs found out, and what that took. */
+    private void goOn(RunJournal journal, SavedResults saved) {
+        clock.add(journal.phases());
+        journal.finished().forEach(block -> layers.addAll(block.layers()));
+        progress.skip(progress.flops().finished(journal.finished().size(), texts, calibrator,
+                settings.trueSequential()));
+        TokenSequences calibration = texts.calibration();
+        if (calibration != null && calibrator.needsGradients() && (saved.hasSaliency() || isSolved(journal))) {
+            progress.skip(progress.flops().gradients(calibration));
+        }
+    }
+
+    private boolean isSolved(RunJournal journal) {
+        return journal.finished().size() == model.spec().blocks();
+    }
+
+    private Perplexity before(SavedResults saved, TokenSequences evaluation) {
+        Optional<Perplexity> known = saved.perplexity(evaluation);
+        if (known.isPresent()) {
+            progress.skip(progress.flops().evaluation(evaluation));
+            return known.get();
+        }
+        Perplexity before = evaluate(model, evaluation, "before");
+        progress.enter("write");
+        saved.save(before, evaluation, clock.phases());
+        return before;
+    }
+
+    private void quantizeBlocks(RunJournal journal, LinearPacker packer, MemoryPlan memoryPlan) {
+        if (isSolved(journal)) {
+            return;
+        }
         progress.enter("load", "calibration");
-        try (CalibrationStream stream = openStream(memoryPlan)) {
-            BlockQuantizer quantizer = new BlockQuantizer(model, calibrator, settings.trueSequential(), progress);
-            for (int block = 0; block < model.spec().blocks(); block++) {
-                int index = block;
-                quantizer.quantize(block, stream, solved -> {
-                    progress.enter("write");
-                    output.write(solved.linear(), solved.solution().weight());
-                    RunReport.Layer layer = LayerReports.of(index, solved, settings.damp());
-                    layers.add(layer);
-                    if (layer.problem() != null) {
-                        log.accept(layer.module() + ": " + layer.problem());
-                    }
-                });
+        try (CalibrationStream stream = openStream(new SavedResults(journal.parts()), memoryPlan)) {
+            BlockQuantizer quantizer = new BlockQuantizer(calibrated, calibrator, settings.trueSequential(), progress);
+            if (stream != null) {
+                for (int block = 0; block < journal.finished().size(); block++) {
+                    BlockRecord record = journal.finished().get(block);
+                    quantizer.replay(block, stream, weights -> record.restore(weights, packer));
+                }
+            }
+            for (int block = journal.finished().size(); block < model.spec().blocks(); block++) {
+                journal.add(quantizeBlock(block, quantizer, stream, journal, packer));
             }
         }
     }
 
-    private @Nullable CalibrationStream openStream(MemoryPlan memoryPlan) {
+    private BlockRecord quantizeBlock(int block, BlockQuantizer quantizer, @Nullable CalibrationStream stream,
+            RunJournal journal, LinearPacker packer) {
+        try (BlockRecorder recorder = journal.record(plan.packed(model.spec().linears(block)), packer)) {
+            quantizer.quantize(block, stream, solved -> {
+                progress.enter("write");
+                RunReport.Layer layer = LayerReports.of(block, solved, settings.damp());
+                recorder.write(solved.linear(), solved.solution().weight(), layer);
+                layers.add(layer);
+                if (layer.problem() != null) {
+                    log.accept(layer.module() + ": " + layer.problem());
+                }
+            });
+            progress.enter("write");
+            return recorder.finish(clock.phases());
+        }
+    }
+
+    private @Nullable CalibrationStream openStream(SavedResults saved, MemoryPlan memoryPlan) {
         TokenSequences calibration = texts.calibration();
         if (calibration == null) {
             return null;
         }
-        long memoryLimit = memoryPlan.spilled() > 0 ? 0 : Long.MAX_VALUE;
         if (!calibrator.needsGradients()) {
-            return CalibrationStream.embed(model, calibration, memoryLimit);
+            return embed(calibration, memoryPlan);
         }
-        Saliency saliency = captureSaliency(calibration, memoryPlan);
+        Saliency saliency = saliency(saved, calibration, memoryPlan);
         progress.enter("load", "calibration");
         try {
-            return CalibrationStream.embed(model, calibration, memoryLimit).weighedBy(saliency);
+            return embed(calibration, memoryPlan).weighedBy(saliency);
         } catch (RuntimeException e) {
             saliency.close();
             throw e;
         }
     }
 
-    private Saliency captureSaliency(TokenSequences calibration, MemoryPlan memoryPlan) {
+    private CalibrationStream embed(TokenSequences calibration, MemoryPlan memoryPlan) {
+        int hidden = model.spec().hiddenSize();
+        ActivationStore activations = switch (memoryPlan.place()) {
+            case DEVICE -> ActivationStore.onDevice(device, calibration.tokens(), hidden);
+            case HOST -> new ActivationStore(calibration.tokens(), hidden, Long.MAX_VALUE);
+            case FILE -> new ActivationStore(calibration.tokens(), hidden, 0);
+        };
+        return CalibrationStream.embed(calibrated, calibration, memoryPlan.batchRows(), activations);
+    }
+
+    private Saliency saliency(SavedResults saved, TokenSequences calibration, MemoryPlan memoryPlan) {
+        Saliency known = saved.saliency(model.spec(), calibration, memoryPlan.hostLimit());
+        if (known != null) {
+            return known;
+        }
         progress.enter("gradients", "calibration");
-        return Saliency.capture(model, calibration, new NextToken(), memoryPlan.groupBytes(),
+        Saliency saliency = Saliency.capture(model, calibration, new NextToken(), memoryPlan.groupBytes(),
                 memoryPlan.hostLimit(), progress.part(progress.flops().gradients(calibration)));
+        try {
+            progress.enter("write");
+            saved.save(saliency, calibration, clock.phases());
+            return saliency;
+        } catch (RuntimeException e) {
+            saliency.close();
+            throw e;
+        }
     }
 
     /** Opens what was written as any reader would, compares it, and measures it. */

@@ -27,18 +27,20 @@ import org.jspecify.annotations.Nullable;
  * @param samples number of calibration sequences
  * @param sequenceLength tokens in each
  * @param seed of the random sampling
+ * @param precision what the linears multiply while calibrating
  * @param format v1 or v2
  * @param evaluation the text; null for the bundled one
  * @param evaluate whether to measure perplexity before and after
  * @param evaluationWindow tokens per evaluation window
  * @param overwrite whether an existing output is replaced
+ * @param fresh whether what an interrupted run left is deleted instead of gone on from
  */
 public record QuantizeSettings(Path model, Path output, CalibratorKind calibrator, int bits, int groupSize,
         boolean symmetric, boolean clipSearch, boolean scaleSearch, ActOrder actOrder, double damp,
         boolean trueSequential,
         @Nullable Path calibration, Sampling sampling, int samples, int sequenceLength, long seed,
-        CheckpointFormat format, @Nullable Path evaluation, boolean evaluate, int evaluationWindow,
-        boolean overwrite) {
+        Precision precision, CheckpointFormat format, @Nullable Path evaluation, boolean evaluate, int evaluationWindow,
+        boolean overwrite, boolean fresh) {
 
     /**
      * Whether groups hold inputs that are not neighbours, so that g_idx is irregular (desc_act). One group for all inputs
@@ -47,6 +49,16 @@ public record QuantizeSettings(Path model, Path output, CalibratorKind calibrato
     boolean irregularGroups() {
         return calibrator != CalibratorKind.RTN && actOrder == ActOrder.GROUP
                 && groupSize != QuantizationConfig.ONE_GROUP;
+    }
+
+    /** What the linears multiply while calibrating. Sums, the residual stream and the solver are in float32 in any case. */
+    public enum Precision {
+        /** Halves where the model is stored in them and the device has matrix units for them, else float32. */
+        AUTO,
+        /** float32. */
+        FLOAT32,
+        /** float16 or bfloat16, as the model is stored; for GPUs. */
+        HALF
     }
 
     /** How codes are chosen. */

@@ -1,11 +1,11 @@
 package dev.optgptq.gptq.run;
 
 import dev.optgptq.calibrate.model.ModelSpec;
+import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.formats.safetensors.TensorView;
 import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.kernels.Device;
-import java.time.Instant;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
@@ -13,14 +13,16 @@ import java.util.SequencedMap;
 import org.jspecify.annotations.Nullable;
 
 /** Puts the report together from what a run knows. */
-record ReportBuilder(QuantizeSettings settings, QuantizeRun.Origin origin, Device device, ModelSpec model,
+record ReportBuilder(QuantizeSettings settings, DType products, QuantizeRun.Origin origin, Device device,
+        ModelSpec model,
         ModelDirectory source) {
 
-    RunReport build(Instant started, CheckpointPlan plan, List<RunReport.Layer> layers, List<RunReport.Phase> phases,
+    RunReport build(String started, RunReport.@Nullable Resumed resumed, CheckpointPlan plan,
+            List<RunReport.Layer> layers, List<RunReport.Phase> phases,
             long peakAnonymous, MemoryPlan memoryPlan, RunReport.@Nullable Quality quality, List<String> warnings) {
         SequencedMap<String, String> command = command();
         double seconds = phases.stream().mapToDouble(RunReport.Phase::seconds).sum();
-        return new RunReport(1, origin.tool() + " " + origin.version(), started.toString(), command,
+        return new RunReport(1, origin.tool() + " " + origin.version(), started, resumed, command,
                 origin.defaults().stream().filter(command::containsKey).toList(), machine(), model(plan),
                 List.copyOf(layers), phases,
                 new RunReport.Memory(memoryPlan.total(), device.peakMemory(), peakAnonymous, memoryPlan.spilled()),
@@ -28,7 +30,7 @@ record ReportBuilder(QuantizeSettings settings, QuantizeRun.Origin origin, Devic
     }
 
     private RunReport.Machine machine() {
-        return new RunReport.Machine(device.name(), device.description(), Runtime.version().toString(),
+        return new RunReport.Machine(device.name(), device.description(), products.name(), Runtime.version().toString(),
                 System.getProperty("os.name") + " " + System.getProperty("os.arch"),
                 Runtime.getRuntime().availableProcessors());
     }
@@ -63,6 +65,7 @@ record ReportBuilder(QuantizeSettings settings, QuantizeRun.Origin origin, Devic
         command.put("--samples", String.valueOf(settings.samples()));
         command.put("--sequence-length", String.valueOf(settings.sequenceLength()));
         command.put("--seed", String.valueOf(settings.seed()));
+        command.put("--precision", lower(settings.precision()));
         command.put("--format", settings.format().label());
         command.put("--eval", !settings.evaluate()
                 ? "none"

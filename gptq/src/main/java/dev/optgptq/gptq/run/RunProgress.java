@@ -10,7 +10,7 @@ final class RunProgress {
     private final PhaseClock clock;
     private final WorkCount flops;
     private final Progress listener;
-    private final double total;
+    private double total;
     private double done;
     private String where = "";
     private String phase = "";
@@ -25,6 +25,11 @@ final class RunProgress {
 
     WorkCount flops() {
         return flops;
+    }
+
+    /** Work that is not to be done: an earlier run has done it. Before any other is. */
+    void skip(double operations) {
+        total = Math.max(0, total - operations);
     }
 
     /** Starts a phase at a new place. */

@@ -60,28 +60,52 @@ final class WorkCount {
         return tokens * (model.blocks() * blockPerRow(windows.length()) + flops.head());
     }
 
-    /** Everything a run will do. */
+    /** Everything a run will do that nothing was done for. */
     double run(RunTexts texts, Calibrator calibrator, boolean trueSequential) {
         TokenSequences evaluation = texts.evaluation();
-        double total = evaluation == null ? 0 : 2 * evaluation(evaluation);
-        for (LinearSpec linear : model.linears(0)) {
-            total += model.blocks() * solve(linear, calibrator.needsHessian());
-        }
         TokenSequences calibration = texts.calibration();
+        double total = evaluation == null ? 0 : 2 * evaluation(evaluation);
+        total += model.blocks() * solving(texts, calibrator, trueSequential);
         if (calibration != null) {
-            double rows = calibration.ids().length;
             total += calibrator.needsGradients() ? gradients(calibration) : 0;
-            EnumSet<InputSite> sites = EnumSet.noneOf(InputSite.class);
-            model.linears(0).forEach(linear -> sites.add(linear.site()));
-            double capture = 0;
-            for (InputSite site : sites) {
-                total += model.blocks() * hessian(site, (long) rows);
-                capture += capturePerRow(EnumSet.of(site), calibration.length());
-            }
-            double perBlock = trueSequential ? capture : capturePerRow(sites, calibration.length());
-            total += rows * (model.blocks() * perBlock + (model.blocks() - 1) * blockPerRow(calibration.length()));
+            total += (model.blocks() - 1) * advancing(calibration);
         }
         return total;
+    }
+
+    /** What a run need not do when the first blocks are finished: these are run again only for the inputs of the next. */
+    double finished(int blocks, RunTexts texts, Calibrator calibrator, boolean trueSequential) {
+        TokenSequences calibration = texts.calibration();
+        double replays = calibration == null || blocks < model.blocks()
+                ? 0
+                : (model.blocks() - 1) * advancing(calibration);
+        return blocks * solving(texts, calibrator, trueSequential) + replays;
+    }
+
+    /** A block's inputs, Hessians and codes. */
+    private double solving(RunTexts texts, Calibrator calibrator, boolean trueSequential) {
+        double total = 0;
+        for (LinearSpec linear : model.linears(0)) {
+            total += solve(linear, calibrator.needsHessian());
+        }
+        TokenSequences calibration = texts.calibration();
+        if (calibration == null) {
+            return total;
+        }
+        EnumSet<InputSite> sites = EnumSet.noneOf(InputSite.class);
+        model.linears(0).forEach(linear -> sites.add(linear.site()));
+        double capture = 0;
+        for (InputSite site : sites) {
+            total += hessian(site, calibration.tokens());
+            capture += capturePerRow(EnumSet.of(site), calibration.length());
+        }
+        double perRow = trueSequential ? capture : capturePerRow(sites, calibration.length());
+        return total + calibration.tokens() * perRow;
+    }
+
+    /** A block's outputs for the next. */
+    private double advancing(TokenSequences calibration) {
+        return calibration.tokens() * blockPerRow(calibration.length());
     }
 
     private static double perToken(LinearSpec linear) {

@@ -24,7 +24,7 @@ public sealed interface Calibrator {
         }
     }
 
-    /** GPTQ on a Hessian of weighted tokens, and scales that were searched, weighted by its diagonal (notes 3.2, 3.4). */
+    /** GPTQ in several variants, weighted by the loss's gradient, of which each block keeps what helps it (notes 3.11). */
     record Gradient(SolveSettings settings) implements Calibrator {
         @Override
         public boolean needsHessian() {

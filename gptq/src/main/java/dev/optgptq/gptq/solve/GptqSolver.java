@@ -6,6 +6,7 @@ import dev.optgptq.kernels.Grid;
 import dev.optgptq.kernels.QuantOps.BlockProblem;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
+import org.jspecify.annotations.Nullable;
 
 /**
  * GPTQ (Frantar et al. 2023, algorithm 1): inputs are quantized in order, and what rounding one changes in the output is
@@ -33,8 +34,9 @@ final class GptqSolver {
     /**
      * @param arena owns the result
      * @param wt F32 [n, m]; rows of dead inputs must be zero; not written
+     * @param rounded F32 [n, m], written: the weights that the codes are roundings of; null where they are not wanted
      */
-    QuantizedWeight solve(TensorArena arena, Tensor wt, InverseFactor factor) {
+    QuantizedWeight solve(TensorArena arena, Tensor wt, InverseFactor factor, @Nullable Tensor rounded) {
         InputOrder order = factor.order();
         int n = order.inputs();
         long m = wt.columns();
@@ -50,8 +52,12 @@ final class GptqSolver {
             }
             Tensor orderedCodes = order.isIdentity() ? codes : scratch.matrix(DType.U8, n, m);
             sweep(scratch, w, factor, !fitFirst, scales, zeros, orderedCodes);
+            Tensor positions = HostVectors.upload(device, scratch, order.positions());
             if (!order.isIdentity()) {
-                device.matrix().gatherRows(orderedCodes, HostVectors.upload(device, scratch, order.positions()), codes);
+                device.matrix().gatherRows(orderedCodes, positions, codes);
+            }
+            if (rounded != null) {
+                device.matrix().gatherRows(w, positions, rounded);
             }
         }
         return new QuantizedWeight(codes, scales, zeros, HostVectors.upload(device, arena, order.gIdx()));

@@ -90,6 +90,18 @@ public record InverseFactor(Tensor hessian, Tensor u, InputOrder order, boolean[
         return sum / values.length;
     }
 
+    /** b = (hessian + damp)^-1 b, in place: b F32 [n, m], rows in the inputs' own order. */
+    void applyInverse(Device device, Tensor b) {
+        try (TensorArena scratch = device.arena()) {
+            Tensor ordered = scratch.matrix(DType.F32, b.rows(), b.columns());
+            Tensor half = scratch.matrix(DType.F32, b.rows(), b.columns());
+            device.matrix().gatherRows(b, HostVectors.upload(device, scratch, order.order()), ordered);
+            device.matrix().gemm(1, u, false, ordered, false, 0, half);
+            device.matrix().gemm(1, u, true, half, false, 0, ordered);
+            device.matrix().gatherRows(ordered, HostVectors.upload(device, scratch, order.positions()), b);
+        }
+    }
+
     int deadInputs() {
         int count = 0;
         for (boolean d : dead) {

@@ -1,5 +1,6 @@
 package dev.optgptq.gptq.solve;
 
+import dev.optgptq.kernels.Tensor;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -11,6 +12,8 @@ import org.jspecify.annotations.Nullable;
  * @param damp the share of the mean diagonal that was added; null without a Hessian
  * @param dampAttempts factorisations tried; 0 without a Hessian
  * @param deadInputs inputs that were never active; their weights became zero
+ * @param rounded F32 [in, out], the weights that were rounded to the codes, each with the errors of those before it; null
+ *     where they were not asked for
  */
 public record LinearSolution(QuantizedWeight weight, double weightError, @Nullable Double outputError,
-        @Nullable Double damp, int dampAttempts, int deadInputs) {}
+        @Nullable Double damp, int dampAttempts, int deadInputs, @Nullable Tensor rounded) {}

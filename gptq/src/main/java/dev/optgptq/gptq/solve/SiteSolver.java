@@ -47,26 +47,63 @@ public final class SiteSolver implements AutoCloseable {
      * @param weight F32 [m, n] in, dequantized out
      */
     public LinearSolution solve(TensorArena result, Tensor weight) {
+        return switch (calibrator) {
+            case Calibrator.RoundToNearest rtn ->
+                solve(weight, wt -> nearest(result, wt, rtn.settings()), null);
+            case Calibrator.Gptq gptq -> solve(result, weight, new GptqVariant(gptq.searchScales(), null, false));
+            case Calibrator.Gradient gradient -> throw new IllegalStateException(
+                    "gradient calibration chooses among variants, block by block");
+        };
+    }
+
+    /** The same in a given way, which may aim at other weights; the errors found are then against those. */
+    public LinearSolution solve(TensorArena result, Tensor weight, GptqVariant variant) {
+        long inputs = weight.columns();
+        long outputs = weight.rows();
+        Tensor rounded = variant.keepRounded() ? result.matrix(DType.F32, inputs, outputs) : null;
+        return solve(weight, wt -> {
+            propagate(wt, variant.propagation());
+            return new GptqSolver(device, calibrator.settings().grid(), variant.searchScales()).solve(result, wt,
+                    requireFactor(), rounded);
+        }, rounded);
+    }
+
+    /** Chooses the codes of wt F32 [in, out], which it may change to what they aim at. */
+    @FunctionalInterface
+    private interface Rounding {
+        QuantizedWeight of(Tensor wt);
+    }
+
+    private LinearSolution solve(Tensor weight, Rounding rounding, @Nullable Tensor rounded) {
         try (TensorArena scratch = device.arena()) {
             long inputs = weight.columns();
             long outputs = weight.rows();
             Tensor wt = scratch.matrix(DType.F32, inputs, outputs);
             device.matrix().transpose(weight, wt);
             zeroDead(wt);
-            QuantizedWeight quantized = switch (calibrator) {
-                case Calibrator.RoundToNearest rtn -> nearest(result, wt, rtn.settings());
-                case Calibrator.Gptq gptq ->
-                    new GptqSolver(device, gptq.settings().grid(), gptq.searchScales()).solve(result, wt,
-                            requireFactor());
-                case Calibrator.Gradient gradient ->
-                    new GptqSolver(device, gradient.settings().grid(), true).solve(result, wt, requireFactor());
-            };
+            QuantizedWeight quantized = rounding.of(wt);
             roundToStored(scratch, quantized.scales());
             Tensor q = scratch.matrix(DType.F32, inputs, outputs);
             device.quant().dequantize(quantized.codes(), quantized.scales(), quantized.zeros(), quantized.groupOf(), q);
             device.matrix().transpose(q, weight);
-            return measure(scratch, quantized, wt, q);
+            return measure(scratch, quantized, wt, q, rounded);
         }
+    }
+
+    /** wt += strength (H + damp)^-1 (C - H) wt. */
+    private void propagate(Tensor wt, GptqVariant.@Nullable Propagation propagation) {
+        if (propagation == null) {
+            return;
+        }
+        InverseFactor solved = requireFactor();
+        try (TensorArena scratch = device.arena()) {
+            Tensor shift = scratch.matrix(DType.F32, wt.rows(), wt.columns());
+            device.matrix().gemm(propagation.strength(), propagation.cross(), false, wt, false, 0, shift);
+            device.matrix().gemm(-propagation.strength(), solved.hessian(), false, wt, false, 1, shift);
+            solved.applyInverse(device, shift);
+            device.neural().add(wt, shift);
+        }
+        zeroDead(wt);
     }
 
     /** From here on the scales are what the file will hold: the next blocks' inputs and the report see the stored weight. */
@@ -112,18 +149,19 @@ public final class SiteSolver implements AutoCloseable {
     }
 
     /** q is overwritten. */
-    private LinearSolution measure(TensorArena scratch, QuantizedWeight quantized, Tensor wt, Tensor q) {
+    private LinearSolution measure(TensorArena scratch, QuantizedWeight quantized, Tensor wt, Tensor q,
+            @Nullable Tensor rounded) {
         double weightEnergy = dot(scratch, wt, wt);
         device.matrix().subtract(wt, q, q);
         double weightError = ratio(dot(scratch, q, q), weightEnergy);
         if (factor == null) {
-            return new LinearSolution(quantized, weightError, null, null, 0, 0);
+            return new LinearSolution(quantized, weightError, null, null, 0, 0, null);
         }
         Tensor product = scratch.matrix(DType.F32, wt.rows(), wt.columns());
         double error = quadratic(scratch, factor.hessian(), q, product);
         double energy = quadratic(scratch, factor.hessian(), wt, product);
         return new LinearSolution(quantized, weightError, ratio(error, energy), factor.damp(), factor.attempts(),
-                factor.deadInputs());
+                factor.deadInputs(), rounded);
     }
 
     /** tr(d^T H d), the summed squared output of the weight d over the calibration inputs (up to H's factor). */

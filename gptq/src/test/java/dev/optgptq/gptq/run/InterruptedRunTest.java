@@ -5,8 +5,10 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.optgptq.calibrate.Progress;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.UserError.Code;
+import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.gptq.run.QuantizeSettings.CalibratorKind;
 import dev.optgptq.gptq.testing.TinyModel;
 import dev.optgptq.gptq.testing.WrittenCheckpoint;
@@ -16,6 +18,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.List;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.concurrent.CancellationException;
@@ -28,8 +31,10 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** The output appears complete or not at all, whatever ends a run. */
+/** The output appears complete or not at all, whatever ends a run, and what was finished is kept. */
 class InterruptedRunTest {
+
+    private static final Set<String> INPUTS = Set.of("model", "text.txt", "evaluation.txt");
 
     @TempDir
     @SuppressWarnings("NullAway.Init") // JUnit fills it in
@@ -43,21 +48,35 @@ class InterruptedRunTest {
     }
 
     @ParameterizedTest
+    @ValueSource(strings = {"block 1/2: hessian", "block 1/2: solve", "block 1/2: forward"})
+    void a_run_that_is_cancelled_before_anything_is_finished_leaves_nothing(String where) throws IOException {
+        cancel(where);
+
+        assertEquals(INPUTS, names(folder));
+        assertTrue(run.log.stream().noneMatch(line -> line.contains("kept")), run.log.toString());
+    }
+
+    @ParameterizedTest
     @ValueSource(strings = {"block 1/2: hessian", "block 2/2: solve", "evaluate after"})
-    void a_run_that_is_cancelled_leaves_nothing(String where) throws IOException {
+    void a_run_that_is_cancelled_later_leaves_what_is_finished_and_no_output(String where) throws IOException {
         run.evaluate = true;
+
+        cancel(where);
+
+        assertEquals(and(INPUTS, ".out.partial"), names(folder));
+        assertTrue(!names(folder.resolve(".out.partial")).contains("complete"), "an output that is not complete");
+    }
+
+    private void cancel(String where) {
         run.progress = (phase, done, total) -> {
             if (phase.contains(where)) {
                 throw new CancellationException(phase);
             }
         };
-
         try (Device device = Devices.open("cpu", 2)) {
             assertThrows(CancellationException.class, () -> run.run(device));
             assertEquals(0, device.memoryInUse(), "bytes that stayed on the device");
         }
-
-        assertEquals(Set.of("model", "text.txt", "evaluation.txt"), names(folder));
     }
 
     @Test
@@ -72,7 +91,7 @@ class InterruptedRunTest {
 
         assertTrue(Thread.interrupted(), "whoever interrupted wants to see it");
         assertTrue(String.valueOf(error.getMessage()).contains("interrupted"), error.getMessage());
-        assertEquals(Set.of("model", "text.txt", "evaluation.txt"), names(folder));
+        assertEquals(INPUTS, names(folder));
     }
 
     @Test
@@ -89,7 +108,7 @@ class InterruptedRunTest {
 
         assertThrows(CancellationException.class, run::run);
 
-        assertEquals(Set.of("model", "text.txt", "evaluation.txt", "out"), names(folder));
+        assertEquals(and(INPUTS, "out", ".out.partial"), names(folder));
         assertEquals(-1, Arrays.mismatch(old, Files.readAllBytes(run.output.resolve("model.safetensors"))));
     }
 
@@ -102,7 +121,7 @@ class InterruptedRunTest {
 
         run.run();
 
-        assertEquals(Set.of("model", "text.txt", "evaluation.txt", "out"), names(folder));
+        assertEquals(and(INPUTS, "out"), names(folder));
         assertTrue(!names(run.output).contains("tokenizer.model"), names(run.output).toString());
         assertEquals(8, WrittenCheckpoint.read(run.output).json("quantize_config.json").get("bits").asInt());
     }
@@ -117,28 +136,38 @@ class InterruptedRunTest {
         assertRefused(Code.OUTPUT, run::run, run.output.toString(), "--overwrite");
     }
 
-    /** Ctrl-C and kill end the process in the midst of writing and computing. */
-    @Test
-    void a_process_that_is_stopped_leaves_nothing_behind() throws IOException, InterruptedException {
+    /** Ctrl-C and kill; kill -9, a crash and a power cut run no hooks and write no last word. */
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void a_process_that_is_stopped_keeps_its_finished_blocks_and_the_same_run_goes_on(boolean forcibly)
+            throws IOException, InterruptedException {
         Process process = new ProcessBuilder(Path.of(System.getProperty("java.home"), "bin", "java").toString(),
                 "--add-modules=jdk.incubator.vector", "--enable-native-access=ALL-UNNAMED", "-cp",
                 System.getProperty("surefire.test.class.path", System.getProperty("java.class.path")),
                 EndlessRun.class.getName(), folder.toString()).redirectErrorStream(true).start();
+        StringBuilder said = new StringBuilder();
         try (var lines = process.inputReader()) {
-            StringBuilder said = new StringBuilder();
             for (String line = lines.readLine(); line != null && !line.equals("in block 2"); line = lines.readLine()) {
                 said.append(line).append('\n');
             }
-            Set<String> during = names(folder);
-            assertTrue(during.stream().anyMatch(name -> name.startsWith(".out.partial")), during + "\n" + said);
-            process.destroy();
-
+            assertRefused(Code.OUTPUT, run::run, run.output.toString(), "another run (process " + process.pid());
+            // Through its handle, which leaves its output readable.
+            assertTrue(forcibly ? process.toHandle().destroyForcibly() : process.toHandle().destroy());
+            lines.lines().forEach(line -> said.append(line).append('\n'));
             assertTrue(process.waitFor(30, TimeUnit.SECONDS), "still running");
         } finally {
             process.destroyForcibly();
         }
+        assertEquals(and(INPUTS, ".out.partial"), names(folder));
+        assertEquals(forcibly, !said.toString().contains("kept: 1 of 2 blocks"), said.toString());
 
-        assertEquals(Set.of("model", "text.txt", "evaluation.txt"), names(folder));
+        run.run();
+
+        TinyRun undisturbed = new TinyRun(folder.resolve("model"), folder);
+        undisturbed.output = folder.resolve("undisturbed");
+        undisturbed.run();
+        assertEquals(Checksums.of(undisturbed.output), Checksums.of(run.output));
+        assertEquals(and(INPUTS, "out", "undisturbed"), names(folder));
     }
 
     /** A run that never gets out of its second block. */
@@ -152,10 +181,14 @@ class InterruptedRunTest {
             run.progress = (phase, done, total) -> {
                 if (phase.contains("block 2/2: solve")) {
                     System.out.println("in block 2");
-                    LockSupport.park();
+                    while (true) {
+                        LockSupport.park();
+                    }
                 }
             };
-            run.run();
+            try (Device device = Devices.open("cpu", 2)) {
+                QuantizeRun.run(run.settings(), device, TinyRun.ORIGIN, run.progress, System.out::println);
+            }
         }
     }
 
@@ -175,7 +208,7 @@ class InterruptedRunTest {
 
     /** A disk of 2 MB that fills up while the run computes. Needs the right to mount one. */
     @Test
-    void a_disk_that_fills_up_is_named_and_cleaned() throws IOException, InterruptedException {
+    void a_disk_that_fills_up_is_named_and_keeps_what_is_finished() throws IOException, InterruptedException {
         Path disk = Files.createDirectory(folder.resolve("disk"));
         Assumptions.assumeTrue(shell("mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk.toString()),
                 "only root can mount a small disk");
@@ -183,14 +216,21 @@ class InterruptedRunTest {
             run.output = disk.resolve("out");
             run.calibrator = CalibratorKind.GPTQ;
             run.progress = (phase, done, total) -> {
-                if (phase.contains("block 1/2: solve")) {
+                if (phase.contains("block 2/2: solve")) {
                     fill(disk);
                 }
             };
 
             assertRefused(Code.OUTPUT, run::run, "the disk is full");
+            assertEquals(Set.of("filler", ".out.partial"), names(disk));
+            assertTrue(run.log.getLast().startsWith("kept: 1 of 2 blocks"), run.log.toString());
+            Files.delete(disk.resolve("filler"));
+            run.progress = Progress.SILENT;
 
-            assertEquals(Set.of("filler"), names(disk));
+            RunReport report = run.run();
+
+            assertEquals(1, report.resumed() == null ? 0 : report.resumed().blocks());
+            assertEquals(Set.of("out"), names(disk));
         } finally {
             assertTrue(shell("umount", disk.toString()), "umount " + disk);
         }
@@ -226,6 +266,12 @@ class InterruptedRunTest {
         Process process = new ProcessBuilder(command).redirectErrorStream(true)
                 .redirectOutput(ProcessBuilder.Redirect.DISCARD).start();
         return process.waitFor(20, TimeUnit.SECONDS) && process.exitValue() == 0;
+    }
+
+    private static Set<String> and(Set<String> names, String... more) {
+        Set<String> all = new TreeSet<>(names);
+        all.addAll(List.of(more));
+        return all;
     }
 
     private static Set<String> names(Path directory) throws IOException {

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.optgptq.calibrate.model.ModelSpec;
 import dev.optgptq.formats.UserError.Code;
+import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.gptq.run.QuantizeSettings.CalibratorKind;
@@ -14,6 +15,7 @@ import dev.optgptq.gptq.testing.TinyModel;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Devices;
 import java.nio.file.Path;
+import java.util.OptionalLong;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -77,18 +79,71 @@ class MemoryPlanTest {
         run.evaluate = true;
         MemoryPlan plan = plan(run, PLENTY);
 
-        plan.require(plan.total());
+        plan(run, plan.total()).require();
 
-        assertRefused(Code.MEMORY, () -> plan.require(plan.total() - 1), (plan.total() >> 20) + " MiB of memory",
+        assertRefused(Code.MEMORY, () -> plan(run, plan.total() - 1).require(), (plan.total() >> 20) + " MiB of memory",
                 "Hessians", "evaluating", "are free");
     }
 
+    @Test
+    void a_device_with_memory_of_its_own_holds_the_residual_stream_and_large_batches_where_they_fit() {
+        TinyRun run = longRun();
+        MemoryPlan roomy = plan(run, PLENTY, OptionalLong.of(PLENTY));
+
+        assertEquals(MemoryPlan.Place.DEVICE, roomy.place());
+        assertEquals(8192, roomy.batchRows());
+        assertEquals(0, roomy.activations());
+        assertTrue(roomy.toString().contains("batches of 8192 tokens, the stream between blocks there"),
+                roomy::toString);
+    }
+
+    @Test
+    void less_device_memory_means_smaller_batches_first_and_then_a_stream_on_the_host() {
+        TinyRun run = longRun();
+        long needed = needed(plan(run, PLENTY, OptionalLong.of(PLENTY)));
+
+        MemoryPlan smallerBatches = plan(run, PLENTY, OptionalLong.of(needed - 1));
+        MemoryPlan streamOnHost = plan(run, PLENTY, OptionalLong.of(needed - smallerBatches.stream()));
+
+        assertEquals(MemoryPlan.Place.DEVICE, smallerBatches.place());
+        assertEquals(4096, smallerBatches.batchRows());
+        assertEquals(MemoryPlan.Place.HOST, streamOnHost.place());
+        assertEquals(streamOnHost.stream(), streamOnHost.activations());
+        streamOnHost.require();
+    }
+
+    @Test
+    void too_little_device_memory_is_refused_before_anything_is_computed() {
+        MemoryPlan plan = plan(longRun(), PLENTY, OptionalLong.of(MemoryPlan.LIBRARIES));
+
+        assertRefused(Code.MEMORY, plan::require, "of device memory", "Hessians", "512 MiB are free there",
+                "--device cpu");
+    }
+
+    /** Its residual stream is larger than anything else. */
+    private TinyRun longRun() {
+        TinyRun run = new TinyRun(TinyModel.LLAMA.write(folder.resolve("model")), folder);
+        run.samples = 4096;
+        run.sequenceLength = 128;
+        return run;
+    }
+
+    /** What the plan wants of the device with what its libraries take. */
+    private static long needed(MemoryPlan plan) {
+        return plan.device() + MemoryPlan.LIBRARIES;
+    }
+
     private static MemoryPlan plan(TinyRun run, long available) {
+        return plan(run, available, OptionalLong.empty());
+    }
+
+    private static MemoryPlan plan(TinyRun run, long available, OptionalLong device) {
         QuantizeSettings settings = run.settings();
         try (ModelDirectory directory = ModelDirectory.open(settings.model())) {
             ModelSpec spec = ModelSpec.resolve(directory.config());
-            return MemoryPlan.of(spec, settings.groupSize(), RunTexts.read(settings, spec),
-                    settings.calibrator() == CalibratorKind.GRADIENT, available);
+            MemoryPlan.Job job = new MemoryPlan.Job(spec, DType.F32, settings.groupSize(),
+                    settings.calibrator() == CalibratorKind.GRADIENT);
+            return MemoryPlan.of(job, RunTexts.read(settings, spec), new MemoryPlan.Free(available, device));
         }
     }
 }

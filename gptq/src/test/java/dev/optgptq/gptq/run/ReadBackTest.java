@@ -6,8 +6,10 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.formats.files.OutputDirectory;
 import dev.optgptq.formats.model.CheckpointWriter;
 import dev.optgptq.formats.model.ModelDirectory;
+import dev.optgptq.gptq.journal.Journal;
 import dev.optgptq.gptq.solve.ActOrder;
 import dev.optgptq.gptq.solve.Calibrator;
 import dev.optgptq.gptq.solve.SolveSettings;
@@ -20,6 +22,8 @@ import java.io.IOException;
 import java.io.RandomAccessFile;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -50,10 +54,12 @@ class ReadBackTest {
             Transformer model = Transformer.open(source, device);
             CheckpointPlan plan = CheckpointPlan.of(source, model.spec(), run.bits, run.groupSize);
             OutputConfig config = new OutputConfig(run.settings(), source, plan);
-            try (CheckpointWriter writer = new CheckpointWriter(run.output, plan.specs(), Long.MAX_VALUE, false)) {
-                CheckpointOutput output = new CheckpointOutput(writer, plan, config.quantization(), device);
+            try (OutputDirectory directory = CheckpointWriter.directory(run.output, false);
+                    CheckpointWriter writer = new CheckpointWriter(directory, plan.specs(), Long.MAX_VALUE)) {
+                CheckpointOutput output = new CheckpointOutput(writer, plan);
+                Journal journal = new Journal(directory, run.log::add);
+                quantize(model, plan, journal, new LinearPacker(config.quantization(), device)).forEach(output::write);
                 output.writeKept();
-                quantizeTo(output, model);
                 config.write(writer, TinyRun.ORIGIN);
                 writer.finishTensors();
                 verify(output, writer.workDirectory());
@@ -66,16 +72,24 @@ class ReadBackTest {
         }
     }
 
-    private void quantizeTo(CheckpointOutput output, Transformer model) {
+    private List<BlockRecord> quantize(Transformer model, CheckpointPlan plan, Journal journal, LinearPacker packer) {
         Grid grid = new Grid(run.bits, true, false, DType.F16);
         Calibrator nearest = new Calibrator.RoundToNearest(
                 new SolveSettings(grid, run.groupSize, ActOrder.NONE, run.damp));
         WorkCount flops = new WorkCount(model.spec());
         RunProgress progress = new RunProgress(new PhaseClock(model.device(), "test"), flops, run.progress, 1);
         BlockQuantizer quantizer = new BlockQuantizer(model, nearest, false, progress);
+        List<BlockRecord> records = new ArrayList<>();
         for (int block = 0; block < TinyModel.BLOCKS; block++) {
-            quantizer.quantize(block, null, solved -> output.write(solved.linear(), solved.solution().weight()));
+            int index = block;
+            try (BlockRecorder recorder = new BlockRecorder(
+                    journal.begin(BlockRecord.name(block), plan.packed(model.spec().linears(block))), packer)) {
+                quantizer.quantize(block, null, solved -> recorder.write(solved.linear(), solved.solution().weight(),
+                        LayerReports.of(index, solved, run.damp)));
+                records.add(recorder.finish(List.of()));
+            }
         }
+        return records;
     }
 
     private static void verify(CheckpointOutput output, Path written) {

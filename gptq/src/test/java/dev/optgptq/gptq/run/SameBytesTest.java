@@ -7,14 +7,8 @@ import dev.optgptq.formats.packed.CheckpointFormat;
 import dev.optgptq.gptq.run.QuantizeSettings.CalibratorKind;
 import dev.optgptq.gptq.solve.ActOrder;
 import dev.optgptq.gptq.testing.TinyModel;
-import java.io.IOException;
-import java.io.UncheckedIOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.SortedMap;
-import java.util.TreeMap;
-import java.util.stream.Stream;
-import java.util.zip.CRC32C;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -63,13 +57,13 @@ class SameBytesTest {
         one.scaleSearch = true;
         one.threads = 1;
         one.run();
-        SortedMap<String, Long> expected = checksums(one.output);
+        SortedMap<String, Long> expected = Checksums.of(one.output);
         one.threads = 3;
         one.overwrite = true;
 
         one.run();
 
-        assertEquals(expected, checksums(one.output));
+        assertEquals(expected, Checksums.of(one.output));
     }
 
     @Test
@@ -92,7 +86,7 @@ class SameBytesTest {
 
         evaluated.run();
 
-        assertEquals(without, checksums(evaluated.output));
+        assertEquals(without, Checksums.of(evaluated.output));
     }
 
     private SortedMap<String, Long> quantizeByGradients(Path model, int threads) {
@@ -101,7 +95,7 @@ class SameBytesTest {
         run.overwrite = true;
         run.threads = threads;
         run.run();
-        return checksums(run.output);
+        return Checksums.of(run.output);
     }
 
     private SortedMap<String, Long> quantize(Path model, int threads, ActOrder actOrder, boolean symmetric,
@@ -114,20 +108,6 @@ class SameBytesTest {
         run.trueSequential = trueSequential;
         run.format = symmetric ? CheckpointFormat.GPTQ : CheckpointFormat.GPTQ_V2;
         run.run();
-        return checksums(run.output);
-    }
-
-    private static SortedMap<String, Long> checksums(Path directory) {
-        SortedMap<String, Long> checksums = new TreeMap<>();
-        try (Stream<Path> files = Files.list(directory)) {
-            for (Path file : files.toList()) {
-                CRC32C crc = new CRC32C();
-                crc.update(Files.readAllBytes(file));
-                checksums.put(String.valueOf(file.getFileName()), crc.getValue());
-            }
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
-        }
-        return checksums;
+        return Checksums.of(run.output);
     }
 }

@@ -6,8 +6,10 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.formats.files.OutputDirectory;
 import dev.optgptq.formats.model.CheckpointWriter;
 import dev.optgptq.formats.model.ModelDirectory;
+import dev.optgptq.gptq.journal.Journal;
 import dev.optgptq.gptq.solve.ActOrder;
 import dev.optgptq.gptq.solve.Calibrator;
 import dev.optgptq.gptq.solve.QuantizedWeight;
@@ -23,6 +25,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import org.junit.jupiter.api.Test;
@@ -74,23 +77,32 @@ class SolverToFileTest {
             Transformer model = Transformer.open(source, device);
             CheckpointPlan plan = CheckpointPlan.of(source, model.spec(), run.bits, run.groupSize);
             OutputConfig config = new OutputConfig(run.settings(), source, plan);
+            LinearPacker packer = new LinearPacker(config.quantization(), device);
             int[] ids = TinyTokenizer.text(3, 512).chars().toArray();
-            try (CheckpointWriter writer = new CheckpointWriter(run.output, plan.specs(), Long.MAX_VALUE, false);
+            try (OutputDirectory directory = CheckpointWriter.directory(run.output, false);
+                    CheckpointWriter writer = new CheckpointWriter(directory, plan.specs(), Long.MAX_VALUE);
                     CalibrationStream stream = CalibrationStream.embed(model, new TokenSequences(ids, 8, 64),
                             memoryLimit)) {
-                CheckpointOutput output = new CheckpointOutput(writer, plan, config.quantization(), device);
-                output.writeKept();
+                CheckpointOutput output = new CheckpointOutput(writer, plan);
+                Journal journal = new Journal(directory, run.log::add);
                 Calibrator gptq = new Calibrator.Gptq(new SolveSettings(new Grid(run.bits, true, false, DType.F16),
                         run.groupSize, run.actOrder, run.damp), false);
                 RunProgress progress = new RunProgress(new PhaseClock(device, "test"), new WorkCount(model.spec()),
                         run.progress, 1);
                 BlockQuantizer quantizer = new BlockQuantizer(model, gptq, false, progress);
                 for (int block = 0; block < TinyModel.BLOCKS; block++) {
-                    quantizer.quantize(block, stream, solved -> {
-                        output.write(solved.linear(), solved.solution().weight());
-                        weights.put(solved.linear().module(), values(device, solved.solution().weight()));
-                    });
+                    int index = block;
+                    try (BlockRecorder recorder = new BlockRecorder(journal.begin(BlockRecord.name(block),
+                            plan.packed(model.spec().linears(block))), packer)) {
+                        quantizer.quantize(block, stream, solved -> {
+                            recorder.write(solved.linear(), solved.solution().weight(),
+                                    LayerReports.of(index, solved, run.damp));
+                            weights.put(solved.linear().module(), values(device, solved.solution().weight()));
+                        });
+                        output.write(recorder.finish(List.of()));
+                    }
                 }
+                output.writeKept();
                 config.write(writer, TinyRun.ORIGIN);
                 writer.finish();
             }

@@ -6,6 +6,7 @@ import dev.optgptq.formats.model.CheckpointWriter;
 import dev.optgptq.formats.packed.CheckpointFormat;
 import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.gptq.run.QuantizeSettings.CalibratorKind;
+import dev.optgptq.gptq.run.QuantizeSettings.Precision;
 import dev.optgptq.gptq.solve.ActOrder;
 import dev.optgptq.gptq.testing.TinyTokenizer;
 import dev.optgptq.kernels.Device;
@@ -33,9 +34,11 @@ final class TinyRun {
     boolean trueSequential;
     int samples = 6;
     int sequenceLength = 64;
+    Precision precision = Precision.AUTO;
     CheckpointFormat format = CheckpointFormat.GPTQ;
     boolean evaluate;
     boolean overwrite;
+    boolean fresh;
     int threads = 2;
     long shardBytes = CheckpointWriter.DEFAULT_SHARD_BYTES;
     Progress progress = Progress.SILENT;
@@ -62,8 +65,9 @@ final class TinyRun {
     QuantizeSettings settings() {
         return new QuantizeSettings(model, output, calibrator, bits, groupSize, symmetric, false, scaleSearch,
                 actOrder, damp,
-                trueSequential, text, Sampling.RANDOM, samples, sequenceLength, 0, format, evaluation, evaluate, 64,
-                overwrite);
+                trueSequential, text, Sampling.RANDOM, samples, sequenceLength, 0, precision, format, evaluation,
+                evaluate, 64,
+                overwrite, fresh);
     }
 
     RunReport run() {
@@ -73,7 +77,25 @@ final class TinyRun {
     }
 
     RunReport run(Device device) {
-        return QuantizeRun.run(settings(), device, ORIGIN, progress, log::add, shardBytes);
+        return run(device, ORIGIN);
+    }
+
+    /** On another device than the processor at its full speed. */
+    RunReport runOn(String name) {
+        try (Device device = Devices.open(name, threads)) {
+            return run(device);
+        }
+    }
+
+    /** By another program. */
+    RunReport runAs(QuantizeRun.Origin origin) {
+        try (Device device = Devices.open("cpu", threads)) {
+            return run(device, origin);
+        }
+    }
+
+    private RunReport run(Device device, QuantizeRun.Origin origin) {
+        return QuantizeRun.run(settings(), device, origin, progress, log::add, shardBytes);
     }
 
     @Override

@@ -24,7 +24,7 @@ record BundledLibrary(String version, String platform, String resources, List<St
 
     /** The one for this machine, with an empty list of files when the jar is for another. */
     static BundledLibrary forThisMachine() {
-        String platform = platform(System.getProperty("os.name"), System.getProperty("os.arch"));
+        String platform = thisPlatform();
         String resources = ROOT + platform + "/";
         List<String> present = new ArrayList<>();
         for (String name : names(platform)) {
@@ -33,6 +33,15 @@ record BundledLibrary(String version, String platform, String resources, List<St
             }
         }
         return new BundledLibrary(readVersion(), platform, resources, present);
+    }
+
+    /** What OpenBLAS needs first, itself last, wherever they come from. */
+    static List<String> namesForThisMachine() {
+        return names(thisPlatform());
+    }
+
+    private static String thisPlatform() {
+        return platform(System.getProperty("os.name"), System.getProperty("os.arch"));
     }
 
     /** In bytedeco's spelling, such as linux-x86_64. */

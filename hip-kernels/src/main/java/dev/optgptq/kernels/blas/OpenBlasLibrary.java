@@ -1,7 +1,8 @@
 package dev.optgptq.kernels.blas;
 
 import dev.optgptq.formats.UserError;
-import dev.optgptq.kernels.ffm.CacheFolder;
+import dev.optgptq.formats.natives.CacheFolder;
+import dev.optgptq.formats.natives.NativeFolder;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.SymbolLookup;
@@ -12,7 +13,8 @@ import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Finds and loads OpenBLAS: the file that the user named and nothing else, or the one in the jar, or the system's.
+ * Finds and loads OpenBLAS: the file that the user named and nothing else; or the distribution's and nothing else; or the
+ * one in the jar, or the system's.
  *
  * @param origin where it came from, for people
  */
@@ -26,7 +28,11 @@ record OpenBlasLibrary(SymbolLookup symbols, String origin) {
     /** Loads it; UserError DEVICE says what was tried and what to do. */
     static OpenBlasLibrary load(UnaryOperator<@Nullable String> environment) {
         String chosen = environment.apply(PATH_VARIABLE);
-        return chosen != null ? loadChosen(chosen) : loadAny(environment, BundledLibrary.forThisMachine());
+        if (chosen != null) {
+            return loadChosen(chosen);
+        }
+        return NativeFolder.ofThisProgram().map(OpenBlasLibrary::loadDistributed)
+                .orElseGet(() -> loadAny(environment, BundledLibrary.forThisMachine()));
     }
 
     private static OpenBlasLibrary loadChosen(String path) {
@@ -37,6 +43,18 @@ record OpenBlasLibrary(SymbolLookup symbols, String origin) {
                     + PATH_VARIABLE + " names: " + e.getMessage()
                     + "; name a libopenblas file for this machine or unset "
                     + PATH_VARIABLE + " to use the bundled one", e);
+        }
+    }
+
+    /** UserError DEVICE names the file that is missing, or does not suit this system. */
+    static OpenBlasLibrary loadDistributed(NativeFolder folder) {
+        List<Path> files = BundledLibrary.namesForThisMachine().stream().map(folder::file).toList();
+        try {
+            return load(files, "of this distribution");
+        } catch (IllegalArgumentException e) {
+            throw new UserError(UserError.Code.DEVICE, "OpenBLAS, which the cpu device needs, cannot be loaded ("
+                    + e.getMessage() + "); 'ldd " + files.getLast() + "' says what this system lacks. Name another"
+                    + " libopenblas with " + PATH_VARIABLE + ", or use --device reference", e);
         }
     }
 
@@ -64,11 +82,15 @@ record OpenBlasLibrary(SymbolLookup symbols, String origin) {
     }
 
     static OpenBlasLibrary loadBundled(BundledLibrary bundled, Path cache) throws IOException {
-        List<Path> files = bundled.unpack(cache);
+        return load(bundled.unpack(cache), "bundled " + bundled.version());
+    }
+
+    /** Loads the last file, which needs the others. */
+    private static OpenBlasLibrary load(List<Path> files, String origin) {
         for (Path dependency : files.subList(0, files.size() - 1)) {
             openDependency(dependency);
         }
-        return new OpenBlasLibrary(open(files.getLast()), "bundled " + bundled.version());
+        return new OpenBlasLibrary(open(files.getLast()), origin);
     }
 
     /**

@@ -20,7 +20,8 @@ public final class CpuDevice {
         OpenBlas blas = OpenBlas.load();
         HostMemory memory = new HostMemory();
         Parallel parallel = new Parallel(threads);
-        return new HostDevice("cpu", description(threads, blas), memory, new CpuNeuralOps(parallel),
+        return new HostDevice("cpu", description(threads, blas), arithmetic(blas), memory,
+                new CpuNeuralOps(parallel, memory::arena),
                 new CpuMatrixOps(blas, parallel, memory::arena), new CpuQuantOps(parallel),
                 new CpuGradientOps(parallel, memory::arena), new CpuTuningOps(parallel), parallel::close);
     }
@@ -31,7 +32,18 @@ public final class CpuDevice {
     }
 
     private static String description(int threads, OpenBlas blas) {
-        return System.getProperty("os.arch") + ", " + threads + (threads == 1 ? " thread, " : " threads, ")
-                + FloatVector.SPECIES_PREFERRED.vectorBitSize() + "-bit vectors, " + blas.description();
+        return architecture() + ", " + threads + (threads == 1 ? " thread, " : " threads, ") + units(blas);
+    }
+
+    private static String arithmetic(OpenBlas blas) {
+        return architecture() + ", " + units(blas);
+    }
+
+    private static String architecture() {
+        return System.getProperty("os.arch");
+    }
+
+    private static String units(OpenBlas blas) {
+        return FloatVector.SPECIES_PREFERRED.vectorBitSize() + "-bit vectors, " + blas.description();
     }
 }

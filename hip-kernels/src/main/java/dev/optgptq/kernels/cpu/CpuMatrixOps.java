@@ -28,7 +28,13 @@ final class CpuMatrixOps implements MatrixOps {
 
     @Override
     public void linear(Tensor x, Tensor w, @Nullable Tensor bias, float beta, Tensor y) {
-        gemm.linear(x, w, bias, beta, y);
+        if (x.dtype() == DType.F32) {
+            gemm.linear(x, w, bias, beta, y);
+            return;
+        }
+        try (TensorArena arena = scratch.get()) {
+            gemm.linear(widened(x, arena), widened(w, arena), bias, beta, y);
+        }
     }
 
     @Override
@@ -43,10 +49,14 @@ final class CpuMatrixOps implements MatrixOps {
             return;
         }
         try (TensorArena arena = scratch.get()) {
-            Tensor widened = arena.matrix(DType.F32, x.rows(), x.columns());
-            CpuConversions.convert(parallel, x, widened);
-            gram.accumulate(alpha, widened, h);
+            gram.accumulate(alpha, widened(x, arena), h);
         }
+    }
+
+    private Tensor widened(Tensor halves, TensorArena arena) {
+        Tensor widened = arena.matrix(DType.F32, halves.rows(), halves.columns());
+        CpuConversions.convert(parallel, halves, widened);
+        return widened;
     }
 
     @Override

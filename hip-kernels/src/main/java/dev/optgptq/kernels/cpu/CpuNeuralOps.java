@@ -1,8 +1,11 @@
 package dev.optgptq.kernels.cpu;
 
+import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.NeuralArguments;
 import dev.optgptq.kernels.NeuralOps;
 import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /** NeuralOps on vectors and all threads. Every result is the same, to the bit, for any number of threads. */
@@ -10,9 +13,12 @@ public final class CpuNeuralOps implements NeuralOps {
 
     private final Parallel parallel;
     private final CpuAttention attention;
+    private final Supplier<TensorArena> scratch;
 
-    public CpuNeuralOps(Parallel parallel) {
+    /** @param scratch arenas for working memory, counted as the device's */
+    public CpuNeuralOps(Parallel parallel, Supplier<TensorArena> scratch) {
         this.parallel = parallel;
+        this.scratch = scratch;
         this.attention = new CpuAttention(parallel);
     }
 
@@ -49,7 +55,19 @@ public final class CpuNeuralOps implements NeuralOps {
     @Override
     public void attention(Tensor q, Tensor k, Tensor v, @Nullable Tensor slopes, AttentionShape shape, Tensor out) {
         NeuralArguments.attention(q, k, v, slopes, shape, out);
-        attention.run(q, k, v, slopes, shape, out);
+        if (q.dtype() == DType.F32) {
+            attention.run(q, k, v, slopes, shape, out);
+            return;
+        }
+        try (TensorArena arena = scratch.get()) {
+            attention.run(widened(q, arena), widened(k, arena), widened(v, arena), slopes, shape, out);
+        }
+    }
+
+    private Tensor widened(Tensor halves, TensorArena arena) {
+        Tensor widened = arena.matrix(DType.F32, halves.rows(), halves.columns());
+        CpuConversions.convert(parallel, halves, widened);
+        return widened;
     }
 
     @Override

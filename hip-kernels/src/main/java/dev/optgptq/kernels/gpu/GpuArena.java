@@ -23,7 +23,7 @@ final class GpuArena implements TensorArena {
             throw new IllegalArgumentException("negative size: [" + rows + ", " + columns + "]");
         }
         long size = Math.multiplyExact(Math.multiplyExact(rows, columns), dtype.bytes());
-        long address = context.memory().allocate(size, dtype + " [" + rows + ", " + columns + "]");
+        long address = context.allocate(size, dtype + " [" + rows + ", " + columns + "]");
         blocks.add(address);
         return Tensor.dense(dtype, rows, columns, GpuMemory.segment(address, size));
     }

@@ -17,6 +17,21 @@ public interface GpuBlas extends AutoCloseable {
      */
     void gemm(float alpha, Tensor a, boolean transposeA, Tensor b, boolean transposeB, float beta, Tensor c);
 
+    /**
+     * The same for several products in one call, each operand a fixed distance from that of the product before it.
+     *
+     * @param a of the first product; so are b and c
+     */
+    void gemmStrided(float alpha, Tensor a, boolean transposeA, Tensor b, boolean transposeB, float beta, Tensor c,
+            Batch batch);
+
+    /**
+     * Several products.
+     *
+     * @param strideA elements from one a to the next, 0 where all share it; so for b; the results lie apart
+     */
+    record Batch(int count, long strideA, long strideB, long strideC) {}
+
     @Override
     void close();
 }

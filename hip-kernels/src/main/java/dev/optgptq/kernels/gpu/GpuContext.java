@@ -30,6 +30,7 @@ public final class GpuContext implements AutoCloseable {
     private final GpuDriver.DeviceInfo info;
     private final KernelCompiler compiler;
     private final long stream;
+    private final Health health;
     private final GpuMemory memory;
     private final GpuTransfer transfer;
     private final LaunchArguments launchArguments = new LaunchArguments();
@@ -55,6 +56,7 @@ public final class GpuContext implements AutoCloseable {
         this.ordinal = ordinal;
         this.compiler = compiler;
         this.info = info;
+        this.health = new Health(deviceName(), driver.api());
         driver.acquire(ordinal);
         driver.makeCurrent(ordinal);
         this.stream = driver.createStream();
@@ -127,7 +129,7 @@ public final class GpuContext implements AutoCloseable {
      * source is compiled on first use. UserError DEVICE when it does not compile, with the compiler's log.
      */
     public Kernel kernel(String source, String function) {
-        return module(source).kernel(function);
+        return health.ask(() -> module(source).kernel(function));
     }
 
     /** All kernels of a source file of src/main/gpu, named without its ending. */
@@ -139,7 +141,8 @@ public final class GpuContext implements AutoCloseable {
         KernelModule loaded = modules.get(name);
         if (loaded == null) {
             activate();
-            loaded = KernelModule.load(this, name, compiler.compile(source.get(), info));
+            byte[] image = compiler.compile(source.get(), info);
+            loaded = health.ask(() -> KernelModule.load(this, name, image));
             modules.put(name, loaded);
         }
         return loaded;
@@ -154,29 +157,45 @@ public final class GpuContext implements AutoCloseable {
     /** Copies dense host bytes into a tensor, in the order of the stream. The bytes may change when this returns. */
     public void upload(MemorySegment source, Tensor target) {
         activate();
-        transfer.upload(source, target);
+        health.tell(() -> transfer.upload(source, target));
     }
 
     /** Copies a tensor into dense host bytes, after what was issued before; the bytes are there when this returns. */
     public void download(Tensor source, MemorySegment target) {
         activate();
-        transfer.download(source, target);
+        health.tell(() -> transfer.download(source, target));
+        if (source.elements() > 0) {
+            health.answered();
+        }
     }
 
     /** Waits for all that was issued. A kernel that failed is reported here, or by any call after it. */
     public void synchronize() {
         activate();
-        driver.synchronize(stream);
+        health.tell(() -> driver.synchronize(stream));
+        health.answered();
     }
 
     GpuMemory memory() {
         return memory;
     }
 
+    /** A block of device memory, see {@link GpuMemory#allocate}. */
+    long allocate(long bytes, String what) {
+        return health.ask(() -> memory.allocate(bytes, what));
+    }
+
+    /** Notes that a library was given something to do on the stream, for the message when it fails. */
+    public void issued(String what) {
+        health.issued(what);
+    }
+
     void launch(String name, long function, GpuDriver.Grid grid, int sharedBytes,
             @Nullable Object[] arguments) {
         activate();
-        driver.launch(function, grid, sharedBytes, stream, launchArguments.pack(name, memory, arguments));
+        health.issued(name);
+        health.tell(() -> driver.launch(function, grid, sharedBytes, stream,
+                launchArguments.pack(name, memory, arguments)));
     }
 
     /** The device address of a tensor's element (0, 0), checked to lie in this device's memory. */
@@ -186,15 +205,25 @@ public final class GpuContext implements AutoCloseable {
 
     /** Makes the calling thread's driver calls go to this device. Devices share threads, so every entry says so. */
     public void activate() {
-        driver.makeCurrent(ordinal);
+        health.tell(() -> driver.makeCurrent(ordinal));
     }
 
-    /** Gives back everything that the driver takes; then throws its first refusal, if any: a lost device refuses all. */
+    /**
+     * Waits for the device and gives everything back; then throws the first failure, if any. A device that is lost gets no
+     * call any more, as it may not return from one: its driver gives up what it holds when the process ends.
+     */
     @Override
     public void close() {
+        if (!health.isLost()) {
+            Closing.all(List.of(this::synchronize, this::giveBack));
+        }
+    }
+
+    private void giveBack() {
+        if (health.isLost()) {
+            return;
+        }
         List<Runnable> steps = new ArrayList<>();
-        steps.add(this::activate);
-        steps.add(this::synchronize);
         if (blas != null) {
             steps.add(blas::close);
         }

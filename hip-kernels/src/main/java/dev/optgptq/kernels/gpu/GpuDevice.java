@@ -1,5 +1,6 @@
 package dev.optgptq.kernels.gpu;
 
+import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.CheckedMatrixOps;
 import dev.optgptq.kernels.CheckedQuantOps;
 import dev.optgptq.kernels.CheckedTuningOps;
@@ -11,6 +12,7 @@ import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.TuningOps;
 import java.lang.foreign.MemorySegment;
+import java.util.OptionalLong;
 
 /** A GPU, HIP or CUDA: the ops on one context. Everything runs on one stream in the order it was asked for. */
 public final class GpuDevice implements Device {
@@ -74,6 +76,11 @@ public final class GpuDevice implements Device {
     }
 
     @Override
+    public Halves halves(DType half) {
+        return context.trustsProducts(half) ? Halves.FAST : Halves.PLAIN;
+    }
+
+    @Override
     public void upload(MemorySegment source, Tensor target) {
         context.upload(source, target);
     }
@@ -86,6 +93,12 @@ public final class GpuDevice implements Device {
     @Override
     public void synchronize() {
         context.synchronize();
+    }
+
+    @Override
+    public OptionalLong freeMemory() {
+        context.activate();
+        return OptionalLong.of(context.memory().free());
     }
 
     @Override

@@ -63,6 +63,9 @@ public final class GpuDevices {
         try {
             return GpuBlasLibraries.open(context);
         } catch (UserError e) {
+            if (e.code() == UserError.Code.DEVICE_LOST) {
+                throw e;
+            }
             // No library is no failure: there is a kernel for it. The device's description says so.
             reason.set(String.valueOf(e.getMessage()));
             return null;

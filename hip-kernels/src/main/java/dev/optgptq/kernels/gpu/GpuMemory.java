@@ -98,6 +98,12 @@ final class GpuMemory implements AutoCloseable {
         return address;
     }
 
+    /** What can still be allocated: free on the device, or kept from blocks that were given back. */
+    synchronized long free() {
+        long again = kept.entrySet().stream().mapToLong(same -> same.getKey() * same.getValue().size()).sum();
+        return driver.memory().free() + again;
+    }
+
     synchronized long inUse() {
         return inUse;
     }

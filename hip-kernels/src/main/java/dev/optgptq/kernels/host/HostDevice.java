@@ -19,6 +19,7 @@ public final class HostDevice implements Device {
 
     private final String name;
     private final String description;
+    private final String arithmetic;
     private final NeuralOps neural;
     private final MatrixOps matrix;
     private final QuantOps quant;
@@ -28,14 +29,18 @@ public final class HostDevice implements Device {
     private final HostMemory memory;
 
     /**
+     * @param description one line for people
+     * @param arithmetic what of it decides results, as in {@link Device#arithmetic}
      * @param memory where its arenas come from, and those of its ops
      * @param onClose ends what the ops share, such as worker threads
      */
-    public HostDevice(String name, String description, HostMemory memory, NeuralOps neural, MatrixOps matrix,
-            QuantOps quant, GradientOps gradient, TuningOps tuning, Runnable onClose) {
+    public HostDevice(String name, String description, String arithmetic, HostMemory memory, NeuralOps neural,
+            MatrixOps matrix, QuantOps quant, GradientOps gradient, TuningOps tuning,
+            Runnable onClose) {
         this.memory = memory;
         this.name = name;
         this.description = description;
+        this.arithmetic = arithmetic;
         this.neural = neural;
         this.matrix = new CheckedMatrixOps(matrix);
         this.quant = new CheckedQuantOps(quant);
@@ -52,6 +57,11 @@ public final class HostDevice implements Device {
     @Override
     public String description() {
         return description;
+    }
+
+    @Override
+    public String arithmetic() {
+        return arithmetic;
     }
 
     @Override

@@ -11,7 +11,7 @@ public final class ReferenceDevice {
 
     /** Opens it; it needs nothing. */
     public static Device open() {
-        return new HostDevice("reference", description(), new HostMemory(), new ReferenceNeuralOps(),
+        return new HostDevice("reference", description(), description(), new HostMemory(), new ReferenceNeuralOps(),
                 new ReferenceMatrixOps(),
                 new ReferenceQuantOps(), new ReferenceGradientOps(), new ReferenceTuningOps(), () -> {});
     }

@@ -30,6 +30,8 @@ final class AttentionCases {
         cases.add(attention(1, shape(300, 1, 1, 8, 0), true));
         cases.add(attention(1, shape(515, 2, 1, 4, 40), false));
         cases.add(attention(0, shape(4, 2, 2, 8, 0), false));
+        cases.add(halves(DType.BF16, shape(70, 4, 2, 16, 0), true));
+        cases.add(halves(DType.F16, shape(33, 2, 2, 20, 9), false));
         cases.add(largeScores());
         cases.add(negativeScale());
         return cases;
@@ -55,20 +57,29 @@ final class AttentionCases {
     }
 
     private static OpCase attention(int sequences, AttentionShape shape, boolean alibi) {
-        return attention("", sequences, shape, alibi, normal(1), Tolerance.roundings(24));
+        return attention(DType.F32, "", sequences, shape, alibi, normal(1), Tolerance.roundings(24));
     }
 
     /** Scores of some hundreds: the softmax must subtract their maximum, and one key takes nearly all the weight. */
     private static OpCase largeScores() {
         // A score of 300 in float32 is good to 2e-5, and so is its weight.
-        return attention("large scores ", 1, shape(70, 2, 2, 16, 0), false, normal(9), Tolerance.roundings(500));
+        return attention(DType.F32, "large scores ", 1, shape(70, 2, 2, 16, 0), false, normal(9),
+                Tolerance.roundings(500));
     }
 
     private static OpCase negativeScale() {
-        return attention("", 1, new AttentionShape(40, 2, 2, 8, -0.5f, 0), false, normal(1), Tolerance.roundings(24));
+        return attention(DType.F32, "", 1, new AttentionShape(40, 2, 2, 8, -0.5f, 0), false, normal(1),
+                Tolerance.roundings(24));
     }
 
-    private static OpCase attention(String note, int sequences, AttentionShape shape, boolean alibi, Values values,
+    /** A device may round the weights of the softmax to the dtype too: half a unit in its last place. */
+    private static OpCase halves(DType dtype, AttentionShape shape, boolean alibi) {
+        return attention(dtype, dtype + " ", 2, shape, alibi, normal(1),
+                new Tolerance(dtype == DType.F16 ? 0x1p-11 : 0x1p-8));
+    }
+
+    private static OpCase attention(DType dtype, String note, int sequences, AttentionShape shape, boolean alibi,
+            Values values,
             Tolerance tolerance) {
         long rows = (long) sequences * shape.sequenceLength();
         long width = (long) shape.heads() * shape.headDim();
@@ -76,8 +87,8 @@ final class AttentionCases {
         String name = note + sequences + " x " + shape.sequenceLength() + ", heads " + shape.heads() + "/"
                 + shape.kvHeads() + " of " + shape.headDim() + ", window " + shape.window() + (alibi ? ", ALiBi" : "")
                 + (shape.scale() < 0 ? ", negative scale" : "");
-        return op("attention", name).input("q", DType.F32, rows, width, values)
-                .input("k", DType.F32, rows, kvWidth, values).input("v", DType.F32, rows, kvWidth, normal(1))
+        return op("attention", name).input("q", dtype, rows, width, values)
+                .input("k", dtype, rows, kvWidth, values).input("v", dtype, rows, kvWidth, normal(1))
                 .input("slopes", DType.F32, 1, shape.heads(),
                         Values.byIndex((row, head) -> Math.pow(2, -1 - (int) head)))
                 .output("out", DType.F32, rows, width, tolerance)

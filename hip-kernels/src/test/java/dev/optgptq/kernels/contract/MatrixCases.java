@@ -21,6 +21,9 @@ final class MatrixCases {
             cases.add(linear(n, 33, 17, true, 0));
             cases.add(linear(3, n, 65, false, 1));
             cases.add(linear(66, 5, n, true, 0.5f));
+            cases.add(linear(n, 35, 17, true, 0, DType.BF16));
+            cases.add(linear(66, n, 19, false, 1, DType.F16));
+            cases.add(linear(5, 18, n, true, 0.5f, DType.BF16));
             cases.add(gemm(n, 19, 34, false, false, 0));
             cases.add(gemm(7, n, 40, true, false, 1));
             cases.add(gemm(65, 3, n, false, true, -0.5f));
@@ -46,7 +49,10 @@ final class MatrixCases {
         cases.add(gemm(2048, 2048, 2048, false, false, 0).flops(2.0 * 2048 * 2048 * 2048));
         for (long[] shape : new long[][] {{4096, 384, 384}, {4096, 384, 1024}, {4096, 1024, 384}, {4096, 384, 4096},
                 {512, 2048, 2048}, {1, 2048, 2048}}) {
-            cases.add(linear(shape[0], shape[1], shape[2], false, 0).flops(2.0 * shape[0] * shape[1] * shape[2]));
+            for (DType dtype : new DType[] {DType.F32, DType.BF16}) {
+                cases.add(linear(shape[0], shape[1], shape[2], false, 0, dtype)
+                        .flops(2.0 * shape[0] * shape[1] * shape[2]));
+            }
         }
         for (long n : new long[] {384, 1024, 2048, 5632}) {
             cases.add(accumulateGram(n > 2048 ? 1024 : 4096, n, DType.F32).flops((n > 2048 ? 1024.0 : 4096.0) * n * n));
@@ -59,8 +65,13 @@ final class MatrixCases {
     }
 
     private static OpCase linear(long n, long in, long out, boolean withBias, float beta) {
-        return op("linear", "x[" + n + ", " + in + "] w[" + out + ", " + in + "] bias " + withBias + " beta " + beta)
-                .input("x", DType.F32, n, in, normal(1)).input("w", DType.F32, out, in, normal(0.1))
+        return linear(n, in, out, withBias, beta, DType.F32);
+    }
+
+    private static OpCase linear(long n, long in, long out, boolean withBias, float beta, DType dtype) {
+        return op("linear", dtype + " x[" + n + ", " + in + "] w[" + out + ", " + in + "] bias " + withBias + " beta "
+                + beta)
+                .input("x", dtype, n, in, normal(1)).input("w", dtype, out, in, normal(0.1))
                 .input("bias", DType.F32, 1, out, normal(1))
                 .inPlace("y", DType.F32, n, out, beta == 0 ? Values.garbage() : normal(1), Tolerance.sum(in))
                 .call((device, at) -> device.matrix().linear(at.get("x"), at.get("w"),
@@ -154,6 +165,7 @@ final class MatrixCases {
     /** Nothing to do, or a sum of no terms. */
     private static List<OpCase> emptyOnes() {
         return List.of(linear(0, 4, 3, true, 0), linear(4, 3, 0, true, 0), linear(4, 0, 3, true, 0.5f),
+                linear(4, 0, 3, true, 0.5f, DType.F16),
                 gemm(4, 3, 0, false, false, 0), gemm(4, 3, 0, false, false, 0.5f), gemm(0, 3, 2, true, false, 0),
                 accumulateGram(0, 4, DType.F32), accumulateGram(0, 4, DType.BF16), inverseFactor(0));
     }

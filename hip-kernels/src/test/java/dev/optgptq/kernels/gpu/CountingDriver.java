@@ -6,7 +6,7 @@ import java.lang.reflect.Proxy;
 import java.util.Map;
 import java.util.TreeMap;
 
-/** Counts what is held of a driver: for each way to get something, how much of it was not given back. */
+/** Counts calls, and what is held of a driver: for each way to get something, how much of it was not given back. */
 final class CountingDriver {
 
     private static final Map<String, String> GIVEN_BACK_BY = Map.of("acquire", "release", "allocate", "free",
@@ -16,11 +16,13 @@ final class CountingDriver {
 
     private final Map<String, Integer> taken = new TreeMap<>();
     private final Map<String, Integer> held = new TreeMap<>();
+    private int calls;
 
     /** The driver, with every call counted and passed on. */
     GpuDriver around(GpuDriver driver) {
         return (GpuDriver) Proxy.newProxyInstance(GpuDriver.class.getClassLoader(), new Class<?>[] {GpuDriver.class},
                 (proxy, method, arguments) -> {
+                    calls++;
                     try {
                         Object result = method.invoke(driver, arguments);
                         count(method.getName());
@@ -41,6 +43,11 @@ final class CountingDriver {
                 held.merge(take, -1, Integer::sum);
             }
         });
+    }
+
+    /** All calls, those that failed included. */
+    int calls() {
+        return calls;
     }
 
     /** What was got at all. */

@@ -12,10 +12,15 @@ import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.emulator.Emulator;
 import dev.optgptq.kernels.ffm.NativeLibrary;
 import dev.optgptq.kernels.ffm.Setting;
+import dev.optgptq.kernels.gpu.driver.GpuDriver;
 import java.lang.foreign.Arena;
 import java.util.List;
 import java.util.Map;
+import java.util.function.BiConsumer;
+import java.util.function.Function;
+import java.util.function.UnaryOperator;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.function.Executable;
 
 class GpuContextTest {
 
@@ -39,21 +44,89 @@ class GpuContextTest {
     }
 
     @Test
-    void a_kernel_that_fails_is_reported_with_what_to_do() {
-        EmulatedContext emulated = EmulatedContext.open();
-        try {
-            Tensor tensor = emulated.context().arena().vector(DType.F32, 64);
-            Kernel kernel = emulated.kernel("store", STORE);
+    void a_kernel_that_fails_is_named_with_what_to_do() {
+        withLostDevice((context, lost) -> {
+            String message = String.valueOf(lost.getMessage());
+            assertEquals(UserError.Code.DEVICE_LOST, lost.code());
+            for (String part : List.of("hip:0 is lost", "code 719", "store.store", "Start again",
+                    "AMD_SERIALIZE_KERNEL=3")) {
+                assertTrue(message.contains(part), () -> part + " is not in " + message);
+            }
+        });
+    }
+
+    @Test
+    void every_further_use_of_a_lost_device_says_why_and_does_not_ask_the_driver() {
+        CountingDriver counting = new CountingDriver();
+        withLostDevice(counting::around, (context, lost) -> {
+            int before = counting.calls();
+            try (Arena host = Arena.ofConfined()) {
+                List<Executable> uses = List.of(context::synchronize, context::activate, context::arena,
+                        () -> context.allocate(256, "anything"), () -> context.kernel("norms", "rms_norm"),
+                        () -> context.launch("again", 0, new GpuDriver.Grid(1, 1, 1, 64), 0, new Object[0]),
+                        () -> context.upload(host.allocate(4), Tensor.dense(DType.F32, 1, 1, host.allocate(4))));
+                for (Executable use : uses) {
+                    UserError again = assertThrows(UserError.class, use);
+                    assertEquals(UserError.Code.DEVICE_LOST, again.code());
+                    assertTrue(String.valueOf(again.getMessage()).startsWith("hip:0 is lost"), again.getMessage());
+                }
+            }
+            assertEquals(before, counting.calls());
+        });
+    }
+
+    @Test
+    void closing_a_lost_device_asks_nothing_of_it_and_hides_no_failure() {
+        CountingDriver counting = new CountingDriver();
+        withLostDevice(counting::around, (context, lost) -> {
+            int before = counting.calls();
+            context.close();
+            assertEquals(before, counting.calls());
+        });
+    }
+
+    @Test
+    void a_loss_that_only_closing_finds_out_is_thrown_and_nothing_else_is_asked() {
+        CountingDriver counting = new CountingDriver();
+        UserError lost = withDevice(counting::around, context -> {
+            launchOutside(context);
+            UserError found = assertThrows(UserError.class, context.context()::close);
+            assertEquals(1, counting.held().get("createStream"), "what a lost device holds is left to its driver");
+            return found;
+        });
+        assertEquals(UserError.Code.DEVICE_LOST, lost.code());
+        assertEquals(0, lost.getSuppressed().length);
+    }
+
+    private static void withLostDevice(BiConsumer<GpuContext, UserError> test) {
+        withLostDevice(driver -> driver, test);
+    }
+
+    /** The device is lost and has said so; what comes then is the test's. */
+    private static void withLostDevice(UnaryOperator<GpuDriver> around, BiConsumer<GpuContext, UserError> test) {
+        withDevice(around, emulated -> {
             UserError lost = assertThrows(UserError.class, () -> {
-                kernel.launchGrid(1, 1, 1, 64, 0, tensor, OUTSIDE);
+                launchOutside(emulated);
                 emulated.context().synchronize();
             });
-            String message = String.valueOf(lost.getMessage());
-            assertEquals(UserError.Code.DEVICE, lost.code());
-            assertTrue(message.contains("code 719") && message.contains("start again"), message);
+            test.accept(emulated.context(), lost);
+            return lost;
+        });
+    }
+
+    /** A launch that breaks a rule, which a later call says. */
+    private static void launchOutside(EmulatedContext emulated) {
+        Tensor tensor = emulated.context().arena().vector(DType.F32, 64);
+        emulated.kernel("store", STORE).launchGrid(1, 1, 1, 64, 0, tensor, OUTSIDE);
+    }
+
+    private static <T> T withDevice(UnaryOperator<GpuDriver> around, Function<EmulatedContext, T> test) {
+        EmulatedContext emulated = EmulatedContext.open(around);
+        try {
+            return test.apply(emulated);
         } finally {
-            assertThrows(UserError.class, emulated::close, "a lost device cannot be closed without saying so");
             reset();
+            emulated.close();
         }
     }
 

@@ -47,6 +47,12 @@ class ProductCheckTest {
             }
         }
 
+        @Override
+        public void gemmStrided(float alpha, Tensor a, boolean transposeA, Tensor b, boolean transposeB, float beta,
+                Tensor c, Batch batch) {
+            throw new UnsupportedOperationException("one product tells");
+        }
+
         private static float get(Tensor tensor, long row, long column) {
             long index = row * tensor.stride() + column;
             return switch (tensor.dtype()) {

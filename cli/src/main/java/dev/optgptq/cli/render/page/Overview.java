@@ -69,8 +69,13 @@ final class Overview {
     }
 
     static Element footer(RunReport report) {
+        RunReport.Resumed resumed = report.resumed();
+        String wentOn = resumed == null
+                ? ""
+                : ", interrupted, and gone on behind " + resumed.blocks() + " blocks at " + resumed.starts().getLast();
         return Element.of("footer").add(Html.paragraph("",
-                "Written by " + report.tool() + ", started " + report.started() + ". Every number on this page is in "
+                "Written by " + report.tool() + ", started " + report.started() + wentOn
+                        + ". Every number on this page is in "
                         + "report.json (schema version " + report.schemaVersion() + ")."));
     }
 }

@@ -9,6 +9,7 @@ import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.ffm.NativeLibrary;
 import dev.optgptq.kernels.ffm.NativeLibrary.Search;
 import dev.optgptq.kernels.ffm.Setting;
+import dev.optgptq.kernels.gpu.GpuBlas;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.invoke.MethodHandle;
@@ -32,6 +33,7 @@ final class CuBlas implements GemmLibrary {
 
     private final NativeLibrary library;
     private final MethodHandle gemm;
+    private final MethodHandle gemmStrided;
     private final MethodHandle status;
     private final long handle;
     private final String description;
@@ -42,6 +44,9 @@ final class CuBlas implements GemmLibrary {
         gemm = library.function("cublasGemmEx", JAVA_INT, JAVA_LONG, JAVA_INT, JAVA_INT, JAVA_INT, JAVA_INT, JAVA_INT,
                 ADDRESS, JAVA_LONG, JAVA_INT, JAVA_INT, JAVA_LONG, JAVA_INT, JAVA_INT, ADDRESS, JAVA_LONG, JAVA_INT,
                 JAVA_INT, JAVA_INT, JAVA_INT);
+        gemmStrided = library.function("cublasGemmStridedBatchedEx", JAVA_INT, JAVA_LONG, JAVA_INT, JAVA_INT, JAVA_INT,
+                JAVA_INT, JAVA_INT, ADDRESS, JAVA_LONG, JAVA_INT, JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_INT, JAVA_INT,
+                JAVA_LONG, ADDRESS, JAVA_LONG, JAVA_INT, JAVA_INT, JAVA_LONG, JAVA_INT, JAVA_INT, JAVA_INT);
         status = library.function("cublasGetStatusString", ADDRESS, JAVA_INT);
         MethodHandle create = library.function("cublasCreate_v2", JAVA_INT, ADDRESS);
         MethodHandle setStream = library.function("cublasSetStream_v2", JAVA_INT, JAVA_LONG, JAVA_LONG);
@@ -74,6 +79,20 @@ final class CuBlas implements GemmLibrary {
                     operation(call.transposeB()), call.m(), call.n(), call.k(), call.alphaBeta(), call.a(), type,
                     call.lda(), call.b(), type, call.ldb(), call.alphaBeta().asSlice(4), call.c(), REAL_32F,
                     call.ldc(), COMPUTE_32F, DEFAULT_ALGORITHM));
+        } catch (Throwable e) {
+            throw NativeLibrary.rethrown(e);
+        }
+    }
+
+    @Override
+    public void gemmStrided(Call call, GpuBlas.Batch batch) {
+        int type = type(call.input());
+        try {
+            check("cublasGemmStridedBatchedEx", (int) gemmStrided.invokeExact(handle, operation(call.transposeA()),
+                    operation(call.transposeB()), call.m(), call.n(), call.k(), call.alphaBeta(), call.a(), type,
+                    call.lda(), batch.strideA(), call.b(), type, call.ldb(), batch.strideB(),
+                    call.alphaBeta().asSlice(4), call.c(), REAL_32F, call.ldc(), batch.strideC(), batch.count(),
+                    COMPUTE_32F, DEFAULT_ALGORITHM));
         } catch (Throwable e) {
             throw NativeLibrary.rethrown(e);
         }

@@ -1,6 +1,7 @@
 package dev.optgptq.kernels.gpu.blas;
 
 import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.kernels.gpu.GpuBlas;
 import java.lang.foreign.MemorySegment;
 
 /** What is asked of a vendor's library: one function, in the column-major terms that both share. */
@@ -11,6 +12,9 @@ interface GemmLibrary {
 
     /** Statuses are checked: UserError DEVICE. */
     void gemm(Call call);
+
+    /** The batch in the library's terms: its a and b are those of the call. */
+    void gemmStrided(Call call, GpuBlas.Batch batch);
 
     /**
      * C = alpha op(A) op(B) + beta C, column-major: op(A) is m x k, op(B) k x n, C m x n float32; sums in float32.

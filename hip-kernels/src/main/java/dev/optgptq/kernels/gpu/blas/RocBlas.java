@@ -9,6 +9,7 @@ import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.ffm.NativeLibrary;
 import dev.optgptq.kernels.ffm.NativeLibrary.Search;
 import dev.optgptq.kernels.ffm.Setting;
+import dev.optgptq.kernels.gpu.GpuBlas;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.invoke.MethodHandle;
@@ -32,6 +33,7 @@ final class RocBlas implements GemmLibrary {
 
     private final NativeLibrary library;
     private final MethodHandle gemm;
+    private final MethodHandle gemmStrided;
     private final MethodHandle status;
     private final long handle;
     private final String description;
@@ -43,6 +45,10 @@ final class RocBlas implements GemmLibrary {
         gemm = library.function("rocblas_gemm_ex", JAVA_INT, JAVA_LONG, JAVA_INT, JAVA_INT, JAVA_INT, JAVA_INT,
                 JAVA_INT, ADDRESS, JAVA_LONG, JAVA_INT, JAVA_INT, JAVA_LONG, JAVA_INT, JAVA_INT, ADDRESS, JAVA_LONG,
                 JAVA_INT, JAVA_INT, JAVA_LONG, JAVA_INT, JAVA_INT, JAVA_INT, JAVA_INT, JAVA_INT, JAVA_INT);
+        gemmStrided = library.function("rocblas_gemm_strided_batched_ex", JAVA_INT, JAVA_LONG, JAVA_INT, JAVA_INT,
+                JAVA_INT, JAVA_INT, JAVA_INT, ADDRESS, JAVA_LONG, JAVA_INT, JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_INT,
+                JAVA_INT, JAVA_LONG, ADDRESS, JAVA_LONG, JAVA_INT, JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_INT, JAVA_INT,
+                JAVA_LONG, JAVA_INT, JAVA_INT, JAVA_INT, JAVA_INT, JAVA_INT);
         status = library.function("rocblas_status_to_string", ADDRESS, JAVA_INT);
         MethodHandle create = library.function("rocblas_create_handle", JAVA_INT, ADDRESS);
         MethodHandle setStream = library.function("rocblas_set_stream", JAVA_INT, JAVA_LONG, JAVA_LONG);
@@ -76,6 +82,20 @@ final class RocBlas implements GemmLibrary {
                     operation(call.transposeB()), call.m(), call.n(), call.k(), call.alphaBeta(), call.a(), type,
                     call.lda(), call.b(), type, call.ldb(), call.alphaBeta().asSlice(4), call.c(), F32, call.ldc(),
                     call.c(), F32, call.ldc(), F32, STANDARD_ALGORITHM, 0, 0));
+        } catch (Throwable e) {
+            throw NativeLibrary.rethrown(e);
+        }
+    }
+
+    @Override
+    public void gemmStrided(Call call, GpuBlas.Batch batch) {
+        int type = call.input() == DType.F32 ? F32 : call.input() == DType.F16 ? F16 : BF16;
+        try {
+            check("rocblas_gemm_strided_batched_ex", (int) gemmStrided.invokeExact(handle,
+                    operation(call.transposeA()), operation(call.transposeB()), call.m(), call.n(), call.k(),
+                    call.alphaBeta(), call.a(), type, call.lda(), batch.strideA(), call.b(), type, call.ldb(),
+                    batch.strideB(), call.alphaBeta().asSlice(4), call.c(), F32, call.ldc(), batch.strideC(), call.c(),
+                    F32, call.ldc(), batch.strideC(), batch.count(), F32, STANDARD_ALGORITHM, 0, 0));
         } catch (Throwable e) {
             throw NativeLibrary.rethrown(e);
         }

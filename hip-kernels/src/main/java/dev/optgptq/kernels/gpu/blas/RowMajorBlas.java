@@ -31,21 +31,41 @@ final class RowMajorBlas implements GpuBlas {
 
     @Override
     public void gemm(float alpha, Tensor a, boolean transposeA, Tensor b, boolean transposeB, float beta, Tensor c) {
+        requireProduct(a, b, c);
+        if (c.elements() > 0) {
+            library.gemm(call(alpha, a, transposeA, b, transposeB, beta, c));
+        }
+    }
+
+    @Override
+    public void gemmStrided(float alpha, Tensor a, boolean transposeA, Tensor b, boolean transposeB, float beta,
+            Tensor c, Batch batch) {
+        requireProduct(a, b, c);
+        if (c.elements() > 0 && batch.count() > 0) {
+            library.gemmStrided(call(alpha, a, transposeA, b, transposeB, beta, c),
+                    new Batch(batch.count(), batch.strideB(), batch.strideA(), batch.strideC()));
+        }
+    }
+
+    private static void requireProduct(Tensor a, Tensor b, Tensor c) {
         DType input = a.dtype();
         boolean known = input == DType.F32 || input == DType.F16 || input == DType.BF16;
         if (!known || b.dtype() != input || c.dtype() != DType.F32) {
             throw new IllegalArgumentException("no product of " + a + " and " + b + " into " + c);
         }
-        if (c.elements() == 0) {
-            return;
-        }
+    }
+
+    private GemmLibrary.Call call(float alpha, Tensor a, boolean transposeA, Tensor b, boolean transposeB, float beta,
+            Tensor c) {
         int inner = Math.toIntExact(transposeA ? a.rows() : a.columns());
         context.activate();
         alphaBeta.setAtIndex(JAVA_FLOAT, 0, alpha);
         alphaBeta.setAtIndex(JAVA_FLOAT, 1, beta);
-        library.gemm(new GemmLibrary.Call(transposeB, transposeA, Math.toIntExact(c.columns()),
-                Math.toIntExact(c.rows()), inner, alphaBeta, input, context.address(b), leading(b), context.address(a),
-                leading(a), context.address(c), leading(c)));
+        context.issued("a product by " + library.description());
+        return new GemmLibrary.Call(transposeB, transposeA, Math.toIntExact(c.columns()),
+                Math.toIntExact(c.rows()), inner, alphaBeta, a.dtype(), context.address(b), leading(b),
+                context.address(a),
+                leading(a), context.address(c), leading(c));
     }
 
     /** The libraries want at least 1, also for a matrix without columns. */

@@ -5,7 +5,8 @@ import java.lang.foreign.MemorySegment;
 /**
  * What the GPU code needs of a vendor's runtime: the HIP runtime or the CUDA driver API, which agree nearly call for
  * call. Device addresses, streams, events, modules and functions are plain 64-bit handles. Every status is checked: a call
- * that fails throws UserError DEVICE (MEMORY when the device is full) naming the call, the code and its meaning.
+ * that fails throws UserError naming the call, the code and its meaning: MEMORY when the device is full, DEVICE_LOST when a
+ * kernel or the device itself failed, after which this process cannot use the device any more, otherwise DEVICE.
  *
  * <p>
  * A calling thread works on one device at a time: {@link #makeCurrent} before the calls that touch that device. Calls from

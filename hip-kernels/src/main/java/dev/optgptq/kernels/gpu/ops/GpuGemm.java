@@ -1,11 +1,15 @@
 package dev.optgptq.kernels.gpu.ops;
 
+import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.gpu.GpuBlas;
 import dev.optgptq.kernels.gpu.GpuContext;
 import org.jspecify.annotations.Nullable;
 
-/** Products of matrices: the vendor's library where there is one, otherwise the tiles of gemm.hip. */
+/**
+ * Products of matrices: the vendor's library where there is one that can be trusted with the dtype, otherwise the tiles of
+ * gemm.hip.
+ */
 final class GpuGemm {
 
     private static final int THREADS = 256;
@@ -18,7 +22,7 @@ final class GpuGemm {
         this.context = context;
     }
 
-    /** c = alpha op(a) op(b) + beta c; beta 0 never reads c. */
+    /** c = alpha op(a) op(b) + beta c of F32; beta 0 never reads c. */
     void multiply(float alpha, Tensor a, boolean transposeA, Tensor b, boolean transposeB, float beta, Tensor c) {
         GpuBlas blas = context.blas();
         boolean sums = a.elements() > 0 && c.elements() > 0;
@@ -29,19 +33,31 @@ final class GpuGemm {
         }
     }
 
-    /** c = alpha op(a) op(b) + bias + beta c with bias [1, n]. */
-    void multiply(float alpha, Tensor a, boolean transposeA, Tensor b, boolean transposeB, Tensor bias, float beta,
-            Tensor c) {
-        tiles(alpha, a, transposeA, b, transposeB, bias, beta, c, false);
-    }
-
     /** The same as the first, but only on and above c's diagonal. */
     void multiplyUpper(float alpha, Tensor a, boolean transposeA, Tensor b, boolean transposeB, float beta, Tensor c) {
         tiles(alpha, a, transposeA, b, transposeB, null, beta, c, true);
     }
 
-    boolean hasLibrary() {
-        return context.blas() != null;
+    /** c = a b^T + bias + beta c: a and b of one dtype, F32, F16 or BF16; bias [1, n] or null. */
+    void linear(Tensor a, Tensor b, @Nullable Tensor bias, float beta, Tensor c) {
+        GpuBlas blas = context.blas();
+        boolean sums = a.elements() > 0 && c.elements() > 0;
+        boolean trusted = a.dtype() == DType.F32 || context.trustsProducts(a.dtype());
+        if (blas != null && sums && trusted) {
+            blas.gemm(1f, a, false, b, true, beta, c);
+            if (bias != null) {
+                Extent extent = Extent.byRows(c);
+                context.kernel("elementwise", "add_to").launch(extent.blocks(), THREADS, 0, c, c.stride(), bias, 0L,
+                        extent.columns());
+            }
+        } else if (a.dtype() == DType.F32) {
+            tiles(1f, a, false, b, true, bias, beta, c, false);
+        } else {
+            context.kernel("gemm", a.dtype() == DType.F16 ? "linear_f16" : "linear_bf16").launchGrid(
+                    Math.ceilDiv(c.columns(), TILE), Math.ceilDiv(c.rows(), TILE), 1, THREADS, 0,
+                    Math.toIntExact(c.rows()), Math.toIntExact(c.columns()), Math.toIntExact(a.columns()), a,
+                    a.stride(), b, b.stride(), bias, beta, c, c.stride());
+        }
     }
 
     private void tiles(float alpha, Tensor a, boolean transposeA, Tensor b, boolean transposeB, @Nullable Tensor bias,

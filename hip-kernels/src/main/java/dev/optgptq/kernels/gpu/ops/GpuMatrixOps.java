@@ -38,16 +38,7 @@ public final class GpuMatrixOps implements MatrixOps {
 
     @Override
     public void linear(Tensor x, Tensor w, @Nullable Tensor bias, float beta, Tensor y) {
-        if (bias == null) {
-            gemm.multiply(1f, x, false, w, true, beta, y);
-        } else if (gemm.hasLibrary()) {
-            gemm.multiply(1f, x, false, w, true, beta, y);
-            Extent extent = Extent.byRows(y);
-            kernel("elementwise", "add_to").launch(extent.blocks(), THREADS, 0, y, y.stride(), bias, 0L,
-                    extent.columns());
-        } else {
-            gemm.multiply(1f, x, false, w, true, bias, beta, y);
-        }
+        gemm.linear(x, w, bias, beta, y);
     }
 
     @Override

@@ -14,14 +14,13 @@ import org.jspecify.annotations.Nullable;
 public final class GpuNeuralOps implements NeuralOps {
 
     private static final int THREADS = Extent.THREADS;
-    /** Queries of an attention block. */
-    private static final int QUERIES = 64;
-    private static final int MOST_HEAD_DIM = 256;
 
     private final GpuContext context;
+    private final GpuAttention attention;
 
     public GpuNeuralOps(GpuContext context) {
         this.context = context;
+        this.attention = new GpuAttention(context);
     }
 
     private Kernel kernel(String source, String function) {
@@ -70,20 +69,7 @@ public final class GpuNeuralOps implements NeuralOps {
     @Override
     public void attention(Tensor q, Tensor k, Tensor v, @Nullable Tensor slopes, AttentionShape shape, Tensor out) {
         NeuralArguments.attention(q, k, v, slopes, shape, out);
-        kernel("attention", "attention" + width(shape.headDim())).launchGrid(
-                Math.ceilDiv(shape.sequenceLength(), QUERIES), shape.heads(), q.rows() / shape.sequenceLength(),
-                THREADS, 0, q, q.stride(), k, k.stride(), v, v.stride(), slopes, out, out.stride(),
-                shape.sequenceLength(), shape.heads(), shape.kvHeads(), shape.headDim(), shape.scale(),
-                shape.window());
-    }
-
-    /** The smallest kernel that holds a head. */
-    private static int width(int headDim) {
-        if (headDim > MOST_HEAD_DIM) {
-            throw new IllegalArgumentException(
-                    "attention: heads of up to " + MOST_HEAD_DIM + " elements, found " + headDim);
-        }
-        return headDim <= 64 ? 64 : headDim <= 128 ? 128 : MOST_HEAD_DIM;
+        attention.run(q, k, v, slopes, shape, out);
     }
 
     @Override

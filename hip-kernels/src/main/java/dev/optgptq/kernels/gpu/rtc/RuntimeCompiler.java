@@ -1,9 +1,12 @@
 package dev.optgptq.kernels.gpu.rtc;
 
-import dev.optgptq.kernels.ffm.CacheFolder;
+import dev.optgptq.formats.natives.CacheFolder;
 import dev.optgptq.kernels.gpu.driver.GpuDriver.DeviceInfo;
-import java.nio.file.Path;
+import java.io.IOException;
+import java.lang.System.Logger;
 import java.util.List;
+import java.util.Optional;
+import java.util.function.Supplier;
 
 /**
  * Compiles for the card that is there, once: what was compiled is kept on disk under a hash of the source, the options,
@@ -11,11 +14,13 @@ import java.util.List;
  */
 public final class RuntimeCompiler implements KernelCompiler {
 
+    private static final Logger LOG = System.getLogger(RuntimeCompiler.class.getName());
+
     private final Rtc rtc;
     private final String identity;
-    private final KernelCache cache;
+    private final Optional<KernelCache> cache;
 
-    private RuntimeCompiler(Rtc rtc, String identity, KernelCache cache) {
+    private RuntimeCompiler(Rtc rtc, String identity, Optional<KernelCache> cache) {
         this.rtc = rtc;
         this.identity = identity;
         this.cache = cache;
@@ -23,20 +28,26 @@ public final class RuntimeCompiler implements KernelCompiler {
 
     /** The compiler of a driver's api, with the user's cache. UserError DEVICE when there is no compiler. */
     public static RuntimeCompiler of(String api) {
-        return of(api, CacheFolder.of(System::getenv).resolve("kernels"));
+        Rtc rtc = Rtc.of(api);
+        return new RuntimeCompiler(rtc, rtc.identity(rtc.library()), usersCache());
     }
 
-    static RuntimeCompiler of(String api, Path cache) {
-        Rtc rtc = Rtc.of(api);
-        return new RuntimeCompiler(rtc, rtc.identity(rtc.library()), new KernelCache(cache));
+    private static Optional<KernelCache> usersCache() {
+        try {
+            return Optional.of(new KernelCache(CacheFolder.of(System::getenv).resolve("kernels")));
+        } catch (IOException e) {
+            LOG.log(Logger.Level.WARNING, "each start compiles the kernels again: " + e.getMessage());
+            return Optional.empty();
+        }
     }
 
     @Override
     public byte[] compile(KernelSource source, DeviceInfo device) {
         List<String> options = rtc.options(device);
+        Supplier<byte[]> compilation = () -> new ChildCompiler(rtc).compile(source, options);
         KernelCache.Key key = KernelCache.Key.of(source.name() + "-" + device.architecture(),
                 List.of(source.text(), String.join("\n", options), identity));
-        return cache.get(key, () -> new ChildCompiler(rtc).compile(source, options));
+        return cache.map(kept -> kept.get(key, compilation)).orElseGet(compilation);
     }
 
     /** The compiler's version and file. */
@@ -44,5 +55,4 @@ public final class RuntimeCompiler implements KernelCompiler {
     public String toString() {
         return identity;
     }
-
 }

@@ -1,0 +1,61 @@
+package dev.optgptq.calibrate.gradient;
+
+import dev.optgptq.calibrate.capture.ActivationStore;
+import dev.optgptq.calibrate.data.TokenSequences;
+import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
+
+/**
+ * The divergence KL(teacher || model) of the next token's distribution (Hinton et al. 2015, arXiv 1503.02531, at
+ * temperature 1). The teacher is the same model before it was changed, with the same head: of it only the output of its
+ * last block is kept, from which its logits are computed when they are needed.
+ *
+ * @param outputs of its last block, one row per token of a text
+ * @param sequences which of that text's sequences stand in the text that is run, in that order
+ */
+public record Teacher(ActivationStore outputs, int[] sequences) implements Objective {
+
+    @Override
+    public Head open(Transformer model, TokenSequences text, dev.optgptq.calibrate.model.Head head,
+            TensorArena arena, long rows) {
+        if (sequences.length != text.count()) {
+            throw new IllegalArgumentException(
+                    sequences.length + " sequences of the teacher for " + text.count() + " of the model");
+        }
+        Device device = model.device();
+        int hidden = model.spec().hiddenSize();
+        Tensor outputs = arena.matrix(DType.F32, rows, hidden);
+        Tensor normed = arena.matrix(DType.F32, rows, hidden);
+        Tensor expected = arena.matrix(DType.F32, rows, model.spec().vocabSize());
+        Tensor agrees = arena.vector(DType.I32, rows);
+        return new Head() {
+            @Override
+            public void loss(long firstToken, Tensor logits, Tensor losses) {
+                long n = logits.rows();
+                read(device, text.length(), firstToken, outputs.rows(0, n));
+                model.logits(head, outputs.rows(0, n), normed.rows(0, n), expected.rows(0, n));
+                device.neural().klDivergence(expected.rows(0, n), logits, losses, agrees.columns(0, n));
+            }
+
+            @Override
+            public void differentiate(Tensor logits, Tensor weights) {
+                device.gradient().klGradient(expected.rows(0, logits.rows()), logits, weights);
+            }
+        };
+    }
+
+    /** Rows of one sequence after the other: chunks of tokens may begin and end anywhere. */
+    private void read(Device device, int length, long firstToken, Tensor into) {
+        for (long done = 0; done < into.rows();) {
+            long token = firstToken + done;
+            long within = token % length;
+            long n = Math.min(length - within, into.rows() - done);
+            long row = (long) sequences[Math.toIntExact(token / length)] * length + within;
+            outputs.read(device, row, into.rows(done, n));
+            done += n;
+        }
+    }
+}

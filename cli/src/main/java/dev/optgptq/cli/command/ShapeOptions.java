@@ -1,0 +1,42 @@
+package dev.optgptq.cli.command;
+
+import dev.optgptq.gptq.run.QuantizeSettings.Precision;
+import java.nio.file.Path;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Option;
+
+/** What bench --shape measures. */
+final class ShapeOptions {
+
+    @Option(names = "--shape", paramLabel = "NAME", description = {
+            "tiny, tinyllama, llama-7b, or the path of a model's config.json: builds random weights of that shape in memory, "
+                    + "quantizes them as the command quantize does, and times each op"})
+    @Nullable
+    String shape;
+
+    @Option(names = "--samples", paramLabel = "N", description = "Calibration sequences. Default: 128")
+    int samples = 128;
+
+    @Option(names = "--sequence-length", paramLabel = "N", description = "Tokens in each. Default: 2048, or what the shape takes")
+    @Nullable
+    Integer sequenceLength;
+
+    @Option(names = "--precision", paramLabel = "NAME", converter = Choices.Precisions.class, completionCandidates = Choices.Precisions.class, description = {
+            "As quantize has it: auto, float32 or half. Default: auto"})
+    Precision precision = Precision.AUTO;
+
+    @Option(names = "--json", paramLabel = "FILE", description = "Also write the numbers to this file, as JSON")
+    @Nullable
+    Path json;
+
+    void check() {
+        Checks.atLeast(1, "--samples", samples);
+        if (sequenceLength != null) {
+            Checks.atLeast(1, "--sequence-length", sequenceLength);
+        }
+    }
+
+    int sequenceLength(int maxPositions) {
+        return sequenceLength != null ? sequenceLength : Math.min(2048, maxPositions);
+    }
+}

@@ -1,0 +1,88 @@
+#!/usr/bin/env bash
+# Runs the distribution that `make dist` made as a node without Java, network or settings would: unpacked into an empty folder,
+# with an empty environment. Given a checkpoint that the checkout made of wiki-tiny-llama, expects the same bytes.
+#
+#   config/check-dist.sh [CHECKPOINT]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+checkpoint=${1:+$(realpath "$1")}
+version=$(sed -n 's|.*<version>\(.*\)</version>.*|\1|p' pom.xml | head -n 1)
+archive=target/opt-gptq-$version-linux-x86_64.tar.gz
+emulator=$PWD/hip-kernels/target/emulator/libhip-emulator-64.so
+
+fail() { printf 'check-dist: %s\n' "$*" >&2; exit 1; }
+
+[ -f "$archive" ] || fail "$archive is missing; make dist makes it"
+work=$(mktemp -d)
+trap 'chmod -R u+w "$work"; rm -r "$work"' EXIT
+chmod 755 "$work" # for the user without a home
+mkdir "$work/an empty folder"
+tar --extract --gzip --file "$archive" --directory "$work/an empty folder"
+dist=$(echo "$work/an empty folder"/*)
+chmod -R a-w "$dist"
+(cd "$dist" && find . -printf '%p %s %t\n' | sort) >"$work/before"
+
+# What the launcher needs of a system; no java is among it, wherever this system has one.
+mkdir "$work/tools"
+for tool in sh cut dirname head readlink sed stty uname; do
+    ln -s "$(command -v $tool)" "$work/tools/$tool"
+done
+
+ok() { printf 'ok: %s\n' "$*"; }
+
+# Runs the program with nothing in its environment but the given variables.
+run() { # [VARIABLE=VALUE]... -- ARGUMENT...
+    local variables=()
+    while [ "$1" != -- ]; do
+        variables+=("$1")
+        shift
+    done
+    shift
+    env -i "${variables[@]}" "$dist/opt-gptq" "$@"
+}
+
+expect() { # TEXT FILE
+    grep -qF -- "$1" "$2" || { cat "$2"; fail "expected '$1' in the output above"; }
+}
+
+run -- --version >"$work/out"
+expect "opt-gptq $version" "$work/out"
+ok "--version"
+
+run PATH="$work/tools" OPT_GPTQ_JDK_DIRS=/nonexistent -- devices >"$work/out" 2>&1
+expect cpu "$work/out"
+expect 'of this distribution' "$work/out"
+ok "devices, on a path without Java"
+
+run PATH="$work/tools" OPT_GPTQ_JDK_DIRS=/nonexistent -- \
+    quantize "$dist/samples/wiki-tiny-llama" --output "$work/tiny-w4" >"$work/out" 2>&1 || { cat "$work/out"; fail quantize; }
+ok "quantize"
+if [ -n "$checkpoint" ]; then
+    cmp "$checkpoint/model.safetensors" "$work/tiny-w4/model.safetensors"
+    ok "the same bytes as the checkout's"
+fi
+
+# With a home directory that is not there; better still, as a user whom the system does not know.
+evaluate() { "$@" env -i HOME=/nonexistent "$dist/opt-gptq" eval perplexity "$work/tiny-w4" >"$work/out" 2>&1; }
+if [ "$(id -u)" = 0 ] && command -v setpriv >/dev/null; then
+    evaluate setpriv --reuid=54321 --regid=54321 --clear-groups || { cat "$work/out"; fail 'eval as a user without a home'; }
+    ok "eval perplexity, as a user whom the system does not know"
+else
+    evaluate || { cat "$work/out"; fail 'eval without a home'; }
+    ok "eval perplexity, without a home directory"
+fi
+
+# The emulator that the tests have built stands in for the HIP runtime. Kernels are compiled by a second process of the same Java.
+if [ -f "$emulator" ]; then
+    run PATH=/usr/bin:/bin OPT_GPTQ_HIP_LIB="$emulator" OPT_GPTQ_ROCBLAS_LIB=none OPT_GPTQ_CACHE="$work/cache" -- \
+        quantize "$dist/samples/wiki-tiny-llama" --device hip --samples 4 --sequence-length 64 --eval none \
+        --output "$work/emulated-w4" >"$work/out" 2>&1 || { cat "$work/out"; fail 'quantize on the emulated GPU'; }
+    [ -n "$(ls "$work/cache/kernels")" ] || fail 'the emulated GPU ran without compiled kernels'
+    ok "quantize on the emulated GPU, whose kernels the bundled Java compiled"
+else
+    echo 'skipped: a quantize on the emulated GPU, since there is no g++ to build the emulator'
+fi
+
+(cd "$dist" && find . -printf '%p %s %t\n' | sort) >"$work/after"
+diff "$work/before" "$work/after" || fail 'the program wrote into its own folder'
+ok "nothing was written into the distribution's folder"

@@ -1,0 +1,69 @@
+package dev.optgptq.formats.model;
+
+import dev.optgptq.formats.UserError;
+import dev.optgptq.formats.UserError.Code;
+import dev.optgptq.formats.safetensors.TensorView;
+import java.io.DataInputStream;
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.util.HexFormat;
+import java.util.LinkedHashMap;
+import java.util.SequencedMap;
+
+/** Tells one state of a model's files from another without reading the weights, which can be hundreds of gigabytes. */
+public final class SourceFiles {
+
+    private SourceFiles() {}
+
+    /**
+     * What each file is now, by its name: config.json by its content, weights by size, time of change and header. Whoever
+     * replaces a file without changing any of these is not noticed.
+     */
+    public static SequencedMap<String, String> describe(ModelDirectory model) {
+        SequencedMap<String, String> files = new LinkedHashMap<>();
+        Path config = model.config().file();
+        files.put(name(config), "SHA-256 " + sha256(read(config)));
+        model.tensors().values().stream().map(TensorView::file).distinct()
+                .forEach(file -> files.put(name(file), weights(file)));
+        return files;
+    }
+
+    private static String weights(Path file) {
+        try (InputStream stream = Files.newInputStream(file); DataInputStream data = new DataInputStream(stream)) {
+            int length = Math.toIntExact(Long.reverseBytes(data.readLong()));
+            return Files.size(file) + " bytes of " + Files.getLastModifiedTime(file) + ", header SHA-256 "
+                    + sha256(data.readNBytes(length));
+        } catch (IOException e) {
+            throw unreadable(file, e);
+        }
+    }
+
+    private static byte[] read(Path file) {
+        try {
+            return Files.readAllBytes(file);
+        } catch (IOException e) {
+            throw unreadable(file, e);
+        }
+    }
+
+    private static UserError unreadable(Path file, IOException e) {
+        return new UserError(Code.BAD_MODEL, file + ": cannot be read (" + e + "); check that it is a readable file",
+                e);
+    }
+
+    private static String name(Path file) {
+        return String.valueOf(file.getFileName());
+    }
+
+    private static String sha256(byte[] bytes) {
+        try {
+            return HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(bytes));
+        } catch (NoSuchAlgorithmException e) {
+            throw new IllegalStateException("every Java has SHA-256", e);
+        }
+    }
+}

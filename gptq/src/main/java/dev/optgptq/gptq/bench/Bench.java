@@ -1,0 +1,115 @@
+package dev.optgptq.gptq.bench;
+
+import dev.optgptq.calibrate.Progress;
+import dev.optgptq.calibrate.data.TokenSequences;
+import dev.optgptq.calibrate.data.TokenSequences.Sampling;
+import dev.optgptq.formats.UserError;
+import dev.optgptq.formats.UserError.Code;
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.formats.model.ModelDirectory;
+import dev.optgptq.formats.packed.CheckpointFormat;
+import dev.optgptq.gptq.bench.BenchReport.Entry;
+import dev.optgptq.gptq.bench.BenchReport.Rates;
+import dev.optgptq.gptq.report.RunReport;
+import dev.optgptq.gptq.run.QuantizeRun;
+import dev.optgptq.gptq.run.QuantizeSettings;
+import dev.optgptq.gptq.run.QuantizeSettings.CalibratorKind;
+import dev.optgptq.gptq.run.QuantizeSettings.Precision;
+import dev.optgptq.gptq.solve.ActOrder;
+import dev.optgptq.kernels.Device;
+import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Comparator;
+import java.util.List;
+import java.util.function.Consumer;
+import java.util.stream.Stream;
+
+/**
+ * Measures a device at a model's shape: what it can do, each op, and the whole job with 4 bits and groups of 128. The job is
+ * the one that quantize does, on random weights and tokens in memory; its checkpoint goes to a temporary folder.
+ *
+ * @param precision as quantize has it
+ * @param samples calibration sequences
+ */
+public record Bench(Shape shape, Device device, Precision precision, int samples, int sequenceLength) {
+
+    private static final int BITS = 4;
+    private static final int GROUP_SIZE = 128;
+    /** Ops are timed with about so many tokens, as a run on a large card has them. */
+    private static final int OP_TOKENS = 8192;
+
+    public Bench {
+        if (sequenceLength > shape.spec().maxPositions()) {
+            throw new UserError(Code.BAD_SETTING, "--sequence-length " + sequenceLength + ": " + shape.name()
+                    + " was made for at most " + shape.spec().maxPositions() + " positions");
+        }
+    }
+
+    /** Throws UserError as quantize does. */
+    public BenchReport run(QuantizeRun.Origin origin, Progress listener, Consumer<String> log) {
+        try (Arena arena = Arena.ofShared(); ModelDirectory model = RandomModel.open(shape, arena)) {
+            RunReport job = job(model, origin, listener, log);
+            DType products = DType.valueOf(job.machine().products());
+            DType half = products == DType.F32 ? DType.BF16 : products;
+            log.accept("measuring the device");
+            Rates rates = new DeviceRates(device).measure(shape.spec().hiddenSize(), half);
+            int rows = sequenceLength * Math.clamp(OP_TOKENS / sequenceLength, 1, samples);
+            log.accept("measuring each op");
+            List<Entry> ops = new OpTimes(device, shape.spec(), products, rows, rates).measure(sequenceLength);
+            return new BenchReport(1, job.tool(), shape.name(), device.name(), device.description(), products.name(),
+                    samples, sequenceLength, rows, rates, ops, phases(job, model, products, rates), job.seconds(),
+                    job.memory());
+        }
+    }
+
+    private RunReport job(ModelDirectory model, QuantizeRun.Origin origin, Progress listener, Consumer<String> log) {
+        TokenSequences text = RandomModel.text(shape.spec(), samples, sequenceLength);
+        Path folder = temporaryFolder();
+        try {
+            return QuantizeRun.measure(settings(model.path(), folder.resolve("checkpoint")), model, text, device,
+                    origin, listener, log);
+        } finally {
+            delete(folder);
+        }
+    }
+
+    private QuantizeSettings settings(Path model, Path output) {
+        return new QuantizeSettings(model, output, CalibratorKind.GPTQ, BITS, GROUP_SIZE, true, false, false,
+                ActOrder.STATIC, 0.01, false, null, Sampling.SEQUENTIAL, samples, sequenceLength, 0, precision,
+                CheckpointFormat.GPTQ, null, false, sequenceLength, false);
+    }
+
+    private List<Entry> phases(RunReport job, ModelDirectory model, DType products, Rates rates) {
+        Limits limits = new Limits(device, rates);
+        double weights = model.tensors().values().stream().mapToLong(view -> view.data().byteSize()).sum();
+        return job.phases().stream().map(phase -> {
+            boolean loads = phase.name().equals("load");
+            double arithmetic = limits.arithmetic(phase.flops(), phase.name().equals("solve") ? DType.F32 : products);
+            return new Entry(phase.name(), "", phase.seconds(), phase.flops(), loads ? weights : 0,
+                    loads ? weights / rates.upload() : arithmetic);
+        }).toList();
+    }
+
+    private static Path temporaryFolder() {
+        try {
+            return Files.createTempDirectory("opt-gptq-bench-");
+        } catch (IOException e) {
+            throw new UserError(Code.OUTPUT, "no temporary folder for the checkpoint under "
+                    + System.getProperty("java.io.tmpdir") + ": " + e.getMessage()
+                    + "; name another one with -Djava.io.tmpdir", e);
+        }
+    }
+
+    private static void delete(Path folder) {
+        try (Stream<Path> files = Files.walk(folder)) {
+            for (Path file : files.sorted(Comparator.reverseOrder()).toList()) {
+                Files.delete(file);
+            }
+        } catch (IOException e) {
+            throw new UserError(Code.OUTPUT, folder + " cannot be removed: " + e.getMessage() + "; remove it by hand",
+                    e);
+        }
+    }
+}

@@ -1,0 +1,21 @@
+package dev.optgptq.gptq.journal;
+
+import dev.optgptq.formats.safetensors.SafetensorsFile;
+import java.nio.file.Path;
+import tools.jackson.databind.node.ObjectNode;
+
+/**
+ * A finished piece of work: tensors, and what is to be known about them. It is what was recorded: its checksum was
+ * compared.
+ *
+ * @param name unique in its journal
+ * @param tensors a safetensors file
+ * @param note what its writer gave with it
+ */
+public record Part(String name, Path tensors, ObjectNode note) {
+
+    /** Maps the tensors; the caller closes it. */
+    public SafetensorsFile open() {
+        return SafetensorsFile.open(tensors);
+    }
+}

@@ -1,0 +1,136 @@
+package dev.optgptq.gptq.refine;
+
+import dev.optgptq.calibrate.gradient.Saliency;
+import dev.optgptq.calibrate.model.BlockWeights;
+import dev.optgptq.calibrate.model.InputTap;
+import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.gptq.refine.Variants.Variant;
+import dev.optgptq.gptq.solve.SolveSettings;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Gradient calibration of one block after the other (notes 3.11). A block is solved as published, then with each refinement in
+ * turn on top of those before it; a refinement is kept only where the block's output on held-out sequences comes closer to
+ * the original's. So no block is worse there than plain GPTQ's.
+ */
+public final class BlockRefiner {
+
+    private final Transformer model;
+    private final Device device;
+    private final SolveSettings settings;
+    private final Refinement refinement;
+    private final Streams streams;
+    private final @Nullable Saliency saliency;
+    private final Phases phases;
+    private final List<StepOutcome> outcomes = new ArrayList<>();
+
+    /**
+     * @param streams both at the first block's input
+     * @param saliency how much tokens matter; null where they all count the same
+     */
+    public BlockRefiner(Transformer model, SolveSettings settings, Refinement refinement, Streams streams,
+            @Nullable Saliency saliency, Phases phases) {
+        this.model = model;
+        this.device = model.device();
+        this.settings = settings;
+        this.refinement = refinement;
+        this.streams = streams;
+        this.saliency = saliency;
+        this.phases = phases;
+    }
+
+    /**
+     * Refines the next block, and moves both streams behind it.
+     *
+     * @param refined takes the linears of the block while their codes are on the device
+     */
+    public void refine(int block, Consumer<List<RefinedLinear>> refined) {
+        try (Contest contest = solve(block)) {
+            if (refinement.tuneSteps() > 0) {
+                learn(block, contest);
+            }
+            advance(contest.best().weights());
+            outcomes.addAll(contest.outcomes());
+            refined.accept(contest.best().linears());
+        }
+    }
+
+    /** What every step of every block did so far. */
+    public List<StepOutcome> outcomes() {
+        return List.copyOf(outcomes);
+    }
+
+    private Contest solve(int block) {
+        try (BlockMoments moments = capture(block);
+                VariantSolver solver = new VariantSolver(model, block, settings, moments, refinement.tuneSteps() > 0,
+                        phases)) {
+            Contest contest = new Contest(block, new BlockJudge(model, block, streams, saliency, phases));
+            try {
+                contest.first(solver.solve(Variants.PLAIN));
+                for (Variant variant : Variants.beyond(refinement, moments.weighs())) {
+                    long started = System.nanoTime();
+                    contest.challenge(variant.step(), solver.solve(variant), started, variant.note());
+                }
+                return contest;
+            } catch (RuntimeException e) {
+                contest.close();
+                throw e;
+            }
+        }
+    }
+
+    private BlockMoments capture(int block) {
+        phases.enter("load");
+        try (TensorArena arena = device.arena()) {
+            BlockWeights weights = model.loadBlock(block, arena);
+            BlockMoments moments = new BlockMoments(model, weights, streams, saliency, refinement.propagate(), phases);
+            try {
+                moments.capture(weights);
+                device.synchronize();
+                return moments;
+            } catch (RuntimeException e) {
+                moments.close();
+                throw e;
+            }
+        }
+    }
+
+    private void learn(int block, Contest contest) {
+        long started = System.nanoTime();
+        BlockTuner tuner = new BlockTuner(model, streams, settings.grid(),
+                Schedule.of(refinement.tuneSteps(), streams.trained(), refinement.seed() + block), phases);
+        TensorArena arena = device.arena();
+        Candidate learned;
+        try {
+            BlockWeights weights = model.loadBlock(block, arena);
+            learned = new Candidate(weights, tuner.tune(contest.best(), weights, arena), arena);
+        } catch (RuntimeException e) {
+            arena.close();
+            throw e;
+        }
+        contest.challenge("learned rounding", learned, started, refinement.tuneSteps() + " steps");
+    }
+
+    /** The quantized stream goes on through what the block has become. */
+    private void advance(BlockWeights weights) {
+        phases.enter("forward");
+        try (TensorArena scratch = device.arena()) {
+            Transformer.Workspace workspace = model.workspace(scratch, streams.batchRows(), streams.sequenceLength());
+            Tensor buffer = scratch.matrix(DType.F32, streams.batchRows(), model.spec().hiddenSize());
+            streams.eachBatch(0, streams.rows(), (first, count) -> {
+                Tensor x = buffer.rows(0, count);
+                streams.quantized().read(device, first, x);
+                model.forward(weights, x, workspace, InputTap.NONE);
+                streams.quantized().write(device, first, x);
+                phases.forward(count);
+            });
+        }
+    }
+}

@@ -1,0 +1,110 @@
+package dev.optgptq.gptq.refine;
+
+import dev.optgptq.calibrate.model.BlockWeights;
+import dev.optgptq.calibrate.model.LinearSpec;
+import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.gptq.solve.LinearSolution;
+import dev.optgptq.gptq.solve.QuantizedWeight;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Grid;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
+/**
+ * Learned rounding (notes 3.8): the codes and scales of a block are moved, all of them together, so that the block puts out,
+ * from the quantized stream, what the original block puts out from the original stream. The loss is the mean squared
+ * difference. Weighing it by the loss's gradient, token by token or element by element, was measured and did not help:
+ * docs/results/gradient.md.
+ */
+final class BlockTuner {
+
+    /** Learning rates at the start: latents in steps of the scale, scales in shares of themselves. */
+    static final double LATENT_RATE = 0.01;
+    static final double SCALE_RATE = 0.001;
+
+    private final Transformer model;
+    private final Device device;
+    private final Streams streams;
+    private final Grid grid;
+    private final Schedule schedule;
+    private final Phases phases;
+
+    BlockTuner(Transformer model, Streams streams, Grid grid, Schedule schedule, Phases phases) {
+        this.model = model;
+        this.device = model.device();
+        this.streams = streams;
+        this.grid = grid;
+        this.schedule = schedule;
+        this.phases = phases;
+    }
+
+    /**
+     * Learns from where a candidate stands, which is left as it is.
+     *
+     * @param weights of the same block, whose linears are overwritten; in the end what was learned computes with
+     * @param arena owns the result
+     */
+    List<RefinedLinear> tune(Candidate start, BlockWeights weights, TensorArena arena) {
+        phases.enter("tune");
+        try (TensorArena scratch = device.arena()) {
+            Map<RefinedLinear, LatentLinear> latents = new LinkedHashMap<>();
+            for (RefinedLinear linear : start.linears()) {
+                latents.put(linear,
+                        new LatentLinear(device, scratch, grid, linear.linear(), linear.solution()));
+            }
+            learn(weights, latents, scratch);
+            List<RefinedLinear> learned = new ArrayList<>();
+            latents.forEach((linear, latent) -> {
+                QuantizedWeight weight = latent.finish(arena, weights.weight(linear.linear()));
+                learned.add(new RefinedLinear(linear.linear(), replaced(linear.solution(), weight), linear.seconds()));
+            });
+            device.synchronize();
+            return learned;
+        }
+    }
+
+    /** Learned codes have no layer error of their own: they are not meant to be good layer by layer. */
+    private static LinearSolution replaced(LinearSolution solution, QuantizedWeight weight) {
+        return new LinearSolution(weight, solution.weightError(), solution.outputError(), solution.damp(),
+                solution.dampAttempts(), solution.deadInputs(), null);
+    }
+
+    private void learn(BlockWeights weights, Map<RefinedLinear, LatentLinear> latents, TensorArena scratch) {
+        int hidden = model.spec().hiddenSize();
+        int length = streams.sequenceLength();
+        BlockWeights gradients = model.zeroGradients(weights, scratch);
+        Transformer.BackwardWorkspace workspace = model.backwardWorkspace(scratch, streams.batchRows(), length);
+        Tensor x = scratch.matrix(DType.F32, streams.batchRows(), hidden);
+        Tensor y = scratch.matrix(DType.F32, streams.batchRows(), hidden);
+        Tensor expected = scratch.matrix(DType.F32, streams.batchRows(), hidden);
+        int together = streams.batchRows() / length;
+        double terms = 0.5 * schedule.batch() * length * hidden;
+        int[][] order = schedule.order();
+        for (int step = 0; step < order.length; step++) {
+            latents.forEach((linear, latent) -> latent.round(weights.weight(linear.linear())));
+            for (int first = 0; first < order[step].length; first += together) {
+                int count = Math.min(together, order[step].length - first);
+                for (int i = 0; i < count; i++) {
+                    long row = (long) order[step][first + i] * length;
+                    streams.quantized().read(device, row, x.rows((long) i * length, length));
+                    streams.original().read(device, row, expected.rows((long) i * length, length));
+                }
+                long rows = (long) count * length;
+                model.forwardBackward(weights, x.rows(0, rows), y.rows(0, rows), workspace,
+                        out -> device.matrix().subtract(out, expected.rows(0, rows), out), gradients);
+                phases.learned(rows);
+            }
+            for (Map.Entry<RefinedLinear, LatentLinear> each : latents.entrySet()) {
+                LinearSpec linear = each.getKey().linear();
+                each.getValue().step(gradients.weight(linear), schedule.adam(step, LATENT_RATE, terms),
+                        schedule.adam(step, SCALE_RATE, terms));
+                device.matrix().fill(gradients.weight(linear), 0);
+            }
+        }
+    }
+}

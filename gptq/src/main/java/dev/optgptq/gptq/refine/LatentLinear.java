@@ -1,0 +1,112 @@
+package dev.optgptq.gptq.refine;
+
+import dev.optgptq.calibrate.model.LinearSpec;
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.gptq.solve.LinearSolution;
+import dev.optgptq.gptq.solve.QuantizedWeight;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Grid;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
+import dev.optgptq.kernels.TuningOps.AdamStep;
+import dev.optgptq.kernels.TuningOps.LatentGrid;
+import java.util.Objects;
+
+/**
+ * A linear whose codes and scales are being learned (notes 3.8): a latent weight in steps of the scale, whose rounding is
+ * the code, and one scale per group. It starts at a solution's codes, the latents being the weights that were rounded to
+ * them.
+ */
+final class LatentLinear {
+
+    private final Device device;
+    private final LinearSpec linear;
+    private final Grid grid;
+    private final LatentGrid latentGrid;
+    private final Tensor latent;
+    /** What the scales are counted in: they change by shares of what they were. */
+    private final Tensor unit;
+    private final Moments ofLatent;
+    private final Moments ofScales;
+    private final Tensor dScales;
+
+    private record Moments(Tensor first, Tensor second) {
+        static Moments zero(Device device, TensorArena arena, Tensor like) {
+            Moments moments = new Moments(arena.matrix(DType.F32, like.rows(), like.columns()),
+                    arena.matrix(DType.F32, like.rows(), like.columns()));
+            device.matrix().fill(moments.first, 0);
+            device.matrix().fill(moments.second, 0);
+            return moments;
+        }
+    }
+
+    /**
+     * @param arena owns what it needs
+     * @param solution with the weights that were rounded
+     */
+    LatentLinear(Device device, TensorArena arena, Grid grid, LinearSpec linear, LinearSolution solution) {
+        this.device = device;
+        this.linear = linear;
+        this.grid = grid;
+        QuantizedWeight weight = solution.weight();
+        Tensor scales = arena.matrix(DType.F32, weight.scales().rows(), weight.scales().columns());
+        device.matrix().copy(weight.scales(), scales);
+        this.unit = weight.scales();
+        this.latentGrid = new LatentGrid(grid.maxCode(), scales, weight.zeros(), weight.groupOf());
+        this.latent = arena.matrix(DType.F32, linear.inputs(), linear.outputs());
+        device.tuning().latent(latentGrid, Objects.requireNonNull(solution.rounded()), weight.codes(), latent);
+        this.ofLatent = Moments.zero(device, arena, latent);
+        this.ofScales = Moments.zero(device, arena, scales);
+        this.dScales = arena.matrix(DType.F32, scales.rows(), scales.columns());
+    }
+
+    /** Bytes of a LatentLinear on the device, with what step and round need for a while. */
+    static long bytes(LinearSpec linear, long groups) {
+        return Float.BYTES * (4L * linear.inputs() * linear.outputs() + 4 * groups * linear.outputs());
+    }
+
+    /** Writes what the linear computes with now: weight F32 [outputs, inputs]. */
+    void round(Tensor weight) {
+        try (TensorArena scratch = device.arena()) {
+            Tensor wt = scratch.matrix(DType.F32, linear.inputs(), linear.outputs());
+            device.tuning().roundLatent(latentGrid, latent, wt);
+            device.matrix().transpose(wt, weight);
+        }
+    }
+
+    /**
+     * One step down the gradient.
+     *
+     * @param dWeight F32 [outputs, inputs]
+     */
+    void step(Tensor dWeight, AdamStep latentStep, AdamStep scaleStep) {
+        try (TensorArena scratch = device.arena()) {
+            Tensor d = scratch.matrix(DType.F32, linear.inputs(), linear.outputs());
+            device.matrix().transpose(dWeight, d);
+            device.matrix().fill(dScales, 0);
+            device.tuning().latentGradient(latentGrid, latent, d, dScales);
+            device.tuning().adam(latentStep, d, ofLatent.first, ofLatent.second, null, latent);
+            device.tuning().adam(scaleStep, dScales, ofScales.first, ofScales.second, unit, latentGrid.scales());
+        }
+    }
+
+    /**
+     * The codes and scales that were learned, scales as the format stores them; the weight becomes what they stand for.
+     *
+     * @param arena owns the result
+     * @param weight F32 [outputs, inputs]
+     */
+    QuantizedWeight finish(TensorArena arena, Tensor weight) {
+        Tensor codes = arena.matrix(DType.U8, linear.inputs(), linear.outputs());
+        device.tuning().latentCodes(latentGrid, latent, codes);
+        Tensor scales = arena.matrix(DType.F32, latentGrid.scales().rows(), latentGrid.scales().columns());
+        StoredScales.round(device, grid, latentGrid.scales(), scales);
+        QuantizedWeight learned = new QuantizedWeight(codes, scales, latentGrid.zeros(), latentGrid.groupOf());
+        try (TensorArena scratch = device.arena()) {
+            Tensor wt = scratch.matrix(DType.F32, linear.inputs(), linear.outputs());
+            device.quant().dequantize(codes, scales, learned.zeros(), learned.groupOf(), wt);
+            device.matrix().transpose(wt, weight);
+        }
+        return learned;
+    }
+}

@@ -1,0 +1,26 @@
+package dev.optgptq.gptq.refine;
+
+import dev.optgptq.calibrate.model.InputSite;
+import dev.optgptq.calibrate.model.LinearSpec;
+
+/** Hears what a refinement does, for the clock and for progress. */
+public interface Phases {
+
+    /** What the time counts for from now on: forward, hessian, solve, judge, tune. */
+    void enter(String phase);
+
+    /** Tokens have run forward through a block. */
+    void forward(long rows);
+
+    /** Tokens have entered a site's Hessian. */
+    void hessian(InputSite site, long rows);
+
+    /** Tokens have entered a site's cross moments. */
+    void cross(InputSite site, long rows);
+
+    /** A linear was solved. */
+    void solved(LinearSpec linear);
+
+    /** Tokens have run forward and backward through a block, gradients of the weights included. */
+    void learned(long rows);
+}

@@ -1,0 +1,29 @@
+package dev.optgptq.gptq.refine;
+
+import dev.optgptq.calibrate.gradient.Labels;
+
+/**
+ * What gradient calibration tries beyond GPTQ with searched scales; a block keeps what helps it.
+ *
+ * @param weighTokens whether Hessians weigh tokens by the loss's gradient
+ * @param labels what that loss asks of the model
+ * @param propagate whether blocks make up for the errors of those before them
+ * @param tuneSteps steps of learned rounding in each block, and then of scales in the whole model; 0 for none
+ * @param seed of the order in which sequences are learned from
+ */
+public record Refinement(boolean weighTokens, Labels labels, boolean propagate, int tuneSteps, long seed) {
+
+    /** Share of the calibration sequences that nothing is computed from, and every step is judged on. */
+    private static final int HELD_OUT = 8;
+
+    public Refinement {
+        if (tuneSteps < 0) {
+            throw new IllegalArgumentException("tuneSteps: expected at least 0, found " + tuneSteps);
+        }
+    }
+
+    /** How many of the calibration sequences are held out: the last ones. At least one, of at least two. */
+    public static int heldOut(int sequences) {
+        return Math.max(1, sequences / HELD_OUT);
+    }
+}

@@ -1,0 +1,133 @@
+package dev.optgptq.gptq.refine;
+
+import dev.optgptq.calibrate.Progress;
+import dev.optgptq.calibrate.capture.ActivationStore;
+import dev.optgptq.calibrate.data.TokenSequences;
+import dev.optgptq.calibrate.gradient.GradientStream;
+import dev.optgptq.calibrate.gradient.Teacher;
+import dev.optgptq.calibrate.model.BlockWeights;
+import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.stream.IntStream;
+
+/**
+ * Learns the scales of the whole quantized model, its codes fixed, so that it predicts what the original model predicts: the
+ * loss is the divergence of the two (E2E-QP of EfficientQAT, arXiv 2407.11062, with the original model as the teacher).
+ * The scales that diverge least on the held-out sequences are kept; learning ends early when it no longer helps there.
+ */
+final class ScaleTuner {
+
+    /** In shares of the scales. */
+    private static final double RATE = 0.001;
+    /** How often the held-out sequences are looked at, and after how many looks without gain learning ends. */
+    private static final int LOOKS = 8;
+    private static final int PATIENCE = 3;
+
+    private final Transformer model;
+    private final Device device;
+    private final TokenSequences text;
+    private final ActivationStore teacher;
+    private final Schedule schedule;
+    private final GradientStream.Limits limits;
+    private final Phases phases;
+
+    /**
+     * @param text the calibration sequences, the last of them held out
+     * @param teacher the output of the original model's last block for all of them
+     */
+    ScaleTuner(Transformer model, TokenSequences text, ActivationStore teacher, Schedule schedule,
+            GradientStream.Limits limits, Phases phases) {
+        this.model = model;
+        this.device = model.device();
+        this.text = text;
+        this.teacher = teacher;
+        this.schedule = schedule;
+        this.limits = limits;
+        this.phases = phases;
+    }
+
+    /** Leaves what is best as what the student kept. */
+    StepOutcome tune(Student student) {
+        phases.enter("tune scales");
+        long started = System.nanoTime();
+        int[] heldOut = IntStream.range(schedule.sequences(), text.count()).toArray();
+        double before = divergence(student, heldOut);
+        double best = before;
+        int[][] order = schedule.order();
+        int look = Math.max(1, schedule.steps() / LOOKS);
+        int without = 0;
+        int done = 0;
+        while (done < order.length && without < PATIENCE) {
+            learn(student, order[done], done);
+            done++;
+            if (done % look == 0 || done == order.length) {
+                double found = divergence(student, heldOut);
+                without = found < best ? 0 : without + 1;
+                if (found < best) {
+                    best = found;
+                    student.keep();
+                }
+            }
+        }
+        return new StepOutcome("tuned scales", -1, before, best, best < before, (System.nanoTime() - started) * 1e-9,
+                done + " of " + order.length + " steps");
+    }
+
+    private void learn(Student student, int[] sequences, int step) {
+        TokenSequences batch = text.select(sequences);
+        double predictions = (double) batch.count() * (batch.length() - 1);
+        stream(student, Student.Which.LEARNING, batch, sequences).run((float) (1 / predictions),
+                new GradientStream.Listener() {
+                    @Override
+                    public void loss(long firstToken, Tensor losses) {
+                        // only its gradient is wanted
+                    }
+
+                    @Override
+                    public BlockWeights gradients(BlockWeights block, TensorArena arena) {
+                        return model.zeroGradients(block, arena);
+                    }
+
+                    @Override
+                    public void blockDone(BlockWeights gradients) {
+                        student.add(gradients);
+                    }
+                });
+        student.step(schedule.adam(step, RATE, 1));
+        phases.learned(batch.tokens() * model.spec().blocks());
+    }
+
+    /** KL(original || student), the mean over the predictions of those sequences, in nats. */
+    private double divergence(Student student, int[] sequences) {
+        TokenSequences heldOut = text.select(sequences);
+        double[] sum = {0};
+        stream(student, Student.Which.STORED, heldOut, sequences)
+                .evaluate((firstToken, losses) -> sum[0] += sum(firstToken, losses, heldOut.length()));
+        phases.forward(heldOut.tokens() * model.spec().blocks());
+        return sum[0] / ((double) heldOut.count() * (heldOut.length() - 1));
+    }
+
+    private GradientStream stream(Student student, Student.Which which, TokenSequences batch, int[] sequences) {
+        return new GradientStream(model, (block, arena) -> student.load(block, arena, which), batch,
+                new Teacher(teacher, sequences), "tune", Progress.SILENT, limits);
+    }
+
+    /** Over all tokens but the last of each sequence, which predicts nothing that is known. */
+    private double sum(long firstToken, Tensor losses, int length) {
+        try (Arena host = Arena.ofConfined()) {
+            MemorySegment values = host.allocate(ValueLayout.JAVA_DOUBLE, losses.columns());
+            device.download(losses, values);
+            double sum = 0;
+            for (long i = 0; i < losses.columns(); i++) {
+                boolean last = (firstToken + i + 1) % length == 0;
+                sum += last ? 0 : values.getAtIndex(ValueLayout.JAVA_DOUBLE, i);
+            }
+            return sum;
+        }
+    }
+}

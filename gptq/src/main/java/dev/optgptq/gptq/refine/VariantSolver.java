@@ -1,0 +1,98 @@
+package dev.optgptq.gptq.refine;
+
+import dev.optgptq.calibrate.model.BlockWeights;
+import dev.optgptq.calibrate.model.InputSite;
+import dev.optgptq.calibrate.model.LinearSpec;
+import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.gptq.refine.Variants.Variant;
+import dev.optgptq.gptq.solve.Calibrator;
+import dev.optgptq.gptq.solve.GptqVariant;
+import dev.optgptq.gptq.solve.GptqVariant.Propagation;
+import dev.optgptq.gptq.solve.LinearSolution;
+import dev.optgptq.gptq.solve.SiteSolver;
+import dev.optgptq.gptq.solve.SolveSettings;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.TensorArena;
+import java.util.ArrayList;
+import java.util.EnumMap;
+import java.util.List;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+
+/** Solves a block in one way after the other; Hessians are factorised once for neighbours that share them. */
+final class VariantSolver implements AutoCloseable {
+
+    private final Transformer model;
+    private final Device device;
+    private final int block;
+    private final SolveSettings settings;
+    private final BlockMoments moments;
+    private final boolean keepRounded;
+    private final Phases phases;
+    private final Map<InputSite, SiteSolver> solvers = new EnumMap<>(InputSite.class);
+    private boolean solversAreWeighted;
+
+    /** @param keepRounded whether candidates hold the weights that were rounded, from which rounding can be learned */
+    VariantSolver(Transformer model, int block, SolveSettings settings, BlockMoments moments, boolean keepRounded,
+            Phases phases) {
+        this.model = model;
+        this.device = model.device();
+        this.block = block;
+        this.settings = settings;
+        this.moments = moments;
+        this.keepRounded = keepRounded;
+        this.phases = phases;
+    }
+
+    Candidate solve(Variant variant) {
+        phases.enter("solve");
+        if (solversAreWeighted != variant.weighted()) {
+            closeSolvers();
+            solversAreWeighted = variant.weighted();
+        }
+        TensorArena arena = device.arena();
+        try {
+            BlockWeights weights = model.loadBlock(block, arena);
+            List<RefinedLinear> linears = new ArrayList<>();
+            for (LinearSpec linear : weights.linears()) {
+                long start = System.nanoTime();
+                LinearSolution solution = solver(linear.site()).solve(arena, weights.weight(linear),
+                        new GptqVariant(variant.searched(), propagation(variant, linear.site()), keepRounded));
+                phases.solved(linear);
+                linears.add(new RefinedLinear(linear, solution, (System.nanoTime() - start) * 1e-9));
+            }
+            return new Candidate(weights, linears, arena);
+        } catch (RuntimeException e) {
+            arena.close();
+            throw e;
+        }
+    }
+
+    private @Nullable Propagation propagation(Variant variant, InputSite site) {
+        float strength = switch (site) {
+            case ATTENTION_INPUT, ATTENTION_OUTPUT -> variant.attention();
+            case MLP_INPUT, MLP_OUTPUT -> variant.mlp();
+        };
+        return strength > 0 ? new Propagation(moments.cross(site), strength) : null;
+    }
+
+    private SiteSolver solver(InputSite site) {
+        SiteSolver solver = solvers.get(site);
+        if (solver == null) {
+            solver = new SiteSolver(device, new Calibrator.Gradient(settings),
+                    moments.hessian(site, solversAreWeighted), "block " + block + ", " + site.label());
+            solvers.put(site, solver);
+        }
+        return solver;
+    }
+
+    private void closeSolvers() {
+        solvers.values().forEach(SiteSolver::close);
+        solvers.clear();
+    }
+
+    @Override
+    public void close() {
+        closeSolvers();
+    }
+}

@@ -1,0 +1,46 @@
+package dev.optgptq.gptq.refine;
+
+import java.util.ArrayList;
+import java.util.List;
+
+/** The ways in which a block is solved, one refinement more each time. */
+final class Variants {
+
+    /** Strength at which errors are propagated; 1 would chase the noise of the calibration text (notes 3.3). */
+    private static final float STRENGTH = 0.5f;
+
+    private Variants() {}
+
+    /**
+     * One of them.
+     *
+     * @param step what it adds to those before it
+     * @param weighted whether its Hessian weighs tokens
+     * @param searched whether its scales are searched
+     * @param attention strength of error propagation in the attention's linears
+     * @param mlp the same in the MLP's
+     */
+    record Variant(String step, boolean weighted, boolean searched, float attention, float mlp) {
+
+        String note() {
+            return attention > 0 ? "strength " + attention + " in attention, " + mlp + " in the MLP" : "";
+        }
+    }
+
+    /** GPTQ as published, which the others are held against. */
+    static final Variant PLAIN = new Variant("gptq", false, false, 0, 0);
+
+    /** @param weighs whether the gradient says that tokens matter differently */
+    static List<Variant> beyond(Refinement refinement, boolean weighs) {
+        List<Variant> variants = new ArrayList<>();
+        variants.add(new Variant("scale search", false, true, 0, 0));
+        if (weighs) {
+            variants.add(new Variant("token weights", true, true, 0, 0));
+        }
+        if (refinement.propagate()) {
+            variants.add(new Variant("error propagation", weighs, true, STRENGTH, 0));
+            variants.add(new Variant("error propagation", weighs, true, STRENGTH, STRENGTH));
+        }
+        return variants;
+    }
+}

@@ -1,0 +1,85 @@
+package dev.optgptq.gptq.run;
+
+import dev.optgptq.calibrate.model.BlockWeights;
+import dev.optgptq.calibrate.model.LinearSpec;
+import dev.optgptq.formats.packed.PackedLinearReader;
+import dev.optgptq.formats.safetensors.SafetensorsFile;
+import dev.optgptq.gptq.journal.Journal;
+import dev.optgptq.gptq.journal.Part;
+import dev.optgptq.gptq.report.RunReport;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Optional;
+import tools.jackson.databind.node.ObjectNode;
+
+/**
+ * A finished block: the packed tensors of its linears, and what the report says about them.
+ *
+ * @param part its tensors are named as in the checkpoint; those that are no packed linear's stand for the source's
+ */
+record BlockRecord(Part part) {
+
+    private static final String PREFIX = "block-";
+    private static final String LAYERS = "layers";
+    private static final String FINGERPRINTS = "fingerprints";
+
+    /** Of the part that holds a block. */
+    static String name(int block) {
+        return String.format(Locale.ROOT, "%s%05d", PREFIX, block);
+    }
+
+    static boolean isName(String part) {
+        return part.startsWith(PREFIX);
+    }
+
+    /**
+     * The first blocks of a model that are finished and as they were recorded. A block behind a damaged one would be
+     * sound, but its inputs are known only from that; all behind it are deleted.
+     */
+    static List<BlockRecord> sound(Journal journal, int blocks) {
+        List<BlockRecord> sound = new ArrayList<>();
+        Optional<Part> next = journal.find(name(0));
+        while (next.isPresent() && sound.size() < blocks) {
+            sound.add(new BlockRecord(next.get()));
+            next = journal.find(name(sound.size()));
+        }
+        journal.names().stream().filter(BlockRecord::isName).filter(part -> part.compareTo(name(sound.size())) >= 0)
+                .forEach(journal::remove);
+        return sound;
+    }
+
+    /** What is kept beside the tensors. */
+    static ObjectNode note(List<RunReport.Layer> layers, Map<String, Long> fingerprints,
+            List<RunReport.Phase> phases) {
+        ObjectNode note = Notes.withPhases(phases);
+        note.set(LAYERS, Notes.toJson(layers));
+        ObjectNode crcs = note.putObject(FINGERPRINTS);
+        fingerprints.forEach(crcs::put);
+        return note;
+    }
+
+    List<RunReport.Layer> layers() {
+        return Notes.list(part.note().path(LAYERS), RunReport.Layer.class);
+    }
+
+    /** Of the integers of each linear, by module. */
+    Map<String, Long> fingerprints() {
+        Map<String, Long> fingerprints = new LinkedHashMap<>();
+        part.note().path(FINGERPRINTS).propertyStream()
+                .forEach(entry -> fingerprints.put(entry.getKey(), entry.getValue().asLong()));
+        return fingerprints;
+    }
+
+    /** Makes the source's block, as it was loaded, what it was when it had been quantized. */
+    void restore(BlockWeights block, LinearPacker packer) {
+        try (SafetensorsFile file = part.open()) {
+            for (LinearSpec linear : block.linears()) {
+                packer.unpack(PackedLinearReader.read(linear.module(), file.tensors(), packer.config()),
+                        block.weight(linear));
+            }
+        }
+    }
+}

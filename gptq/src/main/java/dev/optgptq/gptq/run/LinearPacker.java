@@ -1,0 +1,110 @@
+package dev.optgptq.gptq.run;
+
+import dev.optgptq.calibrate.model.LinearSpec;
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.formats.packed.PackedLinear;
+import dev.optgptq.formats.packed.Packing;
+import dev.optgptq.formats.packed.QuantizationConfig;
+import dev.optgptq.gptq.solve.QuantizedWeight;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.util.function.BiConsumer;
+import java.util.zip.CRC32C;
+
+/** Between the solver's integers on the device and the packed tensors of the format, both ways. */
+record LinearPacker(QuantizationConfig config, Device device) {
+
+    /**
+     * Packs a linear.
+     *
+     * @param sink hears of each packed tensor by its name; its bytes are valid during the call
+     * @return the fingerprint of the solver's integers and of the scales
+     */
+    long pack(LinearSpec linear, QuantizedWeight weight, BiConsumer<String, MemorySegment> sink) {
+        int inputs = linear.inputs();
+        int outputs = linear.outputs();
+        int groups = Math.toIntExact(weight.scales().rows());
+        try (TensorArena scratch = device.arena(); Arena host = Arena.ofShared()) {
+            Tensor words = scratch.matrix(DType.I32, (long) inputs * config.bits() / 32, outputs);
+            device.quant().packCodes(config.bits(), weight.codes(), words);
+            Tensor halves = scratch.matrix(DType.F16, groups, outputs);
+            device.neural().convert(weight.scales(), halves);
+
+            MemorySegment scales = download(halves, host);
+            MemorySegment zeros = download(weight.zeros(), host);
+            MemorySegment gIdx = download(weight.groupOf(), host);
+            MemorySegment qzeros = host.allocate((long) groups * outputs * config.bits() / 8, Integer.BYTES);
+            Packing.packZeros(zeros, config.bits(), groups, outputs, config.format().zeroOffset(), qzeros);
+
+            sink.accept(linear.module() + ".qweight", download(words, host));
+            sink.accept(linear.module() + ".qzeros", qzeros);
+            sink.accept(linear.module() + ".scales", scales);
+            sink.accept(linear.module() + ".g_idx", gIdx);
+            return fingerprint(download(weight.codes(), host), zeros, scales, gIdx);
+        }
+    }
+
+    private MemorySegment download(Tensor tensor, Arena host) {
+        MemorySegment bytes = host.allocate(tensor.elements() * tensor.dtype().bytes(), 64);
+        device.download(tensor, bytes);
+        return bytes;
+    }
+
+    /**
+     * What the solver left in the weight of a linear, to the bit: the same op on the same integers.
+     *
+     * @param weight F32 [out, in], written
+     */
+    void unpack(PackedLinear packed, Tensor weight) {
+        int inputs = packed.inputs();
+        int outputs = packed.outputs();
+        int groups = packed.groups();
+        try (TensorArena scratch = device.arena(); Arena host = Arena.ofShared()) {
+            Tensor scales = scratch.matrix(DType.F32, groups, outputs);
+            device.neural().convert(scratch.load(packed.scales(), DType.F16, groups, outputs), scales);
+            Tensor q = scratch.matrix(DType.F32, inputs, outputs);
+            device.quant().dequantize(scratch.load(codes(packed, host), DType.U8, inputs, outputs), scales,
+                    scratch.load(zeros(packed, host), DType.I32, groups, outputs),
+                    scratch.load(packed.gIdx(), DType.I32, 1, inputs), q);
+            device.matrix().transpose(q, weight);
+            // The host's copies must outlive the ops that read them.
+            device.synchronize();
+        }
+    }
+
+    /** The fingerprint that pack() gave, of a linear that is as it was then. */
+    static long fingerprint(PackedLinear packed) {
+        try (Arena host = Arena.ofConfined()) {
+            return fingerprint(codes(packed, host), zeros(packed, host), packed.scales(), packed.gIdx());
+        }
+    }
+
+    /** U8 [in, out]. */
+    private static MemorySegment codes(PackedLinear packed, Arena host) {
+        MemorySegment codes = host.allocate((long) packed.inputs() * packed.outputs(), 64);
+        Packing.unpackWeights(packed.qweight(), packed.bits(), packed.inputs(), packed.outputs(), codes);
+        return codes;
+    }
+
+    /** I32 [groups, out]. */
+    private static MemorySegment zeros(PackedLinear packed, Arena host) {
+        MemorySegment zeros = host.allocate(4L * packed.groups() * packed.outputs(), 64);
+        Packing.unpackZeros(packed.qzeros(), packed.bits(), packed.groups(), packed.outputs(), packed.zeroOffset(),
+                zeros);
+        return zeros;
+    }
+
+    /** CRC-32C of all parts, one behind the other. */
+    static long fingerprint(MemorySegment... parts) {
+        CRC32C crc = new CRC32C();
+        for (MemorySegment part : parts) {
+            for (long at = 0; at < part.byteSize(); at += Integer.MAX_VALUE) {
+                crc.update(part.asSlice(at, Math.min(Integer.MAX_VALUE, part.byteSize() - at)).asByteBuffer());
+            }
+        }
+        return crc.getValue();
+    }
+}

@@ -1,0 +1,36 @@
+package dev.optgptq.gptq.run;
+
+import dev.optgptq.gptq.report.RunReport;
+import java.util.List;
+import tools.jackson.databind.JsonNode;
+import tools.jackson.databind.json.JsonMapper;
+import tools.jackson.databind.node.JsonNodeFactory;
+import tools.jackson.databind.node.ObjectNode;
+
+/** The report's entries as they stand in a journal's notes: numbers come back to the bit. */
+final class Notes {
+
+    private static final JsonMapper JSON = new JsonMapper();
+    private static final String PHASES = "phases";
+
+    private Notes() {}
+
+    /** A new note that holds where the time of the run went until now. */
+    static ObjectNode withPhases(List<RunReport.Phase> phases) {
+        ObjectNode note = JsonNodeFactory.instance.objectNode();
+        note.set(PHASES, toJson(phases));
+        return note;
+    }
+
+    static List<RunReport.Phase> phases(ObjectNode note) {
+        return list(note.path(PHASES), RunReport.Phase.class);
+    }
+
+    static JsonNode toJson(List<? extends Record> entries) {
+        return JSON.valueToTree(entries);
+    }
+
+    static <T extends Record> List<T> list(JsonNode node, Class<T> type) {
+        return node.valueStream().map(entry -> JSON.treeToValue(entry, type)).toList();
+    }
+}

@@ -1,0 +1,162 @@
+package dev.optgptq.gptq.run;
+
+import dev.optgptq.formats.files.OutputDirectory;
+import dev.optgptq.formats.model.CheckpointWriter;
+import dev.optgptq.formats.safetensors.TensorSpec;
+import dev.optgptq.gptq.journal.Identity;
+import dev.optgptq.gptq.journal.Journal;
+import dev.optgptq.gptq.journal.Part;
+import dev.optgptq.gptq.report.RunReport;
+import java.time.Instant;
+import java.time.temporal.ChronoUnit;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.function.Consumer;
+import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * What a run has finished, kept on disk as it goes: the same run started again finds it, whatever ended the first one. It
+ * owns the output directory.
+ */
+final class RunJournal implements AutoCloseable {
+
+    private final OutputDirectory directory;
+    private final Journal journal;
+    private final int blocks;
+    private final Consumer<String> log;
+    private final List<BlockRecord> finished;
+    private final int found;
+    /** Whether the last word about what is kept has been said. */
+    private final AtomicBoolean ended = new AtomicBoolean();
+    private final Thread hook;
+
+    /**
+     * Opens the output directory and what an interrupted run left there. Throws UserError OUTPUT when another process
+     * writes it, or when blocks of a run with another result are there.
+     *
+     * @param identity what decides the result
+     * @param blocks of the model
+     * @param log hears what is gone on from, and what is kept in the end
+     */
+    static RunJournal open(QuantizeSettings settings, Identity identity, int blocks, Consumer<String> log) {
+        OutputDirectory directory = CheckpointWriter.directory(settings.output(), settings.overwrite());
+        try {
+            Journal journal = new Journal(directory, log);
+            new Predecessor(settings, journal, blocks).prepare(identity, log);
+            return new RunJournal(directory, journal, blocks, log);
+        } catch (RuntimeException e) {
+            directory.close();
+            throw e;
+        }
+    }
+
+    private RunJournal(OutputDirectory directory, Journal journal, int blocks, Consumer<String> log) {
+        this.directory = directory;
+        this.journal = journal;
+        this.blocks = blocks;
+        this.log = log;
+        this.finished = new ArrayList<>(BlockRecord.sound(journal, blocks));
+        this.found = finished.size();
+        boolean continues = !journal.starts().isEmpty();
+        if (continues) {
+            log.accept(found == 0
+                    ? "continuing a run that had finished no block (settings equal, from " + journal.starts().getFirst()
+                            + ")"
+                    : "continuing behind block " + found + " of " + blocks + " (settings equal, from "
+                            + journal.starts().getFirst() + ")");
+        }
+        journal.begin(Instant.now().truncatedTo(ChronoUnit.SECONDS).toString());
+        this.hook = Thread.ofPlatform().name("what is kept").unstarted(this::sayWhatIsKept);
+        Runtime.getRuntime().addShutdownHook(hook);
+    }
+
+    /** Where the checkpoint is to be written. */
+    OutputDirectory directory() {
+        return directory;
+    }
+
+    /** Throws UserError OUTPUT when the disk cannot hold the blocks that are left and the checkpoint beside them. */
+    void requireSpace(CheckpointPlan plan) {
+        long packed = plan.bytes() - plan.keptBytes();
+        directory.requireSpace(plan.bytes() + Math.max(0, packed - journal.bytes()));
+    }
+
+    Journal parts() {
+        return journal;
+    }
+
+    /** The finished blocks, the first ones of the model. */
+    List<BlockRecord> finished() {
+        return List.copyOf(finished);
+    }
+
+    /** Where the time went in the earlier runs, as far as it led to what they finished: as the latest part says. */
+    List<RunReport.Phase> phases() {
+        Stream<Part> others = journal.names().stream().filter(name -> !BlockRecord.isName(name)).map(journal::find)
+                .flatMap(Optional::stream);
+        Stream<Part> lastBlock = finished.isEmpty() ? Stream.empty() : Stream.of(finished.getLast().part());
+        return Stream.concat(others, lastBlock).map(part -> Notes.phases(part.note()))
+                .max(Comparator.comparingDouble(RunJournal::seconds)).orElse(List.of());
+    }
+
+    private static double seconds(List<RunReport.Phase> phases) {
+        return phases.stream().mapToDouble(RunReport.Phase::seconds).sum();
+    }
+
+    /** When the first run began; ISO 8601, UTC. */
+    String started() {
+        return journal.starts().getFirst();
+    }
+
+    /** For the report; null for a run that nothing interrupted. */
+    RunReport.@Nullable Resumed resumed() {
+        List<String> starts = journal.starts();
+        return starts.size() == 1 ? null : new RunReport.Resumed(starts.subList(1, starts.size()), found);
+    }
+
+    /** Begins the record of the first block that is not finished. */
+    BlockRecorder record(List<TensorSpec> tensors, LinearPacker packer) {
+        return new BlockRecorder(journal.begin(BlockRecord.name(finished.size()), tensors), packer);
+    }
+
+    /** Counts a block whose record is on the disk. */
+    void add(BlockRecord block) {
+        finished.add(block);
+    }
+
+    /** The output is complete: nothing is left to go on from. */
+    void complete() {
+        ended.set(true);
+    }
+
+    @Override
+    public void close() {
+        sayWhatIsKept();
+        removeHook();
+        directory.close();
+    }
+
+    private void sayWhatIsKept() {
+        if (ended.getAndSet(true) || journal.names().isEmpty()) {
+            return;
+        }
+        String what = finished.isEmpty()
+                ? "what comes before the first block"
+                : finished.size() + " of " + blocks + " blocks";
+        log.accept("kept: " + what + ", " + Predecessor.megabytes(journal.bytes()) + " in " + journal.path()
+                + "; the same command goes on from there, with --fresh it starts over");
+    }
+
+    @SuppressWarnings("EmptyCatch") // see the comment in it
+    private void removeHook() {
+        try {
+            Runtime.getRuntime().removeShutdownHook(hook);
+        } catch (IllegalStateException stopping) {
+            // The JVM is stopping: the hook runs already.
+        }
+    }
+}

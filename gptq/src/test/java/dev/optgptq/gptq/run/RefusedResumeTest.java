@@ -1,0 +1,204 @@
+package dev.optgptq.gptq.run;
+
+import static dev.optgptq.gptq.testing.Failures.assertRefused;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
+import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.optgptq.formats.UserError.Code;
+import dev.optgptq.gptq.report.RunReport;
+import dev.optgptq.gptq.run.QuantizeSettings.CalibratorKind;
+import dev.optgptq.gptq.testing.TinyModel;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.attribute.FileTime;
+import java.util.List;
+import java.util.SortedMap;
+import java.util.function.Consumer;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** No run goes on from what is not its own, or is damaged; and none deletes finished blocks unless it is told to. */
+class RefusedResumeTest {
+
+    @TempDir
+    @SuppressWarnings("NullAway.Init") // JUnit fills it in
+    Path folder;
+    @SuppressWarnings("NullAway.Init") // set before each test
+    private TinyRun run;
+
+    @BeforeEach
+    void aRunThatWasStoppedInItsSecondBlock() {
+        run = new TinyRun(TinyModel.LLAMA.write(folder.resolve("model")), folder);
+        ResumeTest.stop(run, "block 2/2: solve");
+    }
+
+    /** @param change a setting, and what is said of it */
+    record Change(Consumer<TinyRun> change, String said) {
+        @Override
+        public String toString() {
+            return said;
+        }
+    }
+
+    static Stream<Change> changes() {
+        return Stream.of(new Change(run -> run.bits = 3, "--bits was 4 and is 3"),
+                new Change(run -> run.damp = 0.02, "--damp was 0.01 and is 0.02"),
+                new Change(run -> run.samples = 5, "the calibration text was 6 x 64 tokens"),
+                new Change(run -> run.calibrator = CalibratorKind.RTN, "--calibrator was gptq and is rtn"),
+                new Change(run -> run.scaleSearch = true, "--scale-search was false and is true"));
+    }
+
+    @ParameterizedTest
+    @MethodSource("changes")
+    void blocks_of_other_settings_are_refused_and_kept(Change change) throws IOException {
+        SortedMap<String, Long> before = parts();
+        change.change().accept(run);
+
+        assertRefused(Code.OUTPUT, run::run, run.output.toString(), "1 of 2 blocks", change.said(), "--fresh");
+
+        assertEquals(before, parts());
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"model.safetensors", "config.json"})
+    void blocks_of_a_model_that_changed_are_refused(String file) throws IOException {
+        Path changed = folder.resolve("model").resolve(file);
+        if (file.equals("config.json")) {
+            Files.writeString(changed, Files.readString(changed) + "\n");
+        } else {
+            Files.setLastModifiedTime(changed, FileTime.fromMillis(1));
+        }
+
+        assertRefused(Code.OUTPUT, run::run, file + " was ", "--fresh");
+    }
+
+    @Test
+    void another_text_of_the_same_length_is_refused() throws IOException {
+        Path text = folder.resolve("text.txt");
+        Files.writeString(text, Files.readString(text).replace('e', 'a'));
+
+        assertRefused(Code.OUTPUT, run::run, "the calibration text was 6 x 64 tokens");
+    }
+
+    @Test
+    void another_version_of_the_program_is_refused() {
+        QuantizeRun.Origin newer = new QuantizeRun.Origin("opt-gptq", "10.0.0", List.of());
+
+        assertRefused(Code.OUTPUT, () -> run.runAs(newer), "the program was opt-gptq 9.9.9 and is opt-gptq 10.0.0");
+    }
+
+    @Test
+    void another_device_is_refused() {
+        assertRefused(Code.OUTPUT, () -> run.runOn("reference"), "the device was ", "scalar loops");
+    }
+
+    @Test
+    void fresh_deletes_them_and_starts_over() {
+        run.bits = 3;
+        run.fresh = true;
+        run.log.clear();
+
+        RunReport report = run.run();
+
+        assertNull(report.resumed());
+        assertTrue(run.log.contains("starting over: deleted 1 of 2 blocks of an interrupted run"), run.log.toString());
+    }
+
+    @Test
+    void fresh_starts_over_with_equal_settings_too() {
+        run.fresh = true;
+
+        assertNull(run.run().resumed());
+    }
+
+    /** Nothing that took long is lost. */
+    @Test
+    void what_comes_before_the_first_block_is_deleted_for_other_settings() {
+        TinyRun other = new TinyRun(folder.resolve("model"), folder);
+        other.output = folder.resolve("other");
+        other.evaluate = true;
+        ResumeTest.stop(other, "block 1/2: hessian");
+        other.bits = 3;
+
+        assertNull(other.run().resumed());
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"block-00000.safetensors", "block-00000.json"})
+    void a_damaged_block_is_named_and_computed_again(String file) throws IOException {
+        TinyRun undisturbed = new TinyRun(folder.resolve("model"), folder);
+        undisturbed.output = folder.resolve("undisturbed");
+        undisturbed.run();
+        Path damaged = folder.resolve(".out.partial").resolve(file);
+        byte[] bytes = Files.readAllBytes(damaged);
+        bytes[bytes.length / 2] ^= 1;
+        Files.write(damaged, bytes);
+        run.log.clear();
+
+        RunReport report = run.run();
+
+        assertEquals(Checksums.of(undisturbed.output), Checksums.of(run.output));
+        assertNotNull(report.resumed());
+        assertEquals(0, report.resumed().blocks());
+        assertTrue(run.log.stream().anyMatch(line -> line.contains("block-00000.safetensors")
+                && line.contains("computed again")), run.log.toString());
+    }
+
+    @Test
+    void blocks_behind_a_damaged_one_are_computed_again_too() throws IOException {
+        run.evaluate = true;
+        ResumeTest.stop(run, "evaluate after");
+        Files.writeString(folder.resolve(".out.partial/block-00000.safetensors"), "damaged");
+
+        RunReport report = run.run();
+
+        assertNotNull(report.resumed());
+        assertEquals(0, report.resumed().blocks());
+    }
+
+    @Test
+    void saliency_that_is_damaged_is_computed_again() throws IOException {
+        TinyRun gradient = gradient("undisturbed");
+        gradient.run();
+        TinyRun stopped = gradient("stopped");
+        ResumeTest.stop(stopped, "block 2/2: solve");
+        Files.writeString(folder.resolve(".stopped.partial/saliency.safetensors"), "damaged");
+
+        stopped.run();
+
+        assertEquals(Checksums.of(gradient.output), Checksums.of(stopped.output));
+    }
+
+    private TinyRun gradient(String output) {
+        TinyRun gradient = new TinyRun(folder.resolve("model"), folder);
+        gradient.calibrator = CalibratorKind.GRADIENT;
+        gradient.output = folder.resolve(output);
+        return gradient;
+    }
+
+    @Test
+    void an_output_that_appeared_in_the_meantime_is_not_overwritten_and_the_blocks_are_kept() throws IOException {
+        Files.createDirectory(run.output);
+
+        assertRefused(Code.OUTPUT, run::run, run.output.toString(), "--overwrite");
+
+        assertTrue(Files.exists(folder.resolve(".out.partial/block-00000.safetensors")));
+        run.overwrite = true;
+        assertNotNull(run.run().resumed());
+    }
+
+    /** What was kept, less the lock, which says who held it last. */
+    private SortedMap<String, Long> parts() {
+        SortedMap<String, Long> parts = Checksums.of(folder.resolve(".out.partial"));
+        parts.remove("lock");
+        return parts;
+    }
+}

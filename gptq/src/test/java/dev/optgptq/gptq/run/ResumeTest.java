@@ -1,0 +1,270 @@
+package dev.optgptq.gptq.run;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
+import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.optgptq.calibrate.Progress;
+import dev.optgptq.formats.packed.CheckpointFormat;
+import dev.optgptq.gptq.report.RunReport;
+import dev.optgptq.gptq.run.QuantizeSettings.CalibratorKind;
+import dev.optgptq.gptq.solve.ActOrder;
+import dev.optgptq.gptq.testing.TinyModel;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.SortedMap;
+import java.util.concurrent.CancellationException;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** The same command run again goes on behind the last finished block, and gives the bytes of a run that nothing ended. */
+class ResumeTest {
+
+    /** While the first block, the second, and none is unfinished. */
+    private static final List<String> STOPS = List.of("block 1/2: solve", "block 2/2: solve", "evaluate after");
+
+    @TempDir
+    @SuppressWarnings("NullAway.Init") // JUnit fills it in
+    Path folder;
+
+    @ParameterizedTest
+    @CsvSource({"LLAMA, RTN, NONE, true, false, 2, 2", "MPT, RTN, STATIC, false, false, 1, 2",
+            "LLAMA, GPTQ, NONE, true, false, 1, 2", "LLAMA, GPTQ, STATIC, true, true, 2, 1",
+            "LLAMA, GPTQ, GROUP, false, false, 2, 3", "MPT, GPTQ, NONE, false, true, 2, 2",
+            "MPT, GPTQ, STATIC, true, false, 1, 1", "MPT, GPTQ, GROUP, true, true, 3, 2",
+            "LLAMA, GRADIENT, STATIC, true, false, 1, 2", "LLAMA, GRADIENT, GROUP, false, true, 2, 1",
+            "MPT, GRADIENT, NONE, true, false, 2, 2"})
+    void a_run_that_goes_on_behind_any_block_gives_the_files_of_one_that_nothing_ended(TinyModel.Family family,
+            CalibratorKind calibrator, ActOrder actOrder, boolean symmetric, boolean trueSequential, int threads,
+            int laterThreads) {
+        Path model = TinyModel.of(family).write(folder.resolve("model"));
+        TinyRun undisturbed = configured(model, calibrator, actOrder, symmetric, trueSequential);
+        undisturbed.threads = threads;
+        undisturbed.run();
+        SortedMap<String, Long> expected = Checksums.of(undisturbed.output);
+
+        for (int finished = 0; finished < STOPS.size(); finished++) {
+            TinyRun run = configured(model, calibrator, actOrder, symmetric, trueSequential);
+            run.output = folder.resolve("stopped " + finished);
+            run.threads = threads;
+            stop(run, STOPS.get(finished));
+            run.threads = laterThreads;
+
+            RunReport report = run.run();
+
+            assertEquals(expected, Checksums.of(run.output), "stopped in " + STOPS.get(finished) + ", " + run);
+            assertEquals(finished, resumed(report).blocks(), run.log.toString());
+        }
+    }
+
+    private TinyRun configured(Path model, CalibratorKind calibrator, ActOrder actOrder, boolean symmetric,
+            boolean trueSequential) {
+        TinyRun run = new TinyRun(model, folder);
+        run.calibrator = calibrator;
+        run.actOrder = actOrder;
+        run.symmetric = symmetric;
+        run.format = symmetric ? CheckpointFormat.GPTQ : CheckpointFormat.GPTQ_V2;
+        run.trueSequential = trueSequential;
+        run.evaluate = true;
+        run.shardBytes = 200_000;
+        return run;
+    }
+
+    @Test
+    void a_run_that_is_stopped_again_and_again_gets_to_its_end() {
+        TinyRun run = llama();
+        TinyRun undisturbed = llama();
+        undisturbed.output = folder.resolve("undisturbed");
+        undisturbed.run();
+
+        for (String stop : List.of("block 1/2: forward", "block 1/2: solve", "block 2/2: hessian", "block 1/2: resume",
+                "block 2/2: solve")) {
+            stop(run, stop);
+        }
+        RunReport report = run.run();
+
+        assertEquals(Checksums.of(undisturbed.output), Checksums.of(run.output));
+        assertEquals(3, resumed(report).starts().size(), "all starts behind the one that finished the first block");
+    }
+
+    @Test
+    void it_says_what_it_kept_and_where_and_what_it_goes_on_from() {
+        TinyRun run = llama();
+
+        stop(run, "block 2/2: solve");
+        assertSaid(run, "kept: 1 of 2 blocks", " MB in " + folder.resolve(".out.partial"), "the same command goes on",
+                "--fresh");
+        run.log.clear();
+
+        RunReport report = run.run();
+
+        assertSaid(run, "continuing behind block 1 of 2 (settings equal, from " + report.started() + ")");
+        assertTrue(run.log.stream().noneMatch(line -> line.startsWith("kept")), run.log.toString());
+        assertTrue(!Files.exists(folder.resolve(".out.partial")), "nothing is left of a complete run");
+    }
+
+    @Test
+    void no_finished_work_is_done_again() {
+        TinyRun run = llama();
+        run.calibrator = CalibratorKind.GRADIENT;
+        run.evaluate = true;
+        stop(run, "block 2/2: solve");
+        List<String> phases = new ArrayList<>();
+        run.progress = (phase, done, total) -> phases.add(phase);
+
+        run.run();
+
+        for (String finished : List.of("evaluate before", "gradients", "block 1/2: hessian", "block 1/2: solve")) {
+            assertTrue(phases.stream().noneMatch(phase -> phase.contains(finished)), finished + " in " + phases);
+        }
+        for (String needed : List.of("block 1/2: resume", "block 2/2: hessian", "evaluate after")) {
+            assertTrue(phases.stream().anyMatch(phase -> phase.contains(needed)), needed + " not in " + phases);
+        }
+    }
+
+    @Test
+    void rounding_to_nearest_needs_nothing_of_the_finished_blocks() {
+        TinyRun run = llama();
+        run.calibrator = CalibratorKind.RTN;
+        stop(run, "block 2/2: solve");
+        run.progress = (phase, done, total) -> assertTrue(!phase.contains("block 1/2"), phase);
+
+        assertEquals(1, resumed(run.run()).blocks());
+    }
+
+    @ParameterizedTest
+    @CsvSource({"GPTQ, false, block 1/2: solve", "GPTQ, true, block 2/2: solve", "GPTQ, false, evaluate after",
+            "GRADIENT, false, block 2/2: hessian", "RTN, false, block 2/2: solve"})
+    void progress_of_a_resumed_run_never_falls_and_ends_at_its_total(CalibratorKind calibrator, boolean trueSequential,
+            String stop) {
+        TinyRun run = llama();
+        run.calibrator = calibrator;
+        run.trueSequential = trueSequential;
+        run.evaluate = true;
+        stop(run, stop);
+        long[] last = {0, 0};
+        run.progress = (phase, done, total) -> {
+            assertTrue(done >= last[0], phase + " fell from " + last[0] + " to " + done);
+            last[0] = done;
+            last[1] = total;
+        };
+
+        run.run();
+
+        assertTrue(last[1] > 0 && last[1] - last[0] <= last[1] / 1_000_000,
+                last[0] + " done in the end, of " + last[1]);
+    }
+
+    @Test
+    void the_report_of_a_resumed_run_holds_the_layers_of_all_blocks_as_the_run_that_nothing_ended_found_them() {
+        TinyRun undisturbed = llama();
+        undisturbed.output = folder.resolve("undisturbed");
+        RunReport expected = undisturbed.run();
+        assertNull(expected.resumed());
+        TinyRun run = llama();
+        stop(run, "block 2/2: solve");
+
+        RunReport report = run.run();
+
+        assertEquals(expected.layers().stream().map(ResumeTest::withoutTime).toList(),
+                report.layers().stream().map(ResumeTest::withoutTime).toList());
+        assertTrue(report.layers().stream().allMatch(layer -> layer.seconds() > 0), report.layers().toString());
+    }
+
+    /** The time of the solve that was stopped is lost, and in neither. */
+    @Test
+    void the_times_of_a_resumed_run_are_those_of_both_and_operations_are_counted_once() {
+        TinyRun undisturbed = llama();
+        undisturbed.evaluate = true;
+        undisturbed.output = folder.resolve("undisturbed");
+        RunReport expected = undisturbed.run();
+        TinyRun run = llama();
+        run.evaluate = true;
+        stop(run, "block 2/2: solve");
+
+        RunReport report = run.run();
+
+        for (String phase : List.of("hessian", "solve", "evaluate before", "evaluate after")) {
+            assertEquals(flops(expected, phase), flops(report, phase), 1e-9 * flops(expected, phase), phase);
+        }
+        assertEquals(report.phases().stream().mapToDouble(RunReport.Phase::seconds).sum(), report.seconds(), 1e-6);
+        assertTrue(seconds(report, "evaluate before") > 0, "the first run's time");
+        assertTrue(flops(report, "resume") > 0 && seconds(report, "resume") > 0, report.phases().toString());
+    }
+
+    @Test
+    void a_run_may_go_on_with_another_evaluation_or_none() {
+        TinyRun run = llama();
+        run.evaluate = true;
+        stop(run, "block 2/2: solve");
+        run.evaluate = false;
+
+        RunReport report = run.run();
+
+        assertEquals(1, resumed(report).blocks());
+        assertNull(report.quality());
+    }
+
+    @Test
+    void a_perplexity_that_was_measured_before_is_the_one_in_the_report() {
+        TinyRun undisturbed = llama();
+        undisturbed.evaluate = true;
+        undisturbed.output = folder.resolve("undisturbed");
+        RunReport expected = undisturbed.run();
+        TinyRun run = llama();
+        run.evaluate = true;
+        stop(run, "block 1/2: hessian");
+
+        assertEquals(expected.quality(), run.run().quality());
+    }
+
+    private TinyRun llama() {
+        Path model = folder.resolve("model");
+        return new TinyRun(Files.exists(model) ? model : TinyModel.LLAMA.write(model), folder);
+    }
+
+    /** Runs it until it gets there. */
+    static void stop(TinyRun run, String where) {
+        Progress before = run.progress;
+        run.progress = (phase, done, total) -> {
+            if (phase.contains(where)) {
+                throw new CancellationException(phase);
+            }
+        };
+        assertThrows(CancellationException.class, run::run, () -> where + " was never reached");
+        run.progress = before;
+    }
+
+    private static void assertSaid(TinyRun run, String... parts) {
+        assertTrue(run.log.stream().anyMatch(line -> Stream.of(parts).allMatch(line::contains)),
+                () -> String.join(" ... ", parts) + " not in " + run.log);
+    }
+
+    private static RunReport.Resumed resumed(RunReport report) {
+        assertNotNull(report.resumed());
+        return report.resumed();
+    }
+
+    private static RunReport.Layer withoutTime(RunReport.Layer layer) {
+        return new RunReport.Layer(layer.module(), layer.role(), layer.block(), layer.inputs(), layer.outputs(),
+                layer.relativeError(), layer.weightError(), layer.damp(), layer.dampAttempts(), layer.deadInputs(), 0,
+                layer.problem());
+    }
+
+    private static double flops(RunReport report, String phase) {
+        return report.phases().stream().filter(found -> found.name().equals(phase)).mapToDouble(RunReport.Phase::flops)
+                .sum();
+    }
+
+    private static double seconds(RunReport report, String phase) {
+        return report.phases().stream().filter(found -> found.name().equals(phase))
+                .mapToDouble(RunReport.Phase::seconds).sum();
+    }
+}

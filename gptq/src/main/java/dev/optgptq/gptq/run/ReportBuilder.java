@@ -26,7 +26,7 @@ record ReportBuilder(QuantizeSettings settings, DType products, QuantizeRun.Orig
                 origin.defaults().stream().filter(command::containsKey).toList(), machine(), model(plan),
                 List.copyOf(layers), phases,
                 new RunReport.Memory(memoryPlan.total(), device.peakMemory(), peakAnonymous, memoryPlan.spilled()),
-                size(plan), quality, seconds, warnings);
+                size(plan), quality, seconds, warnings, null);
     }
 
     private RunReport.Machine machine() {

@@ -24,3 +24,10 @@ KERNEL(256) add_upper(float* x, i64 xStride, const float* y, i64 yStride, i64 co
         }
     }
 }
+
+// out[row] = factors[row] x[row]
+KERNEL(256) scale_rows(const float* x, i64 xStride, const float* factors, float* out, i64 outStride, i64 columns) {
+    FOR_CHUNK(row, column, columns) {
+        out[row * outStride + column] = mul(factors[row], x[row * xStride + column]);
+    }
+}

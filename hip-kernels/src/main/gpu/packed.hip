@@ -1,17 +1,6 @@
-// QuantOps.packCodes and dequantizePacked: the definition of the layout is formats.packed. 32 codes of one output fill
-// exactly as many words as a code has bits; a thread takes such a block.
-#include "grid.h"
-
-// Code i of a stream of words of which neighbours are stride apart.
-DEVICE int unpack(const u32* words, i64 stride, i64 i, int bits) {
-    i64 bit = i * bits;
-    int shift = (int)(bit % 32);
-    u32 code = words[bit / 32 * stride] >> shift;
-    if (shift + bits > 32) {
-        code |= words[(bit / 32 + 1) * stride] << (32 - shift);
-    }
-    return (int)(code & ((1u << bits) - 1));
-}
+// QuantOps.packCodes and dequantizePacked, and the last step of linearPacked. A thread of the first two takes 32 codes of one
+// output.
+#include "packed.h"
 
 // codes U8 [in, out] to qweight [in * bits / 32, out]; a row of the launch is a block of 32 inputs.
 KERNEL(256) pack_codes(int bits, const u8* codes, i64 codesStride, u32* qweight, i64 qweightStride, i64 outputs) {
@@ -32,23 +21,32 @@ KERNEL(256) pack_codes(int bits, const u8* codes, i64 codesStride, u32* qweight,
     }
 }
 
-// scales F16 [G, out], qzeros [G, out * bits / 32]; zeroOffset is added to a stored zero point, modulo 2^bits.
-KERNEL(256) dequantize_packed(int bits, int zeroOffset, const u32* qweight, i64 qweightStride, const u32* qzeros,
-                              i64 qzerosStride, const u16* scales, i64 scalesStride, const int* groupOf, float* out,
-                              i64 outStride, i64 outputs) {
+KERNEL(256) dequantize_packed(int bits, PACKED_ARGUMENTS, float* out, i64 outStride) {
+    Packed layer = PACKED_LAYER;
     FOR_CHUNK(block, o, outputs) {
         int group = -1;
         int zero = 0;
         float scale = 0;
-        for (int i = 0; i < 32; i++) {
-            i64 input = block * 32 + i;
+        for (int i = 0; i < PACKED; i++) {
+            i64 input = block * PACKED + i;
             if (groupOf[input] != group) {
                 group = groupOf[input];
-                zero = (unpack(qzeros + group * qzerosStride, 1, o, bits) + zeroOffset) & ((1 << bits) - 1);
-                scale = from_f16(scales[group * scalesStride + o]);
+                zero = layer.zero(group, o, bits);
+                scale = layer.scale(group, o);
             }
             int code = unpack(qweight + o, qweightStride, input, bits);
             out[input * outStride + o] = value_of(code, scale, zero);
         }
+    }
+}
+
+// y = bias + the sum of the parts, in order: parts [count, rows, columns], y [rows, columns]; bias may be null.
+KERNEL(256) sum_parts(const float* parts, int count, const float* bias, float* y, i64 yStride, i64 rows, i64 columns) {
+    FOR_CHUNK(row, column, columns) {
+        float sum = bias == 0 ? 0.0f : bias[column];
+        for (int part = 0; part < count; part++) {
+            sum += parts[(part * rows + row) * columns + column];
+        }
+        y[row * yStride + column] = sum;
     }
 }

@@ -1,15 +1,19 @@
-// NeuralOps.rotary, in place: x [N, heads * headDim]; cos, sin [positions, pairs]. A thread turns one pair of one row.
+// NeuralOps.rotary and GradientOps.rotaryGradient, in place: x [N, heads * headDim]; cos, sin [positions, pairs]. A thread
+// turns one pair of one row.
 #include "elements.h"
 
-// turns = heads * pairs; (a, b) becomes (a cos - b sin, b cos + a sin).
-KERNEL(256) rotary(float* x, i64 xStride, int headDim, const float* cosines, i64 cosStride, const float* sines,
-                   i64 sinStride, i64 positions, int pairs, int interleaved, i64 turns) {
+// turns = heads * pairs.
+#define ARGUMENTS float *x, i64 xStride, int headDim, const float *cosines, i64 cosStride, const float *sines, \
+                  i64 sinStride, i64 positions, int pairs, int interleaved, i64 turns
+
+// (a, b) becomes (a cos - b sin, b cos + a sin), sin with the sign of direction: 1, or -1 for the transposed rotation.
+DEVICE void turn_pairs(float direction, ARGUMENTS) {
     FOR_CHUNK(row, turn, turns) {
         i64 head = turn / pairs;
         int i = (int)(turn - head * pairs);
         i64 position = row % positions;
         float c = cosines[position * cosStride + i];
-        float s = sines[position * sinStride + i];
+        float s = direction * sines[position * sinStride + i];
         float* first = x + row * xStride + head * headDim + (interleaved ? 2 * i : i);
         float* second = first + (interleaved ? 1 : pairs);
         float a = *first;
@@ -17,4 +21,12 @@ KERNEL(256) rotary(float* x, i64 xStride, int headDim, const float* cosines, i64
         *first = fmaf(a, c, -(b * s));
         *second = fmaf(b, c, a * s);
     }
+}
+
+KERNEL(256) rotary(ARGUMENTS) {
+    turn_pairs(1, x, xStride, headDim, cosines, cosStride, sines, sinStride, positions, pairs, interleaved, turns);
+}
+
+KERNEL(256) rotary_gradient(ARGUMENTS) {
+    turn_pairs(-1, x, xStride, headDim, cosines, cosStride, sines, sinStride, positions, pairs, interleaved, turns);
 }

@@ -1,6 +1,7 @@
 package dev.optgptq.kernels;
 
 import dev.optgptq.formats.dtype.DType;
+import org.jspecify.annotations.Nullable;
 
 /** Checks the shapes and dtypes of every call once for all devices, then passes it on. */
 public final class CheckedQuantOps implements QuantOps {
@@ -47,14 +48,31 @@ public final class CheckedQuantOps implements QuantOps {
     @Override
     public void dequantizePacked(int bits, int zeroOffset, Tensor qweight, Tensor qzeros, Tensor scales, Tensor groupOf,
             Tensor out) {
-        checkPacking(bits, out.rows());
-        checkPacking(bits, out.columns());
         Arguments.f32("out", out, out.rows(), out.columns());
-        Arguments.shaped("qweight", qweight, DType.I32, out.rows() * bits / 32, out.columns());
-        Arguments.shaped("scales", scales, DType.F16, scales.rows(), out.columns());
-        Arguments.shaped("qzeros", qzeros, DType.I32, scales.rows(), out.columns() * bits / 32);
-        Arguments.shaped("groupOf", groupOf, DType.I32, 1, out.rows());
+        checkPacked(new PackedWeights(bits, zeroOffset, qweight, qzeros, scales, groupOf), out.rows(), out.columns());
         ops.dequantizePacked(bits, zeroOffset, qweight, qzeros, scales, groupOf, out);
+    }
+
+    @Override
+    public void linearPacked(PackedWeights weights, Tensor x, @Nullable Tensor bias, Tensor y) {
+        Arguments.f32("x", x, x.rows(), x.columns());
+        Arguments.f32("y", y, x.rows(), y.columns());
+        if (bias != null) {
+            Arguments.f32("bias", bias, 1, y.columns());
+        }
+        checkPacked(weights, x.columns(), y.columns());
+        ops.linearPacked(weights, x, bias, y);
+    }
+
+    private static void checkPacked(PackedWeights packed, long inputs, long outputs) {
+        int bits = packed.bits();
+        long groups = packed.scales().rows();
+        checkPacking(bits, inputs);
+        checkPacking(bits, outputs);
+        Arguments.shaped("qweight", packed.qweight(), DType.I32, inputs * bits / 32, outputs);
+        Arguments.shaped("scales", packed.scales(), DType.F16, groups, outputs);
+        Arguments.shaped("qzeros", packed.qzeros(), DType.I32, groups, outputs * bits / 32);
+        Arguments.shaped("groupOf", packed.groupOf(), DType.I32, 1, inputs);
     }
 
     @Override

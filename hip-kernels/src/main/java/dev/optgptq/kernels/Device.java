@@ -32,10 +32,7 @@ public interface Device extends AutoCloseable {
 
     QuantOps quant();
 
-    /** The backward ops; UnsupportedOperationException on a device that has none yet. */
-    default GradientOps gradient() {
-        throw new UnsupportedOperationException(name() + " has no backward ops; use --device cpu");
-    }
+    GradientOps gradient();
 
     /** The ops of learned rounding. */
     TuningOps tuning();

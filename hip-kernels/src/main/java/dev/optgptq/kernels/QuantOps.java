@@ -1,5 +1,7 @@
 package dev.optgptq.kernels;
 
+import org.jspecify.annotations.Nullable;
+
 /**
  * The ops of quantization. Weights here lie as the packed formats have them, one row per input: wt F32 [in, out] is W^T.
  * Then neighbouring outputs, which are independent of each other, are neighbours in memory, for vector lanes and GPU
@@ -7,7 +9,8 @@ package dev.optgptq.kernels;
  *
  * <p>
  * These ops compute in float32 with one rounding per operation and sums in the order of the inputs (Grid says how), and
- * every device gives the same bits: codes decide what a checkpoint holds.
+ * every device gives the same bits: codes decide what a checkpoint holds. linearPacked alone decides nothing and is free to
+ * sum in any order, the same one every time.
  */
 public interface QuantOps {
 
@@ -37,6 +40,33 @@ public interface QuantOps {
      */
     void dequantizePacked(int bits, int zeroOffset, Tensor qweight, Tensor qzeros, Tensor scales, Tensor groupOf,
             Tensor out);
+
+    /**
+     * The weights of a packed layer as they are in a GPTQ checkpoint (the definition is formats.packed).
+     *
+     * @param bits of a code: 2, 3, 4 or 8
+     * @param zeroOffset added to the stored zero points, modulo 2^bits
+     * @param qweight I32 [in * bits / 32, out]
+     * @param qzeros I32 [G, out * bits / 32]
+     * @param scales F16 [G, out]
+     * @param groupOf I32 [1, in]: the group of each input, each in [0, G), in any order
+     */
+    record PackedWeights(int bits, int zeroOffset, Tensor qweight, Tensor qzeros, Tensor scales, Tensor groupOf) {
+
+        public long inputs() {
+            return groupOf.columns();
+        }
+
+        public long outputs() {
+            return scales.columns();
+        }
+    }
+
+    /**
+     * y = x W^T + bias straight from the packed weights, of which never more than a tile is dequantized: x F32 [N, in], bias
+     * F32 [1, out], y F32 [N, out]. W is what dequantizePacked gives; a scale times a code is exact in float32.
+     */
+    void linearPacked(PackedWeights weights, Tensor x, @Nullable Tensor bias, Tensor y);
 
     /**
      * Packs codes U8 [in, out], each below 2^bits, to qweight I32 [in * bits / 32, out] (the definition is

@@ -10,6 +10,7 @@ import dev.optgptq.calibrate.data.InputIds;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.model.ModelSpec;
 import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.calibrate.testing.EmulatedGpu;
 import dev.optgptq.calibrate.testing.Fixture;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.model.ModelDirectory;
@@ -24,6 +25,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 class ParameterGradientsTest {
 
@@ -41,10 +43,15 @@ class ParameterGradientsTest {
     @CsvSource({"llama-mha, reference", "llama-mha, cpu", "llama-gqa-rope-llama3, reference",
             "llama-gqa-rope-llama3, cpu", "mpt, reference", "mpt, cpu"})
     void writesTheLossAndTheGradientsThatPyTorchComputesForEveryParameter(String fixture, String device) {
-        Map<String, float[]> golden = read(Fixture.goldenGradients(fixture));
-        Map<String, float[]> found = read(write(fixture, device, 2, GradientStream.Limits.DEFAULT));
-        assertEquals(golden.keySet(), found.keySet());
-        golden.forEach((name, expected) -> assertClose(name, expected, found.getOrDefault(name, new float[0])));
+        assertGolden(fixture, write(fixture, device, 2, GradientStream.Limits.DEFAULT));
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"llama-mha", "llama-gqa-rope-llama3", "mpt"})
+    void theKernelsOfGpusGiveTheGradientsThatPyTorchComputes(String fixture) {
+        try (EmulatedGpu unused = EmulatedGpu.open()) {
+            assertGolden(fixture, write(fixture, "hip", 1, GradientStream.Limits.DEFAULT));
+        }
     }
 
     @ParameterizedTest
@@ -86,6 +93,13 @@ class ParameterGradientsTest {
             assertEquals(0, device.memoryInUse(), "everything that was allocated is freed");
         }
         return output;
+    }
+
+    private static void assertGolden(String fixture, Path written) {
+        Map<String, float[]> golden = read(Fixture.goldenGradients(fixture));
+        Map<String, float[]> found = read(written);
+        assertEquals(golden.keySet(), found.keySet());
+        golden.forEach((name, expected) -> assertClose(name, expected, found.getOrDefault(name, new float[0])));
     }
 
     private static Map<String, float[]> read(Path file) {

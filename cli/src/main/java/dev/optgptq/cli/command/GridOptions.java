@@ -14,7 +14,7 @@ final class GridOptions {
 
     @Option(names = "--calibrator", paramLabel = "NAME", converter = Choices.Calibrators.class, completionCandidates = Choices.Calibrators.class, description = {
             "gptq: minimizes each layer's output error over calibration text, as published. gradient: that with searched scales, "
-                    + "each token weighed by the loss's gradient; two to three times as long, CPU only. "
+                    + "each token weighed by the loss's gradient; two to three times as long. "
                     + "rtn: rounds to nearest; seconds, no text, worse. Default: gptq"})
     CalibratorKind calibrator = CalibratorKind.GPTQ;
 

@@ -78,7 +78,7 @@ public record Bench(Shape shape, Device device, Precision precision, int samples
     private QuantizeSettings settings(Path model, Path output) {
         return new QuantizeSettings(model, output, CalibratorKind.GPTQ, BITS, GROUP_SIZE, true, false, false,
                 ActOrder.STATIC, 0.01, false, null, Sampling.SEQUENTIAL, samples, sequenceLength, 0, precision,
-                CheckpointFormat.GPTQ, null, false, sequenceLength, false);
+                CheckpointFormat.GPTQ, null, false, sequenceLength, false, false);
     }
 
     private List<Entry> phases(RunReport job, ModelDirectory model, DType products, Rates rates) {

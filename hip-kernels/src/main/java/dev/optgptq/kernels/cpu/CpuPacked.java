@@ -2,6 +2,7 @@ package dev.optgptq.kernels.cpu;
 
 import static dev.optgptq.kernels.cpu.Panel.WIDTH;
 
+import dev.optgptq.kernels.QuantOps.PackedWeights;
 import dev.optgptq.kernels.Tensor;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -49,28 +50,20 @@ final class CpuPacked {
         }
     }
 
-    /** The tensors of a packed layer, as QuantOps.dequantizePacked takes them. */
-    record Layer(int bits, int zeroOffset, Tensor qweight, Tensor qzeros, Tensor scales, int[] groupOf) {
-
-        int mask() {
-            return (1 << bits) - 1;
-        }
-    }
-
-    static void dequantize(Parallel parallel, Layer layer, Tensor out) {
+    static void dequantize(Parallel parallel, PackedWeights weights, Tensor out) {
+        int[] groupOf = CpuCopies.checkedOrder(weights.groupOf(), weights.scales().rows());
+        int bits = weights.bits();
         CpuCodes.byBlocks(parallel, out, (panel, from, to) -> {
-            Grids grids = new Grids(layer, panel);
+            PackedGrids grids = new PackedGrids(weights, panel.from(), panel.width(), WIDTH, 0);
             int[] low = new int[WIDTH];
             int[] high = new int[WIDTH];
             float[] row = new float[WIDTH];
             for (long i = from; i < to; i++) {
-                int group = layer.groupOf()[(int) i];
-                grids.unpack(group);
-                long word = i * layer.bits() / 32;
-                int shift = (int) (i * layer.bits() % 32);
-                panel.readRow(layer.qweight(), word, low);
-                if (shift + layer.bits() > 32) {
-                    panel.readRow(layer.qweight(), word + 1, high);
+                long word = i * bits / 32;
+                int shift = (int) (i * bits % 32);
+                panel.readRow(weights.qweight(), word, low);
+                if (shift + bits > 32) {
+                    panel.readRow(weights.qweight(), word + 1, high);
                     for (int c = 0; c < WIDTH; c++) {
                         low[c] = (low[c] >>> shift) | (high[c] << (32 - shift));
                     }
@@ -79,56 +72,18 @@ final class CpuPacked {
                         low[c] >>>= shift;
                     }
                 }
-                grids.values(group, low, row);
+                values(grids.of(groupOf[(int) i]), low, PackedGrids.mask(bits), row);
                 panel.writeRow(row, 0, out, i);
             }
         });
     }
 
-    /** Scales and zero points of one panel, unpacked when a group is first met: with act-order groups come in any order. */
-    private static final class Grids {
-        private final Layer layer;
-        private final Panel panel;
-        private final boolean[] unpacked;
-        private final float[] scales;
-        private final int[] zeros;
-
-        Grids(Layer layer, Panel panel) {
-            int groups = Math.toIntExact(layer.scales().rows());
-            this.layer = layer;
-            this.panel = panel;
-            this.unpacked = new boolean[groups];
-            this.scales = new float[Math.multiplyExact(groups, WIDTH)];
-            this.zeros = new int[groups * WIDTH];
-        }
-
-        void unpack(int group) {
-            if (unpacked[group]) {
-                return;
-            }
-            unpacked[group] = true;
-            Tensor qzeros = layer.qzeros();
-            for (int c = 0; c < panel.width(); c++) {
-                long output = panel.from() + c;
-                long bit = output * layer.bits();
-                long at = Memory.row(qzeros, group) + bit / 32 * 4;
-                long words = Integer.toUnsignedLong(qzeros.memory().get(Memory.INT, at));
-                if (bit % 32 + layer.bits() > 32) {
-                    words |= (long) qzeros.memory().get(Memory.INT, at + 4) << 32;
-                }
-                zeros[group * WIDTH + c] = ((int) (words >>> (bit % 32)) + layer.zeroOffset()) & layer.mask();
-                scales[group * WIDTH + c] = Float.float16ToFloat(layer.scales().memory().get(Memory.SHORT,
-                        Memory.row(layer.scales(), group) + 2 * output));
-            }
-        }
-
-        /** Codes are in the low bits; what is above them is cut off. */
-        void values(int group, int[] codes, float[] out) {
-            int mask = layer.mask();
-            int at = group * WIDTH;
-            for (int c = 0; c < WIDTH; c++) {
-                out[c] = scales[at + c] * ((codes[c] & mask) - zeros[at + c]);
-            }
+    /** Codes are in the low bits; what is above them is cut off. */
+    private static void values(PackedGrids.Grid grid, int[] codes, int mask, float[] out) {
+        float[] scales = grid.scales();
+        float[] zeros = grid.zeros();
+        for (int c = 0; c < WIDTH; c++) {
+            out[c] = scales[c] * ((codes[c] & mask) - zeros[c]);
         }
     }
 }

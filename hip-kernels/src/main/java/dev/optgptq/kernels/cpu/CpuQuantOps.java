@@ -3,6 +3,7 @@ package dev.optgptq.kernels.cpu;
 import dev.optgptq.kernels.Grid;
 import dev.optgptq.kernels.QuantOps;
 import dev.optgptq.kernels.Tensor;
+import org.jspecify.annotations.Nullable;
 
 /** QuantOps with neighbouring outputs in vector lanes and panels of outputs on all cores. */
 final class CpuQuantOps implements QuantOps {
@@ -36,8 +37,12 @@ final class CpuQuantOps implements QuantOps {
     @Override
     public void dequantizePacked(int bits, int zeroOffset, Tensor qweight, Tensor qzeros, Tensor scales, Tensor groupOf,
             Tensor out) {
-        int[] groups = CpuCopies.checkedOrder(groupOf, scales.rows());
-        CpuPacked.dequantize(parallel, new CpuPacked.Layer(bits, zeroOffset, qweight, qzeros, scales, groups), out);
+        CpuPacked.dequantize(parallel, new PackedWeights(bits, zeroOffset, qweight, qzeros, scales, groupOf), out);
+    }
+
+    @Override
+    public void linearPacked(PackedWeights weights, Tensor x, @Nullable Tensor bias, Tensor y) {
+        CpuPackedLinear.run(parallel, weights, x, bias, y);
     }
 
     @Override

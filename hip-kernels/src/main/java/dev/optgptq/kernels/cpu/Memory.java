@@ -6,7 +6,9 @@ import dev.optgptq.kernels.Tensor;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.VectorMask;
+import jdk.incubator.vector.VectorSpecies;
 
 /** Elements in memory: little-endian, at any address, since weights lie in mapped files. Offsets are in bytes. */
 final class Memory {
@@ -16,6 +18,9 @@ final class Memory {
     static final ValueLayout.OfLong LONG = ValueLayout.JAVA_LONG_UNALIGNED.withOrder(LITTLE_ENDIAN);
     static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(LITTLE_ENDIAN);
     static final ValueLayout.OfDouble DOUBLE = ValueLayout.JAVA_DOUBLE_UNALIGNED.withOrder(LITTLE_ENDIAN);
+
+    /** As many ints as a vector has floats. */
+    static final VectorSpecies<Integer> INTS = VectorSpecies.of(int.class, VectorMath.SPECIES.vectorShape());
 
     private Memory() {}
 
@@ -31,6 +36,10 @@ final class Memory {
     /** Lanes that are not set are 0 and not read. */
     static FloatVector load(MemorySegment memory, long offset, VectorMask<Float> lanes) {
         return FloatVector.fromMemorySegment(VectorMath.SPECIES, memory, offset, LITTLE_ENDIAN, lanes);
+    }
+
+    static IntVector loadInts(MemorySegment memory, long offset) {
+        return IntVector.fromMemorySegment(INTS, memory, offset, LITTLE_ENDIAN);
     }
 
     static void store(FloatVector vector, MemorySegment memory, long offset) {

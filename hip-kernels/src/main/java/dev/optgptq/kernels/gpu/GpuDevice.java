@@ -1,10 +1,12 @@
 package dev.optgptq.kernels.gpu;
 
 import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.kernels.CheckedGradientOps;
 import dev.optgptq.kernels.CheckedMatrixOps;
 import dev.optgptq.kernels.CheckedQuantOps;
 import dev.optgptq.kernels.CheckedTuningOps;
 import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.GradientOps;
 import dev.optgptq.kernels.MatrixOps;
 import dev.optgptq.kernels.NeuralOps;
 import dev.optgptq.kernels.QuantOps;
@@ -22,17 +24,19 @@ public final class GpuDevice implements Device {
     private final NeuralOps neural;
     private final MatrixOps matrix;
     private final QuantOps quant;
+    private final GradientOps gradient;
     private final TuningOps tuning;
 
     /** Takes the context over: it is closed with the device. */
     public GpuDevice(GpuContext context, String description, NeuralOps neural, MatrixOps matrix, QuantOps quant,
-            TuningOps tuning) {
+            GradientOps gradient, TuningOps tuning) {
         this.context = context;
         this.description = description;
         this.neural = neural;
         this.matrix = new CheckedMatrixOps(matrix);
         this.quant = new CheckedQuantOps(quant);
         this.tuning = new CheckedTuningOps(tuning);
+        this.gradient = new CheckedGradientOps(gradient);
     }
 
     /** What the ops run on. */
@@ -68,6 +72,11 @@ public final class GpuDevice implements Device {
     @Override
     public QuantOps quant() {
         return quant;
+    }
+
+    @Override
+    public GradientOps gradient() {
+        return gradient;
     }
 
     @Override

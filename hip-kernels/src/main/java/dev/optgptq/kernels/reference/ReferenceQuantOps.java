@@ -13,7 +13,9 @@ import dev.optgptq.kernels.Grid;
 import dev.optgptq.kernels.QuantOps;
 import dev.optgptq.kernels.ScaleSearch;
 import dev.optgptq.kernels.Tensor;
+import java.util.Arrays;
 import java.util.Objects;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The definition of QuantOps. Unlike the other ops these compute in float32, one rounding per operation and sums in the
@@ -135,20 +137,43 @@ final class ReferenceQuantOps implements QuantOps {
     @Override
     public void dequantizePacked(int bits, int zeroOffset, Tensor qweight, Tensor qzeros, Tensor scales, Tensor groupOf,
             Tensor out) {
-        int mask = (1 << bits) - 1;
+        PackedWeights packed = new PackedWeights(bits, zeroOffset, qweight, qzeros, scales, groupOf);
         for (long i = 0; i < out.rows(); i++) {
-            long group = group(groupOf, i, scales);
             for (long o = 0; o < out.columns(); o++) {
-                int code = 0;
-                int stored = 0;
-                for (int bit = 0; bit < bits; bit++) {
-                    long inStream = i * bits + bit;
-                    code |= ((getInt(qweight, inStream / 32, o) >>> (inStream % 32)) & 1) << bit;
-                    long inZeros = o * bits + bit;
-                    stored |= ((getInt(qzeros, group, inZeros / 32) >>> (inZeros % 32)) & 1) << bit;
+                set(out, i, o, weight(packed, i, o));
+            }
+        }
+    }
+
+    /** The weight of an input for an output, bit by bit. */
+    private static float weight(PackedWeights packed, long i, long o) {
+        int bits = packed.bits();
+        long group = group(packed.groupOf(), i, packed.scales());
+        int code = 0;
+        int stored = 0;
+        for (int bit = 0; bit < bits; bit++) {
+            long inStream = i * bits + bit;
+            code |= ((getInt(packed.qweight(), inStream / 32, o) >>> (inStream % 32)) & 1) << bit;
+            long inZeros = o * bits + bit;
+            stored |= ((getInt(packed.qzeros(), group, inZeros / 32) >>> (inZeros % 32)) & 1) << bit;
+        }
+        int zero = (stored + packed.zeroOffset()) & ((1 << bits) - 1);
+        return Grid.value(code, (float) get(packed.scales(), group, o), zero);
+    }
+
+    @Override
+    public void linearPacked(PackedWeights weights, Tensor x, @Nullable Tensor bias, Tensor y) {
+        for (long o = 0; o < y.columns(); o++) {
+            double[] sums = new double[Math.toIntExact(y.rows())];
+            Arrays.fill(sums, bias == null ? 0 : get(bias, 0, o));
+            for (long i = 0; i < x.columns(); i++) {
+                double weight = weight(weights, i, o);
+                for (int r = 0; r < sums.length; r++) {
+                    sums[r] += get(x, r, i) * weight;
                 }
-                int zero = (stored + zeroOffset) & mask;
-                set(out, i, o, Grid.value(code, (float) get(scales, group, o), zero));
+            }
+            for (int r = 0; r < sums.length; r++) {
+                set(y, r, o, sums[r]);
             }
         }
     }

@@ -19,7 +19,7 @@ final class AttentionCases {
             cases.add(attention(2, shape(length, 2, 2, 16, 0), false));
             cases.add(attention(1, shape(length, 3, 1, 8, 0), true));
         }
-        for (int headDim : new int[] {1, 3, 8, 15, 17, 20, 64, 80, 96, 128}) {
+        for (int headDim : new int[] {1, 3, 8, 15, 17, 20, 64, 80, 96, 128, 129, 192, 256}) {
             cases.add(attention(1, shape(35, 2, 1, headDim, 0), false));
         }
         for (int window : new int[] {1, 2, 31, 32, 33, 64, 70, 129, 200}) {

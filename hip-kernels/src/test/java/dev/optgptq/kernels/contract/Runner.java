@@ -5,11 +5,10 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Devices;
-import dev.optgptq.kernels.GradientOps;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.contract.OpCase.Operand;
 import dev.optgptq.kernels.contract.OpCase.Operand.Role;
-import java.util.Arrays;
+import java.lang.foreign.MemorySegment;
 import java.util.LinkedHashMap;
 import java.util.Map;
 
@@ -19,7 +18,12 @@ final class Runner {
     private Runner() {}
 
     /** The operands after the call, by name. */
-    record Outcome(Map<String, HostMatrix> operands) {}
+    record Outcome(Map<String, HostMatrix> operands) {
+
+        MemorySegment bytes(Operand operand) {
+            return find(operands, operand.name()).bytes();
+        }
+    }
 
     /** What the definition gives. */
     static Outcome expected(OpCase opCase) {
@@ -53,19 +57,6 @@ final class Runner {
                 }
             }
             return new Outcome(after);
-        }
-    }
-
-    /** Whether the device has no backward ops and the case is of one; support mode shows it. */
-    static boolean lacks(OpCase opCase, Device device) {
-        if (Arrays.stream(GradientOps.class.getDeclaredMethods()).noneMatch(op -> op.getName().equals(opCase.op()))) {
-            return false;
-        }
-        try {
-            device.gradient();
-            return false;
-        } catch (UnsupportedOperationException e) {
-            return true;
         }
     }
 

@@ -58,7 +58,7 @@ final class GpuAttention {
     }
 
     /** The smallest kernel that holds a head. */
-    private static int width(int headDim) {
+    static int width(int headDim) {
         if (headDim > MOST_HEAD_DIM) {
             throw new IllegalArgumentException(
                     "attention: heads of up to " + MOST_HEAD_DIM + " elements, found " + headDim);

@@ -88,8 +88,8 @@ public final class GpuNeuralOps implements NeuralOps {
                 gate.stride(), up, up.stride(), extent.columns());
     }
 
-    /** As activation.hip numbers them. */
-    private static int code(Activation activation) {
+    /** As activation.h numbers them. */
+    static int code(Activation activation) {
         return switch (activation) {
             case SILU -> 0;
             case GELU -> 1;

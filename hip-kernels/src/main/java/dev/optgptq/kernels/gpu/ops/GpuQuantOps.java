@@ -23,9 +23,11 @@ public final class GpuQuantOps implements QuantOps {
     private static final long PACKED = 32;
 
     private final GpuContext context;
+    private final GpuPackedLinear packedLinear;
 
     public GpuQuantOps(GpuContext context) {
         this.context = context;
+        this.packedLinear = new GpuPackedLinear(context);
     }
 
     private Kernel kernel(String source, String function) {
@@ -65,8 +67,13 @@ public final class GpuQuantOps implements QuantOps {
             Tensor out) {
         Extent extent = new Extent(out.rows() / PACKED, out.columns());
         kernel("packed", "dequantize_packed").launch(extent.blocks(), THREADS, 0, bits, zeroOffset, qweight,
-                qweight.stride(), qzeros, qzeros.stride(), scales, scales.stride(), groupOf, out, out.stride(),
-                extent.columns());
+                qweight.stride(), qzeros, qzeros.stride(), scales, scales.stride(), groupOf, out.rows(),
+                out.columns(), out, out.stride());
+    }
+
+    @Override
+    public void linearPacked(PackedWeights weights, Tensor x, @Nullable Tensor bias, Tensor y) {
+        packedLinear.run(weights, x, bias, y);
     }
 
     @Override

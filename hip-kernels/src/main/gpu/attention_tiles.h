@@ -1,0 +1,142 @@
+// What attention and its gradient share: products of tiles of 64 rows, a block of 256 threads to a tile. A thread holds 4 x 4
+// of the 64 x 64 products of two tiles' rows (its own rows 4 ty .., the others 4 tx ..), and 4 rows x WIDTH / 16 columns of
+// what is summed over a tile.
+#ifndef OPTGPTQ_ATTENTION_TILES_H
+#define OPTGPTQ_ATTENTION_TILES_H
+#include "portability.h"
+
+#define TILE 64
+// Columns of a head in shared memory at a time.
+#define SLICE 32
+#define ATTENTION_THREADS 256
+// Padded rows of 64, aligned for reads of four.
+#define PITCH 68
+
+struct Shape {
+    int length;
+    int heads;
+    int kvHeads;
+    int headDim;
+    float scale;
+    int window;
+
+    // Whether the query at position i sees the key at position j; rows beyond the sequence see and show nothing.
+    __device__ __forceinline__ bool sees(int i, int j) const {
+        return j <= i && i < length && (window == 0 || j > i - window);
+    }
+
+    // What the softmax takes: the product of a query and a key, scaled, with ALiBi's bias.
+    __device__ __forceinline__ float score(float product, float slope, int i, int j) const {
+        return fmaf(product, scale, slope * (j - i));
+    }
+
+    // The first tile of keys that one of the queries first .. first + 64 sees.
+    __device__ __forceinline__ int first_keys(int first) const {
+        return window > 0 && first - window + 1 > 0 ? (first - window + 1) / TILE * TILE : 0;
+    }
+};
+
+// One head of one sequence: row r begins at at + r * stride.
+struct Head {
+    const float* at;
+    i64 stride;
+
+    // @param columns elements of a head
+    static __device__ __forceinline__ Head of(const float* data, i64 stride, i64 sequence, int head, int columns) {
+        return Head{data + sequence * stride + (i64)head * columns, stride};
+    }
+};
+
+// Rows from .. from + 64 of a head, columns d0 .. d0 + 32, to slice[d][row]; zero outside.
+template <class Slice> DEVICE void load_slice(Head head, int from, int d0, const Shape& shape, Slice slice) {
+    for (int i = threadIdx.x; i < TILE * SLICE; i += ATTENTION_THREADS) {
+        int d = i % SLICE;
+        int row = i / SLICE;
+        bool inside = from + row < shape.length && d0 + d < shape.headDim;
+        slice[d * PITCH + row] = inside ? head.at[(from + row) * head.stride + d0 + d] : 0.0f;
+    }
+}
+
+// product[r][c] = own row ownFrom + 4 ty + r times the other row otherFrom + 4 tx + c. Slices hold SLICE * PITCH.
+template <class Slice>
+DEVICE void products(Head own, int ownFrom, Head other, int otherFrom, const Shape& shape, Slice ownSlice,
+                     Slice otherSlice, float (&product)[4][4]) {
+    int tx = threadIdx.x % 16;
+    int ty = threadIdx.x / 16;
+    #pragma unroll
+    for (int r = 0; r < 4; r++) {
+        #pragma unroll
+        for (int c = 0; c < 4; c++) {
+            product[r][c] = 0;
+        }
+    }
+    for (int d0 = 0; d0 < shape.headDim; d0 += SLICE) {
+        __syncthreads();
+        load_slice(own, ownFrom, d0, shape, ownSlice);
+        load_slice(other, otherFrom, d0, shape, otherSlice);
+        __syncthreads();
+        #pragma unroll 4
+        for (int d = 0; d < SLICE; d++) {
+            Four mine = four(&ownSlice[d * PITCH + ty * 4]);
+            Four theirs = four(&otherSlice[d * PITCH + tx * 4]);
+            #pragma unroll
+            for (int r = 0; r < 4; r++) {
+                #pragma unroll
+                for (int c = 0; c < 4; c++) {
+                    product[r][c] = fmaf(mine.at[r], theirs.at[c], product[r][c]);
+                }
+            }
+        }
+    }
+}
+
+// sum[r][c] += the sum over j of weights[4 ty + r][j] times values' row from + j, column 16 c + tx. Weights are [64][PITCH];
+// the slice holds at least TILE * SLICE. The caller waits for all before it writes weights or slice again.
+template <int WIDTH, class Weights, class Slice>
+DEVICE void accumulate(Weights weightTile, Head values, int from, const Shape& shape, Slice slice,
+                       float (&sum)[4][WIDTH / 16]) {
+    int tx = threadIdx.x % 16;
+    int ty = threadIdx.x / 16;
+    #pragma unroll
+    for (int part = 0; part < WIDTH / SLICE; part++) {
+        if (part * SLICE < shape.headDim) {
+            __syncthreads();
+            for (int i = threadIdx.x; i < TILE * SLICE; i += ATTENTION_THREADS) {
+                int d = part * SLICE + i % SLICE;
+                i64 j = from + i / SLICE;
+                slice[i] = j < shape.length && d < shape.headDim ? values.at[j * values.stride + d] : 0.0f;
+            }
+            __syncthreads();
+            const float* weights = &weightTile[ty * 4 * PITCH];
+            const float* column = &slice[tx];
+            // Unrolled, it keeps the loop around it from being so, and sum from registers.
+            #pragma unroll 1
+            for (int j = 0; j < TILE; j += 4) {
+                Four weight[4] = {four(weights + j), four(weights + PITCH + j), four(weights + 2 * PITCH + j),
+                                  four(weights + 3 * PITCH + j)};
+                #pragma unroll
+                for (int i = 0; i < 4; i++) {
+                    float first = column[(j + i) * SLICE];
+                    float second = column[(j + i) * SLICE + 16];
+                    #pragma unroll
+                    for (int r = 0; r < 4; r++) {
+                        sum[r][part * 2] = fmaf(weight[r].at[i], first, sum[r][part * 2]);
+                        sum[r][part * 2 + 1] = fmaf(weight[r].at[i], second, sum[r][part * 2 + 1]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+template <int COLUMNS> DEVICE void clear(float (&sum)[4][COLUMNS]) {
+    #pragma unroll
+    for (int r = 0; r < 4; r++) {
+        #pragma unroll
+        for (int c = 0; c < COLUMNS; c++) {
+            sum[r][c] = 0;
+        }
+    }
+}
+
+#endif

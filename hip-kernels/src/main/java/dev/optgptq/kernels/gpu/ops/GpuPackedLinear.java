@@ -1,0 +1,77 @@
+package dev.optgptq.kernels.gpu.ops;
+
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.kernels.QuantOps.PackedWeights;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
+import dev.optgptq.kernels.gpu.GpuContext;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * y = x W^T straight from packed weights: packed_vector.hip for up to 8 rows, packed_matrix.hip for more. Where a layer has
+ * too few outputs to fill a card, blocks share its inputs, and their parts are summed in order. How many parts there are
+ * depends on the shape alone, so the bits are the same on every device.
+ */
+final class GpuPackedLinear {
+
+    private static final int THREADS = 256;
+    /** Outputs of a block. */
+    private static final long OUTPUTS = 128;
+    /** Rows of a block of packed_matrix.hip, and the most of packed_vector.hip. */
+    private static final long MATRIX_ROWS = 64;
+    private static final long VECTOR_ROWS = 8;
+    /** Inputs that a block of packed_vector.hip reads at a time, and that pay for a part of packed_matrix.hip. */
+    private static final long VECTOR_INPUTS = 256;
+    private static final long MATRIX_INPUTS = 256;
+    /** Enough blocks to fill a large card a few times. */
+    private static final long BLOCKS = 512;
+
+    private final GpuContext context;
+
+    GpuPackedLinear(GpuContext context) {
+        this.context = context;
+    }
+
+    void run(PackedWeights weights, Tensor x, @Nullable Tensor bias, Tensor y) {
+        if (y.elements() == 0) {
+            return;
+        }
+        long across = Math.ceilDiv(y.columns(), OUTPUTS);
+        long down = x.rows() <= VECTOR_ROWS ? 1 : Math.ceilDiv(x.rows(), MATRIX_ROWS);
+        long most = Math.ceilDiv(x.columns(), x.rows() <= VECTOR_ROWS ? VECTOR_INPUTS : MATRIX_INPUTS);
+        long parts = Math.clamp(Math.ceilDiv(BLOCKS, across * down), 1, Math.max(1, most));
+        if (parts == 1) {
+            multiply(weights, x, bias, y, parts, 0);
+            return;
+        }
+        try (TensorArena arena = context.arena()) {
+            Tensor sums = arena.matrix(DType.F32, parts * y.rows(), y.columns());
+            multiply(weights, x, null, sums, parts, y.elements());
+            Extent extent = Extent.byRows(y);
+            context.kernel("packed", "sum_parts").launch(extent.blocks(), Extent.THREADS, 0, sums, (int) parts, bias, y,
+                    y.stride(), y.rows(), y.columns());
+        }
+    }
+
+    /** @param part elements of y from one part of the inputs to the next */
+    private void multiply(PackedWeights w, Tensor x, @Nullable Tensor bias, Tensor y, long parts, long part) {
+        String bits = "bits" + w.bits();
+        long across = Math.ceilDiv(w.outputs(), OUTPUTS);
+        if (x.rows() <= VECTOR_ROWS) {
+            context.kernel("packed_vector", bits + "_rows" + atLeast(x.rows())).launchGrid(across, parts, 1, THREADS, 0,
+                    w.zeroOffset(), w.qweight(), w.qweight().stride(), w.qzeros(), w.qzeros().stride(), w.scales(),
+                    w.scales().stride(), w.groupOf(), w.inputs(), w.outputs(), x, x.stride(), (int) x.rows(), bias, y,
+                    y.stride(), part);
+        } else {
+            context.kernel("packed_matrix", bits).launchGrid(across, Math.ceilDiv(x.rows(), MATRIX_ROWS), parts,
+                    THREADS, 0, w.zeroOffset(), w.qweight(), w.qweight().stride(), w.qzeros(), w.qzeros().stride(),
+                    w.scales(), w.scales().stride(), w.groupOf(), w.inputs(), w.outputs(), x, x.stride(), x.rows(),
+                    bias, y, y.stride(), part);
+        }
+    }
+
+    /** The kernel that takes so many rows: 1, 2, 4 or 8. */
+    private static int atLeast(long rows) {
+        return rows <= 2 ? (int) rows : rows <= 4 ? 4 : 8;
+    }
+}

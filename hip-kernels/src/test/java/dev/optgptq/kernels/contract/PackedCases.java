@@ -1,0 +1,109 @@
+package dev.optgptq.kernels.contract;
+
+import static dev.optgptq.kernels.contract.OpCase.op;
+import static dev.optgptq.kernels.contract.Values.normal;
+import static dev.optgptq.kernels.contract.Values.uniform;
+
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.kernels.QuantOps.PackedWeights;
+import java.util.ArrayList;
+import java.util.List;
+
+/** The cases of QuantOps.linearPacked: one row and many, every code width, and the ways that inputs lie in groups. */
+final class PackedCases {
+
+    private static final int[] BITS = {2, 3, 4, 8};
+
+    private PackedCases() {}
+
+    /** How inputs are assigned to groups. */
+    private enum Grouping {
+        /** One for all inputs. */
+        ONE,
+        /** Neighbours share one, 32 at a time. */
+        NEIGHBOURS,
+        /** The usual size. */
+        OF_128,
+        /** Neighbours share one, but its edges lie within the 32 codes that are packed together. */
+        ACROSS,
+        /** Any input may have any, as act-order leaves them. */
+        SCATTERED;
+
+        private int size() {
+            return switch (this) {
+                case ONE -> Integer.MAX_VALUE;
+                case OF_128 -> 128;
+                case NEIGHBOURS, SCATTERED -> 32;
+                case ACROSS -> 24;
+            };
+        }
+
+        int groups(long inputs) {
+            return (int) Math.ceilDiv(inputs, (long) size());
+        }
+
+        Values values(long inputs) {
+            return this == SCATTERED
+                    ? Values.integers(0, groups(inputs) - 1)
+                    : Values.byIndex((row, i) -> Math.floorDiv(i, (long) size()));
+        }
+    }
+
+    static List<OpCase> cases() {
+        List<OpCase> cases = new ArrayList<>();
+        for (int bits : BITS) {
+            for (Grouping grouping : Grouping.values()) {
+                for (int rows : new int[] {1, 2, 7, 64}) {
+                    cases.add(linear(bits, grouping, rows, 96, 160, rows % 2 == 1));
+                }
+            }
+            cases.add(linear(bits, Grouping.NEIGHBOURS, 1, 32, 32, false));
+            cases.add(linear(bits, Grouping.SCATTERED, 5, 32, 32, true));
+            cases.add(linear(bits, Grouping.NEIGHBOURS, 0, 32, 32, true));
+            // Beyond one tile of inputs, and of outputs.
+            for (int rows : new int[] {1, 3, 8, 9, 65}) {
+                cases.add(linear(bits, Grouping.ACROSS, rows, 544, 288, true));
+            }
+        }
+        cases.add(linear(4, Grouping.NEIGHBOURS, 1, 2080, 64, true));
+        cases.add(linear(4, Grouping.SCATTERED, 20, 2080, 64, false));
+        return cases;
+    }
+
+    /** TinyLlama's up projection for one token, a few and a batch. */
+    static List<OpCase> bench() {
+        List<OpCase> cases = new ArrayList<>();
+        long in = 2048;
+        long out = 5632;
+        for (int bits : BITS) {
+            cases.add(linear(bits, Grouping.OF_128, 1, in, out, false).bytes(in * out * bits / 8.0));
+        }
+        cases.add(linear(4, Grouping.NEIGHBOURS, 1, in, out, false).bytes(in * out * 0.5));
+        cases.add(linear(4, Grouping.SCATTERED, 1, in, out, false).bytes(in * out * 0.5));
+        for (int rows : new int[] {2, 8, 64, 512}) {
+            cases.add(linear(4, Grouping.OF_128, rows, in, out, false).flops(2.0 * rows * in * out));
+        }
+        return cases;
+    }
+
+    private static OpCase linear(int bits, Grouping grouping, long rows, long inputs, long outputs, boolean bias) {
+        Values anyBits = (random, r, c) -> random::nextInt;
+        int groups = grouping.groups(inputs);
+        int zeroOffset = bias ? 0 : 1;
+        return op("linearPacked",
+                bits + " bits, groups " + grouping + " [" + rows + ", " + inputs + "] to " + outputs
+                        + (bias ? " with bias" : ""))
+                .input("x", DType.F32, rows, inputs, normal(1))
+                .input("qweight", DType.I32, inputs * bits / 32, outputs, anyBits)
+                .input("qzeros", DType.I32, groups, outputs * bits / 32, anyBits)
+                .input("scales", DType.F16, groups, outputs, uniform(-0.1, 0.1))
+                .input("groups", DType.I32, 1, inputs, grouping.values(inputs))
+                .input("bias", DType.F32, 1, outputs, normal(1))
+                .output("y", DType.F32, rows, outputs, Tolerance.sum(inputs))
+                .call((device, at) -> device.quant()
+                        .linearPacked(
+                                new PackedWeights(bits, zeroOffset, at.get("qweight"), at.get("qzeros"),
+                                        at.get("scales"), at.get("groups")),
+                                at.get("x"), bias ? at.get("bias") : null, at.get("y")));
+    }
+}

@@ -2,6 +2,9 @@ package dev.optgptq.gptq.run;
 
 import dev.optgptq.calibrate.model.BlockWeights;
 import dev.optgptq.calibrate.model.LinearSpec;
+import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.formats.packed.PackedLayout;
+import dev.optgptq.formats.packed.PackedLinear;
 import dev.optgptq.formats.packed.PackedLinearReader;
 import dev.optgptq.formats.safetensors.SafetensorsFile;
 import dev.optgptq.gptq.journal.Journal;
@@ -73,12 +76,24 @@ record BlockRecord(Part part) {
         return fingerprints;
     }
 
-    /** Makes the source's block, as it was loaded, what it was when it had been quantized. */
-    void restore(BlockWeights block, LinearPacker packer) {
+    /**
+     * Makes the source's block, as it was loaded, what it was when it had been quantized.
+     *
+     * @param model that loaded it
+     */
+    void restore(Transformer model, BlockWeights block, LinearPacker packer) {
         try (SafetensorsFile file = part.open()) {
+            int packed = PackedLayout.SUFFIXES.size() * block.linears().size();
+            if (file.tensors().size() != packed) {
+                throw new IllegalStateException(part.tensors() + " holds other tensors than those of linears, whose "
+                        + "effect on the next block is not known here: " + file.tensors().keySet());
+            }
             for (LinearSpec linear : block.linears()) {
-                packer.unpack(PackedLinearReader.read(linear.module(), file.tensors(), packer.config()),
-                        block.weight(linear));
+                PackedLinear found = PackedLinearReader.read(linear.module(), file.tensors(), packer.config());
+                model.rewrite(block, linear, weight -> {
+                    packer.unpack(found, weight);
+                    return weight;
+                });
             }
         }
     }

@@ -96,7 +96,7 @@ public final class QuantizeRun {
             log.accept("memory: about " + (memoryPlan.total() >> 20) + " MiB needed: " + memoryPlan);
             QuantizeRun run = new QuantizeRun(settings, source, model, products.dtype(), plan, texts, clock, listener,
                     log);
-            Identity identity = RunIdentity.of(settings, products.dtype(), origin, device, source,
+            Identity identity = RunIdentity.of(settings, products.dtype(), memoryPlan.batchRows(), origin, device, source,
                     texts.calibration());
             try (RunJournal journal = RunJournal.open(settings, identity, model.spec().blocks(), log)) {
                 RunReport.@Nullable Quality quality = run.execute(journal, origin, memoryPlan, maxShardBytes);
@@ -204,7 +204,7 @@ public final class QuantizeRun {
             if (stream != null) {
                 for (int block = 0; block < journal.finished().size(); block++) {
                     BlockRecord record = journal.finished().get(block);
-                    quantizer.replay(block, stream, weights -> record.restore(weights, packer));
+                    quantizer.replay(block, stream, weights -> record.restore(calibrated, weights, packer));
                 }
             }
             for (int block = journal.finished().size(); block < model.spec().blocks(); block++) {

@@ -10,7 +10,9 @@ import dev.optgptq.calibrate.Progress;
 import dev.optgptq.formats.packed.CheckpointFormat;
 import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.gptq.run.QuantizeSettings.CalibratorKind;
+import dev.optgptq.gptq.run.QuantizeSettings.Precision;
 import dev.optgptq.gptq.solve.ActOrder;
+import dev.optgptq.gptq.testing.EmulatedGpu;
 import dev.optgptq.gptq.testing.TinyModel;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -62,6 +64,38 @@ class ResumeTest {
             assertEquals(expected, Checksums.of(run.output), "stopped in " + STOPS.get(finished) + ", " + run);
             assertEquals(finished, resumed(report).blocks(), run.log.toString());
         }
+    }
+
+    /** Where linears multiply halves, the blocks that are passed through again are rounded as they were the first time. */
+    @Test
+    void on_a_gpu_a_run_of_halves_goes_on_to_the_same_files() {
+        Path model = TinyModel.LLAMA.write(folder.resolve("model"));
+        try (EmulatedGpu gpu = EmulatedGpu.open()) {
+            TinyRun undisturbed = halves(model, "undisturbed");
+            assertEquals("BF16", undisturbed.run(gpu.device()).machine().products());
+            TinyRun run = halves(model, "stopped");
+            run.progress = (phase, done, total) -> {
+                if (phase.startsWith("block 2/2: solve")) {
+                    throw new CancellationException(phase);
+                }
+            };
+            assertThrows(CancellationException.class, () -> run.run(gpu.device()));
+            run.progress = Progress.SILENT;
+
+            RunReport report = run.run(gpu.device());
+
+            assertEquals(1, resumed(report).blocks(), run.log.toString());
+            assertEquals(Checksums.of(undisturbed.output), Checksums.of(run.output));
+        }
+    }
+
+    private TinyRun halves(Path model, String output) {
+        TinyRun run = new TinyRun(model, folder);
+        run.output = folder.resolve(output);
+        run.precision = Precision.HALF;
+        run.samples = 2;
+        run.sequenceLength = 32;
+        return run;
     }
 
     private TinyRun configured(Path model, CalibratorKind calibrator, ActOrder actOrder, boolean symmetric,

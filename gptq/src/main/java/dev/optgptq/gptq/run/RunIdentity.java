@@ -26,7 +26,8 @@ final class RunIdentity {
      * @param batchRows tokens that run at once while calibrating: on a GPU what fits, and sums follow it
      * @param calibration null when the calibrator needs none
      */
-    static Identity of(QuantizeSettings settings, DType products, int batchRows, QuantizeRun.Origin origin, Device device,
+    static Identity of(QuantizeSettings settings, DType products, int batchRows, QuantizeRun.Origin origin,
+            Device device,
             ModelDirectory source,
             @Nullable TokenSequences calibration) {
         SequencedMap<String, String> facts = settings(settings);

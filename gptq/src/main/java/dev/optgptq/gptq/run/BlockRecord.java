@@ -9,6 +9,7 @@ import dev.optgptq.formats.packed.PackedLinearReader;
 import dev.optgptq.formats.safetensors.SafetensorsFile;
 import dev.optgptq.gptq.journal.Journal;
 import dev.optgptq.gptq.journal.Part;
+import dev.optgptq.gptq.refine.StepOutcome;
 import dev.optgptq.gptq.report.RunReport;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -27,6 +28,7 @@ record BlockRecord(Part part) {
 
     private static final String PREFIX = "block-";
     private static final String LAYERS = "layers";
+    private static final String STEPS = "steps";
     private static final String FINGERPRINTS = "fingerprints";
 
     /** Of the part that holds a block. */
@@ -56,9 +58,10 @@ record BlockRecord(Part part) {
 
     /** What is kept beside the tensors. */
     static ObjectNode note(List<RunReport.Layer> layers, Map<String, Long> fingerprints,
-            List<RunReport.Phase> phases) {
+            List<RunReport.Phase> phases, List<StepOutcome> steps) {
         ObjectNode note = Notes.withPhases(phases);
         note.set(LAYERS, Notes.toJson(layers));
+        note.set(STEPS, Notes.toJson(steps));
         ObjectNode crcs = note.putObject(FINGERPRINTS);
         fingerprints.forEach(crcs::put);
         return note;
@@ -66,6 +69,11 @@ record BlockRecord(Part part) {
 
     List<RunReport.Layer> layers() {
         return Notes.list(part.note().path(LAYERS), RunReport.Layer.class);
+    }
+
+    /** What refining it did; nothing where it was not refined. */
+    List<StepOutcome> steps() {
+        return Notes.list(part.note().path(STEPS), StepOutcome.class);
     }
 
     /** Of the integers of each linear, by module. */

@@ -8,6 +8,7 @@ import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.dtype.Shape;
 import dev.optgptq.formats.safetensors.SafetensorsWriter;
 import dev.optgptq.formats.safetensors.TensorSpec;
+import dev.optgptq.kernels.Tensor;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
 import java.util.List;
@@ -35,8 +36,10 @@ public final class Logits {
     /** @param logits float32 [batch, length, vocabulary], written */
     public static void compute(Transformer model, TokenSequences ids, MemorySegment logits, Progress progress) {
         long rowBytes = (long) model.spec().vocabSize() * Float.BYTES;
-        new LogitsStream(model, ids, "logits", progress, LogitsStream.Limits.DEFAULT)
-                .run((first, chunk) -> model.device()
-                        .download(chunk, logits.asSlice(first * rowBytes, chunk.rows() * rowBytes)));
+        new LogitsStream(List.of(new LogitsStream.Source(model, "logits")), ids, progress, LogitsStream.Limits.DEFAULT)
+                .run((first, chunks) -> {
+                    Tensor chunk = chunks.getFirst();
+                    model.device().download(chunk, logits.asSlice(first * rowBytes, chunk.rows() * rowBytes));
+                });
     }
 }

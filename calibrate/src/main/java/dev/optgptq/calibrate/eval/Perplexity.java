@@ -12,6 +12,7 @@ import dev.optgptq.kernels.TensorArena;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.List;
 import org.apache.commons.math3.stat.StatUtils;
 
 /**
@@ -35,19 +36,15 @@ public record Perplexity(double perplexity, double meanNll, double low, double h
      * vocabulary, NUMERIC when the model's output is not finite.
      */
     public static Perplexity evaluate(Transformer model, TokenSequences text, Progress progress) {
-        if (text.length() < 2) {
-            throw new UserError(UserError.Code.BAD_SETTING,
-                    "a window of " + text.length() + " tokens holds no prediction; expected at least 2");
-        }
+        requirePredictions(text);
         long start = System.nanoTime();
-        double[] windowNll = windowMeans(tokenNll(model, text, progress), text);
-        requireFinite(windowNll, model);
+        double[] windowNll = windowNll(tokenNll(model, text, progress), text.length(), model);
         return of(windowNll, text.length(), (System.nanoTime() - start) * 1e-9);
     }
 
     /** What evaluate() takes on the device at its peak, in bytes, for {@code windows} windows of {@code length} tokens. */
     public static long peakBytes(ModelSpec spec, int windows, int length) {
-        return LogitsStream.peakBytes(spec, windows, length, LogitsStream.Limits.DEFAULT)
+        return LogitsStream.peakBytes(List.of(spec), windows, length, LogitsStream.Limits.DEFAULT)
                 + (long) windows * length * (Integer.BYTES + Double.BYTES);
     }
 
@@ -63,46 +60,58 @@ public record Perplexity(double perplexity, double meanNll, double low, double h
                 seconds);
     }
 
-    /** Cross-entropy of each token's prediction of the next; that of a window's last token means nothing. */
-    private static double[] tokenNll(Transformer model, TokenSequences text, Progress progress) {
-        Device device = model.device();
-        try (TensorArena arena = device.arena(); Arena host = Arena.ofShared()) {
-            Tensor targets = arena.vector(DType.I32, text.tokens());
-            device.upload(host.allocateFrom(ValueLayout.JAVA_INT, nextIds(text)), targets);
-            Tensor nll = arena.vector(DType.F64, text.tokens());
-            new LogitsStream(model, text, "evaluate", progress, LogitsStream.Limits.DEFAULT)
-                    .run((first, logits) -> device.neural()
-                            .crossEntropy(logits, targets.columns(first, logits.rows()),
-                                    nll.columns(first, logits.rows())));
-            MemorySegment result = host.allocate(ValueLayout.JAVA_DOUBLE, text.tokens());
-            device.download(nll, result);
-            return result.toArray(ValueLayout.JAVA_DOUBLE);
+    /** Throws UserError BAD_SETTING for windows of a single token. */
+    static void requirePredictions(TokenSequences text) {
+        if (text.length() < 2) {
+            throw new UserError(UserError.Code.BAD_SETTING,
+                    "a window of " + text.length() + " tokens holds no prediction; expected at least 2");
         }
     }
 
-    /** For each token the id that follows it; the last one of the text has none and stands for itself. */
-    private static int[] nextIds(TokenSequences text) {
+    /** Cross-entropy of each token's prediction of the next; that of a window's last token means nothing. */
+    private static double[] tokenNll(Transformer model, TokenSequences text, Progress progress) {
+        Device device = model.device();
+        try (TensorArena arena = device.arena()) {
+            Tensor targets = targets(text, device, arena);
+            Tensor nll = arena.vector(DType.F64, text.tokens());
+            new LogitsStream(List.of(new LogitsStream.Source(model, "evaluate")), text, progress,
+                    LogitsStream.Limits.DEFAULT)
+                    .run((first, logits) -> crossEntropy(device, logits.getFirst(), first, targets, nll));
+            return doubles(device, nll);
+        }
+    }
+
+    /** I32 [1, N]: for each token the id that follows it; the last one of the text has none and stands for itself. */
+    static Tensor targets(TokenSequences text, Device device, TensorArena arena) {
         int[] ids = text.ids();
         int[] next = new int[ids.length];
         System.arraycopy(ids, 1, next, 0, ids.length - 1);
         next[ids.length - 1] = ids[ids.length - 1];
-        return next;
-    }
-
-    private static double[] windowMeans(double[] tokenNll, TokenSequences text) {
-        int predictions = text.length() - 1;
-        double[] means = new double[text.count()];
-        for (int window = 0; window < means.length; window++) {
-            double sum = 0;
-            for (int token = 0; token < predictions; token++) {
-                sum += tokenNll[window * text.length() + token];
-            }
-            means[window] = sum / predictions;
+        Tensor targets = arena.vector(DType.I32, ids.length);
+        try (Arena host = Arena.ofShared()) {
+            device.upload(host.allocateFrom(ValueLayout.JAVA_INT, next), targets);
+            device.synchronize();
         }
-        return means;
+        return targets;
     }
 
-    private static void requireFinite(double[] windowNll, Transformer model) {
+    /** nll[first, first + n) from logits F32 [n, vocabulary] of these tokens; targets, nll [1, N]. */
+    static void crossEntropy(Device device, Tensor logits, long first, Tensor targets, Tensor nll) {
+        device.neural().crossEntropy(logits, targets.columns(first, logits.rows()), nll.columns(first, logits.rows()));
+    }
+
+    /** The values of a tensor F64 [1, N]. */
+    static double[] doubles(Device device, Tensor source) {
+        try (Arena host = Arena.ofShared()) {
+            MemorySegment values = host.allocate(ValueLayout.JAVA_DOUBLE, source.elements());
+            device.download(source, values);
+            return values.toArray(ValueLayout.JAVA_DOUBLE);
+        }
+    }
+
+    /** Mean cross-entropy of each window; throws UserError NUMERIC that names the model when one is not finite. */
+    static double[] windowNll(double[] tokenNll, int length, Transformer model) {
+        double[] windowNll = windowMeans(tokenNll, length);
         for (int window = 0; window < windowNll.length; window++) {
             if (!Double.isFinite(windowNll[window])) {
                 throw new UserError(UserError.Code.NUMERIC, model.path() + ": the cross-entropy of window " + window
@@ -111,5 +120,20 @@ public record Perplexity(double perplexity, double meanNll, double low, double h
                         + " damaged");
             }
         }
+        return windowNll;
+    }
+
+    /** For each window of {@code length} tokens the mean over its predictions, which are those of all but its last token. */
+    static double[] windowMeans(double[] tokenValues, int length) {
+        int predictions = length - 1;
+        double[] means = new double[tokenValues.length / length];
+        for (int window = 0; window < means.length; window++) {
+            double sum = 0;
+            for (int token = 0; token < predictions; token++) {
+                sum += tokenValues[window * length + token];
+            }
+            means[window] = sum / predictions;
+        }
+        return means;
     }
 }

@@ -1,5 +1,6 @@
 package dev.optgptq.calibrate.eval;
 
+import java.util.Arrays;
 import org.apache.commons.math3.stat.StatUtils;
 import org.jspecify.annotations.Nullable;
 
@@ -21,15 +22,7 @@ public record PerplexityComparison(double difference, double low, double high, d
 
     /** Throws IllegalArgumentException when the two were not measured over the same number of windows of one length. */
     public static PerplexityComparison of(Perplexity baseline, Perplexity candidate) {
-        int windows = baseline.windowNll().length;
-        if (windows != candidate.windowNll().length || baseline.window() != candidate.window()) {
-            throw new IllegalArgumentException("not the same windows: " + windows + " of " + baseline.window() + " and "
-                    + candidate.windowNll().length + " of " + candidate.window());
-        }
-        double[] paired = new double[windows];
-        for (int window = 0; window < windows; window++) {
-            paired[window] = candidate.windowNll()[window] - baseline.windowNll()[window];
-        }
+        double[] paired = paired(baseline, candidate);
         double mean = StatUtils.mean(paired);
         double half = StudentT.halfWidth(paired);
         double increase = Math.expm1(mean);
@@ -37,6 +30,18 @@ public record PerplexityComparison(double difference, double low, double high, d
         double high = Math.expm1(mean + half);
         double base = baseline.perplexity();
         return new PerplexityComparison(base * increase, base * low, base * high, increase, low, high,
-                windows < 2 ? null : StudentT.pValue(paired));
+                paired.length < 2 ? null : StudentT.pValue(paired));
+    }
+
+    /** The candidate's mean cross-entropy less the baseline's, window by window; throws as of does. */
+    static double[] paired(Perplexity baseline, Perplexity candidate) {
+        int windows = baseline.windowNll().length;
+        if (windows != candidate.windowNll().length || baseline.window() != candidate.window()) {
+            throw new IllegalArgumentException("not the same windows: " + windows + " of " + baseline.window() + " and "
+                    + candidate.windowNll().length + " of " + candidate.window());
+        }
+        double[] paired = new double[windows];
+        Arrays.setAll(paired, window -> candidate.windowNll()[window] - baseline.windowNll()[window]);
+        return paired;
     }
 }

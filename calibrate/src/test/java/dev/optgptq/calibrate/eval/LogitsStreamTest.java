@@ -12,6 +12,8 @@ import dev.optgptq.calibrate.testing.Fixture;
 import dev.optgptq.calibrate.testing.TestDevices;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Tensor;
+import java.util.List;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
@@ -40,7 +42,9 @@ class LogitsStreamTest {
         try (Device device = TestDevices.reference();
                 ModelDirectory directory = ModelDirectory.open(Fixture.directory(Fixture.MPT))) {
             Transformer model = Transformer.open(directory, device);
-            new LogitsStream(model, text, "test", Progress.SILENT, limits).run((first, logits) -> {
+            LogitsStream.Source source = new LogitsStream.Source(model, "test");
+            new LogitsStream(List.of(source), text, Progress.SILENT, limits).run((first, models) -> {
+                Tensor logits = models.getFirst();
                 assertEquals(next[0], first, "tokens come in order, each once");
                 assertTrue(logits.rows() <= mostRows);
                 float[] values = TestDevices.download(device, logits);

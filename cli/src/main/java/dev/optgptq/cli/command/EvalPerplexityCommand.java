@@ -19,15 +19,16 @@ import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 
-@Command(name = "perplexity", mixinStandardHelpOptions = true, abbreviateSynopsis = true, sortOptions = false, header = "Measure perplexity, and hold it to thresholds.", description = {
+@Command(name = "perplexity", mixinStandardHelpOptions = true, abbreviateSynopsis = true, sortOptions = false, header = "Measure perplexity, compare with another model, and hold both to thresholds.", description = {
         "",
         "Cuts the text into windows that don't overlap, predicts every token of each from those before it, and prints exp of the "
                 + "mean cross-entropy with a 95 %% confidence interval over windows. With a baseline both models see the same "
-                + "windows, so that even a small increase can be told from chance.",
+                + "windows: two paired tests say whether the difference is more than chance, and the divergence of the "
+                + "predictions shows what perplexity averages away.",
         ""}, footer = {"", "Examples:", "  opt-gptq eval perplexity out/w4 --text test.txt", "",
                 "  # in continuous integration: fail when quality drops by more than 2 percent",
                 "  opt-gptq eval perplexity out/w4 --text test.txt --baseline models/my-llama \\",
-                "      --max-increase 2%% --json ppl.json --junit ppl.xml", "",
+                "      --max-increase 2%% --max-kl 0.05 --min-top1 90%% --json ppl.json --junit ppl.xml", "",
                 "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a threshold was missed."})
 final class EvalPerplexityCommand implements Callable<Integer> {
 
@@ -42,7 +43,7 @@ final class EvalPerplexityCommand implements Callable<Integer> {
     @Option(names = "--window", paramLabel = "N", description = "Tokens per window. Default: 1024, or what the model takes")
     private @Nullable Integer window;
 
-    @Option(names = "--baseline", paramLabel = "MODEL_DIR", description = "Another model, to compare with.")
+    @Option(names = "--baseline", paramLabel = "MODEL_DIR", description = "Another model with the same tokenizer, to compare with; both run in one pass.")
     private @Nullable Path baseline;
 
     @ArgGroup(validate = false, order = 2, heading = "%nThresholds:%n")
@@ -64,6 +65,30 @@ final class EvalPerplexityCommand implements Callable<Integer> {
                 "The increase over the baseline may be at most this: 2%% of it, or 0.5 of perplexity."})
         @Nullable
         MaxIncrease maxIncrease;
+
+        @Option(names = "--max-kl", paramLabel = "X", description = "The mean KL divergence from the baseline's predictions may be at most this, in nats per token.")
+        @Nullable
+        Double maxKl;
+
+        @Option(names = "--min-top1", paramLabel = "X", converter = ShareConverter.class, description = "The share of predictions with the baseline's likeliest token has to be at least this: 98%% or 0.98.")
+        @Nullable
+        Double minTop1;
+
+        private Thresholds checked(boolean compared) {
+            Checks.require(maxPerplexity == null || (maxPerplexity > 0 && Double.isFinite(maxPerplexity)),
+                    "--max-perplexity", String.valueOf(maxPerplexity), "a perplexity, such as 12.5");
+            Checks.require(maxKl == null || (maxKl >= 0 && Double.isFinite(maxKl)), "--max-kl", String.valueOf(maxKl),
+                    "nats per token, such as 0.05");
+            requireBaseline("--max-increase", maxIncrease, compared);
+            requireBaseline("--max-kl", maxKl, compared);
+            requireBaseline("--min-top1", minTop1, compared);
+            return new Thresholds(maxPerplexity, maxIncrease, maxKl, minTop1);
+        }
+
+        private static void requireBaseline(String option, @Nullable Object limit, boolean compared) {
+            Checks.require(limit == null || compared, option, "no --baseline",
+                    "a --baseline MODEL_DIR to compare with");
+        }
     }
 
     /** What is written besides what is printed. */
@@ -83,18 +108,14 @@ final class EvalPerplexityCommand implements Callable<Integer> {
 
     @Override
     public Integer call() {
-        Double limit = thresholds.maxPerplexity;
-        Checks.require(limit == null || (limit > 0 && Double.isFinite(limit)), "--max-perplexity",
-                String.valueOf(limit), "a perplexity, such as 12.5");
-        Checks.require(thresholds.maxIncrease == null || baseline != null, "--max-increase", "no --baseline",
-                "a --baseline MODEL_DIR to compare with");
+        Thresholds limits = thresholds.checked(baseline != null);
         TextFile.prepare(files.json);
         TextFile.prepare(files.junit);
         PerplexityReport report;
         try (JobProgress progress = console.progress(); Device device = machine.open(progress::log)) {
             PerplexityJob job = new PerplexityJob(Version.TOOL + " " + Version.number(), device, text, progress,
-                    maxPositions -> Windows.of(window, maxPositions));
-            report = job.run(model, baseline, new Thresholds(thresholds.maxPerplexity, thresholds.maxIncrease));
+                    progress::log, maxPositions -> Windows.of(window, maxPositions));
+            report = job.run(model, baseline, limits);
         }
         write(report);
         return report.passed() ? ExitCode.DONE : ExitCode.THRESHOLD_MISSED;

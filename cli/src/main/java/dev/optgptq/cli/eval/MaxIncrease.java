@@ -29,7 +29,8 @@ public record MaxIncrease(double amount, boolean relative) {
         return digits(relative ? 100 * amount : amount) + (relative ? " %" : "");
     }
 
-    private static String digits(double value) {
+    /** As few digits as the number was written with. */
+    static String digits(double value) {
         BigDecimal rounded = new BigDecimal(value).round(new MathContext(DIGITS));
         return rounded.signum() == 0 ? "0" : rounded.stripTrailingZeros().toPlainString();
     }

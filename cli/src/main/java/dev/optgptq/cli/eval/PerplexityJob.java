@@ -3,8 +3,8 @@ package dev.optgptq.cli.eval;
 import dev.optgptq.calibrate.Progress;
 import dev.optgptq.calibrate.data.BundledText;
 import dev.optgptq.calibrate.data.TokenSequences;
+import dev.optgptq.calibrate.eval.ModelComparison;
 import dev.optgptq.calibrate.eval.Perplexity;
-import dev.optgptq.calibrate.eval.PerplexityComparison;
 import dev.optgptq.calibrate.model.ModelSpec;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.cli.eval.PerplexityReport.Measurement;
@@ -15,6 +15,7 @@ import dev.optgptq.formats.tokenizer.Tokenizer;
 import dev.optgptq.kernels.Device;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.function.Consumer;
 import java.util.function.IntUnaryOperator;
 import org.jspecify.annotations.Nullable;
 
@@ -23,30 +24,53 @@ import org.jspecify.annotations.Nullable;
  *
  * @param tool name and version, for the report
  * @param text null for the bundled one
+ * @param log hears what the job needs, a line at a time
  * @param window tokens per window, from the most positions that every model takes
  */
 public record PerplexityJob(String tool, Device device, @Nullable Path text, Progress progress,
-        IntUnaryOperator window) {
+        Consumer<String> log, IntUnaryOperator window) {
 
     private static final String BUNDLED = "bundled WikiText-2";
 
     /** Throws UserError when a model or the text cannot be used, or when the models' tokens differ. */
     public PerplexityReport run(Path model, @Nullable Path baseline, Thresholds thresholds) {
-        int length = window
-                .applyAsInt(baseline == null ? positions(model) : Math.min(positions(model), positions(baseline)));
-        TokenSequences tokens = tokens(model, length);
-        int models = baseline == null ? 1 : 2;
-        Perplexity before = null;
-        if (baseline != null) {
-            requireSameTokens(model, tokens, baseline, tokens(baseline, length));
-            before = measure(baseline, tokens, part("baseline", 0, models));
+        return baseline == null ? measure(model, thresholds) : compare(model, baseline, thresholds);
+    }
+
+    private PerplexityReport measure(Path model, Thresholds thresholds) {
+        TokenSequences tokens = tokens(model, window.applyAsInt(positions(model)));
+        try (ModelDirectory directory = ModelDirectory.open(model)) {
+            Transformer transformer = Transformer.open(directory, device);
+            logMemory(Perplexity.peakBytes(transformer.spec(), tokens.count(), tokens.length()));
+            Perplexity found = Perplexity.evaluate(transformer, tokens, progress);
+            return new PerplexityReport(1, tool, device.name(), textName(), tokens.length(), tokens.count(),
+                    Measurement.of(model.toString(), found), null, null, null, null, thresholds.judge(found, null));
         }
-        Perplexity after = measure(model, tokens, part("model", models - 1, models));
-        PerplexityComparison change = before == null ? null : PerplexityComparison.of(before, after);
-        return new PerplexityReport(1, tool, device.name(), text == null ? BUNDLED : text.toString(), length,
-                tokens.count(), Measurement.of(model.toString(), after),
-                before == null ? null : Measurement.of(String.valueOf(baseline), before), change,
-                thresholds.judge(after, change));
+    }
+
+    /** Both in one pass. */
+    private PerplexityReport compare(Path model, Path baseline, Thresholds thresholds) {
+        int length = window.applyAsInt(Math.min(positions(model), positions(baseline)));
+        TokenSequences tokens = tokens(model, length);
+        requireSameTokens(model, tokens, baseline, tokens(baseline, length));
+        try (ModelDirectory before = ModelDirectory.open(baseline); ModelDirectory after = ModelDirectory.open(model)) {
+            Transformer old = Transformer.open(before, device);
+            Transformer changed = Transformer.open(after, device);
+            logMemory(ModelComparison.peakBytes(old.spec(), changed.spec(), tokens.count(), length));
+            ModelComparison found = ModelComparison.evaluate(old, changed, tokens, progress);
+            return new PerplexityReport(1, tool, device.name(), textName(), length, tokens.count(),
+                    Measurement.of(model.toString(), found.candidate()),
+                    Measurement.of(baseline.toString(), found.baseline()), found.change(), Difference.of(found.test()),
+                    found.divergence(), thresholds.judge(found.candidate(), found));
+        }
+    }
+
+    private String textName() {
+        return text == null ? BUNDLED : text.toString();
+    }
+
+    private void logMemory(long bytes) {
+        log.accept("memory: about " + (bytes >> 20) + " MiB needed on the device");
     }
 
     private static int positions(Path model) {
@@ -70,17 +94,5 @@ public record PerplexityJob(String tool, Device device, @Nullable Path text, Pro
                     + ", found that " + baseline + " cuts the text into other tokens, so their perplexities cannot be "
                     + "compared");
         }
-    }
-
-    private Perplexity measure(Path model, TokenSequences tokens, Progress part) {
-        try (ModelDirectory directory = ModelDirectory.open(model)) {
-            return Perplexity.evaluate(Transformer.open(directory, device), tokens, part);
-        }
-    }
-
-    /** The share of the whole job that one model is. */
-    private Progress part(String name, int index, int models) {
-        return (phase, done, total) -> progress.at(models == 1 ? phase : name + ": " + phase, index * total + done,
-                models * total);
     }
 }

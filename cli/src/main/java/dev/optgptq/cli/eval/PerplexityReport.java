@@ -1,5 +1,6 @@
 package dev.optgptq.cli.eval;
 
+import dev.optgptq.calibrate.eval.Divergence;
 import dev.optgptq.calibrate.eval.Perplexity;
 import dev.optgptq.calibrate.eval.PerplexityComparison;
 import java.util.List;
@@ -13,11 +14,13 @@ import org.jspecify.annotations.Nullable;
  * @param window tokens per window
  * @param windows how many
  * @param baseline null without --baseline
- * @param change null without --baseline
+ * @param change of perplexity; null without --baseline
+ * @param difference of mean cross-entropy, tested; null without --baseline
+ * @param divergence of the predictions from the baseline's; null without --baseline
  */
 public record PerplexityReport(int schemaVersion, String tool, String device, String text, int window, int windows,
         Measurement model, @Nullable Measurement baseline, @Nullable PerplexityComparison change,
-        List<Verdict> thresholds) {
+        @Nullable Difference difference, @Nullable Divergence divergence, List<Verdict> thresholds) {
 
     /**
      * One model's perplexity.
@@ -25,6 +28,7 @@ public record PerplexityReport(int schemaVersion, String tool, String device, St
      * @param path as it was given
      * @param meanNll nats per token
      * @param low lower end of the 95 % confidence interval of the perplexity
+     * @param seconds its share of the wall time
      */
     public record Measurement(String path, double perplexity, double low, double high, double meanNll, double seconds) {
 

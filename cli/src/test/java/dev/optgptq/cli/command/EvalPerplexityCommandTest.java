@@ -43,14 +43,14 @@ class EvalPerplexityCommandTest {
 
     private static CommandRun perplexity(Path model, Object... more) {
         List<Object> args = new ArrayList<>(
-                List.of("eval", "perplexity", model, "--text", text, "--window", 64));
+                List.of("eval", "perplexity", model, "--text", text, "--window", 32));
         args.addAll(List.of(more));
         return CommandRun.of(args.toArray());
     }
 
     @Test
     void prints_perplexity_with_its_interval_and_what_it_was_measured_on() {
-        perplexity(Models.llama()).succeeds().prints("text.txt", "windows of 64 tokens", "perplexity",
+        perplexity(Models.llama()).succeeds().prints("text.txt", "windows of 32 tokens", "perplexity",
                 "95 % interval", Models.llama().toString(), " .. ");
     }
 
@@ -81,7 +81,29 @@ class EvalPerplexityCommandTest {
     @Test
     void a_model_is_no_worse_than_itself() {
         perplexity(Models.llama(), "--baseline", Models.llama(), "--max-increase", "0%").succeeds()
-                .prints("increase +0.0000, +0.000 %");
+                .prints("increase +0.0000, +0.000 %", "no difference shown: +0.0000 nats per token", "p = 1.000",
+                        "KL divergence 0 nats per token", "top-1 agreement 100.00 %");
+    }
+
+    @Test
+    void a_damaged_model_is_shown_to_be_worse_and_how_far_its_predictions_went() {
+        perplexity(damaged, "--baseline", Models.llama()).succeeds().prints("worse by ", "nats per token (95 % ",
+                "p = 0.0", "KL divergence ", "median ", "99th percentile ", "top-1 agreement ");
+    }
+
+    @Test
+    void divergence_is_held_to_its_limit() {
+        perplexity(damaged, "--baseline", Models.llama(), "--max-kl", "0.001").failsWith(3)
+                .prints("MISSED --max-kl: divergence ", "at most 0.001 allowed");
+        perplexity(Models.llama(), "--baseline", Models.llama(), "--max-kl", "0").succeeds().prints("passed --max-kl");
+    }
+
+    @Test
+    void agreement_is_held_to_its_limit() {
+        perplexity(damaged, "--baseline", Models.llama(), "--min-top1", "99.5%").failsWith(3)
+                .prints("MISSED --min-top1: agreement ", "at least 99.5 % asked for");
+        perplexity(Models.llama(), "--baseline", Models.llama(), "--min-top1", "1").succeeds()
+                .prints("passed --min-top1");
     }
 
     @ParameterizedTest
@@ -95,10 +117,13 @@ class EvalPerplexityCommandTest {
         JsonNode json = perplexity(damaged, "--baseline", Models.llama(), "--max-increase", "2%", "--json", "-")
                 .failsWith(3).json();
         assertEquals(1, json.get("schemaVersion").asInt());
-        assertEquals(64, json.get("window").asInt());
+        assertEquals(32, json.get("window").asInt());
         double before = json.at("/baseline/perplexity").asDouble();
         double after = json.at("/model/perplexity").asDouble();
         assertEquals(after / before - 1, json.at("/change/increase").asDouble(), 1e-9);
+        assertEquals(Math.log(after / before), json.at("/difference/nats").asDouble(), 1e-9);
+        assertTrue(json.at("/difference/shown").asBoolean());
+        assertTrue(json.at("/divergence/kl").asDouble() > 0);
         assertFalse(json.at("/thresholds/0/passed").asBoolean());
         assertEquals(0.02, json.at("/thresholds/0/limit").asDouble());
     }
@@ -107,13 +132,14 @@ class EvalPerplexityCommandTest {
     void json_and_junit_files_are_written_whatever_the_outcome() throws Exception {
         Path json = directory.resolve("results/ppl.json");
         Path junit = directory.resolve("results/ppl.xml");
-        perplexity(damaged, "--baseline", Models.llama(), "--max-increase", "2%", "--max-perplexity", 1e9, "--json",
-                json, "--junit", junit).failsWith(3).prints("MISSED --max-increase");
-        assertEquals(2, JsonMapper.shared().readTree(Files.readString(json)).get("thresholds").size());
+        perplexity(damaged, "--baseline", Models.llama(), "--max-increase", "2%", "--max-perplexity", 1e9, "--max-kl",
+                1e9, "--min-top1", "100%", "--json", json, "--junit", junit).failsWith(3)
+                .prints("MISSED --max-increase");
+        assertEquals(4, JsonMapper.shared().readTree(Files.readString(json)).get("thresholds").size());
         Element suite = parse(junit).getDocumentElement();
         assertEquals("testsuite", suite.getTagName());
-        assertEquals("2", suite.getAttribute("tests"));
-        assertEquals("1", suite.getAttribute("failures"));
+        assertEquals("4", suite.getAttribute("tests"));
+        assertEquals("2", suite.getAttribute("failures"));
         Element failure = (Element) suite.getElementsByTagName("failure").item(0);
         assertTrue(failure.getAttribute("message").startsWith("increase "), failure.getAttribute("message"));
         assertEquals("max-increase", ((Element) failure.getParentNode()).getAttribute("name"));

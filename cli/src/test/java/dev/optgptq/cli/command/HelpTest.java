@@ -37,7 +37,8 @@ class HelpTest {
     @Test
     void help_of_eval_perplexity_names_every_option() {
         CommandRun.of("eval", "perplexity", "--help").succeeds().prints("MODEL_DIR", "--text", "--window", "--baseline",
-                "--max-perplexity", "--max-increase", "--json", "--junit", "--device", "--threads", "Examples:",
+                "--max-perplexity", "--max-increase", "--max-kl", "--min-top1", "--json", "--junit", "--device",
+                "--threads", "Examples:",
                 "3 a threshold was missed");
     }
 

@@ -43,7 +43,7 @@ class JUnitXmlTest {
 
     private static PerplexityReport report(String path, List<Verdict> verdicts) {
         return new PerplexityReport(1, "opt-gptq 0.1.0", "cpu", "test.txt", 1024, 30,
-                new PerplexityReport.Measurement(path, 13.5, 13, 14, 2.6, 1.5), null, null, verdicts);
+                new PerplexityReport.Measurement(path, 13.5, 13, 14, 2.6, 1.5), null, null, null, null, verdicts);
     }
 
     private static Element parse(String xml) throws Exception {

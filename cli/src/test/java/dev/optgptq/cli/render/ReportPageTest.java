@@ -5,10 +5,12 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.optgptq.cli.render.page.ReportPage;
+import dev.optgptq.gptq.report.Ablation;
 import dev.optgptq.gptq.report.RunReport;
 import java.io.StringReader;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
 import java.util.stream.Stream;
 import javax.xml.parsers.DocumentBuilderFactory;
 import org.junit.jupiter.api.Test;
@@ -25,7 +27,7 @@ class ReportPageTest {
 
     static Stream<RunReport> reports() {
         return Stream.of(Reports.sound(1), Reports.sound(6), Reports.sound(32), Reports.unevaluated(),
-                Reports.troubled());
+                Reports.troubled(), Reports.refined(6), Reports.refined(80));
     }
 
     @ParameterizedTest
@@ -70,7 +72,7 @@ class ReportPageTest {
         Document document = parse(ReportPage.of(report));
         List<String> titles = elements(document, "svg").stream().map(chart -> chart.getAttribute("aria-label"))
                 .toList();
-        int expected = report.quality() == null ? 3 : 4;
+        int expected = 3 + (report.quality() == null ? 0 : 1) + (report.ablation() == null ? 0 : 1);
         assertEquals(expected, elements(document, "svg").stream()
                 .filter(chart -> chart.getAttribute("class").contains("chart")).count(), titles::toString);
     }
@@ -106,6 +108,54 @@ class ReportPageTest {
     }
 
     @Test
+    void a_run_without_steps_has_no_section_of_them() throws Exception {
+        assertTrue(elements(parse(ReportPage.of(Reports.sound(6))), "section").stream()
+                .noneMatch(section -> section.getAttribute("id").equals("ablation")));
+    }
+
+    @Test
+    void every_step_is_a_square_of_the_plot_and_crossed_where_it_was_left_out() throws Exception {
+        RunReport report = Reports.refined(6);
+        List<Ablation.Step> steps = Objects.requireNonNull(report.ablation()).steps();
+        Element section = section(report, "ablation");
+        List<String> hints = elements(section, "title").stream().map(Element::getTextContent).toList();
+        for (Ablation.Step step : steps) {
+            assertTrue(hints.stream().anyMatch(hint -> hint.startsWith(step.name() + ", " + step.scope() + ": ")
+                    && hint.contains(step.kept() ? ", kept, " : ", left out, ")), step::toString);
+        }
+        assertEquals(steps.stream().filter(step -> !step.kept()).count(), elements(section, "path").stream()
+                .filter(path -> path.getAttribute("class").equals("rejected")).count());
+    }
+
+    @Test
+    void every_step_is_a_row_of_its_table_and_paler_where_it_was_left_out() throws Exception {
+        RunReport report = Reports.refined(6);
+        List<Ablation.Step> steps = Objects.requireNonNull(report.ablation()).steps();
+        Element table = elements(section(report, "ablation"), "table").stream()
+                .filter(one -> one.getAttribute("class").equals("sortable")).findFirst().orElseThrow();
+        assertEquals(1 + steps.size(), elements(table, "tr").size());
+        assertEquals(steps.stream().filter(step -> !step.kept()).count(), elements(table, "tr").stream()
+                .filter(row -> row.getAttribute("class").equals("rejected")).count());
+    }
+
+    @Test
+    void totals_say_what_each_step_bought_and_cost() throws Exception {
+        String text = section(Reports.refined(6), "ablation").getTextContent();
+        for (String part : List.of("6 of 6", "KL divergence, nats per token", "0.0391", "0.0312", "0.0250", "-19.87 %",
+                "40 %", "8,192 tokens", "the last 16 of the calibration sequences")) {
+            assertTrue(text.contains(part), () -> part + " in " + text);
+        }
+    }
+
+    @Test
+    void names_and_notes_of_steps_are_text_and_never_markup() throws Exception {
+        String page = ReportPage.of(Reports.refined(6));
+        assertEquals(1, elements(parse(page), "script").size());
+        assertEquals(0, elements(parse(page), "b").size());
+        assertTrue(parse(page).getDocumentElement().getTextContent().contains("a <script>alert('y')</script> step"));
+    }
+
+    @Test
     void the_numbers_of_the_report_are_those_of_the_page() throws Exception {
         String text = parse(ReportPage.of(Reports.sound(6))).getDocumentElement().getTextContent();
         for (String part : List.of("4.16", "9.6 MB", "27.5 MB", "25.0797", "24.8650", "+0.86 %", "57 s", "398 MB",
@@ -138,6 +188,6 @@ class ReportPageTest {
         return new RunReport(report.schemaVersion(), report.tool(), report.started(), report.resumed(),
                 report.command(), report.defaults(), report.machine(), model, report.layers(), report.phases(),
                 report.memory(),
-                report.size(), report.quality(), report.seconds(), report.warnings());
+                report.size(), report.quality(), report.seconds(), report.warnings(), report.ablation());
     }
 }

@@ -1,5 +1,7 @@
 package dev.optgptq.cli.render;
 
+import dev.optgptq.gptq.report.Ablation;
+import dev.optgptq.gptq.report.Ablation.Step;
 import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.gptq.report.RunReport.Layer;
 import dev.optgptq.gptq.report.RunReport.Phase;
@@ -7,6 +9,7 @@ import dev.optgptq.gptq.report.RunReport.Score;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Random;
 import java.util.SequencedMap;
 import org.jspecify.annotations.Nullable;
@@ -38,6 +41,38 @@ public final class Reports {
                 List.of("vLLM loads GPTQ checkpoints only with 4 or 8 bits"), null);
     }
 
+    /** A run that was interrupted once, with steps beyond plain GPTQ, some of which did not help. */
+    public static RunReport refined(int blocks) {
+        RunReport sound = sound(blocks);
+        return new RunReport(sound.schemaVersion(), sound.tool(), sound.started(),
+                new RunReport.Resumed(List.of("2026-11-23T10:00:00Z"), 1), sound.command(), sound.defaults(),
+                sound.machine(), sound.model(), sound.layers(), sound.phases(), sound.memory(), sound.size(),
+                sound.quality(), sound.seconds(), sound.warnings(), ablation(blocks));
+    }
+
+    private static Ablation ablation(int blocks) {
+        Random random = new Random(2);
+        List<Step> steps = new ArrayList<>();
+        for (int block = 0; block < blocks; block++) {
+            double error = 0.01 * Math.exp(0.3 * random.nextGaussian());
+            for (String name : List.of("token weights", "error propagation", "learned rounding")) {
+                double gain = name.equals("learned rounding") ? 0.4 : 0.03;
+                double after = error * (1 - gain - 0.05 * random.nextGaussian());
+                steps.add(new Step(name, block, "error of the block\u2019s output, share of it", error, after,
+                        after < error, 2 + random.nextDouble(),
+                        name.equals("learned rounding") ? "200 steps, <b>best</b> at 180" : null));
+                error = Math.min(error, after);
+            }
+        }
+        steps.add(new Step("a <script>alert('y')</script> step", 0, "error of the block\u2019s output, share of it",
+                0.006,
+                Double.POSITIVE_INFINITY, false, 0.4, null));
+        steps.add(new Step("tuned scales", null, "KL divergence, nats per token", 0.0312, 0.0250, true, 9.5, null));
+        return Ablation.of("the last 16 of the calibration sequences", 8192, "KL divergence, nats per token", 0.0,
+                0.0391,
+                24.0, steps, Map.of("learned rounding", 0.0312, "tuned scales", 0.0250));
+    }
+
     private static RunReport report(int blocks, String model, @Nullable String problem, List<String> warnings,
             RunReport.@Nullable Quality quality) {
         return new RunReport(1, "opt-gptq 0.1.0", "2026-11-23T09:30:00Z",
@@ -51,7 +86,7 @@ public final class Reports {
                         12_189_696L),
                 layers(blocks, problem), phases(),
                 new RunReport.Memory(412_000_000L, 201_326_592L, 398_458_880L, 0),
-                new RunReport.Size(27_535_104L, 9_608_128L, 16, 4.15625), quality, 57.3, warnings);
+                new RunReport.Size(27_535_104L, 9_608_128L, 16, 4.15625), quality, 57.3, warnings, null);
     }
 
     private static SequencedMap<String, String> command() {

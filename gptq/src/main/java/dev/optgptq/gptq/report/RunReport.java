@@ -16,11 +16,13 @@ import org.jspecify.annotations.Nullable;
  * @param defaults which options were not given
  * @param seconds wall time of the whole run: of the earlier ones as far as it led to what was gone on from
  * @param warnings what a user should know, in sentences
+ * @param ablation what each step of the calibration bought; null for one without steps
  */
 public record RunReport(int schemaVersion, String tool, String started, Resumed resumed,
         SequencedMap<String, String> command,
         List<String> defaults, Machine machine, Model model, List<Layer> layers, List<Phase> phases, Memory memory,
-        Size size, @Nullable Quality quality, double seconds, List<String> warnings) {
+        Size size, @Nullable Quality quality, double seconds, List<String> warnings,
+        @Nullable Ablation ablation) {
 
     /**
      * How a run went on after it was interrupted.

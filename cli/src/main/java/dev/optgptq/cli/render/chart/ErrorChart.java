@@ -33,11 +33,11 @@ public record ErrorChart(String measure, List<String> roles, List<Point> points)
 
     public Element svg() {
         int blocks = points.stream().mapToInt(Point::block).max().orElse(0) + 1;
-        Scale across = new Scale.Linear(-0.5, blocks - 0.5, 1, LEFT, WIDTH - RIGHT);
+        BlockAxis across = new BlockAxis(blocks, LEFT, WIDTH - RIGHT);
         Scale up = errorScale();
         List<Element> parts = new ArrayList<>();
         addGrid(parts, up);
-        addBlocks(parts, across, blocks);
+        across.addLabels(parts, HEIGHT - BOTTOM);
         double radius = blocks > MANY_BLOCKS ? 2.6 : 4;
         for (int series = 0; series < roles.size(); series++) {
             addSeries(parts, series, across, up, radius);
@@ -64,27 +64,7 @@ public record ErrorChart(String measure, List<String> roles, List<Point> points)
         }
     }
 
-    /** Numbers under the blocks, as many as have room. */
-    private void addBlocks(List<Element> parts, Scale across, int blocks) {
-        double spacing = (WIDTH - LEFT - RIGHT) / blocks;
-        double label = (Integer.toString(blocks - 1).length() + 2) * Svg.LETTER;
-        int every = roundStep((int) Math.ceil(label / spacing));
-        for (int block = 0; block < blocks; block += every) {
-            parts.add(Svg.text("tick", across.at(block), HEIGHT - BOTTOM + 20, "middle", Integer.toString(block)));
-        }
-        parts.add(Svg.text("axis", (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, "middle", "block"));
-    }
-
-    private static int roundStep(int atLeast) {
-        for (int step : new int[] {1, 2, 5, 10, 20, 50}) {
-            if (step >= atLeast) {
-                return step;
-            }
-        }
-        return 100;
-    }
-
-    private void addSeries(List<Element> parts, int series, Scale across, Scale up, double radius) {
+    private void addSeries(List<Element> parts, int series, BlockAxis across, Scale up, double radius) {
         List<Point> mine = points.stream().filter(point -> point.series() == series).toList();
         String path = mine.stream()
                 .map(point -> String.format(Locale.ROOT, "%.1f,%.1f", across.at(point.block()), up.at(point.error())))

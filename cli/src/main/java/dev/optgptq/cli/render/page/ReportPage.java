@@ -36,7 +36,8 @@ public final class ReportPage {
 
     private static Element body(RunReport report) {
         Element main = Element.of("main").add(Overview.header(report)).addAll(Problems.of(report))
-                .add(Overview.cards(report)).add(BeforeAfter.of(report)).add(Errors.of(report)).add(Times.of(report))
+                .add(Overview.cards(report)).add(BeforeAfter.of(report)).addAll(StepsBought.of(report))
+                .add(Errors.of(report)).add(Times.of(report))
                 .add(LayerTable.of(report)).add(Settings.of(report)).add(Overview.footer(report));
         return Element.of("body").add(main).add(Element.of("script").add(new Node.Verbatim(resource("report.js"))));
     }

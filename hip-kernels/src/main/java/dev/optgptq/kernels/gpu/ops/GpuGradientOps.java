@@ -145,9 +145,4 @@ public final class GpuGradientOps implements GradientOps {
         kernel("elementwise", "scale_rows").launch(extent.blocks(), THREADS, 0, x, x.stride(), factors, out,
                 out.stride(), extent.columns());
     }
-
-    @Override
-    public void klGradient(Tensor teacher, Tensor student, Tensor weights) {
-        GpuKlDivergence.gradient(context, teacher, student, weights);
-    }
 }

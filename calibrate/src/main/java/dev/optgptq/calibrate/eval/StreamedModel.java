@@ -1,0 +1,103 @@
+package dev.optgptq.calibrate.eval;
+
+import dev.optgptq.calibrate.eval.LogitsStream.Sizes;
+import dev.optgptq.calibrate.model.BlockWeights;
+import dev.optgptq.calibrate.model.Head;
+import dev.optgptq.calibrate.model.InputTap;
+import dev.optgptq.calibrate.model.ModelSpec;
+import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
+
+/** One model of a {@link LogitsStream}: its head, the residual stream of a group, and the logits of a few of its tokens. */
+final class StreamedModel {
+
+    private final Transformer model;
+    private final String purpose;
+    private final Sizes sizes;
+    private final LogitsStream.Steps steps;
+    private final Head head;
+    /** F32 [group tokens, hidden]. */
+    private final Tensor x;
+    private final Tensor normed;
+    private final Tensor logits;
+    private long nanos;
+
+    /** @param arena owns what it holds */
+    StreamedModel(LogitsStream.Source source, Sizes sizes, LogitsStream.Steps steps, TensorArena arena) {
+        this.model = source.model();
+        this.purpose = source.purpose();
+        this.sizes = sizes;
+        this.steps = steps;
+        ModelSpec spec = model.spec();
+        long start = System.nanoTime();
+        this.head = model.loadHead(arena);
+        this.x = arena.matrix(DType.F32, (long) sizes.group() * sizes.length(), spec.hiddenSize());
+        this.normed = arena.matrix(DType.F32, sizes.logitsRows(), spec.hiddenSize());
+        this.logits = arena.matrix(DType.F32, sizes.logitsRows(), spec.vocabSize());
+        this.nanos = System.nanoTime() - start;
+    }
+
+    /** What it holds from beginning to end, on the device. */
+    static long heldBytes(ModelSpec spec, Sizes sizes) {
+        long hidden = spec.hiddenSize();
+        long stream = (long) sizes.group() * sizes.length() * hidden;
+        long chunk = sizes.logitsRows() * (hidden + spec.vocabSize());
+        return Transformer.headBytes(spec) + Float.BYTES * (stream + chunk);
+    }
+
+    /** What blocks() takes besides, on the device: the embedding table, F32 at most, and then one block. */
+    static long runningBytes(ModelSpec spec, Sizes sizes) {
+        long unpacking = spec.linears(0).stream().mapToLong(linear -> (long) linear.inputs() * linear.outputs()).max()
+                .orElse(0);
+        long table = (long) spec.vocabSize() * spec.hiddenSize();
+        return Math.max(Float.BYTES * table, Float.BYTES * unpacking + Transformer.blockBytes(spec, DType.F32)
+                + Transformer.workspaceBytes(spec, DType.F32, sizes.batch() * sizes.length(), sizes.length()));
+    }
+
+    double seconds() {
+        return nanos * 1e-9;
+    }
+
+    /** The residual stream behind the last block: ids I32 [1, N], whole sequences, N at most those of a group. */
+    void blocks(Tensor ids) {
+        long start = System.nanoTime();
+        Tensor group = x.rows(0, ids.columns());
+        model.embed(ids, group);
+        try (TensorArena arena = model.device().arena()) {
+            int batchTokens = sizes.batch() * sizes.length();
+            Transformer.Workspace workspace = model.workspace(arena, batchTokens, sizes.length());
+            for (int block = 0; block < model.spec().blocks(); block++) {
+                block(block, group, workspace, batchTokens);
+            }
+        }
+        nanos += System.nanoTime() - start;
+    }
+
+    private void block(int index, Tensor group, Transformer.Workspace workspace, long batchTokens) {
+        String phase = purpose + ", block " + (index + 1) + "/" + model.spec().blocks();
+        try (TensorArena arena = model.device().arena()) {
+            BlockWeights block = model.loadBlock(index, arena);
+            for (long row = 0; row < group.rows(); row += batchTokens) {
+                Tensor rows = group.rows(row, Math.min(batchTokens, group.rows() - row));
+                steps.begin(phase, rows.rows());
+                model.forward(block, rows, workspace, InputTap.NONE);
+            }
+            // The block's weights must outlive the ops that read them.
+            model.device().synchronize();
+        }
+    }
+
+    /** Logits F32 [n, vocabulary] of the group's tokens from {@code row} on; the next call overwrites them. */
+    Tensor head(long row, long n) {
+        steps.begin(purpose + ", head", n);
+        long start = System.nanoTime();
+        Tensor rows = logits.rows(0, n);
+        model.logits(head, x.rows(row, n), normed.rows(0, n), rows);
+        // So that no model's time is counted as another's.
+        model.device().synchronize();
+        nanos += System.nanoTime() - start;
+        return rows;
+    }
+}

@@ -1,0 +1,149 @@
+package dev.optgptq.cli.render.page;
+
+import dev.optgptq.cli.console.Units;
+import dev.optgptq.cli.render.chart.Marker;
+import dev.optgptq.cli.render.chart.StepChart;
+import dev.optgptq.cli.render.markup.Element;
+import dev.optgptq.gptq.report.Ablation;
+import dev.optgptq.gptq.report.Ablation.Step;
+import dev.optgptq.gptq.report.Ablation.Total;
+import dev.optgptq.gptq.report.RunReport;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import org.jspecify.annotations.Nullable;
+
+/** Which step beyond plain GPTQ was kept where, what it bought and what it cost. */
+final class StepsBought {
+
+    /** More steps than this are folded away until asked for. */
+    private static final int MANY = 60;
+    private static final String READING = "Each bar begins at 100 %, a block\u2019s with plain GPTQ and the whole "
+            + "model\u2019s behind all blocks: a coloured part is what a step took off, the grey part what is left. Squares "
+            + "below: filled where the step was kept, crossed where it did not help on the held-out text and was left out "
+            + "again. Rest on any of them for its numbers.";
+    private static final List<String> COLUMNS = List.of("step", "where", ">before", ">after", ">change", "decision",
+            ">time", "measured in");
+
+    private StepsBought() {}
+
+    /** Nothing for a run without steps. */
+    static List<Element> of(RunReport report) {
+        Ablation ablation = report.ablation();
+        if (ablation == null || ablation.steps().isEmpty()) {
+            return List.of();
+        }
+        List<String> names = ablation.totals().stream().map(Total::name).toList();
+        Element chart = new StepChart(names, attempts(ablation.steps(), names)).svg();
+        return List.of(Html.section("ablation", "What each step bought")
+                .add(Html.paragraph("lead", lead(ablation)))
+                .add(Html.figure(Html.scrolling(chart), READING))
+                .add(Html.scrolling(totals(ablation)))
+                .add(allSteps(ablation.steps())));
+    }
+
+    private static String lead(Ablation ablation) {
+        return String.format(Locale.ROOT,
+                "%d of %d steps were kept. Each was judged on %s, %,d tokens that nothing was "
+                        + "computed from.",
+                ablation.steps().stream().filter(Step::kept).count(), ablation.steps().size(),
+                ablation.text(), ablation.tokens());
+    }
+
+    private static List<StepChart.Attempt> attempts(List<Step> steps, List<String> names) {
+        List<StepChart.Attempt> attempts = new ArrayList<>();
+        for (Step step : steps) {
+            Integer block = step.block();
+            attempts.add(new StepChart.Attempt(names.indexOf(step.name()), block == null ? StepChart.MODEL : block,
+                    step.lossBefore(), step.lossAfter(), step.kept(), hint(step)));
+        }
+        return attempts;
+    }
+
+    private static String hint(Step step) {
+        String note = step.note();
+        return step.name() + ", " + step.scope() + ": " + Units.small(step.lossBefore()) + " \u2192 "
+                + Units.small(step.lossAfter()) + (change(step).isEmpty() ? "" : " (" + change(step) + ")") + ", "
+                + decision(step) + ", " + Units.duration(step.seconds()) + (note == null ? "" : "; " + note);
+    }
+
+    private static String decision(Step step) {
+        return step.kept() ? "kept" : "left out";
+    }
+
+    private static String change(Step step) {
+        return Double.isFinite(step.change()) ? Units.change(step.lossBefore(), step.lossAfter()) : "";
+    }
+
+    private static Element totals(Ablation ablation) {
+        List<Total> totals = ablation.totals();
+        boolean losses = ablation.unquantizedLoss() != null || ablation.plainGptqLoss() != null
+                || totals.stream().anyMatch(total -> total.heldOutLoss() != null);
+        List<String> columns = new ArrayList<>(
+                List.of("step", ">kept in", ">mean change", ">time", ">of plain GPTQ\u2019s time"));
+        if (losses) {
+            columns.add(">" + ablation.unit());
+        }
+        Element body = Element.of("tbody");
+        if (losses) {
+            body = body.add(wholeModel("unquantized", ablation.unquantizedLoss()))
+                    .add(wholeModel("plain GPTQ", ablation.plainGptqLoss()));
+        }
+        for (int i = 0; i < totals.size(); i++) {
+            body = body.add(total(totals.get(i), i, losses));
+        }
+        return Element.of("table", "totals").add(Html.tableHead(columns)).add(body);
+    }
+
+    private static Element wholeModel(String name, @Nullable Double loss) {
+        Element row = Element.of("tr", "reference").add(Html.cell(name));
+        for (int empty = 0; empty < 4; empty++) {
+            row = row.add(Html.number(""));
+        }
+        return row.add(loss(loss));
+    }
+
+    private static Element total(Total total, int series, boolean losses) {
+        Double share = total.shareOfPlainGptqTime();
+        Element name = Element.of("td").add(Element.of("span", "block " + Marker.color(series))).add(total.name());
+        Element row = (total.keptIn() == 0 ? Element.of("tr", "rejected") : Element.of("tr")).add(name)
+                .add(Html.number(total.keptIn() + " of " + total.of()))
+                .add(Html.number(total.keptIn() == 0 ? "none" : Units.change(1, 1 + total.meanChange())))
+                .add(Html.number(Units.duration(total.seconds())))
+                .add(Html.number(share == null ? "" : String.format(Locale.ROOT, "%.0f %%", 100 * share)));
+        return losses ? row.add(loss(total.heldOutLoss())) : row;
+    }
+
+    private static Element loss(@Nullable Double loss) {
+        return Html.number(loss == null ? "" : Units.small(loss));
+    }
+
+    private static Element allSteps(List<Step> steps) {
+        boolean noted = steps.stream().anyMatch(step -> step.note() != null);
+        List<String> columns = new ArrayList<>(COLUMNS);
+        if (noted) {
+            columns.add("note");
+        }
+        Element table = Element.of("table", "sortable").add(Html.tableHead(columns))
+                .add(Element.of("tbody").addAll(steps.stream().map(step -> row(step, noted)).toList()));
+        Element fold = Element.of("details");
+        return (steps.size() <= MANY ? fold.with("open", "") : fold)
+                .add(Element.of("summary").add("Every step, " + steps.size())).add(Html.scrolling(table));
+    }
+
+    private static Element row(Step step, boolean noted) {
+        String note = step.note();
+        Element decision = Element.of("td").add(Element.of("span", step.kept() ? "badge kept" : "badge")
+                .add(decision(step)));
+        Element row = (step.kept() ? Element.of("tr") : Element.of("tr", "rejected")).add(Html.cell(step.name()))
+                .add(Html.cell(step.scope())).add(value(Units.small(step.lossBefore()), step.lossBefore()))
+                .add(value(Units.small(step.lossAfter()), step.lossAfter())).add(value(change(step), step.change()))
+                .add(decision).add(value(Units.duration(step.seconds()), step.seconds())).add(Html.cell(step.unit()));
+        return noted ? row.add(Html.cell(note == null ? "" : note)) : row;
+    }
+
+    /** What is no number sorts as the largest. */
+    private static Element value(String text, double value) {
+        return Html.number(text, Double.isNaN(value) ? Double.MAX_VALUE : value);
+    }
+}

@@ -1,0 +1,4 @@
+@NullMarked
+package dev.optgptq.cli.eval;
+
+import org.jspecify.annotations.NullMarked;

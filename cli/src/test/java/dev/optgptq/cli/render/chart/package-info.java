@@ -1,0 +1,4 @@
+@NullMarked
+package dev.optgptq.cli.render.chart;
+
+import org.jspecify.annotations.NullMarked;

@@ -1,0 +1,4 @@
+@NullMarked
+package dev.optgptq.gptq.report;
+
+import org.jspecify.annotations.NullMarked;

@@ -69,7 +69,8 @@ class LostDeviceTest {
                 .with("OPT_GPTQ_HIP_LIB", EMULATOR).with("OPT_GPTQ_ROCBLAS_LIB", "none")
                 .with("OPT_GPTQ_EMULATOR_LOST_AT", lostAt);
         Process run = installed.start(installed.script(), directory.resolve("out"), err, "quantize",
-                Models.llama().toString(), "--device", "hip", "--samples", "1", "--sequence-length", "64", "--eval",
+                Models.llama().toString(), "--device", "hip", "--calibrator", "gptq", "--samples", "1",
+                "--sequence-length", "64", "--eval",
                 "none", "--json", "--output", output.toString());
         try {
             assertTrue(run.waitFor(2, TimeUnit.MINUTES), "still running");

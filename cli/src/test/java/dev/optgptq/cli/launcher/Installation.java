@@ -6,6 +6,7 @@ import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -43,7 +44,7 @@ final class Installation {
 
     static Installation in(Path directory) throws IOException {
         Path home = Files.createDirectories(directory.resolve("opt-gptq home"));
-        Files.copy(Models.root().resolve("opt-gptq"), home.resolve("opt-gptq"));
+        Files.copy(Models.root().resolve("opt-gptq"), home.resolve("opt-gptq"), StandardCopyOption.REPLACE_EXISTING);
         writeJar(home.resolve("lib/opt-gptq-cli.jar"));
         Path tools = Files.createDirectories(directory.resolve("tools"));
         for (String tool : TOOLS) {

@@ -96,6 +96,7 @@ final class DirectoryLock implements AutoCloseable {
             }
             return held;
         } catch (OverlappingFileLockException e) {
+            // Closing this channel ends the lock for other processes on POSIX systems; the JVM itself still knows it.
             throw busy(target, "another run of this process");
         } catch (IOException e) {
             LOG.log(System.Logger.Level.WARNING, "{0} cannot be locked ({1}): start no second run of the same output",

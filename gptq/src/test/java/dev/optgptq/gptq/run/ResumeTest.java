@@ -7,7 +7,9 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.optgptq.calibrate.Progress;
+import dev.optgptq.calibrate.gradient.NextToken;
 import dev.optgptq.formats.packed.CheckpointFormat;
+import dev.optgptq.gptq.refine.Refinement;
 import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.gptq.run.QuantizeSettings.CalibratorKind;
 import dev.optgptq.gptq.run.QuantizeSettings.Precision;
@@ -26,6 +28,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** The same command run again goes on behind the last finished block, and gives the bytes of a run that nothing ended. */
 class ResumeTest {
@@ -65,6 +68,26 @@ class ResumeTest {
             assertEquals(expected, Checksums.of(run.output), "stopped in " + STOPS.get(finished) + ", " + run);
             assertEquals(finished, report.resumed().blocks(), run.log.toString());
         }
+    }
+
+    /** Rounding is learned in each block, and scales once all are finished. */
+    @ParameterizedTest
+    @ValueSource(strings = {"block 1/2: tune", "block 2/2: tune", "whole model: tune scales"})
+    void a_run_that_learns_goes_on_to_the_same_files(String stop) {
+        Refinement learning = new Refinement(true, new NextToken(), true, 2, 0);
+        TinyRun undisturbed = llama();
+        undisturbed.calibrator = CalibratorKind.GRADIENT;
+        undisturbed.refinement = learning;
+        undisturbed.output = folder.resolve("undisturbed");
+        undisturbed.run();
+        TinyRun run = llama();
+        run.calibrator = CalibratorKind.GRADIENT;
+        run.refinement = learning;
+        stop(run, stop);
+
+        run.run();
+
+        assertEquals(Checksums.of(undisturbed.output), Checksums.of(run.output));
     }
 
     /** Where the forward pass rounds weights to halves, they are restored before that. */

@@ -26,9 +26,10 @@ for tool in readelf tar gzip; do
     command -v $tool >/dev/null || fail "$tool is missing (apt-get install binutils tar gzip)"
 done
 
-# The JDK that the launcher chooses, and the version that the program gives itself.
-jdk=$(OPT_GPTQ_JAVA_OPTS=-XshowSettings:properties ./opt-gptq --version 2>&1 >/dev/null | sed -n 's/^ *java\.home = //p')
+# The version that the program gives itself, and the JDK that the launcher chooses.
 version=$(./opt-gptq --version | sed -n '1s/^opt-gptq //p')
+jdk=$(OPT_GPTQ_JAVA_OPTS=-XshowSettings:properties ./opt-gptq --version 2>&1 >/dev/null | sed -n 's/^ *java\.home = //p')
+[ -x "$jdk/bin/jlink" ] || fail "$jdk has no jlink; install the whole JDK (temurin-25-jdk)"
 time=$(sed -n 's/.*<project\.build\.outputTimestamp>\(.*\)<.*/\1/p' pom.xml)
 name=opt-gptq-$version-linux-x86_64
 work=target/dist

@@ -1,34 +1,10 @@
 // NeuralOps.klDivergence and GradientOps.klGradient of two rows of logits, a block per row. Exponentials in float32, sums in
 // float64.
-#include "reduce.h"
+#include "softmax.h"
 
 struct Smaller {
     template <class T> static __device__ __forceinline__ T of(T a, T b) { return b < a ? b : a; }
 };
-
-// A row's softmax is e^(x - max) / sum, and share is 1 / sum.
-struct Softmax {
-    float max;
-    double sum;
-    double share;
-};
-
-template <class Floats, class Doubles>
-DEVICE Softmax softmax(const float* row, i64 vocabulary, Floats maxima, Doubles sums) {
-    float max = -infinity();
-    for (i64 c = threadIdx.x; c < vocabulary; c += THREADS) {
-        max = Larger::of(max, row[c]);
-    }
-    Softmax result;
-    result.max = block_reduce<Larger>(max, maxima);
-    double sum = 0;
-    for (i64 c = threadIdx.x; c < vocabulary; c += THREADS) {
-        sum += expf(row[c] - result.max);
-    }
-    result.sum = block_reduce<Sum>(sum, sums);
-    result.share = 1 / result.sum;
-    return result;
-}
 
 // The first column that holds the maximum.
 template <class Columns> DEVICE int first_largest(const float* row, i64 vocabulary, float max, Columns columns) {

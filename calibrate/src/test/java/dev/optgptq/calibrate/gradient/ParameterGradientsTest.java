@@ -49,8 +49,8 @@ class ParameterGradientsTest {
     @ParameterizedTest
     @ValueSource(strings = {"llama-mha", "llama-gqa-rope-llama3", "mpt"})
     void theKernelsOfGpusGiveTheGradientsThatPyTorchComputes(String fixture) {
-        try (EmulatedGpu unused = EmulatedGpu.open()) {
-            assertGolden(fixture, write(fixture, "hip", 1, GradientStream.Limits.DEFAULT));
+        try (EmulatedGpu gpu = EmulatedGpu.open()) {
+            assertGolden(fixture, write(fixture, gpu.device(), 1, GradientStream.Limits.DEFAULT));
         }
     }
 

@@ -43,6 +43,18 @@ final class Choices {
         }
     }
 
+    static final class Fishers implements ITypeConverter<RefineOptions.Fisher>, Iterable<String> {
+        @Override
+        public RefineOptions.Fisher convert(String value) {
+            return parse(RefineOptions.Fisher.class, value);
+        }
+
+        @Override
+        public Iterator<String> iterator() {
+            return labels(RefineOptions.Fisher.class).iterator();
+        }
+    }
+
     static final class ActOrders implements ITypeConverter<ActOrder>, Iterable<String> {
         @Override
         public ActOrder convert(String value) {

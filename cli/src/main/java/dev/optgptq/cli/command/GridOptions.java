@@ -13,10 +13,10 @@ final class GridOptions {
     private static final List<Integer> BITS = List.of(2, 3, 4, 8);
 
     @Option(names = "--calibrator", paramLabel = "NAME", converter = Choices.Calibrators.class, completionCandidates = Choices.Calibrators.class, description = {
-            "gptq: minimizes each layer's output error over calibration text, as published. gradient: that with searched scales, "
-                    + "each token weighed by the loss's gradient; two to three times as long. "
-                    + "rtn: rounds to nearest; seconds, no text, worse. Default: gptq"})
-    CalibratorKind calibrator = CalibratorKind.GPTQ;
+            "gradient: gptq with searched scales, tokens weighed by the loss's gradient and errors made up for, each kept "
+                    + "where it helps; about four times as long. gptq: minimizes each layer's output error over calibration text, as "
+                    + "published. rtn: rounds to nearest; seconds, no text, worse. Default: gradient"})
+    CalibratorKind calibrator = CalibratorKind.GRADIENT;
 
     @Option(names = "--bits", paramLabel = "N", description = {
             "Bits per code: 2, 3, 4 or 8. 4 is the usual choice; 3 and 2 cost "
@@ -46,8 +46,9 @@ final class GridOptions {
 
     @Option(names = "--act-order", paramLabel = "ORDER", converter = Choices.ActOrders.class, completionCandidates = Choices.ActOrders.class, description = {
             "Order in which inputs are quantized. none: their own. static: most active first, groups of neighbours; costs nothing "
-                    + "at inference. group: groups in that order too (desc_act); best fit, slower kernels at inference. Default: static"})
-    ActOrder actOrder = ActOrder.STATIC;
+                    + "at inference. group: groups in that order too (desc_act); best fit, slower kernels at inference. Default: none for gradient, static for gptq"})
+    @Nullable
+    ActOrder actOrder;
 
     @Option(names = "--damp", paramLabel = "X", description = {
             "Share of the Hessian's mean diagonal that is added to it; grown by "
@@ -73,7 +74,17 @@ final class GridOptions {
                 "a calibrator that sees text: gptq or gradient");
         Checks.require(!clipSearch || (!scaleSearch && calibrator != CalibratorKind.GRADIENT), "--clip-search",
                 scaleSearch ? "--scale-search" : "--calibrator gradient", "one search of the scales, not two");
+        Checks.require(!trueSequential || calibrator != CalibratorKind.GRADIENT, "--true-sequential",
+                "--calibrator gradient", "--calibrator gptq: gradient makes up for errors in another way");
         Checks.require(damp >= 0 && damp < 1, "--damp", damp, "a share from 0 up to, not including, 1, such as 0.01");
+    }
+
+    /** Searched scales and an order by activity do not add up: docs/results/gradient.md. */
+    ActOrder actOrder() {
+        if (actOrder != null) {
+            return actOrder;
+        }
+        return calibrator == CalibratorKind.GRADIENT ? ActOrder.NONE : ActOrder.STATIC;
     }
 
     CheckpointFormat format() {

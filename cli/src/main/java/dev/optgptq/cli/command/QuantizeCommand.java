@@ -28,9 +28,9 @@ import picocli.CommandLine.Spec;
                 "  # your own text, measured on another",
                 "  opt-gptq quantize models/my-llama --output out/w4 --calibration train.jsonl --eval test.txt", "",
                 "  # as small as it gets, with what helps there",
-                "  opt-gptq quantize models/my-llama --bits 2 --group-size 64 --scale-search", "",
-                "What it costs: two passes of the model over the calibration tokens, and one over the evaluation text before and "
-                        + "after. Memory: one block of weights in float32 and the activations, which go to a temporary file when "
+                "  opt-gptq quantize models/my-llama --bits 2 --group-size 64 --tune 100", "",
+                "What it costs: about ten passes of the model over the calibration tokens (two with --calibrator gptq), and one over "
+                        + "the evaluation text before and after. Memory: one block of weights in float32 and the activations, which go to a temporary file when "
                         + "they don't fit.",
                 "",
                 "Interrupted, by Ctrl-C, a crash, a full disk or a lost GPU, the same command goes on behind the last block that "
@@ -51,6 +51,9 @@ final class QuantizeCommand implements Callable<Integer> {
 
     @ArgGroup(validate = false, order = 2, heading = "%nQuantization:%n")
     private GridOptions grid = new GridOptions();
+
+    @ArgGroup(validate = false, order = 3, heading = "%nGradient calibration:%n")
+    private RefineOptions refine = new RefineOptions();
 
     @ArgGroup(validate = false, order = 3, heading = "%nCalibration:%n")
     private CalibrationOptions calibration = new CalibrationOptions();
@@ -85,15 +88,16 @@ final class QuantizeCommand implements Callable<Integer> {
 
     private QuantizeSettings settings() {
         grid.check();
+        refine.check();
         calibration.check();
         evaluation.check();
         int maxPositions = maxPositions();
         Path target = output.directory == null ? OutputName.beside(model, grid) : output.directory;
         return new QuantizeSettings(model, target, grid.calibrator, grid.bits, grid.groupSize, grid.symmetric,
-                grid.clipSearch, grid.scaleSearch, grid.actOrder, grid.damp, grid.trueSequential, calibration.file,
+                grid.clipSearch, grid.scaleSearch, grid.actOrder(), grid.damp, grid.trueSequential, calibration.file,
                 calibration.sampling,
                 calibration.samples, calibration.sequenceLength(maxPositions), calibration.seed,
-                calibration.precision, grid.format(),
+                refine.refinement(calibration.seed), calibration.precision, grid.format(),
                 evaluation.text(), evaluation.wanted(), evaluation.window(maxPositions), output.overwrite,
                 output.fresh);
     }

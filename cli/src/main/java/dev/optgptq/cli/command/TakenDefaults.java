@@ -1,5 +1,7 @@
 package dev.optgptq.cli.command;
 
+import dev.optgptq.calibrate.gradient.NextToken;
+import dev.optgptq.gptq.refine.Refinement;
 import dev.optgptq.gptq.run.QuantizeSettings;
 import dev.optgptq.gptq.run.QuantizeSettings.CalibratorKind;
 import java.util.ArrayList;
@@ -22,6 +24,10 @@ record TakenDefaults(SequencedMap<String, String> values) {
             "--true-sequential",
             "--calibration", "--sampling", "--samples", "--sequence-length", "--seed", "--precision");
 
+    /** What only gradient calibration reads. */
+    private static final List<String> OF_GRADIENTS = List.of("--weigh-tokens", "--fisher", "--propagate-error",
+            "--tune");
+
     static TakenDefaults of(ParseResult parsed, QuantizeSettings settings, int threads) {
         SequencedMap<String, String> all = new LinkedHashMap<>();
         all.put("--output", settings.output().toString());
@@ -31,6 +37,11 @@ record TakenDefaults(SequencedMap<String, String> values) {
         all.put("--symmetric", String.valueOf(settings.symmetric()));
         all.put("--clip-search", String.valueOf(settings.clipSearch()));
         all.put("--scale-search", String.valueOf(settings.scaleSearch()));
+        Refinement refinement = settings.refinement();
+        all.put("--weigh-tokens", String.valueOf(refinement.weighTokens()));
+        all.put("--fisher", refinement.labels() instanceof NextToken ? "empirical" : "sampled");
+        all.put("--propagate-error", String.valueOf(refinement.propagate()));
+        all.put("--tune", String.valueOf(refinement.tuneSteps()));
         all.put("--act-order", Choices.label(settings.actOrder()));
         all.put("--damp", String.valueOf(settings.damp()));
         all.put("--true-sequential", String.valueOf(settings.trueSequential()));
@@ -46,6 +57,12 @@ record TakenDefaults(SequencedMap<String, String> values) {
         all.put("--threads", String.valueOf(threads));
         if (settings.calibrator() == CalibratorKind.RTN) {
             OF_CALIBRATION.forEach(all::remove);
+        }
+        if (settings.calibrator() == CalibratorKind.GRADIENT) {
+            all.remove("--scale-search");
+            all.remove("--precision");
+        } else {
+            OF_GRADIENTS.forEach(all::remove);
         }
         if (!settings.evaluate()) {
             all.remove("--window");

@@ -25,7 +25,7 @@ public final class SummaryText {
         worstLayers(table, report.layers());
         table.row("time", time(report));
         RunReport.Resumed resumed = report.resumed();
-        if (resumed != null) {
+        if (resumed.happened()) {
             table.row("resumed", "behind " + resumed.blocks() + " blocks of a run from " + report.started()
                     + "; the time is that of both, but for what was lost");
         }

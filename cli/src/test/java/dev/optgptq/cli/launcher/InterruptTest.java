@@ -4,58 +4,107 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeFalse;
 
+import dev.optgptq.cli.testing.CommandRun;
 import dev.optgptq.cli.testing.Models;
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.TreeMap;
 import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.condition.EnabledOnOs;
 import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.api.io.TempDir;
 
-/** Ctrl-C in the middle of a run. */
+/** What ends a run from outside, and that the same command then goes on. */
 @EnabledOnOs(OS.LINUX)
 class InterruptTest {
 
     private static final int INTERRUPTED = 130;
+    private static final int KILLED = 137;
     private static final long SIGINT_MASK = 1 << 1;
+    private static final Set<String> REPORTS = Set.of("report.json", "report.html");
 
     @TempDir
     Path directory;
 
     @Test
-    void an_interrupted_run_leaves_nothing_and_says_so() throws Exception {
+    void an_interrupted_run_and_a_killed_one_keep_their_blocks_and_the_same_command_gives_the_files_of_an_undisturbed_one()
+            throws Exception {
         assumeFalse(ignoresInterrupts(), "this process ignores SIGINT, and so would its children");
         Path results = Files.createDirectories(directory.resolve("results"));
         Path temporary = Files.createDirectories(directory.resolve("tmp"));
-        Path err = directory.resolve("err");
-        Installation installed = Installation.in(directory).with("OPT_GPTQ_JAVA_HOME", Installation.jdk())
-                .with("HOME", System.getProperty("user.home"))
-                .with("OPT_GPTQ_JAVA_OPTS", "-Djava.io.tmpdir=" + temporary);
-        Process run = installed.start(installed.script(), directory.resolve("out"), err, "quantize",
-                Models.llama().toString(), "--output", results.resolve("w4").toString(), "--eval", "none");
+
+        String interrupted = stop(results, 1, "INT", INTERRUPTED);
+        assertEquals(List.of(".w4.partial"), Models.names(results));
+        assertTrue(interrupted.contains("opt-gptq: interrupted"), interrupted);
+        assertTrue(interrupted.contains(" of 4 blocks, ") && interrupted.contains("the same command goes on"),
+                interrupted);
+        assertEquals(List.of(), Models.names(temporary), "activations");
+
+        String killed = stop(results, 2, "KILL", KILLED);
+        assertEquals(List.of(".w4.partial"), Models.names(results));
+        assertTrue(killed.contains("continuing behind block "), killed);
+
+        CommandRun last = CommandRun.of(command(results.resolve("w4"))).succeeds();
+        last.says("continuing behind block ", " of 4 (settings equal, from ");
+        assertEquals(List.of("w4"), Models.names(results));
+
+        CommandRun.of(command(results.resolve("undisturbed"))).succeeds();
+        assertEquals(files(results.resolve("undisturbed")), files(results.resolve("w4")));
+    }
+
+    /** Runs the command until that many blocks are finished, and gives what it said. */
+    private String stop(Path results, int blocks, String signal, int exitCode) throws Exception {
+        Path err = directory.resolve("err" + signal);
+        Installation installed = Installation.in(directory.resolve(signal))
+                .with("OPT_GPTQ_JAVA_HOME", Installation.jdk()).with("HOME", System.getProperty("user.home"))
+                .with("OPT_GPTQ_JAVA_OPTS", "-Djava.io.tmpdir=" + directory.resolve("tmp"));
+        Process run = installed.start(installed.script(), directory.resolve("out"), err,
+                Stream.of(command(results.resolve("w4"))).map(Object::toString).toArray(String[]::new));
         try {
-            waitForOutput(run, results, err);
-            new ProcessBuilder("sh", "-c", "kill -INT " + run.pid()).start().waitFor();
+            Path block = results.resolve(".w4.partial").resolve("block-0000" + (blocks - 1) + ".json");
+            while (!Files.exists(block)) {
+                assertTrue(run.isAlive(), () -> "ended before it could be stopped: " + read(err));
+                Thread.sleep(5);
+            }
+            new ProcessBuilder("sh", "-c", "kill -" + signal + " " + run.pid()).start().waitFor();
             assertTrue(run.waitFor(1, TimeUnit.MINUTES), "still running");
         } finally {
             run.destroyForcibly();
         }
-        String said = Files.readString(err);
-        assertEquals(INTERRUPTED, run.exitValue(), said);
-        assertTrue(said.contains("interrupted; what was unfinished is removed"), said);
-        assertEquals(List.of(), Models.names(results));
-        assertEquals(List.of(), Models.names(temporary));
+        assertEquals(exitCode, run.exitValue(), read(err));
+        return read(err);
     }
 
-    /** Until the run has begun to write. */
-    private static void waitForOutput(Process run, Path results, Path err) throws IOException, InterruptedException {
-        while (Models.names(results).isEmpty()) {
-            assertTrue(run.isAlive(), () -> "ended before it could be interrupted: " + err);
-            Thread.sleep(20);
+    /** The last two blocks take long enough to be stopped in. */
+    private static Object[] command(Path output) {
+        return new Object[] {"quantize", Models.llama(), "--output", output, "--eval", "none", "--device", "cpu",
+                "--samples", 64, "--sequence-length", 256};
+    }
+
+    private static String read(Path file) {
+        try {
+            return Files.readString(file);
+        } catch (IOException e) {
+            throw new AssertionError(e);
         }
+    }
+
+    /** The contents of all files but the reports, which hold times. */
+    private static Map<String, String> files(Path output) throws IOException {
+        Map<String, String> contents = new TreeMap<>();
+        for (String name : Models.names(output)) {
+            if (!REPORTS.contains(name)) {
+                contents.put(name, Files.readString(output.resolve(name), StandardCharsets.ISO_8859_1));
+            }
+        }
+        return contents;
     }
 
     private static boolean ignoresInterrupts() throws IOException {

@@ -75,7 +75,8 @@ public final class Reports {
 
     private static RunReport report(int blocks, String model, @Nullable String problem, List<String> warnings,
             RunReport.@Nullable Quality quality) {
-        return new RunReport(1, "opt-gptq 0.1.0", "2026-11-23T09:30:00Z", null, command(),
+        return new RunReport(1, "opt-gptq 0.1.0", "2026-11-23T09:30:00Z",
+                new RunReport.Resumed(List.of(), 0), command(),
                 List.of("--calibrator", "--bits", "--group-size", "--seed"),
                 new RunReport.Machine("cpu", "AMD EPYC 9R14, 2 threads, 512-bit vectors, OpenBLAS 0.3.31",
                         "F32",

@@ -2,6 +2,7 @@ package dev.optgptq.formats.model;
 
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.UserError.Code;
+import dev.optgptq.formats.json.Json;
 import dev.optgptq.formats.safetensors.TensorView;
 import java.io.DataInputStream;
 import java.io.IOException;
@@ -21,30 +22,24 @@ public final class SourceFiles {
 
     /**
      * What each file is now, by its name: config.json by its content, weights by size, time of change and header. Whoever
-     * replaces a file without changing any of these is not noticed.
+     * replaces a file without changing any of these is not noticed, nor are weights that are in no file.
      */
     public static SequencedMap<String, String> describe(ModelDirectory model) {
         SequencedMap<String, String> files = new LinkedHashMap<>();
-        Path config = model.config().file();
-        files.put(name(config), "SHA-256 " + sha256(read(config)));
+        files.put("config.json", "SHA-256 " + sha256(Json.toCompactBytes(model.config().json())));
         model.tensors().values().stream().map(TensorView::file).distinct()
                 .forEach(file -> files.put(name(file), weights(file)));
         return files;
     }
 
     private static String weights(Path file) {
+        if (!Files.exists(file)) {
+            return "in no file";
+        }
         try (InputStream stream = Files.newInputStream(file); DataInputStream data = new DataInputStream(stream)) {
             int length = Math.toIntExact(Long.reverseBytes(data.readLong()));
             return Files.size(file) + " bytes of " + Files.getLastModifiedTime(file) + ", header SHA-256 "
                     + sha256(data.readNBytes(length));
-        } catch (IOException e) {
-            throw unreadable(file, e);
-        }
-    }
-
-    private static byte[] read(Path file) {
-        try {
-            return Files.readAllBytes(file);
         } catch (IOException e) {
             throw unreadable(file, e);
         }

@@ -75,8 +75,7 @@ class SourceFilesTest {
     void a_config_is_described_by_its_content_alone() throws IOException {
         SequencedMap<String, String> before = describe();
         Path config = model().resolve("config.json");
-        byte[] bytes = Files.readAllBytes(config);
-        Files.write(config, bytes);
+        Files.writeString(config, "{ \"a\" :1}");
         assertEquals(before, describe());
 
         Files.writeString(config, "{\"a\": 2}\n");

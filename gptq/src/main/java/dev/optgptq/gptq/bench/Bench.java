@@ -10,6 +10,7 @@ import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.formats.packed.CheckpointFormat;
 import dev.optgptq.gptq.bench.BenchReport.Entry;
 import dev.optgptq.gptq.bench.BenchReport.Rates;
+import dev.optgptq.gptq.refine.Refinement;
 import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.gptq.run.QuantizeRun;
 import dev.optgptq.gptq.run.QuantizeSettings;
@@ -77,7 +78,8 @@ public record Bench(Shape shape, Device device, Precision precision, int samples
 
     private QuantizeSettings settings(Path model, Path output) {
         return new QuantizeSettings(model, output, CalibratorKind.GPTQ, BITS, GROUP_SIZE, true, false, false,
-                ActOrder.STATIC, 0.01, false, null, Sampling.SEQUENTIAL, samples, sequenceLength, 0, precision,
+                ActOrder.STATIC, 0.01, false, null, Sampling.SEQUENTIAL, samples, sequenceLength, 0, Refinement.DEFAULT,
+                precision,
                 CheckpointFormat.GPTQ, null, false, sequenceLength, false, false);
     }
 

@@ -7,8 +7,10 @@ import dev.optgptq.formats.files.OutputFiles;
 import dev.optgptq.formats.json.Json;
 import dev.optgptq.formats.safetensors.SafetensorsWriter;
 import dev.optgptq.formats.safetensors.TensorSpec;
+import java.io.File;
 import java.io.IOException;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -99,8 +101,9 @@ public final class Journal {
         identity = what;
     }
 
-    /** Records that the run began, or went on, at this time. */
+    /** Records that the run began, or went on, at this time, and clears away what a killed one had half written. */
     public void begin(String time) {
+        files().stream().filter(Journal::isHidden).forEach(Journal::delete);
         ArrayNode times = JsonNodeFactory.instance.arrayNode();
         starts.add(time);
         starts.forEach(times::add);
@@ -114,9 +117,16 @@ public final class Journal {
 
     /** The names of all parts, sorted; whether they are sound is not known yet. */
     public List<String> names() {
+        return files().stream().filter(file -> file.toString().endsWith(TENSORS) && !isHidden(file))
+                .map(Journal::nameOf).filter(name -> Files.exists(noteOf(name))).sorted().toList();
+    }
+
+    /** None where the folder is gone: a shutdown hook deletes it when there is nothing to keep. */
+    private List<Path> files() {
         try (Stream<Path> files = Files.list(directory.path())) {
-            return files.filter(file -> file.toString().endsWith(TENSORS) && !isHidden(file)).map(Journal::nameOf)
-                    .filter(name -> Files.exists(noteOf(name))).sorted().toList();
+            return files.toList();
+        } catch (NoSuchFileException deleted) {
+            return List.of();
         } catch (IOException e) {
             throw OutputFiles.failure(directory.path(), e);
         }
@@ -187,13 +197,17 @@ public final class Journal {
         }
     }
 
+    private static void delete(Path file) {
+        try {
+            Files.deleteIfExists(file);
+        } catch (IOException e) {
+            throw OutputFiles.failure(file, e);
+        }
+    }
+
     /** What the parts take on the disk, in bytes. */
     public long bytes() {
-        try (Stream<Path> files = Files.list(directory.path())) {
-            return files.filter(Files::isRegularFile).mapToLong(file -> file.toFile().length()).sum();
-        } catch (IOException e) {
-            throw OutputFiles.failure(directory.path(), e);
-        }
+        return files().stream().map(Path::toFile).filter(File::isFile).mapToLong(File::length).sum();
     }
 
     private Path tensorsOf(String name) {

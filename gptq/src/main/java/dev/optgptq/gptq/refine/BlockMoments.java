@@ -82,13 +82,12 @@ final class BlockMoments implements AutoCloseable {
             });
             streams.eachBatch(streams.trainedRows(), streams.rows(), (first, count) -> original(weights, first,
                     buffer.rows(0, count), workspace, InputTap.NONE));
+            device.synchronize();
         }
     }
 
     private void original(BlockWeights weights, long first, Tensor x, Transformer.Workspace workspace, InputTap tap) {
-        streams.original().read(device, first, x);
-        model.forward(weights, x, workspace, tap);
-        streams.original().write(device, first, x);
+        streams.original().update(device, first, x, rows -> model.forward(weights, rows, workspace, tap));
         phases.forward(x.rows());
     }
 

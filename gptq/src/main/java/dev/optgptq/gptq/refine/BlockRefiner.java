@@ -1,5 +1,6 @@
 package dev.optgptq.gptq.refine;
 
+import dev.optgptq.calibrate.capture.ActivationStore;
 import dev.optgptq.calibrate.gradient.Saliency;
 import dev.optgptq.calibrate.model.BlockWeights;
 import dev.optgptq.calibrate.model.InputTap;
@@ -10,7 +11,6 @@ import dev.optgptq.gptq.solve.SolveSettings;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
@@ -29,7 +29,6 @@ public final class BlockRefiner {
     private final Streams streams;
     private final @Nullable Saliency saliency;
     private final Phases phases;
-    private final List<StepOutcome> outcomes = new ArrayList<>();
 
     /**
      * @param streams both at the first block's input
@@ -50,21 +49,33 @@ public final class BlockRefiner {
      * Refines the next block, and moves both streams behind it.
      *
      * @param refined takes the linears of the block while their codes are on the device
+     * @return what every step did
      */
-    public void refine(int block, Consumer<List<RefinedLinear>> refined) {
+    public List<StepOutcome> refine(int block, Consumer<List<RefinedLinear>> refined) {
         try (Contest contest = solve(block)) {
             if (refinement.tuneSteps() > 0) {
                 learn(block, contest);
             }
-            advance(contest.best().weights());
-            outcomes.addAll(contest.outcomes());
+            phases.enter("forward");
+            pass(contest.best().weights(), streams.quantized());
             refined.accept(contest.best().linears());
+            return contest.outcomes();
         }
     }
 
-    /** What every step of every block did so far. */
-    public List<StepOutcome> outcomes() {
-        return List.copyOf(outcomes);
+    /**
+     * Moves both streams behind a block that was refined before.
+     *
+     * @param restore overwrites the original weights with the quantized ones
+     */
+    public void replay(int block, Consumer<BlockWeights> restore) {
+        phases.enter("resume");
+        try (TensorArena arena = device.arena()) {
+            BlockWeights weights = model.loadBlock(block, arena);
+            pass(weights, streams.original());
+            restore.accept(weights);
+            pass(weights, streams.quantized());
+        }
     }
 
     private Contest solve(int block) {
@@ -93,7 +104,6 @@ public final class BlockRefiner {
             BlockMoments moments = new BlockMoments(model, weights, streams, saliency, refinement.propagate(), phases);
             try {
                 moments.capture(weights);
-                device.synchronize();
                 return moments;
             } catch (RuntimeException e) {
                 moments.close();
@@ -118,17 +128,13 @@ public final class BlockRefiner {
         contest.challenge("learned rounding", learned, started, refinement.tuneSteps() + " steps");
     }
 
-    /** The quantized stream goes on through what the block has become. */
-    private void advance(BlockWeights weights) {
-        phases.enter("forward");
+    private void pass(BlockWeights weights, ActivationStore stream) {
         try (TensorArena scratch = device.arena()) {
             Transformer.Workspace workspace = model.workspace(scratch, streams.batchRows(), streams.sequenceLength());
             Tensor buffer = scratch.matrix(DType.F32, streams.batchRows(), model.spec().hiddenSize());
             streams.eachBatch(0, streams.rows(), (first, count) -> {
-                Tensor x = buffer.rows(0, count);
-                streams.quantized().read(device, first, x);
-                model.forward(weights, x, workspace, InputTap.NONE);
-                streams.quantized().write(device, first, x);
+                stream.update(device, first, buffer.rows(0, count),
+                        x -> model.forward(weights, x, workspace, InputTap.NONE));
                 phases.forward(count);
             });
         }

@@ -1,6 +1,7 @@
 package dev.optgptq.gptq.refine;
 
 import dev.optgptq.calibrate.gradient.Labels;
+import dev.optgptq.calibrate.gradient.NextToken;
 
 /**
  * What gradient calibration tries beyond GPTQ with searched scales; a block keeps what helps it.
@@ -13,6 +14,9 @@ import dev.optgptq.calibrate.gradient.Labels;
  */
 public record Refinement(boolean weighTokens, Labels labels, boolean propagate, int tuneSteps, long seed) {
 
+    /** Everything but learning. */
+    public static final Refinement DEFAULT = new Refinement(true, new NextToken(), true, 0, 0);
+
     /** Share of the calibration sequences that nothing is computed from, and every step is judged on. */
     private static final int HELD_OUT = 8;
 
@@ -20,6 +24,16 @@ public record Refinement(boolean weighTokens, Labels labels, boolean propagate, 
         if (tuneSteps < 0) {
             throw new IllegalArgumentException("tuneSteps: expected at least 0, found " + tuneSteps);
         }
+    }
+
+    /** In how many ways a block is solved. */
+    public int variants() {
+        return 1 + Variants.beyond(this, weighTokens).size();
+    }
+
+    /** How many sequences all steps of one round of learning see, each as often as it is seen. */
+    public double learnedSequences(int trained) {
+        return (double) tuneSteps * Math.min(Schedule.BATCH, trained);
     }
 
     /** How many of the calibration sequences are held out: the last ones. At least one, of at least two. */

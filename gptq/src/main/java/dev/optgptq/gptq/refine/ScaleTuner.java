@@ -25,7 +25,7 @@ final class ScaleTuner {
     /** In shares of the scales. */
     private static final double RATE = 0.001;
     /** How often the held-out sequences are looked at, and after how many looks without gain learning ends. */
-    private static final int LOOKS = 8;
+    static final int LOOKS = 8;
     private static final int PATIENCE = 3;
 
     private final Transformer model;
@@ -81,7 +81,7 @@ final class ScaleTuner {
     private void learn(Student student, int[] sequences, int step) {
         TokenSequences batch = text.select(sequences);
         double predictions = (double) batch.count() * (batch.length() - 1);
-        stream(student, Student.Which.LEARNING, batch, sequences).run((float) (1 / predictions),
+        stream(student, false, batch, sequences).run((float) (1 / predictions),
                 new GradientStream.Listener() {
                     @Override
                     public void loss(long firstToken, Tensor losses) {
@@ -106,14 +106,14 @@ final class ScaleTuner {
     private double divergence(Student student, int[] sequences) {
         TokenSequences heldOut = text.select(sequences);
         double[] sum = {0};
-        stream(student, Student.Which.STORED, heldOut, sequences)
+        stream(student, true, heldOut, sequences)
                 .evaluate((firstToken, losses) -> sum[0] += sum(firstToken, losses, heldOut.length()));
         phases.forward(heldOut.tokens() * model.spec().blocks());
         return sum[0] / ((double) heldOut.count() * (heldOut.length() - 1));
     }
 
-    private GradientStream stream(Student student, Student.Which which, TokenSequences batch, int[] sequences) {
-        return new GradientStream(model, (block, arena) -> student.load(block, arena, which), batch,
+    private GradientStream stream(Student student, boolean stored, TokenSequences batch, int[] sequences) {
+        return new GradientStream(model, (block, arena) -> student.load(block, arena, stored), batch,
                 new Teacher(teacher, sequences), "tune", Progress.SILENT, limits);
     }
 

@@ -11,14 +11,14 @@ import org.jspecify.annotations.Nullable;
  * @param schemaVersion 1
  * @param tool name and version of this program
  * @param started ISO-8601, UTC; of the first run where later ones went on
- * @param resumed null for a run that nothing interrupted
+ * @param resumed whether and where earlier runs were gone on from
  * @param command the settings, by the names of the command line's options
  * @param defaults which options were not given
  * @param seconds wall time of the whole run: of the earlier ones as far as it led to what was gone on from
  * @param warnings what a user should know, in sentences
  * @param ablation what each step of the calibration bought; null for one without steps
  */
-public record RunReport(int schemaVersion, String tool, String started, @Nullable Resumed resumed,
+public record RunReport(int schemaVersion, String tool, String started, Resumed resumed,
         SequencedMap<String, String> command,
         List<String> defaults, Machine machine, Model model, List<Layer> layers, List<Phase> phases, Memory memory,
         Size size, @Nullable Quality quality, double seconds, List<String> warnings,
@@ -27,10 +27,16 @@ public record RunReport(int schemaVersion, String tool, String started, @Nullabl
     /**
      * How a run went on after it was interrupted.
      *
-     * @param starts when it was started again, each time; ISO 8601, UTC
+     * @param starts when it was started again, each time; ISO 8601, UTC; empty where nothing interrupted it
      * @param blocks finished ones that the last of these found
      */
-    public record Resumed(List<String> starts, int blocks) {}
+    public record Resumed(List<String> starts, int blocks) {
+
+        /** Whether anything was gone on from. */
+        public boolean happened() {
+            return !starts.isEmpty();
+        }
+    }
 
     /**
      * @param device name and description of the compute device

@@ -60,7 +60,6 @@ final class BlockQuantizer {
             }
             for (Set<InputSite> pass : passes(weights)) {
                 try (HessianAccumulator hessians = new HessianAccumulator(device, model.spec(), pass, stream.rows())) {
-                    weigh(block, stream, pass, hessians, arena);
                     capture(weights, stream, pass, hessians);
                     for (InputSite site : pass) {
                         solve(weights, site, hessians.hessian(site), solved);
@@ -85,19 +84,6 @@ final class BlockQuantizer {
             BlockWeights weights = model.loadBlock(block, arena);
             restore.accept(weights);
             advance(weights, stream, "resume");
-        }
-    }
-
-    private void weigh(int block, CalibrationStream stream, Set<InputSite> pass, HessianAccumulator hessians,
-            TensorArena arena) {
-        if (stream.saliency() == null) {
-            return;
-        }
-        for (InputSite site : pass) {
-            Tensor factors = stream.saliency().rowFactors(block, site, device, arena);
-            if (factors != null) {
-                hessians.weigh(site, factors);
-            }
         }
     }
 

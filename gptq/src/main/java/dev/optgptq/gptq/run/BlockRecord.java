@@ -2,10 +2,14 @@ package dev.optgptq.gptq.run;
 
 import dev.optgptq.calibrate.model.BlockWeights;
 import dev.optgptq.calibrate.model.LinearSpec;
+import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.formats.packed.PackedLayout;
+import dev.optgptq.formats.packed.PackedLinear;
 import dev.optgptq.formats.packed.PackedLinearReader;
 import dev.optgptq.formats.safetensors.SafetensorsFile;
 import dev.optgptq.gptq.journal.Journal;
 import dev.optgptq.gptq.journal.Part;
+import dev.optgptq.gptq.refine.StepOutcome;
 import dev.optgptq.gptq.report.RunReport;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -24,6 +28,7 @@ record BlockRecord(Part part) {
 
     private static final String PREFIX = "block-";
     private static final String LAYERS = "layers";
+    private static final String STEPS = "steps";
     private static final String FINGERPRINTS = "fingerprints";
 
     /** Of the part that holds a block. */
@@ -53,9 +58,10 @@ record BlockRecord(Part part) {
 
     /** What is kept beside the tensors. */
     static ObjectNode note(List<RunReport.Layer> layers, Map<String, Long> fingerprints,
-            List<RunReport.Phase> phases) {
+            List<RunReport.Phase> phases, List<StepOutcome> steps) {
         ObjectNode note = Notes.withPhases(phases);
         note.set(LAYERS, Notes.toJson(layers));
+        note.set(STEPS, Notes.toJson(steps));
         ObjectNode crcs = note.putObject(FINGERPRINTS);
         fingerprints.forEach(crcs::put);
         return note;
@@ -63,6 +69,11 @@ record BlockRecord(Part part) {
 
     List<RunReport.Layer> layers() {
         return Notes.list(part.note().path(LAYERS), RunReport.Layer.class);
+    }
+
+    /** What refining it did; nothing where it was not refined. */
+    List<StepOutcome> steps() {
+        return Notes.list(part.note().path(STEPS), StepOutcome.class);
     }
 
     /** Of the integers of each linear, by module. */
@@ -73,12 +84,24 @@ record BlockRecord(Part part) {
         return fingerprints;
     }
 
-    /** Makes the source's block, as it was loaded, what it was when it had been quantized. */
-    void restore(BlockWeights block, LinearPacker packer) {
+    /**
+     * Makes the source's block, as it was loaded, what it was when it had been quantized.
+     *
+     * @param model that loaded it
+     */
+    void restore(Transformer model, BlockWeights block, LinearPacker packer) {
         try (SafetensorsFile file = part.open()) {
+            int packed = PackedLayout.SUFFIXES.size() * block.linears().size();
+            if (file.tensors().size() != packed) {
+                throw new IllegalStateException(part.tensors() + " holds other tensors than those of linears, whose "
+                        + "effect on the next block is not known here: " + file.tensors().keySet());
+            }
             for (LinearSpec linear : block.linears()) {
-                packer.unpack(PackedLinearReader.read(linear.module(), file.tensors(), packer.config()),
-                        block.weight(linear));
+                PackedLinear found = PackedLinearReader.read(linear.module(), file.tensors(), packer.config());
+                model.rewrite(block, linear, weight -> {
+                    packer.unpack(found, weight);
+                    return weight;
+                });
             }
         }
     }

@@ -2,6 +2,7 @@ package dev.optgptq.gptq.run;
 
 import dev.optgptq.calibrate.model.LinearSpec;
 import dev.optgptq.gptq.journal.PartWriter;
+import dev.optgptq.gptq.refine.StepOutcome;
 import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.gptq.solve.QuantizedWeight;
 import java.util.ArrayList;
@@ -30,7 +31,12 @@ final class BlockRecorder implements AutoCloseable {
 
     /** @param phases where the time of the run went until now */
     BlockRecord finish(List<RunReport.Phase> phases) {
-        return new BlockRecord(writer.finish(BlockRecord.note(layers, fingerprints, phases)));
+        return finish(phases, List.of());
+    }
+
+    /** @param steps what refining the block did */
+    BlockRecord finish(List<RunReport.Phase> phases, List<StepOutcome> steps) {
+        return new BlockRecord(writer.finish(BlockRecord.note(layers, fingerprints, phases, steps)));
     }
 
     /** Without finish() nothing is left. */

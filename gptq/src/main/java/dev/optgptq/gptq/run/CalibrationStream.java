@@ -2,14 +2,12 @@ package dev.optgptq.gptq.run;
 
 import dev.optgptq.calibrate.capture.ActivationStore;
 import dev.optgptq.calibrate.data.TokenSequences;
-import dev.optgptq.calibrate.gradient.Saliency;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import java.lang.foreign.MemorySegment;
-import org.jspecify.annotations.Nullable;
 
 /**
  * The calibration sequences on their way through the blocks.
@@ -17,10 +15,8 @@ import org.jspecify.annotations.Nullable;
  * @param activations the residual stream, one row per token
  * @param sequenceLength tokens per sequence
  * @param batchRows tokens that run at once, whole sequences
- * @param saliency how much each token matters; null where all count the same
  */
-record CalibrationStream(ActivationStore activations, int sequenceLength, int batchRows,
-        @Nullable Saliency saliency) implements AutoCloseable {
+record CalibrationStream(ActivationStore activations, int sequenceLength, int batchRows) implements AutoCloseable {
 
     /** Tokens per batch on a processor: enough for GEMMs at full speed, few enough to stay in caches and in memory. */
     static final int BATCH_TOKENS = 2048;
@@ -56,12 +52,7 @@ record CalibrationStream(ActivationStore activations, int sequenceLength, int ba
             activations.close();
             throw e;
         }
-        return new CalibrationStream(activations, sequences.length(), batchRows, null);
-    }
-
-    /** The same stream, whose tokens count by their saliency; it then owns that. */
-    CalibrationStream weighedBy(Saliency tokens) {
-        return new CalibrationStream(activations, sequenceLength, batchRows, tokens);
+        return new CalibrationStream(activations, sequences.length(), batchRows);
     }
 
     /** Whole sequences of about so many tokens. */
@@ -76,8 +67,5 @@ record CalibrationStream(ActivationStore activations, int sequenceLength, int ba
     @Override
     public void close() {
         activations.close();
-        if (saliency != null) {
-            saliency.close();
-        }
     }
 }

@@ -19,6 +19,8 @@ final class CheckpointOutput {
     private final CheckpointPlan plan;
     /** Of the integers of each linear, by module. */
     private final Map<String, Long> fingerprints = new HashMap<>();
+    /** Of those whose scales were learned later, with these. */
+    private final Map<String, Long> tunedScales = new HashMap<>();
     /** Of tensors of the source that a block gave another value, by name. */
     private final Map<String, Long> replaced = new HashMap<>();
 
@@ -27,11 +29,23 @@ final class CheckpointOutput {
         this.plan = plan;
     }
 
+    /** Writes scales that were learned after their blocks were finished, before those: they take the place of theirs. */
+    void write(TunedScales tuned) {
+        tunedScales.putAll(tuned.fingerprints());
+        try (SafetensorsFile file = tuned.open()) {
+            file.tensors().values().forEach(view -> writer.write(view.name(), view.data()));
+        }
+    }
+
     /** Writes all tensors of a block's record: its packed linears, and any others, in place of the source's. */
     void write(BlockRecord block) {
         fingerprints.putAll(block.fingerprints());
+        fingerprints.putAll(tunedScales);
         try (SafetensorsFile file = block.part().open()) {
             for (TensorView view : file.tensors().values()) {
+                if (!tunedScales.isEmpty() && TunedScales.isScales(view.name())) {
+                    continue;
+                }
                 writer.write(view.name(), view.data());
                 if (plan.keeps(view.name())) {
                     replaced.put(view.name(), LinearPacker.fingerprint(view.data()));

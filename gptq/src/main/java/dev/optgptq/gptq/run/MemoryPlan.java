@@ -10,10 +10,13 @@ import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.packed.QuantizationConfig;
+import dev.optgptq.gptq.refine.RefineMemory;
+import dev.optgptq.gptq.refine.Refinement;
 import dev.optgptq.gptq.solve.SiteSolver;
 import java.util.EnumMap;
 import java.util.Map;
 import java.util.OptionalLong;
+import org.jspecify.annotations.Nullable;
 
 /**
  * What a run will need at its peak, computed before it starts. All in bytes. Evaluating and quantizing come one after the
@@ -26,15 +29,16 @@ import java.util.OptionalLong;
  * @param solving the damped copy and the factor of the largest site, and the copies of the largest linear
  * @param forward buffers of one batch
  * @param batchRows tokens of that batch
- * @param stream the residual stream
+ * @param stream the residual stream; both of them where blocks are refined
  * @param place where that lies
- * @param weighing the weighted rows of a batch, and the weights; 0 where all tokens count the same
+ * @param refining all that refining blocks and learning takes on the device but for the streams, in place of weights,
+ *     Hessians, solving and forward; 0 where blocks are not refined
  * @param gradients what finding those weights takes, before quantizing; nothing where all tokens count the same
  * @param hostLimit the most that tokens' activations may take on the host before they go to a temporary file
  * @param evaluation all that evaluating takes: a block, the head, buffers, residual stream, logits; 0 without it
  */
 record MemoryPlan(Free free, long weights, long hessians, long solving, long forward, int batchRows, long stream,
-        Place place, long weighing, Saliency.Memory gradients, long hostLimit, long evaluation) {
+        Place place, long refining, Saliency.Memory gradients, long hostLimit, long evaluation) {
 
     /** The JVM, its heap and the libraries: measured, not computed. */
     private static final long PROCESS = 250L << 20;
@@ -65,9 +69,20 @@ record MemoryPlan(Free free, long weights, long hessians, long solving, long for
      *
      * @param products dtype of what the linears multiply while calibrating
      * @param groupSize inputs per scale, -1 for all
-     * @param weighs whether tokens are weighed by the loss's gradient
+     * @param refinement what gradient calibration does; null for other calibrators
      */
-    record Job(ModelSpec model, DType products, int groupSize, boolean weighs) {}
+    record Job(ModelSpec model, DType products, int groupSize, @Nullable Refinement refinement) {
+
+        /** Whether tokens are weighed by the loss's gradient. */
+        boolean weighs() {
+            return refinement != null && refinement.weighTokens();
+        }
+
+        /** Inputs per scale; more than there are for all. */
+        int inputsPerScale() {
+            return groupSize == QuantizationConfig.ONE_GROUP ? Integer.MAX_VALUE : groupSize;
+        }
+    }
 
     /** @param texts what calibrates and evaluates, if anything */
     static MemoryPlan of(Job job, RunTexts texts, Free free) {
@@ -87,7 +102,7 @@ record MemoryPlan(Free free, long weights, long hessians, long solving, long for
         model.linears(0).forEach(linear -> sites.put(linear.site(), square(linear.inputs())));
         long hessians = sites.values().stream().mapToLong(Long::longValue).sum();
         long largestSite = sites.values().stream().mapToLong(Long::longValue).max().orElse(0);
-        long stream = 4L * calibration.tokens() * model.hiddenSize();
+        long stream = 4L * calibration.tokens() * model.hiddenSize() * (job.refinement() == null ? 1 : 2);
         long limit = streamLimit(free.host());
         Saliency.Memory gradients = job.weighs()
                 ? Saliency.memory(model, calibration, Math.min(GROUP_BYTES, limit), limit)
@@ -95,36 +110,38 @@ record MemoryPlan(Free free, long weights, long hessians, long solving, long for
         MemoryPlan smallest = new MemoryPlan(free, weights, hessians, 2 * largestSite + copies, 0, 0, stream,
                 stream > limit ? Place.FILE : Place.HOST, 0, gradients, limit, evaluating);
         return free.device().isEmpty()
-                ? smallest.withBatch(job, calibration, sites.size(), CalibrationStream.BATCH_TOKENS)
-                : smallest.onDevice(job, calibration, sites.size());
+                ? smallest.withBatch(job, calibration, CalibrationStream.BATCH_TOKENS)
+                : smallest.onDevice(job, calibration);
     }
 
     /** The largest batch that fits with the stream on the device, else without it, else the smallest. */
-    private MemoryPlan onDevice(Job job, TokenSequences calibration, int sites) {
+    private MemoryPlan onDevice(Job job, TokenSequences calibration) {
         for (MemoryPlan placed : new MemoryPlan[] {in(Place.DEVICE), this}) {
             for (int tokens = DEVICE_BATCH_TOKENS; tokens > calibration.length() / 2; tokens /= 2) {
-                MemoryPlan plan = placed.withBatch(job, calibration, sites, tokens);
+                MemoryPlan plan = placed.withBatch(job, calibration, tokens);
                 if (plan.fitsDevice()) {
                     return plan;
                 }
             }
         }
-        return withBatch(job, calibration, sites, 1);
+        return withBatch(job, calibration, 1);
     }
 
     private MemoryPlan in(Place other) {
-        return new MemoryPlan(free, weights, hessians, solving, forward, batchRows, stream, other, weighing, gradients,
+        return new MemoryPlan(free, weights, hessians, solving, forward, batchRows, stream, other, refining, gradients,
                 hostLimit, evaluation);
     }
 
-    private MemoryPlan withBatch(Job job, TokenSequences calibration, int sites, int tokens) {
+    private MemoryPlan withBatch(Job job, TokenSequences calibration, int tokens) {
         ModelSpec model = job.model();
         int rows = CalibrationStream.batchRows(tokens, calibration.length(), calibration.count());
         long buffers = 4L * rows * model.hiddenSize()
                 + Transformer.workspaceBytes(model, job.products(), rows, calibration.length());
-        long perRow = job.products() == DType.F32 ? 4 : 4 + 4 + job.products().bytes();
-        long weighed = job.weighs() ? perRow * rows * model.widestInput() + 4L * sites * calibration.tokens() : 0;
-        return new MemoryPlan(free, weights, hessians, solving, buffers, rows, stream, place, weighed, gradients,
+        Refinement refinement = job.refinement();
+        long refined = refinement == null
+                ? 0
+                : RefineMemory.of(model, refinement, job.inputsPerScale(), calibration, rows).peak();
+        return new MemoryPlan(free, weights, hessians, solving, buffers, rows, stream, place, refined, gradients,
                 hostLimit, evaluation);
     }
 
@@ -176,7 +193,8 @@ record MemoryPlan(Free free, long weights, long hessians, long solving, long for
     }
 
     private long quantizing() {
-        return weights + hessians + weighing + Math.max(solving, forward) + (place == Place.DEVICE ? stream : 0);
+        long blocks = refining > 0 ? refining : weights + hessians + Math.max(solving, forward);
+        return blocks + (place == Place.DEVICE ? stream : 0);
     }
 
     /** Block inputs that the gradients may keep at one time. */
@@ -217,8 +235,9 @@ record MemoryPlan(Free free, long weights, long hessians, long solving, long for
         return "one block of weights " + mebibytes(weights) + ", Hessians " + mebibytes(hessians) + ", solving "
                 + mebibytes(solving) + ", activations " + mebibytes((place == Place.FILE ? 0 : stream) + forward)
                 + (spilled() > 0 ? ", " + mebibytes(spilled()) + " in a temporary file" : "")
-                + (weighing > 0
-                        ? ", weights of tokens " + mebibytes(weighing + gradients.kept()) + "; gradients instead "
+                + (refining > 0 ? ", refining instead " + mebibytes(refining) : "")
+                + (gradients.device() > 0
+                        ? ", weights of tokens " + mebibytes(gradients.kept()) + "; gradients instead "
                                 + mebibytes(gradients.device() + gradients.inputs())
                         : "")
                 + (evaluation > 0 ? "; evaluating instead " + mebibytes(evaluation) : "") + "; process "

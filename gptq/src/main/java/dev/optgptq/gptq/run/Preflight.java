@@ -30,6 +30,10 @@ final class Preflight {
             throw new UserError(Code.BAD_SETTING, "--no-symmetric needs --format gptq_v2: the zero points of the older "
                     + "format cannot hold every asymmetric grid");
         }
+        if (settings.calibrator() == CalibratorKind.GRADIENT && settings.samples() < 2) {
+            throw new UserError(Code.BAD_SETTING, "--samples " + settings.samples() + ": gradient calibration holds "
+                    + "sequences out to judge by, and needs at least 2; or take --calibrator gptq");
+        }
         if (settings.sequenceLength() > model.maxPositions()) {
             throw new UserError(Code.BAD_SETTING,
                     "--sequence-length " + settings.sequenceLength() + ": the model was made "

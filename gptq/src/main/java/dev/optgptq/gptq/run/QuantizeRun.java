@@ -4,8 +4,7 @@ import dev.optgptq.calibrate.Progress;
 import dev.optgptq.calibrate.capture.ActivationStore;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.eval.Perplexity;
-import dev.optgptq.calibrate.gradient.NextToken;
-import dev.optgptq.calibrate.gradient.Saliency;
+import dev.optgptq.calibrate.model.LinearSpec;
 import dev.optgptq.calibrate.model.ModelSpec;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.dtype.DType;
@@ -14,6 +13,7 @@ import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.gptq.journal.Identity;
 import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.gptq.solve.Calibrator;
+import dev.optgptq.gptq.solve.QuantizedWeight;
 import dev.optgptq.gptq.solve.SolveSettings;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Grid;
@@ -88,7 +88,7 @@ public final class QuantizeRun {
             warnings.forEach(log);
             clock.enter("tokenize");
             RunTexts texts = read.apply(model.spec());
-            Products products = Products.choose(settings.precision(), source, model.spec(), device);
+            Products products = Products.choose(settings.calibrationPrecision(), source, model.spec(), device);
             if (products.remark() != null && texts.calibration() != null) {
                 log.accept(products.remark());
             }
@@ -130,13 +130,14 @@ public final class QuantizeRun {
         this.log = log;
         WorkCount flops = new WorkCount(model.spec());
         this.progress = new RunProgress(clock, flops, listener,
-                flops.run(texts, calibrator, settings.trueSequential()));
+                flops.run(texts, calibrator, settings));
     }
 
     private static MemoryPlan memoryPlan(QuantizeSettings settings, Transformer model, DType products,
             RunTexts texts) {
+        boolean refines = settings.calibrator() == QuantizeSettings.CalibratorKind.GRADIENT;
         MemoryPlan.Job job = new MemoryPlan.Job(model.spec(), products, settings.groupSize(),
-                settings.calibrator() == QuantizeSettings.CalibratorKind.GRADIENT);
+                refines ? settings.refinement() : null);
         MemoryPlan memoryPlan = MemoryPlan.of(job, texts,
                 new MemoryPlan.Free(HostMemory.available(), model.device().freeMemory()));
         memoryPlan.require();
@@ -154,6 +155,7 @@ public final class QuantizeRun {
         progress.enter("write", "checkpoint");
         try (CheckpointWriter writer = new CheckpointWriter(journal.directory(), plan.specs(), maxShardBytes)) {
             CheckpointOutput output = new CheckpointOutput(writer, plan);
+            TunedScales.find(journal.parts()).ifPresent(output::write);
             journal.finished().forEach(output::write);
             output.writeKept();
             config.write(writer, origin);
@@ -170,10 +172,9 @@ public final class QuantizeRun {
     private void goOn(RunJournal journal, SavedResults saved) {
         clock.add(journal.phases());
         journal.finished().forEach(block -> layers.addAll(block.layers()));
-        progress.skip(progress.flops().finished(journal.finished().size(), texts, calibrator,
-                settings.trueSequential()));
+        progress.skip(progress.flops().finished(journal.finished().size(), texts, calibrator, settings));
         TokenSequences calibration = texts.calibration();
-        if (calibration != null && calibrator.needsGradients() && (saved.hasSaliency() || isSolved(journal))) {
+        if (calibration != null && settings.weighsTokens() && (saved.hasSaliency() || isSolved(journal))) {
             progress.skip(progress.flops().gradients(calibration));
         }
     }
@@ -195,16 +196,27 @@ public final class QuantizeRun {
     }
 
     private void quantizeBlocks(RunJournal journal, LinearPacker packer, MemoryPlan memoryPlan) {
+        TokenSequences calibration = texts.calibration();
+        if (calibrator.needsGradients() && calibration != null) {
+            GradientRun gradients = new GradientRun(model, calibrator.settings(), settings.refinement(), calibration,
+                    plan, memoryPlan, packer, progress, clock);
+            if (!gradients.isDone(journal)) {
+                gradients.run(journal, (recorder, refined) -> record(recorder, refined.linear(),
+                        refined.solution().weight(), GradientRun.layer(journal.finished().size(), refined,
+                                settings.damp())));
+            }
+            return;
+        }
         if (isSolved(journal)) {
             return;
         }
         progress.enter("load", "calibration");
-        try (CalibrationStream stream = openStream(new SavedResults(journal.parts()), memoryPlan)) {
+        try (CalibrationStream stream = openStream(memoryPlan)) {
             BlockQuantizer quantizer = new BlockQuantizer(calibrated, calibrator, settings.trueSequential(), progress);
             if (stream != null) {
                 for (int block = 0; block < journal.finished().size(); block++) {
                     BlockRecord record = journal.finished().get(block);
-                    quantizer.replay(block, stream, weights -> record.restore(weights, packer));
+                    quantizer.replay(block, stream, weights -> record.restore(calibrated, weights, packer));
                 }
             }
             for (int block = journal.finished().size(); block < model.spec().blocks(); block++) {
@@ -218,37 +230,27 @@ public final class QuantizeRun {
         try (BlockRecorder recorder = journal.record(plan.packed(model.spec().linears(block)), packer)) {
             quantizer.quantize(block, stream, solved -> {
                 progress.enter("write");
-                RunReport.Layer layer = LayerReports.of(block, solved, settings.damp());
-                recorder.write(solved.linear(), solved.solution().weight(), layer);
-                layers.add(layer);
-                if (layer.problem() != null) {
-                    log.accept(layer.module() + ": " + layer.problem());
-                }
+                record(recorder, solved.linear(), solved.solution().weight(),
+                        LayerReports.of(block, solved, settings.damp()));
             });
             progress.enter("write");
             return recorder.finish(clock.phases());
         }
     }
 
-    private @Nullable CalibrationStream openStream(SavedResults saved, MemoryPlan memoryPlan) {
+    private void record(BlockRecorder recorder, LinearSpec linear, QuantizedWeight weight, RunReport.Layer layer) {
+        recorder.write(linear, weight, layer);
+        layers.add(layer);
+        if (layer.problem() != null) {
+            log.accept(layer.module() + ": " + layer.problem());
+        }
+    }
+
+    private @Nullable CalibrationStream openStream(MemoryPlan memoryPlan) {
         TokenSequences calibration = texts.calibration();
         if (calibration == null) {
             return null;
         }
-        if (!calibrator.needsGradients()) {
-            return embed(calibration, memoryPlan);
-        }
-        Saliency saliency = saliency(saved, calibration, memoryPlan);
-        progress.enter("load", "calibration");
-        try {
-            return embed(calibration, memoryPlan).weighedBy(saliency);
-        } catch (RuntimeException e) {
-            saliency.close();
-            throw e;
-        }
-    }
-
-    private CalibrationStream embed(TokenSequences calibration, MemoryPlan memoryPlan) {
         int hidden = model.spec().hiddenSize();
         ActivationStore activations = switch (memoryPlan.place()) {
             case DEVICE -> ActivationStore.onDevice(device, calibration.tokens(), hidden);
@@ -256,24 +258,6 @@ public final class QuantizeRun {
             case FILE -> new ActivationStore(calibration.tokens(), hidden, 0);
         };
         return CalibrationStream.embed(calibrated, calibration, memoryPlan.batchRows(), activations);
-    }
-
-    private Saliency saliency(SavedResults saved, TokenSequences calibration, MemoryPlan memoryPlan) {
-        Saliency known = saved.saliency(model.spec(), calibration, memoryPlan.hostLimit());
-        if (known != null) {
-            return known;
-        }
-        progress.enter("gradients", "calibration");
-        Saliency saliency = Saliency.capture(model, calibration, new NextToken(), memoryPlan.groupBytes(),
-                memoryPlan.hostLimit(), progress.part(progress.flops().gradients(calibration)));
-        try {
-            progress.enter("write");
-            saved.save(saliency, calibration, clock.phases());
-            return saliency;
-        } catch (RuntimeException e) {
-            saliency.close();
-            throw e;
-        }
     }
 
     /** Opens what was written as any reader would, compares it, and measures it. */

@@ -3,6 +3,7 @@ package dev.optgptq.gptq.run;
 import dev.optgptq.calibrate.data.TokenSequences.Sampling;
 import dev.optgptq.formats.packed.CheckpointFormat;
 import dev.optgptq.formats.packed.QuantizationConfig;
+import dev.optgptq.gptq.refine.Refinement;
 import dev.optgptq.gptq.solve.ActOrder;
 import java.nio.file.Path;
 import org.jspecify.annotations.Nullable;
@@ -27,6 +28,7 @@ import org.jspecify.annotations.Nullable;
  * @param samples number of calibration sequences
  * @param sequenceLength tokens in each
  * @param seed of the random sampling
+ * @param refinement what gradient calibration tries beyond GPTQ; other calibrators do without
  * @param precision what the linears multiply while calibrating
  * @param format v1 or v2
  * @param evaluation the text; null for the bundled one
@@ -39,7 +41,8 @@ public record QuantizeSettings(Path model, Path output, CalibratorKind calibrato
         boolean symmetric, boolean clipSearch, boolean scaleSearch, ActOrder actOrder, double damp,
         boolean trueSequential,
         @Nullable Path calibration, Sampling sampling, int samples, int sequenceLength, long seed,
-        Precision precision, CheckpointFormat format, @Nullable Path evaluation, boolean evaluate, int evaluationWindow,
+        Refinement refinement, Precision precision, CheckpointFormat format, @Nullable Path evaluation,
+        boolean evaluate, int evaluationWindow,
         boolean overwrite, boolean fresh) {
 
     /**
@@ -59,6 +62,16 @@ public record QuantizeSettings(Path model, Path output, CalibratorKind calibrato
         FLOAT32,
         /** float16 or bfloat16, as the model is stored; for GPUs. */
         HALF
+    }
+
+    /** Whether tokens are weighed by the loss's gradient. */
+    boolean weighsTokens() {
+        return calibrator == CalibratorKind.GRADIENT && refinement.weighTokens();
+    }
+
+    /** Gradients need products in float32, forward as well as back. */
+    Precision calibrationPrecision() {
+        return calibrator == CalibratorKind.GRADIENT ? Precision.FLOAT32 : precision;
     }
 
     /** How codes are chosen. */

@@ -1,9 +1,11 @@
 package dev.optgptq.gptq.run;
 
+import dev.optgptq.calibrate.gradient.NextToken;
 import dev.optgptq.calibrate.model.ModelSpec;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.formats.safetensors.TensorView;
+import dev.optgptq.gptq.refine.Refinement;
 import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.kernels.Device;
 import java.util.LinkedHashMap;
@@ -17,7 +19,7 @@ record ReportBuilder(QuantizeSettings settings, DType products, QuantizeRun.Orig
         ModelSpec model,
         ModelDirectory source) {
 
-    RunReport build(String started, RunReport.@Nullable Resumed resumed, CheckpointPlan plan,
+    RunReport build(String started, RunReport.Resumed resumed, CheckpointPlan plan,
             List<RunReport.Layer> layers, List<RunReport.Phase> phases,
             long peakAnonymous, MemoryPlan memoryPlan, RunReport.@Nullable Quality quality, List<String> warnings) {
         SequencedMap<String, String> command = command();
@@ -57,6 +59,13 @@ record ReportBuilder(QuantizeSettings settings, DType products, QuantizeRun.Orig
         command.put("--symmetric", String.valueOf(settings.symmetric()));
         command.put("--clip-search", String.valueOf(settings.clipSearch()));
         command.put("--scale-search", String.valueOf(settings.scaleSearch()));
+        if (settings.calibrator() == QuantizeSettings.CalibratorKind.GRADIENT) {
+            Refinement refinement = settings.refinement();
+            command.put("--weigh-tokens", String.valueOf(refinement.weighTokens()));
+            command.put("--fisher", refinement.labels() instanceof NextToken ? "empirical" : "sampled");
+            command.put("--propagate-error", String.valueOf(refinement.propagate()));
+            command.put("--tune", String.valueOf(refinement.tuneSteps()));
+        }
         command.put("--act-order", lower(settings.actOrder()));
         command.put("--damp", String.valueOf(settings.damp()));
         command.put("--true-sequential", String.valueOf(settings.trueSequential()));

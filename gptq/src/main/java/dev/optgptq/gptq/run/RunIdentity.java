@@ -50,6 +50,9 @@ final class RunIdentity {
         facts.put("--symmetric", String.valueOf(settings.symmetric()));
         facts.put("--clip-search", String.valueOf(settings.clipSearch()));
         facts.put("--format", settings.format().label());
+        if (settings.calibrator() == CalibratorKind.GRADIENT) {
+            facts.put("the refinement", settings.refinement().toString());
+        }
         if (settings.calibrator() != CalibratorKind.RTN) {
             facts.put("--scale-search", String.valueOf(settings.scaleSearch()));
             facts.put("--act-order", lower(settings.actOrder()));

@@ -16,7 +16,6 @@ import java.util.Optional;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.function.Consumer;
 import java.util.stream.Stream;
-import org.jspecify.annotations.Nullable;
 
 /**
  * What a run has finished, kept on disk as it goes: the same run started again finds it, whatever ended the first one. It
@@ -112,10 +111,10 @@ final class RunJournal implements AutoCloseable {
         return journal.starts().getFirst();
     }
 
-    /** For the report; null for a run that nothing interrupted. */
-    RunReport.@Nullable Resumed resumed() {
+    /** For the report. */
+    RunReport.Resumed resumed() {
         List<String> starts = journal.starts();
-        return starts.size() == 1 ? null : new RunReport.Resumed(starts.subList(1, starts.size()), found);
+        return new RunReport.Resumed(starts.subList(1, starts.size()), found);
     }
 
     /** Begins the record of the first block that is not finished. */
@@ -135,18 +134,25 @@ final class RunJournal implements AutoCloseable {
 
     @Override
     public void close() {
-        sayWhatIsKept();
-        removeHook();
-        directory.close();
+        try {
+            sayWhatIsKept();
+        } finally {
+            removeHook();
+            directory.close();
+        }
     }
 
     private void sayWhatIsKept() {
-        if (ended.getAndSet(true) || journal.names().isEmpty()) {
+        if (ended.getAndSet(true)) {
             return;
         }
-        String what = finished.isEmpty()
-                ? "what comes before the first block"
-                : finished.size() + " of " + blocks + " blocks";
+        List<String> parts = journal.names();
+        if (parts.isEmpty()) {
+            return;
+        }
+        // Counted on the disk, where the next run will look.
+        long kept = parts.stream().filter(BlockRecord::isName).count();
+        String what = kept == 0 ? "what comes before the first block" : kept + " of " + blocks + " blocks";
         log.accept("kept: " + what + ", " + Predecessor.megabytes(journal.bytes()) + " in " + journal.path()
                 + "; the same command goes on from there, with --fresh it starts over");
     }

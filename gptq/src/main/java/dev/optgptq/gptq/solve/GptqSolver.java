@@ -116,6 +116,9 @@ final class GptqSolver {
         int span = !dynamic ? BLOCK : fitInside ? BLOCK / groupSize * groupSize : groupSize;
         int blockSize = Math.min(span, BLOCK);
         Tensor errors = scratch.matrix(DType.F32, Math.min(blockSize, n), w.columns());
+        // All at once: an upload waits for the device.
+        Tensor groupOf = HostVectors.upload(device, scratch,
+                fitInside ? groupsInBlocks(order, blockSize) : order.groupOf());
         for (int start = 0; start < n;) {
             int spanEnd = Math.min(n, start - start % span + span);
             int size = Math.min(blockSize, spanEnd - start);
@@ -125,25 +128,30 @@ final class GptqSolver {
                         zeros.rows(group, 1));
             }
             Tensor blockErrors = errors.rows(0, size);
-            solveBlock(scratch, w.rows(start, size), factor, start, fitInside ? groupSize : 0, scales, zeros,
-                    codes.rows(start, size), blockErrors);
+            solveBlock(w.rows(start, size), factor, groupOf.columns(start, size), start, fitInside ? groupSize : 0,
+                    scales, zeros, codes.rows(start, size), blockErrors);
             applyToTrailing(w, factor.u(), start, size, blockErrors);
             start += size;
         }
     }
 
-    private void solveBlock(TensorArena scratch, Tensor w, InverseFactor factor, int start, int fitEvery, Tensor scales,
+    /** The group of each ordered input, counted from the first one of its block; groups are runs. */
+    private static int[] groupsInBlocks(InputOrder order, int blockSize) {
+        int[] groups = order.groupOf().clone();
+        for (int i = 0; i < groups.length; i++) {
+            groups[i] -= order.groupOf()[i - i % blockSize];
+        }
+        return groups;
+    }
+
+    private void solveBlock(Tensor w, InverseFactor factor, Tensor groupOf, int start, int fitEvery, Tensor scales,
             Tensor zeros, Tensor codes, Tensor errors) {
         int size = Math.toIntExact(w.rows());
         int firstGroup = fitEvery > 0 ? start / fitEvery : 0;
         int groups = fitEvery > 0 ? Math.ceilDiv(size, fitEvery) : Math.toIntExact(scales.rows());
-        int[] groupOf = new int[size];
-        for (int i = 0; i < size; i++) {
-            groupOf[i] = factor.order().groupOf()[start + i] - firstGroup;
-        }
         device.quant().solveBlock(new BlockProblem(grid, w, factor.u().rows(start, size).columns(start, size),
                 scales.rows(firstGroup, groups), zeros.rows(firstGroup, groups),
-                HostVectors.upload(device, scratch, groupOf), fitEvery, codes, errors));
+                groupOf, fitEvery, codes, errors));
     }
 
     /** w[end:] -= u[block, end:]^T errors: the lazy update of all later inputs, one GEMM. */

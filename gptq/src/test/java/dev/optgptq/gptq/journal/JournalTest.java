@@ -170,6 +170,18 @@ class JournalTest {
         assertTrue(Files.exists(directory.path().resolve("block-0.safetensors")));
     }
 
+    /** A process that is killed while it writes a block. */
+    @Test
+    void what_was_half_written_is_cleared_away() throws IOException {
+        finish(begun("2026-01-01T00:00:00Z"), "block-0", 1, note());
+        Path half = Files.writeString(directory.path().resolve(".block-1.safetensors.partial-77"), "half a block");
+
+        reopened().begin("2026-01-02T00:00:00Z");
+
+        assertFalse(Files.exists(half));
+        assertEquals(List.of("block-0"), reopened().names());
+    }
+
     @Test
     void every_start_is_recorded() {
         finish(begun("2026-01-01T00:00:00Z"), "block-0", 1, note());

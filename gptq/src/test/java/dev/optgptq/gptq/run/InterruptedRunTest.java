@@ -229,7 +229,7 @@ class InterruptedRunTest {
 
             RunReport report = run.run();
 
-            assertEquals(1, report.resumed() == null ? 0 : report.resumed().blocks());
+            assertEquals(1, report.resumed().blocks());
             assertEquals(Set.of("out"), names(disk));
         } finally {
             assertTrue(shell("umount", disk.toString()), "umount " + disk);

@@ -142,7 +142,7 @@ class MemoryPlanTest {
         try (ModelDirectory directory = ModelDirectory.open(settings.model())) {
             ModelSpec spec = ModelSpec.resolve(directory.config());
             MemoryPlan.Job job = new MemoryPlan.Job(spec, DType.F32, settings.groupSize(),
-                    settings.calibrator() == CalibratorKind.GRADIENT);
+                    settings.calibrator() == CalibratorKind.GRADIENT ? settings.refinement() : null);
             return MemoryPlan.of(job, RunTexts.read(settings, spec), new MemoryPlan.Free(available, device));
         }
     }

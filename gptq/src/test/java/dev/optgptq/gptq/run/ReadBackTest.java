@@ -1,5 +1,6 @@
 package dev.optgptq.gptq.run;
 
+import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -9,7 +10,10 @@ import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.files.OutputDirectory;
 import dev.optgptq.formats.model.CheckpointWriter;
 import dev.optgptq.formats.model.ModelDirectory;
+import dev.optgptq.formats.safetensors.TensorSpec;
+import dev.optgptq.formats.safetensors.TensorView;
 import dev.optgptq.gptq.journal.Journal;
+import dev.optgptq.gptq.journal.PartWriter;
 import dev.optgptq.gptq.solve.ActOrder;
 import dev.optgptq.gptq.solve.Calibrator;
 import dev.optgptq.gptq.solve.SolveSettings;
@@ -20,11 +24,14 @@ import dev.optgptq.kernels.Devices;
 import dev.optgptq.kernels.Grid;
 import java.io.IOException;
 import java.io.RandomAccessFile;
+import java.lang.foreign.MemorySegment;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -69,6 +76,43 @@ class ReadBackTest {
                 UserError error = assertThrows(UserError.class, () -> verify(output, writer.workDirectory()));
                 assertTrue(String.valueOf(error.getMessage()).contains(module), error.getMessage());
             }
+        }
+    }
+
+    /** A step that tunes more than linears changes tensors of the source. */
+    @Test
+    void another_tensor_of_a_block_stands_for_the_sources_and_is_compared_too() {
+        String name = "model.layers.1.input_layernorm.weight";
+        try (Device device = Devices.open("cpu", 2);
+                ModelDirectory source = ModelDirectory.open(folder.resolve("model"))) {
+            Transformer model = Transformer.open(source, device);
+            CheckpointPlan plan = CheckpointPlan.of(source, model.spec(), run.bits, run.groupSize);
+            OutputConfig config = new OutputConfig(run.settings(), source, plan);
+            try (OutputDirectory directory = CheckpointWriter.directory(run.output, false);
+                    CheckpointWriter writer = new CheckpointWriter(directory, plan.specs(), Long.MAX_VALUE)) {
+                CheckpointOutput output = new CheckpointOutput(writer, plan);
+                Journal journal = new Journal(directory, run.log::add);
+                quantize(model, plan, journal, new LinearPacker(config.quantization(), device)).forEach(output::write);
+                output.write(tuned(journal, source.tensor(name)));
+                output.writeKept();
+                config.write(writer, TinyRun.ORIGIN);
+                writer.finishTensors();
+                verify(output, writer.workDirectory());
+                assertEquals(1, WrittenCheckpoint.read(writer.workDirectory()).tensor(name).data()[0]);
+                flipLowestBit(writer.workDirectory(), name);
+
+                UserError error = assertThrows(UserError.class, () -> verify(output, writer.workDirectory()));
+                assertTrue(String.valueOf(error.getMessage()).contains(name), error.getMessage());
+            }
+        }
+    }
+
+    /** A record of one tensor, all bytes 1. */
+    private static BlockRecord tuned(Journal journal, TensorView view) {
+        TensorSpec spec = new TensorSpec(view.name(), view.dtype(), view.shape());
+        try (PartWriter writer = journal.begin("tuned", List.of(spec))) {
+            writer.write(spec.name(), MemorySegment.ofArray(new byte[(int) spec.bytes()]).fill((byte) 1));
+            return new BlockRecord(writer.finish(BlockRecord.note(List.of(), Map.of(), List.of())));
         }
     }
 

@@ -1,7 +1,7 @@
 package dev.optgptq.gptq.run;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertNotNull;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -10,7 +10,9 @@ import dev.optgptq.calibrate.Progress;
 import dev.optgptq.formats.packed.CheckpointFormat;
 import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.gptq.run.QuantizeSettings.CalibratorKind;
+import dev.optgptq.gptq.run.QuantizeSettings.Precision;
 import dev.optgptq.gptq.solve.ActOrder;
+import dev.optgptq.gptq.testing.EmulatedGpu;
 import dev.optgptq.gptq.testing.TinyModel;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -23,6 +25,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.EnumSource;
 
 /** The same command run again goes on behind the last finished block, and gives the bytes of a run that nothing ended. */
 class ResumeTest {
@@ -60,8 +63,28 @@ class ResumeTest {
             RunReport report = run.run();
 
             assertEquals(expected, Checksums.of(run.output), "stopped in " + STOPS.get(finished) + ", " + run);
-            assertEquals(finished, resumed(report).blocks(), run.log.toString());
+            assertEquals(finished, report.resumed().blocks(), run.log.toString());
         }
+    }
+
+    /** Where the forward pass rounds weights to halves, they are restored before that. */
+    @ParameterizedTest
+    @EnumSource(value = Precision.class, names = {"FLOAT32", "HALF"})
+    void a_gpu_goes_on_to_the_same_files(Precision precision) {
+        TinyRun undisturbed = llama();
+        undisturbed.precision = precision;
+        undisturbed.output = folder.resolve("undisturbed");
+        TinyRun run = llama();
+        run.precision = precision;
+        try (EmulatedGpu gpu = EmulatedGpu.open()) {
+            undisturbed.run(gpu.device());
+            run.progress = stopIn("block 2/2: solve");
+            assertThrows(CancellationException.class, () -> run.run(gpu.device()));
+            run.progress = Progress.SILENT;
+
+            assertEquals(1, run.run(gpu.device()).resumed().blocks());
+        }
+        assertEquals(Checksums.of(undisturbed.output), Checksums.of(run.output));
     }
 
     private TinyRun configured(Path model, CalibratorKind calibrator, ActOrder actOrder, boolean symmetric,
@@ -91,7 +114,7 @@ class ResumeTest {
         RunReport report = run.run();
 
         assertEquals(Checksums.of(undisturbed.output), Checksums.of(run.output));
-        assertEquals(3, resumed(report).starts().size(), "all starts behind the one that finished the first block");
+        assertEquals(3, report.resumed().starts().size(), "all starts behind the one that finished the first block");
     }
 
     @Test
@@ -136,7 +159,7 @@ class ResumeTest {
         stop(run, "block 2/2: solve");
         run.progress = (phase, done, total) -> assertTrue(!phase.contains("block 1/2"), phase);
 
-        assertEquals(1, resumed(run.run()).blocks());
+        assertEquals(1, run.run().resumed().blocks());
     }
 
     @ParameterizedTest
@@ -167,7 +190,7 @@ class ResumeTest {
         TinyRun undisturbed = llama();
         undisturbed.output = folder.resolve("undisturbed");
         RunReport expected = undisturbed.run();
-        assertNull(expected.resumed());
+        assertFalse(expected.resumed().happened());
         TinyRun run = llama();
         stop(run, "block 2/2: solve");
 
@@ -208,7 +231,7 @@ class ResumeTest {
 
         RunReport report = run.run();
 
-        assertEquals(1, resumed(report).blocks());
+        assertEquals(1, report.resumed().blocks());
         assertNull(report.quality());
     }
 
@@ -233,23 +256,22 @@ class ResumeTest {
     /** Runs it until it gets there. */
     static void stop(TinyRun run, String where) {
         Progress before = run.progress;
-        run.progress = (phase, done, total) -> {
+        run.progress = stopIn(where);
+        assertThrows(CancellationException.class, run::run, () -> where + " was never reached");
+        run.progress = before;
+    }
+
+    private static Progress stopIn(String where) {
+        return (phase, done, total) -> {
             if (phase.contains(where)) {
                 throw new CancellationException(phase);
             }
         };
-        assertThrows(CancellationException.class, run::run, () -> where + " was never reached");
-        run.progress = before;
     }
 
     private static void assertSaid(TinyRun run, String... parts) {
         assertTrue(run.log.stream().anyMatch(line -> Stream.of(parts).allMatch(line::contains)),
                 () -> String.join(" ... ", parts) + " not in " + run.log);
-    }
-
-    private static RunReport.Resumed resumed(RunReport report) {
-        assertNotNull(report.resumed());
-        return report.resumed();
     }
 
     private static RunReport.Layer withoutTime(RunReport.Layer layer) {

@@ -20,9 +20,9 @@ import org.junit.jupiter.params.provider.MethodSource;
 /** A setting that decides the result and is not part of the identity would let a run go on from foreign blocks. */
 class RunIdentityTest {
 
-    /** These count through the tokens that they choose, or decide nothing of the result. */
+    /** These count through the tokens or the dtype that they choose, or decide nothing of the result. */
     private static final Set<String> OTHERS = Set.of("model", "output", "calibration", "sampling", "samples",
-            "sequenceLength", "seed", "evaluation", "evaluate", "evaluationWindow", "overwrite", "fresh");
+            "sequenceLength", "seed", "precision", "evaluation", "evaluate", "evaluationWindow", "overwrite", "fresh");
 
     @TempDir
     @SuppressWarnings("NullAway.Init") // JUnit fills it in

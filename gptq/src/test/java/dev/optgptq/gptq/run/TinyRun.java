@@ -4,6 +4,7 @@ import dev.optgptq.calibrate.Progress;
 import dev.optgptq.calibrate.data.TokenSequences.Sampling;
 import dev.optgptq.formats.model.CheckpointWriter;
 import dev.optgptq.formats.packed.CheckpointFormat;
+import dev.optgptq.gptq.refine.Refinement;
 import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.gptq.run.QuantizeSettings.CalibratorKind;
 import dev.optgptq.gptq.run.QuantizeSettings.Precision;
@@ -34,6 +35,7 @@ final class TinyRun {
     boolean trueSequential;
     int samples = 6;
     int sequenceLength = 64;
+    Refinement refinement = Refinement.DEFAULT;
     Precision precision = Precision.AUTO;
     CheckpointFormat format = CheckpointFormat.GPTQ;
     boolean evaluate;
@@ -65,7 +67,8 @@ final class TinyRun {
     QuantizeSettings settings() {
         return new QuantizeSettings(model, output, calibrator, bits, groupSize, symmetric, false, scaleSearch,
                 actOrder, damp,
-                trueSequential, text, Sampling.RANDOM, samples, sequenceLength, 0, precision, format, evaluation,
+                trueSequential, text, Sampling.RANDOM, samples, sequenceLength, 0, refinement, precision, format,
+                evaluation,
                 evaluate, 64,
                 overwrite, fresh);
     }

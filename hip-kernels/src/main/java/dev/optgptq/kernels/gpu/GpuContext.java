@@ -220,9 +220,6 @@ public final class GpuContext implements AutoCloseable {
     }
 
     private void giveBack() {
-        if (health.isLost()) {
-            return;
-        }
         List<Runnable> steps = new ArrayList<>();
         if (blas != null) {
             steps.add(blas::close);
@@ -232,6 +229,12 @@ public final class GpuContext implements AutoCloseable {
         steps.add(memory::close);
         steps.add(() -> driver.destroyStream(stream));
         steps.add(() -> driver.release(ordinal));
-        Closing.all(steps);
+        Closing.all(steps.stream().<Runnable>map(step -> () -> unlessLost(step)).toList());
+    }
+
+    private void unlessLost(Runnable step) {
+        if (!health.isLost()) {
+            health.tell(step);
+        }
     }
 }

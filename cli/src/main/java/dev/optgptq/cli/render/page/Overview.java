@@ -70,9 +70,9 @@ final class Overview {
 
     static Element footer(RunReport report) {
         RunReport.Resumed resumed = report.resumed();
-        String wentOn = resumed == null
-                ? ""
-                : ", interrupted, and gone on behind " + resumed.blocks() + " blocks at " + resumed.starts().getLast();
+        String wentOn = resumed.happened()
+                ? ", interrupted, and gone on behind " + resumed.blocks() + " blocks at " + resumed.starts().getLast()
+                : "";
         return Element.of("footer").add(Html.paragraph("",
                 "Written by " + report.tool() + ", started " + report.started() + wentOn
                         + ". Every number on this page is in "

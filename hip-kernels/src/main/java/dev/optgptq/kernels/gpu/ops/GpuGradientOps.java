@@ -104,6 +104,11 @@ public final class GpuGradientOps implements GradientOps {
     }
 
     @Override
+    public void klGradient(Tensor teacher, Tensor student, Tensor weights) {
+        GpuKlDivergence.gradient(context, teacher, student, weights);
+    }
+
+    @Override
     public void addRowsInto(Tensor x, Tensor sums) {
         sumColumns("sum_rows", x.rows(), sums, x, x.stride());
     }
@@ -139,10 +144,5 @@ public final class GpuGradientOps implements GradientOps {
         Extent extent = Extent.byRows(x);
         kernel("elementwise", "scale_rows").launch(extent.blocks(), THREADS, 0, x, x.stride(), factors, out,
                 out.stride(), extent.columns());
-    }
-
-    @Override
-    public void klGradient(Tensor teacher, Tensor student, Tensor weights) {
-        GpuKlDivergence.gradient(context, teacher, student, weights);
     }
 }

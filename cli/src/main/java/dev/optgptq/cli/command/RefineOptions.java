@@ -1,0 +1,50 @@
+package dev.optgptq.cli.command;
+
+import dev.optgptq.calibrate.gradient.Labels;
+import dev.optgptq.calibrate.gradient.NextToken;
+import dev.optgptq.calibrate.gradient.SampledLabels;
+import dev.optgptq.gptq.refine.Refinement;
+import picocli.CommandLine.Option;
+
+/** What gradient calibration tries beyond GPTQ. */
+final class RefineOptions {
+
+    /** What the loss asks of the model where tokens are weighed by its gradient. */
+    enum Fisher {
+        /** The token that follows in the text. */
+        EMPIRICAL,
+        /** A token drawn from what the model predicts. */
+        SAMPLED
+    }
+
+    @Option(names = "--tune", paramLabel = "STEPS", description = {
+            "Then learn rounding and scales, so many steps in each block, and scales together in the whole model. 100 wins back much "
+                    + "of what is left; several times as long. Costs nothing at inference. Default: 0"})
+    int tuneSteps;
+
+    @Option(names = "--weigh-tokens", negatable = true, defaultValue = "true", fallbackValue = "true", description = {
+            "Weigh calibration tokens by the loss's squared gradient, from a pass back through the model that takes as long as all "
+                    + "the rest. Default: --weigh-tokens"})
+    boolean weighTokens = true;
+
+    @Option(names = "--fisher", paramLabel = "LABELS", converter = Choices.Fishers.class, completionCandidates = Choices.Fishers.class, description = {
+            "What that loss asks for. empirical: the next token of the text. sampled: one drawn from the model's own predictions. "
+                    + "Default: empirical"})
+    Fisher fisher = Fisher.EMPIRICAL;
+
+    @Option(names = "--propagate-error", negatable = true, defaultValue = "true", fallbackValue = "true", description = {
+            "Let each block make up for the errors of those before it. Default: --propagate-error"})
+    boolean propagateError = true;
+
+    void check() {
+        Checks.atLeast(0, "--tune", tuneSteps);
+    }
+
+    Refinement refinement(long seed) {
+        Labels labels = switch (fisher) {
+            case EMPIRICAL -> new NextToken();
+            case SAMPLED -> new SampledLabels(seed);
+        };
+        return new Refinement(weighTokens, labels, propagateError, tuneSteps, seed);
+    }
+}

@@ -1,0 +1,116 @@
+package dev.optgptq.gptq.refine;
+
+import dev.optgptq.calibrate.capture.CrossMoments;
+import dev.optgptq.calibrate.data.TokenSequences;
+import dev.optgptq.calibrate.gradient.GradientStream;
+import dev.optgptq.calibrate.model.InputSite;
+import dev.optgptq.calibrate.model.LinearSpec;
+import dev.optgptq.calibrate.model.ModelSpec;
+import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.gptq.solve.SiteSolver;
+import java.util.EnumSet;
+
+/**
+ * What a refinement takes on the device, in bytes, the streams not included.
+ *
+ * @param solving capturing a block's moments, and solving it in all variants
+ * @param tuning learning its rounding; 0 without
+ * @param model learning the scales of the whole model; 0 without
+ */
+public record RefineMemory(long solving, long tuning, long model) {
+
+    /**
+     * Counts it.
+     *
+     * @param groupSize inputs per scale; more than any linear has for all
+     * @param batchRows tokens that run at once
+     */
+    public static RefineMemory of(ModelSpec spec, Refinement refinement, int groupSize, TokenSequences calibration,
+            int batchRows) {
+        long workspace = Transformer.workspaceBytes(spec, DType.F32, batchRows, calibration.length());
+        long stream = (long) Float.BYTES * batchRows * spec.hiddenSize();
+        long block = Transformer.blockBytes(spec, DType.F32);
+        boolean learns = refinement.tuneSteps() > 0;
+        long candidate = block + spec.linears(0).stream().mapToLong(linear -> codes(linear, groupSize, learns)).sum();
+        long moments = moments(spec, refinement, calibration, batchRows);
+        long capturing = block + workspace + stream;
+        long judging = 2 * candidate + workspace + 3 * stream;
+        long solving = moments + Math.max(capturing, Math.max(factors(spec) + judging, solving(spec, groupSize)
+                + factors(spec) + 2 * candidate));
+        if (!learns) {
+            return new RefineMemory(solving, 0, 0);
+        }
+        long latents = spec.linears(0).stream()
+                .mapToLong(linear -> LatentLinear.bytes(linear, groups(linear, groupSize))).sum();
+        long largest = spec.linears(0).stream().mapToLong(RefineMemory::bytes).max().orElse(0);
+        long tuning = 2 * candidate + block + latents + 3 * stream
+                + Math.max(Transformer.backwardWorkspaceBytes(spec, batchRows, calibration.length()), 2 * largest);
+        return new RefineMemory(solving, tuning + 2 * largest, model(spec, groupSize, calibration, largest));
+    }
+
+    private static long moments(ModelSpec spec, Refinement refinement, TokenSequences calibration, int batchRows) {
+        EnumSet<InputSite> sites = sites(spec);
+        long squares = sites.stream().mapToLong(site -> square(spec.inputs(site))).sum();
+        long weighing = refinement.weighTokens()
+                ? squares + Float.BYTES * ((long) batchRows * spec.widestInput() + sites.size() * calibration.tokens())
+                : 0;
+        return squares + weighing + (refinement.propagate() ? CrossMoments.bytes(spec, sites, batchRows) : 0);
+    }
+
+    /** The factors of all sites, which are kept for the next variant, and the damped copy of the largest. */
+    private static long factors(ModelSpec spec) {
+        EnumSet<InputSite> sites = sites(spec);
+        return sites.stream().mapToLong(site -> square(spec.inputs(site))).sum()
+                + sites.stream().mapToLong(site -> square(spec.inputs(site))).max().orElse(0);
+    }
+
+    /** The largest linear while it is solved: its copies, or those of the shift that propagates errors. */
+    private static long solving(ModelSpec spec, int groupSize) {
+        return spec.linears(0).stream().mapToLong(
+                linear -> SiteSolver.peakBytes(linear.inputs(), linear.outputs(), groups(linear, groupSize)))
+                .max().orElse(0);
+    }
+
+    private static long model(ModelSpec spec, int groupSize, TokenSequences calibration, long largest) {
+        TokenSequences batch = calibration
+                .select(new int[Math.min(Schedule.BATCH,
+                        calibration.count() - Refinement.heldOut(calibration.count()))]);
+        long scales = spec.blocks() * spec.linears(0).stream().mapToLong(linear -> StudentLinear
+                .bytes(linear.inputs(), linear.outputs(), groups(linear, groupSize))).sum();
+        GradientStream.Limits limits = GradientStream.Limits.DEFAULT;
+        long teacher = limits.logitsBytes() + 2L * Float.BYTES * batch.tokens() * spec.hiddenSize();
+        return scales + teacher + Transformer.blockBytes(spec, DType.F32) + 4 * largest
+                + GradientStream.deviceBytes(spec, batch, limits);
+    }
+
+    private static EnumSet<InputSite> sites(ModelSpec spec) {
+        EnumSet<InputSite> sites = EnumSet.noneOf(InputSite.class);
+        spec.linears(0).forEach(linear -> sites.add(linear.site()));
+        return sites;
+    }
+
+    /** Codes, grids and g_idx, and the weights that were rounded where learning starts from them. */
+    private static long codes(LinearSpec linear, int groupSize, boolean learns) {
+        long weights = (long) linear.inputs() * linear.outputs();
+        return weights * (learns ? 1 + Float.BYTES : 1) + 8 * groups(linear, groupSize) * linear.outputs()
+                + Integer.BYTES * (long) linear.inputs();
+    }
+
+    private static long groups(LinearSpec linear, int groupSize) {
+        return Math.ceilDiv(linear.inputs(), Math.min(groupSize, linear.inputs()));
+    }
+
+    private static long bytes(LinearSpec linear) {
+        return (long) Float.BYTES * linear.inputs() * linear.outputs();
+    }
+
+    private static long square(long n) {
+        return Float.BYTES * n * n;
+    }
+
+    /** The most at one time. */
+    public long peak() {
+        return Math.max(solving, Math.max(tuning, model));
+    }
+}

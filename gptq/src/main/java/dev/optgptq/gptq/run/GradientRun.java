@@ -1,0 +1,176 @@
+package dev.optgptq.gptq.run;
+
+import dev.optgptq.calibrate.capture.ActivationStore;
+import dev.optgptq.calibrate.data.TokenSequences;
+import dev.optgptq.calibrate.gradient.GradientStream;
+import dev.optgptq.calibrate.gradient.Saliency;
+import dev.optgptq.calibrate.model.LinearSpec;
+import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.formats.packed.PackedLinear;
+import dev.optgptq.formats.packed.PackedLinearReader;
+import dev.optgptq.formats.safetensors.SafetensorsFile;
+import dev.optgptq.formats.safetensors.TensorSpec;
+import dev.optgptq.gptq.refine.BlockRefiner;
+import dev.optgptq.gptq.refine.ModelTuner;
+import dev.optgptq.gptq.refine.PackedBlock;
+import dev.optgptq.gptq.refine.RefinedLinear;
+import dev.optgptq.gptq.refine.Refinement;
+import dev.optgptq.gptq.refine.StepOutcome;
+import dev.optgptq.gptq.refine.Streams;
+import dev.optgptq.gptq.report.RunReport;
+import dev.optgptq.gptq.solve.SolveSettings;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.function.BiConsumer;
+import org.jspecify.annotations.Nullable;
+
+/** The blocks of a run that is calibrated by gradients: saliency, refinement block by block, and learned scales at the end. */
+final class GradientRun {
+
+    private final Transformer model;
+    private final SolveSettings settings;
+    private final Refinement refinement;
+    private final TokenSequences calibration;
+    private final CheckpointPlan plan;
+    private final MemoryPlan memory;
+    private final LinearPacker packer;
+    private final RunProgress progress;
+    private final PhaseClock clock;
+    private final RefinePhases phases;
+
+    GradientRun(Transformer model, SolveSettings settings, Refinement refinement, TokenSequences calibration,
+            CheckpointPlan plan, MemoryPlan memory, LinearPacker packer, RunProgress progress, PhaseClock clock) {
+        this.model = model;
+        this.settings = settings;
+        this.refinement = refinement;
+        this.calibration = calibration;
+        this.plan = plan;
+        this.memory = memory;
+        this.packer = packer;
+        this.progress = progress;
+        this.clock = clock;
+        this.phases = new RefinePhases(progress, calibration.length());
+    }
+
+    /** Whether nothing is left to do but to put the checkpoint together. */
+    boolean isDone(RunJournal journal) {
+        boolean tuned = refinement.tuneSteps() == 0 || TunedScales.find(journal.parts()).isPresent();
+        return tuned && journal.finished().size() == model.spec().blocks();
+    }
+
+    /**
+     * Finishes the blocks that are not.
+     *
+     * @param record writes a block down: its linears on the device, and how they came about
+     */
+    void run(RunJournal journal, BiConsumer<BlockRecorder, RefinedLinear> record) {
+        int blocks = model.spec().blocks();
+        try (Saliency saliency = journal.finished().size() < blocks ? saliency(journal) : null;
+                CalibrationStream quantized = embed();
+                CalibrationStream original = embed()) {
+            Streams streams = new Streams(quantized.activations(), original.activations(), calibration.length(),
+                    memory.batchRows());
+            BlockRefiner refiner = new BlockRefiner(model, settings, refinement, streams, saliency, phases);
+            for (int block = 0; block < journal.finished().size(); block++) {
+                progress.enter("resume", "block " + (block + 1) + "/" + blocks);
+                BlockRecord finished = journal.finished().get(block);
+                refiner.replay(block, weights -> finished.restore(weights, packer));
+            }
+            for (int block = journal.finished().size(); block < blocks; block++) {
+                journal.add(refine(block, refiner, journal, record));
+            }
+            if (refinement.tuneSteps() > 0) {
+                tune(journal, streams.original());
+            }
+        }
+    }
+
+    private BlockRecord refine(int block, BlockRefiner refiner, RunJournal journal,
+            BiConsumer<BlockRecorder, RefinedLinear> record) {
+        progress.enter("load", "block " + (block + 1) + "/" + model.spec().blocks());
+        try (BlockRecorder recorder = journal.record(plan.packed(model.spec().linears(block)), packer)) {
+            List<StepOutcome> steps = refiner.refine(block, linears -> {
+                progress.enter("write");
+                linears.forEach(linear -> record.accept(recorder, linear));
+            });
+            return recorder.finish(clock.phases(), steps);
+        }
+    }
+
+    private CalibrationStream embed() {
+        progress.enter("load", "calibration");
+        int hidden = model.spec().hiddenSize();
+        ActivationStore activations = switch (memory.place()) {
+            case DEVICE -> ActivationStore.onDevice(model.device(), calibration.tokens(), hidden);
+            case HOST -> new ActivationStore(calibration.tokens(), hidden, Long.MAX_VALUE);
+            case FILE -> new ActivationStore(calibration.tokens(), hidden, 0);
+        };
+        return CalibrationStream.embed(model, calibration, memory.batchRows(), activations);
+    }
+
+    private @Nullable Saliency saliency(RunJournal journal) {
+        if (!refinement.weighTokens()) {
+            return null;
+        }
+        SavedResults saved = new SavedResults(journal.parts());
+        Saliency known = saved.saliency(model.spec(), calibration, memory.hostLimit());
+        if (known != null) {
+            return known;
+        }
+        progress.enter("gradients", "calibration");
+        Saliency saliency = Saliency.capture(model, calibration, refinement.labels(), memory.groupBytes(),
+                memory.hostLimit(), progress.part(progress.flops().gradients(calibration)));
+        try {
+            progress.enter("write");
+            saved.save(saliency, calibration, clock.phases());
+            return saliency;
+        } catch (RuntimeException e) {
+            saliency.close();
+            throw e;
+        }
+    }
+
+    private void tune(RunJournal journal, ActivationStore teacher) {
+        progress.enter("tune scales", "whole model");
+        List<SafetensorsFile> files = new ArrayList<>();
+        try {
+            List<PackedBlock> blocks = new ArrayList<>();
+            Map<String, PackedLinear> byModule = new HashMap<>();
+            for (BlockRecord finished : journal.finished()) {
+                SafetensorsFile file = finished.part().open();
+                files.add(file);
+                List<LinearSpec> linears = model.spec().linears(blocks.size());
+                List<PackedLinear> packed = linears.stream()
+                        .map(linear -> PackedLinearReader.read(linear.module(), file.tensors(), packer.config()))
+                        .toList();
+                blocks.add(new PackedBlock(linears, packed));
+                for (int i = 0; i < linears.size(); i++) {
+                    byModule.put(linears.get(i).module(), packed.get(i));
+                }
+            }
+            List<TensorSpec> specs = plan.specs().stream().filter(spec -> TunedScales.isScales(spec.name())).toList();
+            ModelTuner tuner = new ModelTuner(model, refinement, phases);
+            TunedScales.record(journal.parts(), specs, module -> Objects.requireNonNull(byModule.get(module)),
+                    sink -> tuner.tune(blocks, calibration, teacher, GradientStream.Limits.DEFAULT, sink), clock);
+        } finally {
+            files.forEach(SafetensorsFile::close);
+        }
+    }
+
+    /** What every step did, in the order in which they were tried. */
+    static List<StepOutcome> outcomes(RunJournal journal) {
+        List<StepOutcome> outcomes = new ArrayList<>();
+        journal.finished().forEach(block -> outcomes.addAll(block.steps()));
+        TunedScales.find(journal.parts()).ifPresent(tuned -> outcomes.add(tuned.outcome()));
+        return outcomes;
+    }
+
+    /** For the report. */
+    static RunReport.Layer layer(int block, RefinedLinear refined, double askedDamp) {
+        return LayerReports.of(block, new SolvedLinear(refined.linear(), refined.solution(), refined.seconds()),
+                askedDamp);
+    }
+}

@@ -1,0 +1,43 @@
+package dev.optgptq.gptq.run;
+
+import dev.optgptq.calibrate.model.InputSite;
+import dev.optgptq.calibrate.model.LinearSpec;
+import dev.optgptq.gptq.refine.Phases;
+
+/**
+ * A refinement's work on the run's clock and progress.
+ *
+ * @param sequenceLength of the calibration
+ */
+record RefinePhases(RunProgress progress, int sequenceLength) implements Phases {
+
+    @Override
+    public void enter(String phase) {
+        progress.enter(phase);
+    }
+
+    @Override
+    public void forward(long rows) {
+        progress.did(rows * progress.flops().blockPerRow(sequenceLength));
+    }
+
+    @Override
+    public void hessian(InputSite site, long rows) {
+        progress.did(progress.flops().hessian(site, rows));
+    }
+
+    @Override
+    public void cross(InputSite site, long rows) {
+        progress.did(2 * progress.flops().hessian(site, rows));
+    }
+
+    @Override
+    public void solved(LinearSpec linear) {
+        progress.did(progress.flops().solve(linear, true));
+    }
+
+    @Override
+    public void learned(long rows) {
+        progress.did(3 * rows * progress.flops().blockPerRow(sequenceLength));
+    }
+}

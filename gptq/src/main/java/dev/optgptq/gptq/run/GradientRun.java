@@ -77,7 +77,7 @@ final class GradientRun {
             for (int block = 0; block < journal.finished().size(); block++) {
                 progress.enter("resume", "block " + (block + 1) + "/" + blocks);
                 BlockRecord finished = journal.finished().get(block);
-                refiner.replay(block, weights -> finished.restore(weights, packer));
+                refiner.replay(block, weights -> finished.restore(model, weights, packer));
             }
             for (int block = journal.finished().size(); block < blocks; block++) {
                 journal.add(refine(block, refiner, journal, record));

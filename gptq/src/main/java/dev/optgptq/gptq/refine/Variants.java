@@ -38,7 +38,7 @@ final class Variants {
             variants.add(new Variant("token weights", true, true, 0, 0));
         }
         if (refinement.propagate()) {
-            variants.add(new Variant("error propagation", weighs, true, STRENGTH, 0));
+            variants.add(new Variant("error propagation in attention", weighs, true, STRENGTH, 0));
             variants.add(new Variant("error propagation", weighs, true, STRENGTH, STRENGTH));
         }
         return variants;

@@ -103,8 +103,8 @@ public final class QuantizeRun {
                 return new ReportBuilder(settings, products.dtype(), origin, device, model.spec(), source).build(
                         journal.started(),
                         journal.resumed(), plan, run.layers, clock.phases(), memory.peakAnonymous(), memoryPlan,
-                        quality,
-                        warnings);
+                        quality, warnings,
+                        Ablations.of(GradientRun.outcomes(journal), texts.calibration()));
             }
         }
     }

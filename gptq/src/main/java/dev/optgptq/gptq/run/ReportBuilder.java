@@ -6,6 +6,7 @@ import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.formats.safetensors.TensorView;
 import dev.optgptq.gptq.refine.Refinement;
+import dev.optgptq.gptq.report.Ablation;
 import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.kernels.Device;
 import java.util.LinkedHashMap;
@@ -21,14 +22,15 @@ record ReportBuilder(QuantizeSettings settings, DType products, QuantizeRun.Orig
 
     RunReport build(String started, RunReport.Resumed resumed, CheckpointPlan plan,
             List<RunReport.Layer> layers, List<RunReport.Phase> phases,
-            long peakAnonymous, MemoryPlan memoryPlan, RunReport.@Nullable Quality quality, List<String> warnings) {
+            long peakAnonymous, MemoryPlan memoryPlan, RunReport.@Nullable Quality quality, List<String> warnings,
+            @Nullable Ablation ablation) {
         SequencedMap<String, String> command = command();
         double seconds = phases.stream().mapToDouble(RunReport.Phase::seconds).sum();
         return new RunReport(1, origin.tool() + " " + origin.version(), started, resumed, command,
                 origin.defaults().stream().filter(command::containsKey).toList(), machine(), model(plan),
                 List.copyOf(layers), phases,
                 new RunReport.Memory(memoryPlan.total(), device.peakMemory(), peakAnonymous, memoryPlan.spilled()),
-                size(plan), quality, seconds, warnings, null);
+                size(plan), quality, seconds, warnings, ablation);
     }
 
     private RunReport.Machine machine() {

@@ -59,13 +59,13 @@ class EmulatorContractTest {
         @TestFactory
         Stream<DynamicTest> theKernelsAgreeWithTheReferenceWhereverTheOperandsLie() {
             return ContractSuite.cases().map(opCase -> DynamicTest.dynamicTest(opCase.toString(), () -> {
-                        Runner.Outcome expected = Runner.expected(opCase);
-                        emulator.seed(opCase.seed());
-                        for (Placement placement : placements) {
-                            Runner.Outcome actual = Runner.run(opCase, device, placement);
-                            Runner.compare(opCase, Runner.describe(opCase, device, placement), expected, actual);
-                        }
-                    }));
+                Runner.Outcome expected = Runner.expected(opCase);
+                emulator.seed(opCase.seed());
+                for (Placement placement : placements) {
+                    Runner.Outcome actual = Runner.run(opCase, device, placement);
+                    Runner.compare(opCase, Runner.describe(opCase, device, placement), expected, actual);
+                }
+            }));
         }
 
         @TestFactory

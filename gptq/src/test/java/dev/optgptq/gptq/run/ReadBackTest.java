@@ -112,7 +112,7 @@ class ReadBackTest {
         TensorSpec spec = new TensorSpec(view.name(), view.dtype(), view.shape());
         try (PartWriter writer = journal.begin("tuned", List.of(spec))) {
             writer.write(spec.name(), MemorySegment.ofArray(new byte[(int) spec.bytes()]).fill((byte) 1));
-            return new BlockRecord(writer.finish(BlockRecord.note(List.of(), Map.of(), List.of())));
+            return new BlockRecord(writer.finish(BlockRecord.note(List.of(), Map.of(), List.of(), List.of())));
         }
     }
 

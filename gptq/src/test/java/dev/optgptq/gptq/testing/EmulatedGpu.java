@@ -66,11 +66,6 @@ public final class EmulatedGpu implements AutoCloseable {
         }
     }
 
-    /** What it is called on the command line. */
-    public String device() {
-        return "hip";
-    }
-
     @Override
     public void close() {
         device.close();

@@ -85,22 +85,24 @@ final class StepsBought {
             columns.add(">" + ablation.unit());
         }
         Element body = Element.of("tbody");
-        if (losses) {
-            body = body.add(wholeModel("unquantized", ablation.unquantizedLoss()))
-                    .add(wholeModel("plain GPTQ", ablation.plainGptqLoss()));
-        }
+        body = body.addAll(reference("unquantized", ablation.unquantizedLoss()))
+                .addAll(reference("plain GPTQ", ablation.plainGptqLoss()));
         for (int i = 0; i < totals.size(); i++) {
             body = body.add(total(totals.get(i), i, losses));
         }
         return Element.of("table", "totals").add(Html.tableHead(columns)).add(body);
     }
 
-    private static Element wholeModel(String name, @Nullable Double loss) {
+    /** What steps are held against, where it is known. */
+    private static List<Element> reference(String name, @Nullable Double loss) {
+        if (loss == null) {
+            return List.of();
+        }
         Element row = Element.of("tr", "reference").add(Html.cell(name));
         for (int empty = 0; empty < 4; empty++) {
             row = row.add(Html.number(""));
         }
-        return row.add(loss(loss));
+        return List.of(row.add(loss(loss)));
     }
 
     private static Element total(Total total, int series, boolean losses) {

@@ -10,10 +10,10 @@ final class OutputName {
     private OutputName() {}
 
     /** MODEL-gptq-w4g128, with a suffix for every choice that differs from the defaults. */
-    static Path beside(Path model, GridOptions grid) {
+    static Path beside(Path model, GridOptions grid, RefineOptions refine) {
         Path source = model.toAbsolutePath().normalize();
         Path name = source.getFileName();
-        String base = (name == null ? "model" : name.toString()) + suffix(grid);
+        String base = (name == null ? "model" : name.toString()) + suffix(grid, refine);
         return model.isAbsolute() || model.toString().isEmpty() || name == null || endsInDots(model)
                 ? source.resolveSibling(base)
                 : model.normalize().resolveSibling(base);
@@ -25,16 +25,18 @@ final class OutputName {
         return last == null || last.toString().isEmpty() || last.toString().equals("..");
     }
 
-    private static String suffix(GridOptions grid) {
-        GridOptions defaults = new GridOptions();
+    private static String suffix(GridOptions grid, RefineOptions refine) {
         StringBuilder suffix = new StringBuilder("-" + Choices.label(grid.calibrator) + "-w" + grid.bits);
         suffix.append(grid.groupSize == -1 ? "-row" : "g" + grid.groupSize);
         suffix.append(grid.symmetric ? "" : "-asym").append(grid.clipSearch ? "-clip" : "")
                 .append(grid.scaleSearch ? "-search" : "");
         if (grid.calibrator != CalibratorKind.RTN) {
             ActOrder order = grid.actOrder;
-            suffix.append(order == defaults.actOrder ? "" : "-act-" + Choices.label(order));
+            suffix.append(order == null ? "" : "-act-" + Choices.label(order));
             suffix.append(grid.trueSequential ? "-seq" : "");
+        }
+        if (grid.calibrator == CalibratorKind.GRADIENT && refine.tuneSteps > 0) {
+            suffix.append("-tune").append(refine.tuneSteps);
         }
         return suffix.toString();
     }

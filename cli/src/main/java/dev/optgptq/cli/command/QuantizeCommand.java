@@ -92,7 +92,7 @@ final class QuantizeCommand implements Callable<Integer> {
         calibration.check();
         evaluation.check();
         int maxPositions = maxPositions();
-        Path target = output.directory == null ? OutputName.beside(model, grid) : output.directory;
+        Path target = output.directory == null ? OutputName.beside(model, grid, refine) : output.directory;
         return new QuantizeSettings(model, target, grid.calibrator, grid.bits, grid.groupSize, grid.symmetric,
                 grid.clipSearch, grid.scaleSearch, grid.actOrder(), grid.damp, grid.trueSequential, calibration.file,
                 calibration.sampling,

@@ -90,6 +90,12 @@ final class LatentLinear {
         }
     }
 
+    private Tensor copy(TensorArena arena, Tensor tensor) {
+        Tensor copy = arena.matrix(tensor.dtype(), tensor.rows(), tensor.columns());
+        device.matrix().copy(tensor, copy);
+        return copy;
+    }
+
     /**
      * The codes and scales that were learned, scales as the format stores them; the weight becomes what they stand for.
      *
@@ -101,7 +107,8 @@ final class LatentLinear {
         device.tuning().latentCodes(latentGrid, latent, codes);
         Tensor scales = arena.matrix(DType.F32, latentGrid.scales().rows(), latentGrid.scales().columns());
         StoredScales.round(device, grid, latentGrid.scales(), scales);
-        QuantizedWeight learned = new QuantizedWeight(codes, scales, latentGrid.zeros(), latentGrid.groupOf());
+        QuantizedWeight learned = new QuantizedWeight(codes, scales, copy(arena, latentGrid.zeros()),
+                copy(arena, latentGrid.groupOf()));
         try (TensorArena scratch = device.arena()) {
             Tensor wt = scratch.matrix(DType.F32, linear.inputs(), linear.outputs());
             device.quant().dequantize(codes, scales, learned.zeros(), learned.groupOf(), wt);

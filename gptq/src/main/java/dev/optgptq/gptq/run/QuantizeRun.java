@@ -96,7 +96,8 @@ public final class QuantizeRun {
             log.accept("memory: about " + (memoryPlan.total() >> 20) + " MiB needed: " + memoryPlan);
             QuantizeRun run = new QuantizeRun(settings, source, model, products.dtype(), plan, texts, clock, listener,
                     log);
-            Identity identity = RunIdentity.of(settings, products.dtype(), origin, device, source,
+            Identity identity = RunIdentity.of(settings, products.dtype(), memoryPlan.batchRows(), origin, device,
+                    source,
                     texts.calibration());
             try (RunJournal journal = RunJournal.open(settings, identity, model.spec().blocks(), log)) {
                 RunReport.@Nullable Quality quality = run.execute(journal, origin, memoryPlan, maxShardBytes);

@@ -100,42 +100,40 @@ final class StepsBought {
 
     private static Element totals(Ablation ablation) {
         List<Total> totals = ablation.totals();
+        boolean shares = totals.stream().anyMatch(total -> total.shareOfPlainGptqTime() != null);
         boolean losses = ablation.unquantizedLoss() != null || ablation.plainGptqLoss() != null
                 || totals.stream().anyMatch(total -> total.heldOutLoss() != null);
-        List<String> columns = new ArrayList<>(
-                List.of("step", ">kept in", ">mean change", ">time", ">of plain GPTQ\u2019s time"));
-        if (losses) {
-            columns.add(">" + ablation.unit());
-        }
-        Element body = Element.of("tbody");
-        body = body.addAll(reference("unquantized", ablation.unquantizedLoss()))
-                .addAll(reference("plain GPTQ", ablation.plainGptqLoss()));
+        List<String> columns = new ArrayList<>(List.of("step", ">kept in", ">mean change", ">time"));
+        columns.addAll(shares ? List.of(">of plain GPTQ\u2019s time") : List.of());
+        columns.addAll(losses ? List.of(">" + ablation.unit()) : List.of());
+        Element body = Element.of("tbody").addAll(reference("unquantized", ablation.unquantizedLoss(), shares))
+                .addAll(reference("plain GPTQ", ablation.plainGptqLoss(), shares));
         for (int i = 0; i < totals.size(); i++) {
-            body = body.add(total(totals.get(i), i, losses));
+            body = body.add(total(totals.get(i), i, shares, losses));
         }
         return Element.of("table", "totals").add(Html.tableHead(columns)).add(body);
     }
 
     /** What steps are held against, where it is known. */
-    private static List<Element> reference(String name, @Nullable Double loss) {
+    private static List<Element> reference(String name, @Nullable Double loss, boolean shares) {
         if (loss == null) {
             return List.of();
         }
-        Element row = Element.of("tr", "reference").add(Html.cell(name));
-        for (int empty = 0; empty < 4; empty++) {
-            row = row.add(Html.number(""));
-        }
-        return List.of(row.add(loss(loss)));
+        Element row = Element.of("tr", "reference").add(Html.cell(name)).add(Html.number("")).add(Html.number(""))
+                .add(Html.number(""));
+        return List.of((shares ? row.add(Html.number("")) : row).add(loss(loss)));
     }
 
-    private static Element total(Total total, int series, boolean losses) {
+    private static Element total(Total total, int series, boolean shares, boolean losses) {
         Double share = total.shareOfPlainGptqTime();
         Element name = Element.of("td").add(Element.of("span", "block " + Marker.color(series))).add(total.name());
         Element row = (total.keptIn() == 0 ? Element.of("tr", "rejected") : Element.of("tr")).add(name)
                 .add(Html.number(total.keptIn() + " of " + total.of()))
                 .add(Html.number(total.keptIn() == 0 ? "none" : Units.change(1, 1 + total.meanChange())))
-                .add(Html.number(Units.duration(total.seconds())))
-                .add(Html.number(share == null ? "" : String.format(Locale.ROOT, "%.0f %%", 100 * share)));
+                .add(Html.number(Units.duration(total.seconds())));
+        if (shares) {
+            row = row.add(Html.number(share == null ? "" : String.format(Locale.ROOT, "%.0f %%", 100 * share)));
+        }
         return losses ? row.add(loss(total.heldOutLoss())) : row;
     }
 

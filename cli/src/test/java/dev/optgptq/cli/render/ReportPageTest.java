@@ -142,7 +142,8 @@ class ReportPageTest {
     void totals_say_what_each_step_bought_and_cost() throws Exception {
         String text = section(Reports.refined(6), "ablation").getTextContent();
         for (String part : List.of("6 of 6", "KL divergence, nats per token", "0.0391", "0.0312", "0.0250", "-19.87 %",
-                "40 %", "8,192 tokens", "the last 16 of the calibration sequences")) {
+                "40 %", "8,192 tokens", "the last 16 of the calibration sequences",
+                "over the whole model by the KL divergence, nats per token, which fell by 19.9 %.")) {
             assertTrue(text.contains(part), () -> part + " in " + text);
         }
     }

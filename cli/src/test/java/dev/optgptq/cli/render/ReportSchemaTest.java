@@ -41,7 +41,7 @@ class ReportSchemaTest {
     }
 
     @Test
-    void every_field_of_a_run_that_was_resumed_and_refined_is_documented() throws IOException {
+    void every_field_of_a_run_that_was_refined_step_by_step_is_documented() throws IOException {
         assertEquals(documented("report.json"),
                 fields(JsonMapper.shared().readTree(ReportJson.text(Reports.refined(2)))));
     }

@@ -58,13 +58,13 @@ public final class Reports {
             for (String name : List.of("token weights", "error propagation", "learned rounding")) {
                 double gain = name.equals("learned rounding") ? 0.4 : 0.03;
                 double after = error * (1 - gain - 0.05 * random.nextGaussian());
-                steps.add(new Step(name, block, "error of the block\u2019s output, share of it", error, after,
+                steps.add(new Step(name, block, "error of the block's output, share of it", error, after,
                         after < error, 2 + random.nextDouble(),
                         name.equals("learned rounding") ? "200 steps, <b>best</b> at 180" : null));
                 error = Math.min(error, after);
             }
         }
-        steps.add(new Step("a <script>alert('y')</script> step", 0, "error of the block\u2019s output, share of it",
+        steps.add(new Step("a <script>alert('y')</script> step", 0, "error of the block's output, share of it",
                 0.006,
                 Double.POSITIVE_INFINITY, false, 0.4, null));
         steps.add(new Step("tuned scales", null, "KL divergence, nats per token", 0.0312, 0.0250, true, 9.5, null));

@@ -24,7 +24,8 @@ final class Ablations {
         }
         int heldOut = Refinement.heldOut(calibration.count());
         Map<String, Double> after = outcomes.stream().filter(outcome -> outcome.block() < 0)
-                .collect(Collectors.toMap(StepOutcome::step, StepOutcome::after));
+                .collect(Collectors.toMap(StepOutcome::step,
+                        outcome -> outcome.kept() ? outcome.after() : outcome.before()));
         return Ablation.of("the last " + heldOut + " of " + calibration.count() + " calibration sequences",
                 (long) heldOut * calibration.length(), OF_MODELS, null, null, 0,
                 outcomes.stream().map(Ablations::step).toList(), after);

@@ -11,6 +11,7 @@ import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.model.CheckpointWriter;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.gptq.journal.Identity;
+import dev.optgptq.gptq.refine.StepOutcome;
 import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.gptq.solve.Calibrator;
 import dev.optgptq.gptq.solve.QuantizedWeight;
@@ -43,6 +44,7 @@ public final class QuantizeRun {
     private final RunProgress progress;
     private final Consumer<String> log;
     private final List<RunReport.Layer> layers = new ArrayList<>();
+    private final List<StepOutcome> steps = new ArrayList<>();
 
     /**
      * Quantizes a model directory. Throws UserError.
@@ -105,7 +107,7 @@ public final class QuantizeRun {
                         journal.started(),
                         journal.resumed(), plan, run.layers, clock.phases(), memory.peakAnonymous(), memoryPlan,
                         quality, warnings,
-                        Ablations.of(GradientRun.outcomes(journal), texts.calibration()));
+                        Ablations.of(run.steps, texts.calibration()));
             }
         }
     }
@@ -162,6 +164,8 @@ public final class QuantizeRun {
             config.write(writer, origin);
             writer.finishTensors();
             Perplexity after = readBack(writer, output, evaluation);
+            // Finishing the directory removes the journal's parts from it.
+            steps.addAll(GradientRun.outcomes(journal));
             progress.enter("write", "finish");
             writer.finish();
             journal.complete();

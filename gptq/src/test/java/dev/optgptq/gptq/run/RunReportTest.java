@@ -5,7 +5,10 @@ import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.optgptq.calibrate.gradient.NextToken;
 import dev.optgptq.formats.packed.CheckpointFormat;
+import dev.optgptq.gptq.refine.Refinement;
+import dev.optgptq.gptq.report.Ablation;
 import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.gptq.run.QuantizeSettings.CalibratorKind;
 import dev.optgptq.gptq.solve.ActOrder;
@@ -13,6 +16,7 @@ import dev.optgptq.gptq.testing.TinyModel;
 import dev.optgptq.gptq.testing.WrittenCheckpoint;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Objects;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -46,6 +50,28 @@ class RunReportTest {
 
         assertTrue(last[1] > 0 && last[1] - last[0] <= last[1] / 1_000_000,
                 last[0] + " done in the end, of " + last[1]);
+    }
+
+    @Test
+    void every_step_of_a_refinement_is_reported_those_of_the_whole_model_too() {
+        TinyRun run = new TinyRun(TinyModel.LLAMA.write(folder.resolve("model")), folder);
+        run.calibrator = CalibratorKind.GRADIENT;
+        run.refinement = new Refinement(true, new NextToken(), true, 4, 0);
+
+        Ablation ablation = Objects.requireNonNull(run.run().ablation());
+
+        List<String> names = ablation.totals().stream().map(Ablation.Total::name).toList();
+        assertTrue(names.containsAll(List.of("token weights", "error propagation", "learned rounding")),
+                names::toString);
+        assertEquals("tuned scales", names.getLast());
+        Ablation.Step last = ablation.steps().getLast();
+        assertNull(last.block());
+        assertEquals(last.kept() ? last.lossAfter() : last.lossBefore(), ablation.totals().getLast().heldOutLoss());
+    }
+
+    @Test
+    void a_run_without_steps_has_no_ablation() {
+        assertNull(new TinyRun(TinyModel.MPT.write(folder.resolve("model")), folder).run().ablation());
     }
 
     @Test

@@ -29,6 +29,8 @@ public record StepChart(List<String> steps, List<Attempt> attempts) {
     private static final double MODEL_WIDTH = 84;
     private static final double MOST_BAR = 46;
     private static final double MOST_SQUARE = 14;
+    /** Below this a cross has no room for its frame. */
+    private static final double LEAST_FRAME = 8;
     private static final int LONGEST_NAME = 28;
     private static final int PERCENT = 100;
 
@@ -138,11 +140,15 @@ public record StepChart(List<String> steps, List<Attempt> attempts) {
                     attempt.hint()));
             return;
         }
-        String outline = String.format(Locale.ROOT, "M%1$.1f,%3$.1f H%2$.1f V%4$.1f H%1$.1f Z", x - half, x + half,
-                y - half, y + half);
-        String cross = String.format(Locale.ROOT, " M%1$.1f,%3$.1f L%2$.1f,%4$.1f M%1$.1f,%4$.1f L%2$.1f,%3$.1f",
-                x - half, x + half, y - half, y + half);
-        parts.add(Svg.tooltip(Element.of("path", "rejected").with("d", outline + cross), attempt.hint()));
+        String cross = path("M%1$.1f,%3$.1f L%2$.1f,%4$.1f M%1$.1f,%4$.1f L%2$.1f,%3$.1f", x, y, half);
+        String frame = path(" M%1$.1f,%3$.1f H%2$.1f V%4$.1f H%1$.1f Z", x, y, half);
+        parts.add(Svg.tooltip(Element.of("path", "rejected").with("d", size < LEAST_FRAME ? cross : cross + frame),
+                attempt.hint()));
+    }
+
+    /** @param form of the left, right, upper and lower edge around the middle */
+    private static String path(String form, double x, double y, double half) {
+        return String.format(Locale.ROOT, form, x - half, x + half, y - half, y + half);
     }
 
     private String description() {

@@ -11,6 +11,9 @@ import dev.optgptq.gptq.report.RunReport;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /** Which step beyond plain GPTQ was kept where, what it bought and what it cost. */
@@ -23,7 +26,7 @@ final class StepsBought {
             + "below: filled where the step was kept, crossed where it did not help on the held-out text and was left out "
             + "again. Rest on any of them for its numbers.";
     private static final List<String> COLUMNS = List.of("step", "where", ">before", ">after", ">change", "decision",
-            ">time", "measured in");
+            ">time");
 
     private StepsBought() {}
 
@@ -43,11 +46,31 @@ final class StepsBought {
     }
 
     private static String lead(Ablation ablation) {
+        List<Step> blocks = ablation.steps().stream().filter(step -> step.block() != null).toList();
+        List<Step> model = ablation.steps().stream().filter(step -> step.block() == null).toList();
         return String.format(Locale.ROOT,
                 "%d of %d steps were kept. Each was judged on %s, %,d tokens that nothing was "
-                        + "computed from.",
+                        + "computed from: %s.",
                 ablation.steps().stream().filter(Step::kept).count(), ablation.steps().size(),
-                ablation.text(), ablation.tokens());
+                ablation.text(), ablation.tokens(),
+                Stream.of(measured("in a block", blocks), measured("over the whole model", model))
+                        .filter(words -> !words.isEmpty()).collect(Collectors.joining("; ")));
+    }
+
+    private static String measured(String where, List<Step> steps) {
+        if (steps.isEmpty()) {
+            return "";
+        }
+        return where + " by the " + steps.stream().map(Step::unit).distinct().collect(Collectors.joining(", or the "))
+                + String.format(Locale.ROOT, ", which fell by %.1f %%%s", 100 * (1 - left(steps)),
+                        steps.stream().map(Step::block).distinct().count() > 1 ? " in the mean" : "");
+    }
+
+    /** Mean over scopes of what the kept steps left of the first one's loss, as a share. */
+    private static double left(List<Step> steps) {
+        Map<String, Double> shares = steps.stream().collect(Collectors.groupingBy(Step::scope, Collectors.reducing(1.0,
+                step -> step.kept() && Double.isFinite(step.change()) ? 1 + step.change() : 1, (a, b) -> a * b)));
+        return shares.values().stream().mapToDouble(Double::doubleValue).average().orElse(1);
     }
 
     private static List<StepChart.Attempt> attempts(List<Step> steps, List<String> names) {
@@ -77,40 +100,40 @@ final class StepsBought {
 
     private static Element totals(Ablation ablation) {
         List<Total> totals = ablation.totals();
+        boolean shares = totals.stream().anyMatch(total -> total.shareOfPlainGptqTime() != null);
         boolean losses = ablation.unquantizedLoss() != null || ablation.plainGptqLoss() != null
                 || totals.stream().anyMatch(total -> total.heldOutLoss() != null);
-        List<String> columns = new ArrayList<>(
-                List.of("step", ">kept in", ">mean change", ">time", ">of plain GPTQ\u2019s time"));
-        if (losses) {
-            columns.add(">" + ablation.unit());
-        }
-        Element body = Element.of("tbody");
-        if (losses) {
-            body = body.add(wholeModel("unquantized", ablation.unquantizedLoss()))
-                    .add(wholeModel("plain GPTQ", ablation.plainGptqLoss()));
-        }
+        List<String> columns = new ArrayList<>(List.of("step", ">kept in", ">mean change", ">time"));
+        columns.addAll(shares ? List.of(">of plain GPTQ\u2019s time") : List.of());
+        columns.addAll(losses ? List.of(">" + ablation.unit()) : List.of());
+        Element body = Element.of("tbody").addAll(reference("unquantized", ablation.unquantizedLoss(), shares))
+                .addAll(reference("plain GPTQ", ablation.plainGptqLoss(), shares));
         for (int i = 0; i < totals.size(); i++) {
-            body = body.add(total(totals.get(i), i, losses));
+            body = body.add(total(totals.get(i), i, shares, losses));
         }
         return Element.of("table", "totals").add(Html.tableHead(columns)).add(body);
     }
 
-    private static Element wholeModel(String name, @Nullable Double loss) {
-        Element row = Element.of("tr", "reference").add(Html.cell(name));
-        for (int empty = 0; empty < 4; empty++) {
-            row = row.add(Html.number(""));
+    /** What steps are held against, where it is known. */
+    private static List<Element> reference(String name, @Nullable Double loss, boolean shares) {
+        if (loss == null) {
+            return List.of();
         }
-        return row.add(loss(loss));
+        Element row = Element.of("tr", "reference").add(Html.cell(name)).add(Html.number("")).add(Html.number(""))
+                .add(Html.number(""));
+        return List.of((shares ? row.add(Html.number("")) : row).add(loss(loss)));
     }
 
-    private static Element total(Total total, int series, boolean losses) {
+    private static Element total(Total total, int series, boolean shares, boolean losses) {
         Double share = total.shareOfPlainGptqTime();
         Element name = Element.of("td").add(Element.of("span", "block " + Marker.color(series))).add(total.name());
         Element row = (total.keptIn() == 0 ? Element.of("tr", "rejected") : Element.of("tr")).add(name)
                 .add(Html.number(total.keptIn() + " of " + total.of()))
                 .add(Html.number(total.keptIn() == 0 ? "none" : Units.change(1, 1 + total.meanChange())))
-                .add(Html.number(Units.duration(total.seconds())))
-                .add(Html.number(share == null ? "" : String.format(Locale.ROOT, "%.0f %%", 100 * share)));
+                .add(Html.number(Units.duration(total.seconds())));
+        if (shares) {
+            row = row.add(Html.number(share == null ? "" : String.format(Locale.ROOT, "%.0f %%", 100 * share)));
+        }
         return losses ? row.add(loss(total.heldOutLoss())) : row;
     }
 
@@ -138,7 +161,7 @@ final class StepsBought {
         Element row = (step.kept() ? Element.of("tr") : Element.of("tr", "rejected")).add(Html.cell(step.name()))
                 .add(Html.cell(step.scope())).add(value(Units.small(step.lossBefore()), step.lossBefore()))
                 .add(value(Units.small(step.lossAfter()), step.lossAfter())).add(value(change(step), step.change()))
-                .add(decision).add(value(Units.duration(step.seconds()), step.seconds())).add(Html.cell(step.unit()));
+                .add(decision).add(value(Units.duration(step.seconds()), step.seconds()));
         return noted ? row.add(Html.cell(note == null ? "" : note)) : row;
     }
 

@@ -19,7 +19,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * What a block's solves need to know of its inputs, from the sequences that may be learned from: the Hessian of every site,
- * the one that weighs tokens by the loss's gradient, and how quantized inputs go with original ones.
+ * another that weighs tokens by the loss's gradient, and how quantized inputs go with original ones.
  */
 final class BlockMoments implements AutoCloseable {
 
@@ -50,7 +50,7 @@ final class BlockMoments implements AutoCloseable {
             factors.forEach(weighted::weigh);
         }
         this.cross = withCross
-                ? new CrossMoments(device, spec, sites, streams.batchRows(), rows, factors)
+                ? new CrossMoments(device, spec, sites, streams.batchRows(), rows)
                 : null;
     }
 
@@ -75,9 +75,9 @@ final class BlockMoments implements AutoCloseable {
             Tensor buffer = scratch.matrix(DType.F32, streams.batchRows(), model.spec().hiddenSize());
             streams.eachBatch(0, streams.trainedRows(), (first, count) -> {
                 Tensor x = buffer.rows(0, count);
-                original(weights, first, x, workspace, (site, input) -> keepOriginal(site, first, input));
+                original(weights, first, x, workspace, this::keepOriginal);
                 streams.quantized().read(device, first, x);
-                model.forward(weights, x, workspace, (site, input) -> add(site, first, input));
+                model.forward(weights, x, workspace, this::add);
                 phases.forward(count);
             });
             streams.eachBatch(streams.trainedRows(), streams.rows(), (first, count) -> original(weights, first,
@@ -91,15 +91,15 @@ final class BlockMoments implements AutoCloseable {
         phases.forward(x.rows());
     }
 
-    private boolean keepOriginal(InputSite site, long first, Tensor x) {
+    private boolean keepOriginal(InputSite site, Tensor x) {
         if (cross != null) {
-            cross.original(site, first, x);
+            cross.original(site, x);
         }
         return true;
     }
 
     /** The pass ends behind the last site: what the block puts out is not wanted. */
-    private boolean add(InputSite site, long first, Tensor x) {
+    private boolean add(InputSite site, Tensor x) {
         phases.enter("hessian");
         boolean more = plain.at(site, x);
         phases.hessian(site, x.rows());
@@ -108,7 +108,7 @@ final class BlockMoments implements AutoCloseable {
             phases.hessian(site, x.rows());
         }
         if (cross != null) {
-            cross.quantized(site, first, x);
+            cross.quantized(site, x);
             phases.cross(site, x.rows());
         }
         phases.enter("forward");
@@ -126,7 +126,7 @@ final class BlockMoments implements AutoCloseable {
         return wanted.hessian(site);
     }
 
-    /** C of a site, with the weights that hessian(site, weighs()) has. */
+    /** C of a site, all tokens counting the same. */
     Tensor cross(InputSite site) {
         if (cross == null) {
             throw new IllegalStateException("cross moments were not asked for");

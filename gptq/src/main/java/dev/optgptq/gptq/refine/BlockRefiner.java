@@ -16,8 +16,8 @@ import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Gradient calibration of one block after the other (notes 3.11). A block is solved as published, then with each refinement in
- * turn on top of those before it; a refinement is kept only where the block's output on held-out sequences comes closer to
+ * Gradient calibration of one block after the other (notes 3.11). A block is solved as published, and then refined in one way
+ * after the other; a refinement is kept only where the block's output on held-out sequences comes closer to
  * the original's. So no block is worse there than plain GPTQ's.
  */
 public final class BlockRefiner {
@@ -87,7 +87,7 @@ public final class BlockRefiner {
                 contest.first(solver.solve(Variants.PLAIN));
                 for (Variant variant : Variants.beyond(refinement, moments.weighs())) {
                     long started = System.nanoTime();
-                    contest.challenge(variant.step(), solver.solve(variant), started, variant.note());
+                    contest.challenge(variant.step(), solver.solve(variant), variant.margin(), started, variant.note());
                 }
                 return contest;
             } catch (RuntimeException e) {
@@ -125,7 +125,7 @@ public final class BlockRefiner {
             arena.close();
             throw e;
         }
-        contest.challenge("learned rounding", learned, started, refinement.tuneSteps() + " steps");
+        contest.challenge("learned rounding", learned, 0, started, refinement.tuneSteps() + " steps");
     }
 
     private void pass(BlockWeights weights, ActivationStore stream) {

@@ -29,9 +29,10 @@ final class Contest implements AutoCloseable {
      * Keeps the candidate if it is better than the best so far, and closes whichever of the two is not. One that is not
      * finite loses.
      *
+     * @param margin by what share it must lower the error to be better
      * @param started System.nanoTime() before work on it began
      */
-    void challenge(String step, Candidate candidate, long started, String note) {
+    void challenge(String step, Candidate candidate, double margin, long started, String note) {
         double found;
         try {
             found = judge.error(candidate.weights());
@@ -39,7 +40,7 @@ final class Contest implements AutoCloseable {
             candidate.close();
             throw e;
         }
-        boolean kept = found < error;
+        boolean kept = found < error * (1 - margin);
         outcomes.add(new StepOutcome(step, block, error, found, kept, (System.nanoTime() - started) * 1e-9, note));
         if (kept) {
             best().close();

@@ -3,11 +3,19 @@ package dev.optgptq.gptq.refine;
 import java.util.ArrayList;
 import java.util.List;
 
-/** The ways in which a block is solved, one refinement more each time. */
+/**
+ * The ways in which a block is solved. Error propagation counts all tokens the same, whether or not weighing them was kept.
+ */
 final class Variants {
 
     /** Strength at which errors are propagated; 1 would chase the noise of the calibration text (notes 3.3). */
     private static final float STRENGTH = 0.5f;
+
+    /**
+     * The judge weighs tokens as these Hessians do, so that they win there by a few tenths of a percent where the model's
+     * predictions get no better (docs/results/gradient.md).
+     */
+    private static final double WEIGHTS_MARGIN = 0.01;
 
     private Variants() {}
 
@@ -19,8 +27,9 @@ final class Variants {
      * @param searched whether its scales are searched
      * @param attention strength of error propagation in the attention's linears
      * @param mlp the same in the MLP's
+     * @param margin by what share it must lower a block's error to be kept
      */
-    record Variant(String step, boolean weighted, boolean searched, float attention, float mlp) {
+    record Variant(String step, boolean weighted, boolean searched, float attention, float mlp, double margin) {
 
         String note() {
             return attention > 0 ? "strength " + attention + " in attention, " + mlp + " in the MLP" : "";
@@ -28,18 +37,18 @@ final class Variants {
     }
 
     /** GPTQ as published, which the others are held against. */
-    static final Variant PLAIN = new Variant("gptq", false, false, 0, 0);
+    static final Variant PLAIN = new Variant("gptq", false, false, 0, 0, 0);
 
     /** @param weighs whether the gradient says that tokens matter differently */
     static List<Variant> beyond(Refinement refinement, boolean weighs) {
         List<Variant> variants = new ArrayList<>();
-        variants.add(new Variant("scale search", false, true, 0, 0));
+        variants.add(new Variant("scale search", false, true, 0, 0, 0));
         if (weighs) {
-            variants.add(new Variant("token weights", true, true, 0, 0));
+            variants.add(new Variant("token weights", true, true, 0, 0, WEIGHTS_MARGIN));
         }
         if (refinement.propagate()) {
-            variants.add(new Variant("error propagation in attention", weighs, true, STRENGTH, 0));
-            variants.add(new Variant("error propagation", weighs, true, STRENGTH, STRENGTH));
+            variants.add(new Variant("error propagation in attention", false, true, STRENGTH, 0, 0));
+            variants.add(new Variant("error propagation", false, true, STRENGTH, STRENGTH, 0));
         }
         return variants;
     }

@@ -21,7 +21,7 @@ public record GptqVariant(boolean searchScales, @Nullable Propagation propagatio
      * it are not those, x, that it was made for, so that it aims at W + strength (W* - W), W* being what gives the
      * original outputs from the inputs there are: W*^T - W^T = (H + damp)^-1 (C - H) W^T.
      *
-     * @param cross C = 2/N sum_t s_t x~_t x_t^T, F32 [n, n], with the weights and the factor of the Hessian
+     * @param cross C = 2/N sum_t x~_t x_t^T, F32 [n, n], over the tokens that the Hessian is of
      * @param strength 0 none, 1 all of it
      */
     public record Propagation(Tensor cross, float strength) {}

@@ -73,7 +73,8 @@ final class GridOptions {
         Checks.require(!scaleSearch || calibrator != CalibratorKind.RTN, "--scale-search", "--calibrator rtn",
                 "a calibrator that sees text: gptq or gradient");
         Checks.require(!clipSearch || (!scaleSearch && calibrator != CalibratorKind.GRADIENT), "--clip-search",
-                scaleSearch ? "--scale-search" : "--calibrator gradient", "one search of the scales, not two");
+                scaleSearch ? "--scale-search" : "--calibrator gradient",
+                "one search of the scales, not two: --calibrator gptq without --scale-search");
         Checks.require(!trueSequential || calibrator != CalibratorKind.GRADIENT, "--true-sequential",
                 "--calibrator gradient", "--calibrator gptq: gradient makes up for errors in another way");
         Checks.require(damp >= 0 && damp < 1, "--damp", damp, "a share from 0 up to, not including, 1, such as 0.01");

@@ -209,7 +209,7 @@ record MemoryPlan(Free free, long weights, long hessians, long solving, long for
                     "this run needs about " + mebibytes(host()) + " of memory (" + this + "), and "
                             + mebibytes(free.host())
                             + " are free. Close other programs, or use a machine with more memory; a smaller "
-                            + "--sequence-length lowers the batch buffers only"
+                            + "--sequence-length lowers the batch buffers only" + lighter()
                             + (evaluation > quantizing() + activations()
                                     ? ", and --eval none spares the evaluation"
                                     : ""));
@@ -217,9 +217,14 @@ record MemoryPlan(Free free, long weights, long hessians, long solving, long for
         if (!fitsDevice()) {
             throw new UserError(UserError.Code.MEMORY, "this run needs about " + mebibytes(device() + LIBRARIES)
                     + " of device memory (" + this + "), and " + mebibytes(free.device().orElse(0))
-                    + " are free there. End what else runs on the device, use another one, or --device cpu"
+                    + " are free there. End what else runs on the device, use another one, or --device cpu" + lighter()
                     + (evaluation > quantizing() ? "; --eval none spares the evaluation" : ""));
         }
+    }
+
+    /** What asks for less. */
+    private String lighter() {
+        return refining > 0 ? "; --tune 0 needs less, and --calibrator gptq least" : "";
     }
 
     private static long square(long n) {

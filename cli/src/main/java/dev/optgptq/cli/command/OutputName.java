@@ -9,7 +9,7 @@ final class OutputName {
 
     private OutputName() {}
 
-    /** MODEL-gptq-w4g128, with a suffix for every choice that differs from the defaults. */
+    /** MODEL-gradient-w4g128, with a suffix for every choice that differs from the defaults. */
     static Path beside(Path model, GridOptions grid, RefineOptions refine) {
         Path source = model.toAbsolutePath().normalize();
         Path name = source.getFileName();

@@ -9,7 +9,7 @@ final class OutputOptions {
 
     @Option(names = "--output", paramLabel = "DIR", description = {
             "Directory to write. It appears when it is complete. "
-                    + "Default: beside the model, named after the settings, such as MODEL-gptq-w4g128"})
+                    + "Default: beside the model, named after the settings, such as MODEL-gradient-w4g128"})
     @Nullable
     Path directory;
 

@@ -21,10 +21,15 @@ record CalibrationStream(ActivationStore activations, int sequenceLength, int ba
     /** Tokens per batch on a processor: enough for GEMMs at full speed, few enough to stay in caches and in memory. */
     static final int BATCH_TOKENS = 2048;
 
-    /** Embeds all sequences into a stream on the host. */
-    static CalibrationStream embed(Transformer model, TokenSequences sequences, long memoryLimit) {
-        return embed(model, sequences, batchRows(BATCH_TOKENS, sequences.length(), sequences.count()),
-                new ActivationStore(sequences.tokens(), model.spec().hiddenSize(), memoryLimit));
+    /** Embeds all sequences where the plan puts them. */
+    static CalibrationStream embed(Transformer model, TokenSequences sequences, MemoryPlan plan) {
+        int hidden = model.spec().hiddenSize();
+        ActivationStore activations = switch (plan.place()) {
+            case DEVICE -> ActivationStore.onDevice(model.device(), sequences.tokens(), hidden);
+            case HOST -> new ActivationStore(sequences.tokens(), hidden, Long.MAX_VALUE);
+            case FILE -> new ActivationStore(sequences.tokens(), hidden, 0);
+        };
+        return embed(model, sequences, plan.batchRows(), activations);
     }
 
     /**

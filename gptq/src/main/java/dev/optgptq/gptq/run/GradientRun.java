@@ -102,13 +102,7 @@ final class GradientRun {
 
     private CalibrationStream embed() {
         progress.enter("load", "calibration");
-        int hidden = model.spec().hiddenSize();
-        ActivationStore activations = switch (memory.place()) {
-            case DEVICE -> ActivationStore.onDevice(model.device(), calibration.tokens(), hidden);
-            case HOST -> new ActivationStore(calibration.tokens(), hidden, Long.MAX_VALUE);
-            case FILE -> new ActivationStore(calibration.tokens(), hidden, 0);
-        };
-        return CalibrationStream.embed(model, calibration, memory.batchRows(), activations);
+        return CalibrationStream.embed(model, calibration, memory);
     }
 
     private @Nullable Saliency saliency(RunJournal journal) {

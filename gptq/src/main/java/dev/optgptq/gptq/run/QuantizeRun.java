@@ -1,7 +1,6 @@
 package dev.optgptq.gptq.run;
 
 import dev.optgptq.calibrate.Progress;
-import dev.optgptq.calibrate.capture.ActivationStore;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.eval.Perplexity;
 import dev.optgptq.calibrate.model.LinearSpec;
@@ -256,13 +255,7 @@ public final class QuantizeRun {
         if (calibration == null) {
             return null;
         }
-        int hidden = model.spec().hiddenSize();
-        ActivationStore activations = switch (memoryPlan.place()) {
-            case DEVICE -> ActivationStore.onDevice(device, calibration.tokens(), hidden);
-            case HOST -> new ActivationStore(calibration.tokens(), hidden, Long.MAX_VALUE);
-            case FILE -> new ActivationStore(calibration.tokens(), hidden, 0);
-        };
-        return CalibrationStream.embed(calibrated, calibration, memoryPlan.batchRows(), activations);
+        return CalibrationStream.embed(calibrated, calibration, memoryPlan);
     }
 
     /** Opens what was written as any reader would, compares it, and measures it. */

@@ -3,6 +3,7 @@ package dev.optgptq.gptq.run;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
+import dev.optgptq.calibrate.capture.ActivationStore;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.dtype.DType;
@@ -81,8 +82,8 @@ class SolverToFileTest {
             int[] ids = TinyTokenizer.text(3, 512).chars().toArray();
             try (OutputDirectory directory = CheckpointWriter.directory(run.output, false);
                     CheckpointWriter writer = new CheckpointWriter(directory, plan.specs(), Long.MAX_VALUE);
-                    CalibrationStream stream = CalibrationStream.embed(model, new TokenSequences(ids, 8, 64),
-                            memoryLimit)) {
+                    CalibrationStream stream = CalibrationStream.embed(model, new TokenSequences(ids, 8, 64), 512,
+                            new ActivationStore(512, model.spec().hiddenSize(), memoryLimit))) {
                 CheckpointOutput output = new CheckpointOutput(writer, plan);
                 Journal journal = new Journal(directory, run.log::add);
                 Calibrator gptq = new Calibrator.Gptq(new SolveSettings(new Grid(run.bits, true, false, DType.F16),

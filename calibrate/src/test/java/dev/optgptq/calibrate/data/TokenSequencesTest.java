@@ -179,6 +179,17 @@ class TokenSequencesTest {
     }
 
     @Test
+    void selectedSequencesComeInTheGivenOrderAndMayComeTwice() {
+        TokenSequences all = new TokenSequences(new int[] {1, 2, 3, 4, 5, 6}, 3, 2);
+
+        TokenSequences selected = all.select(new int[] {2, 0, 2});
+
+        assertArrayEquals(new int[] {5, 6, 1, 2, 5, 6}, selected.ids());
+        assertEquals(3, selected.count());
+        assertEquals(2, selected.length());
+    }
+
+    @Test
     void idsOutsideTheVocabularyAreRefused() {
         TokenSequences ids = new TokenSequences(new int[] {0, 5}, 1, 2);
         ids.requireVocabulary(6);

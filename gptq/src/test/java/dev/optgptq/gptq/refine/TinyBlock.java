@@ -1,0 +1,153 @@
+package dev.optgptq.gptq.refine;
+
+import dev.optgptq.calibrate.capture.ActivationStore;
+import dev.optgptq.calibrate.data.TokenSequences;
+import dev.optgptq.calibrate.model.BlockWeights;
+import dev.optgptq.calibrate.model.InputSite;
+import dev.optgptq.calibrate.model.LinearSpec;
+import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.formats.model.ModelDirectory;
+import dev.optgptq.gptq.refine.Variants.Variant;
+import dev.optgptq.gptq.solve.ActOrder;
+import dev.optgptq.gptq.solve.SolveSettings;
+import dev.optgptq.gptq.testing.TinyModel;
+import dev.optgptq.gptq.testing.TinyTokenizer;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Devices;
+import dev.optgptq.kernels.Grid;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.file.Path;
+import java.util.List;
+
+/** The first block of a tiny model with the streams that enter it: 9 sequences of 16 tokens, of which one is held out. */
+final class TinyBlock implements AutoCloseable {
+
+    static final int SEQUENCES = 9;
+    static final int LENGTH = 16;
+    static final Grid INT3 = new Grid(3, true, false, DType.F16);
+    static final SolveSettings SETTINGS = new SolveSettings(INT3, 32, ActOrder.STATIC, 0.01);
+
+    final Device device;
+    final Transformer model;
+    final TokenSequences text;
+    final Streams streams;
+    private final ModelDirectory directory;
+
+    TinyBlock(TinyModel tiny, Path folder) {
+        this.device = Devices.open("cpu", 1);
+        this.directory = ModelDirectory.open(tiny.write(folder));
+        this.model = Transformer.open(directory, device);
+        this.text = new TokenSequences(TinyTokenizer.text(5, SEQUENCES * LENGTH).chars().toArray(), SEQUENCES, LENGTH);
+        this.streams = new Streams(embedded(), embedded(), LENGTH, 4 * LENGTH);
+    }
+
+    private ActivationStore embedded() {
+        ActivationStore store = new ActivationStore(text.tokens(), model.spec().hiddenSize(), Long.MAX_VALUE);
+        try (TensorArena arena = device.arena()) {
+            Tensor ids = arena.vector(DType.I32, text.tokens());
+            Tensor x = arena.matrix(DType.F32, text.tokens(), model.spec().hiddenSize());
+            text.upload(device, 0, ids);
+            model.embed(ids, x);
+            store.write(device, 0, x);
+        }
+        return store;
+    }
+
+    /** Solves the block; afterwards the original stream stands behind it, and the quantized before it. */
+    Candidate solve(Variant variant) {
+        try (TensorArena arena = device.arena()) {
+            BlockWeights weights = model.loadBlock(0, arena);
+            try (BlockMoments moments = new BlockMoments(model, weights, streams, null, false, SILENT)) {
+                moments.capture(weights);
+                try (VariantSolver solver = new VariantSolver(model, 0, SETTINGS, moments, true, SILENT)) {
+                    return solver.solve(variant);
+                }
+            }
+        }
+    }
+
+    BlockJudge judge() {
+        return new BlockJudge(model, 0, streams, null, SILENT);
+    }
+
+    /** A candidate that computes with what the original has, times a factor in one linear. */
+    Candidate scaled(float factor) {
+        TensorArena arena = device.arena();
+        BlockWeights weights = model.loadBlock(0, arena);
+        Tensor weight = weights.weight(weights.linears().getLast());
+        float[] values = floats(weight);
+        for (int i = 0; i < values.length; i++) {
+            values[i] *= factor;
+        }
+        upload(values, weight);
+        return new Candidate(weights, List.of(), arena);
+    }
+
+    float[] floats(Tensor tensor) {
+        try (Arena host = Arena.ofConfined()) {
+            MemorySegment bytes = host.allocate(ValueLayout.JAVA_FLOAT, tensor.elements());
+            device.download(tensor, bytes);
+            return bytes.toArray(ValueLayout.JAVA_FLOAT);
+        }
+    }
+
+    byte[] bytes(Tensor tensor) {
+        try (Arena host = Arena.ofConfined()) {
+            MemorySegment bytes = host.allocate(tensor.elements() * tensor.dtype().bytes(), Double.BYTES);
+            device.download(tensor, bytes);
+            return bytes.toArray(ValueLayout.JAVA_BYTE);
+        }
+    }
+
+    void upload(float[] values, Tensor tensor) {
+        try (Arena host = Arena.ofShared()) {
+            device.upload(host.allocateFrom(ValueLayout.JAVA_FLOAT, values), tensor);
+            device.synchronize();
+        }
+    }
+
+    @Override
+    public void close() {
+        streams.quantized().close();
+        streams.original().close();
+        directory.close();
+        device.close();
+    }
+
+    static final Phases SILENT = new Phases() {
+        @Override
+        public void enter(String phase) {
+            // nobody counts
+        }
+
+        @Override
+        public void forward(long rows) {
+            // nobody counts
+        }
+
+        @Override
+        public void hessian(InputSite site, long rows) {
+            // nobody counts
+        }
+
+        @Override
+        public void cross(InputSite site, long rows) {
+            // nobody counts
+        }
+
+        @Override
+        public void solved(LinearSpec linear) {
+            // nobody counts
+        }
+
+        @Override
+        public void learned(long rows) {
+            // nobody counts
+        }
+    };
+}

@@ -1,0 +1,4 @@
+@NullMarked
+package dev.optgptq.gptq.refine;
+
+import org.jspecify.annotations.NullMarked;

@@ -10,6 +10,9 @@ import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.gptq.refine.Variants.Variant;
 import dev.optgptq.gptq.solve.ActOrder;
+import dev.optgptq.gptq.solve.Calibrator;
+import dev.optgptq.gptq.solve.GptqVariant;
+import dev.optgptq.gptq.solve.SiteSolver;
 import dev.optgptq.gptq.solve.SolveSettings;
 import dev.optgptq.gptq.testing.TinyModel;
 import dev.optgptq.gptq.testing.TinyTokenizer;
@@ -22,6 +25,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 
 /** The first block of a tiny model with the streams that enter it: 9 sequences of 16 tokens, of which one is held out. */
@@ -69,6 +73,25 @@ final class TinyBlock implements AutoCloseable {
                 }
             }
         }
+    }
+
+    /** Rounded to nearest: with inputs that are independent of each other, GPTQ has no errors to make up for. */
+    Candidate nearest() {
+        TensorArena arena = device.arena();
+        BlockWeights weights = model.loadBlock(0, arena);
+        List<RefinedLinear> linears = new ArrayList<>();
+        for (LinearSpec linear : weights.linears()) {
+            Tensor identity = arena.matrix(DType.F32, linear.inputs(), linear.inputs());
+            Tensor ones = arena.vector(DType.F32, linear.inputs());
+            device.matrix().fill(identity, 0);
+            device.matrix().fill(ones, 1);
+            device.matrix().setDiagonal(identity, ones);
+            try (SiteSolver solver = new SiteSolver(device, new Calibrator.Gradient(SETTINGS), identity, "identity")) {
+                linears.add(new RefinedLinear(linear, solver.solve(arena, weights.weight(linear),
+                        new GptqVariant(false, null, true)), 0));
+            }
+        }
+        return new Candidate(weights, linears, arena);
     }
 
     BlockJudge judge() {

@@ -39,7 +39,8 @@ class GradientRunTest {
     @ParameterizedTest
     @CsvSource({"LLAMA, STATIC, 2, true, 0.75", "LLAMA, NONE, 4, false, 0.2", "LLAMA, GROUP, 8, true, 0.02",
             "MPT, GROUP, 3, false, 0.4", "MPT, STATIC, 4, true, 0.2", "MPT, NONE, 8, false, 0.02"})
-    void what_was_learned_decodes_to_weights_near_the_original_ones(TinyModel.Family family, ActOrder actOrder, int bits,
+    void what_was_learned_decodes_to_weights_near_the_original_ones(TinyModel.Family family, ActOrder actOrder,
+            int bits,
             boolean symmetric, double tolerance) {
         TinyRun run = tuned(family);
         run.actOrder = actOrder;

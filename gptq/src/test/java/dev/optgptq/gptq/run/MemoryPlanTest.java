@@ -4,10 +4,12 @@ import static dev.optgptq.gptq.testing.Failures.assertRefused;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.optgptq.calibrate.gradient.NextToken;
 import dev.optgptq.calibrate.model.ModelSpec;
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.model.ModelDirectory;
+import dev.optgptq.gptq.refine.Refinement;
 import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.gptq.run.QuantizeSettings.CalibratorKind;
 import dev.optgptq.gptq.solve.ActOrder;
@@ -57,6 +59,26 @@ class MemoryPlanTest {
             assertTrue(peak <= plan.device(), peak + " bytes on the device, planned " + plan.device());
             assertTrue(plan.device() <= 1.5 * peak, plan.device() + " bytes planned, used " + peak);
             assertTrue(report.memory().planned() > plan.device(), "the process itself needs memory too");
+        }
+    }
+
+    @ParameterizedTest
+    @CsvSource({"LLAMA, 32, 4, 32", "MPT, 64, 16, 64"})
+    void the_plan_covers_what_learning_allocates(TinyModel.Family family, int groupSize, int samples,
+            int sequenceLength) {
+        TinyRun run = new TinyRun(TinyModel.of(family).write(folder.resolve("model")), folder);
+        run.calibrator = CalibratorKind.GRADIENT;
+        run.refinement = new Refinement(true, new NextToken(), true, 2, 0);
+        run.groupSize = groupSize;
+        run.samples = samples;
+        run.sequenceLength = sequenceLength;
+        MemoryPlan plan = plan(run, PLENTY);
+
+        try (Device device = Devices.open("cpu", 2)) {
+            run.run(device);
+
+            assertTrue(device.peakMemory() <= plan.device(),
+                    device.peakMemory() + " bytes on the device, planned " + plan.device());
         }
     }
 

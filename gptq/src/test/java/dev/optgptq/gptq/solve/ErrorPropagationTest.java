@@ -108,7 +108,8 @@ class ErrorPropagationTest {
         Calibrator calibrator = new Calibrator.Gptq(new SolveSettings(grid, INPUTS, actOrder, DAMP), false);
         try (Device device = Devices.open("cpu", 1);
                 TensorArena arena = device.arena();
-                SiteSolver solver = new SiteSolver(device, calibrator, SolverFixture.tensor(device, arena, h), "test")) {
+                SiteSolver solver = new SiteSolver(device, calibrator, SolverFixture.tensor(device, arena, h),
+                        "test")) {
             Tensor weight = SolverFixture.tensor(device, arena, w);
             Propagation propagation = cross == null
                     ? null

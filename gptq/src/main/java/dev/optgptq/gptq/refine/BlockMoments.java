@@ -134,10 +134,6 @@ final class BlockMoments implements AutoCloseable {
         return cross.cross(site);
     }
 
-    EnumSet<InputSite> sites() {
-        return sites;
-    }
-
     @Override
     public void close() {
         if (cross != null) {

@@ -12,7 +12,6 @@ import dev.optgptq.gptq.journal.Part;
 import dev.optgptq.gptq.refine.StepOutcome;
 import dev.optgptq.gptq.report.RunReport;
 import java.util.ArrayList;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -29,7 +28,6 @@ record BlockRecord(Part part) {
     private static final String PREFIX = "block-";
     private static final String LAYERS = "layers";
     private static final String STEPS = "steps";
-    private static final String FINGERPRINTS = "fingerprints";
 
     /** Of the part that holds a block. */
     static String name(int block) {
@@ -62,8 +60,7 @@ record BlockRecord(Part part) {
         ObjectNode note = Notes.withPhases(phases);
         note.set(LAYERS, Notes.toJson(layers));
         note.set(STEPS, Notes.toJson(steps));
-        ObjectNode crcs = note.putObject(FINGERPRINTS);
-        fingerprints.forEach(crcs::put);
+        Notes.putFingerprints(note, fingerprints);
         return note;
     }
 
@@ -78,10 +75,7 @@ record BlockRecord(Part part) {
 
     /** Of the integers of each linear, by module. */
     Map<String, Long> fingerprints() {
-        Map<String, Long> fingerprints = new LinkedHashMap<>();
-        part.note().path(FINGERPRINTS).propertyStream()
-                .forEach(entry -> fingerprints.put(entry.getKey(), entry.getValue().asLong()));
-        return fingerprints;
+        return Notes.fingerprints(part.note());
     }
 
     /**

@@ -1,7 +1,9 @@
 package dev.optgptq.gptq.run;
 
 import dev.optgptq.gptq.report.RunReport;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 import tools.jackson.databind.node.JsonNodeFactory;
@@ -12,6 +14,7 @@ final class Notes {
 
     private static final JsonMapper JSON = new JsonMapper();
     private static final String PHASES = "phases";
+    private static final String FINGERPRINTS = "fingerprints";
 
     private Notes() {}
 
@@ -24,6 +27,19 @@ final class Notes {
 
     static List<RunReport.Phase> phases(ObjectNode note) {
         return list(note.path(PHASES), RunReport.Phase.class);
+    }
+
+    /** Keeps the fingerprints of linears, by module. */
+    static void putFingerprints(ObjectNode note, Map<String, Long> fingerprints) {
+        ObjectNode crcs = note.putObject(FINGERPRINTS);
+        fingerprints.forEach(crcs::put);
+    }
+
+    static Map<String, Long> fingerprints(ObjectNode note) {
+        Map<String, Long> fingerprints = new LinkedHashMap<>();
+        note.path(FINGERPRINTS).propertyStream()
+                .forEach(entry -> fingerprints.put(entry.getKey(), entry.getValue().asLong()));
+        return fingerprints;
     }
 
     static JsonNode toJson(List<? extends Record> entries) {

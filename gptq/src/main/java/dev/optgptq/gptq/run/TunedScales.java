@@ -8,7 +8,6 @@ import dev.optgptq.gptq.journal.Journal;
 import dev.optgptq.gptq.journal.Part;
 import dev.optgptq.gptq.journal.PartWriter;
 import dev.optgptq.gptq.refine.StepOutcome;
-import dev.optgptq.gptq.report.RunReport;
 import java.lang.foreign.MemorySegment;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -28,7 +27,6 @@ record TunedScales(Part part) {
 
     private static final String NAME = "tuned-scales";
     private static final String OUTCOME = "outcome";
-    private static final String FINGERPRINTS = "fingerprints";
     private static final String SUFFIX = ".scales";
 
     static Optional<TunedScales> find(Journal journal) {
@@ -53,8 +51,7 @@ record TunedScales(Part part) {
             });
             ObjectNode note = Notes.withPhases(clock.phases());
             note.set(OUTCOME, Notes.toJson(List.of(outcome)));
-            ObjectNode crcs = note.putObject(FINGERPRINTS);
-            fingerprints.forEach(crcs::put);
+            Notes.putFingerprints(note, fingerprints);
             return new TunedScales(writer.finish(note));
         }
     }
@@ -74,17 +71,10 @@ record TunedScales(Part part) {
 
     /** Of the integers of each linear with its new scales, by module. */
     Map<String, Long> fingerprints() {
-        Map<String, Long> fingerprints = new LinkedHashMap<>();
-        part.note().path(FINGERPRINTS).propertyStream()
-                .forEach(entry -> fingerprints.put(entry.getKey(), entry.getValue().asLong()));
-        return fingerprints;
+        return Notes.fingerprints(part.note());
     }
 
     SafetensorsFile open() {
         return part.open();
-    }
-
-    List<RunReport.Phase> phases() {
-        return Notes.phases(part.note());
     }
 }

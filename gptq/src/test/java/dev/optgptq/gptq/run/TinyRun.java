@@ -1,5 +1,7 @@
 package dev.optgptq.gptq.run;
 
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
 import dev.optgptq.calibrate.Progress;
 import dev.optgptq.calibrate.data.TokenSequences.Sampling;
 import dev.optgptq.formats.model.CheckpointWriter;
@@ -77,6 +79,21 @@ final class TinyRun {
         try (Device device = Devices.open("cpu", threads)) {
             return run(device);
         }
+    }
+
+    /** Its progress must never fall, and end where it was said to. */
+    void runWithRisingProgress() {
+        long[] last = {0, 0};
+        progress = (phase, done, total) -> {
+            assertTrue(done >= last[0], phase + " fell from " + last[0] + " to " + done);
+            last[0] = done;
+            last[1] = total;
+        };
+
+        run();
+
+        assertTrue(last[1] > 0 && last[1] - last[0] <= last[1] / 1_000_000,
+                last[0] + " done in the end, of " + last[1]);
     }
 
     RunReport run(Device device) {

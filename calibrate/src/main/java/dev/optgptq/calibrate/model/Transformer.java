@@ -74,6 +74,11 @@ public final class Transformer {
         return dtype == products ? this : new Transformer(spec, directory, device, dtype);
     }
 
+    /** The same model on another device. */
+    Transformer on(Device other) {
+        return other.equals(device) ? this : new Transformer(spec, directory, other, products);
+    }
+
     public ModelSpec spec() {
         return spec;
     }

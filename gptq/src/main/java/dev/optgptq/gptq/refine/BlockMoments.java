@@ -2,6 +2,7 @@ package dev.optgptq.gptq.refine;
 
 import dev.optgptq.calibrate.capture.CrossMoments;
 import dev.optgptq.calibrate.capture.HessianAccumulator;
+import dev.optgptq.calibrate.capture.Part;
 import dev.optgptq.calibrate.gradient.Saliency;
 import dev.optgptq.calibrate.model.BlockWeights;
 import dev.optgptq.calibrate.model.InputSite;
@@ -69,6 +70,14 @@ final class BlockMoments implements AutoCloseable {
 
     /** Passes all sequences through the block: afterwards the original stream stands behind it, the quantized still before. */
     void capture(BlockWeights weights) {
+        Part all = Part.whole(streams.trainedRows());
+        plain.begin(all);
+        if (weighted != null) {
+            weighted.begin(all);
+        }
+        if (cross != null) {
+            cross.begin(all);
+        }
         phases.enter("forward");
         try (TensorArena scratch = device.arena()) {
             Transformer.Workspace workspace = model.workspace(scratch, streams.batchRows(), streams.sequenceLength());

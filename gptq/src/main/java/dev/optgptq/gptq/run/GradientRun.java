@@ -5,6 +5,7 @@ import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.gradient.GradientStream;
 import dev.optgptq.calibrate.gradient.Saliency;
 import dev.optgptq.calibrate.model.LinearSpec;
+import dev.optgptq.calibrate.model.Replicas;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.packed.PackedLinear;
 import dev.optgptq.formats.packed.PackedLinearReader;
@@ -30,6 +31,7 @@ import org.jspecify.annotations.Nullable;
 /** The blocks of a run that is calibrated by gradients: saliency, refinement block by block, and learned scales at the end. */
 final class GradientRun {
 
+    private final Replicas models;
     private final Transformer model;
     private final SolveSettings settings;
     private final Refinement refinement;
@@ -41,9 +43,10 @@ final class GradientRun {
     private final PhaseClock clock;
     private final RefinePhases phases;
 
-    GradientRun(Transformer model, SolveSettings settings, Refinement refinement, TokenSequences calibration,
+    GradientRun(Replicas models, SolveSettings settings, Refinement refinement, TokenSequences calibration,
             CheckpointPlan plan, MemoryPlan memory, LinearPacker packer, RunProgress progress, PhaseClock clock) {
-        this.model = model;
+        this.models = models;
+        this.model = models.first();
         this.settings = settings;
         this.refinement = refinement;
         this.calibration = calibration;
@@ -102,7 +105,7 @@ final class GradientRun {
 
     private CalibrationStream embed() {
         progress.enter("load", "calibration");
-        return CalibrationStream.embed(model, calibration, memory);
+        return CalibrationStream.embed(models, calibration, memory.division(calibration), memory.place());
     }
 
     private @Nullable Saliency saliency(RunJournal journal) {

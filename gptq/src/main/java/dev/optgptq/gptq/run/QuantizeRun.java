@@ -5,6 +5,7 @@ import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.eval.Perplexity;
 import dev.optgptq.calibrate.model.LinearSpec;
 import dev.optgptq.calibrate.model.ModelSpec;
+import dev.optgptq.calibrate.model.Replicas;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.model.CheckpointWriter;
@@ -16,10 +17,12 @@ import dev.optgptq.gptq.solve.Calibrator;
 import dev.optgptq.gptq.solve.QuantizedWeight;
 import dev.optgptq.gptq.solve.SolveSettings;
 import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.DeviceGroup;
 import dev.optgptq.kernels.Grid;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalLong;
 import java.util.function.Consumer;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
@@ -34,8 +37,9 @@ public final class QuantizeRun {
     private final Device device;
     private final ModelDirectory source;
     private final Transformer model;
-    /** The same model as the calibration stream passes through it. */
-    private final Transformer calibrated;
+    private final Replicas models;
+    /** The same models as the calibration stream passes through them. */
+    private final Replicas calibrated;
     private final Calibrator calibrator;
     private final CheckpointPlan plan;
     private final RunTexts texts;
@@ -48,20 +52,21 @@ public final class QuantizeRun {
     /**
      * Quantizes a model directory. Throws UserError.
      *
+     * @param devices calibration is spread over them; the checkpoint is that of one of them
      * @param origin who runs it, for the report and the checkpoint's provenance
      * @param log hears what was decided, one line at a time: the memory plan, warnings, problems
      */
-    public static RunReport run(QuantizeSettings settings, Device device, Origin origin, Progress listener,
+    public static RunReport run(QuantizeSettings settings, DeviceGroup devices, Origin origin, Progress listener,
             Consumer<String> log) {
-        return run(settings, device, origin, listener, log, CheckpointWriter.DEFAULT_SHARD_BYTES);
+        return run(settings, devices, origin, listener, log, CheckpointWriter.DEFAULT_SHARD_BYTES);
     }
 
     /** @param maxShardBytes size above which the output is split */
-    static RunReport run(QuantizeSettings settings, Device device, Origin origin, Progress listener,
+    static RunReport run(QuantizeSettings settings, DeviceGroup devices, Origin origin, Progress listener,
             Consumer<String> log, long maxShardBytes) {
-        PhaseClock clock = new PhaseClock(device, "open");
+        PhaseClock clock = new PhaseClock(devices.first(), "open");
         try (ModelDirectory source = ModelDirectory.open(settings.model())) {
-            return run(settings, source, spec -> RunTexts.read(settings, spec), device, origin, listener, log,
+            return run(settings, source, spec -> RunTexts.read(settings, spec), devices, origin, listener, log,
                     maxShardBytes, clock);
         }
     }
@@ -72,15 +77,16 @@ public final class QuantizeRun {
      * @param calibration settings.samples() sequences
      */
     public static RunReport measure(QuantizeSettings settings, ModelDirectory source, TokenSequences calibration,
-            Device device, Origin origin, Progress listener, Consumer<String> log) {
-        return run(settings, source, spec -> new RunTexts(calibration, null, "none"), device, origin, listener, log,
+            DeviceGroup devices, Origin origin, Progress listener, Consumer<String> log) {
+        return run(settings, source, spec -> new RunTexts(calibration, null, "none"), devices, origin, listener, log,
                 CheckpointWriter.DEFAULT_SHARD_BYTES,
-                new PhaseClock(device, "open"));
+                new PhaseClock(devices.first(), "open"));
     }
 
     private static RunReport run(QuantizeSettings settings, ModelDirectory source, Function<ModelSpec, RunTexts> read,
-            Device device, Origin origin, Progress listener, Consumer<String> log, long maxShardBytes,
+            DeviceGroup devices, Origin origin, Progress listener, Consumer<String> log, long maxShardBytes,
             PhaseClock clock) {
+        Device device = devices.first();
         try (HostMemory memory = new HostMemory()) {
             Transformer model = Transformer.open(source, device);
             Preflight.check(settings, source, model.spec());
@@ -93,16 +99,22 @@ public final class QuantizeRun {
             if (products.remark() != null && texts.calibration() != null) {
                 log.accept(products.remark());
             }
-            MemoryPlan memoryPlan = memoryPlan(settings, model, products.dtype(), texts);
+            MemoryPlan memoryPlan = MemoryPlan.of(job(settings, model, products.dtype(), devices), texts,
+                    free(devices));
+            memoryPlan.require();
             log.accept("memory: about " + (memoryPlan.total() >> 20) + " MiB needed: " + memoryPlan);
-            QuantizeRun run = new QuantizeRun(settings, source, model, products.dtype(), plan, texts, clock, listener,
-                    log);
-            Identity identity = RunIdentity.of(settings, products.dtype(), memoryPlan.batchRows(), origin, device,
+            if (memoryPlan.busyDevices() < devices.size()) {
+                log.accept("device memory allows only " + memoryPlan.busyDevices() + " of " + devices.size()
+                        + " devices to share the calibration");
+            }
+            QuantizeRun run = new QuantizeRun(settings, source, Replicas.of(model, devices.devices()), products.dtype(),
+                    plan, texts, clock, listener, log);
+            Identity identity = RunIdentity.of(settings, products.dtype(), memoryPlan, origin, device,
                     source,
                     texts.calibration());
             try (RunJournal journal = RunJournal.open(settings, identity, model.spec().blocks(), log)) {
                 RunReport.@Nullable Quality quality = run.execute(journal, origin, memoryPlan, maxShardBytes);
-                return new ReportBuilder(settings, products.dtype(), origin, device, model.spec(), source).build(
+                return new ReportBuilder(settings, products.dtype(), origin, devices, model.spec(), source).build(
                         journal.started(),
                         journal.resumed(), plan, run.layers, clock.phases(), memory.peakAnonymous(), memoryPlan,
                         quality, warnings,
@@ -111,13 +123,14 @@ public final class QuantizeRun {
         }
     }
 
-    private QuantizeRun(QuantizeSettings settings, ModelDirectory source, Transformer model, DType products,
+    private QuantizeRun(QuantizeSettings settings, ModelDirectory source, Replicas models, DType products,
             CheckpointPlan plan, RunTexts texts, PhaseClock clock, Progress listener, Consumer<String> log) {
         this.settings = settings;
+        this.models = models;
+        this.model = models.first();
         this.device = model.device();
         this.source = source;
-        this.model = model;
-        this.calibrated = model.withProducts(products);
+        this.calibrated = models.withProducts(products);
         this.texts = texts;
         int groupSize = settings.groupSize() == -1 ? Integer.MAX_VALUE : settings.groupSize();
         Grid grid = new Grid(settings.bits(), settings.symmetric(), settings.clipSearch(), DType.F16);
@@ -135,15 +148,17 @@ public final class QuantizeRun {
                 flops.run(texts, calibrator, settings));
     }
 
-    private static MemoryPlan memoryPlan(QuantizeSettings settings, Transformer model, DType products,
-            RunTexts texts) {
+    private static MemoryPlan.Job job(QuantizeSettings settings, Transformer model, DType products,
+            DeviceGroup devices) {
         boolean refines = settings.calibrator() == QuantizeSettings.CalibratorKind.GRADIENT;
-        MemoryPlan.Job job = new MemoryPlan.Job(model.spec(), products, settings.groupSize(),
-                refines ? settings.refinement() : null);
-        MemoryPlan memoryPlan = MemoryPlan.of(job, texts,
-                new MemoryPlan.Free(HostMemory.available(), model.device().freeMemory()));
-        memoryPlan.require();
-        return memoryPlan;
+        return new MemoryPlan.Job(model.spec(), products, settings.groupSize(), refines ? settings.refinement() : null,
+                devices.size());
+    }
+
+    /** Each device does as much as the one with the least. */
+    private static MemoryPlan.Free free(DeviceGroup devices) {
+        return new MemoryPlan.Free(HostMemory.available(),
+                devices.devices().stream().map(Device::freeMemory).flatMapToLong(OptionalLong::stream).min());
     }
 
     private RunReport.@Nullable Quality execute(RunJournal journal, Origin origin, MemoryPlan memoryPlan,
@@ -202,7 +217,7 @@ public final class QuantizeRun {
     private void quantizeBlocks(RunJournal journal, LinearPacker packer, MemoryPlan memoryPlan) {
         TokenSequences calibration = texts.calibration();
         if (calibrator.needsGradients() && calibration != null) {
-            GradientRun gradients = new GradientRun(model, calibrator.settings(), settings.refinement(), calibration,
+            GradientRun gradients = new GradientRun(models, calibrator.settings(), settings.refinement(), calibration,
                     plan, memoryPlan, packer, progress, clock);
             if (!gradients.isDone(journal)) {
                 gradients.run(journal, (recorder, refined) -> record(recorder, refined.linear(),
@@ -220,7 +235,7 @@ public final class QuantizeRun {
             if (stream != null) {
                 for (int block = 0; block < journal.finished().size(); block++) {
                     BlockRecord record = journal.finished().get(block);
-                    quantizer.replay(block, stream, weights -> record.restore(calibrated, weights, packer));
+                    quantizer.replay(block, stream, weights -> record.restore(calibrated.first(), weights, packer));
                 }
             }
             for (int block = journal.finished().size(); block < model.spec().blocks(); block++) {
@@ -255,7 +270,7 @@ public final class QuantizeRun {
         if (calibration == null) {
             return null;
         }
-        return CalibrationStream.embed(calibrated, calibration, memoryPlan);
+        return CalibrationStream.embed(calibrated, calibration, memoryPlan.division(calibration), memoryPlan.place());
     }
 
     /** Opens what was written as any reader would, compares it, and measures it. */

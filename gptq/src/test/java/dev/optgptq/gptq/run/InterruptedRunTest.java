@@ -13,6 +13,7 @@ import dev.optgptq.gptq.run.QuantizeSettings.CalibratorKind;
 import dev.optgptq.gptq.testing.TinyModel;
 import dev.optgptq.gptq.testing.WrittenCheckpoint;
 import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.DeviceGroup;
 import dev.optgptq.kernels.Devices;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -187,7 +188,8 @@ class InterruptedRunTest {
                 }
             };
             try (Device device = Devices.open("cpu", 2)) {
-                QuantizeRun.run(run.settings(), device, TinyRun.ORIGIN, run.progress, System.out::println);
+                QuantizeRun.run(run.settings(), DeviceGroup.of(device), TinyRun.ORIGIN, run.progress,
+                        System.out::println);
             }
         }
     }

@@ -142,6 +142,44 @@ class MemoryPlanTest {
                 "--device cpu");
     }
 
+    @Test
+    void the_batch_and_the_parts_do_not_depend_on_how_many_devices_share_them() {
+        TinyRun run = longRun();
+        long needed = needed(plan(run, PLENTY, OptionalLong.of(PLENTY)));
+
+        for (long free : new long[] {PLENTY, needed - 1, needed / 2}) {
+            MemoryPlan alone = plan(run, PLENTY, OptionalLong.of(free), 1);
+            MemoryPlan shared = plan(run, PLENTY, OptionalLong.of(free), 2);
+            assertEquals(alone.batchRows(), shared.batchRows());
+            assertEquals(alone.parts(), shared.parts());
+        }
+    }
+
+    @Test
+    void a_stream_that_is_too_large_for_one_device_lies_on_several() {
+        TinyRun run = longRun();
+        MemoryPlan roomy = plan(run, PLENTY, OptionalLong.of(PLENTY));
+        OptionalLong free = OptionalLong.of(needed(roomy) - roomy.stream() / 3);
+
+        assertEquals(MemoryPlan.Place.HOST, plan(run, PLENTY, free, 1).place());
+        assertEquals(MemoryPlan.Place.DEVICE, plan(run, PLENTY, free, 2).place());
+        assertEquals(roomy.stream() / 2, plan(run, PLENTY, free, 2).share());
+    }
+
+    /** What waits for its neighbour in the sum is small beside everything else, but for models of wide layers. */
+    @Test
+    void less_device_memory_than_eight_parts_take_means_fewer_of_them() {
+        TinyRun run = new TinyRun(TinyModel.LLAMA.write(folder.resolve("model")), folder);
+        run.samples = 8;
+        run.sequenceLength = 16;
+        MemoryPlan roomy = plan(run, PLENTY, OptionalLong.of(PLENTY));
+        OptionalLong free = OptionalLong.of(needed(roomy) - 1);
+
+        assertEquals(8, roomy.parts());
+        assertEquals(4, plan(run, PLENTY, free).parts());
+        assertEquals(4, plan(run, PLENTY, free, 8).busyDevices());
+    }
+
     /** Its residual stream is larger than anything else. */
     private TinyRun longRun() {
         TinyRun run = new TinyRun(TinyModel.LLAMA.write(folder.resolve("model")), folder);
@@ -160,11 +198,15 @@ class MemoryPlanTest {
     }
 
     private static MemoryPlan plan(TinyRun run, long available, OptionalLong device) {
+        return plan(run, available, device, 1);
+    }
+
+    private static MemoryPlan plan(TinyRun run, long available, OptionalLong device, int devices) {
         QuantizeSettings settings = run.settings();
         try (ModelDirectory directory = ModelDirectory.open(settings.model())) {
             ModelSpec spec = ModelSpec.resolve(directory.config());
             MemoryPlan.Job job = new MemoryPlan.Job(spec, DType.F32, settings.groupSize(),
-                    settings.calibrator() == CalibratorKind.GRADIENT ? settings.refinement() : null);
+                    settings.calibrator() == CalibratorKind.GRADIENT ? settings.refinement() : null, devices);
             return MemoryPlan.of(job, RunTexts.read(settings, spec), new MemoryPlan.Free(available, device));
         }
     }

@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.optgptq.calibrate.model.Replicas;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.dtype.DType;
@@ -122,7 +123,7 @@ class ReadBackTest {
                 new SolveSettings(grid, run.groupSize, ActOrder.NONE, run.damp));
         WorkCount flops = new WorkCount(model.spec());
         RunProgress progress = new RunProgress(new PhaseClock(model.device(), "test"), flops, run.progress, 1);
-        BlockQuantizer quantizer = new BlockQuantizer(model, nearest, false, progress);
+        BlockQuantizer quantizer = new BlockQuantizer(Replicas.of(model), nearest, false, progress);
         List<BlockRecord> records = new ArrayList<>();
         for (int block = 0; block < TinyModel.BLOCKS; block++) {
             int index = block;

@@ -4,7 +4,9 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import dev.optgptq.calibrate.capture.ActivationStore;
+import dev.optgptq.calibrate.capture.Division;
 import dev.optgptq.calibrate.data.TokenSequences;
+import dev.optgptq.calibrate.model.Replicas;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.files.OutputDirectory;
@@ -82,7 +84,9 @@ class SolverToFileTest {
             int[] ids = TinyTokenizer.text(3, 512).chars().toArray();
             try (OutputDirectory directory = CheckpointWriter.directory(run.output, false);
                     CheckpointWriter writer = new CheckpointWriter(directory, plan.specs(), Long.MAX_VALUE);
-                    CalibrationStream stream = CalibrationStream.embed(model, new TokenSequences(ids, 8, 64), 512,
+                    CalibrationStream stream = CalibrationStream.embed(Replicas.of(model),
+                            new TokenSequences(ids, 8, 64),
+                            Division.of(512, 0, 512, 1, 1),
                             new ActivationStore(512, model.spec().hiddenSize(), memoryLimit))) {
                 CheckpointOutput output = new CheckpointOutput(writer, plan);
                 Journal journal = new Journal(directory, run.log::add);
@@ -90,7 +94,7 @@ class SolverToFileTest {
                         run.groupSize, run.actOrder, run.damp), false);
                 RunProgress progress = new RunProgress(new PhaseClock(device, "test"), new WorkCount(model.spec()),
                         run.progress, 1);
-                BlockQuantizer quantizer = new BlockQuantizer(model, gptq, false, progress);
+                BlockQuantizer quantizer = new BlockQuantizer(Replicas.of(model), gptq, false, progress);
                 for (int block = 0; block < TinyModel.BLOCKS; block++) {
                     int index = block;
                     try (BlockRecorder recorder = new BlockRecorder(journal.begin(BlockRecord.name(block),

@@ -13,6 +13,7 @@ import dev.optgptq.gptq.run.QuantizeSettings.Precision;
 import dev.optgptq.gptq.solve.ActOrder;
 import dev.optgptq.gptq.testing.TinyTokenizer;
 import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.DeviceGroup;
 import dev.optgptq.kernels.Devices;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -100,6 +101,10 @@ final class TinyRun {
         return run(device, ORIGIN);
     }
 
+    RunReport run(DeviceGroup devices) {
+        return run(devices, ORIGIN);
+    }
+
     /** On another device than the processor at its full speed. */
     RunReport runOn(String name) {
         try (Device device = Devices.open(name, threads)) {
@@ -115,7 +120,11 @@ final class TinyRun {
     }
 
     private RunReport run(Device device, QuantizeRun.Origin origin) {
-        return QuantizeRun.run(settings(), device, origin, progress, log::add, shardBytes);
+        return run(DeviceGroup.of(device), origin);
+    }
+
+    private RunReport run(DeviceGroup devices, QuantizeRun.Origin origin) {
+        return QuantizeRun.run(settings(), devices, origin, progress, log::add, shardBytes);
     }
 
     @Override

@@ -84,6 +84,8 @@ class SeveralDevicesTest {
         run.calibrator = calibrator;
         run.precision = precision;
         run.trueSequential = trueSequential;
+        run.samples = 9;
+        run.sequenceLength = 16;
         return run;
     }
 }

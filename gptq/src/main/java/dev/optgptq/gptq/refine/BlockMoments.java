@@ -69,17 +69,21 @@ final class BlockMoments implements AutoCloseable {
 
     /** Passes all sequences through the block: afterwards the original stream stands behind it, the quantized still before. */
     void capture(BlockWeights weights) {
-        phases.enter("forward");
         try (TensorArena scratch = device.arena()) {
             Transformer.Workspace workspace = model.workspace(scratch, streams.batchRows(), streams.sequenceLength());
             Tensor buffer = scratch.matrix(DType.F32, streams.batchRows(), model.spec().hiddenSize());
             streams.eachBatch(0, streams.trainedRows(), (first, count) -> {
                 Tensor x = buffer.rows(0, count);
-                original(weights, first, x, workspace, this::keepOriginal);
+                if (first >= streams.originalFrom()) {
+                    phases.enter("forward original");
+                    original(weights, first, x, workspace, this::keepOriginal);
+                }
+                phases.enter("forward");
                 streams.quantized().read(device, first, x);
                 model.forward(weights, x, workspace, this::add);
-                phases.forward(count);
+                phases.captured(sites, count);
             });
+            phases.enter("judge");
             streams.eachBatch(streams.trainedRows(), streams.rows(), (first, count) -> original(weights, first,
                     buffer.rows(0, count), workspace, InputTap.NONE));
             device.synchronize();
@@ -87,7 +91,7 @@ final class BlockMoments implements AutoCloseable {
     }
 
     private void original(BlockWeights weights, long first, Tensor x, Transformer.Workspace workspace, InputTap tap) {
-        streams.original().update(device, first, x, rows -> model.forward(weights, rows, workspace, tap));
+        streams.updateOriginal(device, first, x, rows -> model.forward(weights, rows, workspace, tap));
         phases.forward(x.rows());
     }
 
@@ -104,10 +108,12 @@ final class BlockMoments implements AutoCloseable {
         boolean more = plain.at(site, x);
         phases.hessian(site, x.rows());
         if (weighted != null) {
+            phases.enter("hessian weighted");
             weighted.at(site, x);
             phases.hessian(site, x.rows());
         }
         if (cross != null) {
+            phases.enter("cross moments");
             cross.quantized(site, x);
             phases.cross(site, x.rows());
         }

@@ -46,7 +46,7 @@ public final class BlockRefiner {
     }
 
     /**
-     * Refines the next block, and moves both streams behind it.
+     * Refines the next block, and moves both streams behind it: behind the last one only what is held out.
      *
      * @param refined takes the linears of the block while their codes are on the device
      * @return what every step did
@@ -57,7 +57,8 @@ public final class BlockRefiner {
                 learn(block, contest);
             }
             phases.enter("forward");
-            pass(contest.best().weights(), streams.quantized());
+            boolean last = block + 1 == model.spec().blocks();
+            passQuantized(contest.best().weights(), last ? streams.trainedRows() : 0);
             refined.accept(contest.best().linears());
             return contest.outcomes();
         }
@@ -72,9 +73,9 @@ public final class BlockRefiner {
         phases.enter("resume");
         try (TensorArena arena = device.arena()) {
             BlockWeights weights = model.loadBlock(block, arena);
-            pass(weights, streams.original());
+            pass(weights, streams.originalFrom(), streams::updateOriginal);
             restore.accept(weights);
-            pass(weights, streams.quantized());
+            passQuantized(weights, 0);
         }
     }
 
@@ -85,6 +86,7 @@ public final class BlockRefiner {
             Contest contest = new Contest(block, new BlockJudge(model, block, streams, saliency, phases));
             try {
                 contest.first(solver.solve(Variants.PLAIN));
+                passPlain(contest.best().weights());
                 for (Variant variant : Variants.beyond(refinement, moments.weighs())) {
                     long started = System.nanoTime();
                     contest.challenge(variant.step(), solver.solve(variant), variant.margin(), started, variant.note());
@@ -128,11 +130,30 @@ public final class BlockRefiner {
         contest.challenge("learned rounding", learned, 0, started, refinement.tuneSteps() + " steps");
     }
 
-    private void pass(BlockWeights weights, ActivationStore stream) {
+    private void passQuantized(BlockWeights weights, long from) {
+        pass(weights, from, streams.quantized()::update);
+    }
+
+    /** What GPTQ alone would have come to. */
+    private void passPlain(BlockWeights weights) {
+        ActivationStore plain = streams.plain();
+        if (plain != null) {
+            phases.enter("judge");
+            long before = streams.trainedRows();
+            pass(weights, before, (on, first, buffer, op) -> plain.update(on, first - before, buffer, op));
+        }
+    }
+
+    /** Replaces rows from {@code first} on, as ActivationStore.update does. */
+    private interface Stream {
+        void update(Device on, long first, Tensor buffer, Consumer<Tensor> op);
+    }
+
+    private void pass(BlockWeights weights, long from, Stream stream) {
         try (TensorArena scratch = device.arena()) {
             Transformer.Workspace workspace = model.workspace(scratch, streams.batchRows(), streams.sequenceLength());
             Tensor buffer = scratch.matrix(DType.F32, streams.batchRows(), model.spec().hiddenSize());
-            streams.eachBatch(0, streams.rows(), (first, count) -> {
+            streams.eachBatch(from, streams.rows(), (first, count) -> {
                 stream.update(device, first, buffer.rows(0, count),
                         x -> model.forward(weights, x, workspace, InputTap.NONE));
                 phases.forward(count);

@@ -1,20 +1,43 @@
 package dev.optgptq.gptq.refine;
 
 import dev.optgptq.calibrate.capture.ActivationStore;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Tensor;
+import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
 
 /**
- * The calibration sequences on their way through the blocks, twice.
+ * The calibration sequences on their way through the blocks, as the quantized and as the original model has them.
  *
  * @param quantized the residual stream behind the quantized blocks, one row per token
- * @param original that of the original model
+ * @param original that of the original model: of all sequences, or of those that are held out, the last ones, where
+ *     nothing else is wanted
+ * @param plain of the held-out sequences behind the blocks as GPTQ alone solved them; null where some of these are not
+ *     known any more
  * @param sequenceLength tokens per sequence
  * @param batchRows tokens that run at once, whole sequences
  */
-public record Streams(ActivationStore quantized, ActivationStore original, int sequenceLength, int batchRows) {
+public record Streams(ActivationStore quantized, ActivationStore original, @Nullable ActivationStore plain,
+        int sequenceLength, int batchRows) {
 
-    /** Tokens of both. */
+    /** Tokens of all sequences. */
     public long rows() {
         return quantized.rows();
+    }
+
+    /** Of all sequences' tokens the first one that the original stream has. */
+    long originalFrom() {
+        return rows() - original.rows();
+    }
+
+    /** Rows [first, first + x.rows()) of the original stream, counted over all sequences: x F32 [n, hidden], written. */
+    void readOriginal(Device device, long first, Tensor x) {
+        original.read(device, first - originalFrom(), x);
+    }
+
+    /** The same rows, which the op overwrites: buffer F32 [n, hidden]. */
+    void updateOriginal(Device device, long first, Tensor buffer, Consumer<Tensor> op) {
+        original.update(device, first - originalFrom(), buffer, op);
     }
 
     /** Sequences. */

@@ -69,10 +69,11 @@ final class GradientRun {
     void run(RunJournal journal, BiConsumer<BlockRecorder, RefinedLinear> record) {
         int blocks = model.spec().blocks();
         try (Saliency saliency = journal.finished().size() < blocks ? saliency(journal) : null;
-                CalibrationStream quantized = embed();
-                CalibrationStream original = embed()) {
-            Streams streams = new Streams(quantized.activations(), original.activations(), calibration.length(),
-                    memory.batchRows());
+                CalibrationStream quantized = embed(calibration);
+                CalibrationStream original = embed(refinement.followsOriginal() ? calibration : heldOut());
+                CalibrationStream plain = journal.finished().isEmpty() ? embed(heldOut()) : null) {
+            Streams streams = new Streams(quantized.activations(), original.activations(),
+                    plain == null ? null : plain.activations(), calibration.length(), memory.batchRows());
             BlockRefiner refiner = new BlockRefiner(model, settings, refinement, streams, saliency, phases);
             for (int block = 0; block < journal.finished().size(); block++) {
                 progress.enter("resume", "block " + (block + 1) + "/" + blocks);
@@ -100,9 +101,13 @@ final class GradientRun {
         }
     }
 
-    private CalibrationStream embed() {
+    private CalibrationStream embed(TokenSequences sequences) {
         progress.enter("load", "calibration");
-        return CalibrationStream.embed(model, calibration, memory);
+        return CalibrationStream.embed(model, sequences, memory);
+    }
+
+    private TokenSequences heldOut() {
+        return calibration.select(Refinement.heldOutOf(calibration.count()));
     }
 
     private @Nullable Saliency saliency(RunJournal journal) {

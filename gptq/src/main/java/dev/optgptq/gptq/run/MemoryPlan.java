@@ -29,7 +29,7 @@ import org.jspecify.annotations.Nullable;
  * @param solving the damped copy and the factor of the largest site, and the copies of the largest linear
  * @param forward buffers of one batch
  * @param batchRows tokens of that batch
- * @param stream the residual stream; both of them where blocks are refined
+ * @param stream the residual stream; where blocks are refined, also those of the original model and of plain GPTQ
  * @param place where that lies
  * @param refining all that refining blocks and learning takes on the device but for the streams, in place of weights,
  *     Hessians, solving and forward; 0 where blocks are not refined
@@ -78,6 +78,16 @@ record MemoryPlan(Free free, long weights, long hessians, long solving, long for
             return refinement != null && refinement.weighTokens();
         }
 
+        /** How many sequences lie between blocks, those counted twice that lie there as two models have them. */
+        long sequences(int calibration) {
+            if (refinement == null) {
+                return calibration;
+            }
+            int heldOut = Refinement.heldOut(calibration);
+            int original = refinement.followsOriginal() ? calibration : heldOut;
+            return (long) calibration + original + heldOut;
+        }
+
         /** Inputs per scale; more than there are for all. */
         int inputsPerScale() {
             return groupSize == QuantizationConfig.ONE_GROUP ? Integer.MAX_VALUE : groupSize;
@@ -102,7 +112,7 @@ record MemoryPlan(Free free, long weights, long hessians, long solving, long for
         model.linears(0).forEach(linear -> sites.put(linear.site(), square(linear.inputs())));
         long hessians = sites.values().stream().mapToLong(Long::longValue).sum();
         long largestSite = sites.values().stream().mapToLong(Long::longValue).max().orElse(0);
-        long stream = 4L * calibration.tokens() * model.hiddenSize() * (job.refinement() == null ? 1 : 2);
+        long stream = 4L * model.hiddenSize() * calibration.length() * job.sequences(calibration.count());
         long limit = streamLimit(free.host());
         Saliency.Memory gradients = job.weighs()
                 ? Saliency.memory(model, calibration, Math.min(GROUP_BYTES, limit), limit)

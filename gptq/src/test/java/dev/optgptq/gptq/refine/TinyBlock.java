@@ -27,6 +27,7 @@ import java.lang.foreign.ValueLayout;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Set;
 
 /** The first block of a tiny model with the streams that enter it: 9 sequences of 16 tokens, of which one is held out. */
 final class TinyBlock implements AutoCloseable {
@@ -47,7 +48,7 @@ final class TinyBlock implements AutoCloseable {
         this.directory = ModelDirectory.open(tiny.write(folder));
         this.model = Transformer.open(directory, device);
         this.text = new TokenSequences(TinyTokenizer.text(5, SEQUENCES * LENGTH).chars().toArray(), SEQUENCES, LENGTH);
-        this.streams = new Streams(embedded(), embedded(), LENGTH, 4 * LENGTH);
+        this.streams = new Streams(embedded(), embedded(), null, LENGTH, 4 * LENGTH);
     }
 
     private ActivationStore embedded() {
@@ -150,6 +151,11 @@ final class TinyBlock implements AutoCloseable {
 
         @Override
         public void forward(long rows) {
+            // nobody counts
+        }
+
+        @Override
+        public void captured(Set<InputSite> sites, long rows) {
             // nobody counts
         }
 

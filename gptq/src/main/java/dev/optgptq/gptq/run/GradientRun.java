@@ -11,6 +11,7 @@ import dev.optgptq.formats.packed.PackedLinearReader;
 import dev.optgptq.formats.safetensors.SafetensorsFile;
 import dev.optgptq.formats.safetensors.TensorSpec;
 import dev.optgptq.gptq.refine.BlockRefiner;
+import dev.optgptq.gptq.refine.HeldOutLosses;
 import dev.optgptq.gptq.refine.ModelTuner;
 import dev.optgptq.gptq.refine.PackedBlock;
 import dev.optgptq.gptq.refine.RefinedLinear;
@@ -83,6 +84,9 @@ final class GradientRun {
             for (int block = journal.finished().size(); block < blocks; block++) {
                 journal.add(refine(block, refiner, journal, record));
             }
+            if (new SavedResults(journal.parts()).heldOutLosses().isEmpty()) {
+                measure(journal, streams);
+            }
             if (refinement.tuneSteps() > 0) {
                 tune(journal, streams.original());
             }
@@ -99,6 +103,13 @@ final class GradientRun {
             });
             return recorder.finish(clock.phases(), steps);
         }
+    }
+
+    private void measure(RunJournal journal, Streams streams) {
+        progress.enter("judge", "whole model");
+        HeldOutLosses losses = HeldOutLosses.of(model, streams, calibration);
+        progress.enter("write");
+        new SavedResults(journal.parts()).save(losses, clock.phases());
     }
 
     private CalibrationStream embed(TokenSequences sequences) {

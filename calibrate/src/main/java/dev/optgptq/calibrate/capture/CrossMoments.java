@@ -56,14 +56,13 @@ public final class CrossMoments implements AutoCloseable {
         sums.values().forEach(sum -> sum.begin(next.index()));
     }
 
-    /** Takes over the sums of another device, of the parts behind these. The other one has nothing to give any more. */
+    /** Takes over the sums of another device, of the parts behind these. */
     public void absorb(CrossMoments other) {
         sums.forEach((site, sum) -> {
             sum.end();
             of(other.sums, site).end();
             sum.absorb(of(other.sums, site));
         });
-        other.close();
     }
 
     /** Keeps the original inputs of a batch until its quantized ones come: x F32 [n, inputs]. */

@@ -32,6 +32,11 @@ public record Division(List<Part> summed, List<Part> heldOut, int batchRows, int
                 heldOut == 0 ? List.of() : List.of(new Part(0, rows, heldOut)), batchRows, devices);
     }
 
+    /** The same of the held-out tokens alone, counted from the first of them. */
+    public Division ofHeldOut() {
+        return of(0, rows(heldOut), batchRows, 1, devices);
+    }
+
     /** The parts that a device sums over. */
     public List<Part> summed(int device) {
         return summed.subList(upTo(device), upTo(device + 1));

@@ -127,7 +127,7 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
         return site != last;
     }
 
-    /** Takes over the sums of another device, of the parts behind these. The other one has nothing to give any more. */
+    /** Takes over the sums of another device, of the parts behind these. */
     public void absorb(HessianAccumulator other) {
         endPart();
         other.endPart();
@@ -136,7 +136,6 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
             entry.getValue().tree.absorb(theirs.tree);
             entry.getValue().tokens += theirs.tokens;
         }
-        other.close();
     }
 
     /** sqrt(s_t) x_t in x's dtype, or x as it is where all tokens weigh the same. */

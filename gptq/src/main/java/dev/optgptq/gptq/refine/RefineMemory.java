@@ -16,10 +16,11 @@ import java.util.Set;
  * What a refinement takes on the device, in bytes, the streams not included.
  *
  * @param solving capturing a block's moments, and solving it in all variants
+ * @param predicting comparing what the last blocks lead to
  * @param tuning learning its rounding; 0 without
  * @param model learning the scales of the whole model; 0 without
  */
-public record RefineMemory(long solving, long tuning, long model) {
+public record RefineMemory(long solving, long predicting, long tuning, long model) {
 
     /**
      * Counts it.
@@ -41,15 +42,17 @@ public record RefineMemory(long solving, long tuning, long model) {
         long judging = 2 * candidate + workspace + 3 * stream;
         long solving = moments + Math.max(capturing, Math.max(factors(spec) + judging, solving(spec, groupSize)
                 + factors(spec) + 2 * candidate));
+        long predicting = HeldOutLosses.bytes(spec, batchRows);
         if (!learns) {
-            return new RefineMemory(solving, 0, 0);
+            return new RefineMemory(solving, predicting, 0, 0);
         }
         long latents = spec.linears(0).stream()
                 .mapToLong(linear -> LatentLinear.bytes(linear, groups(linear, groupSize))).sum();
         long largest = spec.linears(0).stream().mapToLong(RefineMemory::bytes).max().orElse(0);
         long tuning = 2 * candidate + block + latents + 3 * stream
                 + Math.max(Transformer.backwardWorkspaceBytes(spec, batchRows, calibration.length()), 2 * largest);
-        return new RefineMemory(solving, tuning + 2 * largest, model(spec, groupSize, calibration, largest));
+        return new RefineMemory(solving, predicting, tuning + 2 * largest,
+                model(spec, groupSize, calibration, largest));
     }
 
     private static long moments(ModelSpec spec, Refinement refinement, TokenSequences calibration, int batchRows,
@@ -109,6 +112,6 @@ public record RefineMemory(long solving, long tuning, long model) {
 
     /** The most at one time. */
     public long peak() {
-        return Math.max(solving, Math.max(tuning, model));
+        return Math.max(Math.max(solving, predicting), Math.max(tuning, model));
     }
 }

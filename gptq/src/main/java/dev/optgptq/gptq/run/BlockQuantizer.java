@@ -112,7 +112,12 @@ final class BlockQuantizer {
             }
             models.together(index -> capture(index, weights.on(index), stream, wanted, hessians.get(index)));
             progress.enter("hessian");
-            hessians.stream().skip(1).forEach(hessians.getFirst()::absorb);
+            while (hessians.size() > 1) {
+                HessianAccumulator next = hessians.remove(1);
+                try (next) {
+                    hessians.getFirst().absorb(next);
+                }
+            }
             return hessians.getFirst();
         } catch (RuntimeException e) {
             hessians.forEach(HessianAccumulator::close);

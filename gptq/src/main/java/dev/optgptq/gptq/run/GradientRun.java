@@ -1,6 +1,7 @@
 package dev.optgptq.gptq.run;
 
 import dev.optgptq.calibrate.capture.ActivationStore;
+import dev.optgptq.calibrate.capture.Division;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.gradient.GradientStream;
 import dev.optgptq.calibrate.gradient.Saliency;
@@ -12,6 +13,7 @@ import dev.optgptq.formats.packed.PackedLinearReader;
 import dev.optgptq.formats.safetensors.SafetensorsFile;
 import dev.optgptq.formats.safetensors.TensorSpec;
 import dev.optgptq.gptq.refine.BlockRefiner;
+import dev.optgptq.gptq.refine.HeldOutLosses;
 import dev.optgptq.gptq.refine.ModelTuner;
 import dev.optgptq.gptq.refine.PackedBlock;
 import dev.optgptq.gptq.refine.RefinedLinear;
@@ -38,6 +40,7 @@ final class GradientRun {
     private final TokenSequences calibration;
     private final CheckpointPlan plan;
     private final MemoryPlan memory;
+    private final Division division;
     private final LinearPacker packer;
     private final RunProgress progress;
     private final PhaseClock clock;
@@ -52,6 +55,7 @@ final class GradientRun {
         this.calibration = calibration;
         this.plan = plan;
         this.memory = memory;
+        this.division = memory.division(calibration);
         this.packer = packer;
         this.progress = progress;
         this.clock = clock;
@@ -73,10 +77,11 @@ final class GradientRun {
         int blocks = model.spec().blocks();
         try (Saliency saliency = journal.finished().size() < blocks ? saliency(journal) : null;
                 CalibrationStream quantized = embed();
-                CalibrationStream original = embed()) {
-            Streams streams = new Streams(quantized.activations(), original.activations(), calibration.length(),
-                    memory.batchRows());
-            BlockRefiner refiner = new BlockRefiner(model, settings, refinement, streams, saliency, phases);
+                CalibrationStream original = refinement.followsOriginal() ? embed() : embedHeldOut();
+                CalibrationStream plain = journal.finished().isEmpty() ? embedHeldOut() : null) {
+            Streams streams = new Streams(quantized.activations(), original.activations(),
+                    plain == null ? null : plain.activations(), calibration.length(), division);
+            BlockRefiner refiner = new BlockRefiner(models, settings, refinement, streams, saliency, phases);
             for (int block = 0; block < journal.finished().size(); block++) {
                 progress.enter("resume", "block " + (block + 1) + "/" + blocks);
                 BlockRecord finished = journal.finished().get(block);
@@ -84,6 +89,9 @@ final class GradientRun {
             }
             for (int block = journal.finished().size(); block < blocks; block++) {
                 journal.add(refine(block, refiner, journal, record));
+            }
+            if (new SavedResults(journal.parts()).heldOutLosses().isEmpty()) {
+                measure(journal, streams);
             }
             if (refinement.tuneSteps() > 0) {
                 tune(journal, streams.original());
@@ -103,9 +111,26 @@ final class GradientRun {
         }
     }
 
+    private void measure(RunJournal journal, Streams streams) {
+        progress.enter("judge", "whole model");
+        HeldOutLosses losses = HeldOutLosses.of(model, streams, calibration);
+        progress.enter("write");
+        new SavedResults(journal.parts()).save(losses, clock.phases());
+    }
+
     private CalibrationStream embed() {
+        return embed(calibration, division);
+    }
+
+    /** Of the sequences that are held out. */
+    private CalibrationStream embedHeldOut() {
+        TokenSequences heldOut = calibration.select(Refinement.heldOutOf(calibration.count()));
+        return embed(heldOut, division.ofHeldOut());
+    }
+
+    private CalibrationStream embed(TokenSequences sequences, Division who) {
         progress.enter("load", "calibration");
-        return CalibrationStream.embed(models, calibration, memory.division(calibration), memory.place());
+        return CalibrationStream.embed(models, sequences, who, memory.place());
     }
 
     private @Nullable Saliency saliency(RunJournal journal) {
@@ -118,7 +143,7 @@ final class GradientRun {
             return known;
         }
         progress.enter("gradients", "calibration");
-        Saliency saliency = Saliency.capture(model, calibration, refinement.labels(), memory.groupBytes(),
+        Saliency saliency = Saliency.capture(models, calibration, refinement.labels(), memory.groupBytes(),
                 memory.hostLimit(), progress.part(progress.flops().gradients(calibration)));
         try {
             progress.enter("write");

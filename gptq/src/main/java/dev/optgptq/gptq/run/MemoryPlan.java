@@ -34,7 +34,7 @@ import org.jspecify.annotations.Nullable;
  * @param batchRows tokens of that batch
  * @param parts into which the calibration is cut: the most devices that can share it
  * @param devices how many do
- * @param stream the residual stream; both of them where blocks are refined
+ * @param stream the residual stream; where blocks are refined, also those of the original model and of plain GPTQ
  * @param share what of it the first of several devices would hold, which has the most
  * @param place where that lies
  * @param refining all that refining blocks and learning takes on the device but for the streams, in place of weights,
@@ -88,6 +88,20 @@ record MemoryPlan(Free free, long weights, long hessians, long waiting, long sol
             return refinement != null && refinement.weighTokens();
         }
 
+        /** How many streams of all sequences lie between blocks: that of the original model may be the second. */
+        int streams() {
+            return refinement != null && refinement.followsOriginal() ? 2 : 1;
+        }
+
+        /** How many sequences lie between blocks, those counted twice that lie there as two models have them. */
+        long sequences(int calibration) {
+            if (refinement == null) {
+                return calibration;
+            }
+            int alone = refinement.followsOriginal() ? 1 : 2;
+            return (long) streams() * calibration + (long) alone * Refinement.heldOut(calibration);
+        }
+
         /** Inputs per scale; more than there are for all. */
         int inputsPerScale() {
             return groupSize == QuantizationConfig.ONE_GROUP ? Integer.MAX_VALUE : groupSize;
@@ -112,7 +126,7 @@ record MemoryPlan(Free free, long weights, long hessians, long waiting, long sol
         model.linears(0).forEach(linear -> sites.put(linear.site(), square(linear.inputs())));
         long hessians = sites.values().stream().mapToLong(Long::longValue).sum();
         long largestSite = sites.values().stream().mapToLong(Long::longValue).max().orElse(0);
-        long stream = 4L * calibration.tokens() * model.hiddenSize() * (job.refinement() == null ? 1 : 2);
+        long stream = 4L * model.hiddenSize() * calibration.length() * job.sequences(calibration.count());
         long limit = streamLimit(free.host());
         Saliency.Memory gradients = job.weighs()
                 ? Saliency.memory(model, calibration, Math.min(GROUP_BYTES, limit), limit)
@@ -151,8 +165,11 @@ record MemoryPlan(Free free, long weights, long hessians, long waiting, long sol
         }
         MemoryPlan shared = new MemoryPlan(free, weights, hessians, waiting, solving, forward, batchRows, parts,
                 job.devices(), stream, share, place, refining, gradients, hostLimit, evaluation);
-        MemoryPlan held = shared.holding(
-                stream / calibration.tokens() * Division.rows(shared.division(calibration).all(0)));
+        long sequence = stream / job.sequences(calibration.count());
+        long first = Division.rows(shared.division(calibration).all(0)) / calibration.length();
+        long ofAll = job.streams() * first;
+        long heldOut = job.sequences(calibration.count()) - (long) job.streams() * calibration.count();
+        MemoryPlan held = shared.holding(sequence * (ofAll + heldOut));
         MemoryPlan there = held.in(Place.DEVICE);
         return there.fitsDevice() ? there : held;
     }

@@ -11,6 +11,7 @@ import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.model.CheckpointWriter;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.gptq.journal.Identity;
+import dev.optgptq.gptq.refine.HeldOutLosses;
 import dev.optgptq.gptq.refine.StepOutcome;
 import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.gptq.solve.Calibrator;
@@ -48,6 +49,7 @@ public final class QuantizeRun {
     private final Consumer<String> log;
     private final List<RunReport.Layer> layers = new ArrayList<>();
     private final List<StepOutcome> steps = new ArrayList<>();
+    private @Nullable HeldOutLosses heldOut;
 
     /**
      * Quantizes a model directory. Throws UserError.
@@ -91,7 +93,7 @@ public final class QuantizeRun {
             Transformer model = Transformer.open(source, device);
             Preflight.check(settings, source, model.spec());
             CheckpointPlan plan = CheckpointPlan.of(source, model.spec(), settings.bits(), settings.groupSize());
-            List<String> warnings = Preflight.warnings(settings, model.spec());
+            List<String> warnings = new ArrayList<>(Preflight.warnings(settings, model.spec()));
             warnings.forEach(log);
             clock.enter("tokenize");
             RunTexts texts = read.apply(model.spec());
@@ -114,11 +116,16 @@ public final class QuantizeRun {
                     texts.calibration());
             try (RunJournal journal = RunJournal.open(settings, identity, model.spec().blocks(), log)) {
                 RunReport.@Nullable Quality quality = run.execute(journal, origin, memoryPlan, maxShardBytes);
+                Ablations.warning(run.heldOut).ifPresent(warning -> {
+                    warnings.add(warning);
+                    log.accept(warning);
+                });
+                List<RunReport.Phase> phases = clock.phases();
                 return new ReportBuilder(settings, products.dtype(), origin, devices, model.spec(), source).build(
                         journal.started(),
-                        journal.resumed(), plan, run.layers, clock.phases(), memory.peakAnonymous(), memoryPlan,
+                        journal.resumed(), plan, run.layers, phases, memory.peakAnonymous(), memoryPlan,
                         quality, warnings,
-                        Ablations.of(run.steps, texts.calibration()));
+                        Ablations.of(run.steps, texts.calibration(), phases, run.heldOut));
             }
         }
     }
@@ -180,6 +187,7 @@ public final class QuantizeRun {
             Perplexity after = readBack(writer, output, evaluation);
             // Finishing the directory removes the journal's parts from it.
             steps.addAll(GradientRun.outcomes(journal));
+            heldOut = new SavedResults(journal.parts()).heldOutLosses().orElse(null);
             progress.enter("write", "finish");
             writer.finish();
             journal.complete();

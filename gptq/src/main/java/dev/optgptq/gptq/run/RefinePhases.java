@@ -3,6 +3,7 @@ package dev.optgptq.gptq.run;
 import dev.optgptq.calibrate.model.InputSite;
 import dev.optgptq.calibrate.model.LinearSpec;
 import dev.optgptq.gptq.refine.Phases;
+import java.util.Set;
 
 /**
  * A refinement's work on the run's clock and progress.
@@ -19,6 +20,11 @@ record RefinePhases(RunProgress progress, int sequenceLength) implements Phases 
     @Override
     public void forward(long rows) {
         progress.did(rows * progress.flops().blockPerRow(sequenceLength));
+    }
+
+    @Override
+    public void captured(Set<InputSite> sites, long rows) {
+        progress.did(rows * progress.flops().capturePerRow(sites, sequenceLength));
     }
 
     @Override

@@ -12,6 +12,7 @@ import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.formats.tokenizer.Tokenizer;
+import dev.optgptq.gptq.run.MemoryNeed;
 import dev.optgptq.kernels.Device;
 import java.nio.file.Path;
 import java.util.Arrays;
@@ -32,7 +33,10 @@ public record PerplexityJob(String tool, Device device, @Nullable Path text, Pro
 
     private static final String BUNDLED = "bundled WikiText-2";
 
-    /** Throws UserError when a model or the text cannot be used, or when the models' tokens differ. */
+    /**
+     * Throws UserError when a model or the text cannot be used, when the models' tokens differ, or, before anything is
+     * computed, when there is too little memory.
+     */
     public PerplexityReport run(Path model, @Nullable Path baseline, Thresholds thresholds) {
         return baseline == null ? measure(model, thresholds) : compare(model, baseline, thresholds);
     }
@@ -41,7 +45,7 @@ public record PerplexityJob(String tool, Device device, @Nullable Path text, Pro
         TokenSequences tokens = tokens(model, window.applyAsInt(positions(model)));
         try (ModelDirectory directory = ModelDirectory.open(model)) {
             Transformer transformer = Transformer.open(directory, device);
-            logMemory(Perplexity.peakBytes(transformer.spec(), tokens.count(), tokens.length()));
+            requireMemory(1, Perplexity.peakBytes(transformer.spec(), tokens.count(), tokens.length()));
             Perplexity found = Perplexity.evaluate(transformer, tokens, progress);
             return new PerplexityReport(1, tool, device.name(), textName(), tokens.length(), tokens.count(),
                     Measurement.of(model.toString(), found), null, null, null, null, thresholds.judge(found, null));
@@ -56,7 +60,7 @@ public record PerplexityJob(String tool, Device device, @Nullable Path text, Pro
         try (ModelDirectory before = ModelDirectory.open(baseline); ModelDirectory after = ModelDirectory.open(model)) {
             Transformer old = Transformer.open(before, device);
             Transformer changed = Transformer.open(after, device);
-            logMemory(ModelComparison.peakBytes(old.spec(), changed.spec(), tokens.count(), length));
+            requireMemory(2, ModelComparison.peakBytes(old.spec(), changed.spec(), tokens.count(), length));
             ModelComparison found = ModelComparison.evaluate(old, changed, tokens, progress);
             return new PerplexityReport(1, tool, device.name(), textName(), length, tokens.count(),
                     Measurement.of(model.toString(), found.candidate()),
@@ -69,8 +73,9 @@ public record PerplexityJob(String tool, Device device, @Nullable Path text, Pro
         return text == null ? BUNDLED : text.toString();
     }
 
-    private void logMemory(long bytes) {
+    private void requireMemory(int models, long bytes) {
         log.accept("memory: about " + (bytes >> 20) + " MiB needed on the device");
+        MemoryNeed.requireToEvaluate(device, bytes, models);
     }
 
     private static int positions(Path model) {

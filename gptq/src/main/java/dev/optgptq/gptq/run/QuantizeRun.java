@@ -148,7 +148,7 @@ public final class QuantizeRun {
         MemoryPlan.Job job = new MemoryPlan.Job(model.spec(), products, settings.groupSize(),
                 refines ? settings.refinement() : null);
         MemoryPlan memoryPlan = MemoryPlan.of(job, texts,
-                new MemoryPlan.Free(HostMemory.available(), model.device().freeMemory()));
+                MemoryNeed.Free.of(model.device()));
         memoryPlan.require();
         return memoryPlan;
     }

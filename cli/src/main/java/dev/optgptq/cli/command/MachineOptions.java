@@ -12,7 +12,7 @@ final class MachineOptions {
 
     @Option(names = "--device", paramLabel = "NAME", description = {
             "auto, hip, hip:N, hip:0,1, hip:all, the same with cuda, cpu or reference; 'opt-gptq devices' says what is there. auto is a GPU if "
-                    + "there is one, else cpu. Several GPUs share the calibration of quantize, which gives the files that one of them would. reference is the slow definition of the arithmetic, for checking. "
+                    + "there is one, else cpu. Several GPUs share the work of quantize and of eval perplexity; the result is that of one of them. reference is the slow definition of the arithmetic, for checking. "
                     + "Default: auto"})
     private String device = "auto";
 

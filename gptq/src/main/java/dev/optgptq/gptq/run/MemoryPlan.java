@@ -9,7 +9,6 @@ import dev.optgptq.calibrate.model.InputSite;
 import dev.optgptq.calibrate.model.LinearSpec;
 import dev.optgptq.calibrate.model.ModelSpec;
 import dev.optgptq.calibrate.model.Transformer;
-import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.packed.QuantizationConfig;
 import dev.optgptq.gptq.refine.RefineMemory;
@@ -17,7 +16,6 @@ import dev.optgptq.gptq.refine.Refinement;
 import dev.optgptq.gptq.solve.SiteSolver;
 import java.util.EnumMap;
 import java.util.Map;
-import java.util.OptionalLong;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -43,30 +41,21 @@ import org.jspecify.annotations.Nullable;
  * @param hostLimit the most that tokens' activations may take on the host before they go to a temporary file
  * @param evaluation all that evaluating takes: a block, the head, buffers, residual stream, logits; 0 without it
  */
-record MemoryPlan(Free free, long weights, long hessians, long waiting, long solving, long forward, int batchRows,
+record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long waiting, long solving, long forward,
+        int batchRows,
         int parts, int devices, long stream, long share, Place place, long refining, Saliency.Memory gradients,
         long hostLimit, long evaluation) {
 
-    /** The JVM, its heap and the libraries: measured, not computed. */
-    private static final long PROCESS = 250L << 20;
+    private static final long PROCESS = MemoryNeed.PROCESS;
     /** Share of the available memory that the residual stream may take. */
     private static final double STREAM_SHARE = 0.25;
     /** Block inputs that the gradients keep: enough sequences at once that loading blocks costs nothing beside them. */
     private static final long GROUP_BYTES = 256L << 20;
     /** Into how many parts the calibration is cut on such devices, where that fits: eight is as many as most nodes have. */
     private static final int PARTS = 8;
-    /** On a device of its own memory: the workspaces of its matrix library and of attention, and kernels. */
-    static final long LIBRARIES = 512L << 20;
+    static final long LIBRARIES = MemoryNeed.LIBRARIES;
     /** Tokens of a batch on such a device, where they fit: launches and half-filled tiles then cost little. */
     private static final int DEVICE_BATCH_TOKENS = 8192;
-
-    /**
-     * What there is.
-     *
-     * @param host bytes that the machine can still give
-     * @param device bytes that the device can still give, where it has memory of its own; of several the least
-     */
-    record Free(long host, OptionalLong device) {}
 
     /** Where the residual stream lies between blocks. */
     enum Place {
@@ -109,7 +98,7 @@ record MemoryPlan(Free free, long weights, long hessians, long waiting, long sol
     }
 
     /** @param texts what calibrates and evaluates, if anything */
-    static MemoryPlan of(Job job, RunTexts texts, Free free) {
+    static MemoryPlan of(Job job, RunTexts texts, MemoryNeed.Free free) {
         ModelSpec model = job.model();
         TokenSequences evaluation = texts.evaluation();
         long evaluating = evaluation == null
@@ -272,22 +261,11 @@ record MemoryPlan(Free free, long weights, long hessians, long waiting, long sol
 
     /** Throws UserError MEMORY when the plan cannot work. */
     void require() {
-        if (host() > free.host()) {
-            throw new UserError(UserError.Code.MEMORY,
-                    "this run needs about " + mebibytes(host()) + " of memory (" + this + "), and "
-                            + mebibytes(free.host())
-                            + " are free. Close other programs, or use a machine with more memory; a smaller "
-                            + "--sequence-length lowers the batch buffers only" + lighter()
-                            + (evaluation > quantizing() + activations()
-                                    ? ", and --eval none spares the evaluation"
-                                    : ""));
-        }
-        if (!fitsDevice()) {
-            throw new UserError(UserError.Code.MEMORY, "this run needs about " + mebibytes(device() + LIBRARIES)
-                    + " of device memory (" + this + "), and " + mebibytes(free.device().orElse(0))
-                    + " are free there. End what else runs on the device, use another one, or --device cpu" + lighter()
-                    + (evaluation > quantizing() ? "; --eval none spares the evaluation" : ""));
-        }
+        String onHost = "; a smaller --sequence-length lowers the batch buffers only" + lighter()
+                + (evaluation > quantizing() + activations() ? ", and --eval none spares the evaluation" : "");
+        String onDevice = lighter() + (evaluation > quantizing() ? "; --eval none spares the evaluation" : "");
+        new MemoryNeed("this run", host(), device() + LIBRARIES, toString())
+                .require(free, new MemoryNeed.Remedies(onHost, onDevice));
     }
 
     /** What asks for less. */

@@ -23,7 +23,6 @@ import dev.optgptq.kernels.Grid;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
-import java.util.OptionalLong;
 import java.util.function.Consumer;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
@@ -102,7 +101,7 @@ public final class QuantizeRun {
                 log.accept(products.remark());
             }
             MemoryPlan memoryPlan = MemoryPlan.of(job(settings, model, products.dtype(), devices), texts,
-                    free(devices));
+                    MemoryNeed.Free.of(devices.devices()));
             memoryPlan.require();
             log.accept("memory: about " + (memoryPlan.total() >> 20) + " MiB needed: " + memoryPlan);
             if (memoryPlan.busyDevices() < devices.size()) {
@@ -162,12 +161,6 @@ public final class QuantizeRun {
                 devices.size());
     }
 
-    /** Each device does as much as the one with the least. */
-    private static MemoryPlan.Free free(DeviceGroup devices) {
-        return new MemoryPlan.Free(HostMemory.available(),
-                devices.devices().stream().map(Device::freeMemory).flatMapToLong(OptionalLong::stream).min());
-    }
-
     private RunReport.@Nullable Quality execute(RunJournal journal, Origin origin, MemoryPlan memoryPlan,
             long maxShardBytes) {
         journal.requireSpace(plan);
@@ -216,7 +209,7 @@ public final class QuantizeRun {
             progress.skip(progress.flops().evaluation(evaluation));
             return known.get();
         }
-        Perplexity before = evaluate(model, evaluation, "before");
+        Perplexity before = evaluate(models, evaluation, "before");
         progress.enter("write");
         saved.save(before, evaluation, clock.phases());
         return before;
@@ -287,11 +280,14 @@ public final class QuantizeRun {
         progress.enter("verify", "read back");
         try (ModelDirectory written = ModelDirectory.open(writer.workDirectory())) {
             output.verify(written);
-            return evaluation == null ? null : evaluate(Transformer.open(written, device), evaluation, "after");
+            return evaluation == null
+                    ? null
+                    : evaluate(Replicas.of(Transformer.open(written, device), models.devices()), evaluation,
+                            "after");
         }
     }
 
-    private Perplexity evaluate(Transformer which, TokenSequences evaluation, String when) {
+    private Perplexity evaluate(Replicas which, TokenSequences evaluation, String when) {
         progress.enter("evaluate " + when, "perplexity");
         return Perplexity.evaluate(which, evaluation, progress.part(progress.flops().evaluation(evaluation)));
     }

@@ -44,10 +44,12 @@ final class TinyBlock implements AutoCloseable {
     final TokenSequences text;
     final Streams streams;
     private final ModelDirectory directory;
+    private final TensorArena arena;
 
     TinyBlock(TinyModel tiny, Path folder) {
         this.device = Devices.open("cpu", 1);
         this.directory = ModelDirectory.open(tiny.write(folder));
+        this.arena = device.arena();
         this.model = Transformer.open(directory, device);
         this.text = new TokenSequences(TinyTokenizer.text(5, SEQUENCES * LENGTH).chars().toArray(), SEQUENCES, LENGTH);
         this.streams = new Streams(embedded(), embedded(), null, LENGTH,
@@ -97,6 +99,11 @@ final class TinyBlock implements AutoCloseable {
         return new Candidate(weights, linears, arena);
     }
 
+    /** Of what lasts as long as this does. */
+    TensorArena arena() {
+        return arena;
+    }
+
     BlockJudge judge() {
         return new BlockJudge(model, 0, streams, null, SILENT);
     }
@@ -141,6 +148,7 @@ final class TinyBlock implements AutoCloseable {
     public void close() {
         streams.quantized().close();
         streams.original().close();
+        arena.close();
         directory.close();
         device.close();
     }

@@ -207,7 +207,7 @@ class MemoryPlanTest {
             ModelSpec spec = ModelSpec.resolve(directory.config());
             MemoryPlan.Job job = new MemoryPlan.Job(spec, DType.F32, settings.groupSize(),
                     settings.calibrator() == CalibratorKind.GRADIENT ? settings.refinement() : null, devices);
-            return MemoryPlan.of(job, RunTexts.read(settings, spec), new MemoryPlan.Free(available, device));
+            return MemoryPlan.of(job, RunTexts.read(settings, spec), new MemoryNeed.Free(available, device));
         }
     }
 }

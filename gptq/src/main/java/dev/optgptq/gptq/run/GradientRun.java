@@ -80,7 +80,7 @@ final class GradientRun {
                 refiner.replay(block, weights -> finished.restore(model, weights, packer));
             }
             for (int block = journal.finished().size(); block < blocks; block++) {
-                journal.add(refine(block, refiner, journal, record));
+                refine(block, refiner, journal, record);
             }
             if (refinement.tuneSteps() > 0) {
                 tune(journal, streams.original());
@@ -88,7 +88,7 @@ final class GradientRun {
         }
     }
 
-    private BlockRecord refine(int block, BlockRefiner refiner, RunJournal journal,
+    private void refine(int block, BlockRefiner refiner, RunJournal journal,
             BiConsumer<BlockRecorder, RefinedLinear> record) {
         progress.enter("load", "block " + (block + 1) + "/" + model.spec().blocks());
         try (BlockRecorder recorder = journal.record(plan.packed(model.spec().linears(block)), packer)) {
@@ -96,7 +96,7 @@ final class GradientRun {
                 progress.enter("write");
                 linears.forEach(linear -> record.accept(recorder, linear));
             });
-            return recorder.finish(clock.phases(), steps);
+            recorder.finish(clock.phases(), steps);
         }
     }
 
@@ -128,6 +128,8 @@ final class GradientRun {
     }
 
     private void tune(RunJournal journal, ActivationStore teacher) {
+        progress.enter("write", "blocks");
+        journal.await();
         progress.enter("tune scales", "whole model");
         List<SafetensorsFile> files = new ArrayList<>();
         try {

@@ -9,7 +9,9 @@ import dev.optgptq.calibrate.model.ModelSpec;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.formats.packed.PackedLayout;
 import dev.optgptq.formats.packed.QuantizationConfig;
+import dev.optgptq.gptq.journal.WriteBehind;
 import dev.optgptq.gptq.refine.RefineMemory;
 import dev.optgptq.gptq.refine.Refinement;
 import dev.optgptq.gptq.solve.SiteSolver;
@@ -36,9 +38,11 @@ import org.jspecify.annotations.Nullable;
  * @param gradients what finding those weights takes, before quantizing; nothing where all tokens count the same
  * @param hostLimit the most that tokens' activations may take on the host before they go to a temporary file
  * @param evaluation all that evaluating takes: a block, the head, buffers, residual stream, logits; 0 without it
+ * @param writing what may wait on the host to be written: the packed tensors of one block
  */
 record MemoryPlan(Free free, long weights, long hessians, long solving, long forward, int batchRows, long stream,
-        Place place, long refining, Saliency.Memory gradients, long hostLimit, long evaluation) {
+        Place place, long refining, Saliency.Memory gradients, long hostLimit, long evaluation,
+        long writing) {
 
     /** The JVM, its heap and the libraries: measured, not computed. */
     private static final long PROCESS = 250L << 20;
@@ -68,10 +72,11 @@ record MemoryPlan(Free free, long weights, long hessians, long solving, long for
      * What a run is about.
      *
      * @param products dtype of what the linears multiply while calibrating
+     * @param bits of a packed weight
      * @param groupSize inputs per scale, -1 for all
      * @param refinement what gradient calibration does; null for other calibrators
      */
-    record Job(ModelSpec model, DType products, int groupSize, @Nullable Refinement refinement) {
+    record Job(ModelSpec model, DType products, int bits, int groupSize, @Nullable Refinement refinement) {
 
         /** Whether tokens are weighed by the loss's gradient. */
         boolean weighs() {
@@ -93,10 +98,11 @@ record MemoryPlan(Free free, long weights, long hessians, long solving, long for
                 : Perplexity.peakBytes(model, evaluation.count(), evaluation.length());
         long copies = model.linears(0).stream().mapToLong(linear -> solvingLinear(linear, job)).max().orElse(0);
         long weights = Transformer.blockBytes(model, job.products());
+        long writing = model.linears(0).stream().mapToLong(linear -> packed(linear, job)).sum();
         TokenSequences calibration = texts.calibration();
         if (calibration == null) {
             return new MemoryPlan(free, weights, 0, copies, 0, 0, 0, Place.HOST, 0, Saliency.Memory.NONE, 0,
-                    evaluating);
+                    evaluating, writing);
         }
         Map<InputSite, Long> sites = new EnumMap<>(InputSite.class);
         model.linears(0).forEach(linear -> sites.put(linear.site(), square(linear.inputs())));
@@ -108,7 +114,7 @@ record MemoryPlan(Free free, long weights, long hessians, long solving, long for
                 ? Saliency.memory(model, calibration, Math.min(GROUP_BYTES, limit), limit)
                 : Saliency.Memory.NONE;
         MemoryPlan smallest = new MemoryPlan(free, weights, hessians, 2 * largestSite + copies, 0, 0, stream,
-                stream > limit ? Place.FILE : Place.HOST, 0, gradients, limit, evaluating);
+                stream > limit ? Place.FILE : Place.HOST, 0, gradients, limit, evaluating, writing);
         return free.device().isEmpty()
                 ? smallest.withBatch(job, calibration, CalibrationStream.BATCH_TOKENS)
                 : smallest.onDevice(job, calibration);
@@ -129,7 +135,7 @@ record MemoryPlan(Free free, long weights, long hessians, long solving, long for
 
     private MemoryPlan in(Place other) {
         return new MemoryPlan(free, weights, hessians, solving, forward, batchRows, stream, other, refining, gradients,
-                hostLimit, evaluation);
+                hostLimit, evaluation, writing);
     }
 
     private MemoryPlan withBatch(Job job, TokenSequences calibration, int tokens) {
@@ -142,7 +148,7 @@ record MemoryPlan(Free free, long weights, long hessians, long solving, long for
                 ? 0
                 : RefineMemory.of(model, refinement, job.inputsPerScale(), calibration, rows).peak();
         return new MemoryPlan(free, weights, hessians, solving, buffers, rows, stream, place, refined, gradients,
-                hostLimit, evaluation);
+                hostLimit, evaluation, writing);
     }
 
     /** Where products are of halves, a linear is solved in a copy. */
@@ -152,6 +158,12 @@ record MemoryPlan(Free free, long weights, long hessians, long solving, long for
                 : Math.ceilDiv(linear.inputs(), job.groupSize());
         long widened = job.products() == DType.F32 ? 0 : 4L * linear.inputs() * linear.outputs();
         return widened + SiteSolver.peakBytes(linear.inputs(), linear.outputs(), groups);
+    }
+
+    /** Its packed tensors, as they lie in the memory where they wait. */
+    private static long packed(LinearSpec linear, Job job) {
+        return new PackedLayout(linear.module(), job.bits(), job.groupSize(), linear.inputs(), linear.outputs())
+                .tensors().stream().mapToLong(tensor -> WriteBehind.aligned(tensor.bytes())).sum();
     }
 
     /** The largest residual stream that is held in memory. */
@@ -177,9 +189,10 @@ record MemoryPlan(Free free, long weights, long hessians, long solving, long for
     /** What of it is the host's memory. */
     private long host() {
         if (free.device().isPresent()) {
-            return PROCESS + Math.max(gradients.inputs(), activations()) + gradients.kept();
+            return PROCESS + Math.max(gradients.inputs(), activations() + writing) + gradients.kept();
         }
-        long calibrating = Math.max(gradients.device() + gradients.inputs(), quantizing() + activations());
+        long calibrating = Math.max(gradients.device() + gradients.inputs(),
+                quantizing() + activations() + writing);
         return PROCESS + Math.max(evaluation, calibrating + gradients.kept());
     }
 
@@ -245,6 +258,7 @@ record MemoryPlan(Free free, long weights, long hessians, long solving, long for
                         ? ", weights of tokens " + mebibytes(gradients.kept()) + "; gradients instead "
                                 + mebibytes(gradients.device() + gradients.inputs())
                         : "")
+                + ", waiting to be written " + mebibytes(writing)
                 + (evaluation > 0 ? "; evaluating instead " + mebibytes(evaluation) : "") + "; process "
                 + mebibytes(PROCESS) + (free.device().isPresent() ? "; on the device " + onDevice() : "");
     }

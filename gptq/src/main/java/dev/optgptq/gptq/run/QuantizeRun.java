@@ -10,6 +10,7 @@ import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.model.CheckpointWriter;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.gptq.journal.Identity;
+import dev.optgptq.gptq.journal.WriteBehind;
 import dev.optgptq.gptq.refine.StepOutcome;
 import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.gptq.solve.Calibrator;
@@ -138,7 +139,7 @@ public final class QuantizeRun {
     private static MemoryPlan memoryPlan(QuantizeSettings settings, Transformer model, DType products,
             RunTexts texts) {
         boolean refines = settings.calibrator() == QuantizeSettings.CalibratorKind.GRADIENT;
-        MemoryPlan.Job job = new MemoryPlan.Job(model.spec(), products, settings.groupSize(),
+        MemoryPlan.Job job = new MemoryPlan.Job(model.spec(), products, settings.bits(), settings.groupSize(),
                 refines ? settings.refinement() : null);
         MemoryPlan memoryPlan = MemoryPlan.of(job, texts,
                 new MemoryPlan.Free(HostMemory.available(), model.device().freeMemory()));
@@ -153,12 +154,16 @@ public final class QuantizeRun {
         TokenSequences evaluation = texts.evaluation();
         goOn(journal, new SavedResults(journal.parts()));
         Perplexity before = evaluation == null ? null : before(new SavedResults(journal.parts()), evaluation);
-        quantizeBlocks(journal, new LinearPacker(config.quantization(), device), memoryPlan);
-        progress.enter("write", "checkpoint");
-        try (CheckpointWriter writer = new CheckpointWriter(journal.directory(), plan.specs(), maxShardBytes)) {
-            CheckpointOutput output = new CheckpointOutput(writer, plan);
+        boolean tunes = settings.calibrator() == QuantizeSettings.CalibratorKind.GRADIENT
+                && settings.refinement().tuneSteps() > 0;
+        try (CheckpointWriter writer = new CheckpointWriter(journal.directory(), plan.specs(), maxShardBytes);
+                WriteBehind behind = new WriteBehind(journal.directory().path(), memoryPlan.writing())) {
+            CheckpointOutput output = new CheckpointOutput(writer, plan, tunes);
+            journal.writeBehind(behind, output::write);
+            quantizeBlocks(journal, new LinearPacker(config.quantization(), device), memoryPlan);
+            progress.enter("write", "checkpoint");
+            behind.await();
             TunedScales.find(journal.parts()).ifPresent(output::write);
-            journal.finished().forEach(output::write);
             output.writeKept();
             config.write(writer, origin);
             writer.finishTensors();
@@ -206,7 +211,7 @@ public final class QuantizeRun {
                     plan, memoryPlan, packer, progress, clock);
             if (!gradients.isDone(journal)) {
                 gradients.run(journal, (recorder, refined) -> record(recorder, refined.linear(),
-                        refined.solution().weight(), GradientRun.layer(journal.finished().size(), refined,
+                        refined.solution().weight(), GradientRun.layer(recorder.block(), refined,
                                 settings.damp())));
             }
             return;
@@ -224,12 +229,12 @@ public final class QuantizeRun {
                 }
             }
             for (int block = journal.finished().size(); block < model.spec().blocks(); block++) {
-                journal.add(quantizeBlock(block, quantizer, stream, journal, packer));
+                quantizeBlock(block, quantizer, stream, journal, packer);
             }
         }
     }
 
-    private BlockRecord quantizeBlock(int block, BlockQuantizer quantizer, @Nullable CalibrationStream stream,
+    private void quantizeBlock(int block, BlockQuantizer quantizer, @Nullable CalibrationStream stream,
             RunJournal journal, LinearPacker packer) {
         try (BlockRecorder recorder = journal.record(plan.packed(model.spec().linears(block)), packer)) {
             quantizer.quantize(block, stream, solved -> {
@@ -238,7 +243,7 @@ public final class QuantizeRun {
                         LayerReports.of(block, solved, settings.damp()));
             });
             progress.enter("write");
-            return recorder.finish(clock.phases());
+            recorder.finish(clock.phases());
         }
     }
 
@@ -263,7 +268,7 @@ public final class QuantizeRun {
             @Nullable TokenSequences evaluation) {
         progress.enter("verify", "read back");
         try (ModelDirectory written = ModelDirectory.open(writer.workDirectory())) {
-            output.verify(written);
+            output.verify(written, settings.threads());
             return evaluation == null ? null : evaluate(Transformer.open(written, device), evaluation, "after");
         }
     }

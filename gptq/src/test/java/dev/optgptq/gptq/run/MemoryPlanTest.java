@@ -163,7 +163,7 @@ class MemoryPlanTest {
         QuantizeSettings settings = run.settings();
         try (ModelDirectory directory = ModelDirectory.open(settings.model())) {
             ModelSpec spec = ModelSpec.resolve(directory.config());
-            MemoryPlan.Job job = new MemoryPlan.Job(spec, DType.F32, settings.groupSize(),
+            MemoryPlan.Job job = new MemoryPlan.Job(spec, DType.F32, settings.bits(), settings.groupSize(),
                     settings.calibrator() == CalibratorKind.GRADIENT ? settings.refinement() : null);
             return MemoryPlan.of(job, RunTexts.read(settings, spec), new MemoryPlan.Free(available, device));
         }

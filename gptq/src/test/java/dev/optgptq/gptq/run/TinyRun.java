@@ -72,7 +72,7 @@ final class TinyRun {
                 trueSequential, text, Sampling.RANDOM, samples, sequenceLength, 0, refinement, precision, format,
                 evaluation,
                 evaluate, 64,
-                overwrite, fresh);
+                overwrite, fresh, threads);
     }
 
     RunReport run() {

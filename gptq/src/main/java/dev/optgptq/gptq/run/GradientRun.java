@@ -5,6 +5,7 @@ import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.gradient.GradientStream;
 import dev.optgptq.calibrate.gradient.Saliency;
 import dev.optgptq.calibrate.model.LinearSpec;
+import dev.optgptq.calibrate.model.ReadAhead;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.packed.PackedLinear;
 import dev.optgptq.formats.packed.PackedLinearReader;
@@ -70,16 +71,19 @@ final class GradientRun {
         int blocks = model.spec().blocks();
         try (Saliency saliency = journal.finished().size() < blocks ? saliency(journal) : null;
                 CalibrationStream quantized = embed();
-                CalibrationStream original = embed()) {
+                CalibrationStream original = embed();
+                ReadAhead ahead = model.readAhead()) {
             Streams streams = new Streams(quantized.activations(), original.activations(), calibration.length(),
                     memory.batchRows());
             BlockRefiner refiner = new BlockRefiner(model, settings, refinement, streams, saliency, phases);
             for (int block = 0; block < journal.finished().size(); block++) {
                 progress.enter("resume", "block " + (block + 1) + "/" + blocks);
+                ahead.wants(block);
                 BlockRecord finished = journal.finished().get(block);
                 refiner.replay(block, weights -> finished.restore(model, weights, packer));
             }
             for (int block = journal.finished().size(); block < blocks; block++) {
+                ahead.wants(block);
                 refine(block, refiner, journal, record);
             }
             if (refinement.tuneSteps() > 0) {

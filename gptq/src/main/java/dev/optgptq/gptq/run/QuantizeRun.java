@@ -5,6 +5,7 @@ import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.eval.Perplexity;
 import dev.optgptq.calibrate.model.LinearSpec;
 import dev.optgptq.calibrate.model.ModelSpec;
+import dev.optgptq.calibrate.model.ReadAhead;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.model.CheckpointWriter;
@@ -220,15 +221,17 @@ public final class QuantizeRun {
             return;
         }
         progress.enter("load", "calibration");
-        try (CalibrationStream stream = openStream(memoryPlan)) {
+        try (CalibrationStream stream = openStream(memoryPlan); ReadAhead ahead = model.readAhead()) {
             BlockQuantizer quantizer = new BlockQuantizer(calibrated, calibrator, settings.trueSequential(), progress);
             if (stream != null) {
                 for (int block = 0; block < journal.finished().size(); block++) {
+                    ahead.wants(block);
                     BlockRecord record = journal.finished().get(block);
                     quantizer.replay(block, stream, weights -> record.restore(calibrated, weights, packer));
                 }
             }
             for (int block = journal.finished().size(); block < model.spec().blocks(); block++) {
+                ahead.wants(block);
                 quantizeBlock(block, quantizer, stream, journal, packer);
             }
         }

@@ -155,11 +155,9 @@ public final class QuantizeRun {
         TokenSequences evaluation = texts.evaluation();
         goOn(journal, new SavedResults(journal.parts()));
         Perplexity before = evaluation == null ? null : before(new SavedResults(journal.parts()), evaluation);
-        boolean tunes = settings.calibrator() == QuantizeSettings.CalibratorKind.GRADIENT
-                && settings.refinement().tuneSteps() > 0;
         try (CheckpointWriter writer = new CheckpointWriter(journal.directory(), plan.specs(), maxShardBytes);
                 WriteBehind behind = new WriteBehind(journal.directory().path(), memoryPlan.writing())) {
-            CheckpointOutput output = new CheckpointOutput(writer, plan, tunes);
+            CheckpointOutput output = new CheckpointOutput(writer, plan, settings.tunesScales());
             journal.writeBehind(behind, output::write);
             quantizeBlocks(journal, new LinearPacker(config.quantization(), device), memoryPlan);
             progress.enter("write", "checkpoint");

@@ -24,12 +24,20 @@ final class CheckpointOutput {
     private final Map<String, Long> fingerprints = new HashMap<>();
     /** Of tensors of the source that a block gave another value, by name. */
     private final Map<String, Long> replaced = new HashMap<>();
+    private boolean outsideWritten;
 
     /** @param scalesComeLater whether scales are learned after all blocks are finished, and take the place of theirs */
     CheckpointOutput(CheckpointWriter writer, CheckpointPlan plan, boolean scalesComeLater) {
         this.writer = writer;
         this.plan = plan;
         this.scalesComeLater = scalesComeLater;
+    }
+
+    /** Writes what is the source's and belongs to no block; at any time before the rest of it. */
+    void writeOutside() {
+        plan.outside().forEach(view -> writer.write(view.name(), view.data()));
+        outsideWritten = true;
+        writer.sync();
     }
 
     /** Writes all tensors of a block's record: its packed linears, and any others, in place of the source's. */
@@ -57,9 +65,12 @@ final class CheckpointOutput {
         }
     }
 
-    /** Writes what is the source's; after all blocks. */
+    /** Writes the rest of what is the source's; after all blocks. */
     void writeKept() {
-        plan.kept().stream().filter(view -> !replaced.containsKey(view.name()))
+        if (!outsideWritten) {
+            writeOutside();
+        }
+        plan.kept().stream().filter(view -> !plan.outside().contains(view) && !replaced.containsKey(view.name()))
                 .forEach(view -> writer.write(view.name(), view.data()));
     }
 

@@ -158,6 +158,7 @@ public final class QuantizeRun {
         try (CheckpointWriter writer = new CheckpointWriter(journal.directory(), plan.specs(), maxShardBytes);
                 WriteBehind behind = new WriteBehind(journal.directory().path(), memoryPlan.writing())) {
             CheckpointOutput output = new CheckpointOutput(writer, plan, settings.tunesScales());
+            behind.then(output::writeOutside);
             journal.writeBehind(behind, output::write);
             quantizeBlocks(journal, new LinearPacker(config.quantization(), device), memoryPlan);
             progress.enter("write", "checkpoint");

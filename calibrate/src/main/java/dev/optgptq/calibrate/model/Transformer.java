@@ -111,6 +111,11 @@ public final class Transformer {
                 loader.norm(names.inBlock(block, names.mlpNorm()), spec.hiddenSize(), arena), linears, weights);
     }
 
+    /** Reads blocks from the disk before they are loaded; the caller closes it before the model's directory. */
+    public ReadAhead readAhead() {
+        return new ReadAhead(loader.directory(), spec);
+    }
+
     /** Loads the final norm and the head, decoded. A tied head is the embedding table. */
     public Head loadHead(TensorArena arena) {
         NormWeights norm = loader.norm(spec.names().finalNorm(), spec.hiddenSize(), arena);

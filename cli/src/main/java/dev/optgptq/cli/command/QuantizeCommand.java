@@ -99,7 +99,7 @@ final class QuantizeCommand implements Callable<Integer> {
                 calibration.samples, calibration.sequenceLength(maxPositions), calibration.seed,
                 refine.refinement(calibration.seed), calibration.precision, grid.format(),
                 evaluation.text(), evaluation.wanted(), evaluation.window(maxPositions), output.overwrite,
-                output.fresh);
+                output.fresh, machine.threads());
     }
 
     private int maxPositions() {

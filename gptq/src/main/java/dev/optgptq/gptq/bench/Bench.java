@@ -83,7 +83,8 @@ public record Bench(Shape shape, DeviceGroup devices, Precision precision, int s
         return new QuantizeSettings(model, output, CalibratorKind.GPTQ, BITS, GROUP_SIZE, true, false, false,
                 ActOrder.STATIC, 0.01, false, null, Sampling.SEQUENTIAL, samples, sequenceLength, 0, Refinement.DEFAULT,
                 precision,
-                CheckpointFormat.GPTQ, null, false, sequenceLength, false, false);
+                CheckpointFormat.GPTQ, null, false, sequenceLength, false, false,
+                Runtime.getRuntime().availableProcessors());
     }
 
     private List<Entry> phases(RunReport job, ModelDirectory model, DType products, Rates rates) {

@@ -6,6 +6,7 @@ import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.gradient.GradientStream;
 import dev.optgptq.calibrate.gradient.Saliency;
 import dev.optgptq.calibrate.model.LinearSpec;
+import dev.optgptq.calibrate.model.ReadAhead;
 import dev.optgptq.calibrate.model.Replicas;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.packed.PackedLinear;
@@ -78,17 +79,20 @@ final class GradientRun {
         try (Saliency saliency = journal.finished().size() < blocks ? saliency(journal) : null;
                 CalibrationStream quantized = embed();
                 CalibrationStream original = refinement.followsOriginal() ? embed() : embedHeldOut();
-                CalibrationStream plain = journal.finished().isEmpty() ? embedHeldOut() : null) {
+                CalibrationStream plain = journal.finished().isEmpty() ? embedHeldOut() : null;
+                ReadAhead ahead = model.readAhead()) {
             Streams streams = new Streams(quantized.activations(), original.activations(),
                     plain == null ? null : plain.activations(), calibration.length(), division);
             BlockRefiner refiner = new BlockRefiner(models, settings, refinement, streams, saliency, phases);
             for (int block = 0; block < journal.finished().size(); block++) {
                 progress.enter("resume", "block " + (block + 1) + "/" + blocks);
+                ahead.wants(block);
                 BlockRecord finished = journal.finished().get(block);
                 refiner.replay(block, weights -> finished.restore(model, weights, packer));
             }
             for (int block = journal.finished().size(); block < blocks; block++) {
-                journal.add(refine(block, refiner, journal, record));
+                ahead.wants(block);
+                refine(block, refiner, journal, record);
             }
             if (new SavedResults(journal.parts()).heldOutLosses().isEmpty()) {
                 measure(journal, streams);
@@ -99,7 +103,7 @@ final class GradientRun {
         }
     }
 
-    private BlockRecord refine(int block, BlockRefiner refiner, RunJournal journal,
+    private void refine(int block, BlockRefiner refiner, RunJournal journal,
             BiConsumer<BlockRecorder, RefinedLinear> record) {
         progress.enter("load", "block " + (block + 1) + "/" + model.spec().blocks());
         try (BlockRecorder recorder = journal.record(plan.packed(model.spec().linears(block)), packer)) {
@@ -107,7 +111,7 @@ final class GradientRun {
                 progress.enter("write");
                 linears.forEach(linear -> record.accept(recorder, linear));
             });
-            return recorder.finish(clock.phases(), steps);
+            recorder.finish(clock.phases(), steps);
         }
     }
 
@@ -156,6 +160,8 @@ final class GradientRun {
     }
 
     private void tune(RunJournal journal, ActivationStore teacher) {
+        progress.enter("write", "blocks");
+        journal.await();
         progress.enter("tune scales", "whole model");
         List<SafetensorsFile> files = new ArrayList<>();
         try {

@@ -10,7 +10,9 @@ import dev.optgptq.calibrate.model.LinearSpec;
 import dev.optgptq.calibrate.model.ModelSpec;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.formats.packed.PackedLayout;
 import dev.optgptq.formats.packed.QuantizationConfig;
+import dev.optgptq.gptq.journal.WriteBehind;
 import dev.optgptq.gptq.refine.RefineMemory;
 import dev.optgptq.gptq.refine.Refinement;
 import dev.optgptq.gptq.solve.SiteSolver;
@@ -40,11 +42,12 @@ import org.jspecify.annotations.Nullable;
  * @param gradients what finding those weights takes, before quantizing; nothing where all tokens count the same
  * @param hostLimit the most that tokens' activations may take on the host before they go to a temporary file
  * @param evaluation all that evaluating takes: a block, the head, buffers, residual stream, logits; 0 without it
+ * @param writing what may wait on the host to be written: the packed tensors of one block
  */
 record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long waiting, long solving, long forward,
         int batchRows,
         int parts, int devices, long stream, long share, Place place, long refining, Saliency.Memory gradients,
-        long hostLimit, long evaluation) {
+        long hostLimit, long evaluation, long writing) {
 
     private static final long PROCESS = MemoryNeed.PROCESS;
     /** Share of the available memory that the residual stream may take. */
@@ -66,11 +69,12 @@ record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long waitin
      * What a run is about.
      *
      * @param products dtype of what the linears multiply while calibrating
+     * @param bits of a packed weight
      * @param groupSize inputs per scale, -1 for all
      * @param refinement what gradient calibration does; null for other calibrators
      * @param devices that share it
      */
-    record Job(ModelSpec model, DType products, int groupSize, @Nullable Refinement refinement, int devices) {
+    record Job(ModelSpec model, DType products, int bits, int groupSize, @Nullable Refinement refinement, int devices) {
 
         /** Whether tokens are weighed by the loss's gradient. */
         boolean weighs() {
@@ -106,10 +110,11 @@ record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long waitin
                 : Perplexity.peakBytes(model, evaluation.count(), evaluation.length());
         long copies = model.linears(0).stream().mapToLong(linear -> solvingLinear(linear, job)).max().orElse(0);
         long weights = Transformer.blockBytes(model, job.products());
+        long writing = model.linears(0).stream().mapToLong(linear -> packed(linear, job)).sum();
         TokenSequences calibration = texts.calibration();
         if (calibration == null) {
             return new MemoryPlan(free, weights, 0, 0, copies, 0, 0, 1, 1, 0, 0, Place.HOST, 0, Saliency.Memory.NONE, 0,
-                    evaluating);
+                    evaluating, writing);
         }
         Map<InputSite, Long> sites = new EnumMap<>(InputSite.class);
         model.linears(0).forEach(linear -> sites.put(linear.site(), square(linear.inputs())));
@@ -122,7 +127,7 @@ record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long waitin
                 : Saliency.Memory.NONE;
         MemoryPlan smallest = new MemoryPlan(free, weights, hessians, 0, 2 * largestSite + copies, 0, 0, 1, 1, stream,
                 stream,
-                stream > limit ? Place.FILE : Place.HOST, 0, gradients, limit, evaluating);
+                stream > limit ? Place.FILE : Place.HOST, 0, gradients, limit, evaluating, writing);
         return free.device().isEmpty()
                 ? smallest.with(job, calibration, CalibrationStream.BATCH_TOKENS, 1)
                 : smallest.onDevice(job, calibration).shared(job, calibration);
@@ -153,7 +158,7 @@ record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long waitin
             return this;
         }
         MemoryPlan shared = new MemoryPlan(free, weights, hessians, waiting, solving, forward, batchRows, parts,
-                job.devices(), stream, share, place, refining, gradients, hostLimit, evaluation);
+                job.devices(), stream, share, place, refining, gradients, hostLimit, evaluation, writing);
         long sequence = stream / job.sequences(calibration.count());
         long first = Division.rows(shared.division(calibration).all(0)) / calibration.length();
         long ofAll = job.streams() * first;
@@ -173,13 +178,13 @@ record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long waitin
 
     private MemoryPlan holding(long ofStream) {
         return new MemoryPlan(free, weights, hessians, waiting, solving, forward, batchRows, parts, devices, stream,
-                ofStream, place, refining, gradients, hostLimit, evaluation);
+                ofStream, place, refining, gradients, hostLimit, evaluation, writing);
     }
 
     private MemoryPlan in(Place other) {
         return new MemoryPlan(free, weights, hessians, waiting, solving, forward, batchRows, parts, devices, stream,
                 share, other,
-                refining, gradients, hostLimit, evaluation);
+                refining, gradients, hostLimit, evaluation, writing);
     }
 
     private MemoryPlan with(Job job, TokenSequences calibration, int tokens, int cut) {
@@ -194,7 +199,7 @@ record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long waitin
         long sums = HessianAccumulator.bytes(model, model.sites(), cut);
         return new MemoryPlan(free, weights, hessians, sums - hessians, solving, buffers, rows, cut, devices, stream,
                 share, place,
-                refined, gradients, hostLimit, evaluation);
+                refined, gradients, hostLimit, evaluation, writing);
     }
 
     /** Where products are of halves, a linear is solved in a copy. */
@@ -204,6 +209,12 @@ record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long waitin
                 : Math.ceilDiv(linear.inputs(), job.groupSize());
         long widened = job.products() == DType.F32 ? 0 : 4L * linear.inputs() * linear.outputs();
         return widened + SiteSolver.peakBytes(linear.inputs(), linear.outputs(), groups);
+    }
+
+    /** Its packed tensors, as they lie in the memory where they wait. */
+    private static long packed(LinearSpec linear, Job job) {
+        return new PackedLayout(linear.module(), job.bits(), job.groupSize(), linear.inputs(), linear.outputs())
+                .tensors().stream().mapToLong(tensor -> WriteBehind.aligned(tensor.bytes())).sum();
     }
 
     /** The largest residual stream that is held in memory. */
@@ -229,9 +240,10 @@ record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long waitin
     /** What of it is the host's memory. */
     private long host() {
         if (free.device().isPresent()) {
-            return PROCESS + Math.max(gradients.inputs(), activations()) + gradients.kept();
+            return PROCESS + Math.max(gradients.inputs(), activations() + writing) + gradients.kept();
         }
-        long calibrating = Math.max(gradients.device() + gradients.inputs(), quantizing() + activations());
+        long calibrating = Math.max(gradients.device() + gradients.inputs(),
+                quantizing() + activations() + writing);
         return PROCESS + Math.max(evaluation, calibrating + gradients.kept());
     }
 
@@ -291,6 +303,7 @@ record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long waitin
                         ? ", weights of tokens " + mebibytes(gradients.kept()) + "; gradients instead "
                                 + mebibytes(gradients.device() + gradients.inputs())
                         : "")
+                + ", waiting to be written " + mebibytes(writing)
                 + (evaluation > 0 ? "; evaluating instead " + mebibytes(evaluation) : "") + "; process "
                 + mebibytes(PROCESS) + (free.device().isPresent() ? "; on the device " + onDevice() : "");
     }

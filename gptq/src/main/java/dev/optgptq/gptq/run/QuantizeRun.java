@@ -5,12 +5,14 @@ import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.eval.Perplexity;
 import dev.optgptq.calibrate.model.LinearSpec;
 import dev.optgptq.calibrate.model.ModelSpec;
+import dev.optgptq.calibrate.model.ReadAhead;
 import dev.optgptq.calibrate.model.Replicas;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.model.CheckpointWriter;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.gptq.journal.Identity;
+import dev.optgptq.gptq.journal.WriteBehind;
 import dev.optgptq.gptq.refine.HeldOutLosses;
 import dev.optgptq.gptq.refine.StepOutcome;
 import dev.optgptq.gptq.report.RunReport;
@@ -157,7 +159,8 @@ public final class QuantizeRun {
     private static MemoryPlan.Job job(QuantizeSettings settings, Transformer model, DType products,
             DeviceGroup devices) {
         boolean refines = settings.calibrator() == QuantizeSettings.CalibratorKind.GRADIENT;
-        return new MemoryPlan.Job(model.spec(), products, settings.groupSize(), refines ? settings.refinement() : null,
+        return new MemoryPlan.Job(model.spec(), products, settings.bits(), settings.groupSize(),
+                refines ? settings.refinement() : null,
                 devices.size());
     }
 
@@ -168,12 +171,15 @@ public final class QuantizeRun {
         TokenSequences evaluation = texts.evaluation();
         goOn(journal, new SavedResults(journal.parts()));
         Perplexity before = evaluation == null ? null : before(new SavedResults(journal.parts()), evaluation);
-        quantizeBlocks(journal, new LinearPacker(config.quantization(), device), memoryPlan);
-        progress.enter("write", "checkpoint");
-        try (CheckpointWriter writer = new CheckpointWriter(journal.directory(), plan.specs(), maxShardBytes)) {
-            CheckpointOutput output = new CheckpointOutput(writer, plan);
+        try (CheckpointWriter writer = new CheckpointWriter(journal.directory(), plan.specs(), maxShardBytes);
+                WriteBehind behind = new WriteBehind(journal.directory().path(), memoryPlan.writing())) {
+            CheckpointOutput output = new CheckpointOutput(writer, plan, settings.tunesScales());
+            behind.then(output::writeOutside);
+            journal.writeBehind(behind, output::write);
+            quantizeBlocks(journal, new LinearPacker(config.quantization(), device), memoryPlan);
+            progress.enter("write", "checkpoint");
+            behind.await();
             TunedScales.find(journal.parts()).ifPresent(output::write);
-            journal.finished().forEach(output::write);
             output.writeKept();
             config.write(writer, origin);
             writer.finishTensors();
@@ -222,7 +228,7 @@ public final class QuantizeRun {
                     plan, memoryPlan, packer, progress, clock);
             if (!gradients.isDone(journal)) {
                 gradients.run(journal, (recorder, refined) -> record(recorder, refined.linear(),
-                        refined.solution().weight(), GradientRun.layer(journal.finished().size(), refined,
+                        refined.solution().weight(), GradientRun.layer(recorder.block(), refined,
                                 settings.damp())));
             }
             return;
@@ -231,21 +237,23 @@ public final class QuantizeRun {
             return;
         }
         progress.enter("load", "calibration");
-        try (CalibrationStream stream = openStream(memoryPlan)) {
+        try (CalibrationStream stream = openStream(memoryPlan); ReadAhead ahead = model.readAhead()) {
             BlockQuantizer quantizer = new BlockQuantizer(calibrated, calibrator, settings.trueSequential(), progress);
             if (stream != null) {
                 for (int block = 0; block < journal.finished().size(); block++) {
+                    ahead.wants(block);
                     BlockRecord record = journal.finished().get(block);
                     quantizer.replay(block, stream, weights -> record.restore(calibrated.first(), weights, packer));
                 }
             }
             for (int block = journal.finished().size(); block < model.spec().blocks(); block++) {
-                journal.add(quantizeBlock(block, quantizer, stream, journal, packer));
+                ahead.wants(block);
+                quantizeBlock(block, quantizer, stream, journal, packer);
             }
         }
     }
 
-    private BlockRecord quantizeBlock(int block, BlockQuantizer quantizer, @Nullable CalibrationStream stream,
+    private void quantizeBlock(int block, BlockQuantizer quantizer, @Nullable CalibrationStream stream,
             RunJournal journal, LinearPacker packer) {
         try (BlockRecorder recorder = journal.record(plan.packed(model.spec().linears(block)), packer)) {
             quantizer.quantize(block, stream, solved -> {
@@ -254,7 +262,7 @@ public final class QuantizeRun {
                         LayerReports.of(block, solved, settings.damp()));
             });
             progress.enter("write");
-            return recorder.finish(clock.phases());
+            recorder.finish(clock.phases());
         }
     }
 
@@ -279,7 +287,7 @@ public final class QuantizeRun {
             @Nullable TokenSequences evaluation) {
         progress.enter("verify", "read back");
         try (ModelDirectory written = ModelDirectory.open(writer.workDirectory())) {
-            output.verify(written);
+            output.verify(written, settings.threads());
             return evaluation == null
                     ? null
                     : evaluate(Replicas.of(Transformer.open(written, device), models.devices()), evaluation,

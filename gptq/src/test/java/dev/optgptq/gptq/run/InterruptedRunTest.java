@@ -181,6 +181,7 @@ class InterruptedRunTest {
             TinyRun run = new TinyRun(folder.resolve("model"), folder);
             run.progress = (phase, done, total) -> {
                 if (phase.contains("block 2/2: solve")) {
+                    run.awaitBlock(0);
                     System.out.println("in block 2");
                     while (true) {
                         LockSupport.park();
@@ -219,6 +220,7 @@ class InterruptedRunTest {
             run.calibrator = CalibratorKind.GPTQ;
             run.progress = (phase, done, total) -> {
                 if (phase.contains("block 2/2: solve")) {
+                    run.awaitBlock(0);
                     fill(disk);
                 }
             };

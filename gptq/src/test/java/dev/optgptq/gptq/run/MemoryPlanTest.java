@@ -9,6 +9,7 @@ import dev.optgptq.calibrate.model.ModelSpec;
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.model.ModelDirectory;
+import dev.optgptq.gptq.journal.WriteBehind;
 import dev.optgptq.gptq.refine.Refinement;
 import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.gptq.run.QuantizeSettings.CalibratorKind;
@@ -105,6 +106,24 @@ class MemoryPlanTest {
 
         assertRefused(Code.MEMORY, () -> plan(run, plan.total() - 1).require(), (plan.total() >> 20) + " MiB of memory",
                 "Hessians", "evaluating", "are free");
+    }
+
+    @ParameterizedTest
+    @CsvSource({"GPTQ, -1", "RTN, 32", "GRADIENT, 64"})
+    void what_waits_to_be_written_is_planned_on_the_host_and_is_one_block(CalibratorKind calibrator, int groupSize) {
+        TinyRun run = new TinyRun(TinyModel.LLAMA.write(folder.resolve("model")), folder);
+        run.calibrator = calibrator;
+        run.groupSize = groupSize;
+        MemoryPlan plan = plan(run, PLENTY, OptionalLong.of(PLENTY));
+        long block;
+        try (ModelDirectory directory = ModelDirectory.open(run.settings().model())) {
+            ModelSpec spec = ModelSpec.resolve(directory.config());
+            block = CheckpointPlan.of(directory, spec, run.bits, groupSize).packed(spec.linears(0)).stream()
+                    .mapToLong(tensor -> WriteBehind.aligned(tensor.bytes())).sum();
+        }
+
+        assertEquals(block, plan.writing());
+        assertTrue(plan.total() >= plan.device() + block, plan + " in all " + plan.total());
     }
 
     @Test
@@ -205,7 +224,7 @@ class MemoryPlanTest {
         QuantizeSettings settings = run.settings();
         try (ModelDirectory directory = ModelDirectory.open(settings.model())) {
             ModelSpec spec = ModelSpec.resolve(directory.config());
-            MemoryPlan.Job job = new MemoryPlan.Job(spec, DType.F32, settings.groupSize(),
+            MemoryPlan.Job job = new MemoryPlan.Job(spec, DType.F32, settings.bits(), settings.groupSize(),
                     settings.calibrator() == CalibratorKind.GRADIENT ? settings.refinement() : null, devices);
             return MemoryPlan.of(job, RunTexts.read(settings, spec), new MemoryNeed.Free(available, device));
         }

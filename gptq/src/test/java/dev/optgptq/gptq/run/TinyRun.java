@@ -21,6 +21,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.locks.LockSupport;
 
 /** A run as the command line would start it, on little text; tests change the fields they are about. */
 final class TinyRun {
@@ -73,12 +74,21 @@ final class TinyRun {
                 trueSequential, text, Sampling.RANDOM, samples, sequenceLength, 0, refinement, precision, format,
                 evaluation,
                 evaluate, 64,
-                overwrite, fresh);
+                overwrite, fresh, threads);
     }
 
     RunReport run() {
         try (Device device = Devices.open("cpu", threads)) {
             return run(device);
+        }
+    }
+
+    /** Until this block is on the disk, where it comes while the run goes on. */
+    void awaitBlock(int block) {
+        Path note = output.resolveSibling("." + output.getFileName() + ".partial")
+                .resolve(BlockRecord.name(block) + ".json");
+        while (!Files.exists(note)) {
+            LockSupport.parkNanos(1_000_000);
         }
     }
 

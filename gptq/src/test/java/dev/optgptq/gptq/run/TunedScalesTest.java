@@ -89,8 +89,8 @@ class TunedScalesTest {
         Map<String, Long> found = TunedScales.find(journal()).orElseThrow().fingerprints();
 
         assertEquals(Map.of(LINEAR.module(),
-                LinearPacker.fingerprint(PackedLinears.withScales(host, linear, learned))), found);
-        assertNotEquals(LinearPacker.fingerprint(linear), found.get(LINEAR.module()));
+                Fingerprint.of(PackedLinears.withScales(host, linear, learned))), found);
+        assertNotEquals(Fingerprint.of(linear), found.get(LINEAR.module()));
     }
 
     @Test

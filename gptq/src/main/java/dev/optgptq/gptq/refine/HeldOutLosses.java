@@ -60,7 +60,8 @@ public record HeldOutLosses(double originalCrossEntropy, double crossEntropy, do
                     arena.matrix(DType.F32, rows, model.spec().hiddenSize()),
                     arena.matrix(DType.F32, rows, model.spec().vocabSize()), arena.vector(DType.F64, rows));
             Objective.Head labels = new NextToken().open(model, heldOut, head, arena, rows);
-            Objective.Head teacher = new Teacher(streams.original(), ofOriginal).open(model, heldOut, head, arena, rows);
+            Objective.Head teacher = new Teacher(streams.original(), ofOriginal).open(model, heldOut, head, arena,
+                    rows);
             long original = (long) first * text.length();
             ActivationStore plain = streams.plain();
             return new HeldOutLosses(ends.loss(streams.original(), original, labels),

@@ -48,7 +48,8 @@ public record RefineMemory(long solving, long predicting, long tuning, long mode
         long largest = spec.linears(0).stream().mapToLong(RefineMemory::bytes).max().orElse(0);
         long tuning = 2 * candidate + block + latents + 3 * stream
                 + Math.max(Transformer.backwardWorkspaceBytes(spec, batchRows, calibration.length()), 2 * largest);
-        return new RefineMemory(solving, predicting, tuning + 2 * largest, model(spec, groupSize, calibration, largest));
+        return new RefineMemory(solving, predicting, tuning + 2 * largest,
+                model(spec, groupSize, calibration, largest));
     }
 
     private static long moments(ModelSpec spec, Refinement refinement, TokenSequences calibration, int batchRows) {

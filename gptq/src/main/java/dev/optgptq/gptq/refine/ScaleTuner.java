@@ -104,7 +104,8 @@ final class ScaleTuner {
         TokenSequences heldOut = text.select(sequences);
         double[] sum = {0};
         stream(student, true, heldOut, sequences)
-                .evaluate((firstToken, losses) -> sum[0] += Predictions.sum(device, firstToken, losses, heldOut.length()));
+                .evaluate((firstToken,
+                        losses) -> sum[0] += Predictions.sum(device, firstToken, losses, heldOut.length()));
         phases.forward(heldOut.tokens() * model.spec().blocks());
         return sum[0] / Predictions.count(heldOut);
     }

@@ -54,9 +54,10 @@ final class Ablations {
         if (losses == null || !Boolean.FALSE.equals(losses.beatsPlain())) {
             return Optional.empty();
         }
-        return Optional.of(String.format(Locale.ROOT, "the refined blocks together predict the held-out sequences worse "
-                + "than plain GPTQ's would: KL divergence from the original model %.4g nats per token, not %.4g. Expected "
-                + "less, as each block alone is no worse; more --samples judge better, and --calibrator gptq is plain GPTQ",
+        return Optional.of(String.format(Locale.ROOT,
+                "the refined blocks together predict the held-out sequences worse "
+                        + "than plain GPTQ's would: KL divergence from the original model %.4g nats per token, not %.4g. Expected "
+                        + "less, as each block alone is no worse; more --samples judge better, and --calibrator gptq is plain GPTQ",
                 losses.divergence(), losses.plainDivergence()));
     }
 

@@ -35,7 +35,8 @@ import org.jspecify.annotations.Nullable;
  * @param hostLimit the most that tokens' activations may take on the host before they go to a temporary file
  * @param evaluation all that evaluating takes: a block, the head, buffers, residual stream, logits; 0 without it
  */
-record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long solving, long forward, int batchRows, long stream,
+record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long solving, long forward, int batchRows,
+        long stream,
         Place place, long refining, Saliency.Memory gradients, long hostLimit, long evaluation) {
 
     private static final long PROCESS = MemoryNeed.PROCESS;

@@ -94,7 +94,8 @@ class HeldOutLossesTest {
      * @param plain noise of what plain GPTQ's do; null where it was not followed
      */
     private HeldOutLosses losses(float noise, int originalRows, @Nullable Float plain) {
-        try (ActivationStore quantized = stream(noise, 0); ActivationStore original = stream(0, ROWS - originalRows);
+        try (ActivationStore quantized = stream(noise, 0);
+                ActivationStore original = stream(0, ROWS - originalRows);
                 ActivationStore alone = plain == null ? null : stream(plain, TRAINED)) {
             return HeldOutLosses.of(tiny.model,
                     new Streams(quantized, original, alone, TinyBlock.LENGTH, 4 * TinyBlock.LENGTH), tiny.text);

@@ -124,6 +124,37 @@ class GradientRunTest {
     }
 
     @Test
+    void whole_models_are_measured_on_the_held_out_sequences_and_fewer_bits_take_them_further_away() {
+        Ablation two = untuned(2);
+        Ablation eight = untuned(8);
+
+        for (Ablation found : List.of(two, eight)) {
+            assertEquals(0.0, found.unquantizedLoss());
+            assertTrue(Objects.requireNonNull(found.plainGptqLoss()) > 0, found::toString);
+            assertTrue(Objects.requireNonNull(found.quantizedLoss()) > 0, found::toString);
+        }
+        assertTrue(two.quantizedLoss() > 10 * eight.quantizedLoss(), two + " and " + eight);
+        assertTrue(two.plainGptqLoss() > 10 * eight.plainGptqLoss(), two + " and " + eight);
+        assertEquals(two.unquantizedCrossEntropy(), eight.unquantizedCrossEntropy(), "of the same model");
+        assertNotEquals(two.unquantizedCrossEntropy(), two.quantizedCrossEntropy());
+    }
+
+    @Test
+    void each_steps_cost_is_given_beside_that_of_plain_gptq() {
+        for (Ablation.Total total : untuned(4).totals()) {
+            assertTrue(Objects.requireNonNull(total.shareOfPlainGptqTime()) > 0, total::toString);
+        }
+    }
+
+    private Ablation untuned(int bits) {
+        TinyRun run = tuned(TinyModel.Family.LLAMA);
+        run.refinement = Refinement.DEFAULT;
+        run.bits = bits;
+        run.overwrite = true;
+        return ablation(run.run());
+    }
+
+    @Test
     void sampled_labels_weigh_tokens_the_same_for_the_same_seed_and_otherwise_for_another() {
         TinyRun run = tuned(TinyModel.Family.LLAMA);
 

@@ -21,6 +21,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Objects;
 import java.util.SortedMap;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -125,33 +126,23 @@ class GradientRunTest {
 
     @Test
     void whole_models_are_measured_on_the_held_out_sequences_and_fewer_bits_take_them_further_away() {
-        Ablation two = untuned(2);
-        Ablation eight = untuned(8);
+        TinyRun run = untuned();
+        Ablation two = withBits(run, 2);
+        Ablation eight = withBits(run, 8);
 
-        for (Ablation found : List.of(two, eight)) {
-            assertEquals(0.0, found.unquantizedLoss());
-            assertTrue(Objects.requireNonNull(found.plainGptqLoss()) > 0, found::toString);
-            assertTrue(Objects.requireNonNull(found.quantizedLoss()) > 0, found::toString);
-        }
-        assertTrue(two.quantizedLoss() > 10 * eight.quantizedLoss(), two + " and " + eight);
-        assertTrue(two.plainGptqLoss() > 10 * eight.plainGptqLoss(), two + " and " + eight);
+        assertEquals(0.0, two.unquantizedLoss());
+        assertTrue(known(eight.quantizedLoss()) > 0, eight::toString);
+        assertTrue(known(two.quantizedLoss()) > 10 * known(eight.quantizedLoss()), two + " and " + eight);
+        assertTrue(known(two.plainGptqLoss()) > 10 * known(eight.plainGptqLoss()), two + " and " + eight);
         assertEquals(two.unquantizedCrossEntropy(), eight.unquantizedCrossEntropy(), "of the same model");
         assertNotEquals(two.unquantizedCrossEntropy(), two.quantizedCrossEntropy());
     }
 
     @Test
     void each_steps_cost_is_given_beside_that_of_plain_gptq() {
-        for (Ablation.Total total : untuned(4).totals()) {
-            assertTrue(Objects.requireNonNull(total.shareOfPlainGptqTime()) > 0, total::toString);
+        for (Ablation.Total total : withBits(untuned(), 4).totals()) {
+            assertTrue(known(total.shareOfPlainGptqTime()) > 0, total::toString);
         }
-    }
-
-    private Ablation untuned(int bits) {
-        TinyRun run = tuned(TinyModel.Family.LLAMA);
-        run.refinement = Refinement.DEFAULT;
-        run.bits = bits;
-        run.overwrite = true;
-        return ablation(run.run());
     }
 
     @Test
@@ -193,6 +184,22 @@ class GradientRunTest {
         run.calibrator = CalibratorKind.GRADIENT;
         run.refinement = new Refinement(true, new NextToken(), true, STEPS, 0);
         return run;
+    }
+
+    private TinyRun untuned() {
+        TinyRun run = tuned(TinyModel.Family.LLAMA);
+        run.refinement = Refinement.DEFAULT;
+        run.overwrite = true;
+        return run;
+    }
+
+    private static Ablation withBits(TinyRun run, int bits) {
+        run.bits = bits;
+        return ablation(run.run());
+    }
+
+    private static double known(@Nullable Double value) {
+        return Objects.requireNonNull(value);
     }
 
     private static void symmetric(TinyRun run, boolean symmetric) {

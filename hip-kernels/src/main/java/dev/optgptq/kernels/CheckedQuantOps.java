@@ -101,6 +101,33 @@ public final class CheckedQuantOps implements QuantOps {
         ops.solveBlock(problem);
     }
 
+    @Override
+    public void descendCodes(DescentProblem problem) {
+        Tensor errors = problem.errors();
+        Arguments.f32("errors", errors, errors.rows(), errors.columns());
+        Arguments.f32("h", problem.h(), errors.rows(), errors.rows());
+        Arguments.f32("gradient", problem.gradient(), errors.rows(), errors.columns());
+        Arguments.shaped("codes", problem.codes(), DType.U8, errors.rows(), errors.columns());
+        checkGrids(errors, problem.scales(), problem.zeros(), problem.groupOf());
+        if (errors.rows() > DESCENT_INPUTS) {
+            throw new IllegalArgumentException(
+                    "errors: expected at most " + DESCENT_INPUTS + " inputs, found " + errors);
+        }
+        ops.descendCodes(problem);
+    }
+
+    @Override
+    public void refitScales(RefitProblem problem) {
+        Tensor errors = problem.errors();
+        Arguments.f32("errors", errors, errors.rows(), errors.columns());
+        Arguments.f32("gradient", problem.gradient(), errors.rows(), errors.columns());
+        Arguments.f32("curvature", problem.curvature(), errors.rows(), errors.columns());
+        Arguments.shaped("codes", problem.codes(), DType.U8, errors.rows(), errors.columns());
+        Arguments.f32("scales", problem.scales(), 1, errors.columns());
+        Arguments.shaped("zeros", problem.zeros(), DType.I32, 1, errors.columns());
+        ops.refitScales(problem);
+    }
+
     private static void checkGrids(Tensor like, Tensor scales, Tensor zeros, Tensor groupOf) {
         Arguments.f32("scales", scales, scales.rows(), like.columns());
         Arguments.shaped("zeros", zeros, DType.I32, scales.rows(), like.columns());

@@ -102,4 +102,63 @@ public interface QuantOps {
      */
     record BlockProblem(Grid grid, Tensor wt, Tensor u, Tensor scales, Tensor zeros, Tensor groupOf, int fitEvery,
             Tensor codes, Tensor errors) {}
+
+    /** The most inputs of a block of descendCodes: what a GPU holds in registers. */
+    int DESCENT_INPUTS = 128;
+
+    /**
+     * One sweep of coordinate descent over a block of inputs (GuidedQuant, arXiv 2505.07004, section 4; notes 3.2): with the
+     * errors d = q - w of an output and the objective d^T h d, each code in order goes to the best that its grid has for it,
+     * given all others. With g = h d, for each row i of the block in order
+     *
+     * <pre>
+     *   v = scale (codes[i] - zero);  c = code of v - g[i] / h[i, i];  move = scale (c - zero) - v
+     *   unless move (2 g[i] + h[i, i] move) < 0: c = codes[i], move = 0      (only what lowers the objective)
+     *   codes[i] = c;  errors[i] += move;  g[j] += h[i, j] move  for j > i in the block, each a fused multiply-add
+     * </pre>
+     *
+     * A v - g[i] / h[i, i] that is NaN moves nothing.
+     */
+    void descendCodes(DescentProblem problem);
+
+    /**
+     * The arguments of descendCodes; b inputs, at most DESCENT_INPUTS, m outputs.
+     *
+     * @param h F32 [b, b], the block's diagonal part of the objective's matrix; not read below the diagonal
+     * @param gradient F32 [b, m], the block's rows of h d over all inputs, as they are before the block; not written
+     * @param scales F32 [G, m]
+     * @param zeros I32 [G, m]
+     * @param groupOf I32 [1, b]: the row of scales for each input
+     * @param codes U8 [b, m], moved
+     * @param errors F32 [b, m], the block's rows of d, which follow
+     */
+    record DescentProblem(Grid grid, Tensor h, Tensor gradient, Tensor scales, Tensor zeros, Tensor groupOf,
+            Tensor codes, Tensor errors) {}
+
+    /**
+     * The best scale of one group per output for its codes, given all other weights, as the format stores it. With the
+     * errors d = q - w of an output, the objective d^T h d and k = code - zero of the group's inputs, sums in their order:
+     *
+     * <pre>
+     *   slope = sum k gradient;  bend = sum k curvature;  s = scale - slope / bend, rounded to the grid's scale type
+     *   move = s - scale;  where s is finite and not 0 and move (2 slope + bend move) < 0: scale = s, errors += move k
+     * </pre>
+     *
+     * The sums are of products that are rounded first, the errors a fused multiply-add. What is tested is the stored
+     * scale, so that rounding it never raises the objective.
+     */
+    void refitScales(RefitProblem problem);
+
+    /**
+     * The arguments of refitScales; g inputs of the group, m outputs.
+     *
+     * @param codes U8 [g, m]
+     * @param zeros I32 [1, m]
+     * @param gradient F32 [g, m], the group's rows of h d over all inputs
+     * @param curvature F32 [g, m], the group's part of h times its code - zero
+     * @param scales F32 [1, m], moved
+     * @param errors F32 [g, m], the group's rows of d, which follow
+     */
+    record RefitProblem(Grid grid, Tensor codes, Tensor zeros, Tensor gradient, Tensor curvature, Tensor scales,
+            Tensor errors) {}
 }

@@ -54,4 +54,14 @@ final class CpuQuantOps implements QuantOps {
     public void solveBlock(BlockProblem problem) {
         CpuSolveBlock.solve(parallel, problem);
     }
+
+    @Override
+    public void descendCodes(DescentProblem problem) {
+        CpuDescent.codes(parallel, problem);
+    }
+
+    @Override
+    public void refitScales(RefitProblem problem) {
+        CpuRefit.scales(parallel, problem);
+    }
 }

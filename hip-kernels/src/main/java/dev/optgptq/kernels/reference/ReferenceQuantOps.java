@@ -221,4 +221,14 @@ final class ReferenceQuantOps implements QuantOps {
             set(p.wt(), j, o, Math.fma(-getFloat(p.u(), i, j), e, getFloat(p.wt(), j, o)));
         }
     }
+
+    @Override
+    public void descendCodes(DescentProblem problem) {
+        ReferenceDescent.codes(problem);
+    }
+
+    @Override
+    public void refitScales(RefitProblem problem) {
+        ReferenceDescent.scales(problem);
+    }
 }

@@ -7,6 +7,7 @@ import dev.optgptq.calibrate.model.InputTap;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.gptq.refine.Variants.Variant;
+import dev.optgptq.gptq.solve.Polish;
 import dev.optgptq.gptq.solve.SolveSettings;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
@@ -85,9 +86,12 @@ public final class BlockRefiner {
             Contest contest = new Contest(block, new BlockJudge(model, block, streams, saliency, phases));
             try {
                 contest.first(solver.solve(Variants.PLAIN));
+                Variant best = Variants.PLAIN;
                 for (Variant variant : Variants.beyond(refinement, moments.weighs())) {
-                    long started = System.nanoTime();
-                    contest.challenge(variant.step(), solver.solve(variant), variant.margin(), started, variant.note());
+                    best = better(contest, solver, best, variant);
+                }
+                for (Polish step : refinement.polish().steps()) {
+                    better(contest, solver, best, best.polished(step));
                 }
                 return contest;
             } catch (RuntimeException e) {
@@ -95,6 +99,14 @@ public final class BlockRefiner {
                 throw e;
             }
         }
+    }
+
+    /** Whichever of the two is kept. */
+    private static Variant better(Contest contest, VariantSolver solver, Variant best, Variant variant) {
+        long started = System.nanoTime();
+        boolean kept = contest.challenge(variant.step(), solver.solve(variant), variant.margin(), started,
+                variant.note());
+        return kept ? variant : best;
     }
 
     private BlockMoments capture(int block) {

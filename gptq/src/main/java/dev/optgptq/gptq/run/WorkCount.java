@@ -8,6 +8,7 @@ import dev.optgptq.calibrate.model.ModelSpec;
 import dev.optgptq.gptq.refine.ModelTuner;
 import dev.optgptq.gptq.refine.Refinement;
 import dev.optgptq.gptq.solve.Calibrator;
+import dev.optgptq.gptq.solve.Polish;
 import java.util.EnumSet;
 import java.util.Set;
 
@@ -50,6 +51,12 @@ final class WorkCount {
         double errorFeedback = n * n * m;
         double measure = 4 * n * n * m;
         return withHessian ? errorFeedback + measure : n * m;
+    }
+
+    /** What polishing a solution computes beyond solving. */
+    double polish(LinearSpec linear, Polish polish) {
+        double n = linear.inputs();
+        return 2 * n * n * linear.outputs() * polish.products();
     }
 
     /** The loss's gradient at every linear's output. */
@@ -112,14 +119,17 @@ final class WorkCount {
         double solves = 0;
         EnumSet<InputSite> sites = EnumSet.noneOf(InputSite.class);
         for (LinearSpec linear : model.linears(0)) {
-            solves += solve(linear, true);
+            solves += variants * solve(linear, true);
+            for (Polish step : refinement.polish().steps()) {
+                solves += polish(linear, step);
+            }
             sites.add(linear.site());
         }
         double moments = sites.stream().mapToDouble(site -> hessian(site, (long) trained)).sum()
                 * (1 + (refinement.weighTokens() ? 1 : 0) + (refinement.propagate() ? 2 : 0));
         double learned = 3 * refinement.learnedSequences(calibration.count() - heldOut) * calibration.length();
         boolean learns = refinement.tuneSteps() > 0;
-        return variants * solves + moments + 2 * advancing(calibration) + blockPerRow(calibration.length())
+        return solves + moments + 2 * advancing(calibration) + blockPerRow(calibration.length())
                 * (trained + judged * (learns ? variants + 1 : variants) + learned);
     }
 
@@ -127,7 +137,7 @@ final class WorkCount {
     private double solving(RunTexts texts, Calibrator calibrator, boolean trueSequential) {
         double total = 0;
         for (LinearSpec linear : model.linears(0)) {
-            total += solve(linear, calibrator.needsHessian());
+            total += solve(linear, calibrator.needsHessian()) + polish(linear, calibrator.polish());
         }
         TokenSequences calibration = texts.calibration();
         if (calibration == null) {

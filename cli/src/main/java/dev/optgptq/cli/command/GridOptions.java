@@ -3,6 +3,7 @@ package dev.optgptq.cli.command;
 import dev.optgptq.formats.packed.CheckpointFormat;
 import dev.optgptq.gptq.run.QuantizeSettings.CalibratorKind;
 import dev.optgptq.gptq.solve.ActOrder;
+import dev.optgptq.gptq.solve.Polish;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
@@ -44,6 +45,16 @@ final class GridOptions {
                     + "is. Wins back about half of what gptq loses, for a few seconds; part of gradient."})
     boolean scaleSearch;
 
+    @Option(names = "--refit-scales", description = {
+            "Refit the scales to the codes after solving. Lowers each layer's own error; perplexity seldom follows. With "
+                    + "gptq in every layer, with gradient kept in the blocks where it helps. Costs a few solves more."})
+    boolean refitScales;
+
+    @Option(names = "--coordinate-descent", paramLabel = "SWEEPS", description = {
+            "Then go over the codes so many times, each to the best given all others, with gptq and gradient as above. 1 to 4 are "
+                    + "usual. Default: 0"})
+    int coordinateDescent;
+
     @Option(names = "--act-order", paramLabel = "ORDER", converter = Choices.ActOrders.class, completionCandidates = Choices.ActOrders.class, description = {
             "Order in which inputs are quantized. none: their own. static: most active first, groups of neighbours; costs nothing "
                     + "at inference. group: groups in that order too (desc_act); best fit, slower kernels at inference. Default: none for gradient, static for gptq"})
@@ -72,12 +83,20 @@ final class GridOptions {
                 "a divisor of the layers' inputs such as 128, or -1 for all inputs");
         Checks.require(!scaleSearch || calibrator != CalibratorKind.RTN, "--scale-search", "--calibrator rtn",
                 "a calibrator that sees text: gptq or gradient");
+        Checks.atLeast(0, "--coordinate-descent", coordinateDescent);
+        Checks.require(calibrator != CalibratorKind.RTN || polish().isNone(),
+                refitScales ? "--refit-scales" : "--coordinate-descent", "--calibrator rtn",
+                "a calibrator that sees text: gptq or gradient");
         Checks.require(!clipSearch || (!scaleSearch && calibrator != CalibratorKind.GRADIENT), "--clip-search",
                 scaleSearch ? "--scale-search" : "--calibrator gradient",
                 "one search of the scales, not two: --calibrator gptq without --scale-search");
         Checks.require(!trueSequential || calibrator != CalibratorKind.GRADIENT, "--true-sequential",
                 "--calibrator gradient", "--calibrator gptq: gradient makes up for errors in another way");
         Checks.require(damp >= 0 && damp < 1, "--damp", damp, "a share from 0 up to, not including, 1, such as 0.01");
+    }
+
+    Polish polish() {
+        return new Polish(refitScales, coordinateDescent);
     }
 
     /** Searched scales and an order by activity do not add up: docs/results/gradient.md. */

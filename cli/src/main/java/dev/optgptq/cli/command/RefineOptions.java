@@ -4,6 +4,7 @@ import dev.optgptq.calibrate.gradient.Labels;
 import dev.optgptq.calibrate.gradient.NextToken;
 import dev.optgptq.calibrate.gradient.SampledLabels;
 import dev.optgptq.gptq.refine.Refinement;
+import dev.optgptq.gptq.solve.Polish;
 import picocli.CommandLine.Option;
 
 /** What gradient calibration tries beyond GPTQ. */
@@ -40,11 +41,12 @@ final class RefineOptions {
         Checks.atLeast(0, "--tune", tuneSteps);
     }
 
-    Refinement refinement(long seed) {
+    /** @param polish what is done to solutions, which other calibrators can do too */
+    Refinement refinement(Polish polish, long seed) {
         Labels labels = switch (fisher) {
             case EMPIRICAL -> new NextToken();
             case SAMPLED -> new SampledLabels(seed);
         };
-        return new Refinement(weighTokens, labels, propagateError, tuneSteps, seed);
+        return new Refinement(weighTokens, labels, propagateError, polish, tuneSteps, seed);
     }
 }

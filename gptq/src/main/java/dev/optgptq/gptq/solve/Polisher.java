@@ -51,7 +51,7 @@ final class Polisher {
     static long bytes(long inputs, long outputs, long groups) {
         long groupSize = Math.ceilDiv(inputs, groups);
         long rows = Math.max(Math.min(BLOCK, inputs) * outputs, 3 * groupSize * panel(outputs, groupSize));
-        return (2 * 4 + 2) * inputs * outputs + 4 * rows + (4 + 4 + 4) * groups * outputs;
+        return (2 * 4 + 2) * inputs * outputs + 4 * rows + (4 + 4) * groups * outputs;
     }
 
     /** @param wt F32 [n, m], what was aimed at; not written */

@@ -3,7 +3,6 @@ package dev.optgptq.cli.command;
 import dev.optgptq.formats.packed.CheckpointFormat;
 import dev.optgptq.gptq.run.QuantizeSettings.CalibratorKind;
 import dev.optgptq.gptq.solve.ActOrder;
-import dev.optgptq.gptq.solve.Polish;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
@@ -84,7 +83,7 @@ final class GridOptions {
         Checks.require(!scaleSearch || calibrator != CalibratorKind.RTN, "--scale-search", "--calibrator rtn",
                 "a calibrator that sees text: gptq or gradient");
         Checks.atLeast(0, "--coordinate-descent", coordinateDescent);
-        Checks.require(calibrator != CalibratorKind.RTN || polish().isNone(),
+        Checks.require(calibrator != CalibratorKind.RTN || !(refitScales || coordinateDescent > 0),
                 refitScales ? "--refit-scales" : "--coordinate-descent", "--calibrator rtn",
                 "a calibrator that sees text: gptq or gradient");
         Checks.require(!clipSearch || (!scaleSearch && calibrator != CalibratorKind.GRADIENT), "--clip-search",
@@ -93,10 +92,6 @@ final class GridOptions {
         Checks.require(!trueSequential || calibrator != CalibratorKind.GRADIENT, "--true-sequential",
                 "--calibrator gradient", "--calibrator gptq: gradient makes up for errors in another way");
         Checks.require(damp >= 0 && damp < 1, "--damp", damp, "a share from 0 up to, not including, 1, such as 0.01");
-    }
-
-    Polish polish() {
-        return new Polish(refitScales, coordinateDescent);
     }
 
     /** Searched scales and an order by activity do not add up: docs/results/gradient.md. */

@@ -4,7 +4,6 @@ import dev.optgptq.calibrate.gradient.Labels;
 import dev.optgptq.calibrate.gradient.NextToken;
 import dev.optgptq.calibrate.gradient.SampledLabels;
 import dev.optgptq.gptq.refine.Refinement;
-import dev.optgptq.gptq.solve.Polish;
 import picocli.CommandLine.Option;
 
 /** What gradient calibration tries beyond GPTQ. */
@@ -41,12 +40,11 @@ final class RefineOptions {
         Checks.atLeast(0, "--tune", tuneSteps);
     }
 
-    /** @param polish what is done to solutions, which other calibrators can do too */
-    Refinement refinement(Polish polish, long seed) {
+    Refinement refinement(long seed) {
         Labels labels = switch (fisher) {
             case EMPIRICAL -> new NextToken();
             case SAMPLED -> new SampledLabels(seed);
         };
-        return new Refinement(weighTokens, labels, propagateError, polish, tuneSteps, seed);
+        return new Refinement(weighTokens, labels, propagateError, tuneSteps, seed);
     }
 }

@@ -39,8 +39,8 @@ record TakenDefaults(SequencedMap<String, String> values) {
         all.put("--clip-search", String.valueOf(settings.clipSearch()));
         all.put("--scale-search", String.valueOf(settings.scaleSearch()));
         Refinement refinement = settings.refinement();
-        all.put("--refit-scales", String.valueOf(refinement.polish().refitScales()));
-        all.put("--coordinate-descent", String.valueOf(refinement.polish().sweeps()));
+        all.put("--refit-scales", String.valueOf(refinement.refitScales()));
+        all.put("--coordinate-descent", String.valueOf(refinement.descentSweeps()));
         all.put("--weigh-tokens", String.valueOf(refinement.weighTokens()));
         all.put("--fisher", refinement.labels() instanceof NextToken ? "empirical" : "sampled");
         all.put("--propagate-error", String.valueOf(refinement.propagate()));

@@ -35,6 +35,21 @@ public record Refinement(boolean weighTokens, Labels labels, boolean propagate, 
         this(weighTokens, labels, propagate, Polish.NONE, tuneSteps, seed);
     }
 
+    /** The same, solutions being polished: their scales refitted, their codes moved by so many sweeps. */
+    public Refinement polished(boolean refitScales, int sweeps) {
+        return new Refinement(weighTokens, labels, propagate, new Polish(refitScales, sweeps), tuneSteps, seed);
+    }
+
+    /** Whether scales are refitted to the codes. */
+    public boolean refitScales() {
+        return polish.refitScales();
+    }
+
+    /** Sweeps of coordinate descent over the codes. */
+    public int descentSweeps() {
+        return polish.sweeps();
+    }
+
     /** In how many ways a block is solved. */
     public int variants() {
         return 1 + Variants.beyond(this, weighTokens).size() + polish.steps().size();

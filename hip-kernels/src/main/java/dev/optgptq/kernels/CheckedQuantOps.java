@@ -117,14 +117,25 @@ public final class CheckedQuantOps implements QuantOps {
     }
 
     @Override
+    public void groupSums(int groupSize, Tensor codes, Tensor zeros, Tensor values, Tensor sums) {
+        if (groupSize < 1) {
+            throw new IllegalArgumentException("groupSize: expected at least 1, found " + groupSize);
+        }
+        long groups = Math.ceilDiv(codes.rows(), (long) groupSize);
+        Arguments.shaped("codes", codes, DType.U8, codes.rows(), codes.columns());
+        Arguments.shaped("zeros", zeros, DType.I32, groups, codes.columns());
+        Arguments.f32("values", values, codes.rows(), codes.columns());
+        Arguments.f32("sums", sums, groups, codes.columns());
+        ops.groupSums(groupSize, codes, zeros, values, sums);
+    }
+
+    @Override
     public void refitScales(RefitProblem problem) {
-        Tensor errors = problem.errors();
-        Arguments.f32("errors", errors, errors.rows(), errors.columns());
-        Arguments.f32("gradient", problem.gradient(), errors.rows(), errors.columns());
-        Arguments.f32("curvature", problem.curvature(), errors.rows(), errors.columns());
-        Arguments.shaped("codes", problem.codes(), DType.U8, errors.rows(), errors.columns());
-        Arguments.f32("scales", problem.scales(), 1, errors.columns());
-        Arguments.shaped("zeros", problem.zeros(), DType.I32, 1, errors.columns());
+        Tensor scales = problem.scales();
+        Arguments.f32("scales", scales, scales.rows(), scales.columns());
+        Arguments.f32("slope", problem.slope(), scales.rows(), scales.columns());
+        Arguments.f32("normal", problem.normal(), Math.multiplyExact(scales.rows(), scales.rows()),
+                scales.columns());
         ops.refitScales(problem);
     }
 

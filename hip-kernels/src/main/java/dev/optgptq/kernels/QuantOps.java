@@ -136,29 +136,42 @@ public interface QuantOps {
             Tensor codes, Tensor errors) {}
 
     /**
-     * The best scale of one group per output for its codes, given all other weights, as the format stores it. With the
-     * errors d = q - w of an output, the objective d^T h d and k = code - zero of the group's inputs, sums in their order:
+     * Sums over groups with the codes as weights, per output: sums[g] = sum over the inputs i of group g, in order, of (codes[i]
+     * - zeros[g]) values[i], the products rounded first. Groups are runs of groupSize inputs, the last may be short. codes U8
+     * [in, out], zeros I32 [G, out], values F32 [in, out], sums F32 [G, out], G = ceil(in / groupSize).
+     */
+    void groupSums(int groupSize, Tensor codes, Tensor zeros, Tensor values, Tensor sums);
+
+    /**
+     * The best scales of all groups of an output together, for its codes, as the format stores them. Codes less zeros are the
+     * columns of A, one for each group, so that moving the scales by y changes the objective d^T h d by y^T N y + 2 y^T r
+     * with N = A^T h A and r = A^T h d. Per output:
      *
      * <pre>
-     *   slope = sum k gradient;  bend = sum k curvature;  s = scale - slope / bend, rounded to the grid's scale type
-     *   move = s - scale;  where s is finite and not 0 and move (2 slope + bend move) < 0: scale = s, errors += move k
+     *   N[j, j] += 2^-20 N[j, j]                                    (a ridge: moves that gain nothing are not made)
+     *   for j ascending, for i > j ascending: f = N[j, i] / N[j, j];  N[i, k] -= f N[j, k] for k >= i;  r[i] -= f r[j]
+     *   for j descending: c = r[j] + sum over k > j ascending of N[j, k] y[k];  c = -c / N[j, j]
+     *     s[j] = scale[j] + c, rounded to the grid's scale type;  y[j] = s[j] - scale[j];  left += N[j, j] (y[j] - c)^2
+     *     gained += r[j]^2 / N[j, j]
+     *   where left < gained: scale = s
      * </pre>
      *
-     * The sums are of products that are rounded first, the errors a fused multiply-add. What is tested is the stored
-     * scale, so that rounding it never raises the objective.
+     * Gaussian elimination; then each scale that is solved for makes up for the rounding of those before it, which is
+     * Babai's nearest plane, and GPTQ's way with codes (arXiv 2507.18553). Products that are added are fused multiply-adds,
+     * all else is rounded once. A scale with a pivot that is not positive, or an s that is not finite or 0, stays: f and y
+     * are 0 and it counts with the y it has, or not at all without a pivot. left < gained says that the objective falls.
      */
     void refitScales(RefitProblem problem);
 
     /**
-     * The arguments of refitScales; g inputs of the group, m outputs.
+     * The arguments of refitScales; G groups, m outputs.
      *
-     * @param codes U8 [g, m]
-     * @param zeros I32 [1, m]
-     * @param gradient F32 [g, m], the group's rows of h d over all inputs
-     * @param curvature F32 [g, m], the group's part of h times its code - zero
-     * @param scales F32 [1, m], moved
-     * @param errors F32 [g, m], the group's rows of d, which follow
+     * @param normal F32 [G * G, m], N with element (j, k) in row k * G + j; read where j <= k, and overwritten there
+     * @param slope F32 [G, m], r; overwritten
+     * @param scales F32 [G, m], moved
      */
-    record RefitProblem(Grid grid, Tensor codes, Tensor zeros, Tensor gradient, Tensor curvature, Tensor scales,
-            Tensor errors) {}
+    record RefitProblem(Grid grid, Tensor normal, Tensor slope, Tensor scales) {}
+
+    /** What a pivot of refitScales grows by, as a share. */
+    float RIDGE = 0x1p-20f;
 }

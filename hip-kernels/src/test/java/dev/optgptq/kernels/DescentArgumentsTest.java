@@ -38,16 +38,29 @@ class DescentArgumentsTest {
     @ValueSource(strings = {"reference", "cpu"})
     void aWrongArgumentOfARefitIsNamedWithWhatWasExpectedAndFound(String name) {
         try (Device device = Devices.open(name, 1); TensorArena arena = device.arena()) {
-            Tensor rows = arena.matrix(DType.F32, 6, 8);
+            Tensor scales = arena.matrix(DType.F32, 3, 8);
+            Tensor normal = arena.matrix(DType.F32, 9, 8);
+            refused("normal: expected F32[9, 8], found F32[3, 8]",
+                    () -> device.quant().refitScales(new RefitProblem(GRID, scales, scales, scales)));
+            refused("slope: expected F32[3, 8], found F32[9, 8]",
+                    () -> device.quant().refitScales(new RefitProblem(GRID, normal, normal, scales)));
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"reference", "cpu"})
+    void aWrongArgumentOfSumsOverGroupsIsNamedWithWhatWasExpectedAndFound(String name) {
+        try (Device device = Devices.open(name, 1); TensorArena arena = device.arena()) {
             Tensor codes = arena.matrix(DType.U8, 6, 8);
-            Tensor zeros = arena.matrix(DType.I32, 1, 8);
-            Tensor scales = arena.matrix(DType.F32, 1, 8);
-            refused("curvature: expected F32[6, 8], found F32[1, 8]", () -> device.quant()
-                    .refitScales(new RefitProblem(GRID, codes, zeros, rows, scales, scales, rows)));
-            refused("scales: expected F32[1, 8], found F32[6, 8]",
-                    () -> device.quant().refitScales(new RefitProblem(GRID, codes, zeros, rows, rows, rows, rows)));
-            refused("zeros: expected I32[1, 8], found F32[1, 8]", () -> device.quant()
-                    .refitScales(new RefitProblem(GRID, codes, scales, rows, rows, scales, rows)));
+            Tensor zeros = arena.matrix(DType.I32, 2, 8);
+            Tensor values = arena.matrix(DType.F32, 6, 8);
+            Tensor sums = arena.matrix(DType.F32, 2, 8);
+            refused("zeros: expected I32[3, 8], found I32[2, 8]",
+                    () -> device.quant().groupSums(2, codes, zeros, values, sums));
+            refused("sums: expected F32[2, 8], found F32[6, 8]",
+                    () -> device.quant().groupSums(4, codes, zeros, values, values));
+            refused("groupSize: expected at least 1, found 0",
+                    () -> device.quant().groupSums(0, codes, zeros, values, sums));
         }
     }
 

@@ -14,9 +14,6 @@ public record Polish(boolean refitScales, int sweeps) {
     /** As published. */
     public static final Polish NONE = new Polish(false, 0);
 
-    /** Rounds over all groups of an output: they leave less than a hundredth of what the joint minimum gains (PolishTest). */
-    static final int REFIT_ROUNDS = 4;
-
     public Polish {
         if (sweeps < 0) {
             throw new IllegalArgumentException("sweeps: expected at least 0, found " + sweeps);
@@ -40,8 +37,11 @@ public record Polish(boolean refitScales, int sweeps) {
         return steps;
     }
 
-    /** How often it multiplies the Hessian with a matrix like the weight: nearly all that it computes. */
-    public int products() {
-        return (refitScales ? REFIT_ROUNDS : 0) + sweeps;
+    /**
+     * How often it multiplies the Hessian with a matrix like the weight: nearly all that it computes. A refit does so with
+     * the errors, and with the upper half of the normal matrix to be found.
+     */
+    public double products() {
+        return (refitScales ? 1.5 : 0) + sweeps;
     }
 }

@@ -94,11 +94,8 @@ public final class SiteSolver implements AutoCloseable {
 
     /** From the stored scales on, which are what it may make up for. */
     private void polish(Polish polish, Tensor wt, QuantizedWeight quantized) {
-        if (polish.isNone()) {
-            return;
-        }
-        try (TensorArena scratch = device.arena()) {
-            new Polisher(device, scratch, calibrator.settings().grid(), requireFactor()).polish(polish, wt, quantized);
+        if (!polish.isNone()) {
+            new Polisher(device, calibrator.settings().grid(), requireFactor()).polish(polish, wt, quantized);
         }
     }
 

@@ -61,6 +61,11 @@ final class CpuQuantOps implements QuantOps {
     }
 
     @Override
+    public void groupSums(int groupSize, Tensor codes, Tensor zeros, Tensor values, Tensor sums) {
+        CpuRefit.groupSums(parallel, groupSize, codes, zeros, values, sums);
+    }
+
+    @Override
     public void refitScales(RefitProblem problem) {
         CpuRefit.scales(parallel, problem);
     }

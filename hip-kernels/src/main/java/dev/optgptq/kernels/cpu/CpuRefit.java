@@ -4,97 +4,148 @@ import static dev.optgptq.kernels.cpu.Panel.WIDTH;
 import static dev.optgptq.kernels.cpu.VectorMath.LANES;
 import static dev.optgptq.kernels.cpu.VectorMath.SPECIES;
 
+import dev.optgptq.kernels.QuantOps;
 import dev.optgptq.kernels.QuantOps.RefitProblem;
+import dev.optgptq.kernels.Tensor;
+import java.lang.foreign.MemorySegment;
 import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
 
-/** Refits the scales of a group to its codes, on panels of outputs. */
+/** Refits the scales of all groups to the codes, with neighbouring outputs in vector lanes. */
 final class CpuRefit {
 
     private CpuRefit() {}
 
-    static void scales(Parallel parallel, RefitProblem problem) {
-        long outputs = problem.codes().columns();
-        parallel.forEach(Panel.count(outputs), index -> new Refit(problem, Panel.of(index, outputs)).run());
+    static void groupSums(Parallel parallel, int groupSize, Tensor codes, Tensor zeros, Tensor values, Tensor sums) {
+        long across = Panel.count(codes.columns());
+        parallel.forEach(across * sums.rows(), task -> {
+            Panel panel = Panel.of(task % across, codes.columns());
+            long group = task / across;
+            int[] zero = new int[WIDTH];
+            byte[] code = new byte[WIDTH];
+            float[] row = new float[WIDTH];
+            float[] sum = new float[WIDTH];
+            panel.readRow(zeros, group, zero);
+            for (long i = group * groupSize; i < Math.min(codes.rows(), (group + 1) * groupSize); i++) {
+                panel.readRow(codes, i, code);
+                panel.readRow(values, i, row, 0);
+                for (int c = 0; c < WIDTH; c++) {
+                    sum[c] += ((code[c] & 0xff) - zero[c]) * row[c];
+                }
+            }
+            panel.writeRow(sum, 0, sums, group);
+        });
     }
 
-    /** One panel. */
-    private static final class Refit {
-        private final RefitProblem problem;
-        private final Panel panel;
-        private final int[] zeros = new int[WIDTH];
-        private final float[] scales = new float[WIDTH];
-        private final float[] slopes = new float[WIDTH];
-        private final float[] bends = new float[WIDTH];
-        private final float[] moves = new float[WIDTH];
-        private final byte[] codes = new byte[WIDTH];
-        private final float[] steps = new float[WIDTH];
-        private final float[] row = new float[WIDTH];
+    static void scales(Parallel parallel, RefitProblem problem) {
+        long outputs = problem.scales().columns();
+        parallel.forEach(Math.ceilDiv(outputs, (long) LANES), index -> {
+            long from = index * LANES;
+            new Lanes(problem, from, (int) Math.min(LANES, outputs - from)).run();
+        });
+    }
 
-        Refit(RefitProblem problem, Panel panel) {
+    /** One vector of outputs: rows of LANES floats, normal [G * G] as in the problem, the others [G]. */
+    private static final class Lanes {
+        private final RefitProblem problem;
+        private final long from;
+        private final int width;
+        private final int groups;
+        private final float[] normal;
+        private final float[] slope;
+        private final float[] scales;
+        private final float[] fitted;
+
+        Lanes(RefitProblem problem, long from, int width) {
             this.problem = problem;
-            this.panel = panel;
+            this.from = from;
+            this.width = width;
+            this.groups = Math.toIntExact(problem.scales().rows());
+            this.normal = read(problem.normal());
+            this.slope = read(problem.slope());
+            this.scales = read(problem.scales());
+            this.fitted = scales.clone();
+        }
+
+        private float[] read(Tensor source) {
+            float[] rows = new float[Math.toIntExact(source.rows() * LANES)];
+            for (int row = 0; row < source.rows(); row++) {
+                MemorySegment.copy(source.memory(), Memory.FLOAT, offset(source, row), rows, row * LANES, width);
+            }
+            return rows;
+        }
+
+        private long offset(Tensor tensor, long row) {
+            return Memory.row(tensor, row) + from * Float.BYTES;
+        }
+
+        private int at(int j, int k) {
+            return (k * groups + j) * LANES;
+        }
+
+        private static FloatVector load(float[] rows, int at) {
+            return FloatVector.fromArray(SPECIES, rows, at);
         }
 
         void run() {
-            panel.readRow(problem.zeros(), 0, zeros);
-            panel.readRow(problem.scales(), 0, scales, 0);
-            for (long i = 0; i < problem.codes().rows(); i++) {
-                readSteps(i);
-                panel.readRow(problem.gradient(), i, row, 0);
-                addProducts(slopes);
-                panel.readRow(problem.curvature(), i, row, 0);
-                addProducts(bends);
+            for (int j = 0; j < groups; j++) {
+                FloatVector diagonal = load(normal, at(j, j));
+                diagonal.fma(FloatVector.broadcast(SPECIES, QuantOps.RIDGE), diagonal).intoArray(normal, at(j, j));
             }
-            if (moveScales()) {
-                panel.writeRow(scales, 0, problem.scales(), 0);
-                for (long i = 0; i < problem.codes().rows(); i++) {
-                    readSteps(i);
-                    panel.readRow(problem.errors(), i, row, 0);
-                    moveErrors();
-                    panel.writeRow(row, 0, problem.errors(), i);
+            eliminate();
+            VectorMask<Float> falls = fit();
+            for (int j = 0; j < groups; j++) {
+                FloatVector scale = load(scales, j * LANES);
+                scale.blend(load(fitted, j * LANES), falls).intoArray(scales, j * LANES);
+                MemorySegment.copy(scales, j * LANES, problem.scales().memory(), Memory.FLOAT,
+                        offset(problem.scales(), j), width);
+            }
+        }
+
+        private void eliminate() {
+            for (int j = 0; j < groups; j++) {
+                FloatVector pivot = load(normal, at(j, j));
+                VectorMask<Float> positive = pivot.compare(VectorOperators.GT, 0);
+                for (int i = j + 1; i < groups; i++) {
+                    FloatVector factor = load(normal, at(j, i)).div(pivot).neg();
+                    for (int k = i; k < groups; k++) {
+                        FloatVector element = load(normal, at(i, k));
+                        element.blend(factor.fma(load(normal, at(j, k)), element), positive)
+                                .intoArray(normal, at(i, k));
+                    }
+                    FloatVector element = load(slope, i * LANES);
+                    element.blend(factor.fma(load(slope, j * LANES), element), positive).intoArray(slope, i * LANES);
                 }
             }
         }
 
-        private void readSteps(long i) {
-            panel.readRow(problem.codes(), i, codes);
-            for (int c = 0; c < WIDTH; c++) {
-                steps[c] = (codes[c] & 0xff) - zeros[c];
-            }
-        }
-
-        private void addProducts(float[] sums) {
-            for (int c = 0; c < WIDTH; c += LANES) {
-                FloatVector product = FloatVector.fromArray(SPECIES, steps, c)
-                        .mul(FloatVector.fromArray(SPECIES, row, c));
-                FloatVector.fromArray(SPECIES, sums, c).add(product).intoArray(sums, c);
-            }
-        }
-
-        /** Whether any scale moves. */
-        private boolean moveScales() {
-            boolean any = false;
-            for (int c = 0; c < panel.width(); c++) {
-                float fitted = problem.grid().stored(scales[c] - slopes[c] / bends[c]);
-                float move = fitted - scales[c];
-                boolean better = move * (slopes[c] + slopes[c] + bends[c] * move) < 0;
-                if (better && fitted != 0 && Float.isFinite(fitted)) {
-                    scales[c] = fitted;
-                    moves[c] = move;
-                    any = true;
+        /** Where the objective falls. */
+        private VectorMask<Float> fit() {
+            FloatVector left = FloatVector.zero(SPECIES);
+            FloatVector gained = FloatVector.zero(SPECIES);
+            float[] stored = new float[LANES];
+            for (int j = groups - 1; j >= 0; j--) {
+                FloatVector pivot = load(normal, at(j, j));
+                VectorMask<Float> positive = pivot.compare(VectorOperators.GT, 0);
+                FloatVector r = load(slope, j * LANES);
+                FloatVector c = r;
+                for (int k = j + 1; k < groups; k++) {
+                    c = load(normal, at(j, k)).fma(load(fitted, k * LANES).sub(load(scales, k * LANES)), c);
                 }
+                c = c.neg().div(pivot);
+                FloatVector scale = load(scales, j * LANES);
+                scale.add(c).intoArray(stored, 0);
+                for (int lane = 0; lane < LANES; lane++) {
+                    float s = problem.grid().stored(stored[lane]);
+                    boolean moves = positive.laneIsSet(lane) && Float.isFinite(s) && s != 0;
+                    fitted[j * LANES + lane] = moves ? s : scales[j * LANES + lane];
+                }
+                FloatVector rest = load(fitted, j * LANES).sub(scale).sub(c);
+                left = left.blend(pivot.fma(rest.mul(rest), left), positive);
+                gained = gained.blend(gained.add(r.mul(r).div(pivot)), positive);
             }
-            return any;
-        }
-
-        private void moveErrors() {
-            for (int c = 0; c < WIDTH; c += LANES) {
-                FloatVector move = FloatVector.fromArray(SPECIES, moves, c);
-                FloatVector error = FloatVector.fromArray(SPECIES, row, c);
-                FloatVector moved = move.fma(FloatVector.fromArray(SPECIES, steps, c), error);
-                error.blend(moved, move.compare(VectorOperators.NE, 0)).intoArray(row, c);
-            }
+            return left.compare(VectorOperators.LT, gained);
         }
     }
 }

@@ -8,10 +8,9 @@ import static dev.optgptq.kernels.reference.Elements.setByte;
 
 import dev.optgptq.kernels.Grid;
 import dev.optgptq.kernels.QuantOps.DescentProblem;
-import dev.optgptq.kernels.QuantOps.RefitProblem;
 import java.util.Objects;
 
-/** The definition of QuantOps.descendCodes and refitScales: one rounding per operation, sums in the order of the inputs. */
+/** The definition of QuantOps.descendCodes: one rounding per operation, sums in the order of the inputs. */
 final class ReferenceDescent {
 
     private ReferenceDescent() {}
@@ -53,28 +52,5 @@ final class ReferenceDescent {
     /** Whether a move lowers an objective with this gradient (half of it, h d) and curvature along it. */
     private static boolean lowers(float move, float gradient, float curvature) {
         return move * (gradient + gradient + curvature * move) < 0;
-    }
-
-    static void scales(RefitProblem p) {
-        for (long o = 0; o < p.codes().columns(); o++) {
-            int zero = getInt(p.zeros(), 0, o);
-            float slope = 0;
-            float bend = 0;
-            for (long i = 0; i < p.codes().rows(); i++) {
-                float steps = getByte(p.codes(), i, o) - zero;
-                slope += steps * getFloat(p.gradient(), i, o);
-                bend += steps * getFloat(p.curvature(), i, o);
-            }
-            float scale = getFloat(p.scales(), 0, o);
-            float fitted = p.grid().stored(scale - slope / bend);
-            float move = fitted - scale;
-            if (Float.isFinite(fitted) && fitted != 0 && lowers(move, slope, bend)) {
-                set(p.scales(), 0, o, fitted);
-                for (long i = 0; i < p.codes().rows(); i++) {
-                    float steps = getByte(p.codes(), i, o) - zero;
-                    set(p.errors(), i, o, Math.fma(move, steps, getFloat(p.errors(), i, o)));
-                }
-            }
-        }
     }
 }

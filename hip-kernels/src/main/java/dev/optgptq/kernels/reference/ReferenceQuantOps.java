@@ -228,7 +228,12 @@ final class ReferenceQuantOps implements QuantOps {
     }
 
     @Override
+    public void groupSums(int groupSize, Tensor codes, Tensor zeros, Tensor values, Tensor sums) {
+        ReferenceRefit.groupSums(groupSize, codes, zeros, values, sums);
+    }
+
+    @Override
     public void refitScales(RefitProblem problem) {
-        ReferenceDescent.scales(problem);
+        ReferenceRefit.scales(problem);
     }
 }

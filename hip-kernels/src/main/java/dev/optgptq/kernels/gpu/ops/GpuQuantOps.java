@@ -142,12 +142,17 @@ public final class GpuQuantOps implements QuantOps {
     }
 
     @Override
+    public void groupSums(int groupSize, Tensor codes, Tensor zeros, Tensor values, Tensor sums) {
+        Extent extent = Extent.byRows(sums);
+        kernel("refit_scales", "group_sums").launch(extent.blocks(), THREADS, 0, groupSize, codes, codes.stride(),
+                zeros, zeros.stride(), values, values.stride(), codes.rows(), sums, sums.stride(), extent.columns());
+    }
+
+    @Override
     public void refitScales(RefitProblem p) {
-        Tensor codes = p.codes();
-        long outputs = codes.columns();
-        kernel("refit_scales", "refit_scales").launch(Math.ceilDiv(outputs, REFIT_OUTPUTS), REFIT_OUTPUTS, 0,
-                Extent.code(p.grid().scaleType()), codes, codes.stride(), p.zeros(), p.gradient(),
-                p.gradient().stride(), p.curvature(), p.curvature().stride(), Math.toIntExact(codes.rows()),
-                p.scales(), p.errors(), p.errors().stride(), outputs);
+        Tensor scales = p.scales();
+        kernel("refit_scales", "refit_scales").launch(Math.ceilDiv(scales.columns(), REFIT_OUTPUTS), REFIT_OUTPUTS, 0,
+                Extent.code(p.grid().scaleType()), p.normal(), p.normal().stride(), p.slope(), p.slope().stride(),
+                scales, scales.stride(), Math.toIntExact(scales.rows()), scales.columns());
     }
 }

@@ -15,9 +15,6 @@ import dev.optgptq.kernels.TensorArena;
  */
 final class ScaleRefit {
 
-    /** The least outputs at a time, however many groups they have. */
-    private static final long LEAST_PANEL = 64;
-
     private ScaleRefit() {}
 
     /** What a run takes: a panel. */
@@ -30,8 +27,9 @@ final class ScaleRefit {
         return 2 * inputs + 1 + groups * groups + groups;
     }
 
+    /** Outputs of a panel: so many that it takes no more than the weight; hundreds, unless groups are of few inputs. */
     private static long panel(long inputs, long outputs, long groups) {
-        return Math.min(outputs, Math.max(LEAST_PANEL, inputs * outputs / perOutput(inputs, groups)));
+        return Math.clamp(inputs * outputs / perOutput(inputs, groups), 1, outputs);
     }
 
     static void run(Device device, Problem problem) {

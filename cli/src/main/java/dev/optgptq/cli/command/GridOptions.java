@@ -45,13 +45,13 @@ final class GridOptions {
     boolean scaleSearch;
 
     @Option(names = "--refit-scales", description = {
-            "Refit the scales to the codes after solving. Lowers each layer's own error; perplexity seldom follows. With "
-                    + "gptq in every layer, with gradient kept in the blocks where it helps. Costs a few solves more."})
+            "After solving, refit the scales to the codes: lowers each layer's error by a few percent, predictions follow less surely. "
+                    + "With gptq in every layer, with gradient in the blocks that it helps."})
     boolean refitScales;
 
     @Option(names = "--coordinate-descent", paramLabel = "SWEEPS", description = {
-            "Then go over the codes so many times, each to the best given all others, with gptq and gradient as above. 1 to 4 are "
-                    + "usual. Default: 0"})
+            "Then go over the codes so many times, each to the best given all others; the same caution. 1 to 4 are usual, each as long "
+                    + "as solving. Default: 0"})
     int coordinateDescent;
 
     @Option(names = "--act-order", paramLabel = "ORDER", converter = Choices.ActOrders.class, completionCandidates = Choices.ActOrders.class, description = {

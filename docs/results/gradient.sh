@@ -16,9 +16,16 @@ mkdir -p "$work"
 # name | options
 methods='GPTQ|--calibrator gptq --act-order none --precision float32
 GPTQ, `--scale-search`|--calibrator gptq --act-order none --precision float32 --scale-search
+GPTQ, `--refit-scales`|--calibrator gptq --act-order none --precision float32 --refit-scales
+GPTQ, `--coordinate-descent 2`|--calibrator gptq --act-order none --precision float32 --coordinate-descent 2
+GPTQ, `--refit-scales --coordinate-descent 2`|--calibrator gptq --act-order none --precision float32 --refit-scales --coordinate-descent 2
+GPTQ, `--scale-search --refit-scales --coordinate-descent 2`|--calibrator gptq --act-order none --precision float32 --scale-search --refit-scales --coordinate-descent 2
 gradient, `--no-weigh-tokens`|--no-weigh-tokens
 gradient, `--no-propagate-error`|--no-propagate-error
 gradient (the default)|
+gradient, `--refit-scales`|--refit-scales
+gradient, `--coordinate-descent 2`|--coordinate-descent 2
+gradient, `--refit-scales --coordinate-descent 2`|--refit-scales --coordinate-descent 2
 gradient, `--fisher sampled`|--fisher sampled
 gradient, `--tune 100`|--tune 100'
 

@@ -50,6 +50,11 @@ struct Fit {
     }
 };
 
+// Grid.stored: as the format stores it.
+DEVICE float stored_scale(float scale, int scaleType) {
+    return scaleType == F16 ? from_f16(to_f16(scale)) : scaleType == BF16 ? from_bf16(to_bf16(scale)) : scale;
+}
+
 // Math.min and max of Java: NaN stays.
 DEVICE float smaller(float a, float b) { return a != a || a < b ? a : b; }
 DEVICE float larger(float a, float b) { return a != a || a > b ? a : b; }

@@ -21,6 +21,9 @@ int hipMemcpyHtoDAsync(void*, const void*, size_t, void*);
 int hipMemcpyDtoHAsync(void*, const void*, size_t, void*);
 int hipMemcpyDtoDAsync(void*, const void*, size_t, void*);
 int hipMemcpy2DAsync(void*, size_t, const void*, size_t, size_t, size_t, int, void*);
+int hipDeviceCanAccessPeer(int*, int, int);
+int hipDeviceEnablePeerAccess(int, unsigned);
+int hipMemcpyPeerAsync(void*, int, const void*, int, size_t, void*);
 int hipMemsetD8Async(void*, unsigned char, size_t, void*);
 int hipStreamCreateWithFlags(void**, unsigned);
 int hipStreamDestroy(void*);
@@ -104,6 +107,16 @@ int cuMemcpyHtoDAsync_v2(void* to, const void* from, size_t n, void* s) { return
 int cuMemcpyDtoHAsync_v2(void* to, const void* from, size_t n, void* s) { return hipMemcpyDtoHAsync(to, from, n, s); }
 int cuMemcpyDtoDAsync_v2(void* to, const void* from, size_t n, void* s) { return hipMemcpyDtoDAsync(to, from, n, s); }
 int cuMemsetD8Async(void* to, unsigned char value, size_t n, void* s) { return hipMemsetD8Async(to, value, n, s); }
+
+int cuDeviceCanAccessPeer(int* can, int device, int peer) { return hipDeviceCanAccessPeer(can, device, peer); }
+
+int cuCtxEnablePeerAccess(void* peer, unsigned flags) {
+    return in_context() ? invalid_context : hipDeviceEnablePeerAccess((int)((int*)peer - retained), flags);
+}
+
+int cuMemcpyPeerAsync(void* to, void* target, const void* from, void* source, size_t bytes, void* stream) {
+    return hipMemcpyPeerAsync(to, (int)((int*)target - retained), from, (int)((int*)source - retained), bytes, stream);
+}
 
 struct Side {
     size_t x, y;

@@ -187,6 +187,23 @@ int hipMemcpyDtoDAsync(void* to, const void* from, size_t bytes, void*) {
     return lost;
 }
 
+int hipDeviceCanAccessPeer(int* can, int device, int peer) {
+    *can = device != peer;
+    return device < 0 || peer < 0 || device >= devices() || peer >= devices() ? invalid_device : success;
+}
+
+int hipDeviceEnablePeerAccess(int peer, unsigned) { return peer < 0 || peer >= devices() ? invalid_device : lost.load(); }
+
+int hipMemcpyPeerAsync(void* to, int target, const void* from, int source, size_t bytes, void*) {
+    if (lost == success && (!owned(to, bytes, target) || !owned(from, bytes, source))) {
+        return invalid_value;
+    }
+    if (lost == success) {
+        memcpy(to, from, bytes);
+    }
+    return lost;
+}
+
 int hipMemcpyAsync(void* to, const void* from, size_t bytes, int kind, void* stream) {
     switch (kind) {
         case 1: return hipMemcpyHtoDAsync(to, from, bytes, stream);

@@ -101,6 +101,44 @@ public final class CheckedQuantOps implements QuantOps {
         ops.solveBlock(problem);
     }
 
+    @Override
+    public void descendCodes(DescentProblem problem) {
+        Tensor errors = problem.errors();
+        Arguments.f32("errors", errors, errors.rows(), errors.columns());
+        Arguments.f32("h", problem.h(), errors.rows(), errors.rows());
+        Arguments.f32("gradient", problem.gradient(), errors.rows(), errors.columns());
+        Arguments.shaped("codes", problem.codes(), DType.U8, errors.rows(), errors.columns());
+        checkGrids(errors, problem.scales(), problem.zeros(), problem.groupOf());
+        if (errors.rows() > DESCENT_INPUTS) {
+            throw new IllegalArgumentException(
+                    "errors: expected at most " + DESCENT_INPUTS + " inputs, found " + errors);
+        }
+        ops.descendCodes(problem);
+    }
+
+    @Override
+    public void groupSums(int groupSize, Tensor codes, Tensor zeros, Tensor values, Tensor sums) {
+        if (groupSize < 1) {
+            throw new IllegalArgumentException("groupSize: expected at least 1, found " + groupSize);
+        }
+        long groups = Math.ceilDiv(codes.rows(), (long) groupSize);
+        Arguments.shaped("codes", codes, DType.U8, codes.rows(), codes.columns());
+        Arguments.shaped("zeros", zeros, DType.I32, groups, codes.columns());
+        Arguments.f32("values", values, codes.rows(), codes.columns());
+        Arguments.f32("sums", sums, groups, codes.columns());
+        ops.groupSums(groupSize, codes, zeros, values, sums);
+    }
+
+    @Override
+    public void refitScales(RefitProblem problem) {
+        Tensor scales = problem.scales();
+        Arguments.f32("scales", scales, scales.rows(), scales.columns());
+        Arguments.f32("slope", problem.slope(), scales.rows(), scales.columns());
+        Arguments.f32("normal", problem.normal(), Math.multiplyExact(scales.rows(), scales.rows()),
+                scales.columns());
+        ops.refitScales(problem);
+    }
+
     private static void checkGrids(Tensor like, Tensor scales, Tensor zeros, Tensor groupOf) {
         Arguments.f32("scales", scales, scales.rows(), like.columns());
         Arguments.shaped("zeros", zeros, DType.I32, scales.rows(), like.columns());

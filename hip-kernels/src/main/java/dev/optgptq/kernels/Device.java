@@ -1,6 +1,7 @@
 package dev.optgptq.kernels;
 
 import dev.optgptq.formats.dtype.DType;
+import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.OptionalLong;
 
@@ -9,6 +10,9 @@ import java.util.OptionalLong;
  * asynchronously, and download() and synchronize() wait for them. Not safe for concurrent use by several threads.
  */
 public interface Device extends AutoCloseable {
+
+    /** What passes through the host at a time between devices. */
+    long RECEIVED_BYTES = 16L << 20;
 
     /** What it is called on the command line: "cpu", "reference", "hip:0". */
     String name();
@@ -60,6 +64,25 @@ public interface Device extends AutoCloseable {
 
     /** Copies a tensor into host bytes (dense, little-endian), after the ops before it. */
     void download(Tensor source, MemorySegment target);
+
+    /**
+     * Copies a dense tensor of another device into one of this: directly where the machine can, else by way of the host. What
+     * was issued to the other device must be done; the copy is when this returns.
+     */
+    default void receive(Device from, Tensor source, Tensor target) {
+        long rows = Math.max(1, RECEIVED_BYTES / Math.max(1, source.columns() * source.dtype().bytes()));
+        try (Arena host = Arena.ofShared()) {
+            MemorySegment staging = host
+                    .allocate(Math.min(rows, source.rows()) * source.columns() * source.dtype().bytes());
+            for (long row = 0; row < source.rows(); row += rows) {
+                long count = Math.min(rows, source.rows() - row);
+                MemorySegment bytes = staging.asSlice(0, count * source.columns() * source.dtype().bytes());
+                from.download(source.rows(row, count), bytes);
+                upload(bytes, target.rows(row, count));
+            }
+        }
+        synchronize();
+    }
 
     /** Waits until every op issued so far is done. */
     void synchronize();

@@ -10,7 +10,6 @@ import java.util.List;
 import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
-import java.util.stream.IntStream;
 
 /** Finds and opens devices by the name the command line takes. */
 public final class Devices {
@@ -59,11 +58,8 @@ public final class Devices {
             return DeviceGroup.of(open(names, threads));
         }
         String api = several.group(1);
-        List<Device> opened = new ArrayList<>();
+        List<Device> opened = GpuDevices.open(api, ordinals(api, several.group(2)));
         try {
-            for (int ordinal : ordinals(api, several.group(2))) {
-                opened.add(GpuDevices.open(api, ordinal));
-            }
             return new DeviceGroup(opened);
         } catch (RuntimeException e) {
             opened.forEach(Device::close);
@@ -71,9 +67,10 @@ public final class Devices {
         }
     }
 
+    /** None for all. */
     private static List<Integer> ordinals(String api, String list) {
         if (list.equals("all")) {
-            return IntStream.range(0, GpuDevices.count(api)).boxed().toList();
+            return List.of();
         }
         List<Integer> ordinals = Arrays.stream(list.split(",", -1)).map(Integer::valueOf).toList();
         if (Set.copyOf(ordinals).size() < ordinals.size()) {

@@ -80,6 +80,15 @@ public record Grid(int bits, boolean symmetric, boolean clipSearch, DType scaleT
         };
     }
 
+    /** A scale as the format stores it: the nearest that the scale type has, which may be 0 or infinite. */
+    public float stored(float scale) {
+        return switch (scaleType) {
+            case F16 -> Float.float16ToFloat(Float.floatToFloat16(scale));
+            case BF16 -> FloatRounding.bf16ToFloat(FloatRounding.floatToBf16(scale));
+            default -> scale;
+        };
+    }
+
     /** The code that stands for 0. */
     public int zero(Range range, float scale) {
         return symmetric ? 1 << (bits - 1) : Math.clamp((int) Math.rint(-range.low / scale), 0, maxCode());

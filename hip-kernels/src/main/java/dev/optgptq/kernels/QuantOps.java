@@ -102,4 +102,76 @@ public interface QuantOps {
      */
     record BlockProblem(Grid grid, Tensor wt, Tensor u, Tensor scales, Tensor zeros, Tensor groupOf, int fitEvery,
             Tensor codes, Tensor errors) {}
+
+    /** The most inputs of a block of descendCodes: what a GPU holds in registers. */
+    int DESCENT_INPUTS = 128;
+
+    /**
+     * One sweep of coordinate descent over a block of inputs (GuidedQuant, arXiv 2505.07004, section 4; notes 3.2): with the
+     * errors d = q - w of an output and the objective d^T h d, each code in order goes to the best that its grid has for it,
+     * given all others. With g = h d, for each row i of the block in order
+     *
+     * <pre>
+     *   v = scale (codes[i] - zero);  c = code of v - g[i] / h[i, i];  move = scale (c - zero) - v
+     *   unless move (2 g[i] + h[i, i] move) < 0: c = codes[i], move = 0      (only what lowers the objective)
+     *   codes[i] = c;  errors[i] += move;  g[j] += h[i, j] move  for j > i in the block, each a fused multiply-add
+     * </pre>
+     *
+     * A v - g[i] / h[i, i] that is NaN moves nothing.
+     */
+    void descendCodes(DescentProblem problem);
+
+    /**
+     * The arguments of descendCodes; b inputs, at most DESCENT_INPUTS, m outputs.
+     *
+     * @param h F32 [b, b], the block's diagonal part of the objective's matrix; not read below the diagonal
+     * @param gradient F32 [b, m], the block's rows of h d over all inputs, as they are before the block; not written
+     * @param scales F32 [G, m]
+     * @param zeros I32 [G, m]
+     * @param groupOf I32 [1, b]: the row of scales for each input
+     * @param codes U8 [b, m], moved
+     * @param errors F32 [b, m], the block's rows of d, which follow
+     */
+    record DescentProblem(Grid grid, Tensor h, Tensor gradient, Tensor scales, Tensor zeros, Tensor groupOf,
+            Tensor codes, Tensor errors) {}
+
+    /**
+     * Sums over groups with the codes as weights, per output: sums[g] = sum over the inputs i of group g, in order, of (codes[i]
+     * - zeros[g]) values[i], the products rounded first. Groups are runs of groupSize inputs, the last may be short. codes U8
+     * [in, out], zeros I32 [G, out], values F32 [in, out], sums F32 [G, out], G = ceil(in / groupSize).
+     */
+    void groupSums(int groupSize, Tensor codes, Tensor zeros, Tensor values, Tensor sums);
+
+    /**
+     * The best scales of all groups of an output together, for its codes, as the format stores them. Codes less zeros are the
+     * columns of A, one for each group, so that moving the scales by y changes the objective d^T h d by y^T N y + 2 y^T r
+     * with N = A^T h A and r = A^T h d. Per output:
+     *
+     * <pre>
+     *   N[j, j] += 2^-20 N[j, j]                                    (a ridge: moves that gain nothing are not made)
+     *   for j ascending, for i > j ascending: f = N[j, i] / N[j, j];  N[i, k] -= f N[j, k] for k >= i;  r[i] -= f r[j]
+     *   for j descending: c = r[j] + sum over k > j ascending of N[j, k] y[k];  c = -c / N[j, j]
+     *     s[j] = scale[j] + c, rounded to the grid's scale type;  y[j] = s[j] - scale[j];  left += N[j, j] (y[j] - c)^2
+     *     gained += r[j]^2 / N[j, j]
+     *   where left < gained: scale = s
+     * </pre>
+     *
+     * Gaussian elimination; then each scale that is solved for makes up for the rounding of those before it, which is
+     * Babai's nearest plane, and GPTQ's way with codes (arXiv 2507.18553). Products that are added are fused multiply-adds,
+     * all else is rounded once. A scale with a pivot that is not positive, or an s that is not finite or 0, stays: f and y
+     * are 0 and it counts with the y it has, or not at all without a pivot. left < gained says that the objective falls.
+     */
+    void refitScales(RefitProblem problem);
+
+    /**
+     * The arguments of refitScales; G groups, m outputs.
+     *
+     * @param normal F32 [G * G, m], N with element (j, k) in row k * G + j; read where j <= k, and overwritten there
+     * @param slope F32 [G, m], r; overwritten
+     * @param scales F32 [G, m], moved
+     */
+    record RefitProblem(Grid grid, Tensor normal, Tensor slope, Tensor scales) {}
+
+    /** What a pivot of refitScales grows by, as a share. */
+    float RIDGE = 0x1p-20f;
 }

@@ -4,7 +4,6 @@ import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
-import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.List;
@@ -199,16 +198,12 @@ public final class ActivationStore implements AutoCloseable {
         }
     }
 
-    /** Between devices by way of the host. */
     private static void move(Device from, Tensor source, Device to, Tensor target) {
         if (from.equals(to)) {
             to.matrix().copy(source, target);
-            return;
-        }
-        try (Arena arena = Arena.ofShared()) {
-            MemorySegment staging = arena.allocate(source.elements() * Float.BYTES);
-            from.download(source, staging);
-            to.upload(staging, target);
+        } else {
+            from.synchronize();
+            to.receive(from, source, target);
         }
     }
 

@@ -4,8 +4,6 @@ import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
-import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
@@ -98,30 +96,30 @@ final class TreeSum implements AutoCloseable {
 
     /** Takes over what another device has of the parts behind these; every part must have ended. */
     void absorb(TreeSum other) {
-        List<Tensor> place = strips();
-        long widest = place.stream().mapToLong(strip -> strip.elements() * Float.BYTES).max().orElse(0);
-        try (Arena host = Arena.ofShared()) {
-            MemorySegment staging = host.allocate(widest);
-            for (Kept node : other.kept) {
-                take(node.node, other.device, node.strips, staging);
-            }
-            if (other.current.count > 0) {
-                take(other.current, other.device, other.strips(), staging);
-            }
+        if (other.current.count > 0) {
+            other.keep();
+            other.current = Node.NONE;
+        }
+        other.device.synchronize();
+        for (Kept node : other.kept) {
+            take(node, other.device);
         }
     }
 
-    private void take(Node node, Device from, List<Tensor> theirs, MemorySegment staging) {
+    private void take(Kept node, Device from) {
         if (current.count > 0) {
             keep();
         }
         List<Tensor> mine = strips();
         for (int i = 0; i < mine.size(); i++) {
-            MemorySegment bytes = staging.asSlice(0, theirs.get(i).elements() * Float.BYTES);
-            from.download(theirs.get(i), bytes);
-            device.upload(bytes, mine.get(i));
+            Tensor strip = mine.get(i);
+            try (TensorArena scratch = device.arena()) {
+                Tensor received = scratch.matrix(DType.F32, strip.rows(), strip.columns());
+                device.receive(from, node.strips.get(i), received);
+                device.matrix().copy(received, strip);
+            }
         }
-        current = node;
+        current = node.node;
         end();
     }
 

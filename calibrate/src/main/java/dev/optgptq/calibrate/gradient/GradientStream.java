@@ -168,6 +168,7 @@ public record GradientStream(Transformer model, Blocks blocks, TokenSequences te
                 }
             }
             model.device().synchronize();
+            scratch.report("done", 0);
         }
     }
 

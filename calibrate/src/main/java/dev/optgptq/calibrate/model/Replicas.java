@@ -2,11 +2,8 @@ package dev.optgptq.calibrate.model;
 
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Device;
-import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.Together;
-import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
 import java.util.List;
 
 /** One model on each of several devices, which share its work. */
@@ -114,16 +111,11 @@ public final class Replicas {
             if (models.size() == 1) {
                 return;
             }
-            for (LinearSpec linear : first().linears()) {
-                Tensor source = first().weight(linear);
-                try (Arena host = Arena.ofShared()) {
-                    MemorySegment bytes = host.allocate(source.elements() * source.dtype().bytes());
-                    models.getFirst().device().download(source, bytes);
-                    together(device -> {
-                        if (device > 0) {
-                            models.get(device).device().upload(bytes, weights[device].weight(linear));
-                        }
-                    });
+            Device source = models.getFirst().device();
+            source.synchronize();
+            for (int device = 1; device < models.size(); device++) {
+                for (LinearSpec linear : first().linears()) {
+                    models.get(device).device().receive(source, first().weight(linear), on(device).weight(linear));
                 }
             }
         }

@@ -44,6 +44,16 @@ final class GridOptions {
                     + "is. Wins back about half of what gptq loses, for a few seconds; part of gradient."})
     boolean scaleSearch;
 
+    @Option(names = "--refit-scales", description = {
+            "After solving, refit the scales to the codes: lowers each layer's error by a few percent, predictions follow less surely. "
+                    + "With gptq in every layer, with gradient in the blocks that it helps."})
+    boolean refitScales;
+
+    @Option(names = "--coordinate-descent", paramLabel = "SWEEPS", description = {
+            "Then go over the codes so many times, each to the best given all others; the same caution. 1 to 4 are usual, each as long "
+                    + "as solving. Default: 0"})
+    int coordinateDescent;
+
     @Option(names = "--act-order", paramLabel = "ORDER", converter = Choices.ActOrders.class, completionCandidates = Choices.ActOrders.class, description = {
             "Order in which inputs are quantized. none: their own. static: most active first, groups of neighbours; costs nothing "
                     + "at inference. group: groups in that order too (desc_act); best fit, slower kernels at inference. Default: none for gradient, static for gptq"})
@@ -71,6 +81,10 @@ final class GridOptions {
         Checks.require(groupSize == -1 || groupSize > 0, "--group-size", groupSize,
                 "a divisor of the layers' inputs such as 128, or -1 for all inputs");
         Checks.require(!scaleSearch || calibrator != CalibratorKind.RTN, "--scale-search", "--calibrator rtn",
+                "a calibrator that sees text: gptq or gradient");
+        Checks.atLeast(0, "--coordinate-descent", coordinateDescent);
+        Checks.require(calibrator != CalibratorKind.RTN || !(refitScales || coordinateDescent > 0),
+                refitScales ? "--refit-scales" : "--coordinate-descent", "--calibrator rtn",
                 "a calibrator that sees text: gptq or gradient");
         Checks.require(!clipSearch || (!scaleSearch && calibrator != CalibratorKind.GRADIENT), "--clip-search",
                 scaleSearch ? "--scale-search" : "--calibrator gradient",

@@ -20,7 +20,8 @@ import picocli.CommandLine.ParseResult;
 record TakenDefaults(SequencedMap<String, String> values) {
 
     /** What only a calibrator that sees text reads. */
-    private static final List<String> OF_CALIBRATION = List.of("--scale-search", "--act-order", "--damp",
+    private static final List<String> OF_CALIBRATION = List.of("--scale-search", "--refit-scales",
+            "--coordinate-descent", "--act-order", "--damp",
             "--true-sequential",
             "--calibration", "--sampling", "--samples", "--sequence-length", "--seed", "--precision");
 
@@ -38,6 +39,8 @@ record TakenDefaults(SequencedMap<String, String> values) {
         all.put("--clip-search", String.valueOf(settings.clipSearch()));
         all.put("--scale-search", String.valueOf(settings.scaleSearch()));
         Refinement refinement = settings.refinement();
+        all.put("--refit-scales", String.valueOf(refinement.refitScales()));
+        all.put("--coordinate-descent", String.valueOf(refinement.descentSweeps()));
         all.put("--weigh-tokens", String.valueOf(refinement.weighTokens()));
         all.put("--fisher", refinement.labels() instanceof NextToken ? "empirical" : "sampled");
         all.put("--propagate-error", String.valueOf(refinement.propagate()));

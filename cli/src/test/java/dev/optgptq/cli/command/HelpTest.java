@@ -26,7 +26,8 @@ class HelpTest {
                 "--group-size", "--[no-]symmetric", "--act-order", "--tune", "--fisher", "--damp", "--true-sequential",
                 "--calibration",
                 "--sampling", "--samples", "--sequence-length", "--seed", "--format", "--device", "--threads", "--eval",
-                "--window", "--report", "--overwrite", "--json", "--verbose", "--clip-search", "--scale-search");
+                "--window", "--report", "--overwrite", "--json", "--verbose", "--clip-search", "--scale-search",
+                "--refit-scales", "--coordinate-descent");
     }
 
     @Test

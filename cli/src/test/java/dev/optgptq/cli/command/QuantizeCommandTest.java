@@ -127,10 +127,24 @@ class QuantizeCommandTest {
     }
 
     @Test
+    void refinements_of_the_solution_are_in_the_report_and_lower_its_errors() {
+        CommandRun polished = gptq("polished", "--calibrator", "gptq", "--refit-scales", "--coordinate-descent", 1,
+                "--eval", "none", "--json").succeeds();
+        CommandRun plain = gptq("plain", "--calibrator", "gptq", "--eval", "none", "--json").succeeds();
+        assertEquals("true", polished.json().at("/command/--refit-scales").asString());
+        assertEquals("1", polished.json().at("/command/--coordinate-descent").asString());
+        for (int layer = 0; layer < 7; layer++) {
+            String error = "/layers/" + layer + "/relativeError";
+            assertTrue(polished.json().at(error).asDouble() < plain.json().at(error).asDouble(), "layer " + layer);
+        }
+    }
+
+    @Test
     void rounding_to_nearest_does_not_speak_of_calibration() {
         CommandRun rtn = CommandRun.of("quantize", Models.llama(), "--output", directory.resolve("rtn"), "--calibrator",
                 "rtn", "--eval", "none").succeeds().says("--bits 4", "--group-size 128");
-        for (String unused : List.of("--damp", "--act-order", "--calibration", "--samples", "--seed")) {
+        for (String unused : List.of("--damp", "--refit-scales", "--coordinate-descent", "--act-order", "--calibration",
+                "--samples", "--seed")) {
             assertFalse(rtn.err().contains(unused), () -> unused + " in " + rtn);
         }
     }

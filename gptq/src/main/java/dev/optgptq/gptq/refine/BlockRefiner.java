@@ -9,6 +9,7 @@ import dev.optgptq.calibrate.model.Replicas;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.gptq.refine.Variants.Variant;
+import dev.optgptq.gptq.solve.Polish;
 import dev.optgptq.gptq.solve.SolveSettings;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
@@ -93,9 +94,12 @@ public final class BlockRefiner {
             try {
                 contest.first(solver.solve(Variants.PLAIN));
                 passPlain(contest.best().weights());
+                Variant best = Variants.PLAIN;
                 for (Variant variant : Variants.beyond(refinement, moments.weighs())) {
-                    long started = System.nanoTime();
-                    contest.challenge(variant.step(), solver.solve(variant), variant.margin(), started, variant.note());
+                    best = better(contest, solver, best, variant);
+                }
+                for (Polish step : refinement.polish().steps()) {
+                    better(contest, solver, best, best.polished(step));
                 }
                 return contest;
             } catch (RuntimeException e) {
@@ -103,6 +107,14 @@ public final class BlockRefiner {
                 throw e;
             }
         }
+    }
+
+    /** Whichever of the two is kept. */
+    private static Variant better(Contest contest, VariantSolver solver, Variant best, Variant variant) {
+        long started = System.nanoTime();
+        boolean kept = contest.challenge(variant.step(), solver.solve(variant), variant.margin(), started,
+                variant.note());
+        return kept ? variant : best;
     }
 
     private BlockMoments capture(int block) {

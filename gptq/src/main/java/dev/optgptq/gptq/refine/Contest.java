@@ -31,8 +31,9 @@ final class Contest implements AutoCloseable {
      *
      * @param margin by what share it must lower the error to be better
      * @param started System.nanoTime() before work on it began
+     * @return whether it was kept
      */
-    void challenge(String step, Candidate candidate, double margin, long started, String note) {
+    boolean challenge(String step, Candidate candidate, double margin, long started, String note) {
         double found;
         try {
             found = judge.error(candidate.weights());
@@ -49,6 +50,7 @@ final class Contest implements AutoCloseable {
         } else {
             candidate.close();
         }
+        return kept;
     }
 
     Candidate best() {

@@ -2,6 +2,7 @@ package dev.optgptq.gptq.refine;
 
 import dev.optgptq.calibrate.model.InputSite;
 import dev.optgptq.calibrate.model.LinearSpec;
+import dev.optgptq.gptq.solve.Polish;
 import java.util.Set;
 
 /** Hears what a refinement does, for the clock and for progress. */
@@ -25,8 +26,8 @@ public interface Phases {
     /** Tokens have entered a site's cross moments. */
     void cross(InputSite site, long rows);
 
-    /** A linear was solved. */
-    void solved(LinearSpec linear);
+    /** A linear was solved, and the solution polished. */
+    void solved(LinearSpec linear, Polish polish);
 
     /** Tokens have run forward and backward through a block, gradients of the weights included. */
     void learned(long rows);

@@ -2,18 +2,22 @@ package dev.optgptq.gptq.refine;
 
 import dev.optgptq.calibrate.gradient.Labels;
 import dev.optgptq.calibrate.gradient.NextToken;
+import dev.optgptq.gptq.solve.Polish;
 import java.util.stream.IntStream;
 
 /**
- * What gradient calibration tries beyond GPTQ with searched scales; a block keeps what helps it.
+ * What gradient calibration tries beyond GPTQ with searched scales; a block keeps what helps it. Of it, plain GPTQ does what
+ * polishes a solution, to every linear.
  *
  * @param weighTokens whether Hessians weigh tokens by the loss's gradient
  * @param labels what that loss asks of the model
  * @param propagate whether blocks make up for the errors of those before them
+ * @param polish what is done to a solution afterwards
  * @param tuneSteps steps of learned rounding in each block, and then of scales in the whole model; 0 for none
  * @param seed of the order in which sequences are learned from
  */
-public record Refinement(boolean weighTokens, Labels labels, boolean propagate, int tuneSteps, long seed) {
+public record Refinement(boolean weighTokens, Labels labels, boolean propagate, Polish polish, int tuneSteps,
+        long seed) {
 
     /** Everything but learning. */
     public static final Refinement DEFAULT = new Refinement(true, new NextToken(), true, 0, 0);
@@ -35,9 +39,29 @@ public record Refinement(boolean weighTokens, Labels labels, boolean propagate, 
         return propagate || tuneSteps > 0;
     }
 
+    /** Solutions are left as they are. */
+    public Refinement(boolean weighTokens, Labels labels, boolean propagate, int tuneSteps, long seed) {
+        this(weighTokens, labels, propagate, Polish.NONE, tuneSteps, seed);
+    }
+
+    /** The same, solutions being polished: their scales refitted, their codes moved by so many sweeps. */
+    public Refinement polished(boolean refitScales, int sweeps) {
+        return new Refinement(weighTokens, labels, propagate, new Polish(refitScales, sweeps), tuneSteps, seed);
+    }
+
+    /** Whether scales are refitted to the codes. */
+    public boolean refitScales() {
+        return polish.refitScales();
+    }
+
+    /** Sweeps of coordinate descent over the codes. */
+    public int descentSweeps() {
+        return polish.sweeps();
+    }
+
     /** In how many ways a block is solved. */
     public int variants() {
-        return 1 + Variants.beyond(this, weighTokens).size();
+        return 1 + Variants.beyond(this, weighTokens).size() + polish.steps().size();
     }
 
     /** How many sequences all steps of one round of learning see, each as often as it is seen. */

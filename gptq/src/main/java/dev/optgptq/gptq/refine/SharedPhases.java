@@ -2,6 +2,7 @@ package dev.optgptq.gptq.refine;
 
 import dev.optgptq.calibrate.model.InputSite;
 import dev.optgptq.calibrate.model.LinearSpec;
+import dev.optgptq.gptq.solve.Polish;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
@@ -62,8 +63,8 @@ final class SharedPhases {
         }
 
         @Override
-        public void solved(LinearSpec linear) {
-            done.add(phases -> phases.solved(linear));
+        public void solved(LinearSpec linear, Polish polish) {
+            done.add(phases -> phases.solved(linear, polish));
         }
 
         @Override

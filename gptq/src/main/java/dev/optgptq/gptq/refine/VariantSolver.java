@@ -57,8 +57,9 @@ final class VariantSolver implements AutoCloseable {
             for (LinearSpec linear : weights.linears()) {
                 long start = System.nanoTime();
                 LinearSolution solution = solver(linear.site()).solve(arena, weights.weight(linear),
-                        new GptqVariant(variant.searched(), propagation(variant, linear.site()), keepRounded));
-                phases.solved(linear);
+                        new GptqVariant(variant.searched(), propagation(variant, linear.site()), variant.polish(),
+                                keepRounded));
+                phases.solved(linear, variant.polish());
                 linears.add(new RefinedLinear(linear, solution, (System.nanoTime() - start) * 1e-9));
             }
             return new Candidate(weights, linears, arena);

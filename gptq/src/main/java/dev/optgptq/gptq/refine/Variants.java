@@ -1,5 +1,6 @@
 package dev.optgptq.gptq.refine;
 
+import dev.optgptq.gptq.solve.Polish;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -27,12 +28,27 @@ final class Variants {
      * @param searched whether its scales are searched
      * @param attention strength of error propagation in the attention's linears
      * @param mlp the same in the MLP's
+     * @param polish what is done to its solutions afterwards
      * @param margin by what share it must lower a block's error to be kept
      */
-    record Variant(String step, boolean weighted, boolean searched, float attention, float mlp, double margin) {
+    record Variant(String step, boolean weighted, boolean searched, float attention, float mlp, Polish polish,
+            double margin) {
+
+        Variant(String step, boolean weighted, boolean searched, float attention, float mlp, double margin) {
+            this(step, weighted, searched, attention, mlp, Polish.NONE, margin);
+        }
 
         String note() {
+            if (polish.sweeps() > 0) {
+                return "sweeps: " + polish.sweeps() + (polish.refitScales() ? ", from refitted scales" : "");
+            }
             return attention > 0 ? "strength " + attention + " in attention, " + mlp + " in the MLP" : "";
+        }
+
+        /** This with its solutions polished. */
+        Variant polished(Polish by) {
+            return new Variant(by.sweeps() > 0 ? "coordinate descent" : "scale refit", weighted, searched, attention,
+                    mlp, by, 0);
         }
     }
 

@@ -217,7 +217,8 @@ final class BlockQuantizer {
                         long start = System.nanoTime();
                         LinearSolution solution = model.rewrite(weights, linear,
                                 weight -> solver.solve(result, weight));
-                        progress.did(progress.flops().solve(linear, calibrator.needsHessian()));
+                        progress.did(progress.flops().solve(linear, calibrator.needsHessian())
+                                + progress.flops().polish(linear, calibrator.polish()));
                         solved.accept(new SolvedLinear(linear, solution, (System.nanoTime() - start) / 1e9));
                         progress.enter("solve");
                     }

@@ -145,7 +145,7 @@ public final class QuantizeRun {
         SolveSettings solve = new SolveSettings(grid, groupSize, settings.actOrder(), settings.damp());
         this.calibrator = switch (settings.calibrator()) {
             case RTN -> new Calibrator.RoundToNearest(solve);
-            case GPTQ -> new Calibrator.Gptq(solve, settings.scaleSearch());
+            case GPTQ -> new Calibrator.Gptq(solve, settings.scaleSearch(), settings.refinement().polish());
             case GRADIENT -> new Calibrator.Gradient(solve);
         };
         this.plan = plan;

@@ -28,7 +28,8 @@ import org.jspecify.annotations.Nullable;
  * @param samples number of calibration sequences
  * @param sequenceLength tokens in each
  * @param seed of the random sampling
- * @param refinement what gradient calibration tries beyond GPTQ; other calibrators do without
+ * @param refinement what gradient calibration tries beyond GPTQ; of it, GPTQ polishes its solutions, and round-to-nearest does
+ *     without
  * @param precision what the linears multiply while calibrating
  * @param format v1 or v2
  * @param evaluation the text; null for the bundled one

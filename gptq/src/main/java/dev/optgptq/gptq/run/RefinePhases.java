@@ -3,6 +3,7 @@ package dev.optgptq.gptq.run;
 import dev.optgptq.calibrate.model.InputSite;
 import dev.optgptq.calibrate.model.LinearSpec;
 import dev.optgptq.gptq.refine.Phases;
+import dev.optgptq.gptq.solve.Polish;
 import java.util.Set;
 
 /**
@@ -38,8 +39,8 @@ record RefinePhases(RunProgress progress, int sequenceLength) implements Phases 
     }
 
     @Override
-    public void solved(LinearSpec linear) {
-        progress.did(progress.flops().solve(linear, true));
+    public void solved(LinearSpec linear, Polish polish) {
+        progress.did(progress.flops().solve(linear, true) + progress.flops().polish(linear, polish));
     }
 
     @Override

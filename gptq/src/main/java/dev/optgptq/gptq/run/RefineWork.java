@@ -6,6 +6,7 @@ import dev.optgptq.calibrate.model.LinearSpec;
 import dev.optgptq.calibrate.model.ModelSpec;
 import dev.optgptq.gptq.refine.ModelTuner;
 import dev.optgptq.gptq.refine.Refinement;
+import dev.optgptq.gptq.solve.Polish;
 import java.util.EnumSet;
 
 /** The floating-point operations of gradient calibration, evaluating not included. */
@@ -43,11 +44,14 @@ record RefineWork(WorkCount flops, ModelSpec model, Refinement refinement, Token
         EnumSet<InputSite> sites = EnumSet.noneOf(InputSite.class);
         double solves = 0;
         for (LinearSpec linear : model.linears(block)) {
-            solves += flops.solve(linear, true);
+            solves += refinement.variants() * flops.solve(linear, true);
+            for (Polish step : refinement.polish().steps()) {
+                solves += flops.polish(linear, step);
+            }
             sites.add(linear.site());
         }
         double hessians = sites.stream().mapToDouble(site -> flops.hessian(site, trained())).sum();
-        return refinement.variants() * solves
+        return solves
                 + hessians * (1 + (refinement.weighTokens() ? 1 : 0) + (refinement.propagate() ? 2 : 0))
                 + trained() * flops.capturePerRow(sites, calibration.length())
                 + blockPerRow() * (original() + passed + variants * judged() + 3 * learned());

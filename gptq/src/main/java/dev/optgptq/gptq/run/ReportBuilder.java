@@ -62,6 +62,8 @@ record ReportBuilder(QuantizeSettings settings, DType products, QuantizeRun.Orig
         command.put("--symmetric", String.valueOf(settings.symmetric()));
         command.put("--clip-search", String.valueOf(settings.clipSearch()));
         command.put("--scale-search", String.valueOf(settings.scaleSearch()));
+        command.put("--refit-scales", String.valueOf(settings.refinement().refitScales()));
+        command.put("--coordinate-descent", String.valueOf(settings.refinement().descentSweeps()));
         if (settings.calibrator() == QuantizeSettings.CalibratorKind.GRADIENT) {
             Refinement refinement = settings.refinement();
             command.put("--weigh-tokens", String.valueOf(refinement.weighTokens()));

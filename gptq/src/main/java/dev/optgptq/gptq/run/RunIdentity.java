@@ -59,6 +59,8 @@ final class RunIdentity {
         }
         if (settings.calibrator() != CalibratorKind.RTN) {
             facts.put("--scale-search", String.valueOf(settings.scaleSearch()));
+            facts.put("--refit-scales", String.valueOf(settings.refinement().refitScales()));
+            facts.put("--coordinate-descent", String.valueOf(settings.refinement().descentSweeps()));
             facts.put("--act-order", lower(settings.actOrder()));
             facts.put("--damp", String.valueOf(settings.damp()));
             facts.put("--true-sequential", String.valueOf(settings.trueSequential()));

@@ -6,6 +6,7 @@ import dev.optgptq.calibrate.model.InputSite;
 import dev.optgptq.calibrate.model.LinearSpec;
 import dev.optgptq.calibrate.model.ModelSpec;
 import dev.optgptq.gptq.solve.Calibrator;
+import dev.optgptq.gptq.solve.Polish;
 import java.util.EnumSet;
 import java.util.Set;
 
@@ -48,6 +49,12 @@ final class WorkCount {
         double errorFeedback = n * n * m;
         double measure = 4 * n * n * m;
         return withHessian ? errorFeedback + measure : n * m;
+    }
+
+    /** What polishing a solution computes beyond solving. */
+    double polish(LinearSpec linear, Polish polish) {
+        double n = linear.inputs();
+        return 2 * n * n * linear.outputs() * polish.products();
     }
 
     /** The loss's gradient at every linear's output. */
@@ -95,7 +102,7 @@ final class WorkCount {
     private double solving(RunTexts texts, Calibrator calibrator, boolean trueSequential) {
         double total = 0;
         for (LinearSpec linear : model.linears(0)) {
-            total += solve(linear, calibrator.needsHessian());
+            total += solve(linear, calibrator.needsHessian()) + polish(linear, calibrator.polish());
         }
         TokenSequences calibration = texts.calibration();
         if (calibration == null) {

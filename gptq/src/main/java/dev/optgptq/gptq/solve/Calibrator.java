@@ -16,6 +16,11 @@ public sealed interface Calibrator {
         return false;
     }
 
+    /** What is done to every solution afterwards. */
+    default Polish polish() {
+        return Polish.NONE;
+    }
+
     /** Every weight to its nearest code; groups are runs of neighbours. */
     record RoundToNearest(SolveSettings settings) implements Calibrator {
         @Override
@@ -41,8 +46,15 @@ public sealed interface Calibrator {
      * GPTQ as published, on the Hessian 2/N X^T X.
      *
      * @param searchScales whether scales are searched before, which is not as published
+     * @param polish what is done to each solution afterwards, which is not either
      */
-    record Gptq(SolveSettings settings, boolean searchScales) implements Calibrator {
+    record Gptq(SolveSettings settings, boolean searchScales, Polish polish) implements Calibrator {
+
+        /** Solutions are left as they are, as published. */
+        public Gptq(SolveSettings settings, boolean searchScales) {
+            this(settings, searchScales, Polish.NONE);
+        }
+
         @Override
         public boolean needsHessian() {
             return true;

@@ -9,12 +9,14 @@ import org.jspecify.annotations.Nullable;
  * @param searchScales whether scales are searched before, weighted by the Hessian's diagonal; otherwise they cover the
  *     group's range, as published
  * @param propagation what the solve makes up for besides its own rounding; null for nothing, as published
+ * @param polish what is done to the solution afterwards
  * @param keepRounded whether the weights that were rounded are wanted beside the codes
  */
-public record GptqVariant(boolean searchScales, @Nullable Propagation propagation, boolean keepRounded) {
+public record GptqVariant(boolean searchScales, @Nullable Propagation propagation, Polish polish,
+        boolean keepRounded) {
 
     /** GPTQ as published. */
-    public static final GptqVariant PLAIN = new GptqVariant(false, null, false);
+    public static final GptqVariant PLAIN = new GptqVariant(false, null, Polish.NONE, false);
 
     /**
      * Error propagation (QEP, arXiv 2504.09629; notes 3.3): the inputs x~ that a layer gets from the quantized layers before

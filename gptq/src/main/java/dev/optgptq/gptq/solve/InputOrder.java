@@ -24,6 +24,12 @@ record InputOrder(int[] order, int[] groupOf, int groupSize, boolean runs) {
         return new InputOrder(order, groupOf, groupSize, runs);
     }
 
+    /** An order in which groups are runs: this one, or the inputs' own. */
+    InputOrder ofGroups() {
+        int[] own = IntStream.range(0, order.length).toArray();
+        return runs ? this : new InputOrder(own, IntStream.of(own).map(i -> i / groupSize).toArray(), groupSize, true);
+    }
+
     int inputs() {
         return order.length;
     }

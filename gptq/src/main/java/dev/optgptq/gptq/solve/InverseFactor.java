@@ -90,6 +90,19 @@ public record InverseFactor(Tensor hessian, Tensor u, InputOrder order, boolean[
         return sum / values.length;
     }
 
+    /** What u is the factor of, but in another order: hessian + damp, F32 [n, n]. */
+    Tensor damped(Device device, TensorArena arena, InputOrder other) {
+        int n = other.inputs();
+        Tensor damped = arena.matrix(DType.F32, n, n);
+        Tensor values = arena.vector(DType.F32, n);
+        device.matrix().diagonal(hessian, values);
+        float[] diagonal = HostVectors.floats(device, values);
+        device.matrix().gatherSymmetric(hessian, HostVectors.upload(device, arena, other.order()), damped);
+        device.matrix().setDiagonal(damped,
+                HostVectors.upload(device, arena, damped(diagonal, other.order(), damp * mean(diagonal))));
+        return damped;
+    }
+
     /** b = (hessian + damp)^-1 b, in place: b F32 [n, m], rows in the inputs' own order. */
     void applyInverse(Device device, Tensor b) {
         try (TensorArena scratch = device.arena()) {

@@ -49,8 +49,9 @@ public final class SiteSolver implements AutoCloseable {
     public LinearSolution solve(TensorArena result, Tensor weight) {
         return switch (calibrator) {
             case Calibrator.RoundToNearest rtn ->
-                solve(weight, wt -> nearest(result, wt, rtn.settings()), null);
-            case Calibrator.Gptq gptq -> solve(result, weight, new GptqVariant(gptq.searchScales(), null, false));
+                solve(weight, wt -> nearest(result, wt, rtn.settings()), Polish.NONE, null);
+            case Calibrator.Gptq gptq ->
+                solve(result, weight, new GptqVariant(gptq.searchScales(), null, gptq.polish(), false));
             case Calibrator.Gradient gradient -> throw new IllegalStateException(
                     "gradient calibration chooses among variants, block by block");
         };
@@ -65,7 +66,7 @@ public final class SiteSolver implements AutoCloseable {
             propagate(wt, variant.propagation());
             return new GptqSolver(device, calibrator.settings().grid(), variant.searchScales()).solve(result, wt,
                     requireFactor(), rounded);
-        }, rounded);
+        }, variant.polish(), rounded);
     }
 
     /** Chooses the codes of wt F32 [in, out], which it may change to what they aim at. */
@@ -74,7 +75,7 @@ public final class SiteSolver implements AutoCloseable {
         QuantizedWeight of(Tensor wt);
     }
 
-    private LinearSolution solve(Tensor weight, Rounding rounding, @Nullable Tensor rounded) {
+    private LinearSolution solve(Tensor weight, Rounding rounding, Polish polish, @Nullable Tensor rounded) {
         try (TensorArena scratch = device.arena()) {
             long inputs = weight.columns();
             long outputs = weight.rows();
@@ -83,10 +84,18 @@ public final class SiteSolver implements AutoCloseable {
             zeroDead(wt);
             QuantizedWeight quantized = rounding.of(wt);
             roundToStored(scratch, quantized.scales());
+            polish(polish, wt, quantized);
             Tensor q = scratch.matrix(DType.F32, inputs, outputs);
             device.quant().dequantize(quantized.codes(), quantized.scales(), quantized.zeros(), quantized.groupOf(), q);
             device.matrix().transpose(q, weight);
             return measure(scratch, quantized, wt, q, rounded);
+        }
+    }
+
+    /** From the stored scales on, which are what it may make up for. */
+    private void polish(Polish polish, Tensor wt, QuantizedWeight quantized) {
+        if (!polish.isNone()) {
+            new Polisher(device, calibrator.settings().grid(), requireFactor()).polish(polish, wt, quantized);
         }
     }
 
@@ -115,11 +124,12 @@ public final class SiteSolver implements AutoCloseable {
 
     /**
      * What solve() takes on the device at its peak, the result included: three copies of the weight in F32, two of its
-     * codes, the errors of one block of inputs, the grids, vectors.
+     * codes, the errors of one block of inputs, the grids, vectors; or what polishing it takes, beside a copy of the
+     * Hessian.
      */
     public static long peakBytes(long inputs, long outputs, long groups) {
         long perOutput = (3 * 4 + 2) * inputs + 4 * Math.min(GptqSolver.BLOCK, inputs) + (4 + 4) * groups;
-        return perOutput * outputs + VECTORS * inputs;
+        return Math.max(perOutput * outputs, Polisher.bytes(inputs, outputs, groups)) + VECTORS * inputs;
     }
 
     private QuantizedWeight nearest(TensorArena result, Tensor wt, SolveSettings settings) {

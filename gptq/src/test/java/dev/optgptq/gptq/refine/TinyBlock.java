@@ -14,6 +14,7 @@ import dev.optgptq.gptq.refine.Variants.Variant;
 import dev.optgptq.gptq.solve.ActOrder;
 import dev.optgptq.gptq.solve.Calibrator;
 import dev.optgptq.gptq.solve.GptqVariant;
+import dev.optgptq.gptq.solve.Polish;
 import dev.optgptq.gptq.solve.SiteSolver;
 import dev.optgptq.gptq.solve.SolveSettings;
 import dev.optgptq.gptq.testing.TinyModel;
@@ -93,7 +94,7 @@ final class TinyBlock implements AutoCloseable {
             device.matrix().setDiagonal(identity, ones);
             try (SiteSolver solver = new SiteSolver(device, new Calibrator.Gradient(SETTINGS), identity, "identity")) {
                 linears.add(new RefinedLinear(linear, solver.solve(arena, weights.weight(linear),
-                        new GptqVariant(false, null, true)), 0));
+                        new GptqVariant(false, null, Polish.NONE, true)), 0));
             }
         }
         return new Candidate(weights, linears, arena);
@@ -180,7 +181,7 @@ final class TinyBlock implements AutoCloseable {
         }
 
         @Override
-        public void solved(LinearSpec linear) {
+        public void solved(LinearSpec linear, Polish polish) {
             // nobody counts
         }
 

@@ -114,7 +114,8 @@ class ErrorPropagationTest {
             Propagation propagation = cross == null
                     ? null
                     : new Propagation(SolverFixture.tensor(device, arena, cross), strength);
-            LinearSolution solution = solver.solve(arena, weight, new GptqVariant(false, propagation, true));
+            LinearSolution solution = solver.solve(arena, weight,
+                    new GptqVariant(false, propagation, Polish.NONE, true));
             Tensor rounded = Objects.requireNonNull(solution.rounded());
             return new Solved(SolverFixture.codes(device, solution.weight()),
                     SolverFixture.scales(device, solution.weight()), SolverFixture.floats(device, weight),

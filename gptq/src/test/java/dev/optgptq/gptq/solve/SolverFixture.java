@@ -7,7 +7,9 @@ import dev.optgptq.kernels.TensorArena;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.Arrays;
 import java.util.Random;
+import java.util.stream.IntStream;
 
 /** Random but realistic problems for the solver, and ways to look at its results. */
 final class SolverFixture {
@@ -48,10 +50,19 @@ final class SolverFixture {
     }
 
     static int[] gIdx(Device device, QuantizedWeight weight) {
+        return ints(device, weight.groupOf())[0];
+    }
+
+    static int[][] ints(Device device, Tensor tensor) {
+        int rows = (int) tensor.rows();
+        int columns = (int) tensor.columns();
         try (Arena host = Arena.ofConfined()) {
-            MemorySegment bytes = host.allocate(ValueLayout.JAVA_INT, weight.groupOf().elements());
-            device.download(weight.groupOf(), bytes);
-            return bytes.toArray(ValueLayout.JAVA_INT);
+            MemorySegment bytes = host.allocate(ValueLayout.JAVA_INT, tensor.elements());
+            device.download(tensor, bytes);
+            int[] all = bytes.toArray(ValueLayout.JAVA_INT);
+            return IntStream.range(0, rows)
+                    .mapToObj(row -> Arrays.copyOfRange(all, row * columns, (row + 1) * columns))
+                    .toArray(int[][]::new);
         }
     }
 

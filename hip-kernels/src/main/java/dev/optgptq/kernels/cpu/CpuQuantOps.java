@@ -54,4 +54,19 @@ final class CpuQuantOps implements QuantOps {
     public void solveBlock(BlockProblem problem) {
         CpuSolveBlock.solve(parallel, problem);
     }
+
+    @Override
+    public void descendCodes(DescentProblem problem) {
+        CpuDescent.codes(parallel, problem);
+    }
+
+    @Override
+    public void groupSums(int groupSize, Tensor codes, Tensor zeros, Tensor values, Tensor sums) {
+        CpuRefit.groupSums(parallel, groupSize, codes, zeros, values, sums);
+    }
+
+    @Override
+    public void refitScales(RefitProblem problem) {
+        CpuRefit.scales(parallel, problem);
+    }
 }

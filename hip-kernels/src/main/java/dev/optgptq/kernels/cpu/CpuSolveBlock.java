@@ -5,8 +5,6 @@ import static dev.optgptq.kernels.cpu.VectorMath.LANES;
 import static dev.optgptq.kernels.cpu.VectorMath.SPECIES;
 
 import dev.optgptq.kernels.QuantOps.BlockProblem;
-import dev.optgptq.kernels.Tensor;
-import java.lang.foreign.MemorySegment;
 import jdk.incubator.vector.FloatVector;
 
 /**
@@ -19,32 +17,19 @@ final class CpuSolveBlock {
 
     static void solve(Parallel parallel, BlockProblem problem) {
         int inputs = Math.toIntExact(problem.wt().rows());
-        float[] columnsOfU = columns(problem.u(), inputs);
+        UpperColumns u = UpperColumns.of(problem.u(), inputs);
         int[] groups = problem.fitEvery() > 0
                 ? new int[0]
                 : CpuCopies.checkedOrder(problem.groupOf(), problem.scales().rows());
-        parallel.forEach(Panel.count(problem.wt().columns()), index -> new Solver(problem, inputs, columnsOfU, groups,
+        parallel.forEach(Panel.count(problem.wt().columns()), index -> new Solver(problem, inputs, u, groups,
                 Panel.of(index, problem.wt().columns())).run());
-    }
-
-    /** u^T, so that what a row collects lies together. */
-    private static float[] columns(Tensor u, int inputs) {
-        float[] row = new float[inputs];
-        float[] columns = new float[inputs * inputs];
-        for (int i = 0; i < inputs; i++) {
-            MemorySegment.copy(u.memory(), Memory.FLOAT, Memory.row(u, i), row, 0, inputs);
-            for (int j = i; j < inputs; j++) {
-                columns[j * inputs + i] = row[j];
-            }
-        }
-        return columns;
     }
 
     /** One panel. w and errors are [inputs, WIDTH]. */
     private static final class Solver {
         private final BlockProblem problem;
         private final int inputs;
-        private final float[] columnsOfU;
+        private final UpperColumns u;
         private final int[] groups;
         private final Panel panel;
         private final PanelGrid grid;
@@ -53,10 +38,10 @@ final class CpuSolveBlock {
         private final int[] codes = new int[WIDTH];
         private final byte[] bytes = new byte[WIDTH];
 
-        Solver(BlockProblem problem, int inputs, float[] columnsOfU, int[] groups, Panel panel) {
+        Solver(BlockProblem problem, int inputs, UpperColumns u, int[] groups, Panel panel) {
             this.problem = problem;
             this.inputs = inputs;
-            this.columnsOfU = columnsOfU;
+            this.u = u;
             this.groups = groups;
             this.panel = panel;
             this.grid = new PanelGrid(problem.grid());
@@ -98,32 +83,14 @@ final class CpuSolveBlock {
             grid.gridsWereSet(panel.width());
         }
 
-        /** w[i] -= sum of u[k, i] errors[k] over k in [from, to), four vectors of outputs at a time. */
+        /** w[i] -= sum of u[k, i] errors[k] over k in [from, to). */
         private void collect(int i, int from, int to) {
-            for (int c = 0; c < WIDTH; c += 4 * LANES) {
-                int at = i * WIDTH + c;
-                FloatVector sum0 = FloatVector.fromArray(SPECIES, w, at);
-                FloatVector sum1 = FloatVector.fromArray(SPECIES, w, at + LANES);
-                FloatVector sum2 = FloatVector.fromArray(SPECIES, w, at + 2 * LANES);
-                FloatVector sum3 = FloatVector.fromArray(SPECIES, w, at + 3 * LANES);
-                for (int k = from; k < to; k++) {
-                    FloatVector factor = FloatVector.broadcast(SPECIES, -columnsOfU[i * inputs + k]);
-                    int error = k * WIDTH + c;
-                    sum0 = factor.fma(FloatVector.fromArray(SPECIES, errors, error), sum0);
-                    sum1 = factor.fma(FloatVector.fromArray(SPECIES, errors, error + LANES), sum1);
-                    sum2 = factor.fma(FloatVector.fromArray(SPECIES, errors, error + 2 * LANES), sum2);
-                    sum3 = factor.fma(FloatVector.fromArray(SPECIES, errors, error + 3 * LANES), sum3);
-                }
-                sum0.intoArray(w, at);
-                sum1.intoArray(w, at + LANES);
-                sum2.intoArray(w, at + 2 * LANES);
-                sum3.intoArray(w, at + 3 * LANES);
-            }
+            u.collect(i, from, to, -1, errors, w);
         }
 
         /** Codes and error of row i. */
         private void round(int i) {
-            float pivot = columnsOfU[i * inputs + i];
+            float pivot = u.diagonal(i);
             for (int c = 0; c < WIDTH; c += LANES) {
                 FloatVector value = FloatVector.fromArray(SPECIES, w, i * WIDTH + c);
                 FloatVector steps = grid.steps(value, c);

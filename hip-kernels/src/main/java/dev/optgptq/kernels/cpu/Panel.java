@@ -45,6 +45,12 @@ record Panel(long from, int width) {
         Arrays.fill(into, width, WIDTH, 0);
     }
 
+    /** A row of a U8 tensor. */
+    void readRow(Tensor source, long row, byte[] into) {
+        MemorySegment.copy(source.memory(), ValueLayout.JAVA_BYTE, offset(source, row), into, 0, width);
+        Arrays.fill(into, width, WIDTH, (byte) 0);
+    }
+
     void writeRow(float[] from, int at, Tensor target, long row) {
         MemorySegment.copy(from, at, target.memory(), Memory.FLOAT, offset(target, row), width);
     }

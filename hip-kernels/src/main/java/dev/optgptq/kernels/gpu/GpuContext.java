@@ -37,6 +37,8 @@ public final class GpuContext implements AutoCloseable {
     private final Map<String, KernelModule> modules = new HashMap<>();
     private final @Nullable GpuBlas blas;
     private final Map<DType, Boolean> trusted = new EnumMap<>(DType.class);
+    /** Other devices by ordinal, and whether copies from them arrive. */
+    private final Map<Integer, Boolean> reached = new HashMap<>();
 
     /** Opens a device for what its driver says of it. */
     public GpuContext(GpuDriver driver, int ordinal, KernelCompiler compiler,
@@ -167,6 +169,31 @@ public final class GpuContext implements AutoCloseable {
         if (source.elements() > 0) {
             health.answered();
         }
+    }
+
+    /**
+     * Whether copies from another device's memory arrive, by a direct way if there is one. Found out by one copy on first use:
+     * there are machines whose devices claim to reach each other and do not.
+     */
+    boolean reaches(GpuContext other) {
+        return driver.equals(other.driver) && ordinal != other.ordinal && reached.computeIfAbsent(other.ordinal, key -> {
+            activate();
+            boolean arrives = PeerCheck.passes(this, other);
+            if (!arrives) {
+                LOG.log(Logger.Level.WARNING, "copies from " + other.deviceName() + " to " + deviceName()
+                        + " do not arrive as they were sent; they go by way of the host");
+            }
+            return arrives;
+        });
+    }
+
+    /** Copies a dense tensor of another device into one of this; the other must be done with it. */
+    void receive(GpuContext other, Tensor source, Tensor target) {
+        activate();
+        long bytes = source.elements() * source.dtype().bytes();
+        health.tell(() -> driver.copyBetween(new GpuDriver.PeerCopy(address(target), ordinal, other.address(source),
+                other.ordinal, bytes), stream));
+        synchronize();
     }
 
     /** Waits for all that was issued. A kernel that failed is reported here, or by any call after it. */

@@ -100,6 +100,15 @@ public final class GpuDevice implements Device {
     }
 
     @Override
+    public void receive(Device from, Tensor source, Tensor target) {
+        if (from instanceof GpuDevice gpu && context.reaches(gpu.context) && target.isDense()) {
+            context.receive(gpu.context, source, target);
+        } else {
+            Device.super.receive(from, source, target);
+        }
+    }
+
+    @Override
     public void synchronize() {
         context.synchronize();
     }

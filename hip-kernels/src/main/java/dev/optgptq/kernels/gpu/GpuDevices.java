@@ -1,6 +1,7 @@
 package dev.optgptq.kernels.gpu;
 
 import dev.optgptq.formats.UserError;
+import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Devices.Candidate;
 import dev.optgptq.kernels.ffm.Setting;
 import dev.optgptq.kernels.gpu.blas.GpuBlasLibraries;
@@ -17,6 +18,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.atomic.AtomicReference;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /** Finds and opens the GPUs of one api, hip or cuda. */
@@ -42,14 +44,33 @@ public final class GpuDevices {
         return found;
     }
 
-    /** How many there are. UserError DEVICE when there are none, with the reason. */
-    public static int count(String api) {
-        return driver(api).deviceCount();
-    }
-
     /** Opens a device. UserError DEVICE when it is not there or cannot be used. */
     public static GpuDevice open(String api, int ordinal) {
+        return open(driver(api), ordinal);
+    }
+
+    /**
+     * Opens several devices, which can copy from each other. UserError DEVICE when one of them is not there or cannot be used.
+     *
+     * @param ordinals empty for all there are
+     */
+    public static List<Device> open(String api, List<Integer> ordinals) {
         GpuDriver driver = driver(api);
+        List<Integer> wanted = ordinals.isEmpty() ? IntStream.range(0, driver.deviceCount()).boxed().toList() : ordinals;
+        List<Device> opened = new ArrayList<>();
+        try {
+            for (int ordinal : wanted) {
+                opened.add(open(driver, ordinal));
+            }
+            return opened;
+        } catch (RuntimeException e) {
+            Closing.all(opened.stream().<Runnable>map(device -> device::close).toList());
+            throw e;
+        }
+    }
+
+    private static GpuDevice open(GpuDriver driver, int ordinal) {
+        String api = driver.api();
         if (ordinal >= driver.deviceCount()) {
             throw new UserError(UserError.Code.DEVICE, "device " + api + ":" + ordinal + ": there are "
                     + driver.deviceCount() + ", counted from 0 (" + driver.description() + ")");

@@ -11,17 +11,22 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Objects;
 import java.util.TreeMap;
 
 /**
  * The memory of one device. Blocks that are given back are kept for the next of the same size: asking a driver is slow,
  * and giving back waits for the device. All use of a block is on one stream, so the next owner's work comes after the last
- * owner's. When the device is full, the kept blocks go back to the driver first.
+ * owner's. Kept blocks go back to the driver when the device is full, and when with them much more would be held than
+ * was ever in use at one time: work goes through phases that need blocks of other sizes.
  */
 final class GpuMemory implements AutoCloseable {
 
     /** Sizes are rounded up to this, so that tensors of similar size can follow each other. */
     private static final long GRANULE = 256;
+    /** What may be held beyond the most that was in use: a share of it, and as much again for small jobs. */
+    private static final long SLACK = 16;
+    private static final long SLACK_BYTES = 128L << 20;
 
     private final GpuDriver driver;
     private final String device;
@@ -52,6 +57,7 @@ final class GpuMemory implements AutoCloseable {
     }
 
     private long fresh(long size, String what) {
+        shrink(size);
         try {
             return driver.allocate(size);
         } catch (UserError full) {
@@ -73,6 +79,24 @@ final class GpuMemory implements AutoCloseable {
                     device, what, mebibytes(size), mebibytes(now.free()), mebibytes(now.total()), mebibytes(inUse)),
                     full);
         }
+    }
+
+    /** Gives kept blocks to the driver, the largest first, until another block would not exceed what may be held. */
+    private void shrink(long size) {
+        long most = Math.max(peak, inUse + size);
+        long room = most + most / SLACK + SLACK_BYTES - inUse - size;
+        while (keptBytes() > room) {
+            long largest = kept.keySet().stream().mapToLong(Long::longValue).max().orElseThrow();
+            Deque<Long> blocks = Objects.requireNonNull(kept.get(largest));
+            driver.free(blocks.pop());
+            if (blocks.isEmpty()) {
+                kept.remove(largest);
+            }
+        }
+    }
+
+    private long keptBytes() {
+        return kept.entrySet().stream().mapToLong(same -> same.getKey() * same.getValue().size()).sum();
     }
 
     /** Gives a block back. What was issued to the stream may still use it. */
@@ -100,8 +124,7 @@ final class GpuMemory implements AutoCloseable {
 
     /** What can still be allocated: free on the device, or kept from blocks that were given back. */
     synchronized long free() {
-        long again = kept.entrySet().stream().mapToLong(same -> same.getKey() * same.getValue().size()).sum();
-        return driver.memory().free() + again;
+        return driver.memory().free() + keptBytes();
     }
 
     synchronized long inUse() {

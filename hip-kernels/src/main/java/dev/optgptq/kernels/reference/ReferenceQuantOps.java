@@ -221,4 +221,19 @@ final class ReferenceQuantOps implements QuantOps {
             set(p.wt(), j, o, Math.fma(-getFloat(p.u(), i, j), e, getFloat(p.wt(), j, o)));
         }
     }
+
+    @Override
+    public void descendCodes(DescentProblem problem) {
+        ReferenceDescent.codes(problem);
+    }
+
+    @Override
+    public void groupSums(int groupSize, Tensor codes, Tensor zeros, Tensor values, Tensor sums) {
+        ReferenceRefit.groupSums(groupSize, codes, zeros, values, sums);
+    }
+
+    @Override
+    public void refitScales(RefitProblem problem) {
+        ReferenceRefit.scales(problem);
+    }
 }

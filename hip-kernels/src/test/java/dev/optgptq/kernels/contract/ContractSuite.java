@@ -8,9 +8,11 @@ import java.util.stream.Stream;
 final class ContractSuite {
 
     private static final List<Supplier<List<OpCase>>> CASES = List.of(MatrixCases::cases, QuantCases::cases,
+            DescentCases::cases,
             PackedCases::cases, NeuralCases::cases, GradientCases::cases, TuningCases::cases, KlCases::cases);
 
     private static final List<Supplier<List<OpCase>>> BENCH = List.of(MatrixCases::bench, QuantCases::bench,
+            DescentCases::bench,
             PackedCases::bench, NeuralCases::bench, GradientCases::bench, TuningCases::bench, KlCases::bench);
 
     private ContractSuite() {}

@@ -29,6 +29,11 @@ interface Api {
     /** What to compile for; empty when the library does not say. */
     String architecture(int ordinal);
 
+    /** Opens the direct way from another device to the current one, if there is one; it may be open. */
+    void connect(int ordinal, int other);
+
+    int copyBetween(GpuDriver.PeerCopy copy, long stream);
+
     int copyRows(GpuDriver.RowCopy copy, long stream);
 
     /** Permits more dynamic shared memory than every kernel may have; function is about to be launched. */

@@ -32,6 +32,9 @@ final class CudaApi implements Api {
     private final MethodHandle setCurrent;
     private final MethodHandle attribute;
     private final MethodHandle copyRows;
+    private final MethodHandle canReach;
+    private final MethodHandle reach;
+    private final MethodHandle copyBetween;
     private final MethodHandle functionAttribute;
     private final MethodHandle errorName;
     private final MethodHandle errorText;
@@ -44,6 +47,10 @@ final class CudaApi implements Api {
         setCurrent = library.function("cuCtxSetCurrent", JAVA_INT, JAVA_LONG);
         attribute = library.function("cuDeviceGetAttribute", JAVA_INT, ADDRESS, JAVA_INT, JAVA_INT);
         copyRows = library.function("cuMemcpy2DAsync_v2", JAVA_INT, ADDRESS, JAVA_LONG);
+        canReach = library.function("cuDeviceCanAccessPeer", JAVA_INT, ADDRESS, JAVA_INT, JAVA_INT);
+        reach = library.function("cuCtxEnablePeerAccess", JAVA_INT, JAVA_LONG, JAVA_INT);
+        copyBetween = library.function("cuMemcpyPeerAsync", JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG,
+                JAVA_LONG, JAVA_LONG);
         functionAttribute = library.function("cuFuncSetAttribute", JAVA_INT, JAVA_LONG, JAVA_INT, JAVA_INT);
         errorName = library.function("cuGetErrorName", JAVA_INT, JAVA_INT, ADDRESS);
         errorText = library.function("cuGetErrorString", JAVA_INT, JAVA_INT, ADDRESS);
@@ -106,12 +113,12 @@ final class CudaApi implements Api {
 
     @Override
     public int makeCurrent(int ordinal) {
-        Long context = contexts.get(ordinal);
-        if (context == null) {
+        long context = context(ordinal);
+        if (context == 0) {
             return INVALID_CONTEXT;
         }
         try {
-            return (int) setCurrent.invokeExact((long) context);
+            return (int) setCurrent.invokeExact(context);
         } catch (Throwable e) {
             throw NativeLibrary.rethrown(e);
         }
@@ -135,6 +142,34 @@ final class CudaApi implements Api {
         } catch (Throwable e) {
             throw NativeLibrary.rethrown(e);
         }
+    }
+
+    @Override
+    public void connect(int ordinal, int other) {
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment can = arena.allocate(JAVA_INT);
+            if ((int) canReach.invokeExact(can, ordinal, other) == 0 && can.get(JAVA_INT, 0) == 1) {
+                // Refused where it is open already; the copy that follows tells of anything else.
+                int unused = (int) reach.invokeExact(context(other), 0);
+            }
+        } catch (Throwable e) {
+            throw NativeLibrary.rethrown(e);
+        }
+    }
+
+    @Override
+    public int copyBetween(GpuDriver.PeerCopy copy, long stream) {
+        try {
+            return (int) copyBetween.invokeExact(copy.target(), context(copy.to()), copy.source(), context(copy.from()),
+                    copy.bytes(), stream);
+        } catch (Throwable e) {
+            throw NativeLibrary.rethrown(e);
+        }
+    }
+
+    /** Of a device that was acquired; 0 is none. */
+    private long context(int ordinal) {
+        return contexts.getOrDefault(ordinal, 0L);
     }
 
     @Override

@@ -82,6 +82,25 @@ public interface GpuDriver {
 
     void copyOnDevice(long target, long source, long bytes, long stream);
 
+    /**
+     * Lets copies from the other device's memory go directly, where the machine can; they take a detour otherwise. The first
+     * one is current.
+     */
+    void connect(int ordinal, int other);
+
+    /** Copies between two devices that were acquired from this driver, on a stream of the target's. */
+    void copyBetween(PeerCopy copy, long stream);
+
+    /**
+     * A copy from one device to another.
+     *
+     * @param target its address
+     * @param to ordinal of the device that holds it
+     * @param source its address
+     * @param from ordinal of the device that holds it
+     */
+    record PeerCopy(long target, int to, long source, int from, long bytes) {}
+
     /** Copies rows between dense host memory and device rows that are pitch bytes apart. */
     void copyRows(RowCopy copy, long stream);
 

@@ -24,6 +24,9 @@ final class HipApi implements Api {
 
     private final MethodHandle setDevice;
     private final MethodHandle copyRows;
+    private final MethodHandle canReach;
+    private final MethodHandle reach;
+    private final MethodHandle copyBetween;
     private final MethodHandle properties;
     private final MethodHandle errorName;
     private final MethodHandle errorText;
@@ -32,6 +35,10 @@ final class HipApi implements Api {
         setDevice = library.function("hipSetDevice", JAVA_INT, JAVA_INT);
         copyRows = library.function("hipMemcpy2DAsync", JAVA_INT, ADDRESS, JAVA_LONG, ADDRESS, JAVA_LONG, JAVA_LONG,
                 JAVA_LONG, JAVA_INT, JAVA_LONG);
+        canReach = library.function("hipDeviceCanAccessPeer", JAVA_INT, ADDRESS, JAVA_INT, JAVA_INT);
+        reach = library.function("hipDeviceEnablePeerAccess", JAVA_INT, JAVA_INT, JAVA_INT);
+        copyBetween = library.function("hipMemcpyPeerAsync", JAVA_INT, JAVA_LONG, JAVA_INT, JAVA_LONG, JAVA_INT,
+                JAVA_LONG, JAVA_LONG);
         // 6.0 changed the structure under a new symbol; the text that is looked for is in both.
         properties = library.function(List.of("hipGetDevicePropertiesR0600", "hipGetDeviceProperties"), JAVA_INT,
                 ADDRESS, JAVA_INT);
@@ -99,6 +106,29 @@ final class HipApi implements Api {
             byte[] bytes = buffer.toArray(java.lang.foreign.ValueLayout.JAVA_BYTE);
             Matcher matcher = ARCHITECTURE.matcher(new String(bytes, StandardCharsets.ISO_8859_1));
             return status == 0 && matcher.find() ? matcher.group() : KfdTopology.ofSystem().architecture(ordinal);
+        } catch (Throwable e) {
+            throw NativeLibrary.rethrown(e);
+        }
+    }
+
+    @Override
+    public void connect(int ordinal, int other) {
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment can = arena.allocate(JAVA_INT);
+            if ((int) canReach.invokeExact(can, ordinal, other) == 0 && can.get(JAVA_INT, 0) == 1) {
+                // Refused where it is open already; the copy that follows tells of anything else.
+                int unused = (int) reach.invokeExact(other, 0);
+            }
+        } catch (Throwable e) {
+            throw NativeLibrary.rethrown(e);
+        }
+    }
+
+    @Override
+    public int copyBetween(GpuDriver.PeerCopy copy, long stream) {
+        try {
+            return (int) copyBetween.invokeExact(copy.target(), copy.to(), copy.source(), copy.from(), copy.bytes(),
+                    stream);
         } catch (Throwable e) {
             throw NativeLibrary.rethrown(e);
         }

@@ -276,6 +276,17 @@ final class NativeDriver implements GpuDriver {
     }
 
     @Override
+    public void connect(int ordinal, int other) {
+        api.connect(ordinal, other);
+    }
+
+    @Override
+    public void copyBetween(PeerCopy copy, long stream) {
+        statuses.check("copy of " + copy.bytes() + " bytes from device " + copy.from() + " to device " + copy.to(),
+                api.copyBetween(copy, stream));
+    }
+
+    @Override
     public void copyRows(RowCopy copy, long stream) {
         statuses.check("copy of " + copy.rows() + " rows of " + copy.rowBytes() + " bytes",
                 api.copyRows(copy, stream));

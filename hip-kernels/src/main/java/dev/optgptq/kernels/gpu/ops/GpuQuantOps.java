@@ -16,9 +16,11 @@ public final class GpuQuantOps implements QuantOps {
     private static final int THREADS = Extent.THREADS;
     /** Outputs of a block of fit_grid and of search_scale. */
     private static final long FIT_OUTPUTS = 16;
-    /** Outputs of a block of solve_block, and the most inputs it takes. */
+    /** Outputs of a block of solve_block and of descend_codes, and the most inputs that solve_block takes. */
     private static final long SOLVE_OUTPUTS = 32;
     private static final long SOLVE_INPUTS = 128;
+    /** Outputs of a block of refit_scales, each a thread. */
+    private static final int REFIT_OUTPUTS = 64;
     /** Codes that fill whole words, whatever their bits. */
     private static final long PACKED = 32;
 
@@ -127,5 +129,30 @@ public final class GpuQuantOps implements QuantOps {
             kernel("solve_block", "solve_update").launch(new Extent(left, outputs).blocks(), THREADS, 0, later,
                     later.stride(), beside, beside.stride(), errors, errors.stride(), (int) solved, outputs);
         }
+    }
+
+    @Override
+    public void descendCodes(DescentProblem p) {
+        Tensor codes = p.codes();
+        long outputs = codes.columns();
+        kernel("descend_codes", "descend_codes").launch(Math.ceilDiv(outputs, SOLVE_OUTPUTS), THREADS, 0,
+                p.grid().maxCode(), p.h(), p.h().stride(), p.gradient(), p.gradient().stride(), p.scales(),
+                p.scales().stride(), p.zeros(), p.zeros().stride(), p.groupOf(), Math.toIntExact(codes.rows()), codes,
+                codes.stride(), p.errors(), p.errors().stride(), outputs);
+    }
+
+    @Override
+    public void groupSums(int groupSize, Tensor codes, Tensor zeros, Tensor values, Tensor sums) {
+        Extent extent = Extent.byRows(sums);
+        kernel("refit_scales", "group_sums").launch(extent.blocks(), THREADS, 0, groupSize, codes, codes.stride(),
+                zeros, zeros.stride(), values, values.stride(), codes.rows(), sums, sums.stride(), extent.columns());
+    }
+
+    @Override
+    public void refitScales(RefitProblem p) {
+        Tensor scales = p.scales();
+        kernel("refit_scales", "refit_scales").launch(Math.ceilDiv(scales.columns(), REFIT_OUTPUTS), REFIT_OUTPUTS, 0,
+                Extent.code(p.grid().scaleType()), p.normal(), p.normal().stride(), p.slope(), p.slope().stride(),
+                scales, scales.stride(), Math.toIntExact(scales.rows()), scales.columns());
     }
 }

@@ -1,0 +1,90 @@
+package dev.optgptq.gptq.solve;
+
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Grid;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
+
+/**
+ * Lowers what a solution leaves of the objective that it was solved for: per output (q - w)^T H (q - w), H the damped Hessian
+ * (notes 3.11 F). Two ways, of which neither ever raises it: scales go to the best for their codes, and codes to the best
+ * for their scales.
+ */
+final class Polisher {
+
+    private final Device device;
+    private final Grid grid;
+    private final InverseFactor factor;
+
+    Polisher(Device device, Grid grid, InverseFactor factor) {
+        this.device = device;
+        this.grid = grid;
+        this.factor = factor;
+    }
+
+    /**
+     * A solution, and what it was meant to be. Inputs lie in an order in which groups are runs. n inputs, m outputs.
+     *
+     * @param hessian F32 [n, n], damped
+     * @param aim F32 [n, m], w
+     * @param codes U8 [n, m], to be moved
+     * @param scales F32 [G, m], to be moved
+     * @param zeros I32 [G, m]
+     * @param groupOf I32 [1, n]
+     */
+    record Problem(Grid grid, Tensor hessian, Tensor aim, Tensor codes, Tensor scales, Tensor zeros, Tensor groupOf,
+            int groupSize) {
+
+        int inputs() {
+            return Math.toIntExact(codes.rows());
+        }
+
+        /** Some outputs of it. */
+        Problem outputs(long from, long count) {
+            return new Problem(grid, hessian, aim.columns(from, count), codes.columns(from, count),
+                    scales.columns(from, count), zeros.columns(from, count), groupOf, groupSize);
+        }
+
+        /** q - w, into errors F32 [n, m]. */
+        void errors(Device device, Tensor errors) {
+            device.quant().dequantize(codes, scales, zeros, groupOf, errors);
+            device.matrix().subtract(errors, aim, errors);
+        }
+    }
+
+    /**
+     * Bytes of a polished weight on the device at the peak, the weight it aims at and the result included, the damped Hessian
+     * not: that weight and the codes, both also in another order, and what refitting or descending takes.
+     */
+    static long bytes(long inputs, long outputs, long groups) {
+        long floats = Math.max(CodeDescent.floats(inputs, outputs), ScaleRefit.floats(inputs, outputs, groups));
+        return 2 * (4 + 1) * inputs * outputs + 4 * floats + (4 + 4) * groups * outputs;
+    }
+
+    /** @param wt F32 [n, m], what was aimed at; not written */
+    void polish(Polish polish, Tensor wt, QuantizedWeight weight) {
+        InputOrder order = factor.order().ofGroups();
+        try (TensorArena scratch = device.arena()) {
+            boolean inOrder = order.isIdentity();
+            Tensor indices = HostVectors.upload(device, scratch, order.order());
+            Tensor codes = inOrder ? weight.codes() : gather(scratch, weight.codes(), indices);
+            Problem problem = new Problem(grid, factor.damped(device, scratch, order),
+                    inOrder ? wt : gather(scratch, wt, indices), codes, weight.scales(), weight.zeros(),
+                    HostVectors.upload(device, scratch, order.groupOf()), order.groupSize());
+            if (polish.refitScales()) {
+                ScaleRefit.run(device, problem);
+            }
+            CodeDescent.run(device, problem, polish.sweeps());
+            if (!inOrder) {
+                device.matrix().gatherRows(codes, HostVectors.upload(device, scratch, order.positions()),
+                        weight.codes());
+            }
+        }
+    }
+
+    private Tensor gather(TensorArena arena, Tensor source, Tensor indices) {
+        Tensor target = arena.matrix(source.dtype(), source.rows(), source.columns());
+        device.matrix().gatherRows(source, indices, target);
+        return target;
+    }
+}

@@ -1,11 +1,12 @@
 // The HIP functions that the driver layer calls, with the numbers of hip_runtime_api.h. Streams are in order already:
 // everything is done when a call returns. A kernel that broke a rule leaves status 719, as a real device does, and so do
-// all calls after it until hipDeviceReset.
+// all calls after it until hipDeviceReset. Devices share no memory: what one touches must be its own.
 #include <dlfcn.h>
 #include <elf.h>
 #include <time.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -29,8 +30,8 @@ enum Status {
 };
 
 // Sticky.
-int lost = success;
-unsigned long launches = 0;
+std::atomic<int> lost{success};
+std::atomic<unsigned long> launches{0};
 thread_local int current_device = 0;
 
 int devices() { return (int)setting("OPT_GPTQ_EMULATOR_DEVICES", 2); }
@@ -56,7 +57,7 @@ bool image_bytes(const void* image, size_t* bytes) {
 int copy_rows(void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t bytes, size_t rows, int kind) {
     const void* device = kind == 1 ? to : from;
     size_t pitch = kind == 1 ? to_pitch : from_pitch;
-    if (bytes > to_pitch || bytes > from_pitch || (rows > 0 && !owned(device, (rows - 1) * pitch + bytes))) {
+    if (bytes > to_pitch || bytes > from_pitch || (rows > 0 && !owned(device, (rows - 1) * pitch + bytes, current_device))) {
         return invalid_value;
     }
     for (size_t row = 0; row < rows; row++) {
@@ -143,7 +144,7 @@ int hipGetDeviceProperties(void* properties, int device) {
 }
 
 int hipMemGetInfo(size_t* free, size_t* total) {
-    *free = free_bytes();
+    *free = free_bytes(current_device);
     *total = total_bytes();
     return lost;
 }
@@ -152,15 +153,15 @@ int hipMalloc(void** address, size_t bytes) {
     if (lost != success) {
         return lost;
     }
-    *address = allocate(bytes);
+    *address = allocate(bytes, current_device);
     return *address == nullptr ? out_of_memory : success;
 }
 
-int hipFree(void* address) { return release(address) ? lost : invalid_value; }
+int hipFree(void* address) { return release(address) ? lost.load() : invalid_value; }
 
 int hipHostMalloc(void** address, size_t bytes, unsigned) {
     *address = aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
-    return *address == nullptr ? out_of_memory : lost;
+    return *address == nullptr ? out_of_memory : lost.load();
 }
 
 int hipHostFree(void* address) {
@@ -169,15 +170,15 @@ int hipHostFree(void* address) {
 }
 
 int hipMemcpyHtoDAsync(void* to, const void* from, size_t bytes, void*) {
-    return lost != success ? lost : copy_rows(to, bytes, from, bytes, bytes, 1, 1);
+    return lost != success ? lost.load() : copy_rows(to, bytes, from, bytes, bytes, 1, 1);
 }
 
 int hipMemcpyDtoHAsync(void* to, const void* from, size_t bytes, void*) {
-    return lost != success ? lost : copy_rows(to, bytes, from, bytes, bytes, 1, 2);
+    return lost != success ? lost.load() : copy_rows(to, bytes, from, bytes, bytes, 1, 2);
 }
 
 int hipMemcpyDtoDAsync(void* to, const void* from, size_t bytes, void*) {
-    if (lost == success && (!owned(to, bytes) || !owned(from, bytes))) {
+    if (lost == success && (!owned(to, bytes, current_device) || !owned(from, bytes, current_device))) {
         return invalid_value;
     }
     if (lost == success) {
@@ -199,11 +200,6 @@ int hipMemcpy(void* to, const void* from, size_t bytes, int kind) {
     return hipMemcpyAsync(to, from, bytes, kind, nullptr);
 }
 
-// Between devices: here their memory is one.
-int hipMemcpyPeerAsync(void* to, int, const void* from, int, size_t bytes, void* stream) {
-    return hipMemcpyDtoDAsync(to, from, bytes, stream);
-}
-
 int hipMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t bytes, size_t rows,
                      int kind, void*) {
     if (lost != success) {
@@ -213,7 +209,7 @@ int hipMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_t from_pi
 }
 
 int hipMemsetD8Async(void* to, unsigned char value, size_t bytes, void*) {
-    if (lost == success && !owned(to, bytes)) {
+    if (lost == success && !owned(to, bytes, current_device)) {
         return invalid_value;
     }
     if (lost == success) {
@@ -267,7 +263,7 @@ int hipEventElapsedTime(float* millis, void* from, void* to) {
 int hipModuleLoadData(void** module, const void* image) {
     size_t bytes = 0;
     if (lost != success || !image_bytes(image, &bytes)) {
-        return lost != success ? lost : invalid_image;
+        return lost != success ? lost.load() : invalid_image;
     }
     // A file with a name of its own: the loader takes a name that it has seen for the library that it has loaded.
     char path[] = "/tmp/opt-gptq-emulator-XXXXXX";

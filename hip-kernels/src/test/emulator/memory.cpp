@@ -1,4 +1,4 @@
-// Device memory: every block ends at a page that nobody may touch and is poisoned when it is handed out.
+// Memory of the devices: every block ends at a page that nobody may touch and is poisoned when it is handed out.
 #include <sys/mman.h>
 
 #include <cstdlib>
@@ -21,12 +21,13 @@ struct Mapping {
     char* start;
     size_t mapped;
     size_t bytes;
+    int device;
 };
 
 std::mutex lock;
 // By the address handed out.
 std::map<char*, Mapping> mappings;
-size_t in_use = 0;
+std::map<int, size_t> in_use;
 
 }  // namespace
 
@@ -37,15 +38,15 @@ long setting(const char* name, long otherwise) {
 
 size_t total_bytes() { return (size_t)setting("OPT_GPTQ_EMULATOR_MEMORY_MIB", 8192) << 20; }
 
-size_t free_bytes() {
+size_t free_bytes(int device) {
     std::lock_guard<std::mutex> guard(lock);
-    return total_bytes() - in_use;
+    return total_bytes() - in_use[device];
 }
 
-void* allocate(size_t bytes) {
+void* allocate(size_t bytes, int device) {
     std::lock_guard<std::mutex> guard(lock);
     size_t rounded = (bytes + alignment - 1) / alignment * alignment;
-    if (rounded > total_bytes() - in_use || rounded < bytes) {
+    if (rounded > total_bytes() - in_use[device] || rounded < bytes) {
         return nullptr;
     }
     size_t inner = (rounded + page - 1) / page * page;
@@ -56,8 +57,8 @@ void* allocate(size_t bytes) {
     }
     memset((char*)start + page, poison, inner);
     char* address = (char*)start + page + inner - rounded;
-    mappings[address] = Mapping{(char*)start, mapped, rounded};
-    in_use += rounded;
+    mappings[address] = Mapping{(char*)start, mapped, rounded, device};
+    in_use[device] += rounded;
     return address;
 }
 
@@ -70,24 +71,28 @@ bool release(void* address) {
     if (found == mappings.end()) {
         return false;
     }
-    in_use -= found->second.bytes;
+    in_use[found->second.device] -= found->second.bytes;
     munmap(found->second.start, found->second.mapped);
     mappings.erase(found);
     return true;
 }
 
-bool owned(const void* address, size_t bytes) {
+bool owned(const void* address, size_t bytes, int device) {
     std::lock_guard<std::mutex> guard(lock);
     auto next = mappings.upper_bound((char*)address);
     if (next == mappings.begin()) {
         return false;
     }
     auto block = std::prev(next);
-    return (char*)address + bytes <= block->first + block->second.bytes;
+    return block->second.device == device && (char*)address + bytes <= block->first + block->second.bytes;
 }
 
-// Called from the handler of a fault in a kernel, while nobody holds the lock.
+// Called from the handler of a fault in a kernel, which holds no lock; another thread that does is not waited for.
 std::string describe(const void* address) {
+    std::unique_lock<std::mutex> guard(lock, std::try_to_lock);
+    if (!guard.owns_lock()) {
+        return "memory of a device";
+    }
     for (const auto& entry : mappings) {
         const Mapping& mapping = entry.second;
         if (address >= mapping.start && address < mapping.start + mapping.mapped) {

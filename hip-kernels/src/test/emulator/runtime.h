@@ -35,15 +35,16 @@ const std::string& failure();
 // The seed of the order in which threads run, for the launches from now on.
 void seed(uint64_t seed);
 
-// Device memory with pages around it that nobody may touch; null when none is left.
-void* allocate(size_t bytes);
+// Memory of a device with pages around it that nobody may touch; null when none is left.
+void* allocate(size_t bytes, int device);
 // False when there is no such block.
 bool release(void* address);
-// True when all the bytes lie in one block.
-bool owned(const void* address, size_t bytes);
+// True when all the bytes lie in one block of that device.
+bool owned(const void* address, size_t bytes, int device);
 // What kind of place an address is, for messages about faults; empty when it is none of the device's.
 std::string describe(const void* address);
-size_t free_bytes();
+size_t free_bytes(int device);
+// Of each device.
 size_t total_bytes();
 
 // NAME of the environment as a number.

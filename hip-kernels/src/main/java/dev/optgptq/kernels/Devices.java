@@ -5,14 +5,18 @@ import dev.optgptq.kernels.cpu.CpuDevice;
 import dev.optgptq.kernels.gpu.GpuDevices;
 import dev.optgptq.kernels.reference.ReferenceDevice;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
+import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.IntStream;
 
 /** Finds and opens devices by the name the command line takes. */
 public final class Devices {
 
     private static final Pattern GPU = Pattern.compile("(hip|cuda)(?::(\\d{1,4}))?");
+    private static final Pattern SEVERAL = Pattern.compile("(hip|cuda):(all|\\d{1,4}(?:,\\d{1,4})+)");
     private static final List<String> GPU_APIS = List.of("hip", "cuda");
 
     private Devices() {}
@@ -39,8 +43,44 @@ public final class Devices {
             case "cpu" -> CpuDevice.open(threads);
             case "reference" -> ReferenceDevice.open();
             default -> throw new UserError(UserError.Code.BAD_SETTING,
-                    "device: expected auto, hip, hip:N, cuda, cuda:N, cpu or reference, found " + name);
+                    "device: expected auto, hip, hip:N, cuda, cuda:N, cpu or reference, found " + name
+                            + "; several GPUs as hip:0,1 or hip:all, where a command can use several");
         };
+    }
+
+    /**
+     * Opens the devices of a job: "hip:0,1" or "hip:all" (and cuda) for several, any name that {@link #open} takes for
+     * one. UserError as there, BAD_SETTING for a device that is named twice, DEVICE for devices that differ: which of them
+     * computed what would then change the result.
+     */
+    public static DeviceGroup openGroup(String names, int threads) {
+        Matcher several = SEVERAL.matcher(names);
+        if (!several.matches()) {
+            return DeviceGroup.of(open(names, threads));
+        }
+        String api = several.group(1);
+        List<Device> opened = new ArrayList<>();
+        try {
+            for (int ordinal : ordinals(api, several.group(2))) {
+                opened.add(GpuDevices.open(api, ordinal));
+            }
+            return new DeviceGroup(opened);
+        } catch (RuntimeException e) {
+            opened.forEach(Device::close);
+            throw e;
+        }
+    }
+
+    private static List<Integer> ordinals(String api, String list) {
+        if (list.equals("all")) {
+            return IntStream.range(0, GpuDevices.count(api)).boxed().toList();
+        }
+        List<Integer> ordinals = Arrays.stream(list.split(",", -1)).map(Integer::valueOf).toList();
+        if (Set.copyOf(ordinals).size() < ordinals.size()) {
+            throw new UserError(UserError.Code.BAD_SETTING,
+                    "device: " + api + ":" + list + " names a device twice; name each once");
+        }
+        return ordinals;
     }
 
     /**

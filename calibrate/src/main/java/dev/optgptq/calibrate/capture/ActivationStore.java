@@ -4,12 +4,15 @@ import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
+import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.function.Consumer;
 
 /**
  * The residual stream of the calibration sequences between blocks, F32 [rows, hidden]: on the device where it fits there,
- * else in host memory, else in a mapped temporary file.
+ * or each device's on that device, else in host memory, else in a mapped temporary file.
  */
 public final class ActivationStore implements AutoCloseable {
 
@@ -27,14 +30,39 @@ public final class ActivationStore implements AutoCloseable {
             }
         }
 
-        /** @param stream F32 [rows, hidden] */
-        record OnDevice(TensorArena arena, Tensor stream) implements Place {
+        /** @param segments by row, without gaps */
+        record OnDevices(List<Segment> segments) implements Place {
             @Override
             public void close() {
-                arena.close();
+                segments.forEach(segment -> segment.arena.close());
             }
         }
     }
+
+    /**
+     * Neighbouring rows on one device.
+     *
+     * @param first row
+     * @param stream F32 [rows of the segment, hidden]
+     */
+    private record Segment(Device device, long first, TensorArena arena, Tensor stream) {
+
+        private long end() {
+            return first + stream.rows();
+        }
+
+        /** What of the rows [from, to) lies here. */
+        private Tensor rows(long from, long to) {
+            return stream.rows(from - first, to - from);
+        }
+    }
+
+    /**
+     * Rows that are to lie on a device.
+     *
+     * @param rows so many behind those of the share before
+     */
+    record Share(Device device, long rows) {}
 
     /**
      * On the host.
@@ -53,10 +81,34 @@ public final class ActivationStore implements AutoCloseable {
 
     /** On the device; UserError MEMORY where it does not fit. */
     public static ActivationStore onDevice(Device device, long rows, int hidden) {
-        TensorArena arena = device.arena();
+        return onDevices(List.of(new Share(device, rows)), hidden);
+    }
+
+    /** On several devices, each of which holds the rows that it runs; UserError MEMORY where they do not fit. */
+    public static ActivationStore onDevices(List<Device> devices, Division division, int hidden) {
+        return onDevices(division.shares(devices), hidden);
+    }
+
+    static ActivationStore onDevices(List<Share> shares, int hidden) {
+        List<Segment> segments = new ArrayList<>();
+        Place place = new Place.OnDevices(segments);
+        long rows = 0;
         try {
-            return new ActivationStore(rows, hidden,
-                    new Place.OnDevice(arena, arena.matrix(DType.F32, rows, hidden)));
+            for (Share share : shares) {
+                segments.add(segment(share, rows, hidden));
+                rows += share.rows;
+            }
+        } catch (RuntimeException e) {
+            place.close();
+            throw e;
+        }
+        return new ActivationStore(rows, hidden, place);
+    }
+
+    private static Segment segment(Share share, long first, int hidden) {
+        TensorArena arena = share.device.arena();
+        try {
+            return new Segment(share.device, first, arena, arena.matrix(DType.F32, share.rows, hidden));
         } catch (RuntimeException e) {
             arena.close();
             throw e;
@@ -79,7 +131,7 @@ public final class ActivationStore implements AutoCloseable {
     public boolean spilled() {
         return switch (place) {
             case Place.OnHost host -> host.buffer.spilled();
-            case Place.OnDevice onDevice -> false;
+            case Place.OnDevices onDevices -> false;
         };
     }
 
@@ -88,7 +140,8 @@ public final class ActivationStore implements AutoCloseable {
         requireRange(first, x.rows(), x.columns());
         switch (place) {
             case Place.OnHost host -> device.upload(slice(host, first, x.rows()), x);
-            case Place.OnDevice onDevice -> device.matrix().copy(onDevice.stream.rows(first, x.rows()), x);
+            case Place.OnDevices on -> eachSegment(on, first, x.rows(), (segment, from, to) -> move(segment.device,
+                    segment.rows(from, to), device, x.rows(from - first, to - from)));
         }
     }
 
@@ -97,12 +150,13 @@ public final class ActivationStore implements AutoCloseable {
         requireRange(first, x.rows(), x.columns());
         switch (place) {
             case Place.OnHost host -> device.download(x, slice(host, first, x.rows()));
-            case Place.OnDevice onDevice -> device.matrix().copy(x, onDevice.stream.rows(first, x.rows()));
+            case Place.OnDevices on -> eachSegment(on, first, x.rows(), (segment, from, to) -> move(device,
+                    x.rows(from - first, to - from), segment.device, segment.rows(from, to)));
         }
     }
 
     /**
-     * Replaces rows [first, first + n): in place where they lie on the device, otherwise through the buffer.
+     * Replaces rows [first, first + n): in place where they all lie on the device, otherwise through the buffer.
      *
      * @param buffer F32 [n, hidden] on the device
      * @param op overwrites the rows it is given, F32 [n, hidden]
@@ -110,12 +164,51 @@ public final class ActivationStore implements AutoCloseable {
     public void update(Device device, long first, Tensor buffer, Consumer<Tensor> op) {
         requireRange(first, buffer.rows(), buffer.columns());
         switch (place) {
-            case Place.OnHost host -> {
-                read(device, first, buffer);
-                op.accept(buffer);
-                write(device, first, buffer);
+            case Place.OnHost host -> throughBuffer(device, first, buffer, op);
+            case Place.OnDevices on -> {
+                for (Segment segment : on.segments) {
+                    if (segment.device.equals(device) && first >= segment.first
+                            && first + buffer.rows() <= segment.end()) {
+                        op.accept(segment.rows(first, first + buffer.rows()));
+                        return;
+                    }
+                }
+                throughBuffer(device, first, buffer, op);
             }
-            case Place.OnDevice onDevice -> op.accept(onDevice.stream.rows(first, buffer.rows()));
+        }
+    }
+
+    private void throughBuffer(Device device, long first, Tensor buffer, Consumer<Tensor> op) {
+        read(device, first, buffer);
+        op.accept(buffer);
+        write(device, first, buffer);
+    }
+
+    private interface Visit {
+        void rows(Segment segment, long from, long to);
+    }
+
+    /** Cuts rows where another device's begin. */
+    private static void eachSegment(Place.OnDevices on, long first, long count, Visit visit) {
+        for (Segment segment : on.segments) {
+            long from = Math.max(first, segment.first);
+            long to = Math.min(first + count, segment.end());
+            if (from < to) {
+                visit.rows(segment, from, to);
+            }
+        }
+    }
+
+    /** Between devices by way of the host. */
+    private static void move(Device from, Tensor source, Device to, Tensor target) {
+        if (from.equals(to)) {
+            to.matrix().copy(source, target);
+            return;
+        }
+        try (Arena arena = Arena.ofShared()) {
+            MemorySegment staging = arena.allocate(source.elements() * Float.BYTES);
+            from.download(source, staging);
+            to.upload(staging, target);
         }
     }
 

@@ -13,20 +13,20 @@ import java.util.Set;
 /**
  * Sums up, for a block's input sites, how what enters them behind quantized blocks goes with what enters them in the original
  * model: C = 2/N sum_t x~_t x_t^T over N tokens, F32 [n, n], x~ being quantized and x original (notes 3.3). With x~ =
- * x it is the Hessian.
+ * x it is the Hessian. Parts and devices as with HessianAccumulator.
  */
 public final class CrossMoments implements AutoCloseable {
 
     private final Device device;
     private final long totalTokens;
     private final TensorArena arena;
-    private final Map<InputSite, Tensor> sums = new EnumMap<>(InputSite.class);
+    private final Map<InputSite, TreeSum> sums = new EnumMap<>(InputSite.class);
     /** The original inputs of a batch, F32 [rows, n]. */
     private final Map<InputSite, Tensor> originals = new EnumMap<>(InputSite.class);
 
     /**
      * @param batchRows the most tokens that pass at one time
-     * @param totalTokens N, all that will pass
+     * @param totalTokens N, all that will pass on all devices
      */
     public CrossMoments(Device device, ModelSpec spec, Set<InputSite> sites, long batchRows, long totalTokens) {
         this.device = device;
@@ -35,20 +35,34 @@ public final class CrossMoments implements AutoCloseable {
         try {
             for (InputSite site : sites) {
                 long n = spec.inputs(site);
-                Tensor sum = arena.matrix(DType.F32, n, n);
-                device.matrix().fill(sum, 0);
-                sums.put(site, sum);
+                sums.put(site, new TreeSum(device, n, false));
                 originals.put(site, arena.matrix(DType.F32, batchRows, n));
             }
         } catch (RuntimeException e) {
-            arena.close();
+            close();
             throw e;
         }
     }
 
-    /** What it takes on the device, in bytes. */
-    public static long bytes(ModelSpec spec, Set<InputSite> sites, long batchRows) {
-        return sites.stream().mapToLong(spec::inputs).map(n -> Float.BYTES * n * (n + batchRows)).sum();
+    /** What it takes on one device at the most, in bytes, where tokens come in so many parts. */
+    public static long bytes(ModelSpec spec, Set<InputSite> sites, long batchRows, int parts) {
+        return sites.stream().mapToLong(spec::inputs)
+                .map(n -> Float.BYTES * n * batchRows + TreeSum.bytes(n, false, parts)).sum();
+    }
+
+    /** Starts a part, which is behind those before it: its tokens pass next. */
+    public void begin(Part next) {
+        sums.values().forEach(TreeSum::end);
+        sums.values().forEach(sum -> sum.begin(next.index()));
+    }
+
+    /** Takes over the sums of another device, of the parts behind these. */
+    public void absorb(CrossMoments other) {
+        sums.forEach((site, sum) -> {
+            sum.end();
+            of(other.sums, site).end();
+            sum.absorb(of(other.sums, site));
+        });
     }
 
     /** Keeps the original inputs of a batch until its quantized ones come: x F32 [n, inputs]. */
@@ -59,16 +73,19 @@ public final class CrossMoments implements AutoCloseable {
     /** Adds the same tokens, as they come from the quantized blocks: x F32 [n, inputs]. */
     public void quantized(InputSite site, Tensor x) {
         device.matrix().gemm(2f / totalTokens, x, true, of(originals, site).rows(0, x.rows()), false, 1,
-                of(sums, site));
+                of(sums, site).matrix());
     }
 
-    /** C of a site, F32 [n, n]; this owns it. */
+    /** C of a site once every token has passed, F32 [n, n]; this owns it. */
     public Tensor cross(InputSite site) {
-        return of(sums, site);
+        TreeSum sum = of(sums, site);
+        sum.end();
+        sum.finish();
+        return sum.matrix();
     }
 
-    private static Tensor of(Map<InputSite, Tensor> tensors, InputSite site) {
-        Tensor found = tensors.get(site);
+    private static <T> T of(Map<InputSite, T> all, InputSite site) {
+        T found = all.get(site);
         if (found == null) {
             throw new IllegalArgumentException(site + " is not summed up");
         }
@@ -77,6 +94,7 @@ public final class CrossMoments implements AutoCloseable {
 
     @Override
     public void close() {
+        sums.values().forEach(TreeSum::close);
         arena.close();
     }
 }

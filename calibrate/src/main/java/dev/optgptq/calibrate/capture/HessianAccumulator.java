@@ -17,6 +17,9 @@ import org.jspecify.annotations.Nullable;
  * N tokens, F32 [n, n] each (GPTQ paper, section 2; the loss |X W^T - X Q^T|^2 of every output has the same H). Linears
  * that share a site share its H.
  *
+ * <p>Tokens come part by part. Several devices do several parts each, each with an accumulator of its own, and one of them absorbs
+ * the others'; the sum is the same to the bit as that of one device, see TreeSum.
+ *
  * <p>A loss that weighs tokens differently has the same form with sqrt(s_t) x_t in place of x_t: see weigh.
  */
 public final class HessianAccumulator implements InputTap, AutoCloseable {
@@ -31,30 +34,25 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
     /** Where products are of halves: x in F32, and the weighted rows rounded. */
     private @Nullable Tensor widened;
     private @Nullable Tensor rounded;
+    private @Nullable Part part;
 
     /** One site's sum, in the upper triangle until it is complete. */
     private static final class Sum {
-        private final TensorArena arena;
-        private final Tensor hessian;
+        private final TreeSum tree;
+        /** That have passed, in all parts and in this one. */
         private long tokens;
+        private long inPart;
         /** F32 [1, N], where tokens weigh differently. */
         private @Nullable Tensor factors;
 
         private Sum(Device device, int n) {
-            arena = device.arena();
-            try {
-                hessian = arena.matrix(DType.F32, n, n);
-                device.matrix().fill(hessian, 0);
-            } catch (RuntimeException e) {
-                arena.close();
-                throw e;
-            }
+            tree = new TreeSum(device, n, true);
         }
     }
 
     /**
      * @param sites those to accumulate, at least one; the forward pass stops behind the last of them
-     * @param totalTokens N, all that will pass, known from the start so that batches need no rescaling
+     * @param totalTokens N, all that will pass on all devices, known from the start so that batches need no rescaling
      */
     public HessianAccumulator(Device device, ModelSpec spec, Set<InputSite> sites, long totalTokens) {
         this.device = device;
@@ -71,10 +69,15 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
         }
     }
 
+    /** What the sums of some sites take on one device at the most, in bytes, where tokens come in so many parts. */
+    public static long bytes(ModelSpec spec, Set<InputSite> sites, int parts) {
+        return sites.stream().mapToLong(site -> TreeSum.bytes(spec.inputs(site), true, parts)).sum();
+    }
+
     /**
      * Gives the tokens of a site weights s_t, before any has passed: H = 2 / N sum_t s_t x_t x_t^T.
      *
-     * @param factors sqrt(s_t), F32 [1, N], in the order in which tokens pass; must stay valid until all have
+     * @param factors sqrt(s_t), F32 [1, N], by token; must stay valid until all have passed
      */
     public void weigh(InputSite site, Tensor factors) {
         Sum sum = sum(site);
@@ -85,19 +88,54 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
         sum.factors = factors;
     }
 
+    /** Starts a part, which is behind those before it: its tokens pass next. */
+    public void begin(Part next) {
+        endPart();
+        part = next;
+        for (Sum sum : sums.values()) {
+            sum.tree.begin(next.index());
+            sum.inPart = 0;
+        }
+    }
+
+    private void endPart() {
+        if (part != null) {
+            for (Map.Entry<InputSite, Sum> entry : sums.entrySet()) {
+                if (entry.getValue().inPart != part.rows()) {
+                    throw new IllegalStateException(entry.getValue().inPart + " of the " + part.rows()
+                            + " tokens of a part have passed " + entry.getKey().label());
+                }
+                entry.getValue().tree.end();
+            }
+            part = null;
+        }
+    }
+
     @Override
     public boolean at(InputSite site, Tensor x) {
         Sum sum = sums.get(site);
         if (sum != null) {
-            long before = sum.tokens;
-            sum.tokens = Math.addExact(before, x.rows());
-            if (sum.tokens > totalTokens) {
-                throw new IllegalStateException(
-                        sum.tokens + " tokens passed " + site.label() + ", " + totalTokens + " were announced");
+            if (part == null || sum.inPart + x.rows() > part.rows()) {
+                throw new IllegalStateException(x.rows() + " tokens behind " + sum.inPart + " at " + site.label()
+                        + " are more than were announced: " + part);
             }
-            device.matrix().accumulateGram(2f / totalTokens, weighted(sum, before, x), sum.hessian);
+            Tensor rows = weighted(sum, part.first() + sum.inPart, x);
+            device.matrix().accumulateGram(2f / totalTokens, rows, sum.tree.matrix());
+            sum.inPart += x.rows();
+            sum.tokens += x.rows();
         }
         return site != last;
+    }
+
+    /** Takes over the sums of another device, of the parts behind these. */
+    public void absorb(HessianAccumulator other) {
+        endPart();
+        other.endPart();
+        for (Map.Entry<InputSite, Sum> entry : sums.entrySet()) {
+            Sum theirs = other.sum(entry.getKey());
+            entry.getValue().tree.absorb(theirs.tree);
+            entry.getValue().tokens += theirs.tokens;
+        }
     }
 
     /** sqrt(s_t) x_t in x's dtype, or x as it is where all tokens weigh the same. */
@@ -128,7 +166,7 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
         if (buffer != null && buffer.rows() >= x.rows() && buffer.columns() >= x.columns()) {
             return buffer;
         }
-        long widest = sums.values().stream().mapToLong(any -> any.hessian.columns()).max().orElse(0);
+        long widest = sums.values().stream().mapToLong(any -> any.tree.matrix().columns()).max().orElse(0);
         return scratch.matrix(dtype, x.rows(), widest);
     }
 
@@ -142,18 +180,20 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
      * the caller may overwrite it.
      */
     public Tensor hessian(InputSite site) {
+        endPart();
         Sum sum = sum(site);
         if (sum.tokens != totalTokens) {
             throw new IllegalStateException(
                     sum.tokens + " of " + totalTokens + " tokens have passed " + site.label());
         }
-        device.matrix().symmetrize(sum.hessian);
-        return sum.hessian;
+        sum.tree.finish();
+        device.matrix().symmetrize(sum.tree.matrix());
+        return sum.tree.matrix();
     }
 
     /** Frees a site's Hessian before the others. */
     public void release(InputSite site) {
-        sum(site).arena.close();
+        sum(site).tree.close();
         sums.remove(site);
     }
 
@@ -167,7 +207,7 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
 
     @Override
     public void close() {
-        sums.values().forEach(sum -> sum.arena.close());
+        sums.values().forEach(sum -> sum.tree.close());
         sums.clear();
         scratch.close();
     }

@@ -46,7 +46,7 @@ record LogitsStream(List<Source> sources, TokenSequences text, Progress progress
      *
      * @param length tokens per sequence
      * @param batch sequences in a forward pass
-     * @param group sequences whose residual streams are held
+     * @param group sequences whose residual streams are held, whole batches
      * @param logitsRows tokens whose logits exist at one time
      */
     record Sizes(int length, int batch, int group, long logitsRows) {
@@ -55,7 +55,7 @@ record LogitsStream(List<Source> sources, TokenSequences text, Progress progress
             long hidden = models.stream().mapToLong(ModelSpec::hiddenSize).sum();
             long vocabularies = models.stream().mapToLong(ModelSpec::vocabSize).sum();
             int batch = Math.clamp(limits.batchTokens() / length, 1, count);
-            int group = Math.clamp(limits.groupBytes() / (length * hidden * Float.BYTES), batch, count);
+            int group = Math.clamp(limits.groupBytes() / (length * hidden * Float.BYTES), batch, count) / batch * batch;
             return new Sizes(length, batch, group,
                     Math.clamp(limits.logitsBytes() / (vocabularies * Float.BYTES), 1, batch * length));
         }
@@ -79,20 +79,43 @@ record LogitsStream(List<Source> sources, TokenSequences text, Progress progress
         void accept(long firstToken, List<Tensor> logits);
     }
 
-    /** Returns the seconds that each model took, in their order; what the consumer took is in none of them. */
+    /** What several devices share: sequences [from, to), which are whole batches but for the last of the text. */
+    record Range(int from, int to) {}
+
+    /** The sequences that one of several devices does. */
+    Range range(int device, int devices) {
+        int batch = sizes().batch();
+        int batches = Math.ceilDiv(text.count(), batch);
+        return new Range(Math.min(text.count(), Math.ceilDiv(batches * device, devices) * batch),
+                Math.min(text.count(), Math.ceilDiv(batches * (device + 1), devices) * batch));
+    }
+
+    private Sizes sizes() {
+        return Sizes.of(sources.stream().map(source -> source.model().spec()).toList(), text.count(), text.length(),
+                limits);
+    }
+
+    /** Runs all sequences. */
     List<Double> run(Consumer consumer) {
+        return run(new Range(0, text.count()), consumer);
+    }
+
+    /**
+     * Runs some of the sequences. Returns the seconds that each model took, in their order; what the consumer took is in none
+     * of them.
+     */
+    List<Double> run(Range range, Consumer consumer) {
         sources.forEach(source -> text.requireVocabulary(source.model().spec().vocabSize()));
         Device device = sources.getFirst().model().device();
         int length = text.length();
-        Sizes sizes = Sizes.of(sources.stream().map(source -> source.model().spec()).toList(), text.count(), length,
-                limits);
-        Steps steps = new Steps();
+        Sizes sizes = sizes();
+        Steps steps = new Steps((long) (range.to - range.from) * length);
         try (TensorArena arena = device.arena()) {
             Tensor ids = arena.vector(DType.I32, (long) sizes.group() * length);
             List<StreamedModel> models = sources.stream()
                     .map(source -> new StreamedModel(source, sizes, steps, arena)).toList();
-            for (int first = 0; first < text.count(); first += sizes.group()) {
-                long tokens = (long) Math.min(sizes.group(), text.count() - first) * length;
+            for (int first = range.from; first < range.to; first += sizes.group()) {
+                long tokens = (long) Math.min(sizes.group(), range.to - first) * length;
                 Tensor groupIds = ids.columns(0, tokens);
                 text.upload(device, first, groupIds);
                 models.forEach(model -> model.blocks(groupIds));
@@ -116,9 +139,12 @@ record LogitsStream(List<Source> sources, TokenSequences text, Progress progress
 
     /** Says how far all models together are, in tokens through a block or a head. */
     final class Steps {
-        private final long total = text.tokens()
-                * sources.stream().mapToLong(source -> source.model().spec().blocks() + 1L).sum();
+        private final long total;
         private long done;
+
+        private Steps(long tokens) {
+            total = tokens * sources.stream().mapToLong(source -> source.model().spec().blocks() + 1L).sum();
+        }
 
         /** Before {@code tokens} are sent through one of them. */
         void begin(String phase, long tokens) {

@@ -3,6 +3,7 @@ package dev.optgptq.calibrate.eval;
 import dev.optgptq.calibrate.Progress;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.model.ModelSpec;
+import dev.optgptq.calibrate.model.Replicas;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.UserError.Code;
@@ -13,6 +14,8 @@ import dev.optgptq.kernels.TensorArena;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 
 /**
@@ -33,8 +36,36 @@ public record ModelComparison(Perplexity baseline, Perplexity candidate, Perplex
      */
     public static ModelComparison evaluate(Transformer baseline, Transformer candidate, TokenSequences text,
             Progress progress) {
+        return evaluate(Replicas.of(baseline), Replicas.of(candidate), text, progress);
+    }
+
+    /** The same on several devices, each of which evaluates some of the windows. */
+    public static ModelComparison evaluate(Replicas baseline, Replicas candidate, TokenSequences text,
+            Progress progress) {
         Perplexity.requirePredictions(text);
-        requireSameVocabulary(baseline, candidate);
+        requireSameVocabulary(baseline.first(), candidate.first());
+        Tokens tokens = new Tokens(Math.toIntExact(text.tokens()));
+        List<List<Double>> seconds = new ArrayList<>(Collections.nCopies(baseline.size(), List.of()));
+        baseline.together(index -> seconds.set(index, compare(baseline.on(index), candidate.on(index), text,
+                index, baseline.size(), index == 0 ? progress : Progress.SILENT, tokens)));
+        int length = text.length();
+        Perplexity before = Perplexity.of(Perplexity.windowNll(tokens.baseline, length, baseline.first()), length,
+                seconds.getFirst().getFirst());
+        Perplexity after = Perplexity.of(Perplexity.windowNll(tokens.candidate, length, candidate.first()), length,
+                seconds.getFirst().getLast());
+        return of(before, after, Divergence.of(tokens.kl, tokens.agrees, length));
+    }
+
+    /** What was found for each token: cross-entropies, the divergence, and 1 where both predict the same token. */
+    private record Tokens(double[] baseline, double[] candidate, double[] kl, int[] agrees) {
+        private Tokens(int count) {
+            this(new double[count], new double[count], new double[count], new int[count]);
+        }
+    }
+
+    /** Some of the windows, on one of several devices; returns the seconds of each model. */
+    private static List<Double> compare(Transformer baseline, Transformer candidate, TokenSequences text, int index,
+            int devices, Progress progress, Tokens tokens) {
         Device device = baseline.device();
         try (TensorArena arena = device.arena()) {
             Tensor targets = Perplexity.targets(text, device, arena);
@@ -42,25 +73,31 @@ public record ModelComparison(Perplexity baseline, Perplexity candidate, Perplex
             Tensor candidateNll = arena.vector(DType.F64, text.tokens());
             Tensor kl = arena.vector(DType.F64, text.tokens());
             Tensor agrees = arena.vector(DType.I32, text.tokens());
-            List<Double> seconds = new LogitsStream(
+            LogitsStream stream = new LogitsStream(
                     List.of(new LogitsStream.Source(baseline, "baseline"), new LogitsStream.Source(candidate, "model")),
-                    text, progress, LogitsStream.Limits.DEFAULT).run((first, logits) -> {
-                        Tensor teacher = logits.getFirst();
-                        Tensor student = logits.getLast();
-                        long n = teacher.rows();
-                        Perplexity.crossEntropy(device, teacher, first, targets, baselineNll);
-                        Perplexity.crossEntropy(device, student, first, targets, candidateNll);
-                        device.neural().klDivergence(teacher, student, kl.columns(first, n), agrees.columns(first, n));
-                    });
-            int length = text.length();
-            Perplexity before = Perplexity.of(
-                    Perplexity.windowNll(Perplexity.doubles(device, baselineNll), length, baseline), length,
-                    seconds.getFirst());
-            Perplexity after = Perplexity.of(
-                    Perplexity.windowNll(Perplexity.doubles(device, candidateNll), length, candidate), length,
-                    seconds.getLast());
-            return of(before, after, Divergence.of(Perplexity.doubles(device, kl), ints(device, agrees), length));
+                    text, progress, LogitsStream.Limits.DEFAULT);
+            LogitsStream.Range range = stream.range(index, devices);
+            List<Double> seconds = stream.run(range, (first, logits) -> {
+                Tensor teacher = logits.getFirst();
+                Tensor student = logits.getLast();
+                long n = teacher.rows();
+                Perplexity.crossEntropy(device, teacher, first, targets, baselineNll);
+                Perplexity.crossEntropy(device, student, first, targets, candidateNll);
+                device.neural().klDivergence(teacher, student, kl.columns(first, n), agrees.columns(first, n));
+            });
+            int from = range.from() * text.length();
+            int count = range.to() * text.length() - from;
+            copy(device, baselineNll.columns(from, count), tokens.baseline, from);
+            copy(device, candidateNll.columns(from, count), tokens.candidate, from);
+            copy(device, kl.columns(from, count), tokens.kl, from);
+            System.arraycopy(ints(device, agrees.columns(from, count)), 0, tokens.agrees, from, count);
+            return seconds;
         }
+    }
+
+    private static void copy(Device device, Tensor source, double[] target, int from) {
+        double[] values = Perplexity.doubles(device, source);
+        System.arraycopy(values, 0, target, from, values.length);
     }
 
     private static ModelComparison of(Perplexity baseline, Perplexity candidate, Divergence divergence) {

@@ -3,6 +3,7 @@ package dev.optgptq.calibrate.eval;
 import dev.optgptq.calibrate.Progress;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.model.ModelSpec;
+import dev.optgptq.calibrate.model.Replicas;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.dtype.DType;
@@ -36,9 +37,16 @@ public record Perplexity(double perplexity, double meanNll, double low, double h
      * vocabulary, NUMERIC when the model's output is not finite.
      */
     public static Perplexity evaluate(Transformer model, TokenSequences text, Progress progress) {
+        return evaluate(Replicas.of(model), text, progress);
+    }
+
+    /** The same on several devices, each of which evaluates some of the windows. */
+    public static Perplexity evaluate(Replicas models, TokenSequences text, Progress progress) {
         requirePredictions(text);
         long start = System.nanoTime();
-        double[] windowNll = windowNll(tokenNll(model, text, progress), text.length(), model);
+        double[] tokenNll = new double[Math.toIntExact(text.tokens())];
+        models.together(index -> tokenNll(models, index, text, index == 0 ? progress : Progress.SILENT, tokenNll));
+        double[] windowNll = windowNll(tokenNll, text.length(), models.first());
         return of(windowNll, text.length(), (System.nanoTime() - start) * 1e-9);
     }
 
@@ -69,15 +77,19 @@ public record Perplexity(double perplexity, double meanNll, double low, double h
     }
 
     /** Cross-entropy of each token's prediction of the next; that of a window's last token means nothing. */
-    private static double[] tokenNll(Transformer model, TokenSequences text, Progress progress) {
+    private static void tokenNll(Replicas models, int index, TokenSequences text, Progress progress, double[] found) {
+        Transformer model = models.on(index);
         Device device = model.device();
         try (TensorArena arena = device.arena()) {
             Tensor targets = targets(text, device, arena);
             Tensor nll = arena.vector(DType.F64, text.tokens());
-            new LogitsStream(List.of(new LogitsStream.Source(model, "evaluate")), text, progress,
-                    LogitsStream.Limits.DEFAULT)
-                    .run((first, logits) -> crossEntropy(device, logits.getFirst(), first, targets, nll));
-            return doubles(device, nll);
+            LogitsStream stream = new LogitsStream(List.of(new LogitsStream.Source(model, "evaluate")), text, progress,
+                    LogitsStream.Limits.DEFAULT);
+            LogitsStream.Range range = stream.range(index, models.size());
+            stream.run(range, (first, logits) -> crossEntropy(device, logits.getFirst(), first, targets, nll));
+            int from = range.from() * text.length();
+            int count = range.to() * text.length() - from;
+            System.arraycopy(doubles(device, nll.columns(from, count)), 0, found, from, count);
         }
     }
 

@@ -55,13 +55,19 @@ public record GradientStream(Transformer model, Blocks blocks, TokenSequences te
     }
 
     /** Sequences of a batch. */
+    public int batch() {
+        return batch(text, limits);
+    }
+
     private static int batch(TokenSequences text, Limits limits) {
         return Math.clamp(limits.batchTokens() / text.length(), 1, text.count());
     }
 
-    /** Sequences of a group. */
+    /** Sequences of a group: whole batches, so that how these are made up does not depend on its size. */
     private static int group(ModelSpec spec, TokenSequences text, Limits limits) {
-        return Math.clamp(limits.groupBytes() / inputBytes(spec, text.length()), batch(text, limits), text.count());
+        int batch = batch(text, limits);
+        int fitting = Math.clamp(limits.groupBytes() / inputBytes(spec, text.length()), batch, text.count());
+        return fitting / batch * batch;
     }
 
     /** The block inputs of some tokens. */
@@ -123,7 +129,17 @@ public record GradientStream(Transformer model, Blocks blocks, TokenSequences te
 
     /** @param factor of every token's loss */
     public void run(float factor, Listener listener) {
-        eachGroup(4L * model.spec().blocks() + 1, sequences -> {
+        run(0, text.count(), factor, listener);
+    }
+
+    /**
+     * The part of it that is about some sequences, so that several devices can share it.
+     *
+     * @param from the first sequence, a multiple of batch()
+     * @param to the one behind the last
+     */
+    public void run(int from, int to, float factor, Listener listener) {
+        eachGroup(from, to, 4L * model.spec().blocks() + 1, sequences -> {
             sequences.forward();
             sequences.head(factor, listener, true);
             sequences.backward(listener);
@@ -132,21 +148,22 @@ public record GradientStream(Transformer model, Blocks blocks, TokenSequences te
 
     /** Forward only: the listener hears of the loss, and of nothing else. */
     public void evaluate(Listener listener) {
-        eachGroup(model.spec().blocks() + 1, sequences -> {
+        eachGroup(0, text.count(), model.spec().blocks() + 1, sequences -> {
             sequences.forward();
             sequences.head(1, listener, false);
         });
     }
 
     /** @param workPerToken what is reported for a token in all, in passes through a block */
-    private void eachGroup(long workPerToken, Consumer<Group> work) {
+    private void eachGroup(int from, int to, long workPerToken, Consumer<Group> work) {
         text.requireVocabulary(model.spec().vocabSize());
         int batch = batch(text, limits);
         int group = group(model.spec(), text, limits);
         try (TensorArena arena = model.device().arena()) {
-            Scratch scratch = new Scratch(arena, batch * text.length(), workPerToken);
-            for (int first = 0; first < text.count(); first += group) {
-                try (Group sequences = new Group(first, Math.min(group, text.count() - first), scratch)) {
+            Scratch scratch = new Scratch(arena, batch * text.length(),
+                    (long) (to - from) * text.length() * workPerToken);
+            for (int first = from; first < to; first += group) {
+                try (Group sequences = new Group(first, Math.min(group, to - first), scratch)) {
                     work.accept(sequences);
                 }
             }
@@ -162,12 +179,12 @@ public record GradientStream(Transformer model, Blocks blocks, TokenSequences te
         private final Tensor ids;
         private final Tensor x;
         private final Tensor d;
-        private final long workPerToken;
+        private final long work;
         private long done;
 
-        private Scratch(TensorArena arena, int rows, long workPerToken) {
+        private Scratch(TensorArena arena, int rows, long work) {
             this.rows = rows;
-            this.workPerToken = workPerToken;
+            this.work = work;
             this.backward = model.backwardWorkspace(arena, rows, text.length());
             this.forward = Transformer.forwardPart(backward);
             this.ids = arena.vector(DType.I32, rows);
@@ -176,9 +193,9 @@ public record GradientStream(Transformer model, Blocks blocks, TokenSequences te
         }
 
         /** Work in tokens through a block forward; backward, with computing the block again, is three of them. */
-        private void report(String what, long work) {
-            progress.at(purpose + ", " + what, done, text.tokens() * workPerToken);
-            done += work;
+        private void report(String what, long tokens) {
+            progress.at(purpose + ", " + what, done, work);
+            done += tokens;
         }
     }
 

@@ -7,6 +7,7 @@ import dev.optgptq.calibrate.model.InputSite;
 import dev.optgptq.calibrate.model.LinearSpec;
 import dev.optgptq.calibrate.model.ModelSpec;
 import dev.optgptq.calibrate.model.OutputTap;
+import dev.optgptq.calibrate.model.Replicas;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.dtype.DType;
@@ -83,21 +84,30 @@ public final class Saliency implements AutoCloseable {
      * @param groupBytes the block inputs that are kept at one time: sequences go through the model in groups of that size
      * @param memoryBytes above which they go to a temporary file
      */
-    public static Saliency capture(Transformer model, TokenSequences text, Labels labels, long groupBytes,
+    public static Saliency capture(Replicas models, TokenSequences text, Labels labels, long groupBytes,
             long memoryBytes, Progress progress) {
         if (text.length() < 2) {
             throw new UserError(UserError.Code.BAD_SETTING, "calibration sequences of " + text.length()
                     + " tokens hold no prediction, which gradients need; give --sequence-length 2 or more");
         }
-        return capture(model, text, labels, progress, limits(groupBytes, memoryBytes));
+        return capture(models, text, labels, progress, limits(groupBytes, memoryBytes));
     }
 
-    static Saliency capture(Transformer model, TokenSequences text, Labels labels, Progress progress,
+    static Saliency capture(Replicas models, TokenSequences text, Labels labels, Progress progress,
             GradientStream.Limits limits) {
-        Saliency saliency = new Saliency(model.spec(), text.tokens(), limits.memoryBytes());
+        Saliency saliency = new Saliency(models.first().spec(), text.tokens(), limits.memoryBytes());
         try {
-            new GradientStream(model, model::loadBlock, text, labels, "gradients", progress, limits)
-                    .run(1, saliency.new Capture(model));
+            // Tokens do not add up, so that it does not matter who does which batches.
+            models.together(device -> {
+                Transformer model = models.on(device);
+                GradientStream stream = new GradientStream(model, model::loadBlock, text, labels, "gradients",
+                        device == 0 ? progress : Progress.SILENT, limits);
+                int batches = Math.ceilDiv(text.count(), stream.batch());
+                int from = Math.ceilDiv(batches * device, models.size()) * stream.batch();
+                int to = Math.min(text.count(),
+                        Math.ceilDiv(batches * (device + 1), models.size()) * stream.batch());
+                stream.run(from, to, 1, saliency.new Capture(model));
+            });
             saliency.normalise();
             return saliency;
         } catch (RuntimeException e) {

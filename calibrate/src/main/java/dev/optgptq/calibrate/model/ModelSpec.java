@@ -4,7 +4,10 @@ import dev.optgptq.formats.model.ModelConfig;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.formats.safetensors.TensorView;
 import dev.optgptq.kernels.NeuralOps.Activation;
+import java.util.EnumSet;
 import java.util.List;
+import java.util.Set;
+import java.util.stream.Collectors;
 
 /**
  * One model's architecture, resolved from config.json by its family's description. Pre-norm decoder blocks with
@@ -113,6 +116,12 @@ public record ModelSpec(String family, int hiddenSize, int blocks, int vocabSize
             case ATTENTION_OUTPUT -> attention.queryWidth();
             case MLP_OUTPUT -> mlp.intermediateSize();
         };
+    }
+
+    /** The sites that linears have, which are the same in every block. */
+    public Set<InputSite> sites() {
+        return blockLinears.stream().map(linear -> linear.projection().site())
+                .collect(Collectors.toCollection(() -> EnumSet.noneOf(InputSite.class)));
     }
 
     /** The widest of them. */

@@ -74,6 +74,11 @@ public final class Transformer {
         return dtype == products ? this : new Transformer(spec, directory, device, dtype);
     }
 
+    /** The same model on another device. */
+    Transformer on(Device other) {
+        return other.equals(device) ? this : new Transformer(spec, directory, other, products);
+    }
+
     public ModelSpec spec() {
         return spec;
     }
@@ -104,6 +109,11 @@ public final class Transformer {
         return new BlockWeights(block,
                 loader.norm(names.inBlock(block, names.attentionNorm()), spec.hiddenSize(), arena),
                 loader.norm(names.inBlock(block, names.mlpNorm()), spec.hiddenSize(), arena), linears, weights);
+    }
+
+    /** Reads blocks from the disk before they are loaded; the caller closes it before the model's directory. */
+    public ReadAhead readAhead() {
+        return new ReadAhead(loader.directory(), spec);
     }
 
     /** Loads the final norm and the head, decoded. A tied head is the embedding table. */

@@ -9,6 +9,7 @@ import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
+import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -91,6 +92,29 @@ class ActivationStoreTest {
             Tensor x = arena.matrix(DType.F32, 2, 1);
             store.read(device, 0, x);
             assertArrayEquals(new float[] {1, 7}, TestDevices.download(device, x));
+        }
+    }
+
+    @Test
+    void whatLiesOnSeveralDevicesIsReadAndWrittenFromAny() {
+        Division division = Division.of(4, 2, 1, 4, 2);
+        try (Device first = TestDevices.reference();
+                Device second = TestDevices.reference();
+                TensorArena arena = first.arena();
+                ActivationStore store = ActivationStore.onDevices(List.of(first, second), division, 1)) {
+            store.write(first, 0, TestDevices.upload(first, arena, 6, 0, 1, 2, 3, 4, 5));
+            assertEquals(2 * Float.BYTES, second.memoryInUse(), "rows 2 and 3");
+
+            try (TensorArena other = second.arena()) {
+                Tensor buffer = other.matrix(DType.F32, 3, 1);
+                store.update(second, 1, buffer, rows -> second.neural().add(rows, rows));
+                Tensor here = other.matrix(DType.F32, 1, 1);
+                store.update(second, 3, here, rows -> second.neural().add(rows, rows));
+            }
+
+            Tensor x = arena.matrix(DType.F32, 6, 1);
+            store.read(first, 0, x);
+            assertArrayEquals(new float[] {0, 2, 4, 12, 4, 5}, TestDevices.download(first, x));
         }
     }
 

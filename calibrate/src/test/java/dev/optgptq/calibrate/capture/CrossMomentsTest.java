@@ -12,6 +12,8 @@ import dev.optgptq.formats.model.ModelConfig;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Random;
 import java.util.Set;
 import org.junit.jupiter.api.Test;
@@ -48,6 +50,7 @@ class CrossMomentsTest {
         try (Device device = TestDevices.reference();
                 TensorArena arena = device.arena();
                 HessianAccumulator hessians = new HessianAccumulator(device, SPEC, Set.of(SITE), TOKENS)) {
+            hessians.begin(Part.whole(TOKENS));
             hessians.at(SITE, TestDevices.upload(device, arena, TOKENS, x));
             hessian = TestDevices.download(device, hessians.hessian(SITE));
         }
@@ -59,7 +62,7 @@ class CrossMomentsTest {
     void takesTheMemoryThatItSaysAndGivesItBack() {
         try (Device device = TestDevices.reference()) {
             CrossMoments moments = new CrossMoments(device, SPEC, Set.of(SITE, InputSite.MLP_OUTPUT), 7, TOKENS);
-            assertEquals(CrossMoments.bytes(SPEC, Set.of(SITE, InputSite.MLP_OUTPUT), 7), device.memoryInUse());
+            assertEquals(CrossMoments.bytes(SPEC, Set.of(SITE, InputSite.MLP_OUTPUT), 7, 1), device.memoryInUse());
             moments.close();
             assertEquals(0, device.memoryInUse());
         }
@@ -73,6 +76,39 @@ class CrossMomentsTest {
         }
     }
 
+    @Test
+    void severalDevicesGiveTheBitsOfOne() {
+        float[] original = random(1);
+        float[] quantized = random(2);
+
+        assertArrayEquals(spread(original, quantized, 1), spread(original, quantized, 2));
+    }
+
+    /** In five parts of two tokens. */
+    private static float[] spread(float[] original, float[] quantized, int count) {
+        Division division = Division.of(TOKENS, 0, 2, 5, count);
+        List<Device> devices = new ArrayList<>();
+        List<CrossMoments> moments = new ArrayList<>();
+        for (int i = 0; i < count; i++) {
+            Device device = TestDevices.reference();
+            CrossMoments sums = new CrossMoments(device, SPEC, Set.of(SITE), 2, TOKENS);
+            TensorArena arena = device.arena();
+            Tensor x = TestDevices.upload(device, arena, TOKENS, original);
+            Tensor changed = TestDevices.upload(device, arena, TOKENS, quantized);
+            for (Part part : division.summed(i)) {
+                sums.begin(part);
+                sums.original(SITE, x.rows(part.first(), part.rows()));
+                sums.quantized(SITE, changed.rows(part.first(), part.rows()));
+            }
+            devices.add(device);
+            moments.add(sums);
+        }
+        moments.stream().skip(1).forEach(moments.getFirst()::absorb);
+        float[] cross = TestDevices.download(devices.getFirst(), moments.getFirst().cross(SITE));
+        devices.forEach(Device::close);
+        return cross;
+    }
+
     /** In batches of 7 and 3 tokens. */
     private static float[] cross(float[] original, float[] quantized) {
         try (Device device = TestDevices.reference();
@@ -80,6 +116,7 @@ class CrossMomentsTest {
                 CrossMoments moments = new CrossMoments(device, SPEC, Set.of(SITE), 7, TOKENS)) {
             Tensor x = TestDevices.upload(device, arena, TOKENS, original);
             Tensor changed = TestDevices.upload(device, arena, TOKENS, quantized);
+            moments.begin(Part.whole(TOKENS));
             for (int first = 0; first < TOKENS; first += 7) {
                 int count = Math.min(7, TOKENS - first);
                 moments.original(SITE, x.rows(first, count));

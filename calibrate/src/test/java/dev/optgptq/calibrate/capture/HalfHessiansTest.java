@@ -65,6 +65,7 @@ class HalfHessiansTest {
             Tensor copy = arena.matrix(DType.F32, x.rows(), x.columns());
             device.matrix().copy(x, copy);
             BlockWeights weights = model.loadBlock(block, arena);
+            hessians.begin(Part.whole(TOKENS));
             model.forward(weights, copy, model.workspace(arena, TOKENS, LENGTH), hessians);
             sites.forEach(site -> found.put(site, TestDevices.download(device, hessians.hessian(site))));
         }

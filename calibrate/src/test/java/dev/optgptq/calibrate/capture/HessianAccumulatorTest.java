@@ -1,5 +1,6 @@
 package dev.optgptq.calibrate.capture;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -14,10 +15,14 @@ import dev.optgptq.formats.model.ModelConfig;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
+import java.util.ArrayList;
 import java.util.EnumSet;
+import java.util.List;
 import java.util.Random;
 import java.util.Set;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 class HessianAccumulatorTest {
 
@@ -33,6 +38,7 @@ class HessianAccumulatorTest {
                 TensorArena arena = device.arena();
                 HessianAccumulator hessians = new HessianAccumulator(device, SPEC, Set.of(InputSite.MLP_INPUT),
                         TOKENS)) {
+            hessians.begin(Part.whole(TOKENS));
             Tensor all = TestDevices.upload(device, arena, TOKENS, x);
             hessians.at(InputSite.MLP_INPUT, all.rows(0, 7));
             hessians.at(InputSite.MLP_INPUT, all.rows(7, 3));
@@ -63,6 +69,7 @@ class HessianAccumulatorTest {
                 HessianAccumulator hessians = new HessianAccumulator(device, SPEC, Set.of(InputSite.MLP_INPUT),
                         TOKENS)) {
             hessians.weigh(InputSite.MLP_INPUT, TestDevices.upload(device, arena, 1, factors));
+            hessians.begin(Part.whole(TOKENS));
             Tensor all = TestDevices.upload(device, arena, TOKENS, x);
             hessians.at(InputSite.MLP_INPUT, all.rows(0, 7));
             hessians.at(InputSite.MLP_INPUT, all.rows(7, 3));
@@ -92,6 +99,7 @@ class HessianAccumulatorTest {
             rows[64] = x[1];
             device.neural().convert(TestDevices.upload(device, arena, 2, rows), halves);
 
+            hessians.begin(Part.whole(2));
             hessians.at(InputSite.MLP_INPUT, halves);
 
             float rounded = 4.25f; // 3 sqrt(2) = 4.2426 in bfloat16
@@ -116,6 +124,7 @@ class HessianAccumulatorTest {
         try (Device device = TestDevices.reference(); TensorArena arena = device.arena()) {
             Set<InputSite> sites = EnumSet.of(InputSite.ATTENTION_INPUT, InputSite.MLP_OUTPUT);
             try (HessianAccumulator hessians = new HessianAccumulator(device, SPEC, sites, 1)) {
+                hessians.begin(Part.whole(1));
                 assertTrue(hessians.at(InputSite.ATTENTION_INPUT, zeros(device, arena, 64)));
                 assertTrue(hessians.at(InputSite.ATTENTION_OUTPUT, zeros(device, arena, 64)), "not asked for, passes");
                 assertFalse(hessians.at(InputSite.MLP_OUTPUT, zeros(device, arena, 160)));
@@ -131,6 +140,7 @@ class HessianAccumulatorTest {
                 TensorArena arena = device.arena();
                 HessianAccumulator hessians = new HessianAccumulator(device, SPEC, Set.of(InputSite.MLP_INPUT), 1)) {
             assertThrows(IllegalStateException.class, () -> hessians.hessian(InputSite.MLP_INPUT));
+            hessians.begin(Part.whole(1));
             hessians.at(InputSite.MLP_INPUT, zeros(device, arena, 64));
             assertThrows(IllegalStateException.class,
                     () -> hessians.at(InputSite.MLP_INPUT, zeros(device, arena, 64)));
@@ -138,11 +148,63 @@ class HessianAccumulatorTest {
     }
 
     @Test
+    void aPartIsNotGivenUpBeforeAllItsTokensHavePassed() {
+        try (Device device = TestDevices.reference();
+                TensorArena arena = device.arena();
+                HessianAccumulator hessians = new HessianAccumulator(device, SPEC, Set.of(InputSite.MLP_INPUT), 4)) {
+            hessians.begin(new Part(0, 0, 2));
+            hessians.at(InputSite.MLP_INPUT, zeros(device, arena, 64));
+            assertThrows(IllegalStateException.class, () -> hessians.begin(new Part(1, 2, 2)));
+        }
+    }
+
+    /** Of rows that are weighed, since the weights of a device's tokens begin somewhere in the middle. */
+    @ParameterizedTest
+    @ValueSource(ints = {1, 2, 3, 5})
+    void severalDevicesGiveTheBitsOfOne(int devices) {
+        Division alone = Division.of(TOKENS, 0, 2, 5, 1);
+        float[] x = random(TOKENS * 64);
+
+        float[] h = spread(x, Division.of(TOKENS, 0, 2, 5, devices));
+
+        assertArrayEquals(spread(x, alone), h);
+    }
+
+    /** On so many processors; parts of two tokens each. */
+    private static float[] spread(float[] x, Division division) {
+        float[] factors = new float[TOKENS];
+        for (int t = 0; t < TOKENS; t++) {
+            factors[t] = 1 + t;
+        }
+        List<Device> devices = new ArrayList<>();
+        List<HessianAccumulator> hessians = new ArrayList<>();
+        for (int i = 0; i < division.devices(); i++) {
+            Device device = TestDevices.reference();
+            HessianAccumulator sums = new HessianAccumulator(device, SPEC, Set.of(InputSite.MLP_INPUT), TOKENS);
+            TensorArena arena = device.arena();
+            sums.weigh(InputSite.MLP_INPUT, TestDevices.upload(device, arena, 1, factors));
+            Tensor all = TestDevices.upload(device, arena, TOKENS, x);
+            for (Part part : division.summed(i)) {
+                sums.begin(part);
+                division.eachBatch(part, (first, count) -> sums.at(InputSite.MLP_INPUT, all.rows(first, count)));
+            }
+            devices.add(device);
+            hessians.add(sums);
+        }
+        hessians.stream().skip(1).forEach(hessians.getFirst()::absorb);
+        float[] h = TestDevices.download(devices.getFirst(), hessians.getFirst().hessian(InputSite.MLP_INPUT));
+        devices.forEach(Device::close);
+        return h;
+    }
+
+    @Test
     void memoryIsFreedSiteBySiteAndAtTheEnd() {
         try (Device device = TestDevices.reference()) {
-            HessianAccumulator hessians = new HessianAccumulator(device, SPEC, EnumSet.allOf(InputSite.class), 1);
+            Set<InputSite> sites = EnumSet.allOf(InputSite.class);
+            HessianAccumulator hessians = new HessianAccumulator(device, SPEC, sites, 1);
             long all = device.memoryInUse();
             assertEquals((3L * 64 * 64 + 160 * 160) * Float.BYTES, all);
+            assertEquals(HessianAccumulator.bytes(SPEC, sites, 1), all);
             hessians.release(InputSite.MLP_OUTPUT);
             assertEquals(3L * 64 * 64 * Float.BYTES, device.memoryInUse());
             hessians.close();

@@ -10,6 +10,7 @@ import dev.optgptq.calibrate.Progress;
 import dev.optgptq.calibrate.data.InputIds;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.model.InputSite;
+import dev.optgptq.calibrate.model.Replicas;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.calibrate.testing.Fixture;
 import dev.optgptq.calibrate.testing.TestDevices;
@@ -155,7 +156,7 @@ class SaliencyTest {
 
     private static Saliency capture(Transformer model, TokenSequences text, Labels labels,
             GradientStream.Limits limits) {
-        return Saliency.capture(model, text, labels, Progress.SILENT, limits);
+        return Saliency.capture(Replicas.of(model), text, labels, Progress.SILENT, limits);
     }
 
     private static void onCpu(String fixture, BiConsumer<Transformer, TokenSequences> action) {

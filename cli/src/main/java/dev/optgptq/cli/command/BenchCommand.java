@@ -15,6 +15,7 @@ import dev.optgptq.gptq.bench.Shape;
 import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.gptq.run.QuantizeRun;
 import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.DeviceGroup;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import java.nio.file.Path;
@@ -78,7 +79,7 @@ final class BenchCommand implements Callable<Integer> {
         shape.check();
         TextFile.prepare(shape.json);
         BenchReport measured;
-        try (JobProgress progress = console.progress(); Device opened = machine.open(progress::log)) {
+        try (JobProgress progress = console.progress(); DeviceGroup opened = machine.openGroup(progress::log)) {
             measured = new Bench(wanted, opened, shape.precision, shape.samples,
                     shape.sequenceLength(wanted.spec().maxPositions())).run(
                             new QuantizeRun.Origin(Version.TOOL, Version.number(), List.of()), progress,

@@ -10,7 +10,7 @@ import dev.optgptq.cli.render.JUnitXml;
 import dev.optgptq.cli.render.PerplexityText;
 import dev.optgptq.cli.render.ReportJson;
 import dev.optgptq.cli.render.TextFile;
-import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.DeviceGroup;
 import java.nio.file.Path;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
@@ -112,8 +112,8 @@ final class EvalPerplexityCommand implements Callable<Integer> {
         TextFile.prepare(files.json);
         TextFile.prepare(files.junit);
         PerplexityReport report;
-        try (JobProgress progress = console.progress(); Device device = machine.open(progress::log)) {
-            PerplexityJob job = new PerplexityJob(Version.TOOL + " " + Version.number(), device, text, progress,
+        try (JobProgress progress = console.progress(); DeviceGroup devices = machine.openGroup(progress::log)) {
+            PerplexityJob job = new PerplexityJob(Version.TOOL + " " + Version.number(), devices, text, progress,
                     progress::log, maxPositions -> Windows.of(window, maxPositions));
             report = job.run(model, baseline, limits);
         }

@@ -1,6 +1,7 @@
 package dev.optgptq.cli.command;
 
 import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.DeviceGroup;
 import dev.optgptq.kernels.Devices;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
@@ -10,8 +11,8 @@ import picocli.CommandLine.Option;
 final class MachineOptions {
 
     @Option(names = "--device", paramLabel = "NAME", description = {
-            "auto, hip, hip:N, cuda, cuda:N, cpu or reference; 'opt-gptq devices' says what is there. auto is a GPU if "
-                    + "there is one, else cpu. reference is the slow definition of the arithmetic, for checking. "
+            "auto, hip, hip:N, hip:0,1, hip:all, the same with cuda, cpu or reference; 'opt-gptq devices' says what is there. auto is a GPU if "
+                    + "there is one, else cpu. Several GPUs share the work of quantize and of eval perplexity; the result is that of one of them. reference is the slow definition of the arithmetic, for checking. "
                     + "Default: auto"})
     private String device = "auto";
 
@@ -28,14 +29,25 @@ final class MachineOptions {
     }
 
     /**
-     * Opens the device.
+     * Opens the devices that were named.
+     *
+     * @param log told what auto stands for
+     */
+    DeviceGroup openGroup(Consumer<String> log) {
+        if (device.equals("auto")) {
+            return DeviceGroup.of(open(log));
+        }
+        compileForArchitecture();
+        return Devices.openGroup(device, threads());
+    }
+
+    /**
+     * Opens the one device that was named.
      *
      * @param log told what auto stands for
      */
     Device open(Consumer<String> log) {
-        if (architecture != null) {
-            Devices.compileFor(architecture);
-        }
+        compileForArchitecture();
         if (!device.equals("auto")) {
             return Devices.open(device, threads());
         }
@@ -45,5 +57,11 @@ final class MachineOptions {
                 ? "no GPU can be used, 'opt-gptq devices' says why"
                 : opened.description()));
         return opened;
+    }
+
+    private void compileForArchitecture() {
+        if (architecture != null) {
+            Devices.compileFor(architecture);
+        }
     }
 }

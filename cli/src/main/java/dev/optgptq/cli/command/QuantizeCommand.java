@@ -10,7 +10,7 @@ import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.gptq.run.QuantizeRun;
 import dev.optgptq.gptq.run.QuantizeSettings;
-import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.DeviceGroup;
 import java.nio.file.Path;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.ArgGroup;
@@ -75,9 +75,9 @@ final class QuantizeCommand implements Callable<Integer> {
         files.prepare(settings.output());
         TakenDefaults defaults = TakenDefaults.of(spec.commandLine().getParseResult(), settings, machine.threads());
         RunReport report;
-        try (JobProgress progress = console.progress(); Device device = machine.open(progress::log)) {
+        try (JobProgress progress = console.progress(); DeviceGroup devices = machine.openGroup(progress::log)) {
             progress.log(defaults.sentence());
-            report = QuantizeRun.run(settings, device,
+            report = QuantizeRun.run(settings, devices,
                     new QuantizeRun.Origin(Version.TOOL, Version.number(), defaults.options()), progress,
                     progress::log);
         }
@@ -100,7 +100,7 @@ final class QuantizeCommand implements Callable<Integer> {
                 refine.refinement(calibration.seed).polished(grid.refitScales, grid.coordinateDescent),
                 calibration.precision, grid.format(),
                 evaluation.text(), evaluation.wanted(), evaluation.window(maxPositions), output.overwrite,
-                output.fresh);
+                output.fresh, machine.threads());
     }
 
     private int maxPositions() {

@@ -6,13 +6,15 @@ import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.eval.ModelComparison;
 import dev.optgptq.calibrate.eval.Perplexity;
 import dev.optgptq.calibrate.model.ModelSpec;
+import dev.optgptq.calibrate.model.Replicas;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.cli.eval.PerplexityReport.Measurement;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.formats.tokenizer.Tokenizer;
-import dev.optgptq.kernels.Device;
+import dev.optgptq.gptq.run.MemoryNeed;
+import dev.optgptq.kernels.DeviceGroup;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.function.Consumer;
@@ -27,12 +29,15 @@ import org.jspecify.annotations.Nullable;
  * @param log hears what the job needs, a line at a time
  * @param window tokens per window, from the most positions that every model takes
  */
-public record PerplexityJob(String tool, Device device, @Nullable Path text, Progress progress,
+public record PerplexityJob(String tool, DeviceGroup devices, @Nullable Path text, Progress progress,
         Consumer<String> log, IntUnaryOperator window) {
 
     private static final String BUNDLED = "bundled WikiText-2";
 
-    /** Throws UserError when a model or the text cannot be used, or when the models' tokens differ. */
+    /**
+     * Throws UserError when a model or the text cannot be used, when the models' tokens differ, or, before anything is
+     * computed, when there is too little memory.
+     */
     public PerplexityReport run(Path model, @Nullable Path baseline, Thresholds thresholds) {
         return baseline == null ? measure(model, thresholds) : compare(model, baseline, thresholds);
     }
@@ -40,10 +45,10 @@ public record PerplexityJob(String tool, Device device, @Nullable Path text, Pro
     private PerplexityReport measure(Path model, Thresholds thresholds) {
         TokenSequences tokens = tokens(model, window.applyAsInt(positions(model)));
         try (ModelDirectory directory = ModelDirectory.open(model)) {
-            Transformer transformer = Transformer.open(directory, device);
-            logMemory(Perplexity.peakBytes(transformer.spec(), tokens.count(), tokens.length()));
-            Perplexity found = Perplexity.evaluate(transformer, tokens, progress);
-            return new PerplexityReport(1, tool, device.name(), textName(), tokens.length(), tokens.count(),
+            Transformer transformer = Transformer.open(directory, devices.first());
+            requireMemory(1, Perplexity.peakBytes(transformer.spec(), tokens.count(), tokens.length()));
+            Perplexity found = Perplexity.evaluate(onAll(transformer), tokens, progress);
+            return new PerplexityReport(1, tool, devices.name(), textName(), tokens.length(), tokens.count(),
                     Measurement.of(model.toString(), found), null, null, null, null, thresholds.judge(found, null));
         }
     }
@@ -54,23 +59,28 @@ public record PerplexityJob(String tool, Device device, @Nullable Path text, Pro
         TokenSequences tokens = tokens(model, length);
         requireSameTokens(model, tokens, baseline, tokens(baseline, length));
         try (ModelDirectory before = ModelDirectory.open(baseline); ModelDirectory after = ModelDirectory.open(model)) {
-            Transformer old = Transformer.open(before, device);
-            Transformer changed = Transformer.open(after, device);
-            logMemory(ModelComparison.peakBytes(old.spec(), changed.spec(), tokens.count(), length));
-            ModelComparison found = ModelComparison.evaluate(old, changed, tokens, progress);
-            return new PerplexityReport(1, tool, device.name(), textName(), length, tokens.count(),
+            Transformer old = Transformer.open(before, devices.first());
+            Transformer changed = Transformer.open(after, devices.first());
+            requireMemory(2, ModelComparison.peakBytes(old.spec(), changed.spec(), tokens.count(), length));
+            ModelComparison found = ModelComparison.evaluate(onAll(old), onAll(changed), tokens, progress);
+            return new PerplexityReport(1, tool, devices.name(), textName(), length, tokens.count(),
                     Measurement.of(model.toString(), found.candidate()),
                     Measurement.of(baseline.toString(), found.baseline()), found.change(), Difference.of(found.test()),
                     found.divergence(), thresholds.judge(found.candidate(), found));
         }
     }
 
+    private Replicas onAll(Transformer model) {
+        return Replicas.of(model, devices.devices());
+    }
+
     private String textName() {
         return text == null ? BUNDLED : text.toString();
     }
 
-    private void logMemory(long bytes) {
+    private void requireMemory(int models, long bytes) {
         log.accept("memory: about " + (bytes >> 20) + " MiB needed on the device");
+        MemoryNeed.requireToEvaluate(devices.devices(), bytes, models);
     }
 
     private static int positions(Path model) {

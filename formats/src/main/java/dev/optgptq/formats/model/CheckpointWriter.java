@@ -103,6 +103,11 @@ public final class CheckpointWriter implements AutoCloseable {
         shard.write(name, data);
     }
 
+    /** Syncs the tensors that were written so far: spread over a run, that costs less than waiting for all in the end. */
+    public void sync() {
+        unfinished.values().forEach(OpenShard::sync);
+    }
+
     /** Writes a JSON file beside the tensors, indented. */
     public void writeJson(String fileName, JsonNode json) {
         OutputFiles.write(directory.work().resolve(fileName), Json.toBytes(json));
@@ -170,6 +175,12 @@ public final class CheckpointWriter implements AutoCloseable {
             unwritten--;
             if (unwritten == 0) {
                 finish();
+            }
+        }
+
+        void sync() {
+            if (writer != null) {
+                writer.sync();
             }
         }
 

@@ -50,21 +50,33 @@ public final class Packing {
             long source = (long) firstWord(bits, input) * outputs * Integer.BYTES;
             long target = (long) input * outputs;
             if (straddles(bits, input)) {
-                long next = source + (long) outputs * Integer.BYTES;
-                for (int output = 0; output < outputs; output++) {
-                    int code = codeFrom(qweight.get(WORD, source + 4L * output), qweight.get(WORD, next + 4L * output),
-                            bits, input);
-                    codes.set(JAVA_BYTE, target + output, (byte) code);
-                }
+                unpackStraddling(qweight, source, bits, input, outputs, codes, target);
             } else {
-                // What every code of 2, 4 and 8 bits takes: reading a checkpoint back is most of the time of verifying it.
-                int shift = (int) ((long) input * bits % WORD_BITS);
-                int mask = maxCode(bits);
-                for (int output = 0; output < outputs; output++) {
-                    int code = (qweight.get(WORD, source + 4L * output) >>> shift) & mask;
-                    codes.set(JAVA_BYTE, target + output, (byte) code);
-                }
+                unpackRow(qweight, source, (int) ((long) input * bits % WORD_BITS), maxCode(bits), outputs, codes,
+                        target);
             }
+        }
+    }
+
+    private static void unpackStraddling(MemorySegment qweight, long source, int bits, int input, int outputs,
+            MemorySegment codes, long target) {
+        long next = source + (long) outputs * Integer.BYTES;
+        for (int output = 0; output < outputs; output++) {
+            int code = codeFrom(qweight.get(WORD, source + 4L * output), qweight.get(WORD, next + 4L * output), bits,
+                    input);
+            codes.set(JAVA_BYTE, target + output, (byte) code);
+        }
+    }
+
+    /**
+     * What every code of 2, 4 and 8 bits takes: much of the time of reading a checkpoint back. A method of its own, so that
+     * it is compiled as one, and not as a part of a loop that is entered once.
+     */
+    private static void unpackRow(MemorySegment qweight, long source, int shift, int mask, int outputs,
+            MemorySegment codes, long target) {
+        for (int output = 0; output < outputs; output++) {
+            int code = (qweight.get(WORD, source + 4L * output) >>> shift) & mask;
+            codes.set(JAVA_BYTE, target + output, (byte) code);
         }
     }
 

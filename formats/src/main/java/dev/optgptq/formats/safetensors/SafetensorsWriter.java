@@ -84,6 +84,15 @@ public final class SafetensorsWriter implements AutoCloseable {
         }
     }
 
+    /** Syncs what was written so far, so that finish() finds little left to sync. */
+    public void sync() {
+        try {
+            channel.force(false);
+        } catch (IOException e) {
+            throw OutputFiles.failure(target, e);
+        }
+    }
+
     /** Syncs and renames to the target; throws UserError OUTPUT if a planned tensor was never written. */
     public void finish() {
         if (!missing.isEmpty()) {

@@ -18,6 +18,7 @@ import dev.optgptq.gptq.run.QuantizeSettings.CalibratorKind;
 import dev.optgptq.gptq.run.QuantizeSettings.Precision;
 import dev.optgptq.gptq.solve.ActOrder;
 import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.DeviceGroup;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.nio.file.Files;
@@ -31,10 +32,11 @@ import java.util.stream.Stream;
  * Measures a device at a model's shape: what it can do, each op, and the whole job with 4 bits and groups of 128. The job is
  * the one that quantize does, on random weights and tokens in memory; its checkpoint goes to a temporary folder.
  *
+ * @param devices that the job is spread over; ops are timed on the first
  * @param precision as quantize has it
  * @param samples calibration sequences
  */
-public record Bench(Shape shape, Device device, Precision precision, int samples, int sequenceLength) {
+public record Bench(Shape shape, DeviceGroup devices, Precision precision, int samples, int sequenceLength) {
 
     private static final int BITS = 4;
     private static final int GROUP_SIZE = 128;
@@ -54,12 +56,13 @@ public record Bench(Shape shape, Device device, Precision precision, int samples
             RunReport job = job(model, origin, listener, log);
             DType products = DType.valueOf(job.machine().products());
             DType half = products == DType.F32 ? DType.BF16 : products;
+            Device device = devices.first();
             log.accept("measuring the device");
             Rates rates = new DeviceRates(device).measure(shape.spec().hiddenSize(), half);
             int rows = sequenceLength * Math.clamp(OP_TOKENS / sequenceLength, 1, samples);
             log.accept("measuring each op");
             List<Entry> ops = new OpTimes(device, shape.spec(), products, rows, rates).measure(sequenceLength);
-            return new BenchReport(1, job.tool(), shape.name(), device.name(), device.description(), products.name(),
+            return new BenchReport(1, job.tool(), shape.name(), devices.name(), devices.description(), products.name(),
                     samples, sequenceLength, rows, rates, ops, phases(job, model, products, rates), job.seconds(),
                     job.memory());
         }
@@ -69,7 +72,7 @@ public record Bench(Shape shape, Device device, Precision precision, int samples
         TokenSequences text = RandomModel.text(shape.spec(), samples, sequenceLength);
         Path folder = temporaryFolder();
         try {
-            return QuantizeRun.measure(settings(model.path(), folder.resolve("checkpoint")), model, text, device,
+            return QuantizeRun.measure(settings(model.path(), folder.resolve("checkpoint")), model, text, devices,
                     origin, listener, log);
         } finally {
             delete(folder);
@@ -80,11 +83,12 @@ public record Bench(Shape shape, Device device, Precision precision, int samples
         return new QuantizeSettings(model, output, CalibratorKind.GPTQ, BITS, GROUP_SIZE, true, false, false,
                 ActOrder.STATIC, 0.01, false, null, Sampling.SEQUENTIAL, samples, sequenceLength, 0, Refinement.DEFAULT,
                 precision,
-                CheckpointFormat.GPTQ, null, false, sequenceLength, false, false);
+                CheckpointFormat.GPTQ, null, false, sequenceLength, false, false,
+                Runtime.getRuntime().availableProcessors());
     }
 
     private List<Entry> phases(RunReport job, ModelDirectory model, DType products, Rates rates) {
-        Limits limits = new Limits(device, rates);
+        Limits limits = new Limits(devices.first(), rates);
         double weights = model.tensors().values().stream().mapToLong(view -> view.data().byteSize()).sum();
         return job.phases().stream().map(phase -> {
             boolean loads = phase.name().equals("load");

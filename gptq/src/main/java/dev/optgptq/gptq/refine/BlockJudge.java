@@ -39,7 +39,7 @@ final class BlockJudge implements AutoCloseable {
         // What enters the last linear's gradient is that of the block's output, to which the linear adds.
         this.factors = saliency == null ? null : saliency.rowFactors(block, InputSite.MLP_OUTPUT, device, arena);
         this.energy = eachBatch((first, y) -> {
-            streams.original().read(device, first, y);
+            streams.readOriginal(device, first, y);
             return squares(first, y);
         });
     }
@@ -53,7 +53,7 @@ final class BlockJudge implements AutoCloseable {
             double error = eachBatch((first, y) -> {
                 streams.quantized().read(device, first, y);
                 model.forward(weights, y, workspace, InputTap.NONE);
-                streams.original().read(device, first, expected.rows(0, y.rows()));
+                streams.readOriginal(device, first, expected.rows(0, y.rows()));
                 device.matrix().subtract(y, expected.rows(0, y.rows()), y);
                 phases.forward(y.rows());
                 return squares(first, y);
@@ -70,7 +70,7 @@ final class BlockJudge implements AutoCloseable {
         double[] sum = {0};
         try (TensorArena scratch = device.arena()) {
             Tensor buffer = scratch.matrix(DType.F32, streams.batchRows(), model.spec().hiddenSize());
-            streams.eachBatch(streams.trainedRows(), streams.rows(),
+            streams.division().eachBatch(streams.division().heldOut(),
                     (first, count) -> sum[0] += batch.run(first, buffer.rows(0, count)));
         }
         return sum[0];

@@ -1,148 +1,76 @@
 package dev.optgptq.gptq.refine;
 
-import dev.optgptq.calibrate.capture.CrossMoments;
-import dev.optgptq.calibrate.capture.HessianAccumulator;
 import dev.optgptq.calibrate.gradient.Saliency;
-import dev.optgptq.calibrate.model.BlockWeights;
 import dev.optgptq.calibrate.model.InputSite;
-import dev.optgptq.calibrate.model.InputTap;
-import dev.optgptq.calibrate.model.ModelSpec;
-import dev.optgptq.calibrate.model.Transformer;
-import dev.optgptq.formats.dtype.DType;
-import dev.optgptq.kernels.Device;
+import dev.optgptq.calibrate.model.Replicas;
 import dev.optgptq.kernels.Tensor;
-import dev.optgptq.kernels.TensorArena;
-import java.util.EnumMap;
-import java.util.EnumSet;
-import java.util.Map;
+import java.util.ArrayList;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
  * What a block's solves need to know of its inputs, from the sequences that may be learned from: the Hessian of every site,
- * another that weighs tokens by the loss's gradient, and how quantized inputs go with original ones.
+ * another that weighs tokens by the loss's gradient, and how quantized inputs go with original ones. Every device sums over
+ * its sequences; the first one has the whole in the end.
  */
 final class BlockMoments implements AutoCloseable {
 
-    private final Transformer model;
-    private final Device device;
+    private final Replicas models;
     private final Streams streams;
     private final Phases phases;
-    private final TensorArena arena;
-    private final EnumSet<InputSite> sites = EnumSet.noneOf(InputSite.class);
-    private final HessianAccumulator plain;
-    private final @Nullable HessianAccumulator weighted;
-    private final @Nullable CrossMoments cross;
+    private final List<DeviceMoments> sums = new ArrayList<>();
 
-    BlockMoments(Transformer model, BlockWeights weights, Streams streams, @Nullable Saliency saliency,
-            boolean withCross, Phases phases) {
-        this.model = model;
-        this.device = model.device();
+    BlockMoments(Replicas models, int block, Streams streams, @Nullable Saliency saliency, boolean withCross,
+            Phases phases) {
+        this.models = models;
         this.streams = streams;
         this.phases = phases;
-        this.arena = device.arena();
-        weights.linears().forEach(linear -> sites.add(linear.site()));
-        ModelSpec spec = model.spec();
-        Map<InputSite, Tensor> factors = factors(weights.index(), saliency);
-        long rows = streams.trainedRows();
-        this.plain = new HessianAccumulator(device, spec, sites, rows);
-        this.weighted = factors.isEmpty() ? null : new HessianAccumulator(device, spec, sites, rows);
-        if (weighted != null) {
-            factors.forEach(weighted::weigh);
-        }
-        this.cross = withCross
-                ? new CrossMoments(device, spec, sites, streams.batchRows(), rows)
-                : null;
-    }
-
-    private Map<InputSite, Tensor> factors(int block, @Nullable Saliency saliency) {
-        Map<InputSite, Tensor> factors = new EnumMap<>(InputSite.class);
-        if (saliency != null) {
-            for (InputSite site : sites) {
-                Tensor found = saliency.rowFactors(block, site, device, arena);
-                if (found != null) {
-                    factors.put(site, found.columns(0, streams.trainedRows()));
-                }
+        try {
+            for (int device = 0; device < models.size(); device++) {
+                sums.add(new DeviceMoments(models.on(device), block, streams, saliency, withCross));
             }
+        } catch (RuntimeException e) {
+            close();
+            throw e;
         }
-        return factors;
     }
 
     /** Passes all sequences through the block: afterwards the original stream stands behind it, the quantized still before. */
-    void capture(BlockWeights weights) {
-        phases.enter("forward");
-        try (TensorArena scratch = device.arena()) {
-            Transformer.Workspace workspace = model.workspace(scratch, streams.batchRows(), streams.sequenceLength());
-            Tensor buffer = scratch.matrix(DType.F32, streams.batchRows(), model.spec().hiddenSize());
-            streams.eachBatch(0, streams.trainedRows(), (first, count) -> {
-                Tensor x = buffer.rows(0, count);
-                original(weights, first, x, workspace, this::keepOriginal);
-                streams.quantized().read(device, first, x);
-                model.forward(weights, x, workspace, this::add);
-                phases.forward(count);
-            });
-            streams.eachBatch(streams.trainedRows(), streams.rows(), (first, count) -> original(weights, first,
-                    buffer.rows(0, count), workspace, InputTap.NONE));
-            device.synchronize();
-        }
-    }
-
-    private void original(BlockWeights weights, long first, Tensor x, Transformer.Workspace workspace, InputTap tap) {
-        streams.original().update(device, first, x, rows -> model.forward(weights, rows, workspace, tap));
-        phases.forward(x.rows());
-    }
-
-    private boolean keepOriginal(InputSite site, Tensor x) {
-        if (cross != null) {
-            cross.original(site, x);
-        }
-        return true;
-    }
-
-    /** The pass ends behind the last site: what the block puts out is not wanted. */
-    private boolean add(InputSite site, Tensor x) {
+    void capture(Replicas.Block weights) {
+        SharedPhases shared = new SharedPhases(phases, models.size());
+        models.together(device -> sums.get(device).capture(weights.on(device), streams.division().summed(device),
+                device == 0 ? streams.division().heldOut() : List.of(), shared.of(device)));
+        shared.finish();
         phases.enter("hessian");
-        boolean more = plain.at(site, x);
-        phases.hessian(site, x.rows());
-        if (weighted != null) {
-            weighted.at(site, x);
-            phases.hessian(site, x.rows());
+        while (sums.size() > 1) {
+            DeviceMoments next = sums.remove(1);
+            try (next) {
+                first().absorb(next);
+            }
         }
-        if (cross != null) {
-            cross.quantized(site, x);
-            phases.cross(site, x.rows());
-        }
-        phases.enter("forward");
-        return more;
+    }
+
+    private DeviceMoments first() {
+        return sums.getFirst();
     }
 
     /** Whether tokens weigh differently. */
     boolean weighs() {
-        return weighted != null;
+        return first().weighs();
     }
 
     /** The Hessian of a site, both triangles; this owns it. */
     Tensor hessian(InputSite site, boolean ofWeighted) {
-        HessianAccumulator wanted = ofWeighted && weighted != null ? weighted : plain;
-        return wanted.hessian(site);
+        return first().hessian(site, ofWeighted);
     }
 
     /** C of a site, all tokens counting the same. */
     Tensor cross(InputSite site) {
-        if (cross == null) {
-            throw new IllegalStateException("cross moments were not asked for");
-        }
-        return cross.cross(site);
+        return first().cross(site);
     }
 
     @Override
     public void close() {
-        if (cross != null) {
-            cross.close();
-        }
-        if (weighted != null) {
-            weighted.close();
-        }
-        plain.close();
-        arena.close();
+        sums.forEach(DeviceMoments::close);
     }
 }

@@ -1,9 +1,11 @@
 package dev.optgptq.gptq.refine;
 
 import dev.optgptq.calibrate.capture.ActivationStore;
+import dev.optgptq.calibrate.capture.Part;
 import dev.optgptq.calibrate.gradient.Saliency;
 import dev.optgptq.calibrate.model.BlockWeights;
 import dev.optgptq.calibrate.model.InputTap;
+import dev.optgptq.calibrate.model.Replicas;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.gptq.refine.Variants.Variant;
@@ -23,6 +25,7 @@ import org.jspecify.annotations.Nullable;
  */
 public final class BlockRefiner {
 
+    private final Replicas models;
     private final Transformer model;
     private final Device device;
     private final SolveSettings settings;
@@ -35,9 +38,10 @@ public final class BlockRefiner {
      * @param streams both at the first block's input
      * @param saliency how much tokens matter; null where they all count the same
      */
-    public BlockRefiner(Transformer model, SolveSettings settings, Refinement refinement, Streams streams,
+    public BlockRefiner(Replicas models, SolveSettings settings, Refinement refinement, Streams streams,
             @Nullable Saliency saliency, Phases phases) {
-        this.model = model;
+        this.models = models;
+        this.model = models.first();
         this.device = model.device();
         this.settings = settings;
         this.refinement = refinement;
@@ -47,7 +51,7 @@ public final class BlockRefiner {
     }
 
     /**
-     * Refines the next block, and moves both streams behind it.
+     * Refines the next block, and moves both streams behind it: behind the last one only what is held out.
      *
      * @param refined takes the linears of the block while their codes are on the device
      * @return what every step did
@@ -58,7 +62,10 @@ public final class BlockRefiner {
                 learn(block, contest);
             }
             phases.enter("forward");
-            pass(contest.best().weights(), streams.quantized());
+            boolean last = block + 1 == model.spec().blocks();
+            try (Replicas.Block weights = models.spread(contest.best().weights())) {
+                passQuantized(weights, last ? streams.trainedRows() : 0);
+            }
             refined.accept(contest.best().linears());
             return contest.outcomes();
         }
@@ -71,11 +78,11 @@ public final class BlockRefiner {
      */
     public void replay(int block, Consumer<BlockWeights> restore) {
         phases.enter("resume");
-        try (TensorArena arena = device.arena()) {
-            BlockWeights weights = model.loadBlock(block, arena);
-            pass(weights, streams.original());
-            restore.accept(weights);
-            pass(weights, streams.quantized());
+        try (Replicas.Block weights = models.loadBlock(block)) {
+            pass(weights, streams.originalFrom(), streams::updateOriginal);
+            restore.accept(weights.first());
+            weights.share();
+            passQuantized(weights, 0);
         }
     }
 
@@ -87,6 +94,7 @@ public final class BlockRefiner {
             try {
                 contest.first(solver.solve(Variants.PLAIN));
                 Variant best = Variants.PLAIN;
+                passPlain(contest.best().weights());
                 for (Variant variant : Variants.beyond(refinement, moments.weighs())) {
                     best = better(contest, solver, best, variant);
                 }
@@ -111,9 +119,8 @@ public final class BlockRefiner {
 
     private BlockMoments capture(int block) {
         phases.enter("load");
-        try (TensorArena arena = device.arena()) {
-            BlockWeights weights = model.loadBlock(block, arena);
-            BlockMoments moments = new BlockMoments(model, weights, streams, saliency, refinement.propagate(), phases);
+        try (Replicas.Block weights = models.loadBlock(block)) {
+            BlockMoments moments = new BlockMoments(models, block, streams, saliency, refinement.propagate(), phases);
             try {
                 moments.capture(weights);
                 return moments;
@@ -140,15 +147,43 @@ public final class BlockRefiner {
         contest.challenge("learned rounding", learned, 0, started, refinement.tuneSteps() + " steps");
     }
 
-    private void pass(BlockWeights weights, ActivationStore stream) {
-        try (TensorArena scratch = device.arena()) {
-            Transformer.Workspace workspace = model.workspace(scratch, streams.batchRows(), streams.sequenceLength());
-            Tensor buffer = scratch.matrix(DType.F32, streams.batchRows(), model.spec().hiddenSize());
-            streams.eachBatch(0, streams.rows(), (first, count) -> {
-                stream.update(device, first, buffer.rows(0, count),
-                        x -> model.forward(weights, x, workspace, InputTap.NONE));
-                phases.forward(count);
+    private void passQuantized(Replicas.Block weights, long from) {
+        pass(weights, from, streams.quantized()::update);
+    }
+
+    /** What GPTQ alone would have come to. */
+    private void passPlain(BlockWeights weights) {
+        ActivationStore plain = streams.plain();
+        if (plain != null) {
+            phases.enter("judge");
+            long before = streams.trainedRows();
+            pass(0, weights, streams.division().heldOut(),
+                    (on, first, buffer, op) -> plain.update(on, first - before, buffer, op), phases);
+        }
+    }
+
+    /** Replaces rows from {@code first} on, as ActivationStore.update does. */
+    private interface Stream {
+        void update(Device on, long first, Tensor buffer, Consumer<Tensor> op);
+    }
+
+    private void pass(Replicas.Block weights, long from, Stream stream) {
+        SharedPhases shared = new SharedPhases(phases, models.size());
+        models.together(index -> pass(index, weights.on(index), streams.parts(index, from), stream, shared.of(index)));
+        shared.finish();
+    }
+
+    private void pass(int index, BlockWeights weights, List<Part> parts, Stream stream, Phases heard) {
+        Transformer mine = models.on(index);
+        try (TensorArena scratch = mine.device().arena()) {
+            Transformer.Workspace workspace = mine.workspace(scratch, streams.batchRows(), streams.sequenceLength());
+            Tensor buffer = scratch.matrix(DType.F32, streams.batchRows(), mine.spec().hiddenSize());
+            streams.division().eachBatch(parts, (first, count) -> {
+                stream.update(mine.device(), first, buffer.rows(0, count),
+                        x -> mine.forward(weights, x, workspace, InputTap.NONE));
+                heard.forward(count);
             });
+            mine.device().synchronize();
         }
     }
 }

@@ -92,7 +92,7 @@ final class BlockTuner {
                 for (int i = 0; i < count; i++) {
                     long row = (long) order[step][first + i] * length;
                     streams.quantized().read(device, row, x.rows((long) i * length, length));
-                    streams.original().read(device, row, expected.rows((long) i * length, length));
+                    streams.readOriginal(device, row, expected.rows((long) i * length, length));
                 }
                 long rows = (long) count * length;
                 model.forwardBackward(weights, x.rows(0, rows), y.rows(0, rows), workspace,

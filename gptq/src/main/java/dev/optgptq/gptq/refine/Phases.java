@@ -3,15 +3,22 @@ package dev.optgptq.gptq.refine;
 import dev.optgptq.calibrate.model.InputSite;
 import dev.optgptq.calibrate.model.LinearSpec;
 import dev.optgptq.gptq.solve.Polish;
+import java.util.Set;
 
 /** Hears what a refinement does, for the clock and for progress. */
 public interface Phases {
 
-    /** What the time counts for from now on: forward, hessian, solve, judge, tune. */
+    /**
+     * What the time counts for from now on. What plain GPTQ does as well: load, forward, hessian, solve; what only a step
+     * beyond it needs: forward original, hessian weighted, cross moments, solve again, judge, tune.
+     */
     void enter(String phase);
 
     /** Tokens have run forward through a block. */
     void forward(long rows);
+
+    /** Tokens have run forward through a block up to the last of these sites. */
+    void captured(Set<InputSite> sites, long rows);
 
     /** Tokens have entered a site's Hessian. */
     void hessian(InputSite site, long rows);

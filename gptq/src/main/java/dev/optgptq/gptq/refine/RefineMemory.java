@@ -1,6 +1,7 @@
 package dev.optgptq.gptq.refine;
 
 import dev.optgptq.calibrate.capture.CrossMoments;
+import dev.optgptq.calibrate.capture.HessianAccumulator;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.gradient.GradientStream;
 import dev.optgptq.calibrate.model.InputSite;
@@ -9,58 +10,64 @@ import dev.optgptq.calibrate.model.ModelSpec;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.gptq.solve.SiteSolver;
-import java.util.EnumSet;
+import java.util.Set;
 
 /**
  * What a refinement takes on the device, in bytes, the streams not included.
  *
  * @param solving capturing a block's moments, and solving it in all variants
+ * @param predicting comparing what the last blocks lead to
  * @param tuning learning its rounding; 0 without
  * @param model learning the scales of the whole model; 0 without
  */
-public record RefineMemory(long solving, long tuning, long model) {
+public record RefineMemory(long solving, long predicting, long tuning, long model) {
 
     /**
      * Counts it.
      *
      * @param groupSize inputs per scale; more than any linear has for all
      * @param batchRows tokens that run at once
+     * @param parts into which the calibration is cut
      */
     public static RefineMemory of(ModelSpec spec, Refinement refinement, int groupSize, TokenSequences calibration,
-            int batchRows) {
+            int batchRows, int parts) {
         long workspace = Transformer.workspaceBytes(spec, DType.F32, batchRows, calibration.length());
         long stream = (long) Float.BYTES * batchRows * spec.hiddenSize();
         long block = Transformer.blockBytes(spec, DType.F32);
         boolean learns = refinement.tuneSteps() > 0;
         long candidate = block + spec.linears(0).stream().mapToLong(linear -> codes(linear, groupSize, learns)).sum();
-        long moments = moments(spec, refinement, calibration, batchRows);
-        long capturing = block + workspace + stream;
+        long moments = moments(spec, refinement, calibration, batchRows, 1);
+        long capturing = block + workspace + stream + moments(spec, refinement, calibration, batchRows, parts)
+                - moments;
         long judging = 2 * candidate + workspace + 3 * stream;
         long solving = moments + Math.max(capturing, Math.max(factors(spec) + judging, solving(spec, groupSize)
                 + factors(spec) + 2 * candidate));
+        long predicting = HeldOutLosses.bytes(spec, batchRows);
         if (!learns) {
-            return new RefineMemory(solving, 0, 0);
+            return new RefineMemory(solving, predicting, 0, 0);
         }
         long latents = spec.linears(0).stream()
                 .mapToLong(linear -> LatentLinear.bytes(linear, groups(linear, groupSize))).sum();
         long largest = spec.linears(0).stream().mapToLong(RefineMemory::bytes).max().orElse(0);
         long tuning = 2 * candidate + block + latents + 3 * stream
                 + Math.max(Transformer.backwardWorkspaceBytes(spec, batchRows, calibration.length()), 2 * largest);
-        return new RefineMemory(solving, tuning + 2 * largest, model(spec, groupSize, calibration, largest));
+        return new RefineMemory(solving, predicting, tuning + 2 * largest,
+                model(spec, groupSize, calibration, largest));
     }
 
-    private static long moments(ModelSpec spec, Refinement refinement, TokenSequences calibration, int batchRows) {
-        EnumSet<InputSite> sites = sites(spec);
-        long squares = sites.stream().mapToLong(site -> square(spec.inputs(site))).sum();
+    private static long moments(ModelSpec spec, Refinement refinement, TokenSequences calibration, int batchRows,
+            int parts) {
+        Set<InputSite> sites = spec.sites();
+        long squares = HessianAccumulator.bytes(spec, sites, parts);
         long weighing = refinement.weighTokens()
                 ? squares + Float.BYTES * ((long) batchRows * spec.widestInput() + sites.size() * calibration.tokens())
                 : 0;
-        return squares + weighing + (refinement.propagate() ? CrossMoments.bytes(spec, sites, batchRows) : 0);
+        return squares + weighing + (refinement.propagate() ? CrossMoments.bytes(spec, sites, batchRows, parts) : 0);
     }
 
     /** The factors of all sites, which are kept for the next variant, and the damped copy of the largest. */
     private static long factors(ModelSpec spec) {
-        EnumSet<InputSite> sites = sites(spec);
+        Set<InputSite> sites = spec.sites();
         return sites.stream().mapToLong(site -> square(spec.inputs(site))).sum()
                 + sites.stream().mapToLong(site -> square(spec.inputs(site))).max().orElse(0);
     }
@@ -84,12 +91,6 @@ public record RefineMemory(long solving, long tuning, long model) {
                 + GradientStream.deviceBytes(spec, batch, limits);
     }
 
-    private static EnumSet<InputSite> sites(ModelSpec spec) {
-        EnumSet<InputSite> sites = EnumSet.noneOf(InputSite.class);
-        spec.linears(0).forEach(linear -> sites.add(linear.site()));
-        return sites;
-    }
-
     /** Codes, grids and g_idx, and the weights that were rounded where learning starts from them. */
     private static long codes(LinearSpec linear, int groupSize, boolean learns) {
         long weights = (long) linear.inputs() * linear.outputs();
@@ -111,6 +112,6 @@ public record RefineMemory(long solving, long tuning, long model) {
 
     /** The most at one time. */
     public long peak() {
-        return Math.max(solving, Math.max(tuning, model));
+        return Math.max(Math.max(solving, predicting), Math.max(tuning, model));
     }
 }

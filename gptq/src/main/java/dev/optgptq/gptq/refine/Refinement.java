@@ -3,6 +3,7 @@ package dev.optgptq.gptq.refine;
 import dev.optgptq.calibrate.gradient.Labels;
 import dev.optgptq.calibrate.gradient.NextToken;
 import dev.optgptq.gptq.solve.Polish;
+import java.util.stream.IntStream;
 
 /**
  * What gradient calibration tries beyond GPTQ with searched scales; a block keeps what helps it. Of it, plain GPTQ does what
@@ -50,6 +51,14 @@ public record Refinement(boolean weighTokens, Labels labels, boolean propagate, 
         return polish.sweeps();
     }
 
+    /**
+     * Whether all sequences are run through the original model beside the quantized one; otherwise only those that are
+     * held out are, to judge by.
+     */
+    public boolean followsOriginal() {
+        return propagate || tuneSteps > 0;
+    }
+
     /** In how many ways a block is solved. */
     public int variants() {
         return 1 + Variants.beyond(this, weighTokens).size() + polish.steps().size();
@@ -63,5 +72,10 @@ public record Refinement(boolean weighTokens, Labels labels, boolean propagate, 
     /** How many of the calibration sequences are held out: the last ones. At least one, of at least two. */
     public static int heldOut(int sequences) {
         return Math.max(1, sequences / HELD_OUT);
+    }
+
+    /** Which ones, counted from 0. */
+    public static int[] heldOutOf(int sequences) {
+        return IntStream.range(sequences - heldOut(sequences), sequences).toArray();
     }
 }

@@ -10,9 +10,6 @@ import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
-import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.util.stream.IntStream;
 
 /**
@@ -80,7 +77,7 @@ final class ScaleTuner {
 
     private void learn(Student student, int[] sequences, int step) {
         TokenSequences batch = text.select(sequences);
-        double predictions = (double) batch.count() * (batch.length() - 1);
+        double predictions = Predictions.count(batch);
         stream(student, false, batch, sequences).run((float) (1 / predictions),
                 new GradientStream.Listener() {
                     @Override
@@ -107,27 +104,14 @@ final class ScaleTuner {
         TokenSequences heldOut = text.select(sequences);
         double[] sum = {0};
         stream(student, true, heldOut, sequences)
-                .evaluate((firstToken, losses) -> sum[0] += sum(firstToken, losses, heldOut.length()));
+                .evaluate((firstToken,
+                        losses) -> sum[0] += Predictions.sum(device, firstToken, losses, heldOut.length()));
         phases.forward(heldOut.tokens() * model.spec().blocks());
-        return sum[0] / ((double) heldOut.count() * (heldOut.length() - 1));
+        return sum[0] / Predictions.count(heldOut);
     }
 
     private GradientStream stream(Student student, boolean stored, TokenSequences batch, int[] sequences) {
         return new GradientStream(model, (block, arena) -> student.load(block, arena, stored), batch,
                 new Teacher(teacher, sequences), "tune", Progress.SILENT, limits);
-    }
-
-    /** Over all tokens but the last of each sequence, which predicts nothing that is known. */
-    private double sum(long firstToken, Tensor losses, int length) {
-        try (Arena host = Arena.ofConfined()) {
-            MemorySegment values = host.allocate(ValueLayout.JAVA_DOUBLE, losses.columns());
-            device.download(losses, values);
-            double sum = 0;
-            for (long i = 0; i < losses.columns(); i++) {
-                boolean last = (firstToken + i + 1) % length == 0;
-                sum += last ? 0 : values.getAtIndex(ValueLayout.JAVA_DOUBLE, i);
-            }
-            return sum;
-        }
     }
 }

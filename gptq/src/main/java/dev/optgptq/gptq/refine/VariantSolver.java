@@ -45,7 +45,7 @@ final class VariantSolver implements AutoCloseable {
     }
 
     Candidate solve(Variant variant) {
-        phases.enter("solve");
+        phases.enter(variant.equals(Variants.PLAIN) ? "solve" : "solve again");
         if (solversAreWeighted != variant.weighted()) {
             closeSolvers();
             solversAreWeighted = variant.weighted();

@@ -1,11 +1,13 @@
 package dev.optgptq.gptq.run;
 
-import dev.optgptq.calibrate.capture.ActivationStore;
+import dev.optgptq.calibrate.capture.Division;
 import dev.optgptq.calibrate.capture.HessianAccumulator;
+import dev.optgptq.calibrate.capture.Part;
 import dev.optgptq.calibrate.model.BlockWeights;
 import dev.optgptq.calibrate.model.InputSite;
 import dev.optgptq.calibrate.model.InputTap;
 import dev.optgptq.calibrate.model.LinearSpec;
+import dev.optgptq.calibrate.model.Replicas;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.calibrate.model.Transformer.Workspace;
 import dev.optgptq.formats.dtype.DType;
@@ -29,14 +31,16 @@ import org.jspecify.annotations.Nullable;
  */
 final class BlockQuantizer {
 
+    private final Replicas models;
     private final Transformer model;
     private final Device device;
     private final Calibrator calibrator;
     private final boolean trueSequential;
     private final RunProgress progress;
 
-    BlockQuantizer(Transformer model, Calibrator calibrator, boolean trueSequential, RunProgress progress) {
-        this.model = model;
+    BlockQuantizer(Replicas models, Calibrator calibrator, boolean trueSequential, RunProgress progress) {
+        this.models = models;
+        this.model = models.first();
         this.device = model.device();
         this.calibrator = calibrator;
         this.trueSequential = trueSequential;
@@ -49,22 +53,23 @@ final class BlockQuantizer {
      * @param solved hears of each linear while its codes are still on the device
      */
     void quantize(int block, @Nullable CalibrationStream stream, Consumer<SolvedLinear> solved) {
-        try (TensorArena arena = device.arena()) {
-            progress.enter("load", "block " + (block + 1) + "/" + model.spec().blocks());
-            BlockWeights weights = model.loadBlock(block, arena);
+        progress.enter("load", "block " + (block + 1) + "/" + model.spec().blocks());
+        try (Replicas.Block weights = models.loadBlock(block)) {
             if (stream == null) {
-                for (InputSite site : sites(weights)) {
-                    solve(weights, site, null, solved);
+                for (InputSite site : model.spec().sites()) {
+                    solve(weights.first(), site, null, solved);
                 }
                 return;
             }
-            for (Set<InputSite> pass : passes(weights)) {
-                try (HessianAccumulator hessians = new HessianAccumulator(device, model.spec(), pass, stream.rows())) {
-                    capture(weights, stream, pass, hessians);
+            for (Set<InputSite> pass : passes()) {
+                try (HessianAccumulator hessians = capture(weights, stream, pass)) {
                     for (InputSite site : pass) {
-                        solve(weights, site, hessians.hessian(site), solved);
+                        solve(weights.first(), site, hessians.hessian(site), solved);
                         hessians.release(site);
                     }
+                }
+                if (trueSequential) {
+                    weights.share();
                 }
             }
             if (block + 1 < model.spec().blocks()) {
@@ -79,23 +84,16 @@ final class BlockQuantizer {
      * @param restore overwrites the weights with the quantized ones
      */
     void replay(int block, CalibrationStream stream, Consumer<BlockWeights> restore) {
-        try (TensorArena arena = device.arena()) {
-            progress.enter("resume", "block " + (block + 1) + "/" + model.spec().blocks());
-            BlockWeights weights = model.loadBlock(block, arena);
-            restore.accept(weights);
+        progress.enter("resume", "block " + (block + 1) + "/" + model.spec().blocks());
+        try (Replicas.Block weights = models.loadBlock(block)) {
+            restore.accept(weights.first());
             advance(weights, stream, "resume");
         }
     }
 
-    private static EnumSet<InputSite> sites(BlockWeights weights) {
-        EnumSet<InputSite> sites = EnumSet.noneOf(InputSite.class);
-        weights.linears().forEach(linear -> sites.add(linear.site()));
-        return sites;
-    }
-
     /** All sites from one pass, or one pass each with everything before it already quantized. */
-    private List<Set<InputSite>> passes(BlockWeights weights) {
-        EnumSet<InputSite> sites = sites(weights);
+    private List<Set<InputSite>> passes() {
+        Set<InputSite> sites = model.spec().sites();
         if (!trueSequential) {
             return List.of(sites);
         }
@@ -104,52 +102,108 @@ final class BlockQuantizer {
         return passes;
     }
 
-    private void capture(BlockWeights weights, CalibrationStream stream, Set<InputSite> wanted,
+    /** The Hessians of all tokens, on the first device. */
+    private HessianAccumulator capture(Replicas.Block weights, CalibrationStream stream, Set<InputSite> wanted) {
+        progress.enter("forward");
+        List<HessianAccumulator> hessians = new ArrayList<>();
+        try {
+            for (Device each : models.devices()) {
+                hessians.add(new HessianAccumulator(each, model.spec(), wanted, stream.rows()));
+            }
+            models.together(index -> capture(index, weights.on(index), stream, wanted, hessians.get(index)));
+            progress.enter("hessian");
+            while (hessians.size() > 1) {
+                HessianAccumulator next = hessians.remove(1);
+                try (next) {
+                    hessians.getFirst().absorb(next);
+                }
+            }
+            return hessians.getFirst();
+        } catch (RuntimeException e) {
+            hessians.forEach(HessianAccumulator::close);
+            throw e;
+        }
+    }
+
+    private void capture(int index, BlockWeights weights, CalibrationStream stream, Set<InputSite> wanted,
             HessianAccumulator hessians) {
+        Share share = share(index, stream.division().summed(index), stream);
+        double perRow = progress.flops().capturePerRow(wanted, stream.sequenceLength());
         InputTap tap = (site, x) -> {
             if (wanted.contains(site)) {
-                progress.enter("hessian");
+                share.enter("hessian");
                 hessians.at(site, x);
-                progress.did(progress.flops().hessian(site, x.rows()));
-                progress.enter("forward");
+                share.did(progress.flops().hessian(site, x.rows()));
+                share.enter("forward");
             }
             return wanted.stream().anyMatch(other -> other.compareTo(site) > 0);
         };
-        progress.enter("forward");
-        double perRow = progress.flops().capturePerRow(wanted, stream.sequenceLength());
-        eachBatch(stream, (x, workspace) -> {
-            model.forward(weights, x, workspace, tap);
-            progress.did(perRow * x.rows());
-        }, false);
-    }
-
-    private void advance(BlockWeights weights, CalibrationStream stream, String phase) {
-        progress.enter(phase);
-        double perRow = progress.flops().blockPerRow(stream.sequenceLength());
-        eachBatch(stream, (x, workspace) -> {
-            model.forward(weights, x, workspace, InputTap.NONE);
-            progress.did(perRow * x.rows());
-        }, true);
-    }
-
-    private interface Batch {
-        void run(Tensor x, Workspace workspace);
-    }
-
-    private void eachBatch(CalibrationStream stream, Batch batch, boolean keep) {
-        ActivationStore activations = stream.activations();
-        try (TensorArena scratch = device.arena()) {
-            Workspace workspace = model.workspace(scratch, stream.batchRows(), stream.sequenceLength());
-            Tensor buffer = scratch.matrix(DType.F32, stream.batchRows(), model.spec().hiddenSize());
-            for (long first = 0; first < stream.rows(); first += stream.batchRows()) {
-                Tensor x = buffer.rows(0, Math.min(stream.batchRows(), stream.rows() - first));
-                if (keep) {
-                    activations.update(device, first, x, rows -> batch.run(rows, workspace));
-                } else {
-                    activations.read(device, first, x);
-                    batch.run(x, workspace);
-                }
+        try (TensorArena scratch = share.model.device().arena()) {
+            Tensor buffer = share.buffer(scratch);
+            Workspace workspace = share.workspace(scratch);
+            for (Part part : share.parts) {
+                hessians.begin(part);
+                stream.division().eachBatch(part, (first, count) -> {
+                    Tensor x = buffer.rows(0, count);
+                    stream.activations().read(share.model.device(), first, x);
+                    share.model.forward(weights, x, workspace, tap);
+                    share.did(perRow * count);
+                });
             }
+            share.model.device().synchronize();
+        }
+    }
+
+    private void advance(Replicas.Block weights, CalibrationStream stream, String phase) {
+        progress.enter(phase);
+        weights.share();
+        double perRow = progress.flops().blockPerRow(stream.sequenceLength());
+        models.together(index -> {
+            Share share = share(index, stream.division().all(index), stream);
+            try (TensorArena scratch = share.model.device().arena()) {
+                Tensor buffer = share.buffer(scratch);
+                Workspace workspace = share.workspace(scratch);
+                stream.division().eachBatch(share.parts, (first, count) -> {
+                    stream.activations().update(share.model.device(), first, buffer.rows(0, count),
+                            x -> share.model.forward(weights.on(index), x, workspace, InputTap.NONE));
+                    share.did(perRow * count);
+                });
+                share.model.device().synchronize();
+            }
+        });
+    }
+
+    private Share share(int index, List<Part> parts, CalibrationStream stream) {
+        return new Share(models.on(index), parts, stream, index == 0 ? progress : null);
+    }
+
+    /**
+     * What one device does of a pass. Devices keep step, so that the first one's progress tells of all.
+     *
+     * @param progress null for the others
+     */
+    private record Share(Transformer model, List<Part> parts, CalibrationStream stream,
+            @Nullable RunProgress progress) {
+
+        private void enter(String phase) {
+            if (progress != null) {
+                progress.enter(phase);
+            }
+        }
+
+        private void did(double operations) {
+            if (progress != null) {
+                progress.did(operations * stream.rows() / Division.rows(parts));
+            }
+        }
+
+        private Workspace workspace(TensorArena scratch) {
+            return model.workspace(scratch, stream.division().batchRows(), stream.sequenceLength());
+        }
+
+        /** F32 [rows of a batch, hidden]. */
+        private Tensor buffer(TensorArena scratch) {
+            return scratch.matrix(DType.F32, stream.division().batchRows(), model.spec().hiddenSize());
         }
     }
 

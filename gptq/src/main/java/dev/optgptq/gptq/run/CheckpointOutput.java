@@ -6,7 +6,9 @@ import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.formats.packed.PackedLinear;
 import dev.optgptq.formats.safetensors.SafetensorsFile;
 import dev.optgptq.formats.safetensors.TensorView;
+import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 
 /**
@@ -17,67 +19,88 @@ final class CheckpointOutput {
 
     private final CheckpointWriter writer;
     private final CheckpointPlan plan;
+    private final boolean scalesComeLater;
     /** Of the integers of each linear, by module. */
     private final Map<String, Long> fingerprints = new HashMap<>();
-    /** Of those whose scales were learned later, with these. */
-    private final Map<String, Long> tunedScales = new HashMap<>();
     /** Of tensors of the source that a block gave another value, by name. */
     private final Map<String, Long> replaced = new HashMap<>();
+    private boolean outsideWritten;
 
-    CheckpointOutput(CheckpointWriter writer, CheckpointPlan plan) {
+    /** @param scalesComeLater whether scales are learned after all blocks are finished, and take the place of theirs */
+    CheckpointOutput(CheckpointWriter writer, CheckpointPlan plan, boolean scalesComeLater) {
         this.writer = writer;
         this.plan = plan;
+        this.scalesComeLater = scalesComeLater;
     }
 
-    /** Writes scales that were learned after their blocks were finished, before those: they take the place of theirs. */
-    void write(TunedScales tuned) {
-        tunedScales.putAll(tuned.fingerprints());
-        try (SafetensorsFile file = tuned.open()) {
-            file.tensors().values().forEach(view -> writer.write(view.name(), view.data()));
-        }
+    /** Writes what is the source's and belongs to no block; at any time before the rest of it. */
+    void writeOutside() {
+        plan.outside().forEach(view -> writer.write(view.name(), view.data()));
+        outsideWritten = true;
+        writer.sync();
     }
 
     /** Writes all tensors of a block's record: its packed linears, and any others, in place of the source's. */
     void write(BlockRecord block) {
         fingerprints.putAll(block.fingerprints());
-        fingerprints.putAll(tunedScales);
         try (SafetensorsFile file = block.part().open()) {
             for (TensorView view : file.tensors().values()) {
-                if (!tunedScales.isEmpty() && TunedScales.isScales(view.name())) {
+                if (scalesComeLater && TunedScales.isScales(view.name())) {
                     continue;
                 }
                 writer.write(view.name(), view.data());
                 if (plan.keeps(view.name())) {
-                    replaced.put(view.name(), LinearPacker.fingerprint(view.data()));
+                    replaced.put(view.name(), Fingerprint.of(view.data()));
                 }
             }
         }
+        writer.sync();
     }
 
-    /** Writes what is the source's; after all blocks. */
+    /** Writes the scales that come later; after all blocks. */
+    void write(TunedScales tuned) {
+        fingerprints.putAll(tuned.fingerprints());
+        try (SafetensorsFile file = tuned.open()) {
+            file.tensors().values().forEach(view -> writer.write(view.name(), view.data()));
+        }
+    }
+
+    /** Writes the rest of what is the source's; after all blocks. */
     void writeKept() {
-        plan.kept().stream().filter(view -> !replaced.containsKey(view.name()))
+        if (!outsideWritten) {
+            writeOutside();
+        }
+        plan.kept().stream().filter(view -> !plan.outside().contains(view) && !replaced.containsKey(view.name()))
                 .forEach(view -> writer.write(view.name(), view.data()));
     }
 
-    /** Compares what is on disk with the source and with the solver's integers; throws UserError OUTPUT naming a difference. */
-    void verify(ModelDirectory written) {
-        for (TensorView view : plan.kept()) {
-            TensorView found = written.tensor(view.name());
-            Long expected = replaced.get(view.name());
-            if (expected == null
-                    ? view.data().mismatch(found.data()) >= 0
-                    : LinearPacker.fingerprint(found.data()) != expected) {
-                throw damaged(view.name());
-            }
+    /**
+     * Compares what is on disk with the source and with the solver's integers; throws UserError OUTPUT naming the first
+     * difference.
+     *
+     * @param threads that read and compare, each with a piece of a tensor at a time
+     */
+    void verify(ModelDirectory written, int threads) {
+        List<Runnable> checks = new ArrayList<>();
+        plan.kept().forEach(view -> checks.add(() -> verify(view, written)));
+        plan.linears().keySet().forEach(module -> checks.add(() -> verify(module, written)));
+        new Checks(writer.workDirectory(), threads).run(checks);
+    }
+
+    private void verify(TensorView source, ModelDirectory directory) {
+        TensorView found = directory.tensor(source.name());
+        Long expected = replaced.get(source.name());
+        if (expected == null
+                ? source.data().mismatch(found.data()) >= 0
+                : Fingerprint.of(found.data()) != expected) {
+            throw damaged(source.name());
         }
-        plan.linears().keySet().parallelStream().forEach(module -> verify(module, written));
     }
 
     private void verify(String module, ModelDirectory directory) {
         PackedLinear packed = directory.packed(module).orElseThrow(() -> damaged(module + ".qweight"));
         Long written = fingerprints.get(module);
-        if (written == null || LinearPacker.fingerprint(packed) != written) {
+        if (written == null || Fingerprint.of(packed) != written) {
             throw damaged(module);
         }
     }

@@ -12,15 +12,18 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.stream.IntStream;
 
 /**
  * What will be written: the source's tensors in their order, each quantized weight replaced by its packed tensors.
  *
  * @param specs everything, in file order
  * @param kept the source tensors that are copied as they are
+ * @param outside those of them that belong to no block, which no block can replace: embedding, final norm, head
  * @param linears every quantized linear, by module
  */
-record CheckpointPlan(List<TensorSpec> specs, List<TensorView> kept, Map<String, LinearSpec> linears) {
+record CheckpointPlan(List<TensorSpec> specs, List<TensorView> kept, List<TensorView> outside,
+        Map<String, LinearSpec> linears) {
 
     /** Throws UserError when a linear cannot be packed, or the group size does not divide its inputs. */
     static CheckpointPlan of(ModelDirectory source, ModelSpec model, int bits, int groupSize) {
@@ -44,7 +47,11 @@ record CheckpointPlan(List<TensorSpec> specs, List<TensorView> kept, Map<String,
                         .tensors());
             }
         });
-        return new CheckpointPlan(specs, kept, linears);
+        List<String> blocks = IntStream.range(0, model.blocks()).mapToObj(block -> model.names().inBlock(block, ""))
+                .toList();
+        List<TensorView> outside = kept.stream().filter(view -> blocks.stream().noneMatch(view.name()::startsWith))
+                .toList();
+        return new CheckpointPlan(specs, kept, outside, linears);
     }
 
     /** The packed tensors of a block's linears, in file order. */

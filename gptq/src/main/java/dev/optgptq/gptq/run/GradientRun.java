@@ -1,16 +1,20 @@
 package dev.optgptq.gptq.run;
 
 import dev.optgptq.calibrate.capture.ActivationStore;
+import dev.optgptq.calibrate.capture.Division;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.gradient.GradientStream;
 import dev.optgptq.calibrate.gradient.Saliency;
 import dev.optgptq.calibrate.model.LinearSpec;
+import dev.optgptq.calibrate.model.ReadAhead;
+import dev.optgptq.calibrate.model.Replicas;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.packed.PackedLinear;
 import dev.optgptq.formats.packed.PackedLinearReader;
 import dev.optgptq.formats.safetensors.SafetensorsFile;
 import dev.optgptq.formats.safetensors.TensorSpec;
 import dev.optgptq.gptq.refine.BlockRefiner;
+import dev.optgptq.gptq.refine.HeldOutLosses;
 import dev.optgptq.gptq.refine.ModelTuner;
 import dev.optgptq.gptq.refine.PackedBlock;
 import dev.optgptq.gptq.refine.RefinedLinear;
@@ -30,25 +34,29 @@ import org.jspecify.annotations.Nullable;
 /** The blocks of a run that is calibrated by gradients: saliency, refinement block by block, and learned scales at the end. */
 final class GradientRun {
 
+    private final Replicas models;
     private final Transformer model;
     private final SolveSettings settings;
     private final Refinement refinement;
     private final TokenSequences calibration;
     private final CheckpointPlan plan;
     private final MemoryPlan memory;
+    private final Division division;
     private final LinearPacker packer;
     private final RunProgress progress;
     private final PhaseClock clock;
     private final RefinePhases phases;
 
-    GradientRun(Transformer model, SolveSettings settings, Refinement refinement, TokenSequences calibration,
+    GradientRun(Replicas models, SolveSettings settings, Refinement refinement, TokenSequences calibration,
             CheckpointPlan plan, MemoryPlan memory, LinearPacker packer, RunProgress progress, PhaseClock clock) {
-        this.model = model;
+        this.models = models;
+        this.model = models.first();
         this.settings = settings;
         this.refinement = refinement;
         this.calibration = calibration;
         this.plan = plan;
         this.memory = memory;
+        this.division = memory.division(calibration);
         this.packer = packer;
         this.progress = progress;
         this.clock = clock;
@@ -70,17 +78,24 @@ final class GradientRun {
         int blocks = model.spec().blocks();
         try (Saliency saliency = journal.finished().size() < blocks ? saliency(journal) : null;
                 CalibrationStream quantized = embed();
-                CalibrationStream original = embed()) {
-            Streams streams = new Streams(quantized.activations(), original.activations(), calibration.length(),
-                    memory.batchRows());
-            BlockRefiner refiner = new BlockRefiner(model, settings, refinement, streams, saliency, phases);
+                CalibrationStream original = refinement.followsOriginal() ? embed() : embedHeldOut();
+                CalibrationStream plain = journal.finished().isEmpty() ? embedHeldOut() : null;
+                ReadAhead ahead = model.readAhead()) {
+            Streams streams = new Streams(quantized.activations(), original.activations(),
+                    plain == null ? null : plain.activations(), calibration.length(), division);
+            BlockRefiner refiner = new BlockRefiner(models, settings, refinement, streams, saliency, phases);
             for (int block = 0; block < journal.finished().size(); block++) {
                 progress.enter("resume", "block " + (block + 1) + "/" + blocks);
+                ahead.wants(block);
                 BlockRecord finished = journal.finished().get(block);
                 refiner.replay(block, weights -> finished.restore(model, weights, packer));
             }
             for (int block = journal.finished().size(); block < blocks; block++) {
-                journal.add(refine(block, refiner, journal, record));
+                ahead.wants(block);
+                refine(block, refiner, journal, record);
+            }
+            if (new SavedResults(journal.parts()).heldOutLosses().isEmpty()) {
+                measure(journal, streams);
             }
             if (refinement.tuneSteps() > 0) {
                 tune(journal, streams.original());
@@ -88,7 +103,7 @@ final class GradientRun {
         }
     }
 
-    private BlockRecord refine(int block, BlockRefiner refiner, RunJournal journal,
+    private void refine(int block, BlockRefiner refiner, RunJournal journal,
             BiConsumer<BlockRecorder, RefinedLinear> record) {
         progress.enter("load", "block " + (block + 1) + "/" + model.spec().blocks());
         try (BlockRecorder recorder = journal.record(plan.packed(model.spec().linears(block)), packer)) {
@@ -96,13 +111,30 @@ final class GradientRun {
                 progress.enter("write");
                 linears.forEach(linear -> record.accept(recorder, linear));
             });
-            return recorder.finish(clock.phases(), steps);
+            recorder.finish(clock.phases(), steps);
         }
     }
 
+    private void measure(RunJournal journal, Streams streams) {
+        progress.enter("judge", "whole model");
+        HeldOutLosses losses = HeldOutLosses.of(model, streams, calibration);
+        progress.enter("write");
+        new SavedResults(journal.parts()).save(losses, clock.phases());
+    }
+
     private CalibrationStream embed() {
+        return embed(calibration, division);
+    }
+
+    /** Of the sequences that are held out. */
+    private CalibrationStream embedHeldOut() {
+        TokenSequences heldOut = calibration.select(Refinement.heldOutOf(calibration.count()));
+        return embed(heldOut, division.ofHeldOut());
+    }
+
+    private CalibrationStream embed(TokenSequences sequences, Division who) {
         progress.enter("load", "calibration");
-        return CalibrationStream.embed(model, calibration, memory);
+        return CalibrationStream.embed(models, sequences, who, memory.place());
     }
 
     private @Nullable Saliency saliency(RunJournal journal) {
@@ -115,7 +147,7 @@ final class GradientRun {
             return known;
         }
         progress.enter("gradients", "calibration");
-        Saliency saliency = Saliency.capture(model, calibration, refinement.labels(), memory.groupBytes(),
+        Saliency saliency = Saliency.capture(models, calibration, refinement.labels(), memory.groupBytes(),
                 memory.hostLimit(), progress.part(progress.flops().gradients(calibration)));
         try {
             progress.enter("write");
@@ -128,6 +160,8 @@ final class GradientRun {
     }
 
     private void tune(RunJournal journal, ActivationStore teacher) {
+        progress.enter("write", "blocks");
+        journal.await();
         progress.enter("tune scales", "whole model");
         List<SafetensorsFile> files = new ArrayList<>();
         try {

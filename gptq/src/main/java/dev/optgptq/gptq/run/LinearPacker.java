@@ -11,46 +11,55 @@ import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import java.util.function.BiConsumer;
-import java.util.zip.CRC32C;
+import java.util.function.Consumer;
 
 /** Between the solver's integers on the device and the packed tensors of the format, both ways. */
 record LinearPacker(QuantizationConfig config, Device device) {
 
+    /** Takes the packed tensors of a linear. */
+    interface Sink {
+        /**
+         * @param tensor its name
+         * @param fill writes its bytes to the memory it is given; called before this returns
+         */
+        void accept(String tensor, long bytes, Consumer<MemorySegment> fill);
+    }
+
     /**
      * Packs a linear.
      *
-     * @param sink hears of each packed tensor by its name; its bytes are valid during the call
      * @return the fingerprint of the solver's integers and of the scales
      */
-    long pack(LinearSpec linear, QuantizedWeight weight, BiConsumer<String, MemorySegment> sink) {
+    long pack(LinearSpec linear, QuantizedWeight weight, Sink sink) {
         int inputs = linear.inputs();
         int outputs = linear.outputs();
         int groups = Math.toIntExact(weight.scales().rows());
-        try (TensorArena scratch = device.arena(); Arena host = Arena.ofShared()) {
+        try (TensorArena scratch = device.arena(); Arena host = Arena.ofConfined()) {
             Tensor words = scratch.matrix(DType.I32, (long) inputs * config.bits() / 32, outputs);
             device.quant().packCodes(config.bits(), weight.codes(), words);
             Tensor halves = scratch.matrix(DType.F16, groups, outputs);
             device.neural().convert(weight.scales(), halves);
 
-            MemorySegment scales = download(halves, host);
+            sink.accept(linear.module() + ".qweight", bytes(words), to -> device.download(words, to));
             MemorySegment zeros = download(weight.zeros(), host);
+            sink.accept(linear.module() + ".qzeros", (long) groups * outputs * config.bits() / 8,
+                    to -> Packing.packZeros(zeros, config.bits(), groups, outputs, config.format().zeroOffset(), to));
+            MemorySegment scales = download(halves, host);
+            sink.accept(linear.module() + ".scales", scales.byteSize(), to -> to.copyFrom(scales));
             MemorySegment gIdx = download(weight.groupOf(), host);
-            MemorySegment qzeros = host.allocate((long) groups * outputs * config.bits() / 8, Integer.BYTES);
-            Packing.packZeros(zeros, config.bits(), groups, outputs, config.format().zeroOffset(), qzeros);
-
-            sink.accept(linear.module() + ".qweight", download(words, host));
-            sink.accept(linear.module() + ".qzeros", qzeros);
-            sink.accept(linear.module() + ".scales", scales);
-            sink.accept(linear.module() + ".g_idx", gIdx);
-            return fingerprint(download(weight.codes(), host), zeros, scales, gIdx);
+            sink.accept(linear.module() + ".g_idx", gIdx.byteSize(), to -> to.copyFrom(gIdx));
+            return new Fingerprint().addCodes(weight.codes(), device).add(zeros).add(scales).add(gIdx).value();
         }
     }
 
     private MemorySegment download(Tensor tensor, Arena host) {
-        MemorySegment bytes = host.allocate(tensor.elements() * tensor.dtype().bytes(), 64);
+        MemorySegment bytes = host.allocate(bytes(tensor), 64);
         device.download(tensor, bytes);
         return bytes;
+    }
+
+    private static long bytes(Tensor tensor) {
+        return tensor.elements() * tensor.dtype().bytes();
     }
 
     /**
@@ -75,13 +84,6 @@ record LinearPacker(QuantizationConfig config, Device device) {
         }
     }
 
-    /** The fingerprint that pack() gave, of a linear that is as it was then. */
-    static long fingerprint(PackedLinear packed) {
-        try (Arena host = Arena.ofConfined()) {
-            return fingerprint(codes(packed, host), zeros(packed, host), packed.scales(), packed.gIdx());
-        }
-    }
-
     /** U8 [in, out]. */
     private static MemorySegment codes(PackedLinear packed, Arena host) {
         MemorySegment codes = host.allocate((long) packed.inputs() * packed.outputs(), 64);
@@ -95,16 +97,5 @@ record LinearPacker(QuantizationConfig config, Device device) {
         Packing.unpackZeros(packed.qzeros(), packed.bits(), packed.groups(), packed.outputs(), packed.zeroOffset(),
                 zeros);
         return zeros;
-    }
-
-    /** CRC-32C of all parts, one behind the other. */
-    static long fingerprint(MemorySegment... parts) {
-        CRC32C crc = new CRC32C();
-        for (MemorySegment part : parts) {
-            for (long at = 0; at < part.byteSize(); at += Integer.MAX_VALUE) {
-                crc.update(part.asSlice(at, Math.min(Integer.MAX_VALUE, part.byteSize() - at)).asByteBuffer());
-            }
-        }
-        return crc.getValue();
     }
 }

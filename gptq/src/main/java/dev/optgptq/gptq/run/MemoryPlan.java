@@ -1,5 +1,7 @@
 package dev.optgptq.gptq.run;
 
+import dev.optgptq.calibrate.capture.Division;
+import dev.optgptq.calibrate.capture.HessianAccumulator;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.eval.Perplexity;
 import dev.optgptq.calibrate.gradient.Saliency;
@@ -7,15 +9,15 @@ import dev.optgptq.calibrate.model.InputSite;
 import dev.optgptq.calibrate.model.LinearSpec;
 import dev.optgptq.calibrate.model.ModelSpec;
 import dev.optgptq.calibrate.model.Transformer;
-import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.formats.packed.PackedLayout;
 import dev.optgptq.formats.packed.QuantizationConfig;
+import dev.optgptq.gptq.journal.WriteBehind;
 import dev.optgptq.gptq.refine.RefineMemory;
 import dev.optgptq.gptq.refine.Refinement;
 import dev.optgptq.gptq.solve.SiteSolver;
 import java.util.EnumMap;
 import java.util.Map;
-import java.util.OptionalLong;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -26,38 +28,37 @@ import org.jspecify.annotations.Nullable;
  * @param free what there is
  * @param weights one decoder block, in the dtype of the products
  * @param hessians one F32 [n, n] per site
+ * @param waiting parts of the Hessians' sums that wait for others, so that several devices sum as one does
  * @param solving the damped copy and the factor of the largest site, and the copies of the largest linear
  * @param forward buffers of one batch
  * @param batchRows tokens of that batch
- * @param stream the residual stream; both of them where blocks are refined
+ * @param parts into which the calibration is cut: the most devices that can share it
+ * @param devices how many do
+ * @param stream the residual stream; where blocks are refined, also those of the original model and of plain GPTQ
+ * @param share what of it the first of several devices would hold, which has the most
  * @param place where that lies
  * @param refining all that refining blocks and learning takes on the device but for the streams, in place of weights,
  *     Hessians, solving and forward; 0 where blocks are not refined
  * @param gradients what finding those weights takes, before quantizing; nothing where all tokens count the same
  * @param hostLimit the most that tokens' activations may take on the host before they go to a temporary file
  * @param evaluation all that evaluating takes: a block, the head, buffers, residual stream, logits; 0 without it
+ * @param writing what may wait on the host to be written: the packed tensors of one block
  */
-record MemoryPlan(Free free, long weights, long hessians, long solving, long forward, int batchRows, long stream,
-        Place place, long refining, Saliency.Memory gradients, long hostLimit, long evaluation) {
+record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long waiting, long solving, long forward,
+        int batchRows,
+        int parts, int devices, long stream, long share, Place place, long refining, Saliency.Memory gradients,
+        long hostLimit, long evaluation, long writing) {
 
-    /** The JVM, its heap and the libraries: measured, not computed. */
-    private static final long PROCESS = 250L << 20;
+    private static final long PROCESS = MemoryNeed.PROCESS;
     /** Share of the available memory that the residual stream may take. */
     private static final double STREAM_SHARE = 0.25;
     /** Block inputs that the gradients keep: enough sequences at once that loading blocks costs nothing beside them. */
     private static final long GROUP_BYTES = 256L << 20;
-    /** On a device of its own memory: the workspaces of its matrix library and of attention, and kernels. */
-    static final long LIBRARIES = 512L << 20;
+    /** Into how many parts the calibration is cut on such devices, where that fits: eight is as many as most nodes have. */
+    private static final int PARTS = 8;
+    static final long LIBRARIES = MemoryNeed.LIBRARIES;
     /** Tokens of a batch on such a device, where they fit: launches and half-filled tiles then cost little. */
     private static final int DEVICE_BATCH_TOKENS = 8192;
-
-    /**
-     * What there is.
-     *
-     * @param host bytes that the machine can still give
-     * @param device bytes that the device can still give, where it has memory of its own
-     */
-    record Free(long host, OptionalLong device) {}
 
     /** Where the residual stream lies between blocks. */
     enum Place {
@@ -68,14 +69,30 @@ record MemoryPlan(Free free, long weights, long hessians, long solving, long for
      * What a run is about.
      *
      * @param products dtype of what the linears multiply while calibrating
+     * @param bits of a packed weight
      * @param groupSize inputs per scale, -1 for all
      * @param refinement what gradient calibration does; null for other calibrators
+     * @param devices that share it
      */
-    record Job(ModelSpec model, DType products, int groupSize, @Nullable Refinement refinement) {
+    record Job(ModelSpec model, DType products, int bits, int groupSize, @Nullable Refinement refinement, int devices) {
 
         /** Whether tokens are weighed by the loss's gradient. */
         boolean weighs() {
             return refinement != null && refinement.weighTokens();
+        }
+
+        /** How many streams of all sequences lie between blocks: that of the original model may be the second. */
+        int streams() {
+            return refinement != null && refinement.followsOriginal() ? 2 : 1;
+        }
+
+        /** How many sequences lie between blocks, those counted twice that lie there as two models have them. */
+        long sequences(int calibration) {
+            if (refinement == null) {
+                return calibration;
+            }
+            int alone = refinement.followsOriginal() ? 1 : 2;
+            return (long) streams() * calibration + (long) alone * Refinement.heldOut(calibration);
         }
 
         /** Inputs per scale; more than there are for all. */
@@ -85,7 +102,7 @@ record MemoryPlan(Free free, long weights, long hessians, long solving, long for
     }
 
     /** @param texts what calibrates and evaluates, if anything */
-    static MemoryPlan of(Job job, RunTexts texts, Free free) {
+    static MemoryPlan of(Job job, RunTexts texts, MemoryNeed.Free free) {
         ModelSpec model = job.model();
         TokenSequences evaluation = texts.evaluation();
         long evaluating = evaluation == null
@@ -93,46 +110,84 @@ record MemoryPlan(Free free, long weights, long hessians, long solving, long for
                 : Perplexity.peakBytes(model, evaluation.count(), evaluation.length());
         long copies = model.linears(0).stream().mapToLong(linear -> solvingLinear(linear, job)).max().orElse(0);
         long weights = Transformer.blockBytes(model, job.products());
+        long writing = model.linears(0).stream().mapToLong(linear -> packed(linear, job)).sum();
         TokenSequences calibration = texts.calibration();
         if (calibration == null) {
-            return new MemoryPlan(free, weights, 0, copies, 0, 0, 0, Place.HOST, 0, Saliency.Memory.NONE, 0,
-                    evaluating);
+            return new MemoryPlan(free, weights, 0, 0, copies, 0, 0, 1, 1, 0, 0, Place.HOST, 0, Saliency.Memory.NONE, 0,
+                    evaluating, writing);
         }
         Map<InputSite, Long> sites = new EnumMap<>(InputSite.class);
         model.linears(0).forEach(linear -> sites.put(linear.site(), square(linear.inputs())));
         long hessians = sites.values().stream().mapToLong(Long::longValue).sum();
         long largestSite = sites.values().stream().mapToLong(Long::longValue).max().orElse(0);
-        long stream = 4L * calibration.tokens() * model.hiddenSize() * (job.refinement() == null ? 1 : 2);
+        long stream = 4L * model.hiddenSize() * calibration.length() * job.sequences(calibration.count());
         long limit = streamLimit(free.host());
         Saliency.Memory gradients = job.weighs()
                 ? Saliency.memory(model, calibration, Math.min(GROUP_BYTES, limit), limit)
                 : Saliency.Memory.NONE;
-        MemoryPlan smallest = new MemoryPlan(free, weights, hessians, 2 * largestSite + copies, 0, 0, stream,
-                stream > limit ? Place.FILE : Place.HOST, 0, gradients, limit, evaluating);
+        MemoryPlan smallest = new MemoryPlan(free, weights, hessians, 0, 2 * largestSite + copies, 0, 0, 1, 1, stream,
+                stream,
+                stream > limit ? Place.FILE : Place.HOST, 0, gradients, limit, evaluating, writing);
         return free.device().isEmpty()
-                ? smallest.withBatch(job, calibration, CalibrationStream.BATCH_TOKENS)
-                : smallest.onDevice(job, calibration);
+                ? smallest.with(job, calibration, CalibrationStream.BATCH_TOKENS, 1)
+                : smallest.onDevice(job, calibration).shared(job, calibration);
     }
 
-    /** The largest batch that fits with the stream on the device, else without it, else the smallest. */
+    /**
+     * For one device, since the batch and the parts decide bits that must not depend on how many there are: with the stream
+     * on the device, else without it, in as many parts, else in as large batches as fit; else the smallest of all.
+     */
     private MemoryPlan onDevice(Job job, TokenSequences calibration) {
         for (MemoryPlan placed : new MemoryPlan[] {in(Place.DEVICE), this}) {
-            for (int tokens = DEVICE_BATCH_TOKENS; tokens > calibration.length() / 2; tokens /= 2) {
-                MemoryPlan plan = placed.withBatch(job, calibration, tokens);
-                if (plan.fitsDevice()) {
-                    return plan;
+            for (int cut = PARTS; cut > 0; cut /= 2) {
+                int most = Math.clamp(calibration.tokens() / cut, calibration.length(), DEVICE_BATCH_TOKENS);
+                for (int tokens = most; tokens > calibration.length() / 2; tokens /= 2) {
+                    MemoryPlan plan = placed.with(job, calibration, tokens, cut);
+                    if (plan.fitsDevice()) {
+                        return plan;
+                    }
                 }
             }
         }
-        return withBatch(job, calibration, 1);
+        return with(job, calibration, 1, 1);
+    }
+
+    /** Several devices each hold a part of the stream, which may then fit them. */
+    private MemoryPlan shared(Job job, TokenSequences calibration) {
+        if (job.devices() == 1) {
+            return this;
+        }
+        MemoryPlan shared = new MemoryPlan(free, weights, hessians, waiting, solving, forward, batchRows, parts,
+                job.devices(), stream, share, place, refining, gradients, hostLimit, evaluation, writing);
+        long sequence = stream / job.sequences(calibration.count());
+        long first = Division.rows(shared.division(calibration).all(0)) / calibration.length();
+        long ofAll = job.streams() * first;
+        long heldOut = job.sequences(calibration.count()) - (long) job.streams() * calibration.count();
+        MemoryPlan held = shared.holding(sequence * (ofAll + heldOut));
+        MemoryPlan there = held.in(Place.DEVICE);
+        return there.fitsDevice() ? there : held;
+    }
+
+    /** Who does what of the calibration. */
+    Division division(TokenSequences calibration) {
+        long heldOut = refining > 0
+                ? (long) Refinement.heldOut(calibration.count()) * calibration.length()
+                : 0;
+        return Division.of(calibration.tokens() - heldOut, heldOut, batchRows, parts, devices);
+    }
+
+    private MemoryPlan holding(long ofStream) {
+        return new MemoryPlan(free, weights, hessians, waiting, solving, forward, batchRows, parts, devices, stream,
+                ofStream, place, refining, gradients, hostLimit, evaluation, writing);
     }
 
     private MemoryPlan in(Place other) {
-        return new MemoryPlan(free, weights, hessians, solving, forward, batchRows, stream, other, refining, gradients,
-                hostLimit, evaluation);
+        return new MemoryPlan(free, weights, hessians, waiting, solving, forward, batchRows, parts, devices, stream,
+                share, other,
+                refining, gradients, hostLimit, evaluation, writing);
     }
 
-    private MemoryPlan withBatch(Job job, TokenSequences calibration, int tokens) {
+    private MemoryPlan with(Job job, TokenSequences calibration, int tokens, int cut) {
         ModelSpec model = job.model();
         int rows = CalibrationStream.batchRows(tokens, calibration.length(), calibration.count());
         long buffers = 4L * rows * model.hiddenSize()
@@ -140,9 +195,11 @@ record MemoryPlan(Free free, long weights, long hessians, long solving, long for
         Refinement refinement = job.refinement();
         long refined = refinement == null
                 ? 0
-                : RefineMemory.of(model, refinement, job.inputsPerScale(), calibration, rows).peak();
-        return new MemoryPlan(free, weights, hessians, solving, buffers, rows, stream, place, refined, gradients,
-                hostLimit, evaluation);
+                : RefineMemory.of(model, refinement, job.inputsPerScale(), calibration, rows, cut).peak();
+        long sums = HessianAccumulator.bytes(model, model.sites(), cut);
+        return new MemoryPlan(free, weights, hessians, sums - hessians, solving, buffers, rows, cut, devices, stream,
+                share, place,
+                refined, gradients, hostLimit, evaluation, writing);
     }
 
     /** Where products are of halves, a linear is solved in a copy. */
@@ -152,6 +209,12 @@ record MemoryPlan(Free free, long weights, long hessians, long solving, long for
                 : Math.ceilDiv(linear.inputs(), job.groupSize());
         long widened = job.products() == DType.F32 ? 0 : 4L * linear.inputs() * linear.outputs();
         return widened + SiteSolver.peakBytes(linear.inputs(), linear.outputs(), groups);
+    }
+
+    /** Its packed tensors, as they lie in the memory where they wait. */
+    private static long packed(LinearSpec linear, Job job) {
+        return new PackedLayout(linear.module(), job.bits(), job.groupSize(), linear.inputs(), linear.outputs())
+                .tensors().stream().mapToLong(tensor -> WriteBehind.aligned(tensor.bytes())).sum();
     }
 
     /** The largest residual stream that is held in memory. */
@@ -169,17 +232,18 @@ record MemoryPlan(Free free, long weights, long hessians, long solving, long for
         return place == Place.FILE ? stream : 0;
     }
 
-    /** On the host and on the device together. */
+    /** On the host and on the devices together. */
     long total() {
-        return free.device().isPresent() ? host() + device() : host();
+        return free.device().isPresent() ? host() + busyDevices() * device() : host();
     }
 
     /** What of it is the host's memory. */
     private long host() {
         if (free.device().isPresent()) {
-            return PROCESS + Math.max(gradients.inputs(), activations()) + gradients.kept();
+            return PROCESS + Math.max(gradients.inputs(), activations() + writing) + gradients.kept();
         }
-        long calibrating = Math.max(gradients.device() + gradients.inputs(), quantizing() + activations());
+        long calibrating = Math.max(gradients.device() + gradients.inputs(),
+                quantizing() + activations() + writing);
         return PROCESS + Math.max(evaluation, calibrating + gradients.kept());
     }
 
@@ -193,8 +257,13 @@ record MemoryPlan(Free free, long weights, long hessians, long solving, long for
     }
 
     private long quantizing() {
-        long blocks = refining > 0 ? refining : weights + hessians + Math.max(solving, forward);
-        return blocks + (place == Place.DEVICE ? stream : 0);
+        long blocks = refining > 0 ? refining : weights + hessians + Math.max(solving, forward + waiting);
+        return blocks + (place == Place.DEVICE ? share : 0);
+    }
+
+    /** Devices that have something to do. */
+    int busyDevices() {
+        return Math.min(parts, devices);
     }
 
     /** Block inputs that the gradients may keep at one time. */
@@ -204,22 +273,11 @@ record MemoryPlan(Free free, long weights, long hessians, long solving, long for
 
     /** Throws UserError MEMORY when the plan cannot work. */
     void require() {
-        if (host() > free.host()) {
-            throw new UserError(UserError.Code.MEMORY,
-                    "this run needs about " + mebibytes(host()) + " of memory (" + this + "), and "
-                            + mebibytes(free.host())
-                            + " are free. Close other programs, or use a machine with more memory; a smaller "
-                            + "--sequence-length lowers the batch buffers only" + lighter()
-                            + (evaluation > quantizing() + activations()
-                                    ? ", and --eval none spares the evaluation"
-                                    : ""));
-        }
-        if (!fitsDevice()) {
-            throw new UserError(UserError.Code.MEMORY, "this run needs about " + mebibytes(device() + LIBRARIES)
-                    + " of device memory (" + this + "), and " + mebibytes(free.device().orElse(0))
-                    + " are free there. End what else runs on the device, use another one, or --device cpu" + lighter()
-                    + (evaluation > quantizing() ? "; --eval none spares the evaluation" : ""));
-        }
+        String onHost = "; a smaller --sequence-length lowers the batch buffers only" + lighter()
+                + (evaluation > quantizing() + activations() ? ", and --eval none spares the evaluation" : "");
+        String onDevice = lighter() + (evaluation > quantizing() ? "; --eval none spares the evaluation" : "");
+        new MemoryNeed("this run", host(), device() + LIBRARIES, toString())
+                .require(free, new MemoryNeed.Remedies(onHost, onDevice));
     }
 
     /** What asks for less. */
@@ -245,6 +303,7 @@ record MemoryPlan(Free free, long weights, long hessians, long solving, long for
                         ? ", weights of tokens " + mebibytes(gradients.kept()) + "; gradients instead "
                                 + mebibytes(gradients.device() + gradients.inputs())
                         : "")
+                + ", waiting to be written " + mebibytes(writing)
                 + (evaluation > 0 ? "; evaluating instead " + mebibytes(evaluation) : "") + "; process "
                 + mebibytes(PROCESS) + (free.device().isPresent() ? "; on the device " + onDevice() : "");
     }
@@ -253,7 +312,8 @@ record MemoryPlan(Free free, long weights, long hessians, long solving, long for
         String batches = batchRows == 0
                 ? ""
                 : ", batches of " + batchRows + " tokens, the stream between blocks "
-                        + (place == Place.DEVICE ? "there" : "on the host");
+                        + (place == Place.DEVICE ? "there" : "on the host")
+                        + (devices == 1 ? "" : ", " + parts + " parts for " + devices + " devices");
         return mebibytes(device() + LIBRARIES) + " of " + mebibytes(free.device().orElse(0)) + " free" + batches;
     }
 }

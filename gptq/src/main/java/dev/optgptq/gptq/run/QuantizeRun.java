@@ -5,17 +5,22 @@ import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.eval.Perplexity;
 import dev.optgptq.calibrate.model.LinearSpec;
 import dev.optgptq.calibrate.model.ModelSpec;
+import dev.optgptq.calibrate.model.ReadAhead;
+import dev.optgptq.calibrate.model.Replicas;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.model.CheckpointWriter;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.gptq.journal.Identity;
+import dev.optgptq.gptq.journal.WriteBehind;
+import dev.optgptq.gptq.refine.HeldOutLosses;
 import dev.optgptq.gptq.refine.StepOutcome;
 import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.gptq.solve.Calibrator;
 import dev.optgptq.gptq.solve.QuantizedWeight;
 import dev.optgptq.gptq.solve.SolveSettings;
 import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.DeviceGroup;
 import dev.optgptq.kernels.Grid;
 import java.util.ArrayList;
 import java.util.List;
@@ -34,8 +39,9 @@ public final class QuantizeRun {
     private final Device device;
     private final ModelDirectory source;
     private final Transformer model;
-    /** The same model as the calibration stream passes through it. */
-    private final Transformer calibrated;
+    private final Replicas models;
+    /** The same models as the calibration stream passes through them. */
+    private final Replicas calibrated;
     private final Calibrator calibrator;
     private final CheckpointPlan plan;
     private final RunTexts texts;
@@ -44,24 +50,26 @@ public final class QuantizeRun {
     private final Consumer<String> log;
     private final List<RunReport.Layer> layers = new ArrayList<>();
     private final List<StepOutcome> steps = new ArrayList<>();
+    private @Nullable HeldOutLosses heldOut;
 
     /**
      * Quantizes a model directory. Throws UserError.
      *
+     * @param devices calibration is spread over them; the checkpoint is that of one of them
      * @param origin who runs it, for the report and the checkpoint's provenance
      * @param log hears what was decided, one line at a time: the memory plan, warnings, problems
      */
-    public static RunReport run(QuantizeSettings settings, Device device, Origin origin, Progress listener,
+    public static RunReport run(QuantizeSettings settings, DeviceGroup devices, Origin origin, Progress listener,
             Consumer<String> log) {
-        return run(settings, device, origin, listener, log, CheckpointWriter.DEFAULT_SHARD_BYTES);
+        return run(settings, devices, origin, listener, log, CheckpointWriter.DEFAULT_SHARD_BYTES);
     }
 
     /** @param maxShardBytes size above which the output is split */
-    static RunReport run(QuantizeSettings settings, Device device, Origin origin, Progress listener,
+    static RunReport run(QuantizeSettings settings, DeviceGroup devices, Origin origin, Progress listener,
             Consumer<String> log, long maxShardBytes) {
-        PhaseClock clock = new PhaseClock(device, "open");
+        PhaseClock clock = new PhaseClock(devices.first(), "open");
         try (ModelDirectory source = ModelDirectory.open(settings.model())) {
-            return run(settings, source, spec -> RunTexts.read(settings, spec), device, origin, listener, log,
+            return run(settings, source, spec -> RunTexts.read(settings, spec), devices, origin, listener, log,
                     maxShardBytes, clock);
         }
     }
@@ -72,20 +80,21 @@ public final class QuantizeRun {
      * @param calibration settings.samples() sequences
      */
     public static RunReport measure(QuantizeSettings settings, ModelDirectory source, TokenSequences calibration,
-            Device device, Origin origin, Progress listener, Consumer<String> log) {
-        return run(settings, source, spec -> new RunTexts(calibration, null, "none"), device, origin, listener, log,
+            DeviceGroup devices, Origin origin, Progress listener, Consumer<String> log) {
+        return run(settings, source, spec -> new RunTexts(calibration, null, "none"), devices, origin, listener, log,
                 CheckpointWriter.DEFAULT_SHARD_BYTES,
-                new PhaseClock(device, "open"));
+                new PhaseClock(devices.first(), "open"));
     }
 
     private static RunReport run(QuantizeSettings settings, ModelDirectory source, Function<ModelSpec, RunTexts> read,
-            Device device, Origin origin, Progress listener, Consumer<String> log, long maxShardBytes,
+            DeviceGroup devices, Origin origin, Progress listener, Consumer<String> log, long maxShardBytes,
             PhaseClock clock) {
+        Device device = devices.first();
         try (HostMemory memory = new HostMemory()) {
             Transformer model = Transformer.open(source, device);
             Preflight.check(settings, source, model.spec());
             CheckpointPlan plan = CheckpointPlan.of(source, model.spec(), settings.bits(), settings.groupSize());
-            List<String> warnings = Preflight.warnings(settings, model.spec());
+            List<String> warnings = new ArrayList<>(Preflight.warnings(settings, model.spec()));
             warnings.forEach(log);
             clock.enter("tokenize");
             RunTexts texts = read.apply(model.spec());
@@ -93,31 +102,43 @@ public final class QuantizeRun {
             if (products.remark() != null && texts.calibration() != null) {
                 log.accept(products.remark());
             }
-            MemoryPlan memoryPlan = memoryPlan(settings, model, products.dtype(), texts);
+            MemoryPlan memoryPlan = MemoryPlan.of(job(settings, model, products.dtype(), devices), texts,
+                    MemoryNeed.Free.of(devices.devices()));
+            memoryPlan.require();
             log.accept("memory: about " + (memoryPlan.total() >> 20) + " MiB needed: " + memoryPlan);
-            QuantizeRun run = new QuantizeRun(settings, source, model, products.dtype(), plan, texts, clock, listener,
-                    log);
-            Identity identity = RunIdentity.of(settings, products.dtype(), memoryPlan.batchRows(), origin, device,
+            if (memoryPlan.busyDevices() < devices.size()) {
+                log.accept("device memory allows only " + memoryPlan.busyDevices() + " of " + devices.size()
+                        + " devices to share the calibration");
+            }
+            QuantizeRun run = new QuantizeRun(settings, source, Replicas.of(model, devices.devices()), products.dtype(),
+                    plan, texts, clock, listener, log);
+            Identity identity = RunIdentity.of(settings, products.dtype(), memoryPlan, origin, device,
                     source,
                     texts.calibration());
             try (RunJournal journal = RunJournal.open(settings, identity, model.spec().blocks(), log)) {
                 RunReport.@Nullable Quality quality = run.execute(journal, origin, memoryPlan, maxShardBytes);
-                return new ReportBuilder(settings, products.dtype(), origin, device, model.spec(), source).build(
+                Ablations.warning(run.heldOut).ifPresent(warning -> {
+                    warnings.add(warning);
+                    log.accept(warning);
+                });
+                List<RunReport.Phase> phases = clock.phases();
+                return new ReportBuilder(settings, products.dtype(), origin, devices, model.spec(), source).build(
                         journal.started(),
-                        journal.resumed(), plan, run.layers, clock.phases(), memory.peakAnonymous(), memoryPlan,
+                        journal.resumed(), plan, run.layers, phases, memory.peakAnonymous(), memoryPlan,
                         quality, warnings,
-                        Ablations.of(run.steps, texts.calibration()));
+                        Ablations.of(run.steps, texts.calibration(), phases, run.heldOut));
             }
         }
     }
 
-    private QuantizeRun(QuantizeSettings settings, ModelDirectory source, Transformer model, DType products,
+    private QuantizeRun(QuantizeSettings settings, ModelDirectory source, Replicas models, DType products,
             CheckpointPlan plan, RunTexts texts, PhaseClock clock, Progress listener, Consumer<String> log) {
         this.settings = settings;
+        this.models = models;
+        this.model = models.first();
         this.device = model.device();
         this.source = source;
-        this.model = model;
-        this.calibrated = model.withProducts(products);
+        this.calibrated = models.withProducts(products);
         this.texts = texts;
         int groupSize = settings.groupSize() == -1 ? Integer.MAX_VALUE : settings.groupSize();
         Grid grid = new Grid(settings.bits(), settings.symmetric(), settings.clipSearch(), DType.F16);
@@ -135,15 +156,12 @@ public final class QuantizeRun {
                 flops.run(texts, calibrator, settings));
     }
 
-    private static MemoryPlan memoryPlan(QuantizeSettings settings, Transformer model, DType products,
-            RunTexts texts) {
+    private static MemoryPlan.Job job(QuantizeSettings settings, Transformer model, DType products,
+            DeviceGroup devices) {
         boolean refines = settings.calibrator() == QuantizeSettings.CalibratorKind.GRADIENT;
-        MemoryPlan.Job job = new MemoryPlan.Job(model.spec(), products, settings.groupSize(),
-                refines ? settings.refinement() : null);
-        MemoryPlan memoryPlan = MemoryPlan.of(job, texts,
-                new MemoryPlan.Free(HostMemory.available(), model.device().freeMemory()));
-        memoryPlan.require();
-        return memoryPlan;
+        return new MemoryPlan.Job(model.spec(), products, settings.bits(), settings.groupSize(),
+                refines ? settings.refinement() : null,
+                devices.size());
     }
 
     private RunReport.@Nullable Quality execute(RunJournal journal, Origin origin, MemoryPlan memoryPlan,
@@ -153,18 +171,22 @@ public final class QuantizeRun {
         TokenSequences evaluation = texts.evaluation();
         goOn(journal, new SavedResults(journal.parts()));
         Perplexity before = evaluation == null ? null : before(new SavedResults(journal.parts()), evaluation);
-        quantizeBlocks(journal, new LinearPacker(config.quantization(), device), memoryPlan);
-        progress.enter("write", "checkpoint");
-        try (CheckpointWriter writer = new CheckpointWriter(journal.directory(), plan.specs(), maxShardBytes)) {
-            CheckpointOutput output = new CheckpointOutput(writer, plan);
+        try (CheckpointWriter writer = new CheckpointWriter(journal.directory(), plan.specs(), maxShardBytes);
+                WriteBehind behind = new WriteBehind(journal.directory().path(), memoryPlan.writing())) {
+            CheckpointOutput output = new CheckpointOutput(writer, plan, settings.tunesScales());
+            behind.then(output::writeOutside);
+            journal.writeBehind(behind, output::write);
+            quantizeBlocks(journal, new LinearPacker(config.quantization(), device), memoryPlan);
+            progress.enter("write", "checkpoint");
+            behind.await();
             TunedScales.find(journal.parts()).ifPresent(output::write);
-            journal.finished().forEach(output::write);
             output.writeKept();
             config.write(writer, origin);
             writer.finishTensors();
             Perplexity after = readBack(writer, output, evaluation);
             // Finishing the directory removes the journal's parts from it.
             steps.addAll(GradientRun.outcomes(journal));
+            heldOut = new SavedResults(journal.parts()).heldOutLosses().orElse(null);
             progress.enter("write", "finish");
             writer.finish();
             journal.complete();
@@ -193,7 +215,7 @@ public final class QuantizeRun {
             progress.skip(progress.flops().evaluation(evaluation));
             return known.get();
         }
-        Perplexity before = evaluate(model, evaluation, "before");
+        Perplexity before = evaluate(models, evaluation, "before");
         progress.enter("write");
         saved.save(before, evaluation, clock.phases());
         return before;
@@ -202,11 +224,11 @@ public final class QuantizeRun {
     private void quantizeBlocks(RunJournal journal, LinearPacker packer, MemoryPlan memoryPlan) {
         TokenSequences calibration = texts.calibration();
         if (calibrator.needsGradients() && calibration != null) {
-            GradientRun gradients = new GradientRun(model, calibrator.settings(), settings.refinement(), calibration,
+            GradientRun gradients = new GradientRun(models, calibrator.settings(), settings.refinement(), calibration,
                     plan, memoryPlan, packer, progress, clock);
             if (!gradients.isDone(journal)) {
                 gradients.run(journal, (recorder, refined) -> record(recorder, refined.linear(),
-                        refined.solution().weight(), GradientRun.layer(journal.finished().size(), refined,
+                        refined.solution().weight(), GradientRun.layer(recorder.block(), refined,
                                 settings.damp())));
             }
             return;
@@ -215,21 +237,23 @@ public final class QuantizeRun {
             return;
         }
         progress.enter("load", "calibration");
-        try (CalibrationStream stream = openStream(memoryPlan)) {
+        try (CalibrationStream stream = openStream(memoryPlan); ReadAhead ahead = model.readAhead()) {
             BlockQuantizer quantizer = new BlockQuantizer(calibrated, calibrator, settings.trueSequential(), progress);
             if (stream != null) {
                 for (int block = 0; block < journal.finished().size(); block++) {
+                    ahead.wants(block);
                     BlockRecord record = journal.finished().get(block);
-                    quantizer.replay(block, stream, weights -> record.restore(calibrated, weights, packer));
+                    quantizer.replay(block, stream, weights -> record.restore(calibrated.first(), weights, packer));
                 }
             }
             for (int block = journal.finished().size(); block < model.spec().blocks(); block++) {
-                journal.add(quantizeBlock(block, quantizer, stream, journal, packer));
+                ahead.wants(block);
+                quantizeBlock(block, quantizer, stream, journal, packer);
             }
         }
     }
 
-    private BlockRecord quantizeBlock(int block, BlockQuantizer quantizer, @Nullable CalibrationStream stream,
+    private void quantizeBlock(int block, BlockQuantizer quantizer, @Nullable CalibrationStream stream,
             RunJournal journal, LinearPacker packer) {
         try (BlockRecorder recorder = journal.record(plan.packed(model.spec().linears(block)), packer)) {
             quantizer.quantize(block, stream, solved -> {
@@ -238,7 +262,7 @@ public final class QuantizeRun {
                         LayerReports.of(block, solved, settings.damp()));
             });
             progress.enter("write");
-            return recorder.finish(clock.phases());
+            recorder.finish(clock.phases());
         }
     }
 
@@ -255,7 +279,7 @@ public final class QuantizeRun {
         if (calibration == null) {
             return null;
         }
-        return CalibrationStream.embed(calibrated, calibration, memoryPlan);
+        return CalibrationStream.embed(calibrated, calibration, memoryPlan.division(calibration), memoryPlan.place());
     }
 
     /** Opens what was written as any reader would, compares it, and measures it. */
@@ -263,12 +287,15 @@ public final class QuantizeRun {
             @Nullable TokenSequences evaluation) {
         progress.enter("verify", "read back");
         try (ModelDirectory written = ModelDirectory.open(writer.workDirectory())) {
-            output.verify(written);
-            return evaluation == null ? null : evaluate(Transformer.open(written, device), evaluation, "after");
+            output.verify(written, settings.threads());
+            return evaluation == null
+                    ? null
+                    : evaluate(Replicas.of(Transformer.open(written, device), models.devices()), evaluation,
+                            "after");
         }
     }
 
-    private Perplexity evaluate(Transformer which, TokenSequences evaluation, String when) {
+    private Perplexity evaluate(Replicas which, TokenSequences evaluation, String when) {
         progress.enter("evaluate " + when, "perplexity");
         return Perplexity.evaluate(which, evaluation, progress.part(progress.flops().evaluation(evaluation)));
     }

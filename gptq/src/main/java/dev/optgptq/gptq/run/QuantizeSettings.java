@@ -37,6 +37,7 @@ import org.jspecify.annotations.Nullable;
  * @param evaluationWindow tokens per evaluation window
  * @param overwrite whether an existing output is replaced
  * @param fresh whether what an interrupted run left is deleted instead of gone on from
+ * @param threads of the host that read the output back
  */
 public record QuantizeSettings(Path model, Path output, CalibratorKind calibrator, int bits, int groupSize,
         boolean symmetric, boolean clipSearch, boolean scaleSearch, ActOrder actOrder, double damp,
@@ -44,7 +45,7 @@ public record QuantizeSettings(Path model, Path output, CalibratorKind calibrato
         @Nullable Path calibration, Sampling sampling, int samples, int sequenceLength, long seed,
         Refinement refinement, Precision precision, CheckpointFormat format, @Nullable Path evaluation,
         boolean evaluate, int evaluationWindow,
-        boolean overwrite, boolean fresh) {
+        boolean overwrite, boolean fresh, int threads) {
 
     /**
      * Whether groups hold inputs that are not neighbours, so that g_idx is irregular (desc_act). One group for all inputs
@@ -68,6 +69,11 @@ public record QuantizeSettings(Path model, Path output, CalibratorKind calibrato
     /** Whether tokens are weighed by the loss's gradient. */
     boolean weighsTokens() {
         return calibrator == CalibratorKind.GRADIENT && refinement.weighTokens();
+    }
+
+    /** Whether the scales of all blocks are learned together, after all are finished. */
+    boolean tunesScales() {
+        return calibrator == CalibratorKind.GRADIENT && refinement.tuneSteps() > 0;
     }
 
     /** Gradients need products in float32, forward as well as back. */

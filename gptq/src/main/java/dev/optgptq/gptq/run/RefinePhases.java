@@ -4,6 +4,7 @@ import dev.optgptq.calibrate.model.InputSite;
 import dev.optgptq.calibrate.model.LinearSpec;
 import dev.optgptq.gptq.refine.Phases;
 import dev.optgptq.gptq.solve.Polish;
+import java.util.Set;
 
 /**
  * A refinement's work on the run's clock and progress.
@@ -20,6 +21,11 @@ record RefinePhases(RunProgress progress, int sequenceLength) implements Phases 
     @Override
     public void forward(long rows) {
         progress.did(rows * progress.flops().blockPerRow(sequenceLength));
+    }
+
+    @Override
+    public void captured(Set<InputSite> sites, long rows) {
+        progress.did(rows * progress.flops().capturePerRow(sites, sequenceLength));
     }
 
     @Override

@@ -8,7 +8,7 @@ import dev.optgptq.formats.safetensors.TensorView;
 import dev.optgptq.gptq.refine.Refinement;
 import dev.optgptq.gptq.report.Ablation;
 import dev.optgptq.gptq.report.RunReport;
-import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.DeviceGroup;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
@@ -16,7 +16,7 @@ import java.util.SequencedMap;
 import org.jspecify.annotations.Nullable;
 
 /** Puts the report together from what a run knows. */
-record ReportBuilder(QuantizeSettings settings, DType products, QuantizeRun.Origin origin, Device device,
+record ReportBuilder(QuantizeSettings settings, DType products, QuantizeRun.Origin origin, DeviceGroup devices,
         ModelSpec model,
         ModelDirectory source) {
 
@@ -29,12 +29,13 @@ record ReportBuilder(QuantizeSettings settings, DType products, QuantizeRun.Orig
         return new RunReport(1, origin.tool() + " " + origin.version(), started, resumed, command,
                 origin.defaults().stream().filter(command::containsKey).toList(), machine(), model(plan),
                 List.copyOf(layers), phases,
-                new RunReport.Memory(memoryPlan.total(), device.peakMemory(), peakAnonymous, memoryPlan.spilled()),
+                new RunReport.Memory(memoryPlan.total(), devices.peakMemory(), peakAnonymous, memoryPlan.spilled()),
                 size(plan), quality, seconds, warnings, ablation);
     }
 
     private RunReport.Machine machine() {
-        return new RunReport.Machine(device.name(), device.description(), products.name(), Runtime.version().toString(),
+        return new RunReport.Machine(devices.name(), devices.description(), products.name(),
+                Runtime.version().toString(),
                 System.getProperty("os.name") + " " + System.getProperty("os.arch"),
                 Runtime.getRuntime().availableProcessors());
     }

@@ -23,17 +23,18 @@ final class RunIdentity {
 
     /**
      * @param products what linears are multiplied in while calibrating
-     * @param batchRows tokens that run at once while calibrating: on a GPU what fits, and sums follow it
+     * @param memory how many tokens run at once while calibrating, and in how many parts: on a GPU what fits, and sums
+     *     follow it
      * @param calibration null when the calibrator needs none
      */
-    static Identity of(QuantizeSettings settings, DType products, int batchRows, QuantizeRun.Origin origin,
+    static Identity of(QuantizeSettings settings, DType products, MemoryPlan memory, QuantizeRun.Origin origin,
             Device device,
             ModelDirectory source,
             @Nullable TokenSequences calibration) {
         SequencedMap<String, String> facts = settings(settings);
         facts.put("the calibration text", calibration == null ? "none" : tokens(calibration));
         facts.put("the products of the forward pass", products.toString());
-        facts.put("the tokens of a batch", String.valueOf(batchRows));
+        facts.put("the tokens of a batch", memory.batchRows() + ", in " + memory.parts() + " parts");
         facts.put("the program", origin.tool() + " " + origin.version());
         facts.put("Java", Runtime.version().toString());
         facts.put("the device", device.arithmetic());

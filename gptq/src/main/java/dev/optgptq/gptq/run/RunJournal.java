@@ -6,16 +6,19 @@ import dev.optgptq.formats.safetensors.TensorSpec;
 import dev.optgptq.gptq.journal.Identity;
 import dev.optgptq.gptq.journal.Journal;
 import dev.optgptq.gptq.journal.Part;
+import dev.optgptq.gptq.journal.WriteBehind;
 import dev.optgptq.gptq.report.RunReport;
 import java.time.Instant;
 import java.time.temporal.ChronoUnit;
-import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
+import java.util.Objects;
 import java.util.Optional;
+import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.function.Consumer;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 
 /**
  * What a run has finished, kept on disk as it goes: the same run started again finds it, whatever ended the first one. It
@@ -27,11 +30,15 @@ final class RunJournal implements AutoCloseable {
     private final Journal journal;
     private final int blocks;
     private final Consumer<String> log;
+    /** Added to by the thread that writes. */
     private final List<BlockRecord> finished;
     private final int found;
     /** Whether the last word about what is kept has been said. */
     private final AtomicBoolean ended = new AtomicBoolean();
     private final Thread hook;
+    private int begun;
+    private @Nullable WriteBehind behind;
+    private @Nullable Consumer<BlockRecord> checkpoint;
 
     /**
      * Opens the output directory and what an interrupted run left there. Throws UserError OUTPUT when another process
@@ -58,8 +65,9 @@ final class RunJournal implements AutoCloseable {
         this.journal = journal;
         this.blocks = blocks;
         this.log = log;
-        this.finished = new ArrayList<>(BlockRecord.sound(journal, blocks));
+        this.finished = new CopyOnWriteArrayList<>(BlockRecord.sound(journal, blocks));
         this.found = finished.size();
+        this.begun = found;
         boolean continues = !journal.starts().isEmpty();
         if (continues) {
             log.accept(found == 0
@@ -88,9 +96,28 @@ final class RunJournal implements AutoCloseable {
         return journal;
     }
 
-    /** The finished blocks, the first ones of the model. */
+    /**
+     * From here on blocks are written behind the run's back.
+     *
+     * @param thread that writes them
+     * @param output is given every finished block, those of earlier runs first, on that thread
+     */
+    void writeBehind(WriteBehind thread, Consumer<BlockRecord> output) {
+        behind = thread;
+        checkpoint = output;
+        for (BlockRecord block : List.copyOf(finished)) {
+            thread.then(() -> output.accept(block));
+        }
+    }
+
+    /** The finished blocks, the first ones of the model: not those that are still being written. */
     List<BlockRecord> finished() {
         return List.copyOf(finished);
+    }
+
+    /** Waits until all blocks that were recorded are finished. */
+    void await() {
+        writer().await();
     }
 
     /** Where the time went in the earlier runs, as far as it led to what they finished: as the latest part says. */
@@ -117,14 +144,20 @@ final class RunJournal implements AutoCloseable {
         return new RunReport.Resumed(starts.subList(1, starts.size()), found);
     }
 
-    /** Begins the record of the first block that is not finished. */
+    /** Begins the record of the first block of which there is none; it counts when it is on the disk. */
     BlockRecorder record(List<TensorSpec> tensors, LinearPacker packer) {
-        return new BlockRecorder(journal.begin(BlockRecord.name(finished.size()), tensors), packer);
+        int block = begun++;
+        return new BlockRecorder(block, journal.begin(BlockRecord.name(block), tensors), packer,
+                writer(), this::add);
     }
 
-    /** Counts a block whose record is on the disk. */
-    void add(BlockRecord block) {
+    private WriteBehind writer() {
+        return Objects.requireNonNull(behind, "nothing can be written before writeBehind()");
+    }
+
+    private void add(BlockRecord block) {
         finished.add(block);
+        Objects.requireNonNull(checkpoint).accept(block);
     }
 
     /** The output is complete: nothing is left to go on from. */

@@ -11,6 +11,7 @@ import dev.optgptq.formats.safetensors.TensorSpec;
 import dev.optgptq.gptq.journal.Journal;
 import dev.optgptq.gptq.journal.Part;
 import dev.optgptq.gptq.journal.PartWriter;
+import dev.optgptq.gptq.refine.HeldOutLosses;
 import dev.optgptq.gptq.report.RunReport;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -20,7 +21,8 @@ import org.jspecify.annotations.Nullable;
 import tools.jackson.databind.node.ObjectNode;
 
 /**
- * What a run computes before its first block, in its journal: both take as long as many blocks, and little room.
+ * What a run computes before its first block, which takes as long as many blocks, and behind its last one, in its journal:
+ * little room.
  *
  * @param journal where they are
  */
@@ -28,6 +30,7 @@ record SavedResults(Journal journal) {
 
     private static final String SALIENCY = "saliency";
     private static final String PERPLEXITY = "perplexity-before";
+    private static final String HELD_OUT = "held-out-losses";
     private static final String TEXT = "text";
     private static final String SECONDS = "seconds";
 
@@ -74,6 +77,19 @@ record SavedResults(Journal journal) {
         MemorySegment values = saliency.values();
         long rows = values.byteSize() / Float.BYTES / calibration.tokens();
         write(SALIENCY, new TensorSpec("saliency", DType.F32, Shape.of(rows, calibration.tokens())), values,
+                Notes.withPhases(phases));
+    }
+
+    /** Of the model behind its refined blocks; nothing where the run ended before they were measured. */
+    Optional<HeldOutLosses> heldOutLosses() {
+        return journal.find(HELD_OUT).map(SavedResults::numbers)
+                .map(found -> new HeldOutLosses(found[0], found[1], found[2], found[3]));
+    }
+
+    void save(HeldOutLosses losses, List<RunReport.Phase> phases) {
+        double[] numbers = {losses.originalCrossEntropy(), losses.crossEntropy(), losses.divergence(),
+                losses.plainDivergence()};
+        write(HELD_OUT, new TensorSpec("losses", DType.F64, Shape.of(numbers.length)), MemorySegment.ofArray(numbers),
                 Notes.withPhases(phases));
     }
 

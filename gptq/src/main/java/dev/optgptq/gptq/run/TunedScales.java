@@ -47,7 +47,7 @@ record TunedScales(Part part) {
             StepOutcome outcome = tuner.apply((linear, scales) -> {
                 writer.write(linear.module() + SUFFIX, scales);
                 fingerprints.put(linear.module(),
-                        LinearPacker.fingerprint(with(packed.apply(linear.module()), scales)));
+                        Fingerprint.of(with(packed.apply(linear.module()), scales)));
             });
             ObjectNode note = Notes.withPhases(clock.phases());
             note.set(OUTCOME, Notes.toJson(List.of(outcome)));

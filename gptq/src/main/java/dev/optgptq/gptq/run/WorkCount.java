@@ -5,8 +5,6 @@ import dev.optgptq.calibrate.eval.FlopCount;
 import dev.optgptq.calibrate.model.InputSite;
 import dev.optgptq.calibrate.model.LinearSpec;
 import dev.optgptq.calibrate.model.ModelSpec;
-import dev.optgptq.gptq.refine.ModelTuner;
-import dev.optgptq.gptq.refine.Refinement;
 import dev.optgptq.gptq.solve.Calibrator;
 import dev.optgptq.gptq.solve.Polish;
 import java.util.EnumSet;
@@ -75,7 +73,7 @@ final class WorkCount {
         TokenSequences calibration = texts.calibration();
         double total = evaluation == null ? 0 : 2 * evaluation(evaluation);
         if (calibration != null && calibrator.needsGradients()) {
-            return total + refining(calibration, settings);
+            return total + refining(calibration, settings).total();
         }
         total += model.blocks() * solving(texts, calibrator, settings.trueSequential());
         if (calibration != null) {
@@ -88,7 +86,7 @@ final class WorkCount {
     double finished(int blocks, RunTexts texts, Calibrator calibrator, QuantizeSettings settings) {
         TokenSequences calibration = texts.calibration();
         if (calibration != null && calibrator.needsGradients()) {
-            return blocks * (refiningBlock(calibration, settings) - 2 * advancing(calibration));
+            return refining(calibration, settings).finished(blocks);
         }
         double replays = calibration == null || blocks < model.blocks()
                 ? 0
@@ -96,41 +94,8 @@ final class WorkCount {
         return blocks * solving(texts, calibrator, settings.trueSequential()) + replays;
     }
 
-    /** Gradient calibration, without evaluating. */
-    private double refining(TokenSequences calibration, QuantizeSettings settings) {
-        Refinement refinement = settings.refinement();
-        double perRow = model.blocks() * blockPerRow(calibration.length());
-        int heldOut = Refinement.heldOut(calibration.count());
-        double learned = refinement.learnedSequences(calibration.count() - heldOut) * calibration.length();
-        double scales = refinement.tuneSteps() == 0
-                ? 0
-                : perRow * (3 * learned + (double) ModelTuner.LOOKS * heldOut * calibration.length());
-        return model.blocks() * refiningBlock(calibration, settings)
-                + (refinement.weighTokens() ? gradients(calibration) : 0) + scales;
-    }
-
-    /** One block, in all its variants. */
-    private double refiningBlock(TokenSequences calibration, QuantizeSettings settings) {
-        Refinement refinement = settings.refinement();
-        int heldOut = Refinement.heldOut(calibration.count());
-        double trained = (double) (calibration.count() - heldOut) * calibration.length();
-        double judged = (double) heldOut * calibration.length();
-        int variants = refinement.variants();
-        double solves = 0;
-        EnumSet<InputSite> sites = EnumSet.noneOf(InputSite.class);
-        for (LinearSpec linear : model.linears(0)) {
-            solves += variants * solve(linear, true);
-            for (Polish step : refinement.polish().steps()) {
-                solves += polish(linear, step);
-            }
-            sites.add(linear.site());
-        }
-        double moments = sites.stream().mapToDouble(site -> hessian(site, (long) trained)).sum()
-                * (1 + (refinement.weighTokens() ? 1 : 0) + (refinement.propagate() ? 2 : 0));
-        double learned = 3 * refinement.learnedSequences(calibration.count() - heldOut) * calibration.length();
-        boolean learns = refinement.tuneSteps() > 0;
-        return solves + moments + 2 * advancing(calibration) + blockPerRow(calibration.length())
-                * (trained + judged * (learns ? variants + 1 : variants) + learned);
+    private RefineWork refining(TokenSequences calibration, QuantizeSettings settings) {
+        return new RefineWork(this, model, settings.refinement(), calibration);
     }
 
     /** A block's inputs, Hessians and codes. */

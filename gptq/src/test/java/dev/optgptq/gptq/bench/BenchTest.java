@@ -9,7 +9,7 @@ import dev.optgptq.gptq.bench.BenchReport.Entry;
 import dev.optgptq.gptq.run.QuantizeRun;
 import dev.optgptq.gptq.run.QuantizeSettings.Precision;
 import dev.optgptq.gptq.testing.EmulatedGpu;
-import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.DeviceGroup;
 import dev.optgptq.kernels.Devices;
 import java.util.ArrayList;
 import java.util.List;
@@ -27,7 +27,7 @@ class BenchTest {
 
     @Test
     void every_op_of_a_block_and_every_phase_of_the_job_is_measured_on_a_processor() {
-        try (Device device = Devices.open("cpu", 2)) {
+        try (DeviceGroup device = Devices.openGroup("cpu", 2)) {
             BenchReport report = run(device, Precision.AUTO);
 
             assertEquals("F32", report.products());
@@ -39,7 +39,7 @@ class BenchTest {
     @Test
     void on_a_gpu_halves_pass_through_the_same_kernels_as_a_model_of_a_real_size() {
         try (EmulatedGpu gpu = EmulatedGpu.open()) {
-            BenchReport report = run(gpu.device(), Precision.HALF);
+            BenchReport report = run(gpu.devices(), Precision.HALF);
 
             assertEquals("BF16", report.products());
             assertMeasured(report, Set.of("rmsNorm", "convert", "rotary", "attention", "linear", "activateGated",
@@ -66,7 +66,7 @@ class BenchTest {
         assertEquals(6_476_005_376L, linears * shape.spec().blocks());
     }
 
-    private BenchReport run(Device device, Precision precision) {
+    private BenchReport run(DeviceGroup device, Precision precision) {
         return new Bench(TINY, device, precision, 2, 64).run(new QuantizeRun.Origin("opt-gptq", "9.9.9", List.of()),
                 Progress.SILENT, log::add);
     }

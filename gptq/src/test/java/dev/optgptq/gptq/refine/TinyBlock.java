@@ -1,10 +1,12 @@
 package dev.optgptq.gptq.refine;
 
 import dev.optgptq.calibrate.capture.ActivationStore;
+import dev.optgptq.calibrate.capture.Division;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.model.BlockWeights;
 import dev.optgptq.calibrate.model.InputSite;
 import dev.optgptq.calibrate.model.LinearSpec;
+import dev.optgptq.calibrate.model.Replicas;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.model.ModelDirectory;
@@ -28,6 +30,7 @@ import java.lang.foreign.ValueLayout;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Set;
 
 /** The first block of a tiny model with the streams that enter it: 9 sequences of 16 tokens, of which one is held out. */
 final class TinyBlock implements AutoCloseable {
@@ -42,13 +45,16 @@ final class TinyBlock implements AutoCloseable {
     final TokenSequences text;
     final Streams streams;
     private final ModelDirectory directory;
+    private final TensorArena arena;
 
     TinyBlock(TinyModel tiny, Path folder) {
         this.device = Devices.open("cpu", 1);
         this.directory = ModelDirectory.open(tiny.write(folder));
+        this.arena = device.arena();
         this.model = Transformer.open(directory, device);
         this.text = new TokenSequences(TinyTokenizer.text(5, SEQUENCES * LENGTH).chars().toArray(), SEQUENCES, LENGTH);
-        this.streams = new Streams(embedded(), embedded(), LENGTH, 4 * LENGTH);
+        this.streams = new Streams(embedded(), embedded(), null, LENGTH,
+                Division.of((SEQUENCES - 1L) * LENGTH, LENGTH, 4 * LENGTH, 1, 1));
     }
 
     private ActivationStore embedded() {
@@ -65,13 +71,12 @@ final class TinyBlock implements AutoCloseable {
 
     /** Solves the block; afterwards the original stream stands behind it, and the quantized before it. */
     Candidate solve(Variant variant) {
-        try (TensorArena arena = device.arena()) {
-            BlockWeights weights = model.loadBlock(0, arena);
-            try (BlockMoments moments = new BlockMoments(model, weights, streams, null, false, SILENT)) {
-                moments.capture(weights);
-                try (VariantSolver solver = new VariantSolver(model, 0, SETTINGS, moments, true, SILENT)) {
-                    return solver.solve(variant);
-                }
+        Replicas models = Replicas.of(model);
+        try (Replicas.Block weights = models.loadBlock(0);
+                BlockMoments moments = new BlockMoments(models, 0, streams, null, false, SILENT)) {
+            moments.capture(weights);
+            try (VariantSolver solver = new VariantSolver(model, 0, SETTINGS, moments, true, SILENT)) {
+                return solver.solve(variant);
             }
         }
     }
@@ -93,6 +98,11 @@ final class TinyBlock implements AutoCloseable {
             }
         }
         return new Candidate(weights, linears, arena);
+    }
+
+    /** Of what lasts as long as this does. */
+    TensorArena arena() {
+        return arena;
     }
 
     BlockJudge judge() {
@@ -139,6 +149,7 @@ final class TinyBlock implements AutoCloseable {
     public void close() {
         streams.quantized().close();
         streams.original().close();
+        arena.close();
         directory.close();
         device.close();
     }
@@ -151,6 +162,11 @@ final class TinyBlock implements AutoCloseable {
 
         @Override
         public void forward(long rows) {
+            // nobody counts
+        }
+
+        @Override
+        public void captured(Set<InputSite> sites, long rows) {
             // nobody counts
         }
 

@@ -21,6 +21,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Objects;
 import java.util.SortedMap;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -124,6 +125,27 @@ class GradientRunTest {
     }
 
     @Test
+    void whole_models_are_measured_on_the_held_out_sequences_and_fewer_bits_take_them_further_away() {
+        TinyRun run = untuned();
+        Ablation two = withBits(run, 2);
+        Ablation eight = withBits(run, 8);
+
+        assertEquals(0.0, two.unquantizedLoss());
+        assertTrue(known(eight.quantizedLoss()) > 0, eight::toString);
+        assertTrue(known(two.quantizedLoss()) > 10 * known(eight.quantizedLoss()), two + " and " + eight);
+        assertTrue(known(two.plainGptqLoss()) > 10 * known(eight.plainGptqLoss()), two + " and " + eight);
+        assertEquals(two.unquantizedCrossEntropy(), eight.unquantizedCrossEntropy(), "of the same model");
+        assertNotEquals(two.unquantizedCrossEntropy(), two.quantizedCrossEntropy());
+    }
+
+    @Test
+    void each_steps_cost_is_given_beside_that_of_plain_gptq() {
+        for (Ablation.Total total : withBits(untuned(), 4).totals()) {
+            assertTrue(known(total.shareOfPlainGptqTime()) > 0, total::toString);
+        }
+    }
+
+    @Test
     void sampled_labels_weigh_tokens_the_same_for_the_same_seed_and_otherwise_for_another() {
         TinyRun run = tuned(TinyModel.Family.LLAMA);
 
@@ -162,6 +184,22 @@ class GradientRunTest {
         run.calibrator = CalibratorKind.GRADIENT;
         run.refinement = new Refinement(true, new NextToken(), true, STEPS, 0);
         return run;
+    }
+
+    private TinyRun untuned() {
+        TinyRun run = tuned(TinyModel.Family.LLAMA);
+        run.refinement = Refinement.DEFAULT;
+        run.overwrite = true;
+        return run;
+    }
+
+    private static Ablation withBits(TinyRun run, int bits) {
+        run.bits = bits;
+        return ablation(run.run());
+    }
+
+    private static double known(@Nullable Double value) {
+        return Objects.requireNonNull(value);
     }
 
     private static void symmetric(TinyRun run, boolean symmetric) {

@@ -13,6 +13,7 @@ import dev.optgptq.gptq.run.QuantizeSettings.CalibratorKind;
 import dev.optgptq.gptq.testing.TinyModel;
 import dev.optgptq.gptq.testing.WrittenCheckpoint;
 import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.DeviceGroup;
 import dev.optgptq.kernels.Devices;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -180,6 +181,7 @@ class InterruptedRunTest {
             TinyRun run = new TinyRun(folder.resolve("model"), folder);
             run.progress = (phase, done, total) -> {
                 if (phase.contains("block 2/2: solve")) {
+                    run.awaitBlock(0);
                     System.out.println("in block 2");
                     while (true) {
                         LockSupport.park();
@@ -187,7 +189,8 @@ class InterruptedRunTest {
                 }
             };
             try (Device device = Devices.open("cpu", 2)) {
-                QuantizeRun.run(run.settings(), device, TinyRun.ORIGIN, run.progress, System.out::println);
+                QuantizeRun.run(run.settings(), DeviceGroup.of(device), TinyRun.ORIGIN, run.progress,
+                        System.out::println);
             }
         }
     }
@@ -217,6 +220,7 @@ class InterruptedRunTest {
             run.calibrator = CalibratorKind.GPTQ;
             run.progress = (phase, done, total) -> {
                 if (phase.contains("block 2/2: solve")) {
+                    run.awaitBlock(0);
                     fill(disk);
                 }
             };

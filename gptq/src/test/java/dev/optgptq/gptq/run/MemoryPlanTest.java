@@ -9,6 +9,7 @@ import dev.optgptq.calibrate.model.ModelSpec;
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.model.ModelDirectory;
+import dev.optgptq.gptq.journal.WriteBehind;
 import dev.optgptq.gptq.refine.Refinement;
 import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.gptq.run.QuantizeSettings.CalibratorKind;
@@ -107,6 +108,24 @@ class MemoryPlanTest {
                 "Hessians", "evaluating", "are free");
     }
 
+    @ParameterizedTest
+    @CsvSource({"GPTQ, -1", "RTN, 32", "GRADIENT, 64"})
+    void what_waits_to_be_written_is_planned_on_the_host_and_is_one_block(CalibratorKind calibrator, int groupSize) {
+        TinyRun run = new TinyRun(TinyModel.LLAMA.write(folder.resolve("model")), folder);
+        run.calibrator = calibrator;
+        run.groupSize = groupSize;
+        MemoryPlan plan = plan(run, PLENTY, OptionalLong.of(PLENTY));
+        long block;
+        try (ModelDirectory directory = ModelDirectory.open(run.settings().model())) {
+            ModelSpec spec = ModelSpec.resolve(directory.config());
+            block = CheckpointPlan.of(directory, spec, run.bits, groupSize).packed(spec.linears(0)).stream()
+                    .mapToLong(tensor -> WriteBehind.aligned(tensor.bytes())).sum();
+        }
+
+        assertEquals(block, plan.writing());
+        assertTrue(plan.total() >= plan.device() + block, plan + " in all " + plan.total());
+    }
+
     @Test
     void a_device_with_memory_of_its_own_holds_the_residual_stream_and_large_batches_where_they_fit() {
         TinyRun run = longRun();
@@ -142,6 +161,44 @@ class MemoryPlanTest {
                 "--device cpu");
     }
 
+    @Test
+    void the_batch_and_the_parts_do_not_depend_on_how_many_devices_share_them() {
+        TinyRun run = longRun();
+        long needed = needed(plan(run, PLENTY, OptionalLong.of(PLENTY)));
+
+        for (long free : new long[] {PLENTY, needed - 1, needed / 2}) {
+            MemoryPlan alone = plan(run, PLENTY, OptionalLong.of(free), 1);
+            MemoryPlan shared = plan(run, PLENTY, OptionalLong.of(free), 2);
+            assertEquals(alone.batchRows(), shared.batchRows());
+            assertEquals(alone.parts(), shared.parts());
+        }
+    }
+
+    @Test
+    void a_stream_that_is_too_large_for_one_device_lies_on_several() {
+        TinyRun run = longRun();
+        MemoryPlan roomy = plan(run, PLENTY, OptionalLong.of(PLENTY));
+        OptionalLong free = OptionalLong.of(needed(roomy) - roomy.stream() / 3);
+
+        assertEquals(MemoryPlan.Place.HOST, plan(run, PLENTY, free, 1).place());
+        assertEquals(MemoryPlan.Place.DEVICE, plan(run, PLENTY, free, 2).place());
+        assertEquals(roomy.stream() / 2, plan(run, PLENTY, free, 2).share());
+    }
+
+    /** What waits for its neighbour in the sum is small beside everything else, but for models of wide layers. */
+    @Test
+    void less_device_memory_than_eight_parts_take_means_fewer_of_them() {
+        TinyRun run = new TinyRun(TinyModel.LLAMA.write(folder.resolve("model")), folder);
+        run.samples = 8;
+        run.sequenceLength = 16;
+        MemoryPlan roomy = plan(run, PLENTY, OptionalLong.of(PLENTY));
+        OptionalLong free = OptionalLong.of(needed(roomy) - 1);
+
+        assertEquals(8, roomy.parts());
+        assertEquals(4, plan(run, PLENTY, free).parts());
+        assertEquals(4, plan(run, PLENTY, free, 8).busyDevices());
+    }
+
     /** Its residual stream is larger than anything else. */
     private TinyRun longRun() {
         TinyRun run = new TinyRun(TinyModel.LLAMA.write(folder.resolve("model")), folder);
@@ -160,12 +217,16 @@ class MemoryPlanTest {
     }
 
     private static MemoryPlan plan(TinyRun run, long available, OptionalLong device) {
+        return plan(run, available, device, 1);
+    }
+
+    private static MemoryPlan plan(TinyRun run, long available, OptionalLong device, int devices) {
         QuantizeSettings settings = run.settings();
         try (ModelDirectory directory = ModelDirectory.open(settings.model())) {
             ModelSpec spec = ModelSpec.resolve(directory.config());
-            MemoryPlan.Job job = new MemoryPlan.Job(spec, DType.F32, settings.groupSize(),
-                    settings.calibrator() == CalibratorKind.GRADIENT ? settings.refinement() : null);
-            return MemoryPlan.of(job, RunTexts.read(settings, spec), new MemoryPlan.Free(available, device));
+            MemoryPlan.Job job = new MemoryPlan.Job(spec, DType.F32, settings.bits(), settings.groupSize(),
+                    settings.calibrator() == CalibratorKind.GRADIENT ? settings.refinement() : null, devices);
+            return MemoryPlan.of(job, RunTexts.read(settings, spec), new MemoryNeed.Free(available, device));
         }
     }
 }

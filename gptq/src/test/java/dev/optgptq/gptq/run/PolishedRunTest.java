@@ -168,10 +168,10 @@ class PolishedRunTest {
         QuantizeSettings settings = run.settings();
         try (ModelDirectory directory = ModelDirectory.open(settings.model())) {
             ModelSpec spec = ModelSpec.resolve(directory.config());
-            MemoryPlan.Job job = new MemoryPlan.Job(spec, DType.F32, settings.groupSize(),
-                    settings.calibrator() == CalibratorKind.GRADIENT ? settings.refinement() : null);
+            MemoryPlan.Job job = new MemoryPlan.Job(spec, DType.F32, settings.bits(), settings.groupSize(),
+                    settings.calibrator() == CalibratorKind.GRADIENT ? settings.refinement() : null, 1);
             return MemoryPlan.of(job, RunTexts.read(settings, spec),
-                    new MemoryPlan.Free(1L << 40, OptionalLong.empty()));
+                    new MemoryNeed.Free(1L << 40, OptionalLong.empty()));
         }
     }
 }

@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.optgptq.calibrate.model.Replicas;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.dtype.DType;
@@ -14,6 +15,7 @@ import dev.optgptq.formats.safetensors.TensorSpec;
 import dev.optgptq.formats.safetensors.TensorView;
 import dev.optgptq.gptq.journal.Journal;
 import dev.optgptq.gptq.journal.PartWriter;
+import dev.optgptq.gptq.journal.WriteBehind;
 import dev.optgptq.gptq.solve.ActOrder;
 import dev.optgptq.gptq.solve.Calibrator;
 import dev.optgptq.gptq.solve.SolveSettings;
@@ -63,7 +65,7 @@ class ReadBackTest {
             OutputConfig config = new OutputConfig(run.settings(), source, plan);
             try (OutputDirectory directory = CheckpointWriter.directory(run.output, false);
                     CheckpointWriter writer = new CheckpointWriter(directory, plan.specs(), Long.MAX_VALUE)) {
-                CheckpointOutput output = new CheckpointOutput(writer, plan);
+                CheckpointOutput output = new CheckpointOutput(writer, plan, false);
                 Journal journal = new Journal(directory, run.log::add);
                 quantize(model, plan, journal, new LinearPacker(config.quantization(), device)).forEach(output::write);
                 output.writeKept();
@@ -90,7 +92,7 @@ class ReadBackTest {
             OutputConfig config = new OutputConfig(run.settings(), source, plan);
             try (OutputDirectory directory = CheckpointWriter.directory(run.output, false);
                     CheckpointWriter writer = new CheckpointWriter(directory, plan.specs(), Long.MAX_VALUE)) {
-                CheckpointOutput output = new CheckpointOutput(writer, plan);
+                CheckpointOutput output = new CheckpointOutput(writer, plan, false);
                 Journal journal = new Journal(directory, run.log::add);
                 quantize(model, plan, journal, new LinearPacker(config.quantization(), device)).forEach(output::write);
                 output.write(tuned(journal, source.tensor(name)));
@@ -122,23 +124,28 @@ class ReadBackTest {
                 new SolveSettings(grid, run.groupSize, ActOrder.NONE, run.damp));
         WorkCount flops = new WorkCount(model.spec());
         RunProgress progress = new RunProgress(new PhaseClock(model.device(), "test"), flops, run.progress, 1);
-        BlockQuantizer quantizer = new BlockQuantizer(model, nearest, false, progress);
+        BlockQuantizer quantizer = new BlockQuantizer(Replicas.of(model), nearest, false, progress);
         List<BlockRecord> records = new ArrayList<>();
-        for (int block = 0; block < TinyModel.BLOCKS; block++) {
-            int index = block;
-            try (BlockRecorder recorder = new BlockRecorder(
-                    journal.begin(BlockRecord.name(block), plan.packed(model.spec().linears(block))), packer)) {
-                quantizer.quantize(block, null, solved -> recorder.write(solved.linear(), solved.solution().weight(),
-                        LayerReports.of(index, solved, run.damp)));
-                records.add(recorder.finish(List.of()));
+        try (WriteBehind behind = new WriteBehind(run.output, 1 << 20)) {
+            for (int block = 0; block < TinyModel.BLOCKS; block++) {
+                int index = block;
+                try (BlockRecorder recorder = new BlockRecorder(block,
+                        journal.begin(BlockRecord.name(block), plan.packed(model.spec().linears(block))), packer,
+                        behind, records::add)) {
+                    quantizer.quantize(block, null,
+                            solved -> recorder.write(solved.linear(), solved.solution().weight(),
+                                    LayerReports.of(index, solved, run.damp)));
+                    recorder.finish(List.of());
+                }
             }
+            behind.await();
         }
         return records;
     }
 
     private static void verify(CheckpointOutput output, Path written) {
         try (ModelDirectory directory = ModelDirectory.open(written)) {
-            output.verify(directory);
+            output.verify(directory, 2);
         }
     }
 

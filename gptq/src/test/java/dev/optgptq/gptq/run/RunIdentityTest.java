@@ -21,7 +21,8 @@ class RunIdentityTest {
 
     /** These count through the tokens or the dtype that they choose, or decide nothing of the result. */
     private static final Set<String> OTHERS = Set.of("model", "output", "calibration", "sampling", "samples",
-            "sequenceLength", "seed", "precision", "evaluation", "evaluate", "evaluationWindow", "overwrite", "fresh");
+            "sequenceLength", "seed", "precision", "evaluation", "evaluate", "evaluationWindow", "overwrite", "fresh",
+            "threads");
 
     @TempDir
     @SuppressWarnings("NullAway.Init") // JUnit fills it in

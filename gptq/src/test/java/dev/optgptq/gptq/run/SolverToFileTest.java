@@ -4,13 +4,16 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import dev.optgptq.calibrate.capture.ActivationStore;
+import dev.optgptq.calibrate.capture.Division;
 import dev.optgptq.calibrate.data.TokenSequences;
+import dev.optgptq.calibrate.model.Replicas;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.files.OutputDirectory;
 import dev.optgptq.formats.model.CheckpointWriter;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.gptq.journal.Journal;
+import dev.optgptq.gptq.journal.WriteBehind;
 import dev.optgptq.gptq.solve.ActOrder;
 import dev.optgptq.gptq.solve.Calibrator;
 import dev.optgptq.gptq.solve.QuantizedWeight;
@@ -82,27 +85,32 @@ class SolverToFileTest {
             int[] ids = TinyTokenizer.text(3, 512).chars().toArray();
             try (OutputDirectory directory = CheckpointWriter.directory(run.output, false);
                     CheckpointWriter writer = new CheckpointWriter(directory, plan.specs(), Long.MAX_VALUE);
-                    CalibrationStream stream = CalibrationStream.embed(model, new TokenSequences(ids, 8, 64), 512,
-                            new ActivationStore(512, model.spec().hiddenSize(), memoryLimit))) {
-                CheckpointOutput output = new CheckpointOutput(writer, plan);
+                    CalibrationStream stream = CalibrationStream.embed(Replicas.of(model),
+                            new TokenSequences(ids, 8, 64),
+                            Division.of(512, 0, 512, 1, 1),
+                            new ActivationStore(512, model.spec().hiddenSize(), memoryLimit));
+                    WriteBehind behind = new WriteBehind(run.output, 1 << 20)) {
+                CheckpointOutput output = new CheckpointOutput(writer, plan, false);
                 Journal journal = new Journal(directory, run.log::add);
                 Calibrator gptq = new Calibrator.Gptq(new SolveSettings(new Grid(run.bits, true, false, DType.F16),
                         run.groupSize, run.actOrder, run.damp), false);
                 RunProgress progress = new RunProgress(new PhaseClock(device, "test"), new WorkCount(model.spec()),
                         run.progress, 1);
-                BlockQuantizer quantizer = new BlockQuantizer(model, gptq, false, progress);
+                BlockQuantizer quantizer = new BlockQuantizer(Replicas.of(model), gptq, false, progress);
                 for (int block = 0; block < TinyModel.BLOCKS; block++) {
                     int index = block;
-                    try (BlockRecorder recorder = new BlockRecorder(journal.begin(BlockRecord.name(block),
-                            plan.packed(model.spec().linears(block))), packer)) {
+                    try (BlockRecorder recorder = new BlockRecorder(block,
+                            journal.begin(BlockRecord.name(block), plan.packed(model.spec().linears(block))), packer,
+                            behind, output::write)) {
                         quantizer.quantize(block, stream, solved -> {
                             recorder.write(solved.linear(), solved.solution().weight(),
                                     LayerReports.of(index, solved, run.damp));
                             weights.put(solved.linear().module(), values(device, solved.solution().weight()));
                         });
-                        output.write(recorder.finish(List.of()));
+                        recorder.finish(List.of());
                     }
                 }
+                behind.await();
                 output.writeKept();
                 config.write(writer, TinyRun.ORIGIN);
                 writer.finish();

@@ -13,6 +13,7 @@ import dev.optgptq.gptq.run.QuantizeSettings.Precision;
 import dev.optgptq.gptq.solve.ActOrder;
 import dev.optgptq.gptq.testing.TinyTokenizer;
 import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.DeviceGroup;
 import dev.optgptq.kernels.Devices;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -20,6 +21,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.locks.LockSupport;
 
 /** A run as the command line would start it, on little text; tests change the fields they are about. */
 final class TinyRun {
@@ -72,12 +74,21 @@ final class TinyRun {
                 trueSequential, text, Sampling.RANDOM, samples, sequenceLength, 0, refinement, precision, format,
                 evaluation,
                 evaluate, 64,
-                overwrite, fresh);
+                overwrite, fresh, threads);
     }
 
     RunReport run() {
         try (Device device = Devices.open("cpu", threads)) {
             return run(device);
+        }
+    }
+
+    /** Until this block is on the disk, where it comes while the run goes on. */
+    void awaitBlock(int block) {
+        Path note = output.resolveSibling("." + output.getFileName() + ".partial")
+                .resolve(BlockRecord.name(block) + ".json");
+        while (!Files.exists(note)) {
+            LockSupport.parkNanos(1_000_000);
         }
     }
 
@@ -100,6 +111,10 @@ final class TinyRun {
         return run(device, ORIGIN);
     }
 
+    RunReport run(DeviceGroup devices) {
+        return run(devices, ORIGIN);
+    }
+
     /** On another device than the processor at its full speed. */
     RunReport runOn(String name) {
         try (Device device = Devices.open(name, threads)) {
@@ -115,7 +130,11 @@ final class TinyRun {
     }
 
     private RunReport run(Device device, QuantizeRun.Origin origin) {
-        return QuantizeRun.run(settings(), device, origin, progress, log::add, shardBytes);
+        return run(DeviceGroup.of(device), origin);
+    }
+
+    private RunReport run(DeviceGroup devices, QuantizeRun.Origin origin) {
+        return QuantizeRun.run(settings(), devices, origin, progress, log::add, shardBytes);
     }
 
     @Override

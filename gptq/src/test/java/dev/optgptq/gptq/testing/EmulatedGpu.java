@@ -1,6 +1,7 @@
 package dev.optgptq.gptq.testing;
 
 import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.DeviceGroup;
 import dev.optgptq.kernels.Devices;
 import java.io.File;
 import java.io.IOException;
@@ -9,26 +10,31 @@ import java.nio.file.Path;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Assumptions;
 
-/** hip:0 on the SIMT emulator of hip-kernels; skips where that cannot be built. While it is open, HIP is the emulator. */
+/** HIP devices on the SIMT emulator of hip-kernels; skips where that cannot be built. While it is open, HIP is the emulator. */
 public final class EmulatedGpu implements AutoCloseable {
 
     private static final String LIBRARY = "opt-gptq.hip.lib";
     private static final Path SOURCES = Path.of("../hip-kernels/src/test/emulator");
     private static final long MINUTES = 5;
 
-    private final Device device;
+    private final DeviceGroup devices;
 
-    private EmulatedGpu(Device device) {
-        this.device = device;
+    private EmulatedGpu(DeviceGroup devices) {
+        this.devices = devices;
     }
 
-    /** Waves of 64. */
+    /** hip:0, waves of 64. */
     public static EmulatedGpu open() {
+        return open("hip:0");
+    }
+
+    /** @param names as --device takes them; there are two */
+    public static EmulatedGpu open(String names) {
         boolean here = System.getProperty("os.name").equals("Linux") && System.getProperty("os.arch").equals("amd64");
         Assumptions.assumeTrue(here && hasCompiler(), "the GPU emulator needs g++ on x86-64 Linux; not tested here");
         System.setProperty(LIBRARY, build().resolve("libhip-emulator-64.so").toString());
         try {
-            return new EmulatedGpu(Devices.open("hip:0", 1));
+            return new EmulatedGpu(Devices.openGroup(names, 1));
         } catch (RuntimeException e) {
             System.clearProperty(LIBRARY);
             throw e;
@@ -36,7 +42,11 @@ public final class EmulatedGpu implements AutoCloseable {
     }
 
     public Device device() {
-        return device;
+        return devices.first();
+    }
+
+    public DeviceGroup devices() {
+        return devices;
     }
 
     private static boolean hasCompiler() {
@@ -68,7 +78,7 @@ public final class EmulatedGpu implements AutoCloseable {
 
     @Override
     public void close() {
-        device.close();
+        devices.close();
         System.clearProperty(LIBRARY);
     }
 }

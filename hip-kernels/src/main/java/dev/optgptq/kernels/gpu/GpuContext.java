@@ -182,6 +182,7 @@ public final class GpuContext implements AutoCloseable {
 
     /** A block of device memory, see {@link GpuMemory#allocate}. */
     long allocate(long bytes, String what) {
+        activate();
         return health.ask(() -> memory.allocate(bytes, what));
     }
 

@@ -42,6 +42,11 @@ public final class GpuDevices {
         return found;
     }
 
+    /** How many there are. UserError DEVICE when there are none, with the reason. */
+    public static int count(String api) {
+        return driver(api).deviceCount();
+    }
+
     /** Opens a device. UserError DEVICE when it is not there or cannot be used. */
     public static GpuDevice open(String api, int ordinal) {
         GpuDriver driver = driver(api);

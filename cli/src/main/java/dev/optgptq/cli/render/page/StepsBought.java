@@ -101,7 +101,7 @@ final class StepsBought {
     private static Element totals(Ablation ablation) {
         List<Total> totals = ablation.totals();
         boolean shares = totals.stream().anyMatch(total -> total.shareOfPlainGptqTime() != null);
-        boolean losses = ablation.unquantizedLoss() != null || ablation.plainGptqLoss() != null
+        boolean losses = ablation.plainGptqLoss() != null || ablation.quantizedLoss() != null
                 || totals.stream().anyMatch(total -> total.heldOutLoss() != null);
         List<String> columns = new ArrayList<>(List.of("step", ">kept in", ">mean change", ">time"));
         columns.addAll(shares ? List.of(">of plain GPTQ\u2019s time") : List.of());
@@ -111,6 +111,7 @@ final class StepsBought {
         for (int i = 0; i < totals.size(); i++) {
             body = body.add(total(totals.get(i), i, shares, losses));
         }
+        body = body.addAll(reference("what came out", ablation.quantizedLoss(), shares));
         return Element.of("table", "totals").add(Html.tableHead(columns)).add(body);
     }
 

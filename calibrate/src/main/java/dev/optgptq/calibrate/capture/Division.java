@@ -1,0 +1,103 @@
+package dev.optgptq.calibrate.capture;
+
+import dev.optgptq.kernels.Device;
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * Who does which tokens of the calibration. Those that are summed over are cut into parts, and the parts are spread over the
+ * devices; those that are held out to judge by are the first device's.
+ *
+ * @param summed parts of the tokens that are summed over, in order
+ * @param heldOut the tokens behind them, at most one part
+ * @param batchRows tokens that run at once, whole sequences
+ * @param devices how many there are
+ */
+public record Division(List<Part> summed, List<Part> heldOut, int batchRows, int devices) {
+
+    public Division {
+        summed = List.copyOf(summed);
+        heldOut = List.copyOf(heldOut);
+    }
+
+    /**
+     * Divides tokens.
+     *
+     * @param rows tokens that are summed over
+     * @param heldOut tokens behind them
+     * @param parts into which the first are cut
+     */
+    public static Division of(long rows, long heldOut, int batchRows, int parts, int devices) {
+        return new Division(Part.cut(rows, batchRows, parts),
+                heldOut == 0 ? List.of() : List.of(new Part(0, rows, heldOut)), batchRows, devices);
+    }
+
+    /** The same of the held-out tokens alone, counted from the first of them. */
+    public Division ofHeldOut() {
+        return of(0, rows(heldOut), batchRows, 1, devices);
+    }
+
+    /** The parts that a device sums over. */
+    public List<Part> summed(int device) {
+        return summed.subList(upTo(device), upTo(device + 1));
+    }
+
+    private int upTo(int device) {
+        return Math.ceilDiv(summed.size() * device, devices);
+    }
+
+    /** All that a device runs. */
+    public List<Part> all(int device) {
+        List<Part> all = new ArrayList<>(summed(device));
+        if (device == 0) {
+            all.addAll(heldOut);
+        }
+        return all;
+    }
+
+    /** Goes through some parts in batches. */
+    public void eachBatch(List<Part> parts, Batch batch) {
+        for (Part part : parts) {
+            eachBatch(part, batch);
+        }
+    }
+
+    /** Goes through a part in batches. */
+    public void eachBatch(Part part, Batch batch) {
+        for (long row = part.first(); row < part.end(); row += batchRows) {
+            batch.run(row, Math.min(batchRows, part.end() - row));
+        }
+    }
+
+    /** Some rows of a part. */
+    @FunctionalInterface
+    public interface Batch {
+        /**
+         * Runs them.
+         *
+         * @param first of all tokens
+         * @param count tokens
+         */
+        void run(long first, long count);
+    }
+
+    /** All tokens. */
+    public long rows() {
+        return rows(summed) + rows(heldOut);
+    }
+
+    /** Tokens of some parts. */
+    public static long rows(List<Part> parts) {
+        return parts.stream().mapToLong(Part::rows).sum();
+    }
+
+    /** Which rows of a stream lie where, if each device holds what it runs. */
+    List<ActivationStore.Share> shares(List<Device> on) {
+        List<ActivationStore.Share> shares = new ArrayList<>();
+        for (int device = 0; device < devices; device++) {
+            shares.add(new ActivationStore.Share(on.get(device), rows(summed(device))));
+        }
+        shares.add(new ActivationStore.Share(on.getFirst(), rows(heldOut)));
+        return shares;
+    }
+}

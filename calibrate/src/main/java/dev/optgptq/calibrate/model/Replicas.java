@@ -1,0 +1,136 @@
+package dev.optgptq.calibrate.model;
+
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
+import dev.optgptq.kernels.Together;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.util.List;
+
+/** One model on each of several devices, which share its work. */
+public final class Replicas {
+
+    private final List<Transformer> models;
+
+    private Replicas(List<Transformer> models) {
+        this.models = models;
+    }
+
+    /** @param devices all of them, that of the model first */
+    public static Replicas of(Transformer model, List<Device> devices) {
+        if (!devices.getFirst().equals(model.device())) {
+            throw new IllegalArgumentException("expected " + model.device().name() + " first, found "
+                    + devices.getFirst().name());
+        }
+        return new Replicas(devices.stream().map(model::on).toList());
+    }
+
+    /** The model on its one device. */
+    public static Replicas of(Transformer model) {
+        return of(model, List.of(model.device()));
+    }
+
+    /** See {@link Transformer#withProducts}. */
+    public Replicas withProducts(DType dtype) {
+        return new Replicas(models.stream().map(model -> model.withProducts(dtype)).toList());
+    }
+
+    /** That of the first device, which does what is not shared. */
+    public Transformer first() {
+        return models.getFirst();
+    }
+
+    /** @param device its index */
+    public Transformer on(int device) {
+        return models.get(device);
+    }
+
+    public int size() {
+        return models.size();
+    }
+
+    public List<Device> devices() {
+        return models.stream().map(Transformer::device).toList();
+    }
+
+    /** Does the work of every device at the same time, and waits for all. */
+    public void together(Together.Work work) {
+        Together.run(models.size(), work);
+    }
+
+    /** Loads a block's weights on every device. */
+    public Block loadBlock(int index) {
+        Block block = new Block();
+        try {
+            together(device -> block.weights[device] = on(device).loadBlock(index, block.arenas.get(device)));
+            return block;
+        } catch (RuntimeException e) {
+            block.close();
+            throw e;
+        }
+    }
+
+    /**
+     * Gives every device the weights that the first one has.
+     *
+     * @param first on the first device, whose arena goes on owning them
+     */
+    public Block spread(BlockWeights first) {
+        Block block = new Block();
+        try {
+            together(device -> block.weights[device] = device == 0
+                    ? first
+                    : on(device).loadBlock(first.index(), block.arenas.get(device)));
+            block.share();
+            return block;
+        } catch (RuntimeException e) {
+            block.close();
+            throw e;
+        }
+    }
+
+    /** The weights of one block on every device. */
+    public final class Block implements AutoCloseable {
+        private final List<TensorArena> arenas;
+        private final BlockWeights[] weights = new BlockWeights[models.size()];
+
+        private Block() {
+            arenas = models.stream().map(model -> model.device().arena()).toList();
+        }
+
+        public BlockWeights first() {
+            return on(0);
+        }
+
+        /** @param device its index */
+        public BlockWeights on(int device) {
+            return weights[device];
+        }
+
+        /** Gives the other devices the weights that the linears have on the first. */
+        public void share() {
+            if (models.size() == 1) {
+                return;
+            }
+            for (LinearSpec linear : first().linears()) {
+                Tensor source = first().weight(linear);
+                try (Arena host = Arena.ofShared()) {
+                    MemorySegment bytes = host.allocate(source.elements() * source.dtype().bytes());
+                    models.getFirst().device().download(source, bytes);
+                    together(device -> {
+                        if (device > 0) {
+                            models.get(device).device().upload(bytes, weights[device].weight(linear));
+                        }
+                    });
+                }
+            }
+        }
+
+        @Override
+        public void close() {
+            arenas.forEach(TensorArena::close);
+        }
+    }
+}

@@ -1,0 +1,173 @@
+package dev.optgptq.gptq.refine;
+
+import dev.optgptq.calibrate.capture.CrossMoments;
+import dev.optgptq.calibrate.capture.HessianAccumulator;
+import dev.optgptq.calibrate.capture.Part;
+import dev.optgptq.calibrate.gradient.Saliency;
+import dev.optgptq.calibrate.model.BlockWeights;
+import dev.optgptq.calibrate.model.InputSite;
+import dev.optgptq.calibrate.model.InputTap;
+import dev.optgptq.calibrate.model.ModelSpec;
+import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
+import java.util.EnumMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import org.jspecify.annotations.Nullable;
+
+/** What one device sums up of a block's moments. */
+final class DeviceMoments implements AutoCloseable {
+
+    private final Transformer model;
+    private final Device device;
+    private final Streams streams;
+    private final TensorArena arena;
+    private final Set<InputSite> sites;
+    private final HessianAccumulator plain;
+    private final @Nullable HessianAccumulator weighted;
+    private final @Nullable CrossMoments cross;
+
+    DeviceMoments(Transformer model, int block, Streams streams, @Nullable Saliency saliency, boolean withCross) {
+        this.model = model;
+        this.device = model.device();
+        this.streams = streams;
+        this.arena = device.arena();
+        ModelSpec spec = model.spec();
+        this.sites = spec.sites();
+        Map<InputSite, Tensor> factors = factors(block, saliency);
+        long rows = streams.trainedRows();
+        this.plain = new HessianAccumulator(device, spec, sites, rows);
+        this.weighted = factors.isEmpty() ? null : new HessianAccumulator(device, spec, sites, rows);
+        if (weighted != null) {
+            factors.forEach(weighted::weigh);
+        }
+        this.cross = withCross ? new CrossMoments(device, spec, sites, streams.batchRows(), rows) : null;
+    }
+
+    private Map<InputSite, Tensor> factors(int block, @Nullable Saliency saliency) {
+        Map<InputSite, Tensor> factors = new EnumMap<>(InputSite.class);
+        if (saliency != null) {
+            for (InputSite site : sites) {
+                Tensor found = saliency.rowFactors(block, site, device, arena);
+                if (found != null) {
+                    factors.put(site, found.columns(0, streams.trainedRows()));
+                }
+            }
+        }
+        return factors;
+    }
+
+    /**
+     * Passes sequences through the block: those to be summed over, in both streams, and those that are held out, in the
+     * original one.
+     */
+    void capture(BlockWeights weights, List<Part> summed, List<Part> heldOut, Phases phases) {
+        try (TensorArena scratch = device.arena()) {
+            Transformer.Workspace workspace = model.workspace(scratch, streams.batchRows(), streams.sequenceLength());
+            Tensor buffer = scratch.matrix(DType.F32, streams.batchRows(), model.spec().hiddenSize());
+            for (Part part : summed) {
+                begin(part);
+                streams.division().eachBatch(part, (first, count) -> {
+                    Tensor x = buffer.rows(0, count);
+                    if (first >= streams.originalFrom()) {
+                        phases.enter("forward original");
+                        original(weights, first, x, workspace, this::keepOriginal, phases);
+                    }
+                    phases.enter("forward");
+                    streams.quantized().read(device, first, x);
+                    model.forward(weights, x, workspace, (site, rows) -> add(site, rows, phases));
+                    phases.captured(sites, count);
+                });
+            }
+            phases.enter("judge");
+            streams.division().eachBatch(heldOut, (first, count) -> original(weights, first, buffer.rows(0, count),
+                    workspace, InputTap.NONE, phases));
+            device.synchronize();
+        }
+    }
+
+    private void begin(Part part) {
+        plain.begin(part);
+        if (weighted != null) {
+            weighted.begin(part);
+        }
+        if (cross != null) {
+            cross.begin(part);
+        }
+    }
+
+    private void original(BlockWeights weights, long first, Tensor x, Transformer.Workspace workspace, InputTap tap,
+            Phases phases) {
+        streams.updateOriginal(device, first, x, rows -> model.forward(weights, rows, workspace, tap));
+        phases.forward(x.rows());
+    }
+
+    private boolean keepOriginal(InputSite site, Tensor x) {
+        if (cross != null) {
+            cross.original(site, x);
+        }
+        return true;
+    }
+
+    /** The pass ends behind the last site: what the block puts out is not wanted. */
+    private boolean add(InputSite site, Tensor x, Phases phases) {
+        phases.enter("hessian");
+        boolean more = plain.at(site, x);
+        phases.hessian(site, x.rows());
+        if (weighted != null) {
+            phases.enter("hessian weighted");
+            weighted.at(site, x);
+            phases.hessian(site, x.rows());
+        }
+        if (cross != null) {
+            phases.enter("cross moments");
+            cross.quantized(site, x);
+            phases.cross(site, x.rows());
+        }
+        phases.enter("forward");
+        return more;
+    }
+
+    /** Takes over what another device summed up of the parts behind these. */
+    void absorb(DeviceMoments other) {
+        plain.absorb(other.plain);
+        if (weighted != null && other.weighted != null) {
+            weighted.absorb(other.weighted);
+        }
+        if (cross != null && other.cross != null) {
+            cross.absorb(other.cross);
+        }
+    }
+
+    boolean weighs() {
+        return weighted != null;
+    }
+
+    Tensor hessian(InputSite site, boolean ofWeighted) {
+        HessianAccumulator wanted = ofWeighted && weighted != null ? weighted : plain;
+        return wanted.hessian(site);
+    }
+
+    Tensor cross(InputSite site) {
+        if (cross == null) {
+            throw new IllegalStateException("cross moments were not asked for");
+        }
+        return cross.cross(site);
+    }
+
+    @Override
+    public void close() {
+        if (cross != null) {
+            cross.close();
+        }
+        if (weighted != null) {
+            weighted.close();
+        }
+        plain.close();
+        arena.close();
+    }
+}

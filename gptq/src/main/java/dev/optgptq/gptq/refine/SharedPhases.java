@@ -1,0 +1,75 @@
+package dev.optgptq.gptq.refine;
+
+import dev.optgptq.calibrate.model.InputSite;
+import dev.optgptq.calibrate.model.LinearSpec;
+import dev.optgptq.gptq.solve.Polish;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Set;
+import java.util.function.Consumer;
+
+/**
+ * The phases of work that devices do at the same time. The first one's are heard as they come; what the others did is told
+ * when all are done, so that one thread alone tells.
+ */
+final class SharedPhases {
+
+    private final Phases phases;
+    private final List<Later> others = new ArrayList<>();
+
+    SharedPhases(Phases phases, int devices) {
+        this.phases = phases;
+        for (int device = 1; device < devices; device++) {
+            others.add(new Later());
+        }
+    }
+
+    /** What a device tells. */
+    Phases of(int device) {
+        return device == 0 ? phases : others.get(device - 1);
+    }
+
+    /** All are done. */
+    void finish() {
+        others.forEach(other -> other.done.forEach(work -> work.accept(phases)));
+    }
+
+    private static final class Later implements Phases {
+        private final List<Consumer<Phases>> done = new ArrayList<>();
+
+        @Override
+        public void enter(String phase) {
+            // Time counts for what the first device does.
+        }
+
+        @Override
+        public void forward(long rows) {
+            done.add(phases -> phases.forward(rows));
+        }
+
+        @Override
+        public void captured(Set<InputSite> sites, long rows) {
+            done.add(phases -> phases.captured(sites, rows));
+        }
+
+        @Override
+        public void hessian(InputSite site, long rows) {
+            done.add(phases -> phases.hessian(site, rows));
+        }
+
+        @Override
+        public void cross(InputSite site, long rows) {
+            done.add(phases -> phases.cross(site, rows));
+        }
+
+        @Override
+        public void solved(LinearSpec linear, Polish polish) {
+            done.add(phases -> phases.solved(linear, polish));
+        }
+
+        @Override
+        public void learned(long rows) {
+            done.add(phases -> phases.learned(rows));
+        }
+    }
+}

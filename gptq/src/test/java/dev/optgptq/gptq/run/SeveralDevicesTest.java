@@ -1,0 +1,91 @@
+package dev.optgptq.gptq.run;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.optgptq.calibrate.Progress;
+import dev.optgptq.gptq.run.QuantizeSettings.CalibratorKind;
+import dev.optgptq.gptq.run.QuantizeSettings.Precision;
+import dev.optgptq.gptq.testing.EmulatedGpu;
+import dev.optgptq.gptq.testing.TinyModel;
+import dev.optgptq.kernels.Device;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.concurrent.CancellationException;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** What several emulated GPUs make of a calibration that they share. */
+class SeveralDevicesTest {
+
+    @TempDir
+    Path folder;
+
+    @ParameterizedTest
+    @CsvSource({"GPTQ, FLOAT32, false", "GPTQ, HALF, true", "GRADIENT, AUTO, false", "RTN, AUTO, false"})
+    void two_devices_write_the_files_that_one_does(CalibratorKind calibrator, Precision precision,
+            boolean trueSequential) {
+        TinyRun one = run("one", calibrator, precision, trueSequential);
+        TinyRun two = run("two", calibrator, precision, trueSequential);
+
+        try (EmulatedGpu gpu = EmulatedGpu.open("hip:0")) {
+            one.run(gpu.devices());
+        }
+        try (EmulatedGpu gpus = EmulatedGpu.open("hip:all")) {
+            two.run(gpus.devices());
+            if (calibrator != CalibratorKind.RTN) {
+                Device second = gpus.devices().devices().get(1);
+                assertTrue(second.peakMemory() > 0, "the second device has had something to do");
+                assertEquals(0, second.memoryInUse());
+            }
+        }
+
+        assertEquals(Checksums.of(one.output), Checksums.of(two.output));
+    }
+
+    /** A cluster gives what it has free: the next job may get more devices or fewer. */
+    @Test
+    void two_devices_go_on_with_what_one_has_begun() {
+        TinyRun undisturbed = run("undisturbed", CalibratorKind.GPTQ, Precision.AUTO, false);
+        TinyRun run = run("run", CalibratorKind.GPTQ, Precision.AUTO, false);
+        try (EmulatedGpu gpu = EmulatedGpu.open("hip:0")) {
+            undisturbed.run(gpu.devices());
+            run.progress = (phase, done, total) -> {
+                if (phase.startsWith("block 2/2: solve")) {
+                    throw new CancellationException(phase);
+                }
+            };
+            assertThrows(CancellationException.class, () -> run.run(gpu.devices()));
+        }
+        run.progress = Progress.SILENT;
+
+        try (EmulatedGpu gpus = EmulatedGpu.open("hip:0,1")) {
+            assertEquals(1, run.run(gpus.devices()).resumed().blocks());
+        }
+        assertEquals(Checksums.of(undisturbed.output), Checksums.of(run.output));
+    }
+
+    @Test
+    void the_report_and_the_log_tell_of_all_of_them() {
+        TinyRun run = run("run", CalibratorKind.GPTQ, Precision.AUTO, false);
+        try (EmulatedGpu gpus = EmulatedGpu.open("hip:1,0")) {
+            assertEquals("hip:1, hip:0", run.run(gpus.devices()).machine().device());
+        }
+        assertTrue(run.log.stream().anyMatch(line -> line.contains("8 parts for 2 devices")), run.log::toString);
+    }
+
+    private TinyRun run(String output, CalibratorKind calibrator, Precision precision, boolean trueSequential) {
+        Path model = folder.resolve("model");
+        TinyRun run = new TinyRun(Files.exists(model) ? model : TinyModel.LLAMA.write(model), folder);
+        run.output = folder.resolve(output);
+        run.calibrator = calibrator;
+        run.precision = precision;
+        run.trueSequential = trueSequential;
+        run.samples = 9;
+        run.sequenceLength = 16;
+        return run;
+    }
+}

@@ -1,0 +1,79 @@
+package dev.optgptq.kernels;
+
+import dev.optgptq.formats.UserError;
+import java.util.List;
+import java.util.stream.Collectors;
+
+/** The devices of one job: one, or several that compute alike and share its work. */
+public final class DeviceGroup implements AutoCloseable {
+
+    private final List<Device> devices;
+
+    /**
+     * Takes the devices over, at least one, when it returns. UserError DEVICE where they do not all compute the same bits.
+     */
+    public DeviceGroup(List<Device> devices) {
+        this.devices = List.copyOf(devices);
+        Device first = this.devices.getFirst();
+        for (Device other : this.devices) {
+            if (!other.arithmetic().equals(first.arithmetic())) {
+                throw new UserError(UserError.Code.DEVICE, "devices " + first.name() + " (" + first.arithmetic()
+                        + ") and " + other.name() + " (" + other.arithmetic()
+                        + ") differ: results would depend on which of them computed what; name devices that are alike");
+            }
+        }
+    }
+
+    /** A job of one device, which is taken over. */
+    public static DeviceGroup of(Device device) {
+        return new DeviceGroup(List.of(device));
+    }
+
+    /** The one that does what is not shared. */
+    public Device first() {
+        return devices.getFirst();
+    }
+
+    /** All of them, the first one first. */
+    public List<Device> devices() {
+        return devices;
+    }
+
+    /** All names: "hip:0, hip:1". */
+    public String name() {
+        return devices.stream().map(Device::name).collect(Collectors.joining(", "));
+    }
+
+    /** One line for people. */
+    public String description() {
+        return (devices.size() == 1 ? "" : devices.size() + " times ") + first().description();
+    }
+
+    /** The most bytes that were allocated on one of them at one time. */
+    public long peakMemory() {
+        return devices.stream().mapToLong(Device::peakMemory).max().orElse(0);
+    }
+
+    public int size() {
+        return devices.size();
+    }
+
+    @Override
+    public void close() {
+        RuntimeException failure = null;
+        for (Device device : devices) {
+            try {
+                device.close();
+            } catch (RuntimeException e) {
+                if (failure == null) {
+                    failure = e;
+                } else {
+                    failure.addSuppressed(e);
+                }
+            }
+        }
+        if (failure != null) {
+            throw failure;
+        }
+    }
+}

@@ -1,0 +1,78 @@
+package dev.optgptq.kernels;
+
+import java.util.ArrayList;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/** The same work on several devices at the same time, each driven by one thread. */
+public final class Together {
+
+    private Together() {}
+
+    /** Work of one device. */
+    @FunctionalInterface
+    public interface Work {
+        /** @param index of the device, from 0 */
+        void run(int index);
+    }
+
+    /**
+     * Does the work of {@code count} devices, that of the first on the calling thread, and returns when all are done. Throws
+     * the first failure by the order of the devices, with the others suppressed in it.
+     */
+    public static void run(int count, Work work) {
+        List<Thread> threads = new ArrayList<>();
+        @Nullable
+        Throwable[] failures = new Throwable[count];
+        for (int i = 1; i < count; i++) {
+            int index = i;
+            threads.add(Thread.ofPlatform().daemon().name("device-" + index)
+                    .start(() -> attempt(index, work, failures)));
+        }
+        attempt(0, work, failures);
+        if (threads.stream().filter(Together::interruptedWhileWaitingFor).count() > 0) {
+            Thread.currentThread().interrupt();
+        }
+        rethrow(failures);
+    }
+
+    private static void attempt(int index, Work work, @Nullable Throwable[] failures) {
+        try {
+            work.run(index);
+        } catch (RuntimeException | Error e) {
+            failures[index] = e;
+        }
+    }
+
+    /** Returns when the thread has ended in any case: what it uses must not be given back before. */
+    private static boolean interruptedWhileWaitingFor(Thread thread) {
+        boolean interrupted = false;
+        while (true) {
+            try {
+                thread.join();
+                return interrupted;
+            } catch (InterruptedException e) {
+                interrupted = true;
+            }
+        }
+    }
+
+    private static void rethrow(@Nullable Throwable[] failures) {
+        Throwable first = null;
+        for (Throwable failure : failures) {
+            if (first == null) {
+                first = failure;
+            } else if (failure != null) {
+                first.addSuppressed(failure);
+            }
+        }
+        switch (first) {
+            case null -> {
+                // none failed
+            }
+            case RuntimeException e -> throw e;
+            case Error e -> throw e;
+            default -> throw new IllegalStateException(first);
+        }
+    }
+}

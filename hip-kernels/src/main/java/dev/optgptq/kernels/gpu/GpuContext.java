@@ -176,15 +176,16 @@ public final class GpuContext implements AutoCloseable {
      * there are machines whose devices claim to reach each other and do not.
      */
     boolean reaches(GpuContext other) {
-        return driver.equals(other.driver) && ordinal != other.ordinal && reached.computeIfAbsent(other.ordinal, key -> {
-            activate();
-            boolean arrives = PeerCheck.passes(this, other);
-            if (!arrives) {
-                LOG.log(Logger.Level.WARNING, "copies from " + other.deviceName() + " to " + deviceName()
-                        + " do not arrive as they were sent; they go by way of the host");
-            }
-            return arrives;
-        });
+        return driver.equals(other.driver) && ordinal != other.ordinal
+                && reached.computeIfAbsent(other.ordinal, key -> {
+                    activate();
+                    boolean arrives = PeerCheck.passes(this, other);
+                    if (!arrives) {
+                        LOG.log(Logger.Level.WARNING, "copies from " + other.deviceName() + " to " + deviceName()
+                                + " do not arrive as they were sent; they go by way of the host");
+                    }
+                    return arrives;
+                });
     }
 
     /** Copies a dense tensor of another device into one of this; the other must be done with it. */

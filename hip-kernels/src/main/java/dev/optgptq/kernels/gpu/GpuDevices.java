@@ -56,7 +56,9 @@ public final class GpuDevices {
      */
     public static List<Device> open(String api, List<Integer> ordinals) {
         GpuDriver driver = driver(api);
-        List<Integer> wanted = ordinals.isEmpty() ? IntStream.range(0, driver.deviceCount()).boxed().toList() : ordinals;
+        List<Integer> wanted = ordinals.isEmpty()
+                ? IntStream.range(0, driver.deviceCount()).boxed().toList()
+                : ordinals;
         List<Device> opened = new ArrayList<>();
         try {
             for (int ordinal : wanted) {

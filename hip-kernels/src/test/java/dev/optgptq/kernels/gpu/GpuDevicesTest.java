@@ -1,16 +1,24 @@
 package dev.optgptq.kernels.gpu;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.optgptq.formats.UserError;
+import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.DeviceGroup;
 import dev.optgptq.kernels.Devices;
 import dev.optgptq.kernels.Devices.Candidate;
 import dev.optgptq.kernels.SelfTest;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.emulator.Emulator;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -18,6 +26,8 @@ import java.util.List;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 class GpuDevicesTest {
 
@@ -102,6 +112,97 @@ class GpuDevicesTest {
         UserError beyond = assertThrows(UserError.class, () -> Devices.open("hip:2", 1));
         assertTrue(String.valueOf(beyond.getMessage()).startsWith("device hip:2: there are 2, counted from 0"),
                 beyond.getMessage());
+    }
+
+    @ParameterizedTest
+    @CsvSource({"hip:all, 'hip:0, hip:1'", "'hip:1,0', 'hip:1, hip:0'", "hip:1, hip:1", "hip, hip:0", "cpu, cpu"})
+    void several_devices_are_opened_by_their_numbers_or_all(String names, String expected) {
+        useEmulator(64);
+        try (DeviceGroup group = Devices.openGroup(names, 1)) {
+            assertEquals(expected, group.name());
+        }
+    }
+
+    @Test
+    void what_is_wrong_with_a_list_of_devices_is_said() {
+        useEmulator(64);
+        assertRefused(UserError.Code.DEVICE, "hip:0,2", "device hip:2: there are 2");
+        assertRefused(UserError.Code.BAD_SETTING, "hip:0,0", "names a device twice");
+        assertRefused(UserError.Code.BAD_SETTING, "hip:0,", "expected auto");
+        assertRefused(UserError.Code.BAD_SETTING, "cpu:all", "expected auto");
+    }
+
+    private static void assertRefused(UserError.Code code, String names, String message) {
+        UserError refused = assertThrows(UserError.class, () -> Devices.openGroup(names, 1));
+        assertEquals(code, refused.code(), names);
+        assertTrue(String.valueOf(refused.getMessage()).contains(message), refused.getMessage());
+    }
+
+    @Test
+    void devices_that_compute_differently_do_not_share_a_job() {
+        useEmulator(64);
+        try (Device gpu = Devices.open("hip", 1); Device cpu = Devices.open("cpu", 1)) {
+            UserError refused = assertThrows(UserError.class, () -> new DeviceGroup(List.of(gpu, cpu)));
+            assertTrue(String.valueOf(refused.getMessage()).contains("name devices that are alike"),
+                    refused.getMessage());
+        }
+    }
+
+    /** Of one driver directly, of different ones by way of the host. */
+    @ParameterizedTest
+    @CsvSource({"hip:0, hip:1", "hip:0, cpu", "cpu, hip:1"})
+    void a_device_receives_what_another_holds(String to, String from) {
+        useEmulator(64);
+        assertReceived(to, from);
+    }
+
+    @Test
+    void devices_of_one_cuda_driver_receive_from_each_other() {
+        System.setProperty(CUDA, Emulator.library(32).toString());
+        System.setProperty(NVRTC, Emulator.library(32).toString());
+        try (DeviceGroup group = Devices.openGroup("cuda:0,1", 1)) {
+            assertReceives(group.devices().get(1), group.first());
+        }
+    }
+
+    private static void assertReceived(String to, String from) {
+        boolean together = to.startsWith("hip") && from.startsWith("hip");
+        try (DeviceGroup group = together ? Devices.openGroup("hip:0,1", 1) : DeviceGroup.of(Devices.open(to, 1));
+                Device other = Devices.open(from, 1)) {
+            assertReceives(group.first(), together ? group.devices().get(1) : other);
+        }
+    }
+
+    /** More rows than pass through the host at a time, to a view whose neighbours must not change. */
+    private static void assertReceives(Device to, Device from) {
+        try (TensorArena there = from.arena(); TensorArena here = to.arena(); Arena host = Arena.ofShared()) {
+            int rows = 3000;
+            int columns = 2000;
+            Tensor source = there.matrix(DType.F32, rows, columns);
+            float[] values = new float[rows * columns];
+            for (int i = 0; i < values.length; i++) {
+                values[i] = i;
+            }
+            from.upload(host.allocateFrom(ValueLayout.JAVA_FLOAT, values), source);
+            from.synchronize();
+            Tensor dense = here.matrix(DType.F32, rows, columns);
+            Tensor wide = here.matrix(DType.F32, rows, columns + 1);
+            to.matrix().fill(wide, -1);
+
+            to.receive(from, source, dense);
+            to.receive(from, source, wide.columns(1, columns));
+
+            assertArrayEquals(values, floats(to, dense, host));
+            float[] found = floats(to, wide, host);
+            assertEquals(-1, found[columns + 1], "left of the view");
+            assertEquals(values[columns], found[columns + 2]);
+        }
+    }
+
+    private static float[] floats(Device device, Tensor tensor, Arena host) {
+        MemorySegment values = host.allocate(ValueLayout.JAVA_FLOAT, tensor.elements());
+        device.download(tensor, values);
+        return values.toArray(ValueLayout.JAVA_FLOAT);
     }
 
     @Test

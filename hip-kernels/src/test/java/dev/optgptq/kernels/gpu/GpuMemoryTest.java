@@ -9,6 +9,7 @@ import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
+import dev.optgptq.kernels.gpu.driver.GpuDriver;
 import java.lang.foreign.Arena;
 import org.junit.jupiter.api.Test;
 
@@ -70,6 +71,25 @@ class GpuMemoryTest {
             try (TensorArena arena = emulated.context().arena()) {
                 assertEquals(most, arena.vector(DType.U8, most).memory().byteSize());
             }
+        }
+    }
+
+    /** A job goes through phases, each of which needs other sizes: what it holds follows the largest, not all of them. */
+    @Test
+    void blocks_kept_for_later_go_back_when_they_are_more_than_a_share_of_what_was_ever_in_use() {
+        try (EmulatedContext emulated = EmulatedContext.open()) {
+            GpuContext context = emulated.context();
+            long most = 40L << 20;
+            for (int phase = 0; phase < 6; phase++) {
+                try (TensorArena arena = context.arena()) {
+                    arena.vector(DType.U8, most - phase * 4096L);
+                }
+            }
+            GpuDriver.MemoryInfo now = context.driver().memory();
+
+            long held = now.total() - now.free();
+            assertTrue(held <= most + most / 16 + (128L << 20), () -> held + " bytes held");
+            assertEquals(most, context.memory().peak());
         }
     }
 

@@ -7,7 +7,6 @@ import java.lang.foreign.MemorySegment;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
-import java.util.HashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -32,7 +31,9 @@ final class GpuMemory implements AutoCloseable {
     private final String device;
     /** Sizes of blocks in use, by address. */
     private final TreeMap<Long, Long> used = new TreeMap<>();
-    private final Map<Long, Deque<Long>> kept = new HashMap<>();
+    /** Addresses of blocks that were given back, by their size; no size has none. */
+    private final TreeMap<Long, Deque<Long>> kept = new TreeMap<>();
+    private long keptBytes;
     private long inUse;
     private long peak;
 
@@ -48,8 +49,7 @@ final class GpuMemory implements AutoCloseable {
      */
     synchronized long allocate(long bytes, String what) {
         long size = rounded(bytes);
-        Deque<Long> same = kept.get(size);
-        long address = same != null && !same.isEmpty() ? same.pop() : fresh(size, what);
+        long address = kept.containsKey(size) ? again(size) : fresh(size, what);
         used.put(address, size);
         inUse += size;
         peak = Math.max(peak, inUse);
@@ -85,18 +85,20 @@ final class GpuMemory implements AutoCloseable {
     private void shrink(long size) {
         long most = Math.max(peak, inUse + size);
         long room = most + most / SLACK + SLACK_BYTES - inUse - size;
-        while (keptBytes() > room) {
-            long largest = kept.keySet().stream().mapToLong(Long::longValue).max().orElseThrow();
-            Deque<Long> blocks = Objects.requireNonNull(kept.get(largest));
-            driver.free(blocks.pop());
-            if (blocks.isEmpty()) {
-                kept.remove(largest);
-            }
+        while (keptBytes > room && !kept.isEmpty()) {
+            driver.free(again(kept.lastKey()));
         }
     }
 
-    private long keptBytes() {
-        return kept.entrySet().stream().mapToLong(same -> same.getKey() * same.getValue().size()).sum();
+    /** Takes a kept block of this size, of which there is one. */
+    private long again(long size) {
+        Deque<Long> blocks = Objects.requireNonNull(kept.get(size));
+        long address = blocks.pop();
+        if (blocks.isEmpty()) {
+            kept.remove(size);
+        }
+        keptBytes -= size;
+        return address;
     }
 
     /** Gives a block back. What was issued to the stream may still use it. */
@@ -107,6 +109,7 @@ final class GpuMemory implements AutoCloseable {
         }
         inUse -= size;
         kept.computeIfAbsent(size, key -> new ArrayDeque<>()).push(address);
+        keptBytes += size;
     }
 
     /** The address of a tensor, which must lie in a block in use; anything else would be read or written blindly. */
@@ -124,7 +127,7 @@ final class GpuMemory implements AutoCloseable {
 
     /** What can still be allocated: free on the device, or kept from blocks that were given back. */
     synchronized long free() {
-        return driver.memory().free() + keptBytes();
+        return driver.memory().free() + keptBytes;
     }
 
     synchronized long inUse() {
@@ -139,6 +142,7 @@ final class GpuMemory implements AutoCloseable {
         List<Runnable> steps = new ArrayList<>();
         kept.values().forEach(blocks -> blocks.forEach(address -> steps.add(() -> driver.free(address))));
         kept.clear();
+        keptBytes = 0;
         Closing.all(steps);
     }
 

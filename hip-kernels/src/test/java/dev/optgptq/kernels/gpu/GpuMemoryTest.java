@@ -80,9 +80,10 @@ class GpuMemoryTest {
         try (EmulatedContext emulated = EmulatedContext.open()) {
             GpuContext context = emulated.context();
             long most = 40L << 20;
-            for (int phase = 0; phase < 6; phase++) {
+            for (int phase = 0; phase < 12; phase++) {
                 try (TensorArena arena = context.arena()) {
-                    arena.vector(DType.U8, most - phase * 4096L);
+                    arena.vector(DType.U8, most / 2);
+                    arena.vector(DType.U8, most / 2 - phase * 4096L);
                 }
             }
             GpuDriver.MemoryInfo now = context.driver().memory();

@@ -18,15 +18,16 @@ methods='GPTQ|--calibrator gptq --act-order none --precision float32
 GPTQ, `--scale-search`|--calibrator gptq --act-order none --precision float32 --scale-search
 GPTQ, `--refit-scales`|--calibrator gptq --act-order none --precision float32 --refit-scales
 GPTQ, `--coordinate-descent 2`|--calibrator gptq --act-order none --precision float32 --coordinate-descent 2
-GPTQ, `--refit-scales --coordinate-descent 2`|--calibrator gptq --act-order none --precision float32 --refit-scales --coordinate-descent 2
-GPTQ, `--scale-search --refit-scales --coordinate-descent 2`|--calibrator gptq --act-order none --precision float32 --scale-search --refit-scales --coordinate-descent 2
-gradient, `--no-weigh-tokens`|--no-weigh-tokens
-gradient, `--no-propagate-error`|--no-propagate-error
+GPTQ, both|--calibrator gptq --act-order none --precision float32 --refit-scales --coordinate-descent 2
+GPTQ, `--scale-search` and both|--calibrator gptq --act-order none --precision float32 --scale-search --refit-scales --coordinate-descent 2
+gradient without polish, `--no-weigh-tokens`|--no-refit-scales --coordinate-descent 0 --no-weigh-tokens
+gradient without polish, `--no-propagate-error`|--no-refit-scales --coordinate-descent 0 --no-propagate-error
+gradient without polish, `--fisher sampled`|--no-refit-scales --coordinate-descent 0 --fisher sampled
+gradient without polish|--no-refit-scales --coordinate-descent 0
+gradient, `--refit-scales` alone|--coordinate-descent 0
+gradient, `--coordinate-descent 2` alone|--no-refit-scales
 gradient (the default)|
-gradient, `--refit-scales`|--refit-scales
-gradient, `--coordinate-descent 2`|--coordinate-descent 2
-gradient, `--refit-scales --coordinate-descent 2`|--refit-scales --coordinate-descent 2
-gradient, `--fisher sampled`|--fisher sampled
+gradient without polish, `--tune 100`|--no-refit-scales --coordinate-descent 0 --tune 100
 gradient, `--tune 100`|--tune 100'
 
 json() { sed -n "s/.*\"$2\" *: *\([0-9.eE+-]*\).*/\1/p" "$1" | head -n 1; }

@@ -11,6 +11,8 @@ import picocli.CommandLine.Option;
 final class GridOptions {
 
     private static final List<Integer> BITS = List.of(2, 3, 4, 8);
+    /** Of coordinate descent in gradient calibration. */
+    private static final int SWEEPS = 2;
 
     @Option(names = "--calibrator", paramLabel = "NAME", converter = Choices.Calibrators.class, completionCandidates = Choices.Calibrators.class, description = {
             "gradient: gptq with searched scales, tokens weighed by the loss's gradient and errors made up for, each kept "
@@ -44,15 +46,17 @@ final class GridOptions {
                     + "is. Wins back about half of what gptq loses, for a few seconds; part of gradient."})
     boolean scaleSearch;
 
-    @Option(names = "--refit-scales", description = {
-            "After solving, refit the scales to the codes: lowers each layer's error by a few percent, predictions follow less surely. "
-                    + "With gptq in every layer, with gradient in the blocks that it helps."})
-    boolean refitScales;
+    @Option(names = "--refit-scales", negatable = true, fallbackValue = "true", description = {
+            "After solving, refit the scales to the codes. With gptq in every layer, with gradient in the blocks that it helps. "
+                    + "Default: --refit-scales for gradient, --no-refit-scales for gptq"})
+    @Nullable
+    Boolean refitScales;
 
     @Option(names = "--coordinate-descent", paramLabel = "SWEEPS", description = {
-            "Then go over the codes so many times, each to the best given all others; the same caution. 1 to 4 are usual, each as long "
-                    + "as solving. Default: 0"})
-    int coordinateDescent;
+            "Then go over the codes so many times, each to the best given all others. 1 to 4 are usual, each as long as solving. "
+                    + "Default: 2 for gradient, 0 for gptq"})
+    @Nullable
+    Integer coordinateDescent;
 
     @Option(names = "--act-order", paramLabel = "ORDER", converter = Choices.ActOrders.class, completionCandidates = Choices.ActOrders.class, description = {
             "Order in which inputs are quantized. none: their own. static: most active first, groups of neighbours; costs nothing "
@@ -82,9 +86,9 @@ final class GridOptions {
                 "a divisor of the layers' inputs such as 128, or -1 for all inputs");
         Checks.require(!scaleSearch || calibrator != CalibratorKind.RTN, "--scale-search", "--calibrator rtn",
                 "a calibrator that sees text: gptq or gradient");
-        Checks.atLeast(0, "--coordinate-descent", coordinateDescent);
-        Checks.require(calibrator != CalibratorKind.RTN || !(refitScales || coordinateDescent > 0),
-                refitScales ? "--refit-scales" : "--coordinate-descent", "--calibrator rtn",
+        Checks.atLeast(0, "--coordinate-descent", coordinateDescent());
+        Checks.require(calibrator != CalibratorKind.RTN || !(refitScales() || coordinateDescent() > 0),
+                refitScales() ? "--refit-scales" : "--coordinate-descent", "--calibrator rtn",
                 "a calibrator that sees text: gptq or gradient");
         Checks.require(!clipSearch || (!scaleSearch && calibrator != CalibratorKind.GRADIENT), "--clip-search",
                 scaleSearch ? "--scale-search" : "--calibrator gradient",
@@ -100,6 +104,18 @@ final class GridOptions {
             return actOrder;
         }
         return calibrator == CalibratorKind.GRADIENT ? ActOrder.NONE : ActOrder.STATIC;
+    }
+
+    /** What lowers a layer's error helps more surely where a block keeps it only if its output comes closer. */
+    boolean refitScales() {
+        return refitScales == null ? calibrator == CalibratorKind.GRADIENT : refitScales;
+    }
+
+    int coordinateDescent() {
+        if (coordinateDescent != null) {
+            return coordinateDescent;
+        }
+        return calibrator == CalibratorKind.GRADIENT ? SWEEPS : 0;
     }
 
     CheckpointFormat format() {

@@ -33,8 +33,10 @@ final class OutputName {
         if (grid.calibrator != CalibratorKind.RTN) {
             ActOrder order = grid.actOrder;
             suffix.append(order == null ? "" : "-act-" + Choices.label(order));
-            suffix.append(grid.trueSequential ? "-seq" : "").append(grid.refitScales ? "-refit" : "");
-            suffix.append(grid.coordinateDescent > 0 ? "-descent" + grid.coordinateDescent : "");
+            suffix.append(grid.trueSequential ? "-seq" : "");
+            Boolean refit = grid.refitScales;
+            suffix.append(refit == null ? "" : refit ? "-refit" : "-norefit");
+            suffix.append(grid.coordinateDescent == null ? "" : "-descent" + grid.coordinateDescent);
         }
         if (grid.calibrator == CalibratorKind.GRADIENT && refine.tuneSteps > 0) {
             suffix.append("-tune").append(refine.tuneSteps);

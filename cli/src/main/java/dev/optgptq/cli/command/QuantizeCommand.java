@@ -97,7 +97,7 @@ final class QuantizeCommand implements Callable<Integer> {
                 grid.clipSearch, grid.scaleSearch, grid.actOrder(), grid.damp, grid.trueSequential, calibration.file,
                 calibration.sampling,
                 calibration.samples, calibration.sequenceLength(maxPositions), calibration.seed,
-                refine.refinement(calibration.seed).polished(grid.refitScales, grid.coordinateDescent),
+                refine.refinement(calibration.seed).polished(grid.refitScales(), grid.coordinateDescent()),
                 calibration.precision, grid.format(),
                 evaluation.text(), evaluation.wanted(), evaluation.window(maxPositions), output.overwrite,
                 output.fresh, machine.threads());

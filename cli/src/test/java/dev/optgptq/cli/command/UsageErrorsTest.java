@@ -33,6 +33,8 @@ class UsageErrorsTest {
                 arguments("--act-order sorted", List.of("--act-order", "none, static, group", "sorted")),
                 arguments("--scale-search --calibrator rtn", List.of("--scale-search", "gptq or gradient")),
                 arguments("--scale-search --clip-search", List.of("--clip-search", "--scale-search")),
+                arguments("--no-refit-scales --coordinate-descent 1 --calibrator rtn",
+                        List.of("--coordinate-descent", "gptq or gradient")),
                 arguments("--refit-scales --calibrator rtn", List.of("--refit-scales", "gptq or gradient")),
                 arguments("--coordinate-descent 2 --calibrator rtn",
                         List.of("--coordinate-descent", "gptq or gradient")),

@@ -88,11 +88,13 @@ class ChecksTest {
         assertEquals(Set.of(), done);
     }
 
+    /** By a check that would go on for ever. */
     @Test
     void an_interrupted_thread_stops_checking_and_stays_interrupted() {
+        CountDownLatch never = new CountDownLatch(1);
         Thread.currentThread().interrupt();
 
-        assertRefused(Code.OUTPUT, () -> new Checks(WHERE, 1).run(List.of(() -> done.add(1))), "out", "interrupted");
+        assertRefused(Code.OUTPUT, () -> new Checks(WHERE, 1).run(List.of(() -> await(never))), "out", "interrupted");
 
         assertTrue(Thread.interrupted(), "whoever interrupted wants to see it");
     }

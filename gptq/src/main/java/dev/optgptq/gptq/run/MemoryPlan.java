@@ -31,12 +31,8 @@ import org.jspecify.annotations.Nullable;
  * @param waiting parts of the Hessians' sums that wait for others, so that several devices sum as one does
  * @param solving the damped copy and the factor of the largest site, and the copies of the largest linear
  * @param forward buffers of one batch
- * @param batchRows tokens of that batch
- * @param parts into which the calibration is cut: the most devices that can share it
- * @param devices how many do
- * @param stream the residual stream; where blocks are refined, also those of the original model and of plain GPTQ
- * @param share what of it the first of several devices would hold, which has the most
- * @param place where that lies
+ * @param cut how the calibration is cut up
+ * @param residual the residual stream; where blocks are refined, also those of the original model and of plain GPTQ
  * @param refining all that refining blocks and learning takes on the device but for the streams, in place of weights,
  *     Hessians, solving and forward; 0 where blocks are not refined
  * @param gradients what finding those weights takes, before quantizing; nothing where all tokens count the same
@@ -44,10 +40,8 @@ import org.jspecify.annotations.Nullable;
  * @param evaluation all that evaluating takes: a block, the head, buffers, residual stream, logits; 0 without it
  * @param writing what may wait on the host to be written: the packed tensors of one block
  */
-record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long waiting, long solving, long forward,
-        int batchRows,
-        int parts, int devices, long stream, long share, Place place, long refining, Saliency.Memory gradients,
-        long hostLimit, long evaluation, long writing) {
+record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long waiting, long solving, long forward, Cut cut,
+        Residual residual, long refining, Saliency.Memory gradients, long hostLimit, long evaluation, long writing) {
 
     private static final long PROCESS = MemoryNeed.PROCESS;
     /** Share of the available memory that the residual stream may take. */
@@ -63,6 +57,30 @@ record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long waitin
     /** Where the residual stream lies between blocks. */
     enum Place {
         DEVICE, HOST, FILE
+    }
+
+    /**
+     * How the calibration is cut up.
+     *
+     * @param batchRows tokens that run at once; 0 without a calibration
+     * @param parts the most devices that can share it
+     * @param devices how many do
+     */
+    record Cut(int batchRows, int parts, int devices) {
+        private static final Cut NONE = new Cut(0, 1, 1);
+    }
+
+    /**
+     * Activations between blocks.
+     *
+     * @param bytes all of them
+     * @param share what the first of several devices would hold, which has the most
+     */
+    record Residual(long bytes, long share, Place place) {
+
+        private Residual in(Place other) {
+            return new Residual(bytes, share, other);
+        }
     }
 
     /**
@@ -113,7 +131,8 @@ record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long waitin
         long writing = model.linears(0).stream().mapToLong(linear -> packed(linear, job)).sum();
         TokenSequences calibration = texts.calibration();
         if (calibration == null) {
-            return new MemoryPlan(free, weights, 0, 0, copies, 0, 0, 1, 1, 0, 0, Place.HOST, 0, Saliency.Memory.NONE, 0,
+            return new MemoryPlan(free, weights, 0, 0, copies, 0, Cut.NONE, new Residual(0, 0, Place.HOST), 0,
+                    Saliency.Memory.NONE, 0,
                     evaluating, writing);
         }
         Map<InputSite, Long> sites = new EnumMap<>(InputSite.class);
@@ -125,9 +144,9 @@ record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long waitin
         Saliency.Memory gradients = job.weighs()
                 ? Saliency.memory(model, calibration, Math.min(GROUP_BYTES, limit), limit)
                 : Saliency.Memory.NONE;
-        MemoryPlan smallest = new MemoryPlan(free, weights, hessians, 0, 2 * largestSite + copies, 0, 0, 1, 1, stream,
-                stream,
-                stream > limit ? Place.FILE : Place.HOST, 0, gradients, limit, evaluating, writing);
+        MemoryPlan smallest = new MemoryPlan(free, weights, hessians, 0, 2 * largestSite + copies, 0, Cut.NONE,
+                new Residual(stream, stream, stream > limit ? Place.FILE : Place.HOST), 0, gradients, limit, evaluating,
+                writing);
         return free.device().isEmpty()
                 ? smallest.with(job, calibration, CalibrationStream.BATCH_TOKENS, 1)
                 : smallest.onDevice(job, calibration).shared(job, calibration);
@@ -157,13 +176,13 @@ record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long waitin
         if (job.devices() == 1) {
             return this;
         }
-        MemoryPlan shared = new MemoryPlan(free, weights, hessians, waiting, solving, forward, batchRows, parts,
-                job.devices(), stream, share, place, refining, gradients, hostLimit, evaluation, writing);
-        long sequence = stream / job.sequences(calibration.count());
+        MemoryPlan shared = with(new Cut(batchRows(), parts(), job.devices()), residual);
+        long sequence = stream() / job.sequences(calibration.count());
         long first = Division.rows(shared.division(calibration).all(0)) / calibration.length();
         long ofAll = job.streams() * first;
         long heldOut = job.sequences(calibration.count()) - (long) job.streams() * calibration.count();
-        MemoryPlan held = shared.holding(sequence * (ofAll + heldOut));
+        MemoryPlan held = shared.with(shared.cut,
+                new Residual(stream(), sequence * (ofAll + heldOut), residual.place()));
         MemoryPlan there = held.in(Place.DEVICE);
         return there.fitsDevice() ? there : held;
     }
@@ -173,21 +192,35 @@ record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long waitin
         long heldOut = refining > 0
                 ? (long) Refinement.heldOut(calibration.count()) * calibration.length()
                 : 0;
-        return Division.of(calibration.tokens() - heldOut, heldOut, batchRows, parts, devices);
-    }
-
-    private MemoryPlan holding(long ofStream) {
-        return new MemoryPlan(free, weights, hessians, waiting, solving, forward, batchRows, parts, devices, stream,
-                ofStream, place, refining, gradients, hostLimit, evaluation, writing);
+        return Division.of(calibration.tokens() - heldOut, heldOut, batchRows(), parts(), cut.devices());
     }
 
     private MemoryPlan in(Place other) {
-        return new MemoryPlan(free, weights, hessians, waiting, solving, forward, batchRows, parts, devices, stream,
-                share, other,
-                refining, gradients, hostLimit, evaluation, writing);
+        return with(cut, residual.in(other));
     }
 
-    private MemoryPlan with(Job job, TokenSequences calibration, int tokens, int cut) {
+    private MemoryPlan with(Cut otherCut, Residual otherResidual) {
+        return new MemoryPlan(free, weights, hessians, waiting, solving, forward, otherCut, otherResidual, refining,
+                gradients, hostLimit, evaluation, writing);
+    }
+
+    int batchRows() {
+        return cut.batchRows();
+    }
+
+    int parts() {
+        return cut.parts();
+    }
+
+    long stream() {
+        return residual.bytes();
+    }
+
+    Place place() {
+        return residual.place();
+    }
+
+    private MemoryPlan with(Job job, TokenSequences calibration, int tokens, int intoParts) {
         ModelSpec model = job.model();
         int rows = CalibrationStream.batchRows(tokens, calibration.length(), calibration.count());
         long buffers = 4L * rows * model.hiddenSize()
@@ -195,11 +228,10 @@ record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long waitin
         Refinement refinement = job.refinement();
         long refined = refinement == null
                 ? 0
-                : RefineMemory.of(model, refinement, job.inputsPerScale(), calibration, rows, cut).peak();
-        long sums = HessianAccumulator.bytes(model, model.sites(), cut);
-        return new MemoryPlan(free, weights, hessians, sums - hessians, solving, buffers, rows, cut, devices, stream,
-                share, place,
-                refined, gradients, hostLimit, evaluation, writing);
+                : RefineMemory.of(model, refinement, job.inputsPerScale(), calibration, rows, intoParts).peak();
+        long sums = HessianAccumulator.bytes(model, model.sites(), intoParts);
+        return new MemoryPlan(free, weights, hessians, sums - hessians, solving, buffers,
+                new Cut(rows, intoParts, cut.devices()), residual, refined, gradients, hostLimit, evaluation, writing);
     }
 
     /** Where products are of halves, a linear is solved in a copy. */
@@ -224,12 +256,12 @@ record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long waitin
 
     /** The residual stream in the host's memory. */
     long activations() {
-        return place == Place.HOST ? stream : 0;
+        return place() == Place.HOST ? stream() : 0;
     }
 
     /** The residual stream in a temporary file. */
     long spilled() {
-        return place == Place.FILE ? stream : 0;
+        return place() == Place.FILE ? stream() : 0;
     }
 
     /** On the host and on the devices together. */
@@ -258,12 +290,12 @@ record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long waitin
 
     private long quantizing() {
         long blocks = refining > 0 ? refining : weights + hessians + Math.max(solving, forward + waiting);
-        return blocks + (place == Place.DEVICE ? share : 0);
+        return blocks + (place() == Place.DEVICE ? residual.share() : 0);
     }
 
     /** Devices that have something to do. */
     int busyDevices() {
-        return Math.min(parts, devices);
+        return Math.min(parts(), cut.devices());
     }
 
     /** Block inputs that the gradients may keep at one time. */
@@ -296,7 +328,7 @@ record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long waitin
     @Override
     public String toString() {
         return "one block of weights " + mebibytes(weights) + ", Hessians " + mebibytes(hessians) + ", solving "
-                + mebibytes(solving) + ", activations " + mebibytes((place == Place.FILE ? 0 : stream) + forward)
+                + mebibytes(solving) + ", activations " + mebibytes((place() == Place.FILE ? 0 : stream()) + forward)
                 + (spilled() > 0 ? ", " + mebibytes(spilled()) + " in a temporary file" : "")
                 + (refining > 0 ? ", refining instead " + mebibytes(refining) : "")
                 + (gradients.device() > 0
@@ -309,11 +341,11 @@ record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long waitin
     }
 
     private String onDevice() {
-        String batches = batchRows == 0
+        String batches = batchRows() == 0
                 ? ""
-                : ", batches of " + batchRows + " tokens, the stream between blocks "
-                        + (place == Place.DEVICE ? "there" : "on the host")
-                        + (devices == 1 ? "" : ", " + parts + " parts for " + devices + " devices");
+                : ", batches of " + batchRows() + " tokens, the stream between blocks "
+                        + (place() == Place.DEVICE ? "there" : "on the host")
+                        + (cut.devices() == 1 ? "" : ", " + parts() + " parts for " + cut.devices() + " devices");
         return mebibytes(device() + LIBRARIES) + " of " + mebibytes(free.device().orElse(0)) + " free" + batches;
     }
 }

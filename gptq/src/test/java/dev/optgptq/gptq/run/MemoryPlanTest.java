@@ -182,7 +182,7 @@ class MemoryPlanTest {
 
         assertEquals(MemoryPlan.Place.HOST, plan(run, PLENTY, free, 1).place());
         assertEquals(MemoryPlan.Place.DEVICE, plan(run, PLENTY, free, 2).place());
-        assertEquals(roomy.stream() / 2, plan(run, PLENTY, free, 2).share());
+        assertEquals(roomy.stream() / 2, plan(run, PLENTY, free, 2).residual().share());
     }
 
     /** What waits for its neighbour in the sum is small beside everything else, but for models of wide layers. */

@@ -29,6 +29,8 @@ import picocli.CommandLine.Spec;
                 "  opt-gptq quantize models/my-llama --output out/w4 --calibration train.jsonl --eval test.txt", "",
                 "  # as small as it gets, with what helps there",
                 "  opt-gptq quantize models/my-llama --bits 2 --group-size 64 --tune 100", "",
+                "  # on all AMD GPUs or DCUs of this machine; one of them gives the same files",
+                "  opt-gptq quantize models/my-llama --device hip:all", "",
                 "What it costs: about ten passes of the model over the calibration tokens (two with --calibrator gptq), and one over "
                         + "the evaluation text before and after. Memory: one block of weights in float32 and the activations, which go to a temporary file when "
                         + "they don't fit.",

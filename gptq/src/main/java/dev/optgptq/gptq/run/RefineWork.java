@@ -7,7 +7,7 @@ import dev.optgptq.calibrate.model.ModelSpec;
 import dev.optgptq.gptq.refine.ModelTuner;
 import dev.optgptq.gptq.refine.Refinement;
 import dev.optgptq.gptq.solve.Polish;
-import java.util.EnumSet;
+import java.util.Set;
 
 /** The floating-point operations of gradient calibration, evaluating not included. */
 record RefineWork(WorkCount flops, ModelSpec model, Refinement refinement, TokenSequences calibration) {
@@ -41,14 +41,13 @@ record RefineWork(WorkCount flops, ModelSpec model, Refinement refinement, Token
     private double block(int block) {
         int variants = refinement.variants() + (refinement.tuneSteps() > 0 ? 1 : 0);
         double passed = block + 1 < model.blocks() ? calibration.tokens() : judged();
-        EnumSet<InputSite> sites = EnumSet.noneOf(InputSite.class);
+        Set<InputSite> sites = model.sites();
         double solves = 0;
         for (LinearSpec linear : model.linears(block)) {
             solves += refinement.variants() * flops.solve(linear, true);
             for (Polish step : refinement.polish().steps()) {
                 solves += flops.polish(linear, step);
             }
-            sites.add(linear.site());
         }
         double hessians = sites.stream().mapToDouble(site -> flops.hessian(site, trained())).sum();
         return solves

@@ -8,6 +8,7 @@ import dev.optgptq.calibrate.model.ModelSpec;
 import dev.optgptq.gptq.solve.Calibrator;
 import dev.optgptq.gptq.solve.Polish;
 import java.util.EnumSet;
+import java.util.EnumSet;
 import java.util.Set;
 
 /** The floating-point operations that each part of a run must do, 2 per multiply-add: for progress and for the floor. */
@@ -108,14 +109,12 @@ final class WorkCount {
         if (calibration == null) {
             return total;
         }
-        EnumSet<InputSite> sites = EnumSet.noneOf(InputSite.class);
-        model.linears(0).forEach(linear -> sites.add(linear.site()));
         double capture = 0;
-        for (InputSite site : sites) {
+        for (InputSite site : model.sites()) {
             total += hessian(site, calibration.tokens());
             capture += capturePerRow(EnumSet.of(site), calibration.length());
         }
-        double perRow = trueSequential ? capture : capturePerRow(sites, calibration.length());
+        double perRow = trueSequential ? capture : capturePerRow(model.sites(), calibration.length());
         return total + calibration.tokens() * perRow;
     }
 

@@ -106,7 +106,7 @@ class PolishedRunTest {
     @EnumSource(value = CalibratorKind.class, names = {"GPTQ", "GRADIENT"})
     void progress_ends_where_it_was_said_to(CalibratorKind calibrator) {
         TinyRun run = run(calibrator, BOTH);
-        run.refinement = new Refinement(false, new NextToken(), true, BOTH, 0, 0);
+        run.refinement = new Refinement(true, new NextToken(), true, BOTH, 0, 0);
 
         run.runWithRisingProgress();
     }

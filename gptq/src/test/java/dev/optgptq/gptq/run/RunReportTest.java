@@ -32,7 +32,7 @@ class RunReportTest {
 
     @ParameterizedTest
     @CsvSource({"LLAMA, GPTQ, false, false", "LLAMA, GPTQ, true, true", "LLAMA, RTN, false, true",
-            "MPT, GPTQ, true, false", "MPT, RTN, false, false"})
+            "MPT, GPTQ, true, false", "MPT, RTN, false, false", "LLAMA, GRADIENT, false, true"})
     void progress_never_falls_and_ends_at_its_total(TinyModel.Family family, CalibratorKind calibrator,
             boolean trueSequential, boolean evaluate) {
         TinyRun run = new TinyRun(TinyModel.of(family).write(folder.resolve("model")), folder);

@@ -24,7 +24,7 @@ check-dist:       ## the distribution, unpacked and run in an empty environment
 	config/check-dist.sh
 
 bench: build      ## a quantize with its evaluations, each phase against the floor of this machine
-	./opt-gptq quantize $(BENCH_MODEL) --output out/bench --overwrite --sampling sequential --samples 128 \
+	./opt-gptq quantize $(BENCH_MODEL) --calibrator gptq --output out/bench --overwrite --sampling sequential --samples 128 \
 	  --sequence-length 512 --calibration $(BENCH_DATA)/wikitext2-train-head.txt --eval $(BENCH_DATA)/wikitext2-test.txt
 	./opt-gptq bench out/bench/report.json
 
@@ -36,7 +36,7 @@ bench-memory: build  ## memory of a quantize of a random model of TinyLlama-1.1B
 	$(MVN) -q -pl cli -am test-compile
 	test -d out/random-tinyllama || OPT_GPTQ_CLASSES=cli/target/test-classes OPT_GPTQ_MAIN=dev.optgptq.cli.bench.RandomLlama \
 	  ./opt-gptq out/random-tinyllama samples/wiki-tiny-llama/tokenizer.json
-	./opt-gptq quantize out/random-tinyllama --output out/bench-memory --overwrite --samples 16 --sequence-length 512 --eval none
+	./opt-gptq quantize out/random-tinyllama --calibrator gptq --output out/bench-memory --overwrite --samples 16 --sequence-length 512 --eval none
 
 fmt:              ## format the sources
 	$(MVN) -q spotless:apply

@@ -5,7 +5,6 @@ import dev.optgptq.calibrate.capture.HessianAccumulator;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.eval.Perplexity;
 import dev.optgptq.calibrate.gradient.Saliency;
-import dev.optgptq.calibrate.model.InputSite;
 import dev.optgptq.calibrate.model.LinearSpec;
 import dev.optgptq.calibrate.model.ModelSpec;
 import dev.optgptq.calibrate.model.Transformer;
@@ -16,8 +15,6 @@ import dev.optgptq.gptq.journal.WriteBehind;
 import dev.optgptq.gptq.refine.RefineMemory;
 import dev.optgptq.gptq.refine.Refinement;
 import dev.optgptq.gptq.solve.SiteSolver;
-import java.util.EnumMap;
-import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -135,10 +132,8 @@ record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long waitin
                     Saliency.Memory.NONE, 0,
                     evaluating, writing);
         }
-        Map<InputSite, Long> sites = new EnumMap<>(InputSite.class);
-        model.linears(0).forEach(linear -> sites.put(linear.site(), square(linear.inputs())));
-        long hessians = sites.values().stream().mapToLong(Long::longValue).sum();
-        long largestSite = sites.values().stream().mapToLong(Long::longValue).max().orElse(0);
+        long hessians = HessianAccumulator.bytes(model, model.sites(), 1);
+        long largestSite = square(model.widestInput());
         long stream = 4L * model.hiddenSize() * calibration.length() * job.sequences(calibration.count());
         long limit = streamLimit(free.host());
         Saliency.Memory gradients = job.weighs()
@@ -159,7 +154,8 @@ record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long waitin
     private MemoryPlan onDevice(Job job, TokenSequences calibration) {
         for (MemoryPlan placed : new MemoryPlan[] {in(Place.DEVICE), this}) {
             for (int cut = PARTS; cut > 0; cut /= 2) {
-                int most = Math.clamp(calibration.tokens() / cut, calibration.length(), DEVICE_BATCH_TOKENS);
+                int most = (int) Math.max(calibration.length(),
+                        Math.min(DEVICE_BATCH_TOKENS, calibration.tokens() / cut));
                 for (int tokens = most; tokens > calibration.length() / 2; tokens /= 2) {
                     MemoryPlan plan = placed.with(job, calibration, tokens, cut);
                     if (plan.fitsDevice()) {

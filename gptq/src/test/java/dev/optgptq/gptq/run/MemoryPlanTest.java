@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.optgptq.calibrate.gradient.NextToken;
+import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.model.ModelSpec;
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.dtype.DType;
@@ -19,6 +20,7 @@ import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Devices;
 import java.nio.file.Path;
 import java.util.OptionalLong;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -162,6 +164,18 @@ class MemoryPlanTest {
     }
 
     @Test
+    void a_sequence_that_is_longer_than_a_batch_is_a_batch_of_its_own() {
+        TinyRun run = new TinyRun(TinyModel.LLAMA.write(folder.resolve("model")), folder);
+        TokenSequences text = new TokenSequences(new int[20_000], 2, 10_000);
+
+        MemoryPlan plan = plan(run, new RunTexts(text, null, "none"),
+                new MemoryNeed.Free(PLENTY, OptionalLong.of(PLENTY)), 1);
+
+        assertEquals(10_000, plan.batchRows());
+        assertEquals(MemoryPlan.Place.DEVICE, plan.place());
+    }
+
+    @Test
     void the_batch_and_the_parts_do_not_depend_on_how_many_devices_share_them() {
         TinyRun run = longRun();
         long needed = needed(plan(run, PLENTY, OptionalLong.of(PLENTY)));
@@ -221,12 +235,17 @@ class MemoryPlanTest {
     }
 
     private static MemoryPlan plan(TinyRun run, long available, OptionalLong device, int devices) {
+        return plan(run, null, new MemoryNeed.Free(available, device), devices);
+    }
+
+    /** @param texts null for those of the settings */
+    private static MemoryPlan plan(TinyRun run, @Nullable RunTexts texts, MemoryNeed.Free free, int devices) {
         QuantizeSettings settings = run.settings();
         try (ModelDirectory directory = ModelDirectory.open(settings.model())) {
             ModelSpec spec = ModelSpec.resolve(directory.config());
             MemoryPlan.Job job = new MemoryPlan.Job(spec, DType.F32, settings.bits(), settings.groupSize(),
                     settings.calibrator() == CalibratorKind.GRADIENT ? settings.refinement() : null, devices);
-            return MemoryPlan.of(job, RunTexts.read(settings, spec), new MemoryNeed.Free(available, device));
+            return MemoryPlan.of(job, texts == null ? RunTexts.read(settings, spec) : texts, free);
         }
     }
 }

@@ -60,20 +60,6 @@ public final class DeviceGroup implements AutoCloseable {
 
     @Override
     public void close() {
-        RuntimeException failure = null;
-        for (Device device : devices) {
-            try {
-                device.close();
-            } catch (RuntimeException e) {
-                if (failure == null) {
-                    failure = e;
-                } else {
-                    failure.addSuppressed(e);
-                }
-            }
-        }
-        if (failure != null) {
-            throw failure;
-        }
+        Closing.all(devices.stream().<Runnable>map(device -> device::close).toList());
     }
 }

@@ -17,6 +17,16 @@ public final class Together {
     }
 
     /**
+     * Where what one of several devices does of {@code things} in a row begins; it ends where the next one's begins. None does
+     * more than one more than another, and the first does something if there is anything.
+     *
+     * @param device its index; {@code devices} for the end of all
+     */
+    public static int from(int things, int device, int devices) {
+        return Math.toIntExact(Math.ceilDiv((long) things * device, devices));
+    }
+
+    /**
      * Does the work of {@code count} devices, that of the first on the calling thread, and returns when all are done. Throws
      * the first failure by the order of the devices, with the others suppressed in it.
      */

@@ -1,6 +1,7 @@
 package dev.optgptq.calibrate.capture;
 
 import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Together;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -39,11 +40,8 @@ public record Division(List<Part> summed, List<Part> heldOut, int batchRows, int
 
     /** The parts that a device sums over. */
     public List<Part> summed(int device) {
-        return summed.subList(upTo(device), upTo(device + 1));
-    }
-
-    private int upTo(int device) {
-        return Math.ceilDiv(summed.size() * device, devices);
+        return summed.subList(Together.from(summed.size(), device, devices),
+                Together.from(summed.size(), device + 1, devices));
     }
 
     /** All that a device runs. */

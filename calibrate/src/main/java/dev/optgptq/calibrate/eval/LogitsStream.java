@@ -1,6 +1,7 @@
 package dev.optgptq.calibrate.eval;
 
 import dev.optgptq.calibrate.Progress;
+import dev.optgptq.calibrate.data.SequenceRange;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.model.ModelSpec;
 import dev.optgptq.calibrate.model.Transformer;
@@ -79,15 +80,9 @@ record LogitsStream(List<Source> sources, TokenSequences text, Progress progress
         void accept(long firstToken, List<Tensor> logits);
     }
 
-    /** What several devices share: sequences [from, to), which are whole batches but for the last of the text. */
-    record Range(int from, int to) {}
-
     /** The sequences that one of several devices does. */
-    Range range(int device, int devices) {
-        int batch = sizes().batch();
-        int batches = Math.ceilDiv(text.count(), batch);
-        return new Range(Math.min(text.count(), Math.ceilDiv(batches * device, devices) * batch),
-                Math.min(text.count(), Math.ceilDiv(batches * (device + 1), devices) * batch));
+    SequenceRange range(int device, int devices) {
+        return SequenceRange.of(text, sizes().batch(), device, devices);
     }
 
     private Sizes sizes() {
@@ -97,25 +92,25 @@ record LogitsStream(List<Source> sources, TokenSequences text, Progress progress
 
     /** Runs all sequences. */
     List<Double> run(Consumer consumer) {
-        return run(new Range(0, text.count()), consumer);
+        return run(SequenceRange.all(text), consumer);
     }
 
     /**
      * Runs some of the sequences. Returns the seconds that each model took, in their order; what the consumer took is in none
      * of them.
      */
-    List<Double> run(Range range, Consumer consumer) {
+    List<Double> run(SequenceRange range, Consumer consumer) {
         sources.forEach(source -> text.requireVocabulary(source.model().spec().vocabSize()));
         Device device = sources.getFirst().model().device();
         int length = text.length();
         Sizes sizes = sizes();
-        Steps steps = new Steps((long) (range.to - range.from) * length);
+        Steps steps = new Steps((long) range.count() * length);
         try (TensorArena arena = device.arena()) {
             Tensor ids = arena.vector(DType.I32, (long) sizes.group() * length);
             List<StreamedModel> models = sources.stream()
                     .map(source -> new StreamedModel(source, sizes, steps, arena)).toList();
-            for (int first = range.from; first < range.to; first += sizes.group()) {
-                long tokens = (long) Math.min(sizes.group(), range.to - first) * length;
+            for (int first = range.from(); first < range.to(); first += sizes.group()) {
+                long tokens = (long) Math.min(sizes.group(), range.to() - first) * length;
                 Tensor groupIds = ids.columns(0, tokens);
                 text.upload(device, first, groupIds);
                 models.forEach(model -> model.blocks(groupIds));

@@ -1,6 +1,7 @@
 package dev.optgptq.calibrate.eval;
 
 import dev.optgptq.calibrate.Progress;
+import dev.optgptq.calibrate.data.SequenceRange;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.model.ModelSpec;
 import dev.optgptq.calibrate.model.Replicas;
@@ -76,7 +77,7 @@ public record ModelComparison(Perplexity baseline, Perplexity candidate, Perplex
             LogitsStream stream = new LogitsStream(
                     List.of(new LogitsStream.Source(baseline, "baseline"), new LogitsStream.Source(candidate, "model")),
                     text, progress, LogitsStream.Limits.DEFAULT);
-            LogitsStream.Range range = stream.range(index, devices);
+            SequenceRange range = stream.range(index, devices);
             List<Double> seconds = stream.run(range, (first, logits) -> {
                 Tensor teacher = logits.getFirst();
                 Tensor student = logits.getLast();
@@ -86,7 +87,7 @@ public record ModelComparison(Perplexity baseline, Perplexity candidate, Perplex
                 device.neural().klDivergence(teacher, student, kl.columns(first, n), agrees.columns(first, n));
             });
             int from = range.from() * text.length();
-            int count = range.to() * text.length() - from;
+            int count = range.count() * text.length();
             copy(device, baselineNll.columns(from, count), tokens.baseline, from);
             copy(device, candidateNll.columns(from, count), tokens.candidate, from);
             copy(device, kl.columns(from, count), tokens.kl, from);

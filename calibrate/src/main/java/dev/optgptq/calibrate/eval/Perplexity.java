@@ -1,6 +1,7 @@
 package dev.optgptq.calibrate.eval;
 
 import dev.optgptq.calibrate.Progress;
+import dev.optgptq.calibrate.data.SequenceRange;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.model.ModelSpec;
 import dev.optgptq.calibrate.model.Replicas;
@@ -85,10 +86,10 @@ public record Perplexity(double perplexity, double meanNll, double low, double h
             Tensor nll = arena.vector(DType.F64, text.tokens());
             LogitsStream stream = new LogitsStream(List.of(new LogitsStream.Source(model, "evaluate")), text, progress,
                     LogitsStream.Limits.DEFAULT);
-            LogitsStream.Range range = stream.range(index, models.size());
+            SequenceRange range = stream.range(index, models.size());
             stream.run(range, (first, logits) -> crossEntropy(device, logits.getFirst(), first, targets, nll));
             int from = range.from() * text.length();
-            int count = range.to() * text.length() - from;
+            int count = range.count() * text.length();
             System.arraycopy(doubles(device, nll.columns(from, count)), 0, found, from, count);
         }
     }

@@ -2,6 +2,7 @@ package dev.optgptq.calibrate.gradient;
 
 import dev.optgptq.calibrate.Progress;
 import dev.optgptq.calibrate.capture.ActivationStore;
+import dev.optgptq.calibrate.data.SequenceRange;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.model.BlockWeights;
 import dev.optgptq.calibrate.model.Head;
@@ -129,17 +130,16 @@ public record GradientStream(Transformer model, Blocks blocks, TokenSequences te
 
     /** @param factor of every token's loss */
     public void run(float factor, Listener listener) {
-        run(0, text.count(), factor, listener);
+        run(SequenceRange.all(text), factor, listener);
     }
 
     /**
      * The part of it that is about some sequences, so that several devices can share it.
      *
-     * @param from the first sequence, a multiple of batch()
-     * @param to the one behind the last
+     * @param range whole batches
      */
-    public void run(int from, int to, float factor, Listener listener) {
-        eachGroup(from, to, 4L * model.spec().blocks() + 1, sequences -> {
+    public void run(SequenceRange range, float factor, Listener listener) {
+        eachGroup(range, 4L * model.spec().blocks() + 1, sequences -> {
             sequences.forward();
             sequences.head(factor, listener, true);
             sequences.backward(listener);
@@ -148,22 +148,22 @@ public record GradientStream(Transformer model, Blocks blocks, TokenSequences te
 
     /** Forward only: the listener hears of the loss, and of nothing else. */
     public void evaluate(Listener listener) {
-        eachGroup(0, text.count(), model.spec().blocks() + 1, sequences -> {
+        eachGroup(SequenceRange.all(text), model.spec().blocks() + 1, sequences -> {
             sequences.forward();
             sequences.head(1, listener, false);
         });
     }
 
     /** @param workPerToken what is reported for a token in all, in passes through a block */
-    private void eachGroup(int from, int to, long workPerToken, Consumer<Group> work) {
+    private void eachGroup(SequenceRange range, long workPerToken, Consumer<Group> work) {
         text.requireVocabulary(model.spec().vocabSize());
         int batch = batch(text, limits);
         int group = group(model.spec(), text, limits);
         try (TensorArena arena = model.device().arena()) {
             Scratch scratch = new Scratch(arena, batch * text.length(),
-                    (long) (to - from) * text.length() * workPerToken);
-            for (int first = from; first < to; first += group) {
-                try (Group sequences = new Group(first, Math.min(group, to - first), scratch)) {
+                    (long) range.count() * text.length() * workPerToken);
+            for (int first = range.from(); first < range.to(); first += group) {
+                try (Group sequences = new Group(first, Math.min(group, range.to() - first), scratch)) {
                     work.accept(sequences);
                 }
             }

@@ -2,6 +2,7 @@ package dev.optgptq.calibrate.gradient;
 
 import dev.optgptq.calibrate.Progress;
 import dev.optgptq.calibrate.capture.HostBuffer;
+import dev.optgptq.calibrate.data.SequenceRange;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.model.InputSite;
 import dev.optgptq.calibrate.model.LinearSpec;
@@ -102,11 +103,8 @@ public final class Saliency implements AutoCloseable {
                 Transformer model = models.on(device);
                 GradientStream stream = new GradientStream(model, model::loadBlock, text, labels, "gradients",
                         device == 0 ? progress : Progress.SILENT, limits);
-                int batches = Math.ceilDiv(text.count(), stream.batch());
-                int from = Math.ceilDiv(batches * device, models.size()) * stream.batch();
-                int to = Math.min(text.count(),
-                        Math.ceilDiv(batches * (device + 1), models.size()) * stream.batch());
-                stream.run(from, to, 1, saliency.new Capture(model));
+                stream.run(SequenceRange.of(text, stream.batch(), device, models.size()), 1,
+                        saliency.new Capture(model));
             });
             saliency.normalise();
             return saliency;

@@ -19,7 +19,7 @@ import java.util.stream.IntStream;
 public record Refinement(boolean weighTokens, Labels labels, boolean propagate, Polish polish, int tuneSteps,
         long seed) {
 
-    /** Everything but learning. */
+    /** Everything but polishing and learning. */
     public static final Refinement DEFAULT = new Refinement(true, new NextToken(), true, 0, 0);
 
     /** Share of the calibration sequences that nothing is computed from, and every step is judged on. */

@@ -1,5 +1,6 @@
 package dev.optgptq.kernels.gpu;
 
+import dev.optgptq.kernels.Closing;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Devices.Candidate;

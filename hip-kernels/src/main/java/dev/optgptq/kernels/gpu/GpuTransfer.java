@@ -1,5 +1,6 @@
 package dev.optgptq.kernels.gpu;
 
+import dev.optgptq.kernels.Closing;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.gpu.driver.GpuDriver;
 import dev.optgptq.kernels.gpu.driver.GpuDriver.RowCopy;

@@ -1,15 +1,15 @@
-package dev.optgptq.kernels.gpu;
+package dev.optgptq.kernels;
 
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /** Closing several things although some refuse. */
-final class Closing {
+public final class Closing {
 
     private Closing() {}
 
     /** Takes every step; then throws the first failure, with the later ones suppressed in it. */
-    static void all(List<Runnable> steps) {
+    public static void all(List<Runnable> steps) {
         @Nullable
         RuntimeException first = null;
         for (Runnable step : steps) {

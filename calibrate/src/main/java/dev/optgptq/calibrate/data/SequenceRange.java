@@ -1,0 +1,34 @@
+package dev.optgptq.calibrate.data;
+
+import dev.optgptq.kernels.Together;
+
+/**
+ * Some neighbouring sequences.
+ *
+ * @param from the first
+ * @param to the one behind the last
+ */
+public record SequenceRange(int from, int to) {
+
+    /** All of them. */
+    public static SequenceRange all(TokenSequences text) {
+        return new SequenceRange(0, text.count());
+    }
+
+    /**
+     * Those that one of several devices does: whole batches but for the last of the text, so that how batches are made up
+     * does not depend on the devices.
+     *
+     * @param batch sequences of a batch
+     * @param device its index
+     */
+    public static SequenceRange of(TokenSequences text, int batch, int device, int devices) {
+        int batches = Math.ceilDiv(text.count(), batch);
+        return new SequenceRange(Math.min(text.count(), Together.from(batches, device, devices) * batch),
+                Math.min(text.count(), Together.from(batches, device + 1, devices) * batch));
+    }
+
+    public int count() {
+        return to - from;
+    }
+}

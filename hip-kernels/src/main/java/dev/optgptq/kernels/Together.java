@@ -40,9 +40,7 @@ public final class Together {
                     .start(() -> attempt(index, work, failures)));
         }
         attempt(0, work, failures);
-        if (threads.stream().filter(Together::interruptedWhileWaitingFor).count() > 0) {
-            Thread.currentThread().interrupt();
-        }
+        threads.forEach(Together::await);
         rethrow(failures);
     }
 
@@ -54,16 +52,18 @@ public final class Together {
         }
     }
 
-    /** Returns when the thread has ended in any case: what it uses must not be given back before. */
-    private static boolean interruptedWhileWaitingFor(Thread thread) {
+    /** Waits until a thread has ended, whoever interrupts: what it uses must not be given back before. Interrupts are kept. */
+    public static void await(Thread thread) {
         boolean interrupted = false;
-        while (true) {
+        while (thread.isAlive()) {
             try {
                 thread.join();
-                return interrupted;
             } catch (InterruptedException e) {
                 interrupted = true;
             }
+        }
+        if (interrupted) {
+            Thread.currentThread().interrupt();
         }
     }
 

@@ -1,6 +1,7 @@
 package dev.optgptq.calibrate.model;
 
 import dev.optgptq.formats.model.ModelDirectory;
+import dev.optgptq.kernels.Together;
 import java.lang.foreign.MemorySegment;
 import java.util.List;
 import java.util.function.IntFunction;
@@ -109,16 +110,6 @@ public final class ReadAhead implements AutoCloseable {
             closed = true;
             changed.notifyAll();
         }
-        boolean interrupted = false;
-        while (reader.isAlive()) {
-            try {
-                reader.join();
-            } catch (InterruptedException e) {
-                interrupted = true;
-            }
-        }
-        if (interrupted) {
-            Thread.currentThread().interrupt();
-        }
+        Together.await(reader);
     }
 }

@@ -1,18 +1,15 @@
 package dev.optgptq.gptq.refine;
 
 import dev.optgptq.calibrate.capture.ActivationStore;
-import dev.optgptq.calibrate.capture.Part;
+import dev.optgptq.calibrate.capture.Passage;
 import dev.optgptq.calibrate.gradient.Saliency;
 import dev.optgptq.calibrate.model.BlockWeights;
-import dev.optgptq.calibrate.model.InputTap;
 import dev.optgptq.calibrate.model.Replicas;
 import dev.optgptq.calibrate.model.Transformer;
-import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.gptq.refine.Variants.Variant;
 import dev.optgptq.gptq.solve.Polish;
 import dev.optgptq.gptq.solve.SolveSettings;
 import dev.optgptq.kernels.Device;
-import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import java.util.List;
 import java.util.function.Consumer;
@@ -157,33 +154,24 @@ public final class BlockRefiner {
         if (plain != null) {
             phases.enter("judge");
             long before = streams.trainedRows();
-            pass(0, weights, streams.division().heldOut(),
-                    (on, first, buffer, op) -> plain.update(on, first - before, buffer, op), phases);
+            try (Passage passage = passage(0)) {
+                passage.advance(weights, streams.division().heldOut(),
+                        (on, first, buffer, op) -> plain.update(on, first - before, buffer, op), phases::forward);
+            }
         }
     }
 
-    /** Replaces rows from {@code first} on, as ActivationStore.update does. */
-    private interface Stream {
-        void update(Device on, long first, Tensor buffer, Consumer<Tensor> op);
-    }
-
-    private void pass(Replicas.Block weights, long from, Stream stream) {
+    private void pass(Replicas.Block weights, long from, Passage.Stream stream) {
         SharedPhases shared = new SharedPhases(phases, models.size());
-        models.together(index -> pass(index, weights.on(index), streams.parts(index, from), stream, shared.of(index)));
+        models.together(index -> {
+            try (Passage passage = passage(index)) {
+                passage.advance(weights.on(index), streams.parts(index, from), stream, shared.of(index)::forward);
+            }
+        });
         shared.finish();
     }
 
-    private void pass(int index, BlockWeights weights, List<Part> parts, Stream stream, Phases heard) {
-        Transformer mine = models.on(index);
-        try (TensorArena scratch = mine.device().arena()) {
-            Transformer.Workspace workspace = mine.workspace(scratch, streams.batchRows(), streams.sequenceLength());
-            Tensor buffer = scratch.matrix(DType.F32, streams.batchRows(), mine.spec().hiddenSize());
-            streams.division().eachBatch(parts, (first, count) -> {
-                stream.update(mine.device(), first, buffer.rows(0, count),
-                        x -> mine.forward(weights, x, workspace, InputTap.NONE));
-                heard.forward(count);
-            });
-            mine.device().synchronize();
-        }
+    private Passage passage(int index) {
+        return new Passage(models.on(index), streams.division(), streams.sequenceLength());
     }
 }

@@ -1,15 +1,16 @@
 package dev.optgptq.gptq.refine;
 
 import dev.optgptq.calibrate.capture.CrossMoments;
+import dev.optgptq.calibrate.capture.Division;
 import dev.optgptq.calibrate.capture.HessianAccumulator;
 import dev.optgptq.calibrate.capture.Part;
+import dev.optgptq.calibrate.capture.Passage;
 import dev.optgptq.calibrate.gradient.Saliency;
 import dev.optgptq.calibrate.model.BlockWeights;
 import dev.optgptq.calibrate.model.InputSite;
 import dev.optgptq.calibrate.model.InputTap;
 import dev.optgptq.calibrate.model.ModelSpec;
 import dev.optgptq.calibrate.model.Transformer;
-import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
@@ -66,26 +67,24 @@ final class DeviceMoments implements AutoCloseable {
      * original one.
      */
     void capture(BlockWeights weights, List<Part> summed, List<Part> heldOut, Phases phases) {
-        try (TensorArena scratch = device.arena()) {
-            Transformer.Workspace workspace = model.workspace(scratch, streams.batchRows(), streams.sequenceLength());
-            Tensor buffer = scratch.matrix(DType.F32, streams.batchRows(), model.spec().hiddenSize());
+        Division division = streams.division();
+        try (Passage passage = new Passage(model, division, streams.sequenceLength())) {
             for (Part part : summed) {
                 begin(part);
-                streams.division().eachBatch(part, (first, count) -> {
-                    Tensor x = buffer.rows(0, count);
+                division.eachBatch(part, (first, count) -> {
                     if (first >= streams.originalFrom()) {
                         phases.enter("forward original");
-                        original(weights, first, x, workspace, this::keepOriginal, phases);
+                        original(weights, first, count, passage, this::keepOriginal, phases);
                     }
                     phases.enter("forward");
-                    streams.quantized().read(device, first, x);
-                    model.forward(weights, x, workspace, (site, rows) -> add(site, rows, phases));
+                    passage.forward(weights, passage.read(streams.quantized(), first, count),
+                            (site, rows) -> add(site, rows, phases));
                     phases.captured(sites, count);
                 });
             }
             phases.enter("judge");
-            streams.division().eachBatch(heldOut, (first, count) -> original(weights, first, buffer.rows(0, count),
-                    workspace, InputTap.NONE, phases));
+            division.eachBatch(heldOut,
+                    (first, count) -> original(weights, first, count, passage, InputTap.NONE, phases));
             device.synchronize();
         }
     }
@@ -100,10 +99,9 @@ final class DeviceMoments implements AutoCloseable {
         }
     }
 
-    private void original(BlockWeights weights, long first, Tensor x, Transformer.Workspace workspace, InputTap tap,
-            Phases phases) {
-        streams.updateOriginal(device, first, x, rows -> model.forward(weights, rows, workspace, tap));
-        phases.forward(x.rows());
+    private void original(BlockWeights weights, long first, long count, Passage passage, InputTap tap, Phases phases) {
+        streams.updateOriginal(device, first, passage.rows(count), rows -> passage.forward(weights, rows, tap));
+        phases.forward(count);
     }
 
     private boolean keepOriginal(InputSite site, Tensor x) {

@@ -5,7 +5,7 @@ import dev.optgptq.calibrate.model.LinearSpec;
 import dev.optgptq.gptq.solve.Polish;
 import java.util.Set;
 
-/** Hears what a refinement does, for the clock and for progress. */
+/** Hears what is done with blocks, for the clock and for progress. */
 public interface Phases {
 
     /**

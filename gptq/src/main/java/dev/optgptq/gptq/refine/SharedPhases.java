@@ -12,12 +12,12 @@ import java.util.function.Consumer;
  * The phases of work that devices do at the same time. The first one's are heard as they come; what the others did is told
  * when all are done, so that one thread alone tells.
  */
-final class SharedPhases {
+public final class SharedPhases {
 
     private final Phases phases;
     private final List<Later> others = new ArrayList<>();
 
-    SharedPhases(Phases phases, int devices) {
+    public SharedPhases(Phases phases, int devices) {
         this.phases = phases;
         for (int device = 1; device < devices; device++) {
             others.add(new Later());
@@ -25,12 +25,12 @@ final class SharedPhases {
     }
 
     /** What a device tells. */
-    Phases of(int device) {
+    public Phases of(int device) {
         return device == 0 ? phases : others.get(device - 1);
     }
 
     /** All are done. */
-    void finish() {
+    public void finish() {
         others.forEach(other -> other.done.forEach(work -> work.accept(phases)));
     }
 

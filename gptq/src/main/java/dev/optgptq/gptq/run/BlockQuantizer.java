@@ -3,14 +3,15 @@ package dev.optgptq.gptq.run;
 import dev.optgptq.calibrate.capture.Division;
 import dev.optgptq.calibrate.capture.HessianAccumulator;
 import dev.optgptq.calibrate.capture.Part;
+import dev.optgptq.calibrate.capture.Passage;
 import dev.optgptq.calibrate.model.BlockWeights;
 import dev.optgptq.calibrate.model.InputSite;
 import dev.optgptq.calibrate.model.InputTap;
 import dev.optgptq.calibrate.model.LinearSpec;
 import dev.optgptq.calibrate.model.Replicas;
 import dev.optgptq.calibrate.model.Transformer;
-import dev.optgptq.calibrate.model.Transformer.Workspace;
-import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.gptq.refine.Phases;
+import dev.optgptq.gptq.refine.SharedPhases;
 import dev.optgptq.gptq.solve.Calibrator;
 import dev.optgptq.gptq.solve.LinearSolution;
 import dev.optgptq.gptq.solve.SiteSolver;
@@ -110,7 +111,10 @@ final class BlockQuantizer {
             for (Device each : models.devices()) {
                 hessians.add(new HessianAccumulator(each, model.spec(), wanted, stream.rows()));
             }
-            models.together(index -> capture(index, weights.on(index), stream, wanted, hessians.get(index)));
+            SharedPhases shared = shared(stream);
+            models.together(index -> capture(index, weights.on(index), stream, wanted, hessians.get(index),
+                    shared.of(index)));
+            shared.finish();
             progress.enter("hessian");
             while (hessians.size() > 1) {
                 HessianAccumulator next = hessians.remove(1);
@@ -126,85 +130,44 @@ final class BlockQuantizer {
     }
 
     private void capture(int index, BlockWeights weights, CalibrationStream stream, Set<InputSite> wanted,
-            HessianAccumulator hessians) {
-        Share share = share(index, stream.division().summed(index), stream);
-        double perRow = progress.flops().capturePerRow(wanted, stream.sequenceLength());
+            HessianAccumulator hessians, Phases phases) {
         InputTap tap = (site, x) -> {
             if (wanted.contains(site)) {
-                share.enter("hessian");
+                phases.enter("hessian");
                 hessians.at(site, x);
-                share.did(progress.flops().hessian(site, x.rows()));
-                share.enter("forward");
+                phases.hessian(site, x.rows());
+                phases.enter("forward");
             }
             return wanted.stream().anyMatch(other -> other.compareTo(site) > 0);
         };
-        try (TensorArena scratch = share.model.device().arena()) {
-            Tensor buffer = share.buffer(scratch);
-            Workspace workspace = share.workspace(scratch);
-            for (Part part : share.parts) {
+        Division division = stream.division();
+        try (Passage passage = new Passage(models.on(index), division, stream.sequenceLength())) {
+            for (Part part : division.summed(index)) {
                 hessians.begin(part);
-                stream.division().eachBatch(part, (first, count) -> {
-                    Tensor x = buffer.rows(0, count);
-                    stream.activations().read(share.model.device(), first, x);
-                    share.model.forward(weights, x, workspace, tap);
-                    share.did(perRow * count);
+                division.eachBatch(part, (first, count) -> {
+                    passage.forward(weights, passage.read(stream.activations(), first, count), tap);
+                    phases.captured(wanted, count);
                 });
             }
-            share.model.device().synchronize();
+            models.on(index).device().synchronize();
         }
     }
 
     private void advance(Replicas.Block weights, CalibrationStream stream, String phase) {
         progress.enter(phase);
         weights.share();
-        double perRow = progress.flops().blockPerRow(stream.sequenceLength());
+        SharedPhases shared = shared(stream);
         models.together(index -> {
-            Share share = share(index, stream.division().all(index), stream);
-            try (TensorArena scratch = share.model.device().arena()) {
-                Tensor buffer = share.buffer(scratch);
-                Workspace workspace = share.workspace(scratch);
-                stream.division().eachBatch(share.parts, (first, count) -> {
-                    stream.activations().update(share.model.device(), first, buffer.rows(0, count),
-                            x -> share.model.forward(weights.on(index), x, workspace, InputTap.NONE));
-                    share.did(perRow * count);
-                });
-                share.model.device().synchronize();
+            try (Passage passage = new Passage(models.on(index), stream.division(), stream.sequenceLength())) {
+                passage.advance(weights.on(index), stream.division().all(index), stream.activations()::update,
+                        shared.of(index)::forward);
             }
         });
+        shared.finish();
     }
 
-    private Share share(int index, List<Part> parts, CalibrationStream stream) {
-        return new Share(models.on(index), parts, stream, index == 0 ? progress : null);
-    }
-
-    /**
-     * What one device does of a pass. Devices keep step, so that the first one's progress tells of all.
-     *
-     * @param progress null for the others
-     */
-    private record Share(Transformer model, List<Part> parts, CalibrationStream stream,
-            @Nullable RunProgress progress) {
-
-        private void enter(String phase) {
-            if (progress != null) {
-                progress.enter(phase);
-            }
-        }
-
-        private void did(double operations) {
-            if (progress != null) {
-                progress.did(operations * stream.rows() / Division.rows(parts));
-            }
-        }
-
-        private Workspace workspace(TensorArena scratch) {
-            return model.workspace(scratch, stream.division().batchRows(), stream.sequenceLength());
-        }
-
-        /** F32 [rows of a batch, hidden]. */
-        private Tensor buffer(TensorArena scratch) {
-            return scratch.matrix(DType.F32, stream.division().batchRows(), model.spec().hiddenSize());
-        }
+    private SharedPhases shared(CalibrationStream stream) {
+        return new SharedPhases(new RunPhases(progress, stream.sequenceLength()), models.size());
     }
 
     private void solve(BlockWeights weights, InputSite site, @Nullable Tensor hessian, Consumer<SolvedLinear> solved) {

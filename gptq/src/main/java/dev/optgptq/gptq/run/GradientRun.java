@@ -45,7 +45,7 @@ final class GradientRun {
     private final LinearPacker packer;
     private final RunProgress progress;
     private final PhaseClock clock;
-    private final RefinePhases phases;
+    private final RunPhases phases;
 
     GradientRun(Replicas models, SolveSettings settings, Refinement refinement, TokenSequences calibration,
             CheckpointPlan plan, MemoryPlan memory, LinearPacker packer, RunProgress progress, PhaseClock clock) {
@@ -60,7 +60,7 @@ final class GradientRun {
         this.packer = packer;
         this.progress = progress;
         this.clock = clock;
-        this.phases = new RefinePhases(progress, calibration.length());
+        this.phases = new RunPhases(progress, calibration.length());
     }
 
     /** Whether nothing is left to do but to put the checkpoint together. */

@@ -7,11 +7,11 @@ import dev.optgptq.gptq.solve.Polish;
 import java.util.Set;
 
 /**
- * A refinement's work on the run's clock and progress.
+ * The work of blocks on the run's clock and progress.
  *
  * @param sequenceLength of the calibration
  */
-record RefinePhases(RunProgress progress, int sequenceLength) implements Phases {
+record RunPhases(RunProgress progress, int sequenceLength) implements Phases {
 
     @Override
     public void enter(String phase) {

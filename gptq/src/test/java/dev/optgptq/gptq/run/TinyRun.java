@@ -1,5 +1,6 @@
 package dev.optgptq.gptq.run;
 
+import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.optgptq.calibrate.Progress;
@@ -21,6 +22,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.SortedMap;
 import java.util.concurrent.locks.LockSupport;
 
 /** A run as the command line would start it, on little text; tests change the fields they are about. */
@@ -81,6 +83,24 @@ final class TinyRun {
         try (Device device = Devices.open("cpu", threads)) {
             return run(device);
         }
+    }
+
+    /** Runs it in place of an earlier run; what was written, by name. */
+    SortedMap<String, Long> files() {
+        overwrite = true;
+        run();
+        return Checksums.of(output);
+    }
+
+    /** The same for 1, 2 and 3 threads, which must agree. */
+    SortedMap<String, Long> filesForAnyThreads() {
+        threads = 1;
+        SortedMap<String, Long> one = files();
+        threads = 2;
+        assertEquals(one, files(), "2 threads");
+        threads = 3;
+        assertEquals(one, files(), "3 threads");
+        return one;
     }
 
     /** Until this block is on the disk, where it comes while the run goes on. */

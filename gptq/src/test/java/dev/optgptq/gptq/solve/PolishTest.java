@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.optgptq.gptq.solve.PolishProblem.Solved;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.gptq.testing.EmulatedGpu;
 import dev.optgptq.kernels.Device;
@@ -12,7 +13,6 @@ import dev.optgptq.kernels.Devices;
 import dev.optgptq.kernels.Grid;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
@@ -29,7 +29,6 @@ import org.junit.jupiter.params.provider.ValueSource;
  */
 class PolishTest {
 
-    private static final double DAMP = 0.01;
     private static final int OUTPUTS = 24;
     /** Of an objective from float32 codes and scales that were moved by float32 gradients. */
     private static final double ROUNDING = 1e-6;
@@ -43,13 +42,13 @@ class PolishTest {
             "NONE, 1, 2, true, F16"})
     void refitted_scales_raise_the_objective_of_no_output(ActOrder actOrder, int groupSize, int bits,
             boolean symmetric, DType scaleType) {
-        Problem problem = problem(300, new Grid(bits, symmetric, false, scaleType), groupSize, actOrder);
+        PolishProblem problem = problem(300, new Grid(bits, symmetric, false, scaleType), groupSize, actOrder);
 
         Solved before = problem.solve(Polish.NONE);
         Solved after = problem.solve(new Polish(true, 0));
 
-        assertArrayEquals(before.codes, after.codes, "codes stay");
-        assertArrayEquals(before.zeros, after.zeros, "zero points stay");
+        assertArrayEquals(before.codes(), after.codes(), "codes stay");
+        assertArrayEquals(before.zeros(), after.zeros(), "zero points stay");
         assertFalls(before.objectives(), after.objectives());
     }
 
@@ -59,14 +58,14 @@ class PolishTest {
             "NONE, 1, 2, true, F16"})
     void each_sweep_over_the_codes_raises_the_objective_of_no_output(ActOrder actOrder, int groupSize, int bits,
             boolean symmetric, DType scaleType) {
-        Problem problem = problem(300, new Grid(bits, symmetric, false, scaleType), groupSize, actOrder);
+        PolishProblem problem = problem(300, new Grid(bits, symmetric, false, scaleType), groupSize, actOrder);
 
         List<Solved> after = IntStream.range(0, 4).mapToObj(sweeps -> problem.solve(new Polish(false, sweeps)))
                 .toList();
 
         assertFalls(after.get(0).objectives(), after.get(1).objectives());
         for (int sweeps = 1; sweeps < after.size(); sweeps++) {
-            assertArrayEquals(after.get(0).scales, after.get(sweeps).scales, "scales stay");
+            assertArrayEquals(after.get(0).scales(), after.get(sweeps).scales(), "scales stay");
             assertNeverRises(after.get(sweeps - 1).objectives(), after.get(sweeps).objectives());
         }
     }
@@ -75,22 +74,24 @@ class PolishTest {
     @ParameterizedTest
     @EnumSource(ActOrder.class)
     void refitted_scales_are_those_of_the_joint_normal_equations(ActOrder actOrder) {
-        SolveSettings settings = new SolveSettings(new Grid(3, true, false, DType.F32), 32, actOrder, DAMP);
+        SolveSettings settings = new SolveSettings(new Grid(3, true, false, DType.F32), 32, actOrder,
+                PolishProblem.DAMP);
 
-        assertLeastOverScales(new Problem(SolverFixture.gaussian(random, 100, 256),
+        assertLeastOverScales(new PolishProblem(SolverFixture.gaussian(random, 100, 256),
                 SolverFixture.hessian(random, 256, 512), settings), 1e-4);
     }
 
     /** One group after the other would come near that only slowly. */
     @Test
     void inputs_that_go_together_are_no_harder_to_refit() {
-        SolveSettings settings = new SolveSettings(new Grid(3, true, false, DType.F32), 16, ActOrder.NONE, DAMP);
-        Problem problem = new Problem(SolverFixture.gaussian(random, OUTPUTS, 256),
+        SolveSettings settings = new SolveSettings(new Grid(3, true, false, DType.F32), 16, ActOrder.NONE,
+                PolishProblem.DAMP);
+        PolishProblem problem = new PolishProblem(SolverFixture.gaussian(random, OUTPUTS, 256),
                 SolverFixture.hessian(random, 256, 512), settings);
         double[] mean = SolverFixture.gaussian(random, 1, 256)[0];
         for (int i = 0; i < 256; i++) {
             for (int j = 0; j < 256; j++) {
-                problem.h[i][j] += 50 * mean[i] * mean[j];
+                problem.h()[i][j] += 50 * mean[i] * mean[j];
             }
         }
 
@@ -98,7 +99,7 @@ class PolishTest {
     }
 
     /** @param left the share of what there is to gain that may be left */
-    private void assertLeastOverScales(Problem problem, double left) {
+    private void assertLeastOverScales(PolishProblem problem, double left) {
         double[] before = problem.solve(Polish.NONE).objectives();
         Solved after = problem.solve(new Polish(true, 0));
 
@@ -112,14 +113,14 @@ class PolishTest {
 
     @Test
     void after_enough_sweeps_no_single_code_can_be_moved_to_advantage() {
-        Problem problem = problem(160, new Grid(3, true, false, DType.F16), 32, ActOrder.NONE);
+        PolishProblem problem = problem(160, new Grid(3, true, false, DType.F16), 32, ActOrder.NONE);
 
         Solved solved = problem.solve(new Polish(false, 30));
 
         double[] objectives = solved.objectives();
         for (int o = 0; o < OUTPUTS; o++) {
             for (int i = 0; i < 160; i++) {
-                for (int code : new int[] {solved.codes[o][i] - 1, solved.codes[o][i] + 1}) {
+                for (int code : new int[] {solved.codes()[o][i] - 1, solved.codes()[o][i] + 1}) {
                     if (code >= 0 && code <= 7) {
                         double moved = solved.with(o, i, code).objectives()[o];
                         assertTrue(moved >= objectives[o] * (1 - ROUNDING), "output " + o + ", input " + i + ", seed "
@@ -132,7 +133,7 @@ class PolishTest {
 
     @Test
     void both_together_fall_below_either() {
-        Problem problem = problem(300, new Grid(3, true, false, DType.F16), 32, ActOrder.NONE);
+        PolishProblem problem = problem(300, new Grid(3, true, false, DType.F16), 32, ActOrder.NONE);
 
         double both = sum(problem.solve(new Polish(true, 2)));
 
@@ -142,7 +143,7 @@ class PolishTest {
 
     @Test
     void rounding_a_scale_is_made_up_for_by_other_groups_so_that_it_loses_less_than_rounding_all_at_once() {
-        Problem problem = problem(256, new Grid(4, true, false, DType.BF16), 32, ActOrder.NONE);
+        PolishProblem problem = problem(256, new Grid(4, true, false, DType.BF16), 32, ActOrder.NONE);
 
         Solved refitted = problem.solve(new Polish(true, 0));
 
@@ -153,11 +154,11 @@ class PolishTest {
     @ParameterizedTest
     @ValueSource(strings = {"reference", "cpu"})
     void scales_stay_what_the_format_stores(String device) {
-        Problem problem = problem(64, new Grid(4, true, false, DType.F16), 16, ActOrder.NONE);
+        PolishProblem problem = problem(64, new Grid(4, true, false, DType.F16), 16, ActOrder.NONE);
 
         Solved solved = problem.solve(device, 1, new Polish(true, 1));
 
-        for (float[] row : solved.scales) {
+        for (float[] row : solved.scales()) {
             for (float scale : row) {
                 assertEquals(Float.float16ToFloat(Float.floatToFloat16(scale)), scale);
             }
@@ -166,48 +167,48 @@ class PolishTest {
 
     @Test
     void inputs_that_were_never_active_stay_at_zero() {
-        Problem problem = problem(64, new Grid(3, false, false, DType.F16), 16, ActOrder.NONE);
+        PolishProblem problem = problem(64, new Grid(3, false, false, DType.F16), 16, ActOrder.NONE);
         for (int i = 0; i < 64; i++) {
-            problem.h[7][i] = 0;
-            problem.h[i][7] = 0;
+            problem.h()[7][i] = 0;
+            problem.h()[i][7] = 0;
         }
 
         Solved solved = problem.solve(new Polish(true, 3));
 
         for (int o = 0; o < OUTPUTS; o++) {
-            assertEquals(solved.zeros[7 / 16][o], solved.codes[o][7], "output " + o);
+            assertEquals(solved.zeros()[7 / 16][o], solved.codes()[o][7], "output " + o);
         }
     }
 
     /** A group whose weights are all zero has no best scale. */
     @Test
     void groups_of_zeros_keep_their_scale() {
-        Problem problem = problem(64, new Grid(4, true, false, DType.F16), 16, ActOrder.NONE);
-        for (double[] row : problem.w) {
+        PolishProblem problem = problem(64, new Grid(4, true, false, DType.F16), 16, ActOrder.NONE);
+        for (double[] row : problem.w()) {
             Arrays.fill(row, 16, 32, 0);
         }
-        Arrays.fill(problem.w[3], 0);
+        Arrays.fill(problem.w()[3], 0);
 
         Solved before = problem.solve(Polish.NONE);
         Solved after = problem.solve(new Polish(true, 2));
 
-        assertArrayEquals(before.codes[3], after.codes[3]);
+        assertArrayEquals(before.codes()[3], after.codes()[3]);
         for (int g = 0; g < 4; g++) {
-            assertEquals(before.scales[g][3], after.scales[g][3], "group " + g);
+            assertEquals(before.scales()[g][3], after.scales()[g][3], "group " + g);
         }
     }
 
     @ParameterizedTest
     @EnumSource(ActOrder.class)
     void the_result_does_not_depend_on_the_number_of_threads(ActOrder actOrder) {
-        Problem problem = problem(200, new Grid(3, true, false, DType.F16), 200, actOrder);
+        PolishProblem problem = problem(200, new Grid(3, true, false, DType.F16), 200, actOrder);
         Polish polish = new Polish(true, 2);
 
         Solved one = problem.solve("cpu", 1, polish);
         Solved three = problem.solve("cpu", 3, polish);
 
-        assertArrayEquals(one.codes, three.codes);
-        assertArrayEquals(one.scales, three.scales);
+        assertArrayEquals(one.codes(), three.codes());
+        assertArrayEquals(one.scales(), three.scales());
         assertNotEquals(sum(one), sum(problem.solve(Polish.NONE)), "something was polished");
     }
 
@@ -215,7 +216,7 @@ class PolishTest {
     @ParameterizedTest
     @EnumSource(ActOrder.class)
     void a_gpu_comes_as_low_as_the_processor(ActOrder actOrder) {
-        Problem problem = problem(140, new Grid(3, true, false, DType.F16), 35, actOrder);
+        PolishProblem problem = problem(140, new Grid(3, true, false, DType.F16), 35, actOrder);
         Polish polish = new Polish(true, 2);
 
         double onProcessor = sum(problem.solve(polish));
@@ -230,7 +231,8 @@ class PolishTest {
     @CsvSource({"NONE, 32, 160", "GROUP, 32, 160", "NONE, 256, 160", "GROUP, 256, 160", "STATIC, 64, 96"})
     void solving_and_polishing_take_no_more_than_is_planned(ActOrder actOrder, int groupSize, int outputs) {
         int inputs = 256;
-        SolveSettings settings = new SolveSettings(new Grid(4, true, false, DType.F16), groupSize, actOrder, DAMP);
+        SolveSettings settings = new SolveSettings(new Grid(4, true, false, DType.F16), groupSize, actOrder,
+                PolishProblem.DAMP);
         try (Device device = Devices.open("cpu", 1); TensorArena arena = device.arena()) {
             Tensor hessian = SolverFixture.tensor(device, arena, SolverFixture.hessian(random, inputs, 400));
             Tensor weight = SolverFixture.tensor(device, arena, SolverFixture.gaussian(random, outputs, inputs));
@@ -263,148 +265,9 @@ class PolishTest {
         }
     }
 
-    private Problem problem(int inputs, Grid grid, int groupSize, ActOrder actOrder) {
-        return new Problem(SolverFixture.gaussian(random, OUTPUTS, inputs),
+    private PolishProblem problem(int inputs, Grid grid, int groupSize, ActOrder actOrder) {
+        return new PolishProblem(SolverFixture.gaussian(random, OUTPUTS, inputs),
                 SolverFixture.hessian(random, inputs, 2 * inputs),
-                new SolveSettings(grid, groupSize, actOrder, DAMP));
-    }
-
-    /**
-     * A linear to be solved.
-     *
-     * @param w [out][in]
-     * @param h [in][in], undamped
-     */
-    private record Problem(double[][] w, double[][] h, SolveSettings settings) {
-
-        Solved solve(Polish polish) {
-            return solve("cpu", 2, polish);
-        }
-
-        Solved solve(String name, int threads, Polish polish) {
-            try (Device device = Devices.open(name, threads)) {
-                return solve(device, polish);
-            }
-        }
-
-        Solved solve(Device device, Polish polish) {
-            try (TensorArena arena = device.arena();
-                    SiteSolver solver = new SiteSolver(device, new Calibrator.Gptq(settings, false, polish),
-                            SolverFixture.tensor(device, arena, h), "test")) {
-                Tensor weight = SolverFixture.tensor(device, arena, w);
-                QuantizedWeight found = solver.solve(arena, weight).weight();
-                return new Solved(this, SolverFixture.codes(device, found), SolverFixture.scales(device, found),
-                        SolverFixture.ints(device, found.zeros()), SolverFixture.gIdx(device, found));
-            }
-        }
-
-        double[][] damped() {
-            double mean = IntStream.range(0, h.length).mapToDouble(i -> h[i][i] == 0 ? 1 : h[i][i]).average()
-                    .orElseThrow();
-            double[][] damped = Arrays.stream(h).map(double[]::clone).toArray(double[][]::new);
-            IntStream.range(0, h.length).forEach(i -> damped[i][i] += DAMP * mean);
-            return damped;
-        }
-    }
-
-    /**
-     * What was found.
-     *
-     * @param codes [out][in]
-     * @param scales [group][out]
-     * @param zeros [group][out]
-     */
-    private record Solved(Problem problem, int[][] codes, float[][] scales, int[][] zeros, int[] gIdx) {
-
-        double[] objectives() {
-            double[][] exact = new double[scales.length][codes.length];
-            for (int g = 0; g < scales.length; g++) {
-                for (int o = 0; o < codes.length; o++) {
-                    exact[g][o] = scales[g][o];
-                }
-            }
-            return objectives(exact);
-        }
-
-        /** With other scales, [group][out]. */
-        private double[] objectives(double[][] other) {
-            double[][] h = problem.damped();
-            double[] objectives = new double[codes.length];
-            for (int o = 0; o < codes.length; o++) {
-                double[] d = new double[h.length];
-                for (int i = 0; i < d.length; i++) {
-                    d[i] = other[gIdx[i]][o] * steps(o, i) - problem.w[o][i];
-                }
-                objectives[o] = quadratic(h, d, d);
-            }
-            return objectives;
-        }
-
-        private int steps(int o, int i) {
-            return codes[o][i] - zeros[gIdx[i]][o];
-        }
-
-        Solved with(int output, int input, int code) {
-            int[][] moved = Arrays.stream(codes).map(int[]::clone).toArray(int[][]::new);
-            moved[output][input] = code;
-            return new Solved(problem, moved, scales, zeros, gIdx);
-        }
-
-        double[] leastOverScales() {
-            return objectives(jointScales());
-        }
-
-        Solved withJointScalesRounded() {
-            double[][] joint = jointScales();
-            float[][] rounded = new float[joint.length][codes.length];
-            for (int g = 0; g < joint.length; g++) {
-                for (int o = 0; o < codes.length; o++) {
-                    rounded[g][o] = problem.settings.grid().stored((float) joint[g][o]);
-                }
-            }
-            return new Solved(problem, codes, rounded, zeros, gIdx);
-        }
-
-        /** s = (A^T H A)^-1 A^T H w (notes 3.11 F), [group][out]. */
-        private double[][] jointScales() {
-            double[][] h = problem.damped();
-            int groups = scales.length;
-            double[][] joint = new double[groups][codes.length];
-            for (int o = 0; o < codes.length; o++) {
-                List<double[]> columns = new ArrayList<>();
-                for (int g = 0; g < groups; g++) {
-                    double[] column = new double[h.length];
-                    for (int i = 0; i < column.length; i++) {
-                        column[i] = gIdx[i] == g ? steps(o, i) : 0;
-                    }
-                    columns.add(column);
-                }
-                double[][] normal = new double[groups][groups];
-                double[] right = new double[groups];
-                for (int a = 0; a < groups; a++) {
-                    right[a] = quadratic(h, columns.get(a), problem.w[o]);
-                    for (int b = 0; b < groups; b++) {
-                        normal[a][b] = quadratic(h, columns.get(a), columns.get(b));
-                    }
-                }
-                double[][] inverse = ExactObq.invert(normal);
-                for (int a = 0; a < groups; a++) {
-                    for (int b = 0; b < groups; b++) {
-                        joint[a][o] += inverse[a][b] * right[b];
-                    }
-                }
-            }
-            return joint;
-        }
-
-        private static double quadratic(double[][] h, double[] a, double[] b) {
-            double sum = 0;
-            for (int i = 0; i < a.length; i++) {
-                for (int j = 0; a[i] != 0 && j < b.length; j++) {
-                    sum += a[i] * h[i][j] * b[j];
-                }
-            }
-            return sum;
-        }
+                new SolveSettings(grid, groupSize, actOrder, PolishProblem.DAMP));
     }
 }

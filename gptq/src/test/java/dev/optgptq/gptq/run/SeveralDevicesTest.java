@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.optgptq.calibrate.Progress;
+import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.gptq.run.QuantizeSettings.CalibratorKind;
 import dev.optgptq.gptq.run.QuantizeSettings.Precision;
 import dev.optgptq.gptq.testing.EmulatedGpu;
@@ -12,7 +13,9 @@ import dev.optgptq.gptq.testing.TinyModel;
 import dev.optgptq.kernels.Device;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Map;
 import java.util.concurrent.CancellationException;
+import java.util.stream.Collectors;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -31,11 +34,13 @@ class SeveralDevicesTest {
         TinyRun one = run("one", calibrator, precision, trueSequential);
         TinyRun two = run("two", calibrator, precision, trueSequential);
 
+        Map<String, Double> work;
         try (EmulatedGpu gpu = EmulatedGpu.open("hip:0")) {
-            one.run(gpu.devices());
+            work = work(one.run(gpu.devices()));
         }
         try (EmulatedGpu gpus = EmulatedGpu.open("hip:all")) {
-            two.run(gpus.devices());
+            work(two.run(gpus.devices())).forEach((phase, flops) -> assertEquals(work.getOrDefault(phase, 0.0), flops,
+                    1e-9 * flops, "what is counted for " + phase));
             if (calibrator != CalibratorKind.RTN) {
                 Device second = gpus.devices().devices().get(1);
                 assertTrue(second.peakMemory() > 0, "the second device has had something to do");
@@ -75,6 +80,10 @@ class SeveralDevicesTest {
             assertEquals("hip:1, hip:0", run.run(gpus.devices()).machine().device());
         }
         assertTrue(run.log.stream().anyMatch(line -> line.contains("8 parts for 2 devices")), run.log::toString);
+    }
+
+    private static Map<String, Double> work(RunReport report) {
+        return report.phases().stream().collect(Collectors.toMap(RunReport.Phase::name, RunReport.Phase::flops));
     }
 
     private TinyRun run(String output, CalibratorKind calibrator, Precision precision, boolean trueSequential) {

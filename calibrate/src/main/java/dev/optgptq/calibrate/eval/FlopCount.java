@@ -38,11 +38,15 @@ public record FlopCount(ModelSpec spec) {
     }
 
     /**
-     * The loss's gradient for every activation of sequences: forward; then every block again and back, with one product
-     * for a linear's input and five, two of them the forward pass's again, for attention; the head both ways.
+     * The loss's gradient for every activation of sequences: every block forward and back, with one product for a linear's
+     * input and five, one of them the forward pass's, for attention; the head both ways.
+     *
+     * @param again whether every block is computed again on the way back
      */
-    public double gradients(long sequences, int sequenceLength) {
-        double perBlock = 3 * sequenceLength * linears() + 4.5 * attention(sequenceLength);
+    public double gradients(long sequences, int sequenceLength, boolean again) {
+        double forward = sequenceLength * linears() + attention(sequenceLength);
+        double back = sequenceLength * linears() + 2.5 * attention(sequenceLength);
+        double perBlock = (again ? 2 : 1) * forward + back;
         return sequences * (spec.blocks() * perBlock + 2 * sequenceLength * head());
     }
 

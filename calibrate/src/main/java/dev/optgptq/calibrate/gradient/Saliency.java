@@ -59,39 +59,47 @@ public final class Saliency implements AutoCloseable {
      * @param device allocated on the device while it captures
      * @param inputs block inputs of a group of sequences, on the host while it captures
      * @param kept the saliency itself, on the host
+     * @param resident whether the model lies on the device; else blocks are computed again on the way back
      */
-    public record Memory(long device, long inputs, long kept) {
+    public record Memory(long device, long inputs, long kept, boolean resident) {
         /** Nothing. */
-        public static final Memory NONE = new Memory(0, 0, 0);
+        public static final Memory NONE = new Memory(0, 0, 0, false);
+    }
+
+    /**
+     * How much of it capturing may take, in bytes.
+     *
+     * @param groupBytes the block inputs that are kept at one time: sequences go through the model in groups of that size
+     * @param memoryBytes on the host, above which they go to a temporary file
+     * @param residentBytes on the device, for the whole model and the traces of a batch
+     */
+    public record Limits(long groupBytes, long memoryBytes, long residentBytes) {
+
+        private GradientStream.Limits ofStream() {
+            return new GradientStream.Limits(GradientStream.Limits.DEFAULT.batchTokens(), groupBytes,
+                    GradientStream.Limits.DEFAULT.logitsBytes(), memoryBytes, residentBytes);
+        }
     }
 
     /** The arguments are those of capture. */
-    public static Memory memory(ModelSpec spec, TokenSequences text, long groupBytes, long memoryBytes) {
-        GradientStream.Limits limits = limits(groupBytes, memoryBytes);
-        long inputs = GradientStream.inputBytes(spec, text, limits);
-        return new Memory(GradientStream.deviceBytes(spec, text, limits), inputs > memoryBytes ? 0 : inputs,
-                bytes(spec, text.tokens()));
-    }
-
-    private static GradientStream.Limits limits(long groupBytes, long memoryBytes) {
-        return new GradientStream.Limits(GradientStream.Limits.DEFAULT.batchTokens(), groupBytes,
-                GradientStream.Limits.DEFAULT.logitsBytes(), memoryBytes);
+    public static Memory memory(ModelSpec spec, TokenSequences text, Limits limits) {
+        GradientStream.Limits ofStream = limits.ofStream();
+        long inputs = GradientStream.inputBytes(spec, text, ofStream);
+        return new Memory(GradientStream.deviceBytes(spec, text, ofStream), inputs > limits.memoryBytes ? 0 : inputs,
+                bytes(spec, text.tokens()), GradientStream.isResident(spec, text, ofStream));
     }
 
     /**
      * Runs the sequences forward and backward through the model. Throws UserError BAD_SETTING where sequences are too
      * short to predict anything, NUMERIC naming the first layer whose gradient is not finite.
-     *
-     * @param groupBytes the block inputs that are kept at one time: sequences go through the model in groups of that size
-     * @param memoryBytes above which they go to a temporary file
      */
-    public static Saliency capture(Replicas models, TokenSequences text, Labels labels, long groupBytes,
-            long memoryBytes, Progress progress) {
+    public static Saliency capture(Replicas models, TokenSequences text, Labels labels, Limits limits,
+            Progress progress) {
         if (text.length() < 2) {
             throw new UserError(UserError.Code.BAD_SETTING, "calibration sequences of " + text.length()
                     + " tokens hold no prediction, which gradients need; give --sequence-length 2 or more");
         }
-        return capture(models, text, labels, progress, limits(groupBytes, memoryBytes));
+        return capture(models, text, labels, progress, limits.ofStream());
     }
 
     static Saliency capture(Replicas models, TokenSequences text, Labels labels, Progress progress,

@@ -11,7 +11,7 @@ import org.jspecify.annotations.Nullable;
 /**
  * The mirror of ForwardPass: the loss's gradient back through what every family computes, on the op set alone. A block is
  * computed again from its input, so that of the whole model only the residual stream needs to be kept (Chen et al. 2016,
- * arXiv 1604.06174).
+ * arXiv 1604.06174); or the forward pass has left its traces.
  */
 record BackwardPass(ModelSpec spec, ForwardPass forward, NeuralOps neural, MatrixOps matrix, GradientOps gradient) {
 
@@ -26,8 +26,25 @@ record BackwardPass(ModelSpec spec, ForwardPass forward, NeuralOps neural, Matri
     void block(BlockWeights block, Tensor x, Tensor d, BackwardBuffers buffers, OutputTap tap,
             @Nullable BlockWeights into) {
         BackwardBuffers b = buffers.first(x.rows());
-        recompute(block, x, b);
+        trace(block, x, b.trace());
         gradients(block, x, d, b, tap, into);
+    }
+
+    /**
+     * One block forward, which leaves its trace: x F32 [N, hidden] its input, left as it is, y F32 [N, hidden] its output,
+     * written. The bits are the forward pass's.
+     */
+    void tracing(BlockWeights block, Tensor x, Tensor y, BlockTrace trace) {
+        BlockTrace t = trace.first(x.rows());
+        trace(block, x, t);
+        matrix.copy(t.residual(), y);
+        forward.addLinear(block.of(Projection.DOWN), t.activated(), y);
+    }
+
+    /** The gradient through one block whose trace was left by {@link #tracing}; else as {@link #block}. */
+    void traced(BlockWeights block, Tensor x, Tensor d, BlockTrace trace, BackwardBuffers buffers, OutputTap tap,
+            @Nullable BlockWeights into) {
+        gradients(block, x, d, buffers.of(trace).first(x.rows()), tap, into);
     }
 
     /**
@@ -37,26 +54,24 @@ record BackwardPass(ModelSpec spec, ForwardPass forward, NeuralOps neural, Matri
      *     the gradient for the block's input
      */
     void through(BlockWeights block, Tensor x, Tensor y, BackwardBuffers buffers, OutputLoss loss, BlockWeights into) {
-        BackwardBuffers b = buffers.first(x.rows());
-        recompute(block, x, b);
-        matrix.copy(b.residual(), y);
-        forward.addLinear(block.of(Projection.DOWN), b.activated(), y);
+        tracing(block, x, y, buffers.trace());
         loss.differentiate(y);
-        gradients(block, x, y, b, OutputTap.NONE, into);
+        gradients(block, x, y, buffers.first(x.rows()), OutputTap.NONE, into);
     }
 
     private void gradients(BlockWeights block, Tensor x, Tensor d, BackwardBuffers b, OutputTap tap,
             @Nullable BlockWeights into) {
-        ForwardBuffers f = b.forward();
+        BlockTrace trace = b.trace();
+        ForwardBuffers f = trace.forward();
         Step step = new Step(block, tap, into);
 
-        step.linear(Projection.DOWN, b.activated(), d, 0, b.dActivated());
+        step.linear(Projection.DOWN, trace.activated(), d, 0, b.dActivated());
         activation(b);
         step.linear(Projection.UP, f.normed(), f.up(), 0, b.dNormed());
         if (spec.mlp().form() == ModelSpec.Mlp.Form.GATED) {
             step.linear(Projection.GATE, f.normed(), Objects.requireNonNull(f.gate()), 1, b.dNormed());
         }
-        norm(block.mlpNorm(), b.residual(), b.dNormed(), d, into == null ? null : into.mlpNorm());
+        norm(block.mlpNorm(), trace.residual(), b.dNormed(), d, into == null ? null : into.mlpNorm());
 
         step.linear(Projection.ATTENTION_OUTPUT, f.attended(), d, 0, b.dAttended());
         attention(b);
@@ -68,30 +83,30 @@ record BackwardPass(ModelSpec spec, ForwardPass forward, NeuralOps neural, Matri
     }
 
     /** The forward pass up to the last linear, leaving what the gradients need. */
-    private void recompute(BlockWeights block, Tensor x, BackwardBuffers b) {
-        ForwardBuffers f = b.forward();
+    private void trace(BlockWeights block, Tensor x, BlockTrace t) {
+        ForwardBuffers f = t.forward();
         forward.norm(block.attentionNorm(), x, f.normed());
         forward.queriesKeysValues(block, f.normed(), f);
         forward.attention(f);
-        matrix.copy(x, b.residual());
-        forward.addLinear(block.of(Projection.ATTENTION_OUTPUT), f.attended(), b.residual());
-        forward.norm(block.mlpNorm(), b.residual(), f.normed());
+        matrix.copy(x, t.residual());
+        forward.addLinear(block.of(Projection.ATTENTION_OUTPUT), f.attended(), t.residual());
+        forward.norm(block.mlpNorm(), t.residual(), f.normed());
         forward.gateAndUp(block, f.normed(), f);
         switch (spec.mlp().form()) {
             case GATED -> {
-                matrix.copy(Objects.requireNonNull(f.gate()), b.activated());
-                neural.activateGated(spec.mlp().activation(), b.activated(), f.up());
+                matrix.copy(Objects.requireNonNull(f.gate()), t.activated());
+                neural.activateGated(spec.mlp().activation(), t.activated(), f.up());
             }
             case PLAIN -> {
-                matrix.copy(f.up(), b.activated());
-                neural.activate(spec.mlp().activation(), b.activated());
+                matrix.copy(f.up(), t.activated());
+                neural.activate(spec.mlp().activation(), t.activated());
             }
         }
     }
 
     /** gate and up become their gradients. */
     private void activation(BackwardBuffers b) {
-        ForwardBuffers f = b.forward();
+        ForwardBuffers f = b.trace().forward();
         switch (spec.mlp().form()) {
             case GATED -> gradient.activateGatedGradient(spec.mlp().activation(), Objects.requireNonNull(f.gate()),
                     f.up(), b.dActivated());
@@ -110,7 +125,7 @@ record BackwardPass(ModelSpec spec, ForwardPass forward, NeuralOps neural, Matri
     }
 
     private void attention(BackwardBuffers b) {
-        ForwardBuffers f = b.forward();
+        ForwardBuffers f = b.trace().forward();
         gradient.attentionGradient(
                 new Attended(f.queries(), f.keys(), f.values(), f.slopes(), f.shape(), f.attended()), b.dAttended(),
                 b.dQueries(), b.dKeys(), b.dValues());
@@ -126,7 +141,7 @@ record BackwardPass(ModelSpec spec, ForwardPass forward, NeuralOps neural, Matri
         float beta = 0;
         for (LinearSpec linear : step.block().linears()) {
             if (linear.site() == InputSite.ATTENTION_INPUT) {
-                step.linear(linear.projection(), b.forward().normed(), dOutput(linear.projection(), b), beta,
+                step.linear(linear.projection(), b.trace().forward().normed(), dOutput(linear.projection(), b), beta,
                         b.dNormed());
                 beta = 1;
             }

@@ -34,22 +34,33 @@ record ForwardBuffers(int rows, AttentionShape shape, Tensor normed, Tensor quer
         if (sequenceLength < 1 || rows < sequenceLength) {
             throw new IllegalArgumentException(rows + " rows cannot hold a sequence of " + sequenceLength);
         }
-        boolean gated = spec.mlp().form() == ModelSpec.Mlp.Form.GATED;
-        int intermediate = spec.mlp().intermediateSize();
-        return new ForwardBuffers(rows,
+        return allocate(spec, products, arena, rows,
                 new AttentionShape(sequenceLength, attention.heads(), attention.kvHeads(), attention.headDim(),
                         attention.scale(), attention.window()),
-                arena.matrix(DType.F32, rows, spec.hiddenSize()),
-                arena.matrix(DType.F32, rows, attention.queryWidth() + 2L * attention.kvWidth()),
-                arena.matrix(DType.F32, rows, attention.queryWidth()),
-                gated ? arena.matrix(DType.F32, rows, intermediate) : null,
-                arena.matrix(DType.F32, rows, intermediate),
                 spec.position() instanceof Position.Rotary rotary
                         ? PositionTables.rotation(rotary, sequenceLength, device, arena)
                         : null,
                 spec.position() instanceof Position.Alibi alibi
                         ? PositionTables.slopes(alibi, attention.heads(), device, arena)
-                        : null,
+                        : null);
+    }
+
+    /** One more for the same products, which shares the tables of positions. */
+    ForwardBuffers another(ModelSpec spec, TensorArena arena) {
+        return allocate(spec, halves == null ? DType.F32 : halves.dtype(), arena, rows, shape, rotation, slopes);
+    }
+
+    private static ForwardBuffers allocate(ModelSpec spec, DType products, TensorArena arena, int rows,
+            AttentionShape shape, @Nullable Rotation rotation, @Nullable Tensor slopes) {
+        ModelSpec.Attention attention = spec.attention();
+        boolean gated = spec.mlp().form() == ModelSpec.Mlp.Form.GATED;
+        int intermediate = spec.mlp().intermediateSize();
+        return new ForwardBuffers(rows, shape,
+                arena.matrix(DType.F32, rows, spec.hiddenSize()),
+                arena.matrix(DType.F32, rows, attention.queryWidth() + 2L * attention.kvWidth()),
+                arena.matrix(DType.F32, rows, attention.queryWidth()),
+                gated ? arena.matrix(DType.F32, rows, intermediate) : null,
+                arena.matrix(DType.F32, rows, intermediate), rotation, slopes,
                 products == DType.F32 ? null : arena.matrix(products, rows, widestHalves(spec)));
     }
 

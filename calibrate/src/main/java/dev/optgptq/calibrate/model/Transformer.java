@@ -221,7 +221,7 @@ public final class Transformer {
     /** The part of it that forward passes use, between backward passes. */
     public static Workspace forwardPart(BackwardWorkspace workspace) {
         return switch (workspace) {
-            case BackwardBuffers buffers -> buffers.forward();
+            case BackwardBuffers buffers -> buffers.trace().forward();
         };
     }
 
@@ -233,6 +233,50 @@ public final class Transformer {
 
     /** Scratch memory of the backward pass. */
     public sealed interface BackwardWorkspace permits BackwardBuffers {}
+
+    /** What a forward pass through one block leaves behind, so that the way back need not compute it again. */
+    public sealed interface Trace permits BlockTrace {}
+
+    /** Room for the trace of a batch as large as those of the workspace. */
+    public Trace trace(TensorArena arena, BackwardWorkspace like) {
+        return switch (like) {
+            case BackwardBuffers buffers -> buffers.trace().another(spec, arena);
+        };
+    }
+
+    /** The room that the workspace itself has for one. */
+    public static Trace tracePart(BackwardWorkspace workspace) {
+        return switch (workspace) {
+            case BackwardBuffers buffers -> buffers.trace();
+        };
+    }
+
+    /** What trace() takes on the device. */
+    public static long traceBytes(ModelSpec spec, int rows, int sequenceLength) {
+        return BlockTrace.bytes(spec, rows, sequenceLength);
+    }
+
+    /**
+     * Runs one block: x F32 [N, hidden] its input, left as it is, y F32 [N, hidden] its output, written, with the bits that
+     * forward gives. N as there.
+     */
+    public void forwardTracing(BlockWeights block, Tensor x, Tensor y, Trace trace) {
+        switch (trace) {
+            case BlockTrace kept -> backwardPass().tracing(block, x, y, kept);
+        }
+    }
+
+    /** As backward, through a block whose trace forwardTracing has left, which is overwritten. */
+    public void backward(BlockWeights block, Tensor x, Tensor d, Trace trace, BackwardWorkspace workspace,
+            OutputTap tap, @Nullable BlockWeights into) {
+        switch (workspace) {
+            case BackwardBuffers buffers -> {
+                switch (trace) {
+                    case BlockTrace kept -> backwardPass().traced(block, x, d, kept, buffers, tap, into);
+                }
+            }
+        }
+    }
 
     /**
      * The gradient through one block, which is computed again from its input: x F32 [N, hidden] the block's input, left as

@@ -39,9 +39,15 @@ class FlopCountTest {
     }
 
     @Test
-    void gradientsCountABlockThreeTimesWithItsAttentionFourAndAHalfAndTheHeadTwice() {
+    void gradientsCountABlockTwiceWithItsAttentionThreeAndAHalfTimesAndTheHeadTwice() {
+        double blocks = 2 * (2 * 5 * FLOPS.linears() + 3.5 * FLOPS.attention(5));
+        assertEquals(3 * (blocks + 2 * 5 * FLOPS.head()), FLOPS.gradients(3, 5, false));
+    }
+
+    @Test
+    void blocksThatAreComputedAgainCountOnceMore() {
         double blocks = 2 * (3 * 5 * FLOPS.linears() + 4.5 * FLOPS.attention(5));
-        assertEquals(3 * (blocks + 2 * 5 * FLOPS.head()), FLOPS.gradients(3, 5));
+        assertEquals(3 * (blocks + 2 * 5 * FLOPS.head()), FLOPS.gradients(3, 5, true));
     }
 
     private static ModelSpec spec(int window) {

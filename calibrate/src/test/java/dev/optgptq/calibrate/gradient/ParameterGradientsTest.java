@@ -59,7 +59,7 @@ class ParameterGradientsTest {
     void groupsOfOneSequenceGiveTheSameGradientsAsAllAtOnce(String fixture) {
         Map<String, float[]> together = read(write(fixture, "cpu", 1, GradientStream.Limits.DEFAULT));
         Map<String, float[]> apart = read(
-                write(fixture, "cpu", 1, new GradientStream.Limits(48, ONE_SEQUENCE, 4096, 0)));
+                write(fixture, "cpu", 1, new GradientStream.Limits(48, ONE_SEQUENCE, 4096, 0, 0)));
         together.forEach((name, expected) -> assertClose(name, expected, apart.getOrDefault(name, new float[0])));
     }
 

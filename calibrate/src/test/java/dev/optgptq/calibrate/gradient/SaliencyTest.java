@@ -67,8 +67,8 @@ class SaliencyTest {
     @ParameterizedTest
     @ValueSource(strings = {Fixture.LLAMA_GQA, Fixture.MPT})
     void groupsAndBatchesOfOneSequenceGiveTheSameWeightsToTheBit(String fixture) {
-        GradientStream.Limits single = new GradientStream.Limits(LENGTH, 1, 1 << 20, 0);
-        GradientStream.Limits several = new GradientStream.Limits(LENGTH, Long.MAX_VALUE, 1 << 20, Long.MAX_VALUE);
+        GradientStream.Limits single = new GradientStream.Limits(LENGTH, 1, 1 << 20, 0, 0);
+        GradientStream.Limits several = new GradientStream.Limits(LENGTH, Long.MAX_VALUE, 1 << 20, Long.MAX_VALUE, 0);
         onCpu(fixture, (model, text) -> {
             try (Saliency apart = capture(model, text, NEXT, single);
                     Saliency together = capture(model, text, NEXT, several)) {
@@ -76,6 +76,34 @@ class SaliencyTest {
                     assertArrayEquals(together.weights(1, site), apart.weights(1, site), site.label());
                 }
             }
+        });
+    }
+
+    /** Batches of one sequence, so that the traces of one are overwritten by the next. */
+    @ParameterizedTest
+    @ValueSource(strings = {Fixture.LLAMA_GQA, Fixture.MPT})
+    void aModelThatLiesOnTheDeviceGivesTheSameWeightsToTheBit(String fixture) {
+        GradientStream.Limits streamed = new GradientStream.Limits(LENGTH, 1, 1 << 14, Long.MAX_VALUE, 0);
+        onCpu(fixture, (model, text) -> {
+            try (Saliency apart = capture(model, text, NEXT, streamed);
+                    Saliency resident = capture(model, text, NEXT, streamed.withResident(Long.MAX_VALUE))) {
+                for (InputSite site : InputSite.values()) {
+                    assertArrayEquals(apart.weights(0, site), resident.weights(0, site), site.label());
+                    assertArrayEquals(apart.weights(1, site), resident.weights(1, site), site.label());
+                }
+            }
+        });
+    }
+
+    @ParameterizedTest
+    @ValueSource(longs = {0, Long.MAX_VALUE})
+    void noMoreIsAllocatedThanIsPlanned(long residentBytes) {
+        onCpu(Fixture.LLAMA_GQA, (model, text) -> {
+            GradientStream.Limits limits = GradientStream.Limits.DEFAULT.withResident(residentBytes);
+            capture(model, text, NEXT, limits).close();
+            long planned = GradientStream.deviceBytes(model.spec(), text, limits);
+            long peak = model.device().peakMemory();
+            assertTrue(peak <= planned && planned <= 1.5 * peak, planned + " planned, " + peak + " taken");
         });
     }
 

@@ -117,7 +117,7 @@ class TeacherTest {
         private GradientStream stream(Objective objective, TokenSequences sequences) {
             long logits = 7L * model.spec().vocabSize() * Float.BYTES;
             return new GradientStream(model, model::loadBlock, sequences, objective, "test", Progress.SILENT,
-                    new GradientStream.Limits(2 * LENGTH, Long.MAX_VALUE, logits, Long.MAX_VALUE));
+                    new GradientStream.Limits(2 * LENGTH, Long.MAX_VALUE, logits, Long.MAX_VALUE, 0));
         }
 
         @Override

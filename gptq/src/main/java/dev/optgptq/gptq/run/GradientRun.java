@@ -147,8 +147,8 @@ final class GradientRun {
             return known;
         }
         progress.enter("gradients", "calibration");
-        Saliency saliency = Saliency.capture(models, calibration, refinement.labels(), memory.groupBytes(),
-                memory.hostLimit(), progress.part(progress.flops().gradients(calibration)));
+        Saliency saliency = Saliency.capture(models, calibration, refinement.labels(), memory.gradientLimits(),
+                progress.part(progress.flops().gradients(calibration)));
         try {
             progress.enter("write");
             saved.save(saliency, calibration, clock.phases());

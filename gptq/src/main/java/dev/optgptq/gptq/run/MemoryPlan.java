@@ -137,7 +137,7 @@ record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long waitin
         long stream = 4L * model.hiddenSize() * calibration.length() * job.sequences(calibration.count());
         long limit = streamLimit(free.host());
         Saliency.Memory gradients = job.weighs()
-                ? Saliency.memory(model, calibration, Math.min(GROUP_BYTES, limit), limit)
+                ? Saliency.memory(model, calibration, gradientLimits(free, limit))
                 : Saliency.Memory.NONE;
         MemoryPlan smallest = new MemoryPlan(free, weights, hessians, 0, 2 * largestSite + copies, 0, Cut.NONE,
                 new Residual(stream, stream, stream > limit ? Place.FILE : Place.HOST), 0, gradients, limit, evaluating,
@@ -294,9 +294,15 @@ record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long waitin
         return Math.min(parts(), cut.devices());
     }
 
-    /** Block inputs that the gradients may keep at one time. */
-    long groupBytes() {
-        return Math.min(GROUP_BYTES, hostLimit);
+    /** What finding the weights of tokens may take. */
+    Saliency.Limits gradientLimits() {
+        return gradientLimits(free, hostLimit);
+    }
+
+    /** All of a device's own memory, of the host's no more than tokens' activations may take. */
+    private static Saliency.Limits gradientLimits(MemoryNeed.Free free, long limit) {
+        return new Saliency.Limits(Math.min(GROUP_BYTES, limit), limit,
+                free.device().isPresent() ? free.device().getAsLong() - LIBRARIES : limit);
     }
 
     /** Throws UserError MEMORY when the plan cannot work. */

@@ -111,7 +111,7 @@ public final class QuantizeRun {
                         + " devices to share the calibration");
             }
             QuantizeRun run = new QuantizeRun(settings, source, Replicas.of(model, devices.devices()), products.dtype(),
-                    plan, texts, clock, listener, log);
+                    plan, texts, memoryPlan, clock, listener, log);
             Identity identity = RunIdentity.of(settings, products.dtype(), memoryPlan, origin, device,
                     source,
                     texts.calibration());
@@ -132,7 +132,8 @@ public final class QuantizeRun {
     }
 
     private QuantizeRun(QuantizeSettings settings, ModelDirectory source, Replicas models, DType products,
-            CheckpointPlan plan, RunTexts texts, PhaseClock clock, Progress listener, Consumer<String> log) {
+            CheckpointPlan plan, RunTexts texts, MemoryPlan memoryPlan, PhaseClock clock, Progress listener,
+            Consumer<String> log) {
         this.settings = settings;
         this.models = models;
         this.model = models.first();
@@ -151,7 +152,7 @@ public final class QuantizeRun {
         this.plan = plan;
         this.clock = clock;
         this.log = log;
-        WorkCount flops = new WorkCount(model.spec());
+        WorkCount flops = new WorkCount(model.spec(), !memoryPlan.gradients().resident());
         this.progress = new RunProgress(clock, flops, listener,
                 flops.run(texts, calibrator, settings));
     }

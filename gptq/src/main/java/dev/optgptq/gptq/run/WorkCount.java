@@ -15,10 +15,13 @@ import java.util.Set;
 final class WorkCount {
 
     private final ModelSpec model;
+    private final boolean blocksAgain;
     private final FlopCount flops;
 
-    WorkCount(ModelSpec model) {
+    /** @param blocksAgain whether the pass back computes blocks again */
+    WorkCount(ModelSpec model, boolean blocksAgain) {
         this.model = model;
+        this.blocksAgain = blocksAgain;
         this.flops = new FlopCount(model);
     }
 
@@ -60,7 +63,7 @@ final class WorkCount {
 
     /** The loss's gradient at every linear's output. */
     double gradients(TokenSequences sequences) {
-        return flops.gradients(sequences.count(), sequences.length());
+        return flops.gradients(sequences.count(), sequences.length(), blocksAgain);
     }
 
     double evaluation(TokenSequences windows) {

@@ -122,7 +122,7 @@ class ReadBackTest {
         Grid grid = new Grid(run.bits, true, false, DType.F16);
         Calibrator nearest = new Calibrator.RoundToNearest(
                 new SolveSettings(grid, run.groupSize, ActOrder.NONE, run.damp));
-        WorkCount flops = new WorkCount(model.spec());
+        WorkCount flops = new WorkCount(model.spec(), false);
         RunProgress progress = new RunProgress(new PhaseClock(model.device(), "test"), flops, run.progress, 1);
         BlockQuantizer quantizer = new BlockQuantizer(Replicas.of(model), nearest, false, progress);
         List<BlockRecord> records = new ArrayList<>();

@@ -94,7 +94,8 @@ class SolverToFileTest {
                 Journal journal = new Journal(directory, run.log::add);
                 Calibrator gptq = new Calibrator.Gptq(new SolveSettings(new Grid(run.bits, true, false, DType.F16),
                         run.groupSize, run.actOrder, run.damp), false);
-                RunProgress progress = new RunProgress(new PhaseClock(device, "test"), new WorkCount(model.spec()),
+                RunProgress progress = new RunProgress(new PhaseClock(device, "test"),
+                        new WorkCount(model.spec(), false),
                         run.progress, 1);
                 BlockQuantizer quantizer = new BlockQuantizer(Replicas.of(model), gptq, false, progress);
                 for (int block = 0; block < TinyModel.BLOCKS; block++) {

@@ -64,7 +64,7 @@ class WorkCountTest {
         try (ModelDirectory directory = ModelDirectory.open(model)) {
             spec = ModelSpec.resolve(directory.config());
         }
-        work = new WorkCount(spec);
+        work = new WorkCount(spec, false);
         run = new TinyRun(model, folder);
     }
 
@@ -95,12 +95,18 @@ class WorkCountTest {
         assertEquals(128 * 128, work.solve(query, false));
     }
 
-    /** Forward, again, and back; attention goes back in five products where forward has two; the head both ways. */
+    /** Forward and back; attention goes back in five products where forward has two; the head both ways. */
     @Test
-    void gradients_are_three_passes_through_the_linears_and_four_and_a_half_through_attention() {
-        double sequence = 2 * (3 * LENGTH * (BUT_DOWN + DOWN) + 4.5 * ATTENTION) + 2 * LENGTH * HEAD;
+    void gradients_are_two_passes_through_the_linears_and_three_and_a_half_through_attention() {
+        double sequence = 2 * (2 * LENGTH * (BUT_DOWN + DOWN) + 3.5 * ATTENTION) + 2 * LENGTH * HEAD;
 
         assertEquals(9 * sequence, work.gradients(CALIBRATION));
+    }
+
+    @Test
+    void where_blocks_are_computed_again_gradients_are_a_pass_forward_more() {
+        assertEquals(work.gradients(CALIBRATION) + 2 * TOKENS * BLOCK,
+                new WorkCount(spec, true).gradients(CALIBRATION));
     }
 
     @Test

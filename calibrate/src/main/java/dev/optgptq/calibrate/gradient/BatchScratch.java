@@ -1,0 +1,86 @@
+package dev.optgptq.calibrate.gradient;
+
+import dev.optgptq.calibrate.data.SequenceRange;
+import dev.optgptq.calibrate.model.ModelSpec;
+import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
+
+/** What the batches of a gradient stream share: device memory, how a range falls into them, and how far the work is. */
+final class BatchScratch {
+
+    private final GradientStream stream;
+    private final int rows;
+    private final Transformer.BackwardWorkspace backward;
+    private final Tensor ids;
+    private final Tensor x;
+    private final Tensor d;
+    private final long work;
+    private long done;
+
+    /**
+     * @param arena owns the memory
+     * @param work all that will be reported
+     */
+    BatchScratch(GradientStream stream, TensorArena arena, long work) {
+        Transformer model = stream.model();
+        this.stream = stream;
+        this.rows = stream.batch() * stream.text().length();
+        this.work = work;
+        this.backward = model.backwardWorkspace(arena, rows, stream.text().length());
+        this.ids = arena.vector(DType.I32, rows);
+        this.x = arena.matrix(DType.F32, rows, model.spec().hiddenSize());
+        this.d = arena.matrix(DType.F32, rows, model.spec().hiddenSize());
+    }
+
+    /** What it takes on the device for batches of so many tokens. */
+    static long bytes(ModelSpec spec, int rows, int sequenceLength) {
+        return Transformer.backwardWorkspaceBytes(spec, rows, sequenceLength)
+                + Float.BYTES * (rows * (2L * spec.hiddenSize() + 2));
+    }
+
+    /** Tokens of a batch. */
+    int rows() {
+        return rows;
+    }
+
+    Transformer.BackwardWorkspace backward() {
+        return backward;
+    }
+
+    /** F32 [n, hidden]. */
+    Tensor x(long n) {
+        return x.rows(0, n);
+    }
+
+    /** F32 [n, hidden], for gradients. */
+    Tensor d(long n) {
+        return d.rows(0, n);
+    }
+
+    /** The ids of n tokens from this one on, counted over all sequences: I32 [1, n], until the next call. */
+    Tensor ids(long firstToken, long n) {
+        Tensor cut = ids.columns(0, n);
+        stream.text().upload(stream.model().device(), Math.toIntExact(firstToken / stream.text().length()), cut);
+        return cut;
+    }
+
+    /** Runs on a batch: its first token, counted over all sequences, and how many. */
+    interface Batch {
+        void run(long firstToken, long count);
+    }
+
+    void eachBatch(SequenceRange range, Batch batch) {
+        long end = (long) range.to() * stream.text().length();
+        for (long token = (long) range.from() * stream.text().length(); token < end; token += rows) {
+            batch.run(token, Math.min(rows, end - token));
+        }
+    }
+
+    /** @param tokens that follow, times the passes through a block that they are worth: back, and again, is one each */
+    void report(String what, long tokens) {
+        stream.progress().at(stream.purpose() + ", " + what, done, work);
+        done += tokens;
+    }
+}

@@ -39,6 +39,9 @@ final class AttentionBlock {
     private final float[] position = new float[TILES * QUERIES];
     private final float[] mixed = new float[ROWS * QUERIES];
     private final float[] row;
+    /** [QUERIES, headDim], and where a vector's lanes lie in it. */
+    private final float[] rows;
+    private final int[] strides;
 
     AttentionBlock(int headDim) {
         this.headDim = headDim;
@@ -48,6 +51,8 @@ final class AttentionBlock {
         this.v = new float[KEYS * valueDim];
         this.o = new float[TILES * valueDim * QUERIES];
         this.row = new float[valueDim];
+        this.rows = new float[QUERIES * headDim];
+        this.strides = HeadRows.strides(headDim);
     }
 
     int headDim() {
@@ -93,14 +98,13 @@ final class AttentionBlock {
         Arrays.fill(sum, 0);
         for (int i = 0; i < tiles * QUERIES; i++) {
             position[i] = firstQuery + i;
-            int column = i / QUERIES * headDim * QUERIES + i % QUERIES;
-            boolean real = firstQuery + i < queries.rows();
-            if (real) {
-                HeadRows.pack(queries, firstQuery + i, 1, row, 0, headDim);
-            }
-            for (int d = 0; d < headDim; d++) {
-                q[column + d * QUERIES] = real ? row[d] * scale : 0;
-            }
+        }
+        for (int tile = 0; tile < tiles; tile++) {
+            int first = firstQuery + tile * QUERIES;
+            int real = (int) Math.min(QUERIES, queries.rows() - first);
+            HeadRows.pack(queries, first, real, rows, 0, headDim);
+            Arrays.fill(rows, real * headDim, QUERIES * headDim, 0);
+            HeadRows.toLanes(rows, strides, headDim, scale, q, tile * headDim * QUERIES);
         }
     }
 
@@ -124,9 +128,7 @@ final class AttentionBlock {
         for (int i = 0; i < end - firstQuery; i++) {
             float inverse = 1 / sum[i];
             int column = i / QUERIES * valueDim * QUERIES + i % QUERIES;
-            for (int d = 0; d < headDim; d++) {
-                row[d] = o[column + d * QUERIES] * inverse;
-            }
+            HeadRows.fromLane(o, column, headDim, inverse, row);
             HeadRows.unpack(row, out, firstQuery + i);
         }
     }

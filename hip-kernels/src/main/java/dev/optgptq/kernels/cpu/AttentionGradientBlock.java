@@ -51,7 +51,10 @@ final class AttentionGradientBlock {
     private final float[] dv;
     private final float[] product = new float[ROWS * QUERIES];
     private final float[] row;
-    private final float[] other;
+    /** [QUERIES, headDim] of a tile, as is outputs, and where a vector's lanes lie in it. */
+    private final float[] rows;
+    private final float[] outputs;
+    private final int[] strides;
 
     AttentionGradientBlock(int headDim, int length) {
         this.headDim = headDim;
@@ -75,7 +78,9 @@ final class AttentionGradientBlock {
         this.dk = new float[KEYS * wideDim];
         this.dv = new float[KEYS * wideDim];
         this.row = new float[wideDim];
-        this.other = new float[wideDim];
+        this.rows = new float[QUERIES * headDim];
+        this.outputs = new float[QUERIES * headDim];
+        this.strides = HeadRows.strides(headDim);
     }
 
     boolean fits(AttentionShape shape) {
@@ -130,33 +135,30 @@ final class AttentionGradientBlock {
         Arrays.fill(dq, 0);
         Arrays.fill(max, Float.NEGATIVE_INFINITY);
         Arrays.fill(sum, 0);
-        for (int i = 0; i < length; i++) {
-            position[i] = i;
-            HeadRows.pack(head.out(), i, 1, other, 0, headDim);
-            HeadRows.pack(head.dOut(), i, 1, row, 0, headDim);
-            double product = 0;
-            for (int c = 0; c < headDim; c++) {
-                product += (double) row[c] * other[c];
+        for (int tile = 0; tile < tiles; tile++) {
+            int first = tile * QUERIES;
+            int real = Math.min(QUERIES, length - first);
+            for (int i = first; i < first + QUERIES; i++) {
+                position[i] = i;
             }
-            delta[i] = (float) product;
-            place(row, 1, 1, i, d, outRows);
-            HeadRows.pack(head.q(), i, 1, row, 0, headDim);
-            place(row, scale * LOG2_E, scale, i, q, queryRows);
-        }
-        for (int i = length; i < tiles * QUERIES; i++) {
-            position[i] = i;
+            place(head.q(), first, real, scale * LOG2_E, q, scale, queryRows);
+            HeadRows.pack(head.out(), first, real, outputs, 0, headDim);
+            place(head.dOut(), first, real, 1, d, 1, outRows);
+            for (int i = 0; i < real; i++) {
+                delta[first + i] = VectorMath.dot(rows, i * headDim, outputs, i * headDim, headDim);
+            }
         }
     }
 
-    /** Puts a query's row into its tile, transposed into one array and as it is into the other. */
-    private void place(float[] from, float factor, float rowFactor, int i, float[] columns, float[] rows) {
-        int tile = i / QUERIES;
-        int lane = i % QUERIES;
-        int column = tile * headDim * QUERIES + lane;
-        int rowStart = tile * wideDim * QUERIES + lane * QUERIES;
-        for (int c = 0; c < headDim; c++) {
-            columns[column + c * QUERIES] = from[c] * factor;
-            rows[rowStart + c / QUERIES * QUERIES * QUERIES + c % QUERIES] = from[c] * rowFactor;
+    /** Puts a tile's rows, which stay in {@code rows}, into lanes, and into panels as they are; each with its factor. */
+    private void place(Tensor from, int first, int real, float factor, float[] lanes, float rowFactor,
+            float[] panels) {
+        HeadRows.pack(from, first, real, rows, 0, headDim);
+        Arrays.fill(rows, real * headDim, QUERIES * headDim, 0);
+        HeadRows.toLanes(rows, strides, headDim, factor, lanes, first * headDim);
+        for (int c = 0; c < headDim; c += QUERIES) {
+            HeadRows.scale(rows, c, headDim, Math.min(QUERIES, headDim - c), rowFactor, panels,
+                    first * wideDim + c * QUERIES);
         }
     }
 
@@ -218,10 +220,7 @@ final class AttentionGradientBlock {
 
     private void finish(Tensor target, float scale) {
         for (int i = 0; i < length; i++) {
-            int column = i / QUERIES * keyDim * QUERIES + i % QUERIES;
-            for (int c = 0; c < headDim; c++) {
-                row[c] = dq[column + c * QUERIES] * scale;
-            }
+            HeadRows.fromLane(dq, i / QUERIES * keyDim * QUERIES + i % QUERIES, headDim, scale, row);
             HeadRows.unpack(row, target, i);
         }
     }

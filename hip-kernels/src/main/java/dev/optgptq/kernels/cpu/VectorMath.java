@@ -126,4 +126,19 @@ final class VectorMath {
         t = LANES > 2 ? t.add(t.rearrange(BY_2)) : t;
         return t.add(t.rearrange(BY_1)).lane(0);
     }
+
+    /** The inner product of two stretches of count elements. */
+    static float dot(float[] a, int aStart, float[] b, int bStart, int count) {
+        FloatVector products = FloatVector.zero(SPECIES);
+        int i = 0;
+        for (; i <= count - LANES; i += LANES) {
+            products = FloatVector.fromArray(SPECIES, a, aStart + i)
+                    .fma(FloatVector.fromArray(SPECIES, b, bStart + i), products);
+        }
+        float total = sum(products);
+        for (; i < count; i++) {
+            total += a[aStart + i] * b[bStart + i];
+        }
+        return total;
+    }
 }

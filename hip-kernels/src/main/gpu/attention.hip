@@ -32,7 +32,7 @@ DEVICE void attend(const float* q, i64 qStride, const float* k, i64 kStride, con
     float sum[4][WIDTH / 16];
     clear(sum);
     int last = first + TILE < shape.length ? first + TILE : shape.length;  // one past the last query
-    for (int from = shape.first_keys(first); from < last; from += TILE) {
+    for (int from = shape.first_keys(first, TILE); from < last; from += TILE) {
         float score[4][4];
         products(queries, first, keys, from, shape, querySlice, keySlice, score);
         #pragma unroll

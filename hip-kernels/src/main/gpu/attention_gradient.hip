@@ -50,7 +50,7 @@ KERNEL(ATTENTION_THREADS) softmax_rows(const float* q, i64 qStride, const float*
         total[r] = 0;
     }
     int last = first + TILE < length ? first + TILE : length;
-    for (int from = shape.first_keys(first); from < last; from += TILE) {
+    for (int from = shape.first_keys(first, TILE); from < last; from += TILE) {
         float score[4][4];
         products(queries, first, keys, from, shape, querySlice, keySlice, score);
         #pragma unroll
@@ -210,7 +210,7 @@ template <int WIDTH> DEVICE void of_queries(Inputs in, float* dq, i64 dqStride) 
     float sum[4][WIDTH / 16];
     clear(sum);
     int last = first + TILE < shape.length ? first + TILE : shape.length;
-    for (int from = shape.first_keys(first); from < last; from += TILE) {
+    for (int from = shape.first_keys(first, TILE); from < last; from += TILE) {
         float score[4][4], slopes[4][4];
         products(queries, first, keys, from, shape, querySlice, keySlice, score);
         products(gradients, first, values, from, shape, querySlice, keySlice, slopes);

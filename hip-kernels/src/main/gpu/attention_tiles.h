@@ -3,7 +3,7 @@
 // what is summed over a tile.
 #ifndef OPTGPTQ_ATTENTION_TILES_H
 #define OPTGPTQ_ATTENTION_TILES_H
-#include "portability.h"
+#include "attention_shape.h"
 
 #define TILE 64
 // Columns of a head in shared memory at a time.
@@ -11,30 +11,6 @@
 #define ATTENTION_THREADS 256
 // Padded rows of 64, aligned for reads of four.
 #define PITCH 68
-
-struct Shape {
-    int length;
-    int heads;
-    int kvHeads;
-    int headDim;
-    float scale;
-    int window;
-
-    // Whether the query at position i sees the key at position j; rows beyond the sequence see and show nothing.
-    __device__ __forceinline__ bool sees(int i, int j) const {
-        return j <= i && i < length && (window == 0 || j > i - window);
-    }
-
-    // What the softmax takes: the product of a query and a key, scaled, with ALiBi's bias.
-    __device__ __forceinline__ float score(float product, float slope, int i, int j) const {
-        return fmaf(product, scale, slope * (j - i));
-    }
-
-    // The first tile of keys that one of the queries first .. first + 64 sees.
-    __device__ __forceinline__ int first_keys(int first) const {
-        return window > 0 && first - window + 1 > 0 ? (first - window + 1) / TILE * TILE : 0;
-    }
-};
 
 // One head of one sequence: row r begins at at + r * stride.
 struct Head {

@@ -20,6 +20,8 @@
     i64 to_ = least(from_ + CHUNK, (columns));                                   \
     for (i64 column = from_ + threadIdx.x; column < to_; column += blockDim.x)
 
+template <int TYPE> DEVICE float half_value(u16 bits) { return TYPE == BF16 ? from_bf16(bits) : from_f16(bits); }
+
 // Exact for all but F64.
 DEVICE float load_float(const void* data, i64 at, int dtype) {
     switch (dtype) {

@@ -37,11 +37,42 @@ struct alignas(16) Four {
 };
 DEVICE Four four(const float* from) { return *(const Four*)from; }
 
+// Copies 16 bytes from global to shared memory, both divisible by 16, or writes zeros there. It may still be on its way until
+// the thread has awaited its copies; others see it after a barrier.
+#if defined(__CUDACC__) && defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+DEVICE u32 shared_address(const void* pointer) {
+    u32 address;
+    asm("{ .reg .u64 wide; cvta.to.shared.u64 wide, %1; cvt.u32.u64 %0, wide; }" : "=r"(address) : "l"(pointer));
+    return address;
+}
+DEVICE void copy_16(void* shared, const void* global, bool real) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
+                 :: "r"(shared_address(shared)), "l"(global), "r"(real ? 16 : 0) : "memory");
+}
+DEVICE void await_copies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
+#else
+DEVICE void copy_16(void* shared, const void* global, bool real) {
+    if (real) {
+        *(Four*)shared = *(const Four*)global;
+    } else {
+        *(Four*)shared = Four{};
+    }
+}
+DEVICE void await_copies() {}
+#endif
+
 // The value of another lane; lanes are counted in groups of width, a power of two up to 32. The whole wave takes part.
 #if defined(__CUDACC__)
 DEVICE float shuffle(float value, int lane, int width) { return __shfl_sync(0xffffffffu, value, lane, width); }
 #else
 DEVICE float shuffle(float value, int lane, int width) { return __shfl(value, lane, width); }
+#endif
+
+// The same over the whole wave.
+#if defined(__CUDACC__)
+DEVICE float wave_shuffle(float value, int lane) { return __shfl_sync(0xffffffffu, value, lane, GPU_WAVE); }
+#else
+DEVICE float wave_shuffle(float value, int lane) { return __shfl(value, lane, GPU_WAVE); }
 #endif
 
 // Bit s set when lane s of the wave has the condition; the whole wave takes part.

@@ -29,6 +29,8 @@ extern Block block;
 void barrier(const char* file, int line);
 unsigned long long exchange(unsigned long long value, int lane);
 unsigned long long vote(bool condition);
+// All values of the wave, by lane.
+void gather(unsigned long long value, unsigned long long* all);
 
 // Memory of a shared array, told apart by an address that only its declaration has; ends at a page that nobody may touch.
 void* shared(const void* declaration, unsigned long bytes, unsigned long alignment);
@@ -118,6 +120,7 @@ template <class T> static inline T atomicAdd(T* at, T value) {
 
 extern "C" {
 float expf(float) noexcept;
+float exp2f(float) noexcept;
 float erfcf(float) noexcept;
 double log(double) noexcept;
 float sqrtf(float) noexcept;

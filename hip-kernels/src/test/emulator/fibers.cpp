@@ -324,6 +324,15 @@ unsigned long long vote(bool condition) {
     return all;
 }
 
+void gather(unsigned long long value, unsigned long long* all) {
+    Fiber* me = self();
+    unsigned slot = me->exchanges++ % 2;
+    Wave& wave = waves[me->wave];
+    wave.slots[slot][me->lane] = value;
+    stop(State::at_wave, nullptr, 0);
+    memcpy(all, wave.slots[slot], wave.count * sizeof *all);
+}
+
 int lane() { return (int)self()->lane; }
 
 void* shared(const void* declaration, unsigned long bytes, unsigned long) {

@@ -65,7 +65,11 @@ std::string exports(const std::string& source) {
         size_t open = source.find('(', at);
         size_t bounds = source.find("__launch_bounds__", at);
         if (bounds < open) {
-            size_t close = source.find(')', open);
+            size_t close = open;
+            for (int depth = 1; depth > 0;) {
+                close = source.find_first_of("()", close + 1);
+                depth += source[close] == '(' ? 1 : -1;
+            }
             threads = source.substr(open + 1, close - open - 1);
             open = source.find('(', close);
         }

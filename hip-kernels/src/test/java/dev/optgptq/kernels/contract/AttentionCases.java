@@ -30,8 +30,17 @@ final class AttentionCases {
         cases.add(attention(1, shape(300, 1, 1, 8, 0), true));
         cases.add(attention(1, shape(515, 2, 1, 4, 40), false));
         cases.add(attention(0, shape(4, 2, 2, 8, 0), false));
-        cases.add(halves(DType.BF16, shape(70, 4, 2, 16, 0), true));
-        cases.add(halves(DType.F16, shape(33, 2, 2, 20, 9), false));
+        for (DType half : new DType[] {DType.F16, DType.BF16}) {
+            for (int length : new int[] {1, 15, 16, 17, 63, 64, 65, 130}) {
+                cases.add(halves(half, shape(length, 2, 1, 16, 0), length % 2 == 0));
+            }
+            for (int headDim : new int[] {1, 8, 15, 20, 64, 72, 80, 128, 130}) {
+                cases.add(halves(half, shape(70, 4, 2, headDim, 0), headDim == 64));
+            }
+            for (int window : new int[] {1, 9, 16, 64, 70}) {
+                cases.add(halves(half, shape(131, 2, 2, 24, window), window == 70));
+            }
+        }
         cases.add(largeScores());
         cases.add(negativeScale());
         return cases;

@@ -9,7 +9,11 @@ import dev.optgptq.kernels.NeuralOps.AttentionShape;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.emulator.Emulator;
+import dev.optgptq.kernels.gpu.GpuBlas;
+import dev.optgptq.kernels.gpu.GpuContext;
+import dev.optgptq.kernels.gpu.GpuDevice;
 import java.lang.foreign.MemorySegment;
+import java.util.Objects;
 import java.util.SplittableRandom;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -31,8 +35,13 @@ class GpuAttentionTest {
         try (Device reference = Devices.open("reference", 1);
                 Emulator emulator = Emulator.open(64);
                 Device device = emulator.device(TileProducts::new)) {
-            float[] expected = attention(reference, shape, alibi);
-            float[] actual = attention(device, shape, alibi);
+            float[] expected = attention(reference, reference.neural()::attention, shape, alibi);
+            GpuContext context = ((GpuDevice) device).context();
+            GpuBlas products = Objects.requireNonNull(context.blas());
+            float[] actual = attention(device,
+                    (q, k, v, slopes, of, out) -> new AttentionProducts(context, products, q, k, v, slopes, of, out)
+                            .run(),
+                    shape, alibi);
             for (int i = 0; i < expected.length; i++) {
                 int at = i;
                 // The weights are rounded to bfloat16: half a unit in its last place of values up to 1.
@@ -41,7 +50,8 @@ class GpuAttentionTest {
         }
     }
 
-    private static float[] attention(Device device, AttentionShape shape, boolean alibi) {
+    private static float[] attention(Device device, MatrixUnitAttention.Plain attention, AttentionShape shape,
+            boolean alibi) {
         int rows = SEQUENCES * shape.sequenceLength();
         int width = shape.heads() * shape.headDim();
         int kvWidth = shape.kvHeads() * shape.headDim();
@@ -58,7 +68,7 @@ class GpuAttentionTest {
             Tensor slopes = arena.matrix(DType.F32, 1, shape.heads());
             device.matrix().fill(slopes, 0.25f);
             Tensor out = arena.matrix(DType.F32, rows, width);
-            device.neural().attention(all.columns(0, width), all.columns(width, kvWidth),
+            attention.run(all.columns(0, width), all.columns(width, kvWidth),
                     all.columns(width + kvWidth, kvWidth), alibi ? slopes : null, shape, out);
             float[] result = new float[rows * width];
             device.download(out, MemorySegment.ofArray(result));

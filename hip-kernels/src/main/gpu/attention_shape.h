@@ -1,0 +1,30 @@
+// What attention is about, for all its kernels.
+#ifndef OPTGPTQ_ATTENTION_SHAPE_H
+#define OPTGPTQ_ATTENTION_SHAPE_H
+#include "portability.h"
+
+struct Shape {
+    int length;
+    int heads;
+    int kvHeads;
+    int headDim;
+    float scale;
+    int window;
+
+    // Whether the query at position i sees the key at position j; rows beyond the sequence see and show nothing.
+    __device__ __forceinline__ bool sees(int i, int j) const {
+        return j <= i && i < length && (window == 0 || j > i - window);
+    }
+
+    // What the softmax takes: the product of a query and a key, scaled, with ALiBi's bias.
+    __device__ __forceinline__ float score(float product, float slope, int i, int j) const {
+        return fmaf(product, scale, slope * (j - i));
+    }
+
+    // The first tile of so many keys that the query at position first, or one behind it, sees.
+    __device__ __forceinline__ int first_keys(int first, int keys) const {
+        return window > 0 && first - window + 1 > 0 ? (first - window + 1) / keys * keys : 0;
+    }
+};
+
+#endif

@@ -1,0 +1,106 @@
+package dev.optgptq.kernels.gpu.ops;
+
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.kernels.NeuralOps.AttentionShape;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
+import dev.optgptq.kernels.gpu.GpuBlas;
+import dev.optgptq.kernels.gpu.GpuBlas.Batch;
+import dev.optgptq.kernels.gpu.GpuContext;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Attention of halves as two products of a library, q k^T and the softmax's weights times v, with the softmax between, for
+ * some queries of all heads at a time: for cards whose matrix units our own kernel does not know. Scores and weights pass
+ * through memory twice, which costs less than the plain units do.
+ */
+final class AttentionProducts {
+
+    private static final int THREADS = Extent.THREADS;
+    /** Most queries of a product: what lies behind the last of them is computed for all, so few; enough for full tiles. */
+    private static final long PRODUCT_QUERIES = 512;
+    private static final long FEWEST_QUERIES = 16;
+    /** What scores and weights may take. */
+    private static final long SCRATCH_BYTES = 192L << 20;
+    /** Rows of halves start at multiples of 16 bytes, as the matrix units read them. */
+    private static final long ALIGNED = 8;
+
+    private final GpuContext context;
+    private final GpuBlas blas;
+    private final Tensor q;
+    private final Tensor k;
+    private final Tensor v;
+    private final @Nullable Tensor slopes;
+    private final AttentionShape shape;
+    private final Tensor out;
+    /** Query heads that share a KV head. */
+    private final int group;
+    /** Elements from one query's scores to the next. */
+    private final long stride;
+    /** Heads and queries of a product. */
+    private final int heads;
+    private final int queries;
+
+    AttentionProducts(GpuContext context, GpuBlas blas, Tensor q, Tensor k, Tensor v, @Nullable Tensor slopes,
+            AttentionShape shape,
+            Tensor out) {
+        this.context = context;
+        this.blas = blas;
+        this.q = q;
+        this.k = k;
+        this.v = v;
+        this.slopes = slopes;
+        this.shape = shape;
+        this.out = out;
+        this.group = shape.heads() / shape.kvHeads();
+        this.stride = Math.ceilDiv(shape.sequenceLength(), ALIGNED) * ALIGNED;
+        long row = stride * (Float.BYTES + q.dtype().bytes());
+        int together = group == 1 ? shape.heads() : group;
+        this.heads = Math.clamp(SCRATCH_BYTES / (FEWEST_QUERIES * row), 1, together);
+        long most = Math.min(PRODUCT_QUERIES, shape.sequenceLength());
+        this.queries = (int) Math.min(most,
+                Math.max(FEWEST_QUERIES, SCRATCH_BYTES / (heads * row) / FEWEST_QUERIES * FEWEST_QUERIES));
+    }
+
+    void run() {
+        try (TensorArena arena = context.arena()) {
+            Tensor scores = arena.matrix(DType.F32, (long) heads * queries, stride);
+            Tensor weights = arena.matrix(q.dtype(), (long) heads * queries, stride);
+            int length = shape.sequenceLength();
+            for (long sequence = 0; sequence < q.rows(); sequence += length) {
+                for (int first = 0; first < length; first += queries) {
+                    int count = Math.min(queries, length - first);
+                    for (int head = 0; head < shape.heads();) {
+                        int end = group == 1 ? shape.heads() : (head / group + 1) * group;
+                        int several = Math.min(heads, end - head);
+                        part(sequence, first, count, head, several, scores, weights);
+                        head += several;
+                    }
+                }
+            }
+        }
+    }
+
+    /** Queries [first, first + count) of a sequence that starts at a row, heads [head, head + several). */
+    private void part(long sequence, int first, int count, int head, int several, Tensor scores, Tensor weights) {
+        int headDim = shape.headDim();
+        int before = shape.window() > 0 ? Math.max(0, first - shape.window() + 1) : 0;
+        int firstKey = (int) (before / ALIGNED * ALIGNED);
+        int keys = first + count - firstKey;
+        long kvColumn = (long) (head / group) * headDim;
+        long perHead = queries * stride;
+        Tensor score = scores.rows(0, count).columns(0, keys);
+        Tensor weight = weights.rows(0, count).columns(0, keys);
+        long kvStride = group == 1 ? headDim : 0;
+        blas.gemmStrided(1f, q.rows(sequence + first, count).columns((long) head * headDim, headDim), false,
+                k.rows(sequence + firstKey, keys).columns(kvColumn, headDim), true, 0f, score,
+                new Batch(several, headDim, kvStride, perHead));
+        context.kernel("causal_softmax", "causal_softmax").launchGrid(count, several, 1, THREADS, 0, score, weight,
+                Extent.code(weight.dtype()), stride, perHead,
+                slopes == null ? null : slopes.columns(head, several), first, firstKey, keys, shape.scale(),
+                shape.window());
+        blas.gemmStrided(1f, weight, false, v.rows(sequence + firstKey, keys).columns(kvColumn, headDim), false, 0f,
+                out.rows(sequence + first, count).columns((long) head * headDim, headDim),
+                new Batch(several, perHead, kvStride, headDim));
+    }
+}

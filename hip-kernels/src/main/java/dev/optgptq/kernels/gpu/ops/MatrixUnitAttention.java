@@ -1,0 +1,138 @@
+package dev.optgptq.kernels.gpu.ops;
+
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.kernels.NeuralOps.AttentionShape;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
+import dev.optgptq.kernels.gpu.GpuContext;
+import java.lang.System.Logger;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.EnumMap;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Attention of halves by our own kernel on the matrix units. Whether a card has units that the kernel knows is the
+ * compiler's to say; whether they do what it believes is found out by one small case on first use.
+ */
+final class MatrixUnitAttention {
+
+    private static final Logger LOG = System.getLogger(MatrixUnitAttention.class.getName());
+
+    private static final String SOURCE = "attention_halves";
+    private static final int WAVES = 4;
+    /** Queries of a block. */
+    private static final int QUERIES = 64;
+    private static final int MOST_HEAD_DIM = 128;
+    /** Grouped heads of no round size, rows that are not full, and two tiles of queries and keys. */
+    private static final AttentionShape CHECKED = new AttentionShape(75, 4, 2, 24, 0.2f, 0);
+    /** Weights are rounded to halves, of values up to 1: a few units in the last place of bfloat16. */
+    private static final float TOLERANCE = 0x1p-6f;
+
+    private final GpuContext context;
+    private final Plain plain;
+    private final Map<DType, Boolean> trusted = new EnumMap<>(DType.class);
+
+    /** Attention of F32. */
+    @FunctionalInterface
+    interface Plain {
+        void run(Tensor q, Tensor k, Tensor v, @Nullable Tensor slopes, AttentionShape shape, Tensor out);
+    }
+
+    /** @param plain what the kernel must agree with */
+    MatrixUnitAttention(GpuContext context, Plain plain) {
+        this.context = context;
+        this.plain = plain;
+    }
+
+    /** Whether it can be used for halves of this dtype. Longer heads leave too few registers. */
+    boolean takes(DType dtype, int headDim) {
+        return headDim <= MOST_HEAD_DIM && trusted.computeIfAbsent(dtype, type -> {
+            if (!hasUnits()) {
+                return false;
+            }
+            boolean right = agrees(type);
+            if (!right) {
+                LOG.log(Logger.Level.WARNING, context.deviceName() + ": attention on the matrix units is wrong with "
+                        + type + " on this card and is not used for it");
+            }
+            return right;
+        });
+    }
+
+    private boolean hasUnits() {
+        try (TensorArena arena = context.arena(); Arena host = Arena.ofConfined()) {
+            Tensor answer = arena.matrix(DType.I32, 1, 1);
+            context.kernel(SOURCE, "has_matrix_units").launch(1, 1, 0, answer);
+            MemorySegment found = host.allocate(ValueLayout.JAVA_INT);
+            context.download(answer, found);
+            return found.get(ValueLayout.JAVA_INT, 0) != 0;
+        }
+    }
+
+    private boolean agrees(DType dtype) {
+        int width = CHECKED.heads() * CHECKED.headDim();
+        int kvWidth = CHECKED.kvHeads() * CHECKED.headDim();
+        try (TensorArena arena = context.arena()) {
+            Tensor all = pattern(CHECKED.sequenceLength(), width + 2 * kvWidth, arena);
+            Tensor halves = arena.matrix(dtype, all.rows(), all.columns());
+            convert(all, halves);
+            convert(halves, all);
+            Tensor found = arena.matrix(DType.F32, all.rows(), width);
+            Tensor expected = arena.matrix(DType.F32, all.rows(), width);
+            run(halves.columns(0, width), halves.columns(width, kvWidth), halves.columns(width + kvWidth, kvWidth),
+                    null, CHECKED, found);
+            plain.run(all.columns(0, width), all.columns(width, kvWidth), all.columns(width + kvWidth, kvWidth), null,
+                    CHECKED, expected);
+            return areClose(found, expected);
+        }
+    }
+
+    private boolean areClose(Tensor found, Tensor expected) {
+        try (Arena host = Arena.ofConfined()) {
+            MemorySegment a = host.allocate(ValueLayout.JAVA_FLOAT, found.elements());
+            MemorySegment b = host.allocate(ValueLayout.JAVA_FLOAT, found.elements());
+            context.download(found, a);
+            context.download(expected, b);
+            for (long i = 0; i < found.elements(); i++) {
+                float difference = a.getAtIndex(ValueLayout.JAVA_FLOAT, i) - b.getAtIndex(ValueLayout.JAVA_FLOAT, i);
+                // Written so that NaN is not close.
+                if (!(Math.abs(difference) <= TOLERANCE)) {
+                    return false;
+                }
+            }
+            return true;
+        }
+    }
+
+    /** Values from -1 to 1 without a pattern that a wrong product could share. */
+    private Tensor pattern(int rows, int columns, TensorArena arena) {
+        Tensor pattern = arena.matrix(DType.F32, rows, columns);
+        try (Arena host = Arena.ofConfined()) {
+            MemorySegment values = host.allocate(ValueLayout.JAVA_FLOAT, pattern.elements());
+            for (long i = 0; i < pattern.elements(); i++) {
+                values.setAtIndex(ValueLayout.JAVA_FLOAT, i, (i * 7919 % 10007) % 201 / 100f - 1);
+            }
+            context.upload(values, pattern);
+        }
+        return pattern;
+    }
+
+    private void convert(Tensor from, Tensor to) {
+        Extent extent = Extent.of(from, to);
+        context.kernel("convert", "convert").launch(extent.blocks(), Extent.THREADS, 0, from, Extent.code(from.dtype()),
+                from.stride(), to, Extent.code(to.dtype()), to.stride(), extent.columns());
+    }
+
+    /** As NeuralOps.attention, of halves. */
+    void run(Tensor q, Tensor k, Tensor v, @Nullable Tensor slopes, AttentionShape shape, Tensor out) {
+        String type = q.dtype() == DType.F16 ? "f16" : "bf16";
+        context.kernel(SOURCE, "attention_" + type + "_" + (shape.headDim() <= 64 ? 64 : MOST_HEAD_DIM)).launchGrid(
+                Math.ceilDiv(shape.sequenceLength(), QUERIES), shape.heads(), q.rows() / shape.sequenceLength(),
+                WAVES * context.waveWidth(), 0, q, q.stride(), k, k.stride(), v, v.stride(), slopes, out, out.stride(),
+                shape.sequenceLength(), shape.heads(), shape.kvHeads(), shape.headDim(), shape.scale(),
+                shape.window());
+    }
+}

@@ -65,7 +65,7 @@ class ReadBackTest {
             OutputConfig config = new OutputConfig(run.settings(), source, plan);
             try (OutputDirectory directory = CheckpointWriter.directory(run.output, false);
                     CheckpointWriter writer = new CheckpointWriter(directory, plan.specs(), Long.MAX_VALUE)) {
-                CheckpointOutput output = new CheckpointOutput(writer, plan, false);
+                CheckpointOutput output = new CheckpointOutput(writer, plan, TunedParameters.NONE);
                 Journal journal = new Journal(directory, run.log::add);
                 quantize(model, plan, journal, new LinearPacker(config.quantization(), device)).forEach(output::write);
                 output.writeKept();
@@ -92,7 +92,7 @@ class ReadBackTest {
             OutputConfig config = new OutputConfig(run.settings(), source, plan);
             try (OutputDirectory directory = CheckpointWriter.directory(run.output, false);
                     CheckpointWriter writer = new CheckpointWriter(directory, plan.specs(), Long.MAX_VALUE)) {
-                CheckpointOutput output = new CheckpointOutput(writer, plan, false);
+                CheckpointOutput output = new CheckpointOutput(writer, plan, TunedParameters.NONE);
                 Journal journal = new Journal(directory, run.log::add);
                 quantize(model, plan, journal, new LinearPacker(config.quantization(), device)).forEach(output::write);
                 output.write(tuned(journal, source.tensor(name)));

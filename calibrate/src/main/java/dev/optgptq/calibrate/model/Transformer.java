@@ -368,9 +368,15 @@ public final class Transformer {
         return named;
     }
 
-    /** A block's parameters by their names on disk: linears F32 [outputs, inputs], biases and norms F32 [1, n]. */
+    /**
+     * A block's parameters by their names on disk: linears F32 [outputs, inputs], biases and norms F32 [1, n]. Of gradients
+     * those of the kinds that were asked for.
+     */
     public SequencedMap<String, Tensor> parameters(BlockWeights block) {
-        SequencedMap<String, Tensor> named = norms(block);
+        SequencedMap<String, Tensor> named = block.has(ParameterKind.NORM) ? norms(block) : new LinkedHashMap<>();
+        if (!block.has(ParameterKind.LINEAR)) {
+            return named;
+        }
         for (LinearSpec linear : block.linears()) {
             LinearWeights weights = block.of(linear.projection());
             name(linear.module(), weights.weight(), weights.bias(), named);
@@ -378,10 +384,12 @@ public final class Transformer {
         return named;
     }
 
-    /** The head's parameters by their names on disk; a tied head is the embedding table. */
+    /** The head's parameters by their names on disk, likewise; a tied head is the embedding table. */
     public SequencedMap<String, Tensor> parameters(Head head) {
-        SequencedMap<String, Tensor> named = norms(head);
-        name(spec.tiedHead() ? spec.names().embedding() : spec.names().head(), head.weight(), null, named);
+        SequencedMap<String, Tensor> named = head.has(ParameterKind.NORM) ? norms(head) : new LinkedHashMap<>();
+        if (head.has(ParameterKind.LINEAR)) {
+            name(spec.tiedHead() ? spec.names().embedding() : spec.names().head(), head.weight(), null, named);
+        }
         return named;
     }
 

@@ -34,7 +34,7 @@ import org.junit.jupiter.params.provider.MethodSource;
 class GradientRunTest {
 
     private static final int STEPS = 3;
-    /** Of some that are tried, one at which the held-out sequences say that learning helped, for all models. */
+    /** For the held-out sequences to say that learning helped. */
     private static final int ENOUGH_STEPS = 8;
 
     @TempDir

@@ -5,6 +5,7 @@ import dev.optgptq.cli.render.chart.BarChart;
 import dev.optgptq.cli.render.chart.IntervalChart.Interval;
 import dev.optgptq.cli.render.chart.IntervalChart;
 import dev.optgptq.cli.render.markup.Element;
+import dev.optgptq.gptq.report.Ablation;
 import dev.optgptq.gptq.report.RunReport;
 import java.util.List;
 import java.util.Locale;
@@ -31,12 +32,14 @@ final class BeforeAfter {
                         + "%.0f; %s.",
                 size.bitsPerWeight(), size.bitsBefore(),
                 learnsNorms(report)
-                        ? "embeddings and the head stay as they were, and norms are as large"
+                        ? "embeddings and the head stay as they were, and norms, which were learned, take what they took"
                         : "embeddings, norms and the head stay as they were")));
     }
 
     private static boolean learnsNorms(RunReport report) {
-        return "true".equals(report.command().get("--tune-norms"));
+        Ablation ablation = report.ablation();
+        return ablation != null && "true".equals(report.command().get("--tune-norms"))
+                && ablation.steps().stream().anyMatch(step -> step.block() == null && step.kept());
     }
 
     private static Element perplexity(RunReport.Quality quality) {

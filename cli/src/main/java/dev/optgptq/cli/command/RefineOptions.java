@@ -19,7 +19,7 @@ final class RefineOptions {
     }
 
     @Option(names = "--tune", paramLabel = "STEPS", description = {
-            "Then learn rounding and scales, so many steps in each block, and scales and norms together in the whole model. 100 wins back much "
+            "Then learn rounding and scales, so many steps in each block, and scales together in the whole model. 100 wins back much "
                     + "of what is left, in some twenty times the time of gptq. Costs nothing at inference. Default: 0"})
     int tuneSteps;
 

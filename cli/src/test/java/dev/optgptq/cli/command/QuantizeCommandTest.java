@@ -145,7 +145,7 @@ class QuantizeCommandTest {
     @ValueSource(booleans = {true, false})
     void whether_norms_are_learned_is_an_option_of_learning(boolean norms) {
         CommandRun tuned = CommandRun
-                .of("quantize", Models.llama(), "--output", directory.resolve("tuned"), "--samples", 4,
+                .of("quantize", Models.llama(), "--output", directory.resolve("norms " + norms), "--samples", 4,
                         "--sequence-length", 96, "--eval", "none", "--tune", 1,
                         norms ? "--tune-norms" : "--no-tune-norms", "--json")
                 .succeeds();

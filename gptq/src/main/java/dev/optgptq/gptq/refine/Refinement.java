@@ -21,7 +21,7 @@ public record Refinement(boolean weighTokens, Labels labels, boolean propagate, 
         boolean tuneNorms, long seed) {
 
     /** Whether norms are learned where nothing is said about it. */
-    public static final boolean TUNES_NORMS = true;
+    public static final boolean TUNES_NORMS = false;
 
     /** Everything but polishing and learning. */
     public static final Refinement DEFAULT = new Refinement(true, new NextToken(), true, 0, 0);

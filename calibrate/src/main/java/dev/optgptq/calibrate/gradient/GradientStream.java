@@ -21,16 +21,27 @@ import org.jspecify.annotations.Nullable;
  * computed again on the way back. Both give the same bits. The loss is the sum, over all tokens but the last of each
  * sequence, of the objective, times a factor.
  *
- * @param blocks where the weights of a block come from: model::loadBlock, or others of the same shapes
+ * @param blocks where the weights come from: model::loadBlock, or others of the same shapes
  * @param purpose what it is for, in the phases that are reported: "gradients"
  */
 public record GradientStream(Transformer model, Blocks blocks, TokenSequences text, Objective objective, String purpose,
         Progress progress, Limits limits) {
 
-    /** Gives the weights of a block, which the arena owns. */
+    /** Gives the weights that are computed with. */
     @FunctionalInterface
     public interface Blocks {
+        /** Those of a block, which the arena owns. */
         BlockWeights load(int block, TensorArena arena);
+
+        /**
+         * The head, the model's own or another.
+         *
+         * @param own as the model has it, which the objective computes with in any case: it may be the teacher's
+         * @param arena owns what is not the model's
+         */
+        default Head head(Head own, TensorArena arena) {
+            return own;
+        }
     }
 
     /**

@@ -25,11 +25,13 @@ final class HeadPass {
     private final Objective.Head objective;
 
     /**
+     * @param own the model's, which the objective computes with
+     * @param head that the logits come from
      * @param gradients where those of the head's parameters are summed; null where they are not wanted
      * @param arena owns what it allocates
      * @param rows of the largest batch
      */
-    HeadPass(GradientStream stream, Head head, @Nullable Head gradients, TensorArena arena, int rows) {
+    HeadPass(GradientStream stream, Head own, Head head, @Nullable Head gradients, TensorArena arena, int rows) {
         this.stream = stream;
         this.model = stream.model();
         this.head = head;
@@ -39,7 +41,7 @@ final class HeadPass {
         this.normed = arena.matrix(DType.F32, chunk, model.spec().hiddenSize());
         this.logits = arena.matrix(DType.F32, chunk, vocabulary);
         this.losses = arena.vector(DType.F64, chunk);
-        this.objective = stream.objective().open(model, stream.text(), head, arena, chunk);
+        this.objective = stream.objective().open(model, stream.text(), own, arena, chunk);
     }
 
     /** What it and the head take on the device, with chunks of so many tokens. */

@@ -11,6 +11,7 @@ public sealed interface Objective permits Labels, Teacher {
     /**
      * Gets ready to look at up to {@code rows} tokens at a time.
      *
+     * @param head as the model has it, whatever the logits are computed with
      * @param arena owns what it needs for that
      */
     Head open(Transformer model, TokenSequences text, dev.optgptq.calibrate.model.Head head, TensorArena arena,

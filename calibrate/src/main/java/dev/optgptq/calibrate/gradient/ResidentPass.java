@@ -41,9 +41,10 @@ final class ResidentPass {
         try (TensorArena arena = model.device().arena()) {
             List<Level> levels = levels(arena, listener);
             Tensor output = arena.matrix(DType.F32, scratch.rows(), model.spec().hiddenSize());
-            Head head = model.loadHead(arena);
+            Head own = model.loadHead(arena);
+            Head head = stream.blocks().head(own, arena);
             Head headGradients = listener.headGradients(head, arena);
-            HeadPass loss = new HeadPass(stream, head, headGradients, arena, scratch.rows());
+            HeadPass loss = new HeadPass(stream, own, head, headGradients, arena, scratch.rows());
             model.withEmbedding(embedding -> scratch.eachBatch(range, (token, count) -> {
                 Tensor ids = scratch.ids(token, count);
                 embedding.embed(ids, levels.getFirst().input().rows(0, count));

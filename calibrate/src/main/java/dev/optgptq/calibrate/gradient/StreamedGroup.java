@@ -75,9 +75,10 @@ final class StreamedGroup implements AutoCloseable {
     void head(float factor, GradientStream.Listener listener, boolean differentiate) {
         ActivationStore last = inputs.getLast();
         try (TensorArena arena = device.arena()) {
-            Head head = model.loadHead(arena);
+            Head own = model.loadHead(arena);
+            Head head = stream.blocks().head(own, arena);
             Head gradients = differentiate ? listener.headGradients(head, arena) : null;
-            HeadPass work = new HeadPass(stream, head, gradients, arena, scratch.rows());
+            HeadPass work = new HeadPass(stream, own, head, gradients, arena, scratch.rows());
             scratch.eachBatch(range, (token, count) -> {
                 scratch.report("head", count);
                 Tensor x = scratch.x(count);

@@ -21,7 +21,8 @@ record BackwardPass(ModelSpec spec, ForwardPass forward, NeuralOps neural, Matri
      * @param x F32 [N, hidden], the block's input; left as it is
      * @param d F32 [N, hidden], the gradient for the block's output, replaced by that for its input
      * @param tap sees the gradient for each linear's output
-     * @param into the parameters' gradients, to which this batch's are added; null when they are not wanted
+     * @param into the parameters' gradients, of all kinds or some, to which this batch's are added; null when none are
+     *     wanted
      */
     void block(BlockWeights block, Tensor x, Tensor d, BackwardBuffers buffers, OutputTap tap,
             @Nullable BlockWeights into) {
@@ -71,15 +72,16 @@ record BackwardPass(ModelSpec spec, ForwardPass forward, NeuralOps neural, Matri
         if (spec.mlp().form() == ModelSpec.Mlp.Form.GATED) {
             step.linear(Projection.GATE, f.normed(), Objects.requireNonNull(f.gate()), 1, b.dNormed());
         }
-        norm(block.mlpNorm(), trace.residual(), b.dNormed(), d, into == null ? null : into.mlpNorm());
+        BlockWeights norms = into != null && into.has(ParameterKind.NORM) ? into : null;
+        norm(block.mlpNorm(), trace.residual(), b.dNormed(), d, norms == null ? null : norms.mlpNorm());
 
         step.linear(Projection.ATTENTION_OUTPUT, f.attended(), d, 0, b.dAttended());
         attention(b);
-        if (into != null) {
+        if (step.sumsLinears()) {
             forward.norm(block.attentionNorm(), x, f.normed());
         }
         queriesKeysValues(step, b);
-        norm(block.attentionNorm(), x, b.dNormed(), d, into == null ? null : into.attentionNorm());
+        norm(block.attentionNorm(), x, b.dNormed(), d, norms == null ? null : norms.attentionNorm());
     }
 
     /** The forward pass up to the last linear, leaving what the gradients need. */
@@ -163,12 +165,17 @@ record BackwardPass(ModelSpec spec, ForwardPass forward, NeuralOps neural, Matri
     private final class Step {
         private final BlockWeights block;
         private final OutputTap tap;
+        /** Null when no gradients of linears are wanted. */
         private final @Nullable BlockWeights into;
 
         private Step(BlockWeights block, OutputTap tap, @Nullable BlockWeights into) {
             this.block = block;
             this.tap = tap;
-            this.into = into;
+            this.into = into != null && into.has(ParameterKind.LINEAR) ? into : null;
+        }
+
+        boolean sumsLinears() {
+            return into != null;
         }
 
         BlockWeights block() {
@@ -196,13 +203,14 @@ record BackwardPass(ModelSpec spec, ForwardPass forward, NeuralOps neural, Matri
      * @param normed F32 [N, hidden], norm(x); overwritten
      * @param dLogits F32 [N, vocabulary]
      * @param d F32 [N, hidden], written
+     * @param into the parameters' gradients, of both kinds or one; the matrix's is a product as large as the logits'
      */
     void head(Head head, Tensor x, Tensor normed, Tensor dLogits, Tensor d, @Nullable Head into) {
-        if (into != null) {
+        if (into != null && into.has(ParameterKind.LINEAR)) {
             matrix.gemm(1, dLogits, true, normed, false, 1, into.weight());
         }
         matrix.gemm(1, dLogits, false, head.weight(), false, 0, normed);
         matrix.fill(d, 0);
-        norm(head.norm(), x, normed, d, into == null ? null : into.norm());
+        norm(head.norm(), x, normed, d, into != null && into.has(ParameterKind.NORM) ? into.norm() : null);
     }
 }

@@ -6,20 +6,24 @@ import dev.optgptq.kernels.TensorArena;
 import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
+import java.util.Set;
+import org.jspecify.annotations.Nullable;
 
 /**
- * The weights of one decoder block on the device: norms and biases F32, linears in the dtype of the products. The linears
- * can be overwritten; the arena given at loading owns them.
+ * The weights of one decoder block on the device: norms and biases F32, linears in the dtype of the products. They can be
+ * overwritten; the arena given at loading owns them. Of gradients it holds the kinds that were asked for.
  */
 public final class BlockWeights {
 
     private final int index;
-    private final NormWeights attentionNorm;
-    private final NormWeights mlpNorm;
+    private final @Nullable NormWeights attentionNorm;
+    private final @Nullable NormWeights mlpNorm;
     private final List<LinearSpec> linears;
     private final Map<Projection, LinearWeights> weights;
 
-    BlockWeights(int index, NormWeights attentionNorm, NormWeights mlpNorm, List<LinearSpec> linears,
+    BlockWeights(int index, @Nullable NormWeights attentionNorm, @Nullable NormWeights mlpNorm,
+            List<LinearSpec> linears,
             Map<Projection, LinearWeights> weights) {
         this.index = index;
         this.attentionNorm = attentionNorm;
@@ -42,12 +46,19 @@ public final class BlockWeights {
         return of(linear.projection()).weight();
     }
 
+    boolean has(ParameterKind kind) {
+        return switch (kind) {
+            case LINEAR -> !weights.isEmpty();
+            case NORM -> attentionNorm != null;
+        };
+    }
+
     NormWeights attentionNorm() {
-        return attentionNorm;
+        return Objects.requireNonNull(attentionNorm, "these gradients have none of norms");
     }
 
     NormWeights mlpNorm() {
-        return mlpNorm;
+        return Objects.requireNonNull(mlpNorm, "these gradients have none of norms");
     }
 
     LinearWeights of(Projection projection) {
@@ -63,10 +74,14 @@ public final class BlockWeights {
                 () -> new IllegalArgumentException("block " + index + " has no " + projection));
     }
 
-    /** The same shapes, all zero: where gradients are summed. */
-    BlockWeights zeros(Device device, TensorArena arena) {
+    /** The same shapes, all zero, of these kinds: where gradients are summed. */
+    BlockWeights zeros(Device device, TensorArena arena, Set<ParameterKind> kinds) {
         Map<Projection, LinearWeights> sums = new EnumMap<>(Projection.class);
-        weights.forEach((projection, linear) -> sums.put(projection, linear.zeros(device, arena)));
-        return new BlockWeights(index, attentionNorm.zeros(device, arena), mlpNorm.zeros(device, arena), linears, sums);
+        if (kinds.contains(ParameterKind.LINEAR)) {
+            weights.forEach((projection, linear) -> sums.put(projection, linear.zeros(device, arena)));
+        }
+        boolean norms = kinds.contains(ParameterKind.NORM);
+        return new BlockWeights(index, norms ? attentionNorm().zeros(device, arena) : null,
+                norms ? mlpNorm().zeros(device, arena) : null, linears, sums);
     }
 }

@@ -4,6 +4,7 @@ import dev.optgptq.formats.model.ModelConfig;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.formats.safetensors.TensorView;
 import dev.optgptq.kernels.NeuralOps.Activation;
+import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Set;
@@ -107,6 +108,24 @@ public record ModelSpec(String family, int hiddenSize, int blocks, int vocabSize
                 .map(linear -> new LinearSpec(names.inBlock(block, linear.role()), linear.role(), linear.projection(),
                         inputs(linear.projection().site()), outputs(linear.projection()), linear.bias()))
                 .toList();
+    }
+
+    /** The tensors of all norms, [hidden] each: those of every block, and the final one. */
+    public List<String> normTensors() {
+        List<String> tensors = new ArrayList<>();
+        for (int block = 0; block < blocks; block++) {
+            addNorm(names.inBlock(block, names.attentionNorm()), tensors);
+            addNorm(names.inBlock(block, names.mlpNorm()), tensors);
+        }
+        addNorm(names.finalNorm(), tensors);
+        return tensors;
+    }
+
+    private void addNorm(String name, List<String> tensors) {
+        tensors.add(name + ".weight");
+        if (norm.bias()) {
+            tensors.add(name + ".bias");
+        }
     }
 
     /** Width of the activations at a site. */

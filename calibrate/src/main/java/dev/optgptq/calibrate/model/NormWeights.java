@@ -13,6 +13,17 @@ import org.jspecify.annotations.Nullable;
  */
 record NormWeights(Tensor weight, @Nullable Tensor bias) {
 
+    /** The same, to be overwritten. */
+    NormWeights copy(Device device, TensorArena arena) {
+        return new NormWeights(copy(weight, device, arena), bias == null ? null : copy(bias, device, arena));
+    }
+
+    private static Tensor copy(Tensor tensor, Device device, TensorArena arena) {
+        Tensor copy = arena.matrix(tensor.dtype(), tensor.rows(), tensor.columns());
+        device.matrix().copy(tensor, copy);
+        return copy;
+    }
+
     /** The same shapes, all zero. */
     NormWeights zeros(Device device, TensorArena arena) {
         return new NormWeights(Zeros.like(weight, device, arena),

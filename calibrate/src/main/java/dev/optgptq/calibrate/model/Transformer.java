@@ -7,10 +7,12 @@ import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import java.nio.file.Path;
 import java.util.EnumMap;
+import java.util.EnumSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.SequencedMap;
+import java.util.Set;
 import java.util.function.Consumer;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
@@ -120,7 +122,21 @@ public final class Transformer {
     public Head loadHead(TensorArena arena) {
         NormWeights norm = loader.norm(spec.names().finalNorm(), spec.hiddenSize(), arena);
         String module = spec.tiedHead() ? spec.names().embedding() : spec.names().head();
-        return new Head(norm, loader.linear(module, spec.hiddenSize(), spec.vocabSize(), arena).weight());
+        return Head.of(norm, loader.linear(module, spec.hiddenSize(), spec.vocabSize(), arena).weight());
+    }
+
+    /** The same head with a copy of its norm, which can be overwritten; the arena owns that. */
+    public Head withOwnNorm(Head head, TensorArena arena) {
+        return head.withOwnNorm(device, arena);
+    }
+
+    /** All norms by their names on disk, as they are stored there: [1, hidden] each, in its own dtype. Only to be read. */
+    public SequencedMap<String, Tensor> loadNorms(TensorArena arena) {
+        SequencedMap<String, Tensor> norms = new LinkedHashMap<>();
+        for (String name : spec.normTensors()) {
+            norms.put(name, loader.asStored(name, 1, spec.hiddenSize(), arena));
+        }
+        return norms;
     }
 
     /** Buffers for batches of up to {@code rows} tokens in sequences of {@code sequenceLength}. */
@@ -315,23 +331,52 @@ public final class Transformer {
         backwardPass().head(head, x, normed, dLogits, d, into);
     }
 
-    /** Where the gradients of a block's parameters are summed, zero at first; the arena owns them. */
+    /** Where the gradients of all of a block's parameters are summed, zero at first; the arena owns them. */
     public BlockWeights zeroGradients(BlockWeights block, TensorArena arena) {
-        return block.zeros(device, arena);
+        return zeroGradients(block, arena, EnumSet.allOf(ParameterKind.class));
     }
 
-    /** Where the gradients of the head's parameters are summed, zero at first; the arena owns them. */
+    /** The same for these kinds alone; the others are not computed. */
+    public BlockWeights zeroGradients(BlockWeights block, TensorArena arena, Set<ParameterKind> kinds) {
+        return block.zeros(device, arena, kinds);
+    }
+
+    /** Where the gradients of all of the head's parameters are summed, zero at first; the arena owns them. */
     public Head zeroGradients(Head head, TensorArena arena) {
-        return head.zeros(device, arena);
+        return zeroGradients(head, arena, EnumSet.allOf(ParameterKind.class));
     }
 
-    /** A block's parameters by their names on disk: linears F32 [outputs, inputs], biases and norms F32 [1, n]. */
-    public SequencedMap<String, Tensor> parameters(BlockWeights block) {
+    /** The same for these kinds alone; the others are not computed. */
+    public Head zeroGradients(Head head, TensorArena arena, Set<ParameterKind> kinds) {
+        return head.zeros(device, arena, kinds);
+    }
+
+    /** A block's norms by their names on disk, F32 [1, hidden]; writing to them changes what the block computes. */
+    public SequencedMap<String, Tensor> norms(BlockWeights block) {
         SequencedMap<String, Tensor> named = new LinkedHashMap<>();
         ModelSpec.TensorNames names = spec.names();
         name(names.inBlock(block.index(), names.attentionNorm()), block.attentionNorm().weight(),
                 block.attentionNorm().bias(), named);
         name(names.inBlock(block.index(), names.mlpNorm()), block.mlpNorm().weight(), block.mlpNorm().bias(), named);
+        return named;
+    }
+
+    /** The final norm by its names on disk, F32 [1, hidden]; writing to it changes what the head computes. */
+    public SequencedMap<String, Tensor> norms(Head head) {
+        SequencedMap<String, Tensor> named = new LinkedHashMap<>();
+        name(spec.names().finalNorm(), head.norm().weight(), head.norm().bias(), named);
+        return named;
+    }
+
+    /**
+     * A block's parameters by their names on disk: linears F32 [outputs, inputs], biases and norms F32 [1, n]. Of gradients
+     * those of the kinds that were asked for.
+     */
+    public SequencedMap<String, Tensor> parameters(BlockWeights block) {
+        SequencedMap<String, Tensor> named = block.has(ParameterKind.NORM) ? norms(block) : new LinkedHashMap<>();
+        if (!block.has(ParameterKind.LINEAR)) {
+            return named;
+        }
         for (LinearSpec linear : block.linears()) {
             LinearWeights weights = block.of(linear.projection());
             name(linear.module(), weights.weight(), weights.bias(), named);
@@ -339,11 +384,12 @@ public final class Transformer {
         return named;
     }
 
-    /** The head's parameters by their names on disk; a tied head is the embedding table. */
+    /** The head's parameters by their names on disk, likewise; a tied head is the embedding table. */
     public SequencedMap<String, Tensor> parameters(Head head) {
-        SequencedMap<String, Tensor> named = new LinkedHashMap<>();
-        name(spec.names().finalNorm(), head.norm().weight(), head.norm().bias(), named);
-        name(spec.tiedHead() ? spec.names().embedding() : spec.names().head(), head.weight(), null, named);
+        SequencedMap<String, Tensor> named = head.has(ParameterKind.NORM) ? norms(head) : new LinkedHashMap<>();
+        if (head.has(ParameterKind.LINEAR)) {
+            name(spec.tiedHead() ? spec.names().embedding() : spec.names().head(), head.weight(), null, named);
+        }
         return named;
     }
 

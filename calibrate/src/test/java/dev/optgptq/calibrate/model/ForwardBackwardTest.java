@@ -1,6 +1,7 @@
 package dev.optgptq.calibrate.model;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.optgptq.calibrate.data.InputIds;
@@ -15,7 +16,11 @@ import dev.optgptq.kernels.TensorArena;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.EnumSet;
+import java.util.LinkedHashMap;
+import java.util.Map;
 import java.util.Objects;
+import java.util.Set;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -55,6 +60,57 @@ class ForwardBackwardTest {
                 assertArrayEquals(floats(device, gradient), found, name);
                 assertTrue(found[0] != 0, () -> name + " has a gradient");
             });
+        }
+    }
+
+    /** In a block, and behind the last: each kind for itself has the bits that it has beside the other. */
+    @ParameterizedTest
+    @ValueSource(strings = {Fixture.LLAMA, Fixture.LLAMA_GQA, Fixture.MPT})
+    void gradientsOfOneKindAreThoseOfAllKinds(String fixture) {
+        try (Device device = Devices.open("cpu", 2);
+                ModelDirectory directory = ModelDirectory.open(Fixture.directory(fixture));
+                TensorArena arena = device.arena()) {
+            Transformer model = Transformer.open(directory, device);
+            TokenSequences text = InputIds.read(Fixture.golden(fixture), model.spec().vocabSize());
+            Tensor x = arena.matrix(DType.F32, text.tokens(), model.spec().hiddenSize());
+            Tensor ids = arena.vector(DType.I32, text.tokens());
+            text.upload(device, 0, ids);
+            model.embed(ids, x);
+            Kinds kinds = new Kinds(device, model, arena, x, text.length());
+
+            Map<String, float[]> all = kinds.gradients(EnumSet.allOf(ParameterKind.class));
+            Map<String, float[]> norms = kinds.gradients(EnumSet.of(ParameterKind.NORM));
+            Map<String, float[]> linears = kinds.gradients(EnumSet.of(ParameterKind.LINEAR));
+
+            assertTrue(norms.keySet().stream().allMatch(name -> name.contains("norm")), norms.keySet()::toString);
+            assertEquals(all.size(), norms.size() + linears.size());
+            all.forEach((name, gradient) -> {
+                float[] found = (norms.containsKey(name) ? norms : linears).get(name);
+                assertArrayEquals(gradient, found, name);
+            });
+        }
+    }
+
+    /** The first block, and the head on the same input, whose logits are taken for the gradients for them. */
+    private record Kinds(Device device, Transformer model, TensorArena arena, Tensor x, int length) {
+
+        private Map<String, float[]> gradients(Set<ParameterKind> kinds) {
+            Map<String, float[]> found = new LinkedHashMap<>();
+            BlockWeights block = model.loadBlock(0, arena);
+            BlockWeights ofBlock = model.zeroGradients(block, arena, kinds);
+            Tensor d = arena.matrix(DType.F32, x.rows(), x.columns());
+            device.matrix().copy(x, d);
+            model.backward(block, x, d, model.backwardWorkspace(arena, (int) x.rows(), length), OutputTap.NONE,
+                    ofBlock);
+            Head head = model.loadHead(arena);
+            Head ofHead = model.zeroGradients(head, arena, kinds);
+            Tensor normed = arena.matrix(DType.F32, x.rows(), x.columns());
+            Tensor logits = arena.matrix(DType.F32, x.rows(), model.spec().vocabSize());
+            model.logits(head, x, normed, logits);
+            model.headBackward(head, x, normed, logits, d, ofHead);
+            model.parameters(ofBlock).forEach((name, gradient) -> found.put(name, floats(device, gradient)));
+            model.parameters(ofHead).forEach((name, gradient) -> found.put(name, floats(device, gradient)));
+            return found;
         }
     }
 

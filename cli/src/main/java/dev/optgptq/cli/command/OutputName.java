@@ -39,7 +39,8 @@ final class OutputName {
             suffix.append(grid.coordinateDescent == null ? "" : "-descent" + grid.coordinateDescent);
         }
         if (grid.calibrator == CalibratorKind.GRADIENT && refine.tuneSteps > 0) {
-            suffix.append("-tune").append(refine.tuneSteps);
+            Boolean norms = refine.tuneNorms;
+            suffix.append("-tune").append(refine.tuneSteps).append(norms == null ? "" : norms ? "-norms" : "-nonorms");
         }
         return suffix.toString();
     }

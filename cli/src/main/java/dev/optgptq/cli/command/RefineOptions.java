@@ -4,6 +4,7 @@ import dev.optgptq.calibrate.gradient.Labels;
 import dev.optgptq.calibrate.gradient.NextToken;
 import dev.optgptq.calibrate.gradient.SampledLabels;
 import dev.optgptq.gptq.refine.Refinement;
+import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
 
 /** What gradient calibration tries beyond GPTQ. */
@@ -22,6 +23,13 @@ final class RefineOptions {
                     + "of what is left, in some twenty times the time of gptq. Costs nothing at inference. Default: 0"})
     int tuneSteps;
 
+    @Option(names = "--tune-norms", negatable = true, fallbackValue = "true", description = {
+            "With --tune, learn the weights of the norms, and their biases, together with the scales of the whole model. "
+                    + "They are stored in the dtype that they have; without it they stay as they are. Default: "
+                    + (Refinement.TUNES_NORMS ? "--tune-norms" : "--no-tune-norms")})
+    @Nullable
+    Boolean tuneNorms;
+
     @Option(names = "--weigh-tokens", negatable = true, defaultValue = "true", fallbackValue = "true", description = {
             "Weigh calibration tokens by the loss's squared gradient, from a pass back through the model that takes as long as all "
                     + "the rest. Default: --weigh-tokens"})
@@ -38,6 +46,8 @@ final class RefineOptions {
 
     void check() {
         Checks.atLeast(0, "--tune", tuneSteps);
+        Checks.require(tuneSteps > 0 || !Boolean.TRUE.equals(tuneNorms), "--tune-norms", "--tune 0",
+                "steps to learn in, such as --tune 100");
     }
 
     Refinement refinement(long seed) {
@@ -45,6 +55,7 @@ final class RefineOptions {
             case EMPIRICAL -> new NextToken();
             case SAMPLED -> new SampledLabels(seed);
         };
-        return new Refinement(weighTokens, labels, propagateError, tuneSteps, seed);
+        return new Refinement(weighTokens, labels, propagateError, tuneSteps, seed)
+                .tuningNorms(tuneNorms == null ? Refinement.TUNES_NORMS : tuneNorms);
     }
 }

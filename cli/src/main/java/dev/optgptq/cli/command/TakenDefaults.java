@@ -27,7 +27,7 @@ record TakenDefaults(SequencedMap<String, String> values) {
 
     /** What only gradient calibration reads. */
     private static final List<String> OF_GRADIENTS = List.of("--weigh-tokens", "--fisher", "--propagate-error",
-            "--tune");
+            "--tune", "--tune-norms");
 
     static TakenDefaults of(ParseResult parsed, QuantizeSettings settings, int threads) {
         SequencedMap<String, String> all = new LinkedHashMap<>();
@@ -45,6 +45,9 @@ record TakenDefaults(SequencedMap<String, String> values) {
         all.put("--fisher", refinement.labels() instanceof NextToken ? "empirical" : "sampled");
         all.put("--propagate-error", String.valueOf(refinement.propagate()));
         all.put("--tune", String.valueOf(refinement.tuneSteps()));
+        if (refinement.tuneSteps() > 0) {
+            all.put("--tune-norms", String.valueOf(refinement.tuneNorms()));
+        }
         all.put("--act-order", Choices.label(settings.actOrder()));
         all.put("--damp", String.valueOf(settings.damp()));
         all.put("--true-sequential", String.valueOf(settings.trueSequential()));

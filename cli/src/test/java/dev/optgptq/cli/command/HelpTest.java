@@ -23,7 +23,8 @@ class HelpTest {
     @Test
     void help_of_quantize_names_every_option() {
         CommandRun.of("quantize", "--help").succeeds().prints("MODEL_DIR", "--output", "--calibrator", "--bits",
-                "--group-size", "--[no-]symmetric", "--act-order", "--tune", "--fisher", "--damp", "--true-sequential",
+                "--group-size", "--[no-]symmetric", "--act-order", "--tune", "--[no-]tune-norms", "--fisher", "--damp",
+                "--true-sequential",
                 "--calibration",
                 "--sampling", "--samples", "--sequence-length", "--seed", "--format", "--device", "--threads", "--eval",
                 "--window", "--report", "--overwrite", "--json", "--verbose", "--clip-search", "--scale-search",

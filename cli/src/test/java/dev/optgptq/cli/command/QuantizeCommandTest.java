@@ -16,6 +16,8 @@ import java.util.regex.Pattern;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
@@ -137,6 +139,19 @@ class QuantizeCommandTest {
             String error = "/layers/" + layer + "/relativeError";
             assertTrue(polished.json().at(error).asDouble() < plain.json().at(error).asDouble(), "layer " + layer);
         }
+    }
+
+    @ParameterizedTest
+    @ValueSource(booleans = {true, false})
+    void whether_norms_are_learned_is_an_option_of_learning(boolean norms) {
+        CommandRun tuned = CommandRun
+                .of("quantize", Models.llama(), "--output", directory.resolve("norms " + norms), "--samples", 4,
+                        "--sequence-length", 96, "--eval", "none", "--tune", 1,
+                        norms ? "--tune-norms" : "--no-tune-norms", "--json")
+                .succeeds();
+        assertEquals(String.valueOf(norms), tuned.json().at("/command/--tune-norms").asString());
+        assertEquals(norms ? "tuned scales and norms" : "tuned scales",
+                tuned.json().at("/ablation/steps").valueStream().toList().getLast().get("name").asString());
     }
 
     @Test

@@ -43,6 +43,7 @@ class UsageErrorsTest {
                 arguments("--true-sequential", List.of("--true-sequential", "--calibrator gptq")),
                 arguments("--clip-search", List.of("--clip-search", "--calibrator gptq")),
                 arguments("--tune -1", List.of("--tune", "-1")),
+                arguments("--tune-norms", List.of("--tune-norms", "--tune 100", "--tune 0")),
                 arguments("--fisher true", List.of("--fisher", "empirical, sampled", "true")),
                 arguments("--clip-search --calibrator gradient", List.of("--clip-search", "--calibrator gradient")),
                 arguments("--damp -0.1", List.of("--damp", "-0.1")),

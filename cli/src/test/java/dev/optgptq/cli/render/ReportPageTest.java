@@ -149,6 +149,14 @@ class ReportPageTest {
     }
 
     @Test
+    void what_is_said_to_have_stayed_has() throws Exception {
+        String text = section(Reports.refined(6), "before-after").getTextContent();
+        assertTrue(text.contains("norms, which were learned,"), text);
+        String sound = section(Reports.sound(6), "before-after").getTextContent();
+        assertTrue(sound.contains("embeddings, norms and the head stay as they were"), sound);
+    }
+
+    @Test
     void names_and_notes_of_steps_are_text_and_never_markup() throws Exception {
         String page = ReportPage.of(Reports.refined(6));
         assertEquals(1, elements(parse(page), "script").size());

@@ -44,8 +44,10 @@ public final class Reports {
     /** A run that was interrupted once, with steps beyond plain GPTQ, some of which did not help. */
     public static RunReport refined(int blocks) {
         RunReport sound = sound(blocks);
+        SequencedMap<String, String> command = command();
+        command.put("--tune-norms", "true");
         return new RunReport(sound.schemaVersion(), sound.tool(), sound.started(),
-                new RunReport.Resumed(List.of("2026-11-23T10:00:00Z"), 1), sound.command(), sound.defaults(),
+                new RunReport.Resumed(List.of("2026-11-23T10:00:00Z"), 1), command, sound.defaults(),
                 sound.machine(), sound.model(), sound.layers(), sound.phases(), sound.memory(), sound.size(),
                 sound.quality(), sound.seconds(), sound.warnings(), ablation(blocks));
     }
@@ -67,10 +69,11 @@ public final class Reports {
         steps.add(new Step("a <script>alert('y')</script> step", 0, "error of the block's output, share of it",
                 0.006,
                 Double.POSITIVE_INFINITY, false, 0.4, null));
-        steps.add(new Step("tuned scales", null, "KL divergence, nats per token", 0.0312, 0.0250, true, 9.5, null));
+        steps.add(new Step("tuned scales and norms", null, "KL divergence, nats per token", 0.0312, 0.0250, true, 9.5,
+                null));
         return Ablation.of("the last 16 of the calibration sequences", 8192, "KL divergence, nats per token",
                 new Ablation.Models(0.0, 0.0391, 0.0250, 3.17, 3.19,
-                        Map.of("learned rounding", 0.0312, "tuned scales", 0.0250)),
+                        Map.of("learned rounding", 0.0312, "tuned scales and norms", 0.0250)),
                 new Ablation.Times(24.0, Map.of()), steps);
     }
 

@@ -18,7 +18,7 @@ import java.util.Set;
  * @param solving capturing a block's moments, and solving it in all variants
  * @param predicting comparing what the last blocks lead to
  * @param tuning learning its rounding; 0 without
- * @param model learning the scales of the whole model; 0 without
+ * @param model learning the scales of the whole model, and its norms; 0 without
  */
 public record RefineMemory(long solving, long predicting, long tuning, long model) {
 
@@ -52,7 +52,7 @@ public record RefineMemory(long solving, long predicting, long tuning, long mode
         long tuning = 2 * candidate + block + latents + 3 * stream
                 + Math.max(Transformer.backwardWorkspaceBytes(spec, batchRows, calibration.length()), 2 * largest);
         return new RefineMemory(solving, predicting, tuning + 2 * largest,
-                model(spec, groupSize, calibration, largest));
+                model(spec, refinement, groupSize, calibration, largest));
     }
 
     private static long moments(ModelSpec spec, Refinement refinement, TokenSequences calibration, int batchRows,
@@ -79,16 +79,24 @@ public record RefineMemory(long solving, long predicting, long tuning, long mode
                 .max().orElse(0);
     }
 
-    private static long model(ModelSpec spec, int groupSize, TokenSequences calibration, long largest) {
+    private static long model(ModelSpec spec, Refinement refinement, int groupSize, TokenSequences calibration,
+            long largest) {
         TokenSequences batch = calibration
                 .select(new int[Math.min(Schedule.BATCH,
                         calibration.count() - Refinement.heldOut(calibration.count()))]);
         long scales = spec.blocks() * spec.linears(0).stream().mapToLong(linear -> StudentLinear
                 .bytes(linear.inputs(), linear.outputs(), groups(linear, groupSize))).sum();
+        long norms = refinement.tuneNorms() ? norms(spec) : 0;
         GradientStream.Limits limits = GradientStream.Limits.DEFAULT;
         long teacher = limits.logitsBytes() + 2L * Float.BYTES * batch.tokens() * spec.hiddenSize();
-        return scales + teacher + Transformer.blockBytes(spec, DType.F32) + 4 * largest
+        return scales + norms + teacher + Transformer.blockBytes(spec, DType.F32) + 4 * largest
                 + GradientStream.deviceBytes(spec, batch, limits);
+    }
+
+    /** The norms while they are learned, with the student's copy of the final one and its gradients. */
+    private static long norms(ModelSpec spec) {
+        long copies = (spec.norm().bias() ? 2 : 1) * 2L * Float.BYTES * spec.hiddenSize();
+        return spec.normTensors().size() * StudentNorm.bytes(spec.hiddenSize()) + copies;
     }
 
     /** Codes, grids and g_idx, and the weights that were rounded where learning starts from them. */

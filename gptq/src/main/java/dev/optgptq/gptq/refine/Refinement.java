@@ -14,10 +14,14 @@ import java.util.stream.IntStream;
  * @param propagate whether blocks make up for the errors of those before them
  * @param polish what is done to a solution afterwards
  * @param tuneSteps steps of learned rounding in each block, and then of scales in the whole model; 0 for none
+ * @param tuneNorms whether norms are learned with the scales of the whole model; never without steps
  * @param seed of the order in which sequences are learned from
  */
 public record Refinement(boolean weighTokens, Labels labels, boolean propagate, Polish polish, int tuneSteps,
-        long seed) {
+        boolean tuneNorms, long seed) {
+
+    /** Whether norms are learned where nothing is said about it. */
+    public static final boolean TUNES_NORMS = false;
 
     /** Everything but polishing and learning. */
     public static final Refinement DEFAULT = new Refinement(true, new NextToken(), true, 0, 0);
@@ -29,6 +33,7 @@ public record Refinement(boolean weighTokens, Labels labels, boolean propagate, 
         if (tuneSteps < 0) {
             throw new IllegalArgumentException("tuneSteps: expected at least 0, found " + tuneSteps);
         }
+        tuneNorms = tuneNorms && tuneSteps > 0;
     }
 
     /**
@@ -41,12 +46,18 @@ public record Refinement(boolean weighTokens, Labels labels, boolean propagate, 
 
     /** Solutions are left as they are. */
     public Refinement(boolean weighTokens, Labels labels, boolean propagate, int tuneSteps, long seed) {
-        this(weighTokens, labels, propagate, Polish.NONE, tuneSteps, seed);
+        this(weighTokens, labels, propagate, Polish.NONE, tuneSteps, TUNES_NORMS, seed);
     }
 
     /** The same, solutions being polished: their scales refitted, their codes moved by so many sweeps. */
     public Refinement polished(boolean refitScales, int sweeps) {
-        return new Refinement(weighTokens, labels, propagate, new Polish(refitScales, sweeps), tuneSteps, seed);
+        return new Refinement(weighTokens, labels, propagate, new Polish(refitScales, sweeps), tuneSteps, tuneNorms,
+                seed);
+    }
+
+    /** The same, norms being learned or not where anything is. */
+    public Refinement tuningNorms(boolean norms) {
+        return new Refinement(weighTokens, labels, propagate, polish, tuneSteps, norms, seed);
     }
 
     /** Whether scales are refitted to the codes. */

@@ -10,6 +10,7 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Predicate;
 
 /**
  * Puts the checkpoint together from the finished blocks and the source, and afterwards reads everything back from disk:
@@ -19,23 +20,24 @@ final class CheckpointOutput {
 
     private final CheckpointWriter writer;
     private final CheckpointPlan plan;
-    private final boolean scalesComeLater;
+    private final Predicate<String> comesLater;
     /** Of the integers of each linear, by module. */
     private final Map<String, Long> fingerprints = new HashMap<>();
-    /** Of tensors of the source that a block gave another value, by name. */
+    /** Of tensors of the source that were given another value, by name. */
     private final Map<String, Long> replaced = new HashMap<>();
     private boolean outsideWritten;
 
-    /** @param scalesComeLater whether scales are learned after all blocks are finished, and take the place of theirs */
-    CheckpointOutput(CheckpointWriter writer, CheckpointPlan plan, boolean scalesComeLater) {
+    /** @param comesLater which tensors are learned after all blocks are finished, and take the place of theirs and the source's */
+    CheckpointOutput(CheckpointWriter writer, CheckpointPlan plan, Predicate<String> comesLater) {
         this.writer = writer;
         this.plan = plan;
-        this.scalesComeLater = scalesComeLater;
+        this.comesLater = comesLater;
     }
 
     /** Writes what is the source's and belongs to no block; at any time before the rest of it. */
     void writeOutside() {
-        plan.outside().forEach(view -> writer.write(view.name(), view.data()));
+        plan.outside().stream().filter(view -> !comesLater.test(view.name()))
+                .forEach(view -> writer.write(view.name(), view.data()));
         outsideWritten = true;
         writer.sync();
     }
@@ -45,7 +47,7 @@ final class CheckpointOutput {
         fingerprints.putAll(block.fingerprints());
         try (SafetensorsFile file = block.part().open()) {
             for (TensorView view : file.tensors().values()) {
-                if (scalesComeLater && TunedScales.isScales(view.name())) {
+                if (comesLater.test(view.name())) {
                     continue;
                 }
                 writer.write(view.name(), view.data());
@@ -57,9 +59,9 @@ final class CheckpointOutput {
         writer.sync();
     }
 
-    /** Writes the scales that come later; after all blocks. */
-    void write(TunedScales tuned) {
-        fingerprints.putAll(tuned.fingerprints());
+    /** Writes what comes later; after all blocks. */
+    void write(TunedParameters tuned) {
+        tuned.fingerprints().forEach((name, value) -> (plan.keeps(name) ? replaced : fingerprints).put(name, value));
         try (SafetensorsFile file = tuned.open()) {
             file.tensors().values().forEach(view -> writer.write(view.name(), view.data()));
         }

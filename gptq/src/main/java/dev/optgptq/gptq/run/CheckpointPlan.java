@@ -18,7 +18,7 @@ import java.util.stream.IntStream;
  * What will be written: the source's tensors in their order, each quantized weight replaced by its packed tensors.
  *
  * @param specs everything, in file order
- * @param kept the source tensors that are copied as they are
+ * @param kept the source tensors that are copied as they are, unless something else is learned in their place
  * @param outside those of them that belong to no block, which no block can replace: embedding, final norm, head
  * @param linears every quantized linear, by module
  */

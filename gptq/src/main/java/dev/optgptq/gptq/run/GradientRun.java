@@ -29,9 +29,10 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.function.BiConsumer;
+import java.util.function.Predicate;
 import org.jspecify.annotations.Nullable;
 
-/** The blocks of a run that is calibrated by gradients: saliency, refinement block by block, and learned scales at the end. */
+/** The blocks of a run that is calibrated by gradients: saliency, refinement block by block, and what is learned over all at the end. */
 final class GradientRun {
 
     private final Replicas models;
@@ -65,7 +66,7 @@ final class GradientRun {
 
     /** Whether nothing is left to do but to put the checkpoint together. */
     boolean isDone(RunJournal journal) {
-        boolean tuned = refinement.tuneSteps() == 0 || TunedScales.find(journal.parts()).isPresent();
+        boolean tuned = refinement.tuneSteps() == 0 || TunedParameters.find(journal.parts()).isPresent();
         return tuned && journal.finished().size() == model.spec().blocks();
     }
 
@@ -179,9 +180,10 @@ final class GradientRun {
                     byModule.put(linears.get(i).module(), packed.get(i));
                 }
             }
-            List<TensorSpec> specs = plan.specs().stream().filter(spec -> TunedScales.isScales(spec.name())).toList();
+            Predicate<String> tuned = TunedParameters.tensors(model.spec(), refinement);
+            List<TensorSpec> specs = plan.specs().stream().filter(spec -> tuned.test(spec.name())).toList();
             ModelTuner tuner = new ModelTuner(model, refinement, phases);
-            TunedScales.record(journal.parts(), specs, module -> Objects.requireNonNull(byModule.get(module)),
+            TunedParameters.record(journal.parts(), specs, module -> Objects.requireNonNull(byModule.get(module)),
                     sink -> tuner.tune(blocks, calibration, teacher, GradientStream.Limits.DEFAULT, sink), clock);
         } finally {
             files.forEach(SafetensorsFile::close);
@@ -192,7 +194,7 @@ final class GradientRun {
     static List<StepOutcome> outcomes(RunJournal journal) {
         List<StepOutcome> outcomes = new ArrayList<>();
         journal.finished().forEach(block -> outcomes.addAll(block.steps()));
-        TunedScales.find(journal.parts()).ifPresent(tuned -> outcomes.add(tuned.outcome()));
+        TunedParameters.find(journal.parts()).ifPresent(tuned -> outcomes.add(tuned.outcome()));
         return outcomes;
     }
 

@@ -27,6 +27,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.function.Consumer;
 import java.util.function.Function;
+import java.util.function.Predicate;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -174,13 +175,14 @@ public final class QuantizeRun {
         Perplexity before = evaluation == null ? null : before(new SavedResults(journal.parts()), evaluation);
         try (CheckpointWriter writer = new CheckpointWriter(journal.directory(), plan.specs(), maxShardBytes);
                 WriteBehind behind = new WriteBehind(journal.directory().path(), memoryPlan.writing())) {
-            CheckpointOutput output = new CheckpointOutput(writer, plan, settings.tunesScales());
+            CheckpointOutput output = new CheckpointOutput(writer, plan,
+                    comesLater());
             behind.then(output::writeOutside);
             journal.writeBehind(behind, output::write);
             quantizeBlocks(journal, new LinearPacker(config.quantization(), device), memoryPlan);
             progress.enter("write", "checkpoint");
             behind.await();
-            TunedScales.find(journal.parts()).ifPresent(output::write);
+            TunedParameters.find(journal.parts()).ifPresent(output::write);
             output.writeKept();
             config.write(writer, origin);
             writer.finishTensors();
@@ -193,6 +195,13 @@ public final class QuantizeRun {
             journal.complete();
             return before == null || after == null ? null : quality(before, after);
         }
+    }
+
+    /** Which tensors are learned when all blocks are finished. */
+    private Predicate<String> comesLater() {
+        return settings.calibrator() == QuantizeSettings.CalibratorKind.GRADIENT
+                ? TunedParameters.tensors(model.spec(), settings.refinement())
+                : TunedParameters.NONE;
     }
 
     /** Takes over what earlier runs found out, and what that took. */
@@ -225,8 +234,9 @@ public final class QuantizeRun {
     private void quantizeBlocks(RunJournal journal, LinearPacker packer, MemoryPlan memoryPlan) {
         TokenSequences calibration = texts.calibration();
         if (calibrator.needsGradients() && calibration != null) {
-            GradientRun gradients = new GradientRun(models, calibrator.settings(), settings.refinement(), calibration,
-                    plan, memoryPlan, packer, progress, clock);
+            GradientRun gradients = new GradientRun(models, calibrator.settings(), settings.refinement(),
+                    calibration, plan,
+                    memoryPlan, packer, progress, clock);
             if (!gradients.isDone(journal)) {
                 gradients.run(journal, (recorder, refined) -> record(recorder, refined.linear(),
                         refined.solution().weight(), GradientRun.layer(recorder.block(), refined,

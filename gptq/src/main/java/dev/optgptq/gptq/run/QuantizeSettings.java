@@ -71,11 +71,6 @@ public record QuantizeSettings(Path model, Path output, CalibratorKind calibrato
         return calibrator == CalibratorKind.GRADIENT && refinement.weighTokens();
     }
 
-    /** Whether the scales of all blocks are learned together, after all are finished. */
-    boolean tunesScales() {
-        return calibrator == CalibratorKind.GRADIENT && refinement.tuneSteps() > 0;
-    }
-
     /** Gradients need products in float32, forward as well as back. */
     Precision calibrationPrecision() {
         return calibrator == CalibratorKind.GRADIENT ? Precision.FLOAT32 : precision;

@@ -12,7 +12,7 @@ import java.util.Set;
 /** The floating-point operations of gradient calibration, evaluating not included. */
 record RefineWork(WorkCount flops, ModelSpec model, Refinement refinement, TokenSequences calibration) {
 
-    /** Of all blocks, of the pass back before them, and of learning scales behind them. */
+    /** Of all blocks, of the pass back before them, and of learning scales, and norms, which need no products, behind them. */
     double total() {
         double blocks = 0;
         for (int block = 0; block < model.blocks(); block++) {

@@ -70,6 +70,9 @@ record ReportBuilder(QuantizeSettings settings, DType products, QuantizeRun.Orig
             command.put("--fisher", refinement.labels() instanceof NextToken ? "empirical" : "sampled");
             command.put("--propagate-error", String.valueOf(refinement.propagate()));
             command.put("--tune", String.valueOf(refinement.tuneSteps()));
+            if (refinement.tuneSteps() > 0) {
+                command.put("--tune-norms", String.valueOf(refinement.tuneNorms()));
+            }
         }
         command.put("--act-order", lower(settings.actOrder()));
         command.put("--damp", String.valueOf(settings.damp()));

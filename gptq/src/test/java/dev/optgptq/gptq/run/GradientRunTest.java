@@ -1,6 +1,7 @@
 package dev.optgptq.gptq.run;
 
 import static dev.optgptq.gptq.testing.Failures.assertRefused;
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
@@ -18,18 +19,23 @@ import dev.optgptq.gptq.solve.ActOrder;
 import dev.optgptq.gptq.testing.TinyModel;
 import dev.optgptq.gptq.testing.WrittenCheckpoint;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Objects;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.MethodSource;
 
 /** Gradient calibration from the settings to the files and the report. */
 class GradientRunTest {
 
     private static final int STEPS = 3;
+    /** For the held-out sequences to say that learning helped. */
+    private static final int ENOUGH_STEPS = 8;
 
     @TempDir
     @SuppressWarnings("NullAway.Init") // JUnit fills it in
@@ -95,6 +101,56 @@ class GradientRunTest {
         symmetric(run, symmetric);
 
         run.filesForAnyThreads();
+    }
+
+    /** RMS norms, and layer norms with biases. */
+    static Stream<TinyModel> models() {
+        return Stream.of(TinyModel.LLAMA, TinyModel.MPT_WITH_BIASES).map(TinyModel::withOwnHead);
+    }
+
+    @ParameterizedTest
+    @MethodSource("models")
+    void learned_norms_stand_in_the_checkpoint_in_their_dtype_and_all_else_is_the_sources(TinyModel tiny) {
+        TinyRun run = learningNorms(tiny, true);
+
+        Ablation.Step whole = ablation(run.run()).steps().getLast();
+
+        assertEquals("tuned scales and norms", whole.name());
+        assertTrue(whole.kept(), whole::toString);
+        WrittenCheckpoint written = WrittenCheckpoint.read(run.output);
+        WrittenCheckpoint.read(run.settings().model()).tensors().forEach((name, source) -> {
+            WrittenCheckpoint.Entry found = written.tensors().get(name);
+            if (found == null) {
+                assertTrue(written.tensors().containsKey(name.replace(".weight", ".qweight")), name);
+            } else if (name.contains("norm")) {
+                assertEquals(source.layout(), found.layout(), name);
+                assertFalse(Arrays.equals(source.data(), found.data()), name);
+                assertTrue(distance(source.floats(), found.floats()) < 0.05, name + " is near what it was");
+            } else {
+                assertArrayEquals(source.data(), found.data(), name);
+            }
+        });
+    }
+
+    @ParameterizedTest
+    @MethodSource("models")
+    void norms_that_are_not_learned_are_the_sources_to_the_bit(TinyModel tiny) {
+        TinyRun run = learningNorms(tiny, false);
+
+        assertEquals("tuned scales", ablation(run.run()).steps().getLast().name());
+
+        WrittenCheckpoint written = WrittenCheckpoint.read(run.output);
+        WrittenCheckpoint.read(run.settings().model()).tensors().forEach((name, source) -> {
+            if (name.contains("norm")) {
+                assertArrayEquals(source.data(), written.tensor(name).data(), name);
+            }
+        });
+    }
+
+    @ParameterizedTest
+    @MethodSource("models")
+    void learned_norms_are_the_same_for_every_number_of_threads(TinyModel tiny) {
+        learningNorms(tiny, true).filesForAnyThreads();
     }
 
     @Test
@@ -177,6 +233,13 @@ class GradientRunTest {
         TinyRun run = new TinyRun(TinyModel.of(family).write(folder.resolve("model")), folder);
         run.calibrator = CalibratorKind.GRADIENT;
         run.refinement = new Refinement(true, new NextToken(), true, STEPS, 0);
+        return run;
+    }
+
+    private TinyRun learningNorms(TinyModel tiny, boolean norms) {
+        TinyRun run = new TinyRun(tiny.write(folder.resolve("model")), folder);
+        run.calibrator = CalibratorKind.GRADIENT;
+        run.refinement = new Refinement(true, new NextToken(), true, ENOUGH_STEPS, 0).tuningNorms(norms);
         return run;
     }
 

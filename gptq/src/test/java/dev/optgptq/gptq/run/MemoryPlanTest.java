@@ -71,7 +71,7 @@ class MemoryPlanTest {
             int sequenceLength) {
         TinyRun run = new TinyRun(TinyModel.of(family).write(folder.resolve("model")), folder);
         run.calibrator = CalibratorKind.GRADIENT;
-        run.refinement = new Refinement(true, new NextToken(), true, 2, 0);
+        run.refinement = new Refinement(true, new NextToken(), true, 2, 0).tuningNorms(true);
         run.groupSize = groupSize;
         run.samples = samples;
         run.sequenceLength = sequenceLength;

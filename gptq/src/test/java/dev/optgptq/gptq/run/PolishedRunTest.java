@@ -102,7 +102,7 @@ class PolishedRunTest {
     @EnumSource(value = CalibratorKind.class, names = {"GPTQ", "GRADIENT"})
     void progress_ends_where_it_was_said_to(CalibratorKind calibrator) {
         TinyRun run = run(calibrator, BOTH);
-        run.refinement = new Refinement(true, new NextToken(), true, BOTH, 0, 0);
+        run.refinement = new Refinement(true, new NextToken(), true, BOTH, 0, false, 0);
 
         run.runWithRisingProgress();
     }
@@ -151,7 +151,7 @@ class PolishedRunTest {
     }
 
     private static Refinement polishedBy(Polish polish) {
-        return new Refinement(true, new NextToken(), true, polish, 0, 0);
+        return new Refinement(true, new NextToken(), true, polish, 0, false, 0);
     }
 
     private static MemoryPlan plan(TinyRun run) {

@@ -16,6 +16,7 @@ import dev.optgptq.formats.safetensors.TensorView;
 import dev.optgptq.gptq.journal.Journal;
 import dev.optgptq.gptq.journal.PartWriter;
 import dev.optgptq.gptq.journal.WriteBehind;
+import dev.optgptq.gptq.refine.StepOutcome;
 import dev.optgptq.gptq.solve.ActOrder;
 import dev.optgptq.gptq.solve.Calibrator;
 import dev.optgptq.gptq.solve.SolveSettings;
@@ -65,7 +66,7 @@ class ReadBackTest {
             OutputConfig config = new OutputConfig(run.settings(), source, plan);
             try (OutputDirectory directory = CheckpointWriter.directory(run.output, false);
                     CheckpointWriter writer = new CheckpointWriter(directory, plan.specs(), Long.MAX_VALUE)) {
-                CheckpointOutput output = new CheckpointOutput(writer, plan, false);
+                CheckpointOutput output = new CheckpointOutput(writer, plan, TunedParameters.NONE);
                 Journal journal = new Journal(directory, run.log::add);
                 quantize(model, plan, journal, new LinearPacker(config.quantization(), device)).forEach(output::write);
                 output.writeKept();
@@ -92,7 +93,7 @@ class ReadBackTest {
             OutputConfig config = new OutputConfig(run.settings(), source, plan);
             try (OutputDirectory directory = CheckpointWriter.directory(run.output, false);
                     CheckpointWriter writer = new CheckpointWriter(directory, plan.specs(), Long.MAX_VALUE)) {
-                CheckpointOutput output = new CheckpointOutput(writer, plan, false);
+                CheckpointOutput output = new CheckpointOutput(writer, plan, TunedParameters.NONE);
                 Journal journal = new Journal(directory, run.log::add);
                 quantize(model, plan, journal, new LinearPacker(config.quantization(), device)).forEach(output::write);
                 output.write(tuned(journal, source.tensor(name)));
@@ -107,6 +108,46 @@ class ReadBackTest {
                 assertTrue(String.valueOf(error.getMessage()).contains(name), error.getMessage());
             }
         }
+    }
+
+    /** The final norm belongs to no block; it is left to what is learned over the whole model, and compared with that. */
+    @ParameterizedTest
+    @ValueSource(strings = {"model.norm.weight", "model.layers.0.post_attention_layernorm.weight"})
+    void a_norm_that_was_learned_over_the_whole_model_is_compared_too(String name) {
+        try (Device device = Devices.open("cpu", 2);
+                ModelDirectory source = ModelDirectory.open(folder.resolve("model"))) {
+            Transformer model = Transformer.open(source, device);
+            CheckpointPlan plan = CheckpointPlan.of(source, model.spec(), run.bits, run.groupSize);
+            OutputConfig config = new OutputConfig(run.settings(), source, plan);
+            try (OutputDirectory directory = CheckpointWriter.directory(run.output, false);
+                    CheckpointWriter writer = new CheckpointWriter(directory, plan.specs(), Long.MAX_VALUE)) {
+                CheckpointOutput output = new CheckpointOutput(writer, plan, name::equals);
+                Journal journal = new Journal(directory, run.log::add);
+                output.writeOutside();
+                quantize(model, plan, journal, new LinearPacker(config.quantization(), device)).forEach(output::write);
+                output.write(learned(device, journal, source.tensor(name)));
+                output.writeKept();
+                config.write(writer, TinyRun.ORIGIN);
+                writer.finishTensors();
+                verify(output, writer.workDirectory());
+                assertEquals(1, WrittenCheckpoint.read(writer.workDirectory()).tensor(name).data()[0]);
+                flipLowestBit(writer.workDirectory(), name);
+
+                UserError error = assertThrows(UserError.class, () -> verify(output, writer.workDirectory()));
+                assertTrue(String.valueOf(error.getMessage()).contains(name), error.getMessage());
+            }
+        }
+    }
+
+    /** One norm, all bytes 1. */
+    private static TunedParameters learned(Device device, Journal journal, TensorView view) {
+        TensorSpec spec = new TensorSpec(view.name(), view.dtype(), view.shape());
+        return TunedParameters.record(journal, List.of(spec), module -> {
+            throw new AssertionError("no linear was learned");
+        }, sink -> {
+            sink.norm(view.name(), MemorySegment.ofArray(new byte[(int) spec.bytes()]).fill((byte) 1));
+            return new StepOutcome("tuned scales and norms", -1, 1, 0.5, true, 1, "");
+        }, new PhaseClock(device, "test"));
     }
 
     /** A record of one tensor, all bytes 1. */

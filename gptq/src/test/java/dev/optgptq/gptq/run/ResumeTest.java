@@ -1,13 +1,16 @@
 package dev.optgptq.gptq.run;
 
+import static dev.optgptq.gptq.testing.Failures.assertRefused;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.params.provider.Arguments.arguments;
 
 import dev.optgptq.calibrate.Progress;
 import dev.optgptq.calibrate.gradient.NextToken;
+import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.packed.CheckpointFormat;
 import dev.optgptq.gptq.refine.Refinement;
 import dev.optgptq.gptq.report.RunReport;
@@ -27,8 +30,9 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.EnumSource;
-import org.junit.jupiter.params.provider.ValueSource;
+import org.junit.jupiter.params.provider.MethodSource;
 
 /** The same command run again goes on behind the last finished block, and gives the bytes of a run that nothing ended. */
 class ResumeTest {
@@ -70,24 +74,43 @@ class ResumeTest {
         }
     }
 
-    /** Rounding is learned in each block, and scales once all are finished. */
+    static Stream<Arguments> learning() {
+        return Stream.of(TinyModel.LLAMA, TinyModel.MPT_WITH_BIASES.withOwnHead())
+                .flatMap(model -> Stream.of("block 1/2: tune", "block 2/2: tune", "whole model: tune scales",
+                        "evaluate after").map(stop -> arguments(model, stop)));
+    }
+
+    /** Rounding is learned in each block, and scales and norms once all are finished; then it is read back and measured. */
     @ParameterizedTest
-    @ValueSource(strings = {"block 1/2: tune", "block 2/2: tune", "whole model: tune scales"})
-    void a_run_that_learns_goes_on_to_the_same_files(String stop) {
-        Refinement learning = new Refinement(true, new NextToken(), true, 2, 0);
-        TinyRun undisturbed = llama();
-        undisturbed.calibrator = CalibratorKind.GRADIENT;
-        undisturbed.refinement = learning;
+    @MethodSource("learning")
+    void a_run_that_learns_goes_on_to_the_same_files(TinyModel tiny, String stop) {
+        Path model = tiny.write(folder.resolve("model"));
+        TinyRun undisturbed = learning(model);
         undisturbed.output = folder.resolve("undisturbed");
         undisturbed.run();
-        TinyRun run = llama();
-        run.calibrator = CalibratorKind.GRADIENT;
-        run.refinement = learning;
+        TinyRun run = learning(model);
         stop(run, stop);
 
         run.run();
 
         assertEquals(Checksums.of(undisturbed.output), Checksums.of(run.output));
+    }
+
+    private TinyRun learning(Path model) {
+        TinyRun run = new TinyRun(model, folder);
+        run.calibrator = CalibratorKind.GRADIENT;
+        run.refinement = new Refinement(true, new NextToken(), true, 4, 0).tuningNorms(true);
+        run.evaluate = true;
+        return run;
+    }
+
+    @Test
+    void a_run_does_not_go_on_from_one_that_treats_norms_otherwise() {
+        TinyRun run = learning(TinyModel.LLAMA.write(folder.resolve("model")));
+        stop(run, "block 2/2: tune");
+        run.refinement = run.refinement.tuningNorms(false);
+
+        assertRefused(Code.OUTPUT, run::run, "1 of 2 blocks", "another result", "tuneNorms");
     }
 
     /** Where the forward pass rounds weights to halves, they are restored before that. */

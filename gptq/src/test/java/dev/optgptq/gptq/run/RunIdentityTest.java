@@ -4,11 +4,15 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 
 import dev.optgptq.calibrate.data.TokenSequences;
+import dev.optgptq.calibrate.gradient.NextToken;
+import dev.optgptq.gptq.refine.Refinement;
 import dev.optgptq.gptq.run.QuantizeSettings.CalibratorKind;
 import dev.optgptq.gptq.testing.TinyModel;
 import java.lang.reflect.RecordComponent;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.HashSet;
+import java.util.Map;
 import java.util.Set;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
@@ -42,6 +46,25 @@ class RunIdentityTest {
         boolean same = RunIdentity.settings(settings).equals(RunIdentity.settings(changed(settings, name)));
 
         assertEquals(OTHERS.contains(name), same, name);
+    }
+
+    @Test
+    void whether_norms_are_learned_is_part_of_it_where_anything_is() {
+        TinyRun run = new TinyRun(TinyModel.LLAMA.write(folder.resolve("model")), folder);
+        run.calibrator = CalibratorKind.GRADIENT;
+
+        assertEquals(1, identities(run, 0).size());
+        assertEquals(2, identities(run, 5).size());
+    }
+
+    /** With norms and without. */
+    private static Set<Map<String, String>> identities(TinyRun run, int tuneSteps) {
+        Set<Map<String, String>> found = new HashSet<>();
+        for (boolean norms : new boolean[] {false, true}) {
+            run.refinement = new Refinement(true, new NextToken(), true, tuneSteps, 0).tuningNorms(norms);
+            found.add(RunIdentity.settings(run.settings()));
+        }
+        return found;
     }
 
     @Test

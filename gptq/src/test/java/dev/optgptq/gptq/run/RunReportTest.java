@@ -46,14 +46,14 @@ class RunReportTest {
     void every_step_of_a_refinement_is_reported_those_of_the_whole_model_too() {
         TinyRun run = new TinyRun(TinyModel.LLAMA.write(folder.resolve("model")), folder);
         run.calibrator = CalibratorKind.GRADIENT;
-        run.refinement = new Refinement(true, new NextToken(), true, 4, 0);
+        run.refinement = new Refinement(true, new NextToken(), true, 4, 0).tuningNorms(true);
 
         Ablation ablation = Objects.requireNonNull(run.run().ablation());
 
         List<String> names = ablation.totals().stream().map(Ablation.Total::name).toList();
         assertTrue(names.containsAll(List.of("token weights", "error propagation", "learned rounding")),
                 names::toString);
-        assertEquals("tuned scales", names.getLast());
+        assertEquals("tuned scales and norms", names.getLast());
         Ablation.Step last = ablation.steps().getLast();
         assertNull(last.block());
         assertEquals(last.kept() ? last.lossAfter() : last.lossBefore(), ablation.totals().getLast().heldOutLoss());

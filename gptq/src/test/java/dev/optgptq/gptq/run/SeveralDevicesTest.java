@@ -5,6 +5,9 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.optgptq.calibrate.Progress;
+import dev.optgptq.calibrate.gradient.NextToken;
+import dev.optgptq.gptq.refine.Refinement;
+import dev.optgptq.gptq.report.Ablation;
 import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.gptq.run.QuantizeSettings.CalibratorKind;
 import dev.optgptq.gptq.run.QuantizeSettings.Precision;
@@ -14,12 +17,15 @@ import dev.optgptq.kernels.Device;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Map;
+import java.util.Objects;
 import java.util.concurrent.CancellationException;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.MethodSource;
 
 /** What several emulated GPUs make of a calibration that they share. */
 class SeveralDevicesTest {
@@ -49,6 +55,40 @@ class SeveralDevicesTest {
         }
 
         assertEquals(Checksums.of(one.output), Checksums.of(two.output));
+    }
+
+    /** Learning over the whole model runs on the first device; what it learns from comes from both. */
+    @ParameterizedTest
+    @MethodSource("models")
+    void two_devices_learn_the_scales_and_norms_that_one_does(TinyModel tiny) {
+        Path model = tiny.write(folder.resolve("model"));
+        TinyRun one = learning("one", model);
+        TinyRun two = learning("two", model);
+
+        try (EmulatedGpu gpu = EmulatedGpu.open("hip:0")) {
+            Ablation.Step whole = Objects.requireNonNull(one.run(gpu.devices()).ablation()).steps().getLast();
+            assertEquals("tuned scales and norms", whole.name());
+            assertTrue(whole.kept(), whole::toString);
+        }
+        try (EmulatedGpu gpus = EmulatedGpu.open("hip:all")) {
+            two.run(gpus.devices());
+        }
+
+        assertEquals(Checksums.of(one.output), Checksums.of(two.output));
+    }
+
+    static Stream<TinyModel> models() {
+        return Stream.of(TinyModel.LLAMA, TinyModel.MPT_WITH_BIASES.withOwnHead());
+    }
+
+    private TinyRun learning(String output, Path model) {
+        TinyRun run = new TinyRun(model, folder);
+        run.output = folder.resolve(output);
+        run.calibrator = CalibratorKind.GRADIENT;
+        run.refinement = new Refinement(true, new NextToken(), true, 3, 0).tuningNorms(true);
+        run.samples = 9;
+        run.sequenceLength = 16;
+        return run;
     }
 
     /** A cluster gives what it has free: the next job may get more devices or fewer. */

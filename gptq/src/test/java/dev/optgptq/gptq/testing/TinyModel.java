@@ -15,6 +15,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Objects;
 import java.util.Random;
 import java.util.SequencedMap;
 import java.util.function.BiConsumer;
@@ -29,9 +30,10 @@ import tools.jackson.databind.node.ObjectNode;
  * @param dtype of all its tensors
  * @param kvHeads of llama; mpt has as many as query heads
  * @param tied whether there is no head beside the embedding table
+ * @param biases whether mpt's linears and norms have biases; llama's never do here
  * @param shardBytes largest size of a weight file
  */
-public record TinyModel(Family family, DType dtype, int kvHeads, boolean tied, long shardBytes) {
+public record TinyModel(Family family, DType dtype, int kvHeads, boolean tied, boolean biases, long shardBytes) {
 
     public static final int HIDDEN = 128;
     public static final int BLOCKS = 2;
@@ -45,8 +47,11 @@ public record TinyModel(Family family, DType dtype, int kvHeads, boolean tied, l
         LLAMA, MPT
     }
 
-    public static final TinyModel LLAMA = new TinyModel(Family.LLAMA, DType.BF16, 2, false, Long.MAX_VALUE);
-    public static final TinyModel MPT = new TinyModel(Family.MPT, DType.F16, HEADS, true, Long.MAX_VALUE);
+    public static final TinyModel LLAMA = new TinyModel(Family.LLAMA, DType.BF16, 2, false, false, Long.MAX_VALUE);
+    public static final TinyModel MPT = new TinyModel(Family.MPT, DType.F16, HEADS, true, false, Long.MAX_VALUE);
+    /** Its norms are layer norms with biases. */
+    public static final TinyModel MPT_WITH_BIASES = new TinyModel(Family.MPT, DType.F16, HEADS, true, true,
+            Long.MAX_VALUE);
 
     public static TinyModel of(Family family) {
         return switch (family) {
@@ -56,15 +61,20 @@ public record TinyModel(Family family, DType dtype, int kvHeads, boolean tied, l
     }
 
     public TinyModel withDtype(DType other) {
-        return new TinyModel(family, other, kvHeads, tied, shardBytes);
+        return new TinyModel(family, other, kvHeads, tied, biases, shardBytes);
     }
 
     public TinyModel withTiedHead() {
-        return new TinyModel(family, dtype, kvHeads, true, shardBytes);
+        return new TinyModel(family, dtype, kvHeads, true, biases, shardBytes);
+    }
+
+    /** A head beside the embedding table: with a tied one a random model predicts each token to follow itself. */
+    public TinyModel withOwnHead() {
+        return new TinyModel(family, dtype, kvHeads, false, biases, shardBytes);
     }
 
     public TinyModel inShardsOf(long bytes) {
-        return new TinyModel(family, dtype, kvHeads, tied, bytes);
+        return new TinyModel(family, dtype, kvHeads, tied, biases, bytes);
     }
 
     /** Width of the MLP. */
@@ -109,7 +119,9 @@ public record TinyModel(Family family, DType dtype, int kvHeads, boolean tied, l
         boolean embedding = name.contains("embed") || name.contains("wte");
         for (int i = 0; i < values.length; i++) {
             double gaussian = random.nextGaussian();
-            values[i] = (float) (norm ? Math.exp(0.7 * gaussian) : embedding ? gaussian : 0.06 * gaussian);
+            values[i] = (float) (name.endsWith(".bias")
+                    ? 0.1 * gaussian
+                    : norm ? Math.exp(0.7 * gaussian) : embedding ? gaussian : 0.06 * gaussian);
         }
         return values;
     }
@@ -164,9 +176,25 @@ public record TinyModel(Family family, DType dtype, int kvHeads, boolean tied, l
                     shapes.put(in + "ffn.down_proj.weight", new int[] {HIDDEN, inner()});
                 }
                 shapes.put("transformer.norm_f.weight", new int[] {HIDDEN});
+                if (biases) {
+                    addBiases(shapes);
+                }
+                if (!tied) {
+                    shapes.put("lm_head.weight", new int[] {VOCABULARY, HIDDEN});
+                }
             }
         }
         return shapes;
+    }
+
+    /** To all but the embedding table, one value for each row. */
+    private static void addBiases(SequencedMap<String, int[]> shapes) {
+        for (String weight : List.copyOf(shapes.keySet())) {
+            if (!weight.contains("wte")) {
+                shapes.put(weight.replace(".weight", ".bias"),
+                        new int[] {Objects.requireNonNull(shapes.get(weight))[0]});
+            }
+        }
     }
 
     private ObjectNode config() {
@@ -181,10 +209,10 @@ public record TinyModel(Family family, DType dtype, int kvHeads, boolean tied, l
             case MPT -> """
                     {"architectures": ["MPTForCausalLM"], "model_type": "mpt", "torch_dtype": "float32",
                      "d_model": %d, "expansion_ratio": %d, "n_heads": %d, "n_layers": %d, "vocab_size": %d,
-                     "max_seq_len": 256, "no_bias": true, "norm_type": "low_precision_layernorm",
+                     "max_seq_len": 256, "no_bias": %b, "norm_type": "low_precision_layernorm",
                      "attn_config": {"alibi": true, "alibi_bias_max": 8, "attn_type": "multihead_attention"},
-                     "tie_word_embeddings": true}"""
-                    .formatted(HIDDEN, inner() / HIDDEN, HEADS, BLOCKS, VOCABULARY);
+                     "tie_word_embeddings": %b}"""
+                    .formatted(HIDDEN, inner() / HIDDEN, HEADS, BLOCKS, VOCABULARY, !biases, tied);
         };
         return (ObjectNode) JSON.readTree(text);
     }

@@ -5,6 +5,7 @@ import dev.optgptq.cli.render.chart.BarChart;
 import dev.optgptq.cli.render.chart.IntervalChart.Interval;
 import dev.optgptq.cli.render.chart.IntervalChart;
 import dev.optgptq.cli.render.markup.Element;
+import dev.optgptq.gptq.report.Ablation;
 import dev.optgptq.gptq.report.RunReport;
 import java.util.List;
 import java.util.Locale;
@@ -15,20 +16,30 @@ final class BeforeAfter {
     private BeforeAfter() {}
 
     static Element of(RunReport report) {
-        Element pair = Element.of("div", "pair").add(size(report.size()));
+        Element pair = Element.of("div", "pair").add(size(report));
         RunReport.Quality quality = report.quality();
         return Html.section("before-after", "Before and after")
                 .add(pair.add(quality == null ? unmeasured() : perplexity(quality)));
     }
 
-    private static Element size(RunReport.Size size) {
+    private static Element size(RunReport report) {
+        RunReport.Size size = report.size();
         BarChart chart = new BarChart("Size of the tensors before and after",
                 List.of(new BarChart.Bar("before", size.bytesBefore(), Units.bytes(size.bytesBefore())),
                         new BarChart.Bar("after", size.bytesAfter(), Units.bytes(size.bytesAfter()))));
         return titled("Size", Html.figure(chart.svg(), String.format(Locale.ROOT,
                 "All tensors. A quantized weight takes %.2f bits with its share of scales and zero points, where it took "
-                        + "%.0f; embeddings, norms and the head stay as they were.",
-                size.bitsPerWeight(), size.bitsBefore())));
+                        + "%.0f; %s.",
+                size.bitsPerWeight(), size.bitsBefore(),
+                learnsNorms(report)
+                        ? "embeddings and the head stay as they were, and norms, which were learned, take what they took"
+                        : "embeddings, norms and the head stay as they were")));
+    }
+
+    private static boolean learnsNorms(RunReport report) {
+        Ablation ablation = report.ablation();
+        return ablation != null && "true".equals(report.command().get("--tune-norms"))
+                && ablation.steps().stream().anyMatch(step -> step.block() == null && step.kept());
     }
 
     private static Element perplexity(RunReport.Quality quality) {

@@ -2,10 +2,8 @@ package dev.optgptq.gptq.run;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
-import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.optgptq.calibrate.model.LinearSpec;
 import dev.optgptq.calibrate.model.Projection;
@@ -22,10 +20,12 @@ import dev.optgptq.gptq.testing.PackedLinears;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Devices;
 import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 import org.junit.jupiter.api.AfterEach;
@@ -33,13 +33,14 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
-/** One linear of 64 inputs and 32 outputs in two groups, in a journal of its own. */
-class TunedScalesTest {
+/** One linear of 64 inputs and 32 outputs in two groups, and one norm of 32 channels, in a journal of its own. */
+class TunedParametersTest {
 
     private static final LinearSpec LINEAR = new LinearSpec("model.layers.0.mlp.down_proj", "mlp.down_proj",
             Projection.DOWN, 64, 32, false);
     private static final TensorSpec SPEC = new TensorSpec(LINEAR.module() + ".scales", DType.F16, Shape.of(2, 32));
-    private static final StepOutcome OUTCOME = new StepOutcome("tuned scales", -1, 0.1 / 3, 0.01, true, 12.5,
+    private static final TensorSpec NORM = new TensorSpec("model.norm.weight", DType.BF16, Shape.of(32));
+    private static final StepOutcome OUTCOME = new StepOutcome("tuned scales and norms", -1, 0.1 / 3, 0.01, true, 12.5,
             "7 of 16 steps");
 
     @TempDir
@@ -49,6 +50,7 @@ class TunedScalesTest {
     private final Arena host = Arena.ofShared();
     private final Device device = Devices.open("cpu", 1);
     private final PackedLinear linear = PackedLinears.random(host, 1, 4, LINEAR.inputs(), LINEAR.outputs(), 2);
+    private final MemorySegment norm = host.allocate(NORM.bytes()).fill((byte) 0x3f);
     private final float[] learned = halved(PackedLinears.scales(linear));
     @SuppressWarnings("NullAway.Init") // set before each test
     private OutputDirectory directory;
@@ -72,52 +74,51 @@ class TunedScalesTest {
     void what_was_learned_is_found_by_a_later_run_with_what_it_bought() {
         record();
 
-        TunedScales found = TunedScales.find(journal()).orElseThrow();
+        TunedParameters found = TunedParameters.find(journal()).orElseThrow();
 
         assertEquals(OUTCOME, found.outcome());
         try (SafetensorsFile file = found.open()) {
-            assertEquals(Set.of(SPEC.name()), file.tensors().keySet());
-            assertArrayEquals(learned,
-                    PackedLinears.floats(file.tensors().sequencedValues().getFirst().data()));
+            assertEquals(Set.of(SPEC.name(), NORM.name()), file.tensors().keySet());
+            assertArrayEquals(learned, PackedLinears.floats(data(file, SPEC)));
+            assertEquals(-1, norm.mismatch(data(file, NORM)));
         }
     }
 
     @Test
-    void fingerprints_are_those_of_the_same_codes_with_the_learned_scales() {
+    void fingerprints_are_those_of_the_same_codes_with_the_learned_scales_and_of_the_norms() {
         record();
 
-        Map<String, Long> found = TunedScales.find(journal()).orElseThrow().fingerprints();
+        Map<String, Long> found = TunedParameters.find(journal()).orElseThrow().fingerprints();
 
-        assertEquals(Map.of(LINEAR.module(),
-                Fingerprint.of(PackedLinears.withScales(host, linear, learned))), found);
+        assertEquals(Map.of(LINEAR.module(), Fingerprint.of(PackedLinears.withScales(host, linear, learned)),
+                NORM.name(), Fingerprint.of(norm)), found);
         assertNotEquals(Fingerprint.of(linear), found.get(LINEAR.module()));
     }
 
     @Test
     void nothing_is_found_before_they_are_recorded() {
-        assertEquals(Optional.empty(), TunedScales.find(journal()));
+        assertEquals(Optional.empty(), TunedParameters.find(journal()));
     }
 
     @Test
     void learning_that_fails_leaves_nothing_behind() {
         assertThrows(IllegalStateException.class,
-                () -> TunedScales.record(journal(), List.of(SPEC), module -> linear, sink -> {
-                    sink.accept(LINEAR, PackedLinears.halves(host, learned));
+                () -> TunedParameters.record(journal(), List.of(SPEC, NORM), module -> linear, sink -> {
+                    sink.scales(LINEAR, PackedLinears.halves(host, learned));
                     throw new IllegalStateException("lost the device");
                 }, new PhaseClock(device, "tune scales")));
 
-        assertEquals(Optional.empty(), TunedScales.find(journal()));
+        assertEquals(Optional.empty(), TunedParameters.find(journal()));
     }
 
-    @Test
-    void scales_are_told_from_other_tensors_by_their_names() {
-        assertTrue(TunedScales.isScales(SPEC.name()));
-        assertFalse(TunedScales.isScales(LINEAR.module() + ".qzeros"));
+    private static MemorySegment data(SafetensorsFile file, TensorSpec spec) {
+        return Objects.requireNonNull(file.tensors().get(spec.name())).data();
     }
 
     private void record() {
-        TunedScales.record(journal(), List.of(SPEC), module -> linear, sink -> {
-            sink.accept(LINEAR, PackedLinears.halves(host, learned));
+        TunedParameters.record(journal(), List.of(SPEC, NORM), module -> linear, sink -> {
+            sink.scales(LINEAR, PackedLinears.halves(host, learned));
+            sink.norm(NORM.name(), norm);
             return OUTCOME;
         }, new PhaseClock(device, "tune scales"));
     }

@@ -6,21 +6,26 @@ import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.gradient.GradientStream;
 import dev.optgptq.calibrate.gradient.Teacher;
 import dev.optgptq.calibrate.model.BlockWeights;
+import dev.optgptq.calibrate.model.Head;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
 
 /**
- * Learns the scales of the whole quantized model, its codes fixed, so that it predicts what the original model predicts: the
- * loss is the divergence of the two (E2E-QP of EfficientQAT, arXiv 2407.11062, with the original model as the teacher).
- * The scales that diverge least on the held-out sequences are kept; learning ends early when it no longer helps there.
+ * Learns the scales of the whole quantized model, and where that is wanted its norms, its codes fixed, so that it predicts what
+ * the original model predicts: the loss is the divergence of the two (E2E-QP of EfficientQAT, arXiv 2407.11062, with the
+ * original model as the teacher). What diverges least on the held-out sequences, rounded as it would be stored, is kept;
+ * learning ends early when it no longer helps there.
  */
-final class ScaleTuner {
+final class EndToEndTuner {
 
     /** In shares of the scales. */
-    private static final double RATE = 0.001;
+    private static final double SCALE_RATE = 0.001;
+    /** In shares of the norms' weights. */
+    private static final double NORM_RATE = 0.001;
     /** How often the held-out sequences are looked at, and after how many looks without gain learning ends. */
     static final int LOOKS = 8;
     private static final int PATIENCE = 3;
@@ -37,7 +42,7 @@ final class ScaleTuner {
      * @param text the calibration sequences, the last of them held out
      * @param teacher the output of the original model's last block for all of them
      */
-    ScaleTuner(Transformer model, TokenSequences text, ActivationStore teacher, Schedule schedule,
+    EndToEndTuner(Transformer model, TokenSequences text, ActivationStore teacher, Schedule schedule,
             GradientStream.Limits limits, Phases phases) {
         this.model = model;
         this.device = model.device();
@@ -71,11 +76,17 @@ final class ScaleTuner {
                 }
             }
         }
-        return new StepOutcome("tuned scales", -1, before, best, best < before, (System.nanoTime() - started) * 1e-9,
-                done + " of " + order.length + " steps");
+        return new StepOutcome(student.learnsNorms() ? "tuned scales and norms" : "tuned scales", -1, before, best,
+                best < before, (System.nanoTime() - started) * 1e-9, done + " of " + order.length + " steps");
     }
 
     private void learn(Student student, int[] sequences, int step) {
+        differentiate(student, sequences);
+        student.step(schedule.adam(step, SCALE_RATE, 1), schedule.adam(step, NORM_RATE, 1));
+    }
+
+    /** Adds the gradients of the mean divergence over the predictions of those sequences. */
+    void differentiate(Student student, int[] sequences) {
         TokenSequences batch = text.select(sequences);
         double predictions = Predictions.count(batch);
         stream(student, false, batch, sequences).run((float) (1 / predictions),
@@ -86,8 +97,18 @@ final class ScaleTuner {
                     }
 
                     @Override
+                    public @Nullable Head headGradients(Head head, TensorArena arena) {
+                        return student.zeroGradients(head, arena);
+                    }
+
+                    @Override
                     public BlockWeights gradients(BlockWeights block, TensorArena arena) {
-                        return model.zeroGradients(block, arena);
+                        return student.zeroGradients(block, arena);
+                    }
+
+                    @Override
+                    public void headDone(Head gradients) {
+                        student.add(gradients);
                     }
 
                     @Override
@@ -95,12 +116,11 @@ final class ScaleTuner {
                         student.add(gradients);
                     }
                 });
-        student.step(schedule.adam(step, RATE, 1));
         phases.learned(batch.tokens() * model.spec().blocks());
     }
 
     /** KL(original || student), the mean over the predictions of those sequences, in nats. */
-    private double divergence(Student student, int[] sequences) {
+    double divergence(Student student, int[] sequences) {
         TokenSequences heldOut = text.select(sequences);
         double[] sum = {0};
         stream(student, true, heldOut, sequences)
@@ -111,7 +131,7 @@ final class ScaleTuner {
     }
 
     private GradientStream stream(Student student, boolean stored, TokenSequences batch, int[] sequences) {
-        return new GradientStream(model, (block, arena) -> student.load(block, arena, stored), batch,
-                new Teacher(teacher, sequences), "tune", Progress.SILENT, limits);
+        return new GradientStream(model, student.weights(stored), batch, new Teacher(teacher, sequences), "tune",
+                Progress.SILENT, limits);
     }
 }

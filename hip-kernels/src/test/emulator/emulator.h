@@ -70,7 +70,15 @@ template <class... A, unsigned long... I> void call(void (*kernel)(A...), void**
 struct Kernel {
     void (*run)(void** arguments);
     int most_threads;
+    // Bytes of each argument, which are kept until it runs; 0 behind the last.
+    const unsigned long* sizes;
 };
+
+template <class... A> struct Sizes {
+    static constexpr unsigned long bytes[] = {sizeof(A)..., 0};
+};
+
+template <class... A> constexpr const unsigned long* sizes(void (*)(A...)) { return Sizes<A...>::bytes; }
 
 }  // namespace emulator
 
@@ -79,7 +87,7 @@ struct Kernel {
         emulator::call(function, arguments, typename emulator::MakeIndices<sizeof...(A)>::type());            \
     }                                                                                                         \
     extern "C" const emulator::Kernel emulator_kernel_##kernel = {                                            \
-        [](void** arguments) { emulator_run_##kernel(&kernel, arguments); }, threads};
+        [](void** arguments) { emulator_run_##kernel(&kernel, arguments); }, threads, emulator::sizes(&kernel)};
 
 #define threadIdx (emulator::thread->index)
 #define blockIdx (emulator::block.index)

@@ -42,14 +42,15 @@ constexpr size_t page = 4096;
 constexpr size_t stack_bytes = 64 * 1024;
 constexpr unsigned most_arrays = 16;
 
+// One kernel runs at a time.
 std::mutex lock;
+std::string message;
 std::vector<Fiber> fibers;
 std::vector<Wave> waves;
 std::vector<unsigned> order;
 char* stacks;
 void* scheduler;
 const Launch* current;
-std::string message;
 uint64_t random_state = (uint64_t)setting("OPT_GPTQ_EMULATOR_SEED", 0) * 2 + 1;  // never 0
 sigjmp_buf escape;
 // Whether a fiber runs, and the host thread that runs it: faults of others are none of ours.
@@ -356,14 +357,12 @@ void outside(const char* array, long index, unsigned long count) {
          + ", which has " + std::to_string(count));
 }
 
-const std::string& failure() { return message; }
-
 void seed(uint64_t seed) {
     std::lock_guard<std::mutex> guard(lock);
     random_state = seed * 2 + 1;  // never 0
 }
 
-bool launch(const Launch& launch) {
+bool launch(const Launch& launch, std::string& what) {
     std::lock_guard<std::mutex> guard(lock);
     map_memory();
     install_handlers();
@@ -394,6 +393,7 @@ bool launch(const Launch& launch) {
     running = 0;
     before.ss_flags &= ~SS_ONSTACK;
     sigaltstack(&before, nullptr);
+    what = good ? "" : message;
     return good;
 }
 

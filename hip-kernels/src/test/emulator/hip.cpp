@@ -1,9 +1,9 @@
-// The HIP functions that the driver layer calls, with the numbers of hip_runtime_api.h. Streams are in order already:
-// everything is done when a call returns. A kernel that broke a rule leaves status 719, as a real device does, and so do
-// all calls after it until hipDeviceReset. Devices share no memory: what one touches must be its own.
+// The HIP functions that the driver layer calls, with the numbers of hip_runtime_api.h. Kernels, copies and fills are done
+// later, see streams.cpp; what HIP waits for is waited for here. A kernel that broke a rule leaves status 719, as a real
+// device does, and so do all calls after it until hipDeviceReset. Devices share no memory: what one copies must be its own
+// when it is copied.
 #include <dlfcn.h>
 #include <elf.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -25,14 +25,15 @@ enum Status {
     invalid_device = 101,
     invalid_image = 200,
     not_found = 500,
-    launch_failure = 719,
+    not_ready = 600,
     not_supported = 801
 };
 
-// Sticky.
-std::atomic<int> lost{success};
 std::atomic<unsigned long> launches{0};
 thread_local int current_device = 0;
+
+// Of the current device.
+int status() { return lost(current_device); }
 
 int devices() { return (int)setting("OPT_GPTQ_EMULATOR_DEVICES", 2); }
 
@@ -54,16 +55,74 @@ bool image_bytes(const void* image, size_t* bytes) {
     return true;
 }
 
-int copy_rows(void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t bytes, size_t rows, int kind) {
+// Bytes of a device that a copy reads or writes.
+struct Range {
+    const void* address;
+    size_t bytes;
+    int device;
+
+    bool is_there() const { return bytes == 0 || owned(address, bytes, device); }
+};
+
+// Ranges that are not there when it is issued are a mistake of the call; when it runs, they were given back too early.
+int issue_copy(void* stream, const char* what, std::vector<Range> ranges, std::function<void()> copy,
+               const void* host = nullptr, size_t host_bytes = 0) {
+    int device = device_of((Stream*)stream, current_device);
+    if (lost(device) != success) {
+        return lost(device);
+    }
+    for (const Range& range : ranges) {
+        if (!range.is_there()) {
+            return invalid_value;
+        }
+    }
+    Work work;
+    work.host = host;
+    work.host_bytes = host_bytes;
+    work.run = [=](std::string& failure) {
+        for (const Range& range : ranges) {
+            if (!range.is_there()) {
+                failure = std::string(what) + " uses memory that was given back before it ran";
+                return illegal_address;
+            }
+        }
+        copy();
+        return (int)success;
+    };
+    return issue((Stream*)stream, current_device, std::move(work));
+}
+
+// Between host and device. Memory that is not page-locked is copied before the call returns, behind the stream's work.
+int copy_rows(void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t bytes, size_t rows, int kind,
+              void* stream) {
     const void* device = kind == 1 ? to : from;
+    const void* host = kind == 1 ? from : to;
     size_t pitch = kind == 1 ? to_pitch : from_pitch;
-    if (bytes > to_pitch || bytes > from_pitch || (rows > 0 && !owned(device, (rows - 1) * pitch + bytes, current_device))) {
+    size_t host_pitch = kind == 1 ? from_pitch : to_pitch;
+    if (bytes > to_pitch || bytes > from_pitch) {
         return invalid_value;
     }
-    for (size_t row = 0; row < rows; row++) {
-        memcpy((char*)to + row * to_pitch, (const char*)from + row * from_pitch, bytes);
+    size_t host_bytes = rows == 0 ? 0 : (rows - 1) * host_pitch + bytes;
+    Range range = {device, rows == 0 ? 0 : (rows - 1) * pitch + bytes, device_of((Stream*)stream, current_device)};
+    auto copy = [=] {
+        for (size_t row = 0; row < rows; row++) {
+            memcpy((char*)to + row * to_pitch, (const char*)from + row * from_pitch, bytes);
+        }
+    };
+    bool waits = !is_page_locked(host, host_bytes);
+    int status = issue_copy(stream, "a copy", {range}, copy, host, host_bytes);
+    return status == success && waits ? synchronize((Stream*)stream, current_device) : status;
+}
+
+int run_kernel(const Function* function, Index blocks, Index threads, const std::vector<std::vector<char>>& values,
+               std::string& failure) {
+    std::vector<void*> pointers;
+    for (const std::vector<char>& value : values) {
+        pointers.push_back((void*)value.data());
     }
-    return success;
+    Launch it = {function->name, function->kernel->run, pointers.data(), blocks, threads};
+    bool good = launch(it, failure);
+    return good && ++launches != (unsigned long)setting("OPT_GPTQ_EMULATOR_LOST_AT", 0) ? (int)success : launch_failure;
 }
 
 }  // namespace
@@ -89,7 +148,7 @@ int hipSetDevice(int device) {
         return invalid_device;
     }
     current_device = device;
-    return lost;
+    return status();
 }
 
 int hipGetDevice(int* device) {
@@ -98,7 +157,7 @@ int hipGetDevice(int* device) {
 }
 
 int hipDeviceReset() {
-    lost = success;
+    reset();
     return success;
 }
 
@@ -146,45 +205,52 @@ int hipGetDeviceProperties(void* properties, int device) {
 int hipMemGetInfo(size_t* free, size_t* total) {
     *free = free_bytes(current_device);
     *total = total_bytes();
-    return lost;
+    return status();
 }
 
 int hipMalloc(void** address, size_t bytes) {
-    if (lost != success) {
-        return lost;
+    if (status() != success) {
+        return status();
     }
     *address = allocate(bytes, current_device);
     return *address == nullptr ? out_of_memory : success;
 }
 
-int hipFree(void* address) { return release(address) ? lost.load() : invalid_value; }
+// Waits for all that the device was given.
+int hipFree(void* address) {
+    synchronize_device(current_device);
+    return release(address) ? status() : invalid_value;
+}
 
 int hipHostMalloc(void** address, size_t bytes, unsigned) {
     *address = aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
-    return *address == nullptr ? out_of_memory : lost.load();
+    if (*address == nullptr) {
+        return out_of_memory;
+    }
+    page_lock(*address, bytes);
+    return status();
 }
 
 int hipHostFree(void* address) {
-    free(address);
-    return lost;
-}
-
-int hipMemcpyHtoDAsync(void* to, const void* from, size_t bytes, void*) {
-    return lost != success ? lost.load() : copy_rows(to, bytes, from, bytes, bytes, 1, 1);
-}
-
-int hipMemcpyDtoHAsync(void* to, const void* from, size_t bytes, void*) {
-    return lost != success ? lost.load() : copy_rows(to, bytes, from, bytes, bytes, 1, 2);
-}
-
-int hipMemcpyDtoDAsync(void* to, const void* from, size_t bytes, void*) {
-    if (lost == success && (!owned(to, bytes, current_device) || !owned(from, bytes, current_device))) {
+    if (!page_unlock(address)) {
         return invalid_value;
     }
-    if (lost == success) {
-        memmove(to, from, bytes);
-    }
-    return lost;
+    free(address);
+    return status();
+}
+
+int hipMemcpyHtoDAsync(void* to, const void* from, size_t bytes, void* stream) {
+    return copy_rows(to, bytes, from, bytes, bytes, 1, 1, stream);
+}
+
+int hipMemcpyDtoHAsync(void* to, const void* from, size_t bytes, void* stream) {
+    return copy_rows(to, bytes, from, bytes, bytes, 1, 2, stream);
+}
+
+int hipMemcpyDtoDAsync(void* to, const void* from, size_t bytes, void* stream) {
+    int device = device_of((Stream*)stream, current_device);
+    return issue_copy(stream, "a copy on a device", {{to, bytes, device}, {from, bytes, device}},
+                      [=] { memmove(to, from, bytes); });
 }
 
 int hipDeviceCanAccessPeer(int* can, int device, int peer) {
@@ -192,16 +258,11 @@ int hipDeviceCanAccessPeer(int* can, int device, int peer) {
     return device < 0 || peer < 0 || device >= devices() || peer >= devices() ? invalid_device : success;
 }
 
-int hipDeviceEnablePeerAccess(int peer, unsigned) { return peer < 0 || peer >= devices() ? invalid_device : lost.load(); }
+int hipDeviceEnablePeerAccess(int peer, unsigned) { return peer < 0 || peer >= devices() ? invalid_device : status(); }
 
-int hipMemcpyPeerAsync(void* to, int target, const void* from, int source, size_t bytes, void*) {
-    if (lost == success && (!owned(to, bytes, target) || !owned(from, bytes, source))) {
-        return invalid_value;
-    }
-    if (lost == success) {
-        memcpy(to, from, bytes);
-    }
-    return lost;
+int hipMemcpyPeerAsync(void* to, int target, const void* from, int source, size_t bytes, void* stream) {
+    return issue_copy(stream, "a copy between devices", {{to, bytes, target}, {from, bytes, source}},
+                      [=] { memcpy(to, from, bytes); });
 }
 
 int hipMemcpyAsync(void* to, const void* from, size_t bytes, int kind, void* stream) {
@@ -214,73 +275,73 @@ int hipMemcpyAsync(void* to, const void* from, size_t bytes, int kind, void* str
 }
 
 int hipMemcpy(void* to, const void* from, size_t bytes, int kind) {
-    return hipMemcpyAsync(to, from, bytes, kind, nullptr);
+    int status = hipMemcpyAsync(to, from, bytes, kind, nullptr);
+    return status == success ? synchronize((Stream*)nullptr, current_device) : status;
 }
 
 int hipMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t bytes, size_t rows,
-                     int kind, void*) {
-    if (lost != success) {
-        return lost;
-    }
-    return kind == 1 || kind == 2 ? copy_rows(to, to_pitch, from, from_pitch, bytes, rows, kind) : not_supported;
+                     int kind, void* stream) {
+    return kind == 1 || kind == 2 ? copy_rows(to, to_pitch, from, from_pitch, bytes, rows, kind, stream) : not_supported;
 }
 
-int hipMemsetD8Async(void* to, unsigned char value, size_t bytes, void*) {
-    if (lost == success && !owned(to, bytes, current_device)) {
-        return invalid_value;
-    }
-    if (lost == success) {
-        memset(to, value, bytes);
-    }
-    return lost;
+int hipMemsetD8Async(void* to, unsigned char value, size_t bytes, void* stream) {
+    return issue_copy(stream, "a fill", {{to, bytes, device_of((Stream*)stream, current_device)}},
+                      [=] { memset(to, value, bytes); });
 }
 
 int hipMemsetAsync(void* to, int value, size_t bytes, void* stream) {
     return hipMemsetD8Async(to, (unsigned char)value, bytes, stream);
 }
 
-int hipStreamCreateWithFlags(void** stream, unsigned) {
-    *stream = malloc(1);
-    return lost;
+// Those that wait for the default stream are not made.
+int hipStreamCreateWithFlags(void** stream, unsigned flags) {
+    if (flags != 1) {
+        return not_supported;
+    }
+    *stream = create_stream(current_device);
+    return status();
 }
 
 int hipStreamDestroy(void* stream) {
-    free(stream);
-    return lost;
+    destroy_stream((Stream*)stream);
+    return status();
 }
 
-int hipStreamSynchronize(void*) { return lost; }
-int hipStreamWaitEvent(void*, void*, unsigned) { return lost; }
-int hipDeviceSynchronize() { return lost; }
+int hipStreamSynchronize(void* stream) { return synchronize((Stream*)stream, current_device); }
+int hipStreamWaitEvent(void* stream, void* event, unsigned) { return await((Stream*)stream, (Event*)event, current_device); }
+int hipDeviceSynchronize() { return synchronize_device(current_device); }
 
 int hipEventCreateWithFlags(void** event, unsigned) {
-    *event = calloc(1, sizeof(timespec));
-    return lost;
+    *event = create_event();
+    return status();
 }
 
 int hipEventDestroy(void* event) {
-    free(event);
-    return lost;
+    destroy_event((Event*)event);
+    return status();
 }
 
-int hipEventRecord(void* event, void*) {
-    clock_gettime(CLOCK_MONOTONIC, (timespec*)event);
-    return lost;
-}
+int hipEventRecord(void* event, void* stream) { return record((Event*)event, (Stream*)stream, current_device); }
 
-int hipEventSynchronize(void*) { return lost; }
+int hipEventSynchronize(void* event) {
+    synchronize((Event*)event);
+    return status();
+}
 
 int hipEventElapsedTime(float* millis, void* from, void* to) {
-    const timespec* a = (const timespec*)from;
-    const timespec* b = (const timespec*)to;
-    *millis = (float)((double)(b->tv_sec - a->tv_sec) * 1e3 + (double)(b->tv_nsec - a->tv_nsec) / 1e6);
-    return lost;
+    if (!happened((Event*)from) || !happened((Event*)to)) {
+        return not_ready;
+    }
+    timespec a = time_of((Event*)from);
+    timespec b = time_of((Event*)to);
+    *millis = (float)((double)(b.tv_sec - a.tv_sec) * 1e3 + (double)(b.tv_nsec - a.tv_nsec) / 1e6);
+    return status();
 }
 
 int hipModuleLoadData(void** module, const void* image) {
     size_t bytes = 0;
-    if (lost != success || !image_bytes(image, &bytes)) {
-        return lost != success ? lost.load() : invalid_image;
+    if (status() != success || !image_bytes(image, &bytes)) {
+        return status() != success ? status() : invalid_image;
     }
     // A file with a name of its own: the loader takes a name that it has seen for the library that it has loaded.
     char path[] = "/tmp/opt-gptq-emulator-XXXXXX";
@@ -298,10 +359,12 @@ int hipModuleLoadData(void** module, const void* image) {
     return success;
 }
 
+// Waits, as its kernels may be waiting.
 int hipModuleUnload(void* module) {
+    synchronize_device(current_device);
     dlclose(((Module*)module)->library);
     delete (Module*)module;
-    return lost;
+    return status();
 }
 
 // Functions live as long as the process: HIP gives no way to free them.
@@ -311,13 +374,14 @@ int hipModuleGetFunction(void** function, void* module, const char* name) {
         return not_found;
     }
     *function = new Function{name, (const Kernel*)symbol};
-    return lost;
+    return status();
 }
 
 int hipModuleLaunchKernel(void* handle, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
-                          unsigned shared, void*, void** arguments, void** extra) {
-    if (lost != success) {
-        return lost;
+                          unsigned shared, void* stream, void** arguments, void** extra) {
+    int device = device_of((Stream*)stream, current_device);
+    if (lost(device) != success) {
+        return lost(device);
     }
     const Function* function = (const Function*)handle;
     unsigned long threads = (unsigned long)bx * by * bz;
@@ -328,11 +392,16 @@ int hipModuleLaunchKernel(void* handle, unsigned gx, unsigned gy, unsigned gz, u
         || threads > (unsigned long)function->kernel->most_threads || gy > 65535 || gz > 65535) {
         return invalid_configuration;
     }
-    Launch it = {function->name, function->kernel->run, arguments, {gx, gy, gz}, {bx, by, bz}};
-    if (!launch(it) || ++launches == (unsigned long)setting("OPT_GPTQ_EMULATOR_LOST_AT", 0)) {
-        lost = launch_failure;
+    std::vector<std::vector<char>> values;
+    for (const unsigned long* size = function->kernel->sizes; *size != 0; size++) {
+        const char* value = (const char*)*arguments++;
+        values.emplace_back(value, value + *size);
     }
-    return success;  // as a card does: a later call says what became of it
+    Work work;
+    work.run = [=](std::string& failure) {
+        return run_kernel(function, {gx, gy, gz}, {bx, by, bz}, values, failure);
+    };
+    return issue((Stream*)stream, current_device, std::move(work));
 }
 
 const char* hipGetErrorName(int status) {
@@ -344,6 +413,8 @@ const char* hipGetErrorName(int status) {
         case invalid_device: return "hipErrorInvalidDevice";
         case invalid_image: return "hipErrorInvalidImage";
         case not_found: return "hipErrorNotFound";
+        case not_ready: return "hipErrorNotReady";
+        case illegal_address: return "hipErrorIllegalAddress";
         case launch_failure: return "hipErrorLaunchFailure";
         case not_supported: return "hipErrorNotSupported";
         default: return "hipErrorUnknown";
@@ -352,11 +423,18 @@ const char* hipGetErrorName(int status) {
 
 const char* hipGetErrorString(int status) {
     static thread_local std::string text;
-    text = status == launch_failure ? "unspecified launch failure: " + failure() : hipGetErrorName(status);
+    switch (status) {
+        case launch_failure: text = "unspecified launch failure: " + failure(); break;
+        case illegal_address: text = "illegal memory access: " + failure(); break;
+        default: text = hipGetErrorName(status);
+    }
     return text.c_str();
 }
 
-// Not HIP's: the order of threads from now on.
-void emulator_seed(uint64_t number) { seed(number); }
+// Not HIP's: the order of threads and streams from now on.
+void emulator_seed(uint64_t number) {
+    seed(number);
+    seed_streams(number);
+}
 
 }  // extern "C"

@@ -1,8 +1,13 @@
 // What the parts of the emulator share.
 #pragma once
+#include <time.h>
+
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "emulator.h"
 
@@ -26,11 +31,8 @@ struct Launch {
     Index threads;
 };
 
-// Runs all blocks. False when a kernel broke a rule; failure() says which, where and in what thread.
-bool launch(const Launch& launch);
-
-// Why the last launch failed.
-const std::string& failure();
+// Runs all blocks. False when a kernel broke a rule; what says which, where and in what thread.
+bool launch(const Launch& launch, std::string& what);
 
 // The seed of the order in which threads run, for the launches from now on.
 void seed(uint64_t seed);
@@ -46,6 +48,63 @@ std::string describe(const void* address);
 size_t free_bytes(int device);
 // Of each device.
 size_t total_bytes();
+
+// The statuses that a device is lost with.
+constexpr int illegal_address = 700;
+constexpr int launch_failure = 719;
+
+// Something that an event was recorded for.
+struct Moment {
+    bool happened = false;
+    timespec time = {};
+};
+
+// A piece of work of a stream, which waits for a moment, runs, and makes another one happen, where it has these.
+struct Work {
+    std::shared_ptr<Moment> awaited;
+    // Returns a status, and says what failed.
+    std::function<int(std::string& what)> run;
+    std::shared_ptr<Moment> happens;
+    // What it reads or writes of the host.
+    const void* host = nullptr;
+    size_t host_bytes = 0;
+};
+
+// Queues of work; a null stream is the default one of the current device. Where a status is returned it is that of the
+// stream's device.
+struct Stream;
+struct Event;
+Stream* create_stream(int device);
+// Its work is still done.
+void destroy_stream(Stream* stream);
+int device_of(const Stream* stream, int current);
+Event* create_event();
+void destroy_event(Event* event);
+int issue(Stream* stream, int current, Work work);
+int record(Event* event, Stream* stream, int current);
+int await(Stream* stream, Event* event, int current);
+int synchronize(Stream* stream, int current);
+void synchronize(Event* event);
+int synchronize_device(int device);
+bool happened(const Event* event);
+timespec time_of(const Event* event);
+
+// 0 as long as a device can be used. What was issued to a lost one is dropped.
+int lost(int device);
+void lose(int device, int status, const std::string& what);
+// Why the last device was lost.
+std::string failure();
+// All devices are as new.
+void reset();
+
+// Host memory that copies run from and to behind the caller's back.
+void page_lock(const void* memory, size_t bytes);
+bool is_page_locked(const void* memory, size_t bytes);
+// False when there is no such block. Loses the devices that were still to copy from or to it.
+bool page_unlock(const void* memory);
+
+// The seed of the order in which streams go on, from now on.
+void seed_streams(uint64_t seed);
 
 // NAME of the environment as a number.
 long setting(const char* name, long otherwise);

@@ -142,12 +142,17 @@ public final class Emulator implements AutoCloseable {
             driver.unloadModule(module);
             return host.toArray(JAVA_FLOAT);
         } finally {
-            call("hipDeviceReset", FunctionDescriptor.of(JAVA_INT));
+            reset();
             driver.free(out);
         }
     }
 
-    /** Settles the order in which threads run from now on. */
+    /** All devices are as new, though one was lost. */
+    void reset() {
+        call("hipDeviceReset", FunctionDescriptor.of(JAVA_INT));
+    }
+
+    /** Settles the order in which threads run and streams go on from now on. */
     public void seed(long seed) {
         call("emulator_seed", FunctionDescriptor.ofVoid(JAVA_LONG), seed);
     }

@@ -18,14 +18,14 @@ class ProductCheckTest {
         for (Set<DType> wrong : Set.of(Set.<DType>of(), Set.of(dtype))) {
             try (EmulatedContext emulated = EmulatedContext.open()) {
                 assertEquals(wrong.isEmpty(),
-                        ProductCheck.passes(emulated.context(), new PlainProducts(wrong), dtype),
+                        ProductCheck.passes(emulated.context(), new PlainProducts(emulated.context(), wrong), dtype),
                         () -> "wrong: " + wrong);
             }
         }
     }
 
     /** A library on the emulator's memory, which the processor can reach: plain loops, off by a bit where told. */
-    private record PlainProducts(Set<DType> wrong) implements GpuBlas {
+    private record PlainProducts(GpuContext context, Set<DType> wrong) implements GpuBlas {
 
         @Override
         public String description() {
@@ -35,6 +35,7 @@ class ProductCheckTest {
         @Override
         public void gemm(float alpha, Tensor a, boolean transposeA, Tensor b, boolean transposeB, float beta,
                 Tensor c) {
+            context.synchronize(); // a library would have its stream wait
             long inner = transposeA ? a.rows() : a.columns();
             for (long i = 0; i < c.rows(); i++) {
                 for (long j = 0; j < c.columns(); j++) {

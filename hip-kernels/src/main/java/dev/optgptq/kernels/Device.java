@@ -3,6 +3,7 @@ package dev.optgptq.kernels;
 import dev.optgptq.formats.dtype.DType;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.util.Optional;
 import java.util.OptionalLong;
 
 /**
@@ -61,6 +62,11 @@ public interface Device extends AutoCloseable {
 
     /** Copies host bytes (dense, little-endian, rows * columns elements) into a tensor. */
     void upload(MemorySegment source, Tensor target);
+
+    /** Copies to it while it computes; empty where it computes in the host's memory, to which nothing is copied. */
+    default Optional<Uploads> uploads() {
+        return Optional.empty();
+    }
 
     /** Copies a tensor into host bytes (dense, little-endian), after the ops before it. */
     void download(Tensor source, MemorySegment target);

@@ -4,6 +4,7 @@ import dev.optgptq.kernels.Closing;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
+import dev.optgptq.kernels.Uploads;
 import dev.optgptq.kernels.gpu.driver.GpuDriver;
 import dev.optgptq.kernels.gpu.rtc.KernelCompiler;
 import dev.optgptq.kernels.gpu.rtc.KernelSource;
@@ -19,8 +20,9 @@ import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
- * One GPU in use: its driver, one stream on which everything happens in the order it was issued, its memory, its kernels
- * and its matrix library. What the ops of a GPU are written on. Not safe for concurrent use; threads may take turns.
+ * One GPU in use: its driver, one stream on which everything but {@link #uploads} happens in the order it was issued, its
+ * memory, its kernels and its matrix library. What the ops of a GPU are written on. Not safe for concurrent use; threads
+ * may take turns.
  */
 public final class GpuContext implements AutoCloseable {
 
@@ -37,6 +39,8 @@ public final class GpuContext implements AutoCloseable {
     private final LaunchArguments launchArguments = new LaunchArguments();
     private final Map<String, KernelModule> modules = new HashMap<>();
     private final @Nullable GpuBlas blas;
+    /** From their first use on. */
+    private @Nullable GpuUploads uploads;
     private final Map<DType, Boolean> trusted = new EnumMap<>(DType.class);
     /** Other devices by ordinal, and whether copies from them arrive. */
     private final Map<Integer, Boolean> reached = new HashMap<>();
@@ -101,7 +105,7 @@ public final class GpuContext implements AutoCloseable {
         return info.multiprocessors();
     }
 
-    /** The stream that everything of this context runs on. */
+    /** The stream that everything of this context runs on, but for uploads(). */
     public long stream() {
         return stream;
     }
@@ -161,6 +165,17 @@ public final class GpuContext implements AutoCloseable {
     public void upload(MemorySegment source, Tensor target) {
         activate();
         health.tell(() -> transfer.upload(source, target));
+    }
+
+    /** Copies beside what the stream does. */
+    public Uploads uploads() {
+        GpuUploads made = uploads;
+        if (made == null) {
+            activate();
+            made = health.ask(() -> new GpuUploads(this, health));
+            uploads = made;
+        }
+        return made;
     }
 
     /** Copies a tensor into dense host bytes, after what was issued before; the bytes are there when this returns. */
@@ -245,7 +260,13 @@ public final class GpuContext implements AutoCloseable {
     @Override
     public void close() {
         if (!health.isLost()) {
-            Closing.all(List.of(this::synchronize, this::giveBack));
+            Closing.all(List.of(this::synchronize, this::drainUploads, this::giveBack));
+        }
+    }
+
+    private void drainUploads() {
+        if (uploads != null) {
+            uploads.drain();
         }
     }
 
@@ -255,6 +276,9 @@ public final class GpuContext implements AutoCloseable {
             steps.add(blas::close);
         }
         modules.values().forEach(module -> steps.add(() -> module.unload(driver)));
+        if (uploads != null) {
+            steps.add(uploads::close);
+        }
         steps.add(transfer::close);
         steps.add(memory::close);
         steps.add(() -> driver.destroyStream(stream));

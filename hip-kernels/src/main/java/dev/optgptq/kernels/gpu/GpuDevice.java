@@ -13,10 +13,12 @@ import dev.optgptq.kernels.QuantOps;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.TuningOps;
+import dev.optgptq.kernels.Uploads;
 import java.lang.foreign.MemorySegment;
+import java.util.Optional;
 import java.util.OptionalLong;
 
-/** A GPU, HIP or CUDA: the ops on one context. Everything runs on one stream in the order it was asked for. */
+/** A GPU, HIP or CUDA: the ops on one context. All but uploads() runs on one stream in the order it was asked for. */
 public final class GpuDevice implements Device {
 
     private final GpuContext context;
@@ -92,6 +94,11 @@ public final class GpuDevice implements Device {
     @Override
     public void upload(MemorySegment source, Tensor target) {
         context.upload(source, target);
+    }
+
+    @Override
+    public Optional<Uploads> uploads() {
+        return Optional.of(context.uploads());
     }
 
     @Override

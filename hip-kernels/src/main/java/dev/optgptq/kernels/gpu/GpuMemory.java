@@ -17,7 +17,7 @@ import java.util.TreeMap;
 /**
  * The memory of one device. Blocks that are given back are kept for the next of the same size: asking a driver is slow,
  * and giving back waits for the device. All use of a block is on one stream, so the next owner's work comes after the last
- * owner's. Kept blocks go back to the driver when the device is full, and when with them much more would be held than
+ * owner's; other streams borrow a block, and wait and are waited for where that begins and ends. Kept blocks go back to the driver when the device is full, and when with them much more would be held than
  * was ever in use at one time: work goes through phases that need blocks of other sizes.
  */
 final class GpuMemory implements AutoCloseable {

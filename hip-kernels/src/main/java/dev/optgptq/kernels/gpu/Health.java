@@ -9,7 +9,7 @@ import org.jspecify.annotations.Nullable;
 /**
  * Whether a device can still be used, and what it was given to do since it last answered. A kernel that fails is reported
  * by whichever call comes later, so a failure can be blamed on no single kernel, but on these. After it the device refuses
- * every call, or never returns from one: it is not asked again.
+ * every call, or never returns from one: it is not asked again. Safe for concurrent use: uploads have a thread of their own.
  */
 final class Health {
 
@@ -18,7 +18,7 @@ final class Health {
     private final String device;
     private final String hint;
     private final Deque<String> unanswered = new ArrayDeque<>();
-    private @Nullable UserError loss;
+    private volatile @Nullable UserError loss;
 
     /** @param api hip or cuda, whose own way to find a failing kernel the message names */
     Health(String device, String api) {
@@ -27,7 +27,7 @@ final class Health {
     }
 
     /** The device was given this to do, some time later. */
-    void issued(String what) {
+    synchronized void issued(String what) {
         if (what.equals(unanswered.peekLast())) {
             return;
         }
@@ -38,7 +38,7 @@ final class Health {
     }
 
     /** All that was issued has been done. */
-    void answered() {
+    synchronized void answered() {
         unanswered.clear();
     }
 
@@ -55,19 +55,27 @@ final class Health {
 
     /** What the driver's calls give. UserError DEVICE_LOST when the device is lost by now, or was before and is not asked. */
     <T> T ask(Supplier<T> calls) {
-        if (loss != null) {
+        UserError before = loss;
+        if (before != null) {
             // Another exception each time: one that is thrown while itself is handled cannot be added to itself.
-            throw new UserError(UserError.Code.DEVICE_LOST, loss.getMessage() + " (this was found out before)", loss);
+            throw new UserError(UserError.Code.DEVICE_LOST, before.getMessage() + " (this was found out before)",
+                    before);
         }
         try {
             return calls.get();
         } catch (UserError e) {
-            if (e.code() != UserError.Code.DEVICE_LOST || loss != null) {
-                throw e;
-            }
-            loss = explained(e);
-            throw loss;
+            throw e.code() == UserError.Code.DEVICE_LOST ? lost(e) : e;
         }
+    }
+
+    /** The first who finds out explains it. */
+    private synchronized UserError lost(UserError e) {
+        if (loss != null) {
+            return e;
+        }
+        UserError explained = explained(e);
+        loss = explained;
+        return explained;
     }
 
     private UserError explained(UserError e) {

@@ -4,8 +4,8 @@ import dev.optgptq.calibrate.eval.LogitsStream.Sizes;
 import dev.optgptq.calibrate.model.BlockWeights;
 import dev.optgptq.calibrate.model.Head;
 import dev.optgptq.calibrate.model.InputTap;
+import dev.optgptq.calibrate.model.LoadAhead;
 import dev.optgptq.calibrate.model.ModelSpec;
-import dev.optgptq.calibrate.model.ReadAhead;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Tensor;
@@ -66,7 +66,8 @@ final class StreamedModel {
         long start = System.nanoTime();
         Tensor group = x.rows(0, ids.columns());
         model.embed(ids, group);
-        try (ReadAhead ahead = model.readAhead(); TensorArena arena = model.device().arena()) {
+        long room = model.roomBeside(runningBytes(model.spec(), sizes));
+        try (LoadAhead ahead = model.loadAhead(room); TensorArena arena = model.device().arena()) {
             int batchTokens = sizes.batch() * sizes.length();
             Transformer.Workspace workspace = model.workspace(arena, batchTokens, sizes.length());
             for (int block = 0; block < model.spec().blocks(); block++) {

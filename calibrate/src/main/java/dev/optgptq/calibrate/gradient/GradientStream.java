@@ -5,6 +5,7 @@ import dev.optgptq.calibrate.data.SequenceRange;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.model.BlockWeights;
 import dev.optgptq.calibrate.model.Head;
+import dev.optgptq.calibrate.model.LoadAhead;
 import dev.optgptq.calibrate.model.ModelSpec;
 import dev.optgptq.calibrate.model.OutputTap;
 import dev.optgptq.calibrate.model.Transformer;
@@ -41,6 +42,26 @@ public record GradientStream(Transformer model, Blocks blocks, TokenSequences te
          */
         default Head head(Head own, TensorArena arena) {
             return own;
+        }
+
+        /** This block is loaded now and that one next, if there is one of that number. */
+        default void wants(int block, int next) {
+            // what is loaded fast need not know
+        }
+
+        /** The model's own, brought near before they are loaded. */
+        static Blocks of(Transformer model, LoadAhead ahead) {
+            return new Blocks() {
+                @Override
+                public BlockWeights load(int block, TensorArena arena) {
+                    return model.loadBlock(block, arena);
+                }
+
+                @Override
+                public void wants(int block, int next) {
+                    ahead.wants(block, next);
+                }
+            };
         }
     }
 
@@ -107,6 +128,11 @@ public record GradientStream(Transformer model, Blocks blocks, TokenSequences te
     /** Whether the limits let the model lie on the device. */
     public static boolean isResident(ModelSpec spec, TokenSequences text, Limits limits) {
         return limits.residentBytes() > 0 && residentBytes(spec, text, limits) <= limits.residentBytes();
+    }
+
+    /** For its blocks: on the device, too, where it has room beside the run. */
+    static LoadAhead loadAhead(Transformer model, TokenSequences text, Limits limits) {
+        return model.loadAhead(model.roomBeside(deviceBytes(model.spec(), text, limits)));
     }
 
     private static long residentBytes(ModelSpec spec, TokenSequences text, Limits limits) {

@@ -70,6 +70,7 @@ final class ResidentPass {
     private List<Level> levels(TensorArena arena, GradientStream.Listener listener) {
         List<Level> levels = new ArrayList<>();
         for (int index = 0; index < model.spec().blocks(); index++) {
+            stream.blocks().wants(index, index + 1);
             BlockWeights block = stream.blocks().load(index, arena);
             levels.add(new Level(block, listener.gradients(block, arena),
                     arena.matrix(DType.F32, scratch.rows(), model.spec().hiddenSize()),

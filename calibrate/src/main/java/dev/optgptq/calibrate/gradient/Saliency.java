@@ -6,6 +6,7 @@ import dev.optgptq.calibrate.data.SequenceRange;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.model.InputSite;
 import dev.optgptq.calibrate.model.LinearSpec;
+import dev.optgptq.calibrate.model.LoadAhead;
 import dev.optgptq.calibrate.model.ModelSpec;
 import dev.optgptq.calibrate.model.OutputTap;
 import dev.optgptq.calibrate.model.Replicas;
@@ -109,10 +110,12 @@ public final class Saliency implements AutoCloseable {
             // Tokens do not add up, so that it does not matter who does which batches.
             models.together(device -> {
                 Transformer model = models.on(device);
-                GradientStream stream = new GradientStream(model, model::loadBlock, text, labels, "gradients",
-                        device == 0 ? progress : Progress.SILENT, limits);
-                stream.run(SequenceRange.of(text, stream.batch(), device, models.size()), 1,
-                        saliency.new Capture(model));
+                try (LoadAhead ahead = GradientStream.loadAhead(model, text, limits)) {
+                    GradientStream stream = new GradientStream(model, GradientStream.Blocks.of(model, ahead), text,
+                            labels, "gradients", device == 0 ? progress : Progress.SILENT, limits);
+                    stream.run(SequenceRange.of(text, stream.batch(), device, models.size()), 1,
+                            saliency.new Capture(model));
+                }
             });
             saliency.normalise();
             return saliency;

@@ -54,6 +54,7 @@ final class StreamedGroup implements AutoCloseable {
         int depth = model.spec().blocks();
         Transformer.Workspace workspace = Transformer.forwardPart(scratch.backward());
         for (int index = 0; index < depth; index++) {
+            stream.blocks().wants(index, index + 1 < depth ? index + 1 : depth - 2);
             try (TensorArena arena = device.arena()) {
                 BlockWeights block = stream.blocks().load(index, arena);
                 ActivationStore from = inputs.get(index);
@@ -100,6 +101,7 @@ final class StreamedGroup implements AutoCloseable {
         ActivationStore last = inputs.getLast();
         int depth = model.spec().blocks();
         for (int index = depth - 1; index >= 0; index--) {
+            stream.blocks().wants(index, index - 1);
             try (TensorArena arena = device.arena()) {
                 BlockWeights block = stream.blocks().load(index, arena);
                 BlockWeights gradients = listener.gradients(block, arena);

@@ -57,6 +57,12 @@ public final class Replicas {
         Together.run(models.size(), work);
     }
 
+    /** See {@link Transformer#loadAhead}, for every device. */
+    public LoadAhead loadAhead(long room) {
+        return new LoadAhead(first().readAhead(),
+                models.stream().flatMap(model -> model.uploadAhead(room).stream()).toList());
+    }
+
     /** Loads a block's weights on every device. */
     public Block loadBlock(int index) {
         Block block = new Block();

@@ -11,6 +11,7 @@ import java.util.EnumSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.SequencedMap;
 import java.util.Set;
 import java.util.function.Consumer;
@@ -19,23 +20,29 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * A decoder-only transformer on a device: the one forward pass, which reads the family's description. Weights come from
- * the directory block by block, plain or packed. It holds no device memory of its own.
+ * the directory block by block, plain or packed. It holds no device memory of its own, but for what is open from
+ * {@link #loadAhead}.
  */
 public final class Transformer {
+
+    /** What the libraries of a device may still take for themselves. */
+    private static final long LIBRARIES = 512L << 20;
 
     private final ModelSpec spec;
     private final ModelDirectory directory;
     private final Device device;
     private final DType products;
+    private final Uploaded uploaded;
     private final WeightLoader loader;
     private final ForwardPass forward;
 
-    private Transformer(ModelSpec spec, ModelDirectory directory, Device device, DType products) {
+    private Transformer(ModelSpec spec, ModelDirectory directory, Device device, DType products, Uploaded uploaded) {
         this.spec = spec;
         this.directory = directory;
         this.device = device;
         this.products = products;
-        this.loader = new WeightLoader(directory, device, products);
+        this.uploaded = uploaded;
+        this.loader = new WeightLoader(directory, device, products, uploaded);
         this.forward = new ForwardPass(spec, device.neural(), device.matrix());
     }
 
@@ -50,7 +57,7 @@ public final class Transformer {
     /** As above, but with another architecture than config.json describes; the tensors must agree with it. */
     public static Transformer open(ModelDirectory directory, ModelSpec spec, Device device) {
         new TensorCheck(spec, directory).check();
-        Transformer model = new Transformer(spec, directory, device, DType.F32);
+        Transformer model = new Transformer(spec, directory, device, DType.F32, new Uploaded());
         model.requireFinite();
         return model;
     }
@@ -73,12 +80,12 @@ public final class Transformer {
      * and summed in float32, and everything else stays F32. For forward passes only.
      */
     public Transformer withProducts(DType dtype) {
-        return dtype == products ? this : new Transformer(spec, directory, device, dtype);
+        return dtype == products ? this : new Transformer(spec, directory, device, dtype, uploaded);
     }
 
     /** The same model on another device. */
     Transformer on(Device other) {
-        return other.equals(device) ? this : new Transformer(spec, directory, other, products);
+        return other.equals(device) ? this : new Transformer(spec, directory, other, products, new Uploaded());
     }
 
     public ModelSpec spec() {
@@ -113,9 +120,38 @@ public final class Transformer {
                 loader.norm(names.inBlock(block, names.mlpNorm()), spec.hiddenSize(), arena), linears, weights);
     }
 
-    /** Reads blocks from the disk before they are loaded; the caller closes it before the model's directory. */
-    public ReadAhead readAhead() {
+    /**
+     * Brings blocks near before they are loaded; one at a time, which the caller closes before the model's directory.
+     *
+     * @param room what it may take on the device; with less than {@link #aheadBytes} it takes none
+     */
+    public LoadAhead loadAhead(long room) {
+        return new LoadAhead(readAhead(), uploadAhead(room).stream().toList());
+    }
+
+    ReadAhead readAhead() {
         return new ReadAhead(loader.directory(), spec);
+    }
+
+    Optional<UploadAhead> uploadAhead(long room) {
+        if (room < aheadBytes()) {
+            return Optional.empty();
+        }
+        return device.uploads().map(uploads -> new UploadAhead(directory, spec, device, uploads, uploaded));
+    }
+
+    /** What loadAhead() takes on the device: two blocks as they are stored; nothing where weights need not go there. */
+    public long aheadBytes() {
+        return device.freeMemory().isPresent() ? UploadAhead.bytes(directory, spec) : 0;
+    }
+
+    /**
+     * What loadAhead() may take on the device beside what else will be allocated while it is open.
+     *
+     * @param bytes of what else
+     */
+    public long roomBeside(long bytes) {
+        return device.freeMemory().orElse(0) - bytes - LIBRARIES;
     }
 
     /** Loads the final norm and the head, decoded. A tied head is the embedding table. */

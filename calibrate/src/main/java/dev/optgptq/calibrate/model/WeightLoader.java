@@ -20,8 +20,9 @@ import org.jspecify.annotations.Nullable;
  * opened; what is checked here is that every number is finite.
  *
  * @param products dtype of what the linears multiply: F32, F16 or BF16
+ * @param uploaded what is not uploaded again
  */
-record WeightLoader(ModelDirectory directory, Device device, DType products) {
+record WeightLoader(ModelDirectory directory, Device device, DType products, Uploaded uploaded) {
 
     /** @param module its name without ".weight" */
     LinearWeights linear(String module, int inputs, int outputs, TensorArena arena) {
@@ -40,6 +41,12 @@ record WeightLoader(ModelDirectory directory, Device device, DType products) {
     private Tensor decode(String name, DType wanted, long rows, long columns, TensorArena arena) {
         TensorView view = directory.tensor(name);
         Tensor decoded = arena.matrix(wanted, rows, columns);
+        Tensor there = uploaded.find(name, view.dtype(), rows, columns);
+        if (there != null) {
+            device.neural().convert(there, decoded);
+            requireFinite(name, decoded);
+            return decoded;
+        }
         if (view.dtype() == wanted && wanted != DType.F32) {
             device.upload(view.data(), decoded);
             requireFinite(name, decoded);
@@ -50,6 +57,12 @@ record WeightLoader(ModelDirectory directory, Device device, DType products) {
             requireFinite(name, decoded);
         }
         return decoded;
+    }
+
+    /** A part of a packed linear. */
+    private Tensor part(String name, MemorySegment bytes, DType dtype, long rows, long columns, TensorArena scratch) {
+        Tensor there = uploaded.find(name, dtype, rows, columns);
+        return there == null ? scratch.load(bytes, dtype, rows, columns) : there;
     }
 
     /** [rows, columns] in the stored dtype. */
@@ -70,10 +83,12 @@ record WeightLoader(ModelDirectory directory, Device device, DType products) {
         try (TensorArena scratch = device.arena()) {
             Tensor transposed = scratch.matrix(DType.F32, inputs, outputs);
             device.quant().dequantizePacked(packed.bits(), packed.zeroOffset(),
-                    scratch.load(packed.qweight(), DType.I32, inputs * (long) packed.bits() / 32, outputs),
-                    scratch.load(packed.qzeros(), DType.I32, packed.groups(), outputs * (long) packed.bits() / 32),
-                    scratch.load(packed.scales(), DType.F16, packed.groups(), outputs),
-                    scratch.load(packed.gIdx(), DType.I32, 1, inputs), transposed);
+                    part(module + ".qweight", packed.qweight(), DType.I32, inputs * (long) packed.bits() / 32, outputs,
+                            scratch),
+                    part(module + ".qzeros", packed.qzeros(), DType.I32, packed.groups(),
+                            outputs * (long) packed.bits() / 32, scratch),
+                    part(module + ".scales", packed.scales(), DType.F16, packed.groups(), outputs, scratch),
+                    part(module + ".g_idx", packed.gIdx(), DType.I32, 1, inputs, scratch), transposed);
             Tensor unpacked = products == DType.F32 ? weight : scratch.matrix(DType.F32, outputs, inputs);
             device.matrix().transpose(transposed, unpacked);
             requireFinite(module + ".scales", unpacked);

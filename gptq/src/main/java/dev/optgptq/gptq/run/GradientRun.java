@@ -6,7 +6,7 @@ import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.gradient.GradientStream;
 import dev.optgptq.calibrate.gradient.Saliency;
 import dev.optgptq.calibrate.model.LinearSpec;
-import dev.optgptq.calibrate.model.ReadAhead;
+import dev.optgptq.calibrate.model.LoadAhead;
 import dev.optgptq.calibrate.model.Replicas;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.packed.PackedLinear;
@@ -81,7 +81,7 @@ final class GradientRun {
                 CalibrationStream quantized = embed();
                 CalibrationStream original = refinement.followsOriginal() ? embed() : embedHeldOut();
                 CalibrationStream plain = journal.finished().isEmpty() ? embedHeldOut() : null;
-                ReadAhead ahead = model.readAhead()) {
+                LoadAhead ahead = models.loadAhead(memory.ahead())) {
             Streams streams = new Streams(quantized.activations(), original.activations(),
                     plain == null ? null : plain.activations(), calibration.length(), division);
             BlockRefiner refiner = new BlockRefiner(models, settings, refinement, streams, saliency, phases);

@@ -36,9 +36,12 @@ import org.jspecify.annotations.Nullable;
  * @param hostLimit the most that tokens' activations may take on the host before they go to a temporary file
  * @param evaluation all that evaluating takes: a block, the head, buffers, residual stream, logits; 0 without it
  * @param writing what may wait on the host to be written: the packed tensors of one block
+ * @param ahead the blocks that are uploaded while others are computed, as they are stored, beside quantizing; 0 where
+ *     there is no room, or nothing to upload to
  */
 record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long waiting, long solving, long forward, Cut cut,
-        Residual residual, long refining, Saliency.Memory gradients, long hostLimit, long evaluation, long writing) {
+        Residual residual, long refining, Saliency.Memory gradients, long hostLimit, long evaluation, long writing,
+        long ahead) {
 
     private static final long PROCESS = MemoryNeed.PROCESS;
     /** Share of the available memory that the residual stream may take. */
@@ -130,7 +133,7 @@ record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long waitin
         if (calibration == null) {
             return new MemoryPlan(free, weights, 0, 0, copies, 0, Cut.NONE, new Residual(0, 0, Place.HOST), 0,
                     Saliency.Memory.NONE, 0,
-                    evaluating, writing);
+                    evaluating, writing, 0);
         }
         long hessians = HessianAccumulator.bytes(model, model.sites(), 1);
         long largestSite = square(model.widestInput());
@@ -141,7 +144,7 @@ record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long waitin
                 : Saliency.Memory.NONE;
         MemoryPlan smallest = new MemoryPlan(free, weights, hessians, 0, 2 * largestSite + copies, 0, Cut.NONE,
                 new Residual(stream, stream, stream > limit ? Place.FILE : Place.HOST), 0, gradients, limit, evaluating,
-                writing);
+                writing, 0);
         return free.device().isEmpty()
                 ? smallest.with(job, calibration, CalibrationStream.BATCH_TOKENS, 1)
                 : smallest.onDevice(job, calibration).shared(job, calibration);
@@ -183,6 +186,17 @@ record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long waitin
         return there.fitsDevice() ? there : held;
     }
 
+    /**
+     * The same run with blocks uploaded ahead, where there is room beside all else: it decides no bits, and must not.
+     *
+     * @param bytes that they take
+     */
+    MemoryPlan loadingAhead(long bytes) {
+        MemoryPlan with = new MemoryPlan(free, weights, hessians, waiting, solving, forward, cut, residual, refining,
+                gradients, hostLimit, evaluation, writing, bytes);
+        return free.device().isPresent() && with.fitsDevice() ? with : this;
+    }
+
     /** Who does what of the calibration. */
     Division division(TokenSequences calibration) {
         long heldOut = refining > 0
@@ -197,7 +211,7 @@ record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long waitin
 
     private MemoryPlan with(Cut otherCut, Residual otherResidual) {
         return new MemoryPlan(free, weights, hessians, waiting, solving, forward, otherCut, otherResidual, refining,
-                gradients, hostLimit, evaluation, writing);
+                gradients, hostLimit, evaluation, writing, ahead);
     }
 
     int batchRows() {
@@ -227,7 +241,8 @@ record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long waitin
                 : RefineMemory.of(model, refinement, job.inputsPerScale(), calibration, rows, intoParts).peak();
         long sums = HessianAccumulator.bytes(model, model.sites(), intoParts);
         return new MemoryPlan(free, weights, hessians, sums - hessians, solving, buffers,
-                new Cut(rows, intoParts, cut.devices()), residual, refined, gradients, hostLimit, evaluation, writing);
+                new Cut(rows, intoParts, cut.devices()), residual, refined, gradients, hostLimit, evaluation, writing,
+                ahead);
     }
 
     /** Where products are of halves, a linear is solved in a copy. */
@@ -277,7 +292,7 @@ record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long waitin
 
     /** What of it is allocated on the device. */
     long device() {
-        return Math.max(evaluation, Math.max(gradients.device(), quantizing()));
+        return Math.max(evaluation, Math.max(gradients.device(), quantizing() + ahead));
     }
 
     private boolean fitsDevice() {
@@ -348,6 +363,7 @@ record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long waitin
                 : ", batches of " + batchRows() + " tokens, the stream between blocks "
                         + (place() == Place.DEVICE ? "there" : "on the host")
                         + (cut.devices() == 1 ? "" : ", " + parts() + " parts for " + cut.devices() + " devices");
-        return mebibytes(device() + LIBRARIES) + " of " + mebibytes(free.device().orElse(0)) + " free" + batches;
+        return mebibytes(device() + LIBRARIES) + " of " + mebibytes(free.device().orElse(0)) + " free" + batches
+                + (ahead > 0 ? ", blocks uploaded ahead in " + mebibytes(ahead) : ", no room to upload blocks ahead");
     }
 }

@@ -4,8 +4,8 @@ import dev.optgptq.calibrate.Progress;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.eval.Perplexity;
 import dev.optgptq.calibrate.model.LinearSpec;
+import dev.optgptq.calibrate.model.LoadAhead;
 import dev.optgptq.calibrate.model.ModelSpec;
-import dev.optgptq.calibrate.model.ReadAhead;
 import dev.optgptq.calibrate.model.Replicas;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.dtype.DType;
@@ -104,7 +104,7 @@ public final class QuantizeRun {
                 log.accept(products.remark());
             }
             MemoryPlan memoryPlan = MemoryPlan.of(job(settings, model, products.dtype(), devices), texts,
-                    MemoryNeed.Free.of(devices.devices()));
+                    MemoryNeed.Free.of(devices.devices())).loadingAhead(model.aheadBytes());
             memoryPlan.require();
             log.accept("memory: about " + (memoryPlan.total() >> 20) + " MiB needed: " + memoryPlan);
             if (memoryPlan.busyDevices() < devices.size()) {
@@ -248,7 +248,8 @@ public final class QuantizeRun {
             return;
         }
         progress.enter("load", "calibration");
-        try (CalibrationStream stream = openStream(memoryPlan); ReadAhead ahead = model.readAhead()) {
+        try (CalibrationStream stream = openStream(memoryPlan);
+                LoadAhead ahead = models.loadAhead(memoryPlan.ahead())) {
             BlockQuantizer quantizer = new BlockQuantizer(calibrated, calibrator, settings.trueSequential(), progress);
             if (stream != null) {
                 for (int block = 0; block < journal.finished().size(); block++) {

@@ -38,6 +38,11 @@ final class EmulatedContext implements AutoCloseable {
         return context;
     }
 
+    /** Settles the order in which streams go on from now on. */
+    void seed(long seed) {
+        emulator.seed(seed);
+    }
+
     /** A kernel of a source written in the test. */
     Kernel kernel(String name, String source) {
         return context.module(name, () -> KernelSource.of(name, "#include \"portability.h\"\n" + source)).kernel(name);

@@ -36,10 +36,14 @@ class GpuContextTest {
             try (TensorArena arena = emulated.context().arena()) {
                 emulated.context().upload(host.allocate(400), arena.vector(DType.F32, 100));
             }
+            emulated.context().uploads().begin();
+            emulated.context().uploads().upload(host.allocate(256), tensor);
+            emulated.context().uploads().await();
             emulated.kernel("store", STORE).launchGrid(1, 1, 1, 64, 0, tensor, 0L);
             emulated.context().download(tensor, host.allocate(256));
         }
         assertEquals(CountingDriver.ways(), counting.taken().size(), () -> "took only " + counting.taken());
+        assertEquals(2, counting.taken().get("createStream"), "one to compute on, one to upload on");
         assertEquals(Map.of(), counting.held());
     }
 

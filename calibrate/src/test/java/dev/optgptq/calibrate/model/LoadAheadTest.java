@@ -1,0 +1,176 @@
+package dev.optgptq.calibrate.model;
+
+import static dev.optgptq.calibrate.testing.Failures.assertRefused;
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertDoesNotThrow;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.optgptq.calibrate.testing.EmulatedGpu;
+import dev.optgptq.calibrate.testing.Fixture;
+import dev.optgptq.calibrate.testing.TestDevices;
+import dev.optgptq.formats.UserError.Code;
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.formats.model.ModelDirectory;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Devices;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** Loading blocks that were uploaded ahead, on the emulator, where a stream that does not wait for another gives wrong bits. */
+class LoadAheadTest {
+
+    private static final short BFLOAT16_NAN = 0x7FC0;
+    private static final String DAMAGED = "model.layers.1.mlp.up_proj.weight";
+    private static final int NONE = -1;
+
+    @TempDir
+    @SuppressWarnings("NullAway.Init") // JUnit fills it in
+    Path folder;
+
+    private EmulatedGpu gpu;
+    private Device device;
+
+    @BeforeEach
+    void open() {
+        gpu = EmulatedGpu.open();
+        device = Devices.open(gpu.device(), 1);
+    }
+
+    @AfterEach
+    void close() {
+        device.close();
+        gpu.close();
+    }
+
+    @ParameterizedTest
+    @CsvSource({"llama-mha, F32", "llama-mha, BF16", "llama-mha, F16", "mpt, F32", "llama-gqa-rope-llama3, BF16"})
+    void blocks_that_were_uploaded_ahead_have_the_same_bits(String fixture, DType products) {
+        try (ModelDirectory directory = ModelDirectory.open(Fixture.directory(fixture))) {
+            Transformer model = Transformer.open(directory, device).withProducts(products);
+            List<float[]> expected = new ArrayList<>();
+            for (int block = 0; block < model.spec().blocks(); block++) {
+                expected.addAll(parameters(model, block));
+            }
+            List<float[]> found = new ArrayList<>();
+            try (LoadAhead ahead = model.loadAhead(model.aheadBytes())) {
+                for (int block = 0; block < model.spec().blocks(); block++) {
+                    ahead.wants(block);
+                    found.addAll(parameters(model, block));
+                }
+            }
+            assertEquals(expected.size(), found.size());
+            for (int i = 0; i < expected.size(); i++) {
+                assertArrayEquals(expected.get(i), found.get(i), "parameter " + i);
+            }
+        }
+    }
+
+    @Test
+    void a_block_that_is_there_is_not_read_again_however_often_it_is_loaded() {
+        Path path = Fixture.copy(Fixture.LLAMA, folder.resolve("model"), config -> {});
+        try (ModelDirectory directory = ModelDirectory.open(path)) {
+            Transformer model = Transformer.open(directory, device);
+            try (LoadAhead ahead = model.loadAhead(model.aheadBytes())) {
+                ahead.wants(1);
+                List<float[]> first = parameters(model, 1);
+                Fixture.damage(path, DAMAGED, 42, BFLOAT16_NAN);
+                List<float[]> second = parameters(model, 1);
+                assertArrayEquals(first.getLast(), second.getLast());
+            }
+            assertRefused(Code.NUMERIC, () -> parameters(model, 1), DAMAGED);
+        }
+    }
+
+    @Test
+    void a_NaN_in_a_block_that_was_uploaded_ahead_is_named_when_it_is_loaded() {
+        Path path = Fixture.copy(Fixture.LLAMA, folder.resolve("model"), config -> {});
+        Fixture.damage(path, DAMAGED, 42, BFLOAT16_NAN);
+        try (ModelDirectory directory = ModelDirectory.open(path)) {
+            Transformer model = Transformer.open(directory, device);
+            try (LoadAhead ahead = model.loadAhead(model.aheadBytes())) {
+                ahead.wants(0);
+                assertDoesNotThrow(() -> parameters(model, 0));
+                ahead.wants(1);
+                assertRefused(Code.NUMERIC, () -> parameters(model, 1), DAMAGED, "1 of 10240");
+            }
+        }
+        assertEquals(0, device.memoryInUse());
+    }
+
+    @Test
+    void no_more_than_two_blocks_are_on_the_device_and_none_is_left_behind() {
+        try (ModelDirectory directory = ModelDirectory.open(Fixture.directory(Fixture.LLAMA))) {
+            Transformer model = Transformer.open(directory, device);
+            try (LoadAhead ahead = model.loadAhead(model.aheadBytes())) {
+                ahead.wants(0);
+                long both = device.memoryInUse();
+                assertTrue(both >= model.aheadBytes() && both < model.aheadBytes() * 11 / 10 + 8192,
+                        () -> both + " bytes of " + model.aheadBytes());
+                ahead.wants(1, NONE);
+                assertTrue(device.memoryInUse() <= both / 2 + 256, () -> device.memoryInUse() + " of " + both);
+                ahead.wants(0, 1); // closed while it is copied
+            }
+            assertEquals(0, device.memoryInUse());
+        }
+    }
+
+    @Test
+    void nothing_is_uploaded_ahead_where_there_is_no_room() {
+        try (ModelDirectory directory = ModelDirectory.open(Fixture.directory(Fixture.LLAMA))) {
+            Transformer model = Transformer.open(directory, device);
+            try (LoadAhead ahead = model.loadAhead(model.aheadBytes() - 1)) {
+                ahead.wants(0);
+                assertEquals(0, device.memoryInUse());
+                assertDoesNotThrow(() -> parameters(model, 0));
+            }
+        }
+    }
+
+    @Test
+    void a_device_that_computes_in_the_hosts_memory_has_nothing_to_upload() {
+        try (Device cpu = Devices.open("cpu", 1);
+                ModelDirectory directory = ModelDirectory.open(Fixture.directory(Fixture.LLAMA))) {
+            Transformer model = Transformer.open(directory, cpu);
+            assertEquals(0, model.aheadBytes());
+            try (LoadAhead ahead = model.loadAhead(Long.MAX_VALUE)) {
+                ahead.wants(0);
+                assertEquals(0, cpu.memoryInUse());
+            }
+        }
+    }
+
+    @Test
+    void one_at_a_time() {
+        try (ModelDirectory directory = ModelDirectory.open(Fixture.directory(Fixture.LLAMA))) {
+            Transformer model = Transformer.open(directory, device);
+            try (LoadAhead ahead = model.loadAhead(model.aheadBytes())) {
+                ahead.wants(0);
+                assertThrows(IllegalStateException.class,
+                        () -> model.withProducts(DType.BF16).loadAhead(model.aheadBytes()));
+            }
+        }
+    }
+
+    private List<float[]> parameters(Transformer model, int block) {
+        List<float[]> values = new ArrayList<>();
+        try (TensorArena arena = device.arena()) {
+            for (Tensor parameter : model.parameters(model.loadBlock(block, arena)).values()) {
+                Tensor widened = arena.matrix(DType.F32, parameter.rows(), parameter.columns());
+                device.neural().convert(parameter, widened);
+                values.add(TestDevices.download(device, widened));
+            }
+        }
+        return values;
+    }
+}

@@ -213,6 +213,27 @@ class MemoryPlanTest {
         assertEquals(4, plan(run, PLENTY, free, 8).busyDevices());
     }
 
+    @Test
+    void blocks_are_uploaded_ahead_only_where_there_is_room_beside_all_that_decides_bits() {
+        long ahead = 3L << 20;
+        TinyRun run = longRun();
+        long needed = needed(plan(run, PLENTY, OptionalLong.of(PLENTY)));
+        MemoryPlan tight = plan(run, PLENTY, OptionalLong.of(needed + ahead - 1));
+        MemoryPlan roomy = plan(run, PLENTY, OptionalLong.of(needed + ahead));
+
+        assertEquals(0, tight.loadingAhead(ahead).ahead());
+        assertTrue(tight.loadingAhead(ahead).toString().endsWith("no room to upload blocks ahead"), tight::toString);
+        assertEquals(ahead, roomy.loadingAhead(ahead).ahead());
+        assertEquals(needed + ahead, needed(roomy.loadingAhead(ahead)));
+        assertTrue(roomy.loadingAhead(ahead).toString().endsWith("blocks uploaded ahead in 3 MiB"), roomy::toString);
+        assertEquals(tight.cut(), roomy.loadingAhead(ahead).cut());
+    }
+
+    @Test
+    void a_device_without_memory_of_its_own_has_nothing_to_upload() {
+        assertEquals(0, plan(longRun(), PLENTY).loadingAhead(0).ahead());
+    }
+
     /** Its residual stream is larger than anything else. */
     private TinyRun longRun() {
         TinyRun run = new TinyRun(TinyModel.LLAMA.write(folder.resolve("model")), folder);

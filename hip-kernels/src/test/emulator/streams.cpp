@@ -107,6 +107,9 @@ bool run_one() {
     }
     Work work = std::move(stream->queue.front());
     stream->queue.pop_front();
+    if (stream->queue.empty()) {
+        favourite = nullptr;  // or what it is given next would nearly always come before others
+    }
     int device = stream->device;
     if (work.run) {
         std::string what;

@@ -22,6 +22,8 @@ final class GpuTransfer implements AutoCloseable {
     private final GpuMemory memory;
     private final long bufferBytes;
     private final List<Buffer> buffers = new ArrayList<>();
+    /** Of the next upload, so that small ones take turns, too. */
+    private int turn;
 
     /** @param copied happens when the device is done with the buffer */
     private record Buffer(MemorySegment memory, long copied) {}
@@ -39,9 +41,9 @@ final class GpuTransfer implements AutoCloseable {
     /** Dense host bytes to a tensor. When it returns the bytes have been read, though the device may still copy. */
     void upload(MemorySegment source, Tensor target) {
         requireBytes(source, target);
-        int turn = 0;
         for (Piece piece : pieces(target)) {
-            Buffer buffer = buffer(turn++);
+            Buffer buffer = buffer(turn);
+            turn = 1 - turn;
             driver.synchronizeEvent(buffer.copied);
             MemorySegment staged = buffer.memory.asSlice(0, bytes(piece, target));
             gather(source, target, piece, staged);
@@ -118,8 +120,8 @@ final class GpuTransfer implements AutoCloseable {
         MemorySegment.copy(staged, 0, host, hostOffset(tensor, piece), bytes(piece, tensor));
     }
 
-    private Buffer buffer(int turn) {
-        int index = turn % 2;
+    private Buffer buffer(int number) {
+        int index = number % 2;
         while (buffers.size() <= index) {
             buffers.add(new Buffer(driver.allocatePinned(bufferBytes), driver.createEvent(false)));
         }

@@ -129,7 +129,7 @@ extern "C" {
 
 int hiprtcVersion(int* major, int* minor) {
     *major = 9;
-    *minor = 1;
+    *minor = 0;
     return 0;
 }
 

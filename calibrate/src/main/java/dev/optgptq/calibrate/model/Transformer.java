@@ -25,6 +25,7 @@ import org.jspecify.annotations.Nullable;
  */
 public final class Transformer {
 
+    private static final System.Logger LOG = System.getLogger(Transformer.class.getName());
     /** What the libraries of a device may still take for themselves. */
     private static final long LIBRARIES = 512L << 20;
 
@@ -135,6 +136,7 @@ public final class Transformer {
 
     Optional<UploadAhead> uploadAhead(long room) {
         if (room < aheadBytes()) {
+            LOG.log(System.Logger.Level.DEBUG, "no room to upload blocks of " + directory.path() + " ahead");
             return Optional.empty();
         }
         return device.uploads().map(uploads -> new UploadAhead(directory, spec, device, uploads, uploaded));

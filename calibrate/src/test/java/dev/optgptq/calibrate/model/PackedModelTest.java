@@ -3,6 +3,7 @@ package dev.optgptq.calibrate.model;
 import static dev.optgptq.calibrate.testing.Failures.assertRefused;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 
+import dev.optgptq.calibrate.testing.EmulatedGpu;
 import dev.optgptq.calibrate.testing.Fixture;
 import dev.optgptq.calibrate.testing.TestDevices;
 import dev.optgptq.formats.UserError.Code;
@@ -58,6 +59,25 @@ class PackedModelTest {
             BlockWeights block = Transformer.open(directory, device).loadBlock(1, arena);
             float[] loaded = TestDevices.download(device, block.of(Projection.UP).weight());
             assertArrayEquals(expected, loaded, "seed " + bits);
+        }
+    }
+
+    @ParameterizedTest
+    @CsvSource({"2, GPTQ", "3, GPTQ_V2", "4, GPTQ", "8, GPTQ_V2"})
+    void aPackedLinearThatWasUploadedAheadIsTheSame(int bits, CheckpointFormat format) {
+        float[] expected = new float[OUTPUTS * INPUTS];
+        Path path = write(bits, format, new PackedLayout(MODULE, bits, GROUP, INPUTS, OUTPUTS), new Random(bits),
+                expected);
+        try (EmulatedGpu gpu = EmulatedGpu.open();
+                Device device = Devices.open(gpu.device(), 1);
+                ModelDirectory directory = ModelDirectory.open(path);
+                TensorArena arena = device.arena()) {
+            Transformer model = Transformer.open(directory, device);
+            try (LoadAhead ahead = model.loadAhead(model.aheadBytes())) {
+                ahead.wants(1);
+                float[] loaded = TestDevices.download(device, model.loadBlock(1, arena).of(Projection.UP).weight());
+                assertArrayEquals(expected, loaded, "seed " + bits);
+            }
         }
     }
 

@@ -20,6 +20,7 @@ import dev.optgptq.kernels.TensorArena;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.locks.LockSupport;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -154,6 +155,32 @@ class LoadAheadTest {
                 ahead.wants(0, 1); // closed while it is copied
             }
             assertEquals(0, device.memoryInUse());
+        }
+    }
+
+    @Test
+    void memory_to_which_an_upload_was_broken_off_can_be_used_at_once() {
+        try (ModelDirectory directory = ModelDirectory.open(Fixture.directory(Fixture.LLAMA))) {
+            Transformer model = Transformer.open(directory, device);
+            List<Long> sizes = directory.tensors().values().stream()
+                    .filter(view -> view.name().startsWith("model.layers."))
+                    .map(view -> view.data().byteSize() / Float.BYTES).toList();
+            for (int round = 1; round <= ROUNDS; round++) {
+                try (LoadAhead ahead = model.loadAhead(model.aheadBytes())) {
+                    ahead.wants(0);
+                    LockSupport.parkNanos(round * 20_000L); // broken off here and there
+                }
+                try (TensorArena arena = device.arena()) {
+                    List<Tensor> again = new ArrayList<>();
+                    for (long values : sizes) {
+                        again.add(arena.vector(DType.F32, values));
+                        device.matrix().fill(again.getLast(), round);
+                    }
+                    for (Tensor tensor : again) {
+                        assertEquals(round, TestDevices.download(device, tensor)[0]);
+                    }
+                }
+            }
         }
     }
 

@@ -100,7 +100,10 @@ final class UploadAhead implements AutoCloseable {
             Throwable failure = copying.handle((nothing, thrown) -> thrown).join();
             if (failure != null && !cancelled) {
                 cancelled = true;
-                LOG.log(System.Logger.Level.DEBUG, "not uploaded ahead; loading it tells why", failure);
+                // Any other failure meets whoever loads the block, too.
+                boolean full = failure.getCause() instanceof UserError e && e.code() == UserError.Code.MEMORY;
+                LOG.log(full ? System.Logger.Level.WARNING : System.Logger.Level.DEBUG, "a block is not uploaded ahead",
+                        failure);
             }
             return failure == null;
         }

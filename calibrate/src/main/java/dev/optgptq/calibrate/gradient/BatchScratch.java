@@ -1,6 +1,7 @@
 package dev.optgptq.calibrate.gradient;
 
 import dev.optgptq.calibrate.data.SequenceRange;
+import dev.optgptq.calibrate.model.Backward;
 import dev.optgptq.calibrate.model.ModelSpec;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.dtype.DType;
@@ -12,7 +13,7 @@ final class BatchScratch {
 
     private final GradientStream stream;
     private final int rows;
-    private final Transformer.BackwardWorkspace backward;
+    private final Backward.Workspace backward;
     private final Tensor ids;
     private final Tensor x;
     private final Tensor d;
@@ -28,7 +29,7 @@ final class BatchScratch {
         this.stream = stream;
         this.rows = stream.batch() * stream.text().length();
         this.work = work;
-        this.backward = model.backwardWorkspace(arena, rows, stream.text().length());
+        this.backward = model.backward().workspace(arena, rows, stream.text().length());
         this.ids = arena.vector(DType.I32, rows);
         this.x = arena.matrix(DType.F32, rows, model.spec().hiddenSize());
         this.d = arena.matrix(DType.F32, rows, model.spec().hiddenSize());
@@ -36,7 +37,7 @@ final class BatchScratch {
 
     /** What it takes on the device for batches of so many tokens. */
     static long bytes(ModelSpec spec, int rows, int sequenceLength) {
-        return Transformer.backwardWorkspaceBytes(spec, rows, sequenceLength)
+        return Backward.workspaceBytes(spec, rows, sequenceLength)
                 + Float.BYTES * (rows * (2L * spec.hiddenSize() + 2));
     }
 
@@ -45,7 +46,7 @@ final class BatchScratch {
         return rows;
     }
 
-    Transformer.BackwardWorkspace backward() {
+    Backward.Workspace backward() {
         return backward;
     }
 

@@ -69,7 +69,7 @@ final class HeadPass {
             }
             try (TensorArena scratch = device.arena()) {
                 objective.differentiate(chunk, weights(scratch, firstToken + row, n, factor));
-                model.headBackward(head, x.rows(row, n), normed.rows(0, n), chunk, d.rows(row, n), gradients);
+                model.backward().head(head, x.rows(row, n), normed.rows(0, n), chunk, d.rows(row, n), gradients);
                 device.synchronize();
             }
         }

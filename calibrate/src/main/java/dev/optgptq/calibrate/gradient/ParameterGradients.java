@@ -139,31 +139,31 @@ public final class ParameterGradients {
 
         @Override
         public Head headGradients(Head head, TensorArena arena) {
-            Head sums = model.zeroGradients(head, arena);
-            upload(model.parameters(sums));
+            Head sums = model.backward().zeroGradients(head, arena);
+            upload(model.parameters().all(sums));
             return sums;
         }
 
         @Override
         public BlockWeights gradients(BlockWeights block, TensorArena arena) {
-            BlockWeights sums = model.zeroGradients(block, arena);
-            upload(model.parameters(sums));
+            BlockWeights sums = model.backward().zeroGradients(block, arena);
+            upload(model.parameters().all(sums));
             return sums;
         }
 
         @Override
         public void headDone(Head gradients) {
-            download(model.parameters(gradients));
+            download(model.parameters().all(gradients));
         }
 
         @Override
         public void blockDone(BlockWeights gradients) {
-            download(model.parameters(gradients));
+            download(model.parameters().all(gradients));
         }
 
         @Override
         public void embedded(Tensor ids, Tensor d) {
-            String name = model.embeddingName();
+            String name = model.parameters().embedding();
             try (TensorArena arena = device.arena()) {
                 Tensor table = arena.matrix(DType.F32, model.spec().vocabSize(), model.spec().hiddenSize());
                 device.upload(slice(name), table);

@@ -1,6 +1,7 @@
 package dev.optgptq.calibrate.gradient;
 
 import dev.optgptq.calibrate.data.SequenceRange;
+import dev.optgptq.calibrate.model.Backward;
 import dev.optgptq.calibrate.model.BlockWeights;
 import dev.optgptq.calibrate.model.Head;
 import dev.optgptq.calibrate.model.ModelSpec;
@@ -30,12 +31,12 @@ final class ResidentPass {
         long blocks = spec.blocks();
         long table = (long) spec.vocabSize() * spec.hiddenSize();
         return blocks * Transformer.blockBytes(spec, DType.F32)
-                + (blocks - 1) * Transformer.traceBytes(spec, rows, sequenceLength)
+                + (blocks - 1) * Backward.traceBytes(spec, rows, sequenceLength)
                 + Float.BYTES * (table + (blocks + 1) * rows * spec.hiddenSize());
     }
 
     /** A block, where its gradients are summed, and what a batch leaves in it. */
-    private record Level(BlockWeights block, @Nullable BlockWeights gradients, Tensor input, Transformer.Trace trace) {}
+    private record Level(BlockWeights block, @Nullable BlockWeights gradients, Tensor input, Backward.Trace trace) {}
 
     void run(SequenceRange range, float factor, GradientStream.Listener listener) {
         try (TensorArena arena = model.device().arena()) {
@@ -75,8 +76,8 @@ final class ResidentPass {
             levels.add(new Level(block, listener.gradients(block, arena),
                     arena.matrix(DType.F32, scratch.rows(), model.spec().hiddenSize()),
                     index == 0
-                            ? Transformer.tracePart(scratch.backward())
-                            : model.trace(arena, scratch.backward())));
+                            ? Backward.tracePart(scratch.backward())
+                            : model.backward().trace(arena, scratch.backward())));
         }
         return levels;
     }
@@ -86,7 +87,8 @@ final class ResidentPass {
             scratch.report("forward, block " + (index + 1) + "/" + levels.size(), count);
             Level level = levels.get(index);
             Tensor next = index + 1 < levels.size() ? levels.get(index + 1).input() : output;
-            model.forwardTracing(level.block(), level.input().rows(0, count), next.rows(0, count), level.trace());
+            model.backward().forwardTracing(level.block(), level.input().rows(0, count), next.rows(0, count),
+                    level.trace());
         }
     }
 
@@ -94,7 +96,7 @@ final class ResidentPass {
         for (int index = levels.size() - 1; index >= 0; index--) {
             scratch.report("backward, block " + (index + 1) + "/" + levels.size(), 2 * d.rows());
             Level level = levels.get(index);
-            model.backward(level.block(), level.input().rows(0, d.rows()), d, level.trace(), scratch.backward(),
+            model.backward().block(level.block(), level.input().rows(0, d.rows()), d, level.trace(), scratch.backward(),
                     listener.tap(index, token), level.gradients());
         }
     }

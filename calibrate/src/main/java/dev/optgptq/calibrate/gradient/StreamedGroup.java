@@ -2,6 +2,7 @@ package dev.optgptq.calibrate.gradient;
 
 import dev.optgptq.calibrate.capture.ActivationStore;
 import dev.optgptq.calibrate.data.SequenceRange;
+import dev.optgptq.calibrate.model.Backward;
 import dev.optgptq.calibrate.model.BlockWeights;
 import dev.optgptq.calibrate.model.Head;
 import dev.optgptq.calibrate.model.InputTap;
@@ -52,7 +53,7 @@ final class StreamedGroup implements AutoCloseable {
             inputs.getFirst().write(device, token - firstToken, x);
         });
         int depth = model.spec().blocks();
-        Transformer.Workspace workspace = Transformer.forwardPart(scratch.backward());
+        Transformer.Workspace workspace = Backward.forwardPart(scratch.backward());
         for (int index = 0; index < depth; index++) {
             stream.blocks().wants(index, index + 1 < depth ? index + 1 : depth - 2);
             try (TensorArena arena = device.arena()) {
@@ -113,7 +114,7 @@ final class StreamedGroup implements AutoCloseable {
                     Tensor d = scratch.d(count);
                     from.read(device, token - firstToken, x);
                     last.read(device, token - firstToken, d);
-                    model.backward(block, x, d, scratch.backward(), listener.tap(level, token), gradients);
+                    model.backward().block(block, x, d, scratch.backward(), listener.tap(level, token), gradients);
                     last.write(device, token - firstToken, d);
                 });
                 if (gradients != null) {

@@ -17,7 +17,7 @@ import dev.optgptq.kernels.TensorArena;
  */
 record BackwardBuffers(BlockTrace trace, Tensor dNormed, Tensor dQueryKeyValue, Tensor dAttended, Tensor dActivated)
         implements
-            Transformer.BackwardWorkspace {
+            Backward.Workspace {
 
     static BackwardBuffers allocate(ModelSpec spec, Device device, TensorArena arena, int rows, int sequenceLength) {
         ModelSpec.Attention attention = spec.attention();

@@ -13,7 +13,7 @@ import dev.optgptq.kernels.TensorArena;
  * @param residual F32 [rows, hidden]: the residual stream between attention and MLP
  * @param activated F32 [rows, intermediate]: what enters the last linear
  */
-record BlockTrace(ForwardBuffers forward, Tensor residual, Tensor activated) implements Transformer.Trace {
+record BlockTrace(ForwardBuffers forward, Tensor residual, Tensor activated) implements Backward.Trace {
 
     static BlockTrace allocate(ModelSpec spec, Device device, TensorArena arena, int rows, int sequenceLength) {
         return around(ForwardBuffers.allocate(spec, DType.F32, device, arena, rows, sequenceLength), spec, arena);

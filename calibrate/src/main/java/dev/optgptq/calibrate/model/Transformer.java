@@ -7,16 +7,13 @@ import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import java.nio.file.Path;
 import java.util.EnumMap;
-import java.util.EnumSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.SequencedMap;
-import java.util.Set;
 import java.util.function.Consumer;
 import java.util.function.Function;
-import org.jspecify.annotations.Nullable;
 
 /**
  * A decoder-only transformer on a device: the one forward pass, which reads the family's description. Weights come from
@@ -256,194 +253,26 @@ public final class Transformer {
         }
     }
 
+    /** The way back, from the loss to the weights. */
+    public Backward backward() {
+        return new Backward(spec, device,
+                new BackwardPass(spec, forward, device.neural(), device.matrix(), device.gradient()));
+    }
+
+    /** Its parameters by their names on disk. */
+    public ParameterNames parameters() {
+        return new ParameterNames(spec);
+    }
+
     /** logits = head(norm(x)): x F32 [N, hidden], normed F32 [N, hidden] scratch, logits F32 [N, vocabulary]. */
     public void logits(Head head, Tensor x, Tensor normed, Tensor logits) {
         forward.norm(head.norm(), x, normed);
         device.matrix().linear(normed, head.weight(), null, 0, logits);
     }
 
-    /** Buffers for backward passes of batches of up to {@code rows} tokens in sequences of {@code sequenceLength}. */
-    public BackwardWorkspace backwardWorkspace(TensorArena arena, int rows, int sequenceLength) {
-        return BackwardBuffers.allocate(spec, device, arena, rows, sequenceLength);
-    }
-
-    /** What backwardWorkspace() and the passes that use it take on the device. */
-    public static long backwardWorkspaceBytes(ModelSpec spec, int rows, int sequenceLength) {
-        return BackwardBuffers.bytes(spec, rows, sequenceLength);
-    }
-
-    /** The part of it that forward passes use, between backward passes. */
-    public static Workspace forwardPart(BackwardWorkspace workspace) {
-        return switch (workspace) {
-            case BackwardBuffers buffers -> buffers.trace().forward();
-        };
-    }
-
     /** What loadHead() takes on the device in the end. */
     public static long headBytes(ModelSpec spec) {
         return Float.BYTES * ((long) spec.vocabSize() * spec.hiddenSize()
                 + (spec.norm().bias() ? 2L : 1L) * spec.hiddenSize());
-    }
-
-    /** Scratch memory of the backward pass. */
-    public sealed interface BackwardWorkspace permits BackwardBuffers {}
-
-    /** What a forward pass through one block leaves behind, so that the way back need not compute it again. */
-    public sealed interface Trace permits BlockTrace {}
-
-    /** Room for the trace of a batch as large as those of the workspace. */
-    public Trace trace(TensorArena arena, BackwardWorkspace like) {
-        return switch (like) {
-            case BackwardBuffers buffers -> buffers.trace().another(spec, arena);
-        };
-    }
-
-    /** The room that the workspace itself has for one. */
-    public static Trace tracePart(BackwardWorkspace workspace) {
-        return switch (workspace) {
-            case BackwardBuffers buffers -> buffers.trace();
-        };
-    }
-
-    /** What trace() takes on the device. */
-    public static long traceBytes(ModelSpec spec, int rows, int sequenceLength) {
-        return BlockTrace.bytes(spec, rows, sequenceLength);
-    }
-
-    /**
-     * Runs one block: x F32 [N, hidden] its input, left as it is, y F32 [N, hidden] its output, written, with the bits that
-     * forward gives. N as there.
-     */
-    public void forwardTracing(BlockWeights block, Tensor x, Tensor y, Trace trace) {
-        switch (trace) {
-            case BlockTrace kept -> backwardPass().tracing(block, x, y, kept);
-        }
-    }
-
-    /** As backward, through a block whose trace forwardTracing has left, which is overwritten. */
-    public void backward(BlockWeights block, Tensor x, Tensor d, Trace trace, BackwardWorkspace workspace,
-            OutputTap tap, @Nullable BlockWeights into) {
-        switch (workspace) {
-            case BackwardBuffers buffers -> {
-                switch (trace) {
-                    case BlockTrace kept -> backwardPass().traced(block, x, d, kept, buffers, tap, into);
-                }
-            }
-        }
-    }
-
-    /**
-     * The gradient through one block, which is computed again from its input: x F32 [N, hidden] the block's input, left as
-     * it is; d F32 [N, hidden] the gradient for its output, replaced by that for its input. N as in forward.
-     *
-     * @param into gradients of the parameters, from zeroGradients, to which this batch's are added; null when they are
-     *     not wanted
-     */
-    public void backward(BlockWeights block, Tensor x, Tensor d, BackwardWorkspace workspace, OutputTap tap,
-            @Nullable BlockWeights into) {
-        switch (workspace) {
-            case BackwardBuffers buffers ->
-                backwardPass().block(block, x, d, buffers, tap, into);
-        }
-    }
-
-    /**
-     * Forward and backward through one block, for a loss of its output: x F32 [N, hidden] the block's input, left as it
-     * is; y F32 [N, hidden] written: in the end the gradient for the input. N as in forward.
-     *
-     * @param into gradients of the parameters, from zeroGradients, to which this batch's are added
-     */
-    public void forwardBackward(BlockWeights block, Tensor x, Tensor y, BackwardWorkspace workspace, OutputLoss loss,
-            BlockWeights into) {
-        switch (workspace) {
-            case BackwardBuffers buffers -> backwardPass().through(block, x, y, buffers, loss, into);
-        }
-    }
-
-    /**
-     * The gradient through logits = head(norm(x)): x F32 [N, hidden], normed F32 [N, hidden] as logits left it,
-     * overwritten; dLogits F32 [N, vocabulary]; d F32 [N, hidden], written.
-     */
-    public void headBackward(Head head, Tensor x, Tensor normed, Tensor dLogits, Tensor d,
-            @Nullable Head into) {
-        backwardPass().head(head, x, normed, dLogits, d, into);
-    }
-
-    /** Where the gradients of all of a block's parameters are summed, zero at first; the arena owns them. */
-    public BlockWeights zeroGradients(BlockWeights block, TensorArena arena) {
-        return zeroGradients(block, arena, EnumSet.allOf(ParameterKind.class));
-    }
-
-    /** The same for these kinds alone; the others are not computed. */
-    public BlockWeights zeroGradients(BlockWeights block, TensorArena arena, Set<ParameterKind> kinds) {
-        return block.zeros(device, arena, kinds);
-    }
-
-    /** Where the gradients of all of the head's parameters are summed, zero at first; the arena owns them. */
-    public Head zeroGradients(Head head, TensorArena arena) {
-        return zeroGradients(head, arena, EnumSet.allOf(ParameterKind.class));
-    }
-
-    /** The same for these kinds alone; the others are not computed. */
-    public Head zeroGradients(Head head, TensorArena arena, Set<ParameterKind> kinds) {
-        return head.zeros(device, arena, kinds);
-    }
-
-    /** A block's norms by their names on disk, F32 [1, hidden]; writing to them changes what the block computes. */
-    public SequencedMap<String, Tensor> norms(BlockWeights block) {
-        SequencedMap<String, Tensor> named = new LinkedHashMap<>();
-        ModelSpec.TensorNames names = spec.names();
-        name(names.inBlock(block.index(), names.attentionNorm()), block.attentionNorm().weight(),
-                block.attentionNorm().bias(), named);
-        name(names.inBlock(block.index(), names.mlpNorm()), block.mlpNorm().weight(), block.mlpNorm().bias(), named);
-        return named;
-    }
-
-    /** The final norm by its names on disk, F32 [1, hidden]; writing to it changes what the head computes. */
-    public SequencedMap<String, Tensor> norms(Head head) {
-        SequencedMap<String, Tensor> named = new LinkedHashMap<>();
-        name(spec.names().finalNorm(), head.norm().weight(), head.norm().bias(), named);
-        return named;
-    }
-
-    /**
-     * A block's parameters by their names on disk: linears F32 [outputs, inputs], biases and norms F32 [1, n]. Of gradients
-     * those of the kinds that were asked for.
-     */
-    public SequencedMap<String, Tensor> parameters(BlockWeights block) {
-        SequencedMap<String, Tensor> named = block.has(ParameterKind.NORM) ? norms(block) : new LinkedHashMap<>();
-        if (!block.has(ParameterKind.LINEAR)) {
-            return named;
-        }
-        for (LinearSpec linear : block.linears()) {
-            LinearWeights weights = block.of(linear.projection());
-            name(linear.module(), weights.weight(), weights.bias(), named);
-        }
-        return named;
-    }
-
-    /** The head's parameters by their names on disk, likewise; a tied head is the embedding table. */
-    public SequencedMap<String, Tensor> parameters(Head head) {
-        SequencedMap<String, Tensor> named = head.has(ParameterKind.NORM) ? norms(head) : new LinkedHashMap<>();
-        if (head.has(ParameterKind.LINEAR)) {
-            name(spec.tiedHead() ? spec.names().embedding() : spec.names().head(), head.weight(), null, named);
-        }
-        return named;
-    }
-
-    /** Of the embedding table, F32 [vocabulary, hidden], on disk. */
-    public String embeddingName() {
-        return spec.names().embedding() + ".weight";
-    }
-
-    private static void name(String name, Tensor weight, @Nullable Tensor bias, SequencedMap<String, Tensor> named) {
-        named.put(name + ".weight", weight);
-        if (bias != null) {
-            named.put(name + ".bias", bias);
-        }
-    }
-
-    private BackwardPass backwardPass() {
-        return new BackwardPass(spec, forward, device.neural(), device.matrix(), device.gradient());
     }
 }

@@ -37,7 +37,7 @@ class ForwardBackwardTest {
             TokenSequences text = InputIds.read(Fixture.golden(fixture), model.spec().vocabSize());
             int rows = (int) text.tokens();
             BlockWeights block = model.loadBlock(0, arena);
-            Transformer.BackwardWorkspace workspace = model.backwardWorkspace(arena, rows, text.length());
+            Backward.Workspace workspace = model.backward().workspace(arena, rows, text.length());
             Tensor ids = arena.vector(DType.I32, rows);
             text.upload(device, 0, ids);
             Tensor x = arena.matrix(DType.F32, rows, model.spec().hiddenSize());
@@ -47,16 +47,17 @@ class ForwardBackwardTest {
 
             // The loss is half the squared distance between the block's output and its input.
             device.matrix().copy(x, expected);
-            model.forward(block, expected, Transformer.forwardPart(workspace), InputTap.NONE);
+            model.forward(block, expected, Backward.forwardPart(workspace), InputTap.NONE);
             device.matrix().subtract(expected, x, expected);
-            BlockWeights apart = model.zeroGradients(block, arena);
-            model.backward(block, x, expected, workspace, OutputTap.NONE, apart);
-            BlockWeights together = model.zeroGradients(block, arena);
-            model.forwardBackward(block, x, y, workspace, out -> device.matrix().subtract(out, x, out), together);
+            BlockWeights apart = model.backward().zeroGradients(block, arena);
+            model.backward().block(block, x, expected, workspace, OutputTap.NONE, apart);
+            BlockWeights together = model.backward().zeroGradients(block, arena);
+            model.backward().forwardBackward(block, x, y, workspace, out -> device.matrix().subtract(out, x, out),
+                    together);
 
             assertArrayEquals(floats(device, expected), floats(device, y));
-            model.parameters(apart).forEach((name, gradient) -> {
-                float[] found = floats(device, Objects.requireNonNull(model.parameters(together).get(name)));
+            model.parameters().all(apart).forEach((name, gradient) -> {
+                float[] found = floats(device, Objects.requireNonNull(model.parameters().all(together).get(name)));
                 assertArrayEquals(floats(device, gradient), found, name);
                 assertTrue(found[0] != 0, () -> name + " has a gradient");
             });
@@ -97,19 +98,20 @@ class ForwardBackwardTest {
         private Map<String, float[]> gradients(Set<ParameterKind> kinds) {
             Map<String, float[]> found = new LinkedHashMap<>();
             BlockWeights block = model.loadBlock(0, arena);
-            BlockWeights ofBlock = model.zeroGradients(block, arena, kinds);
+            BlockWeights ofBlock = model.backward().zeroGradients(block, arena, kinds);
             Tensor d = arena.matrix(DType.F32, x.rows(), x.columns());
             device.matrix().copy(x, d);
-            model.backward(block, x, d, model.backwardWorkspace(arena, (int) x.rows(), length), OutputTap.NONE,
+            model.backward().block(block, x, d, model.backward().workspace(arena, (int) x.rows(), length),
+                    OutputTap.NONE,
                     ofBlock);
             Head head = model.loadHead(arena);
-            Head ofHead = model.zeroGradients(head, arena, kinds);
+            Head ofHead = model.backward().zeroGradients(head, arena, kinds);
             Tensor normed = arena.matrix(DType.F32, x.rows(), x.columns());
             Tensor logits = arena.matrix(DType.F32, x.rows(), model.spec().vocabSize());
             model.logits(head, x, normed, logits);
-            model.headBackward(head, x, normed, logits, d, ofHead);
-            model.parameters(ofBlock).forEach((name, gradient) -> found.put(name, floats(device, gradient)));
-            model.parameters(ofHead).forEach((name, gradient) -> found.put(name, floats(device, gradient)));
+            model.backward().head(head, x, normed, logits, d, ofHead);
+            model.parameters().all(ofBlock).forEach((name, gradient) -> found.put(name, floats(device, gradient)));
+            model.parameters().all(ofHead).forEach((name, gradient) -> found.put(name, floats(device, gradient)));
             return found;
         }
     }

@@ -224,7 +224,7 @@ class LoadAheadTest {
     private List<float[]> parameters(Transformer model, int block) {
         List<float[]> values = new ArrayList<>();
         try (TensorArena arena = device.arena()) {
-            for (Tensor parameter : model.parameters(model.loadBlock(block, arena)).values()) {
+            for (Tensor parameter : model.parameters().all(model.loadBlock(block, arena)).values()) {
                 Tensor widened = arena.matrix(DType.F32, parameter.rows(), parameter.columns());
                 device.neural().convert(parameter, widened);
                 values.add(TestDevices.download(device, widened));

@@ -1,5 +1,6 @@
 package dev.optgptq.gptq.refine;
 
+import dev.optgptq.calibrate.model.Backward;
 import dev.optgptq.calibrate.model.BlockWeights;
 import dev.optgptq.calibrate.model.LinearSpec;
 import dev.optgptq.calibrate.model.Transformer;
@@ -77,8 +78,8 @@ final class BlockTuner {
     private void learn(BlockWeights weights, Map<RefinedLinear, LatentLinear> latents, TensorArena scratch) {
         int hidden = model.spec().hiddenSize();
         int length = streams.sequenceLength();
-        BlockWeights gradients = model.zeroGradients(weights, scratch);
-        Transformer.BackwardWorkspace workspace = model.backwardWorkspace(scratch, streams.batchRows(), length);
+        BlockWeights gradients = model.backward().zeroGradients(weights, scratch);
+        Backward.Workspace workspace = model.backward().workspace(scratch, streams.batchRows(), length);
         Tensor x = scratch.matrix(DType.F32, streams.batchRows(), hidden);
         Tensor y = scratch.matrix(DType.F32, streams.batchRows(), hidden);
         Tensor expected = scratch.matrix(DType.F32, streams.batchRows(), hidden);
@@ -95,7 +96,7 @@ final class BlockTuner {
                     streams.readOriginal(device, row, expected.rows((long) i * length, length));
                 }
                 long rows = (long) count * length;
-                model.forwardBackward(weights, x.rows(0, rows), y.rows(0, rows), workspace,
+                model.backward().forwardBackward(weights, x.rows(0, rows), y.rows(0, rows), workspace,
                         out -> device.matrix().subtract(out, expected.rows(0, rows), out), gradients);
                 phases.learned(rows);
             }

@@ -4,6 +4,7 @@ import dev.optgptq.calibrate.capture.CrossMoments;
 import dev.optgptq.calibrate.capture.HessianAccumulator;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.gradient.GradientStream;
+import dev.optgptq.calibrate.model.Backward;
 import dev.optgptq.calibrate.model.InputSite;
 import dev.optgptq.calibrate.model.LinearSpec;
 import dev.optgptq.calibrate.model.ModelSpec;
@@ -50,7 +51,7 @@ public record RefineMemory(long solving, long predicting, long tuning, long mode
                 .mapToLong(linear -> LatentLinear.bytes(linear, groups(linear, groupSize))).sum();
         long largest = spec.linears(0).stream().mapToLong(RefineMemory::bytes).max().orElse(0);
         long tuning = 2 * candidate + block + latents + 3 * stream
-                + Math.max(Transformer.backwardWorkspaceBytes(spec, batchRows, calibration.length()), 2 * largest);
+                + Math.max(Backward.workspaceBytes(spec, batchRows, calibration.length()), 2 * largest);
         return new RefineMemory(solving, predicting, tuning + 2 * largest,
                 model(spec, refinement, groupSize, calibration, largest));
     }

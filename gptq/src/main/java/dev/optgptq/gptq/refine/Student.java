@@ -89,7 +89,7 @@ final class Student implements AutoCloseable {
 
     private Head head(Head own, TensorArena owner, boolean stored) {
         Head head = model.withOwnNorm(own, owner);
-        write(model.norms(head), stored);
+        write(model.parameters().norms(head), stored);
         return head;
     }
 
@@ -108,7 +108,7 @@ final class Student implements AutoCloseable {
             linears.get(block).get(i).write(weights.weight(specs.get(i)), stored);
         }
         if (learnsNorms()) {
-            write(model.norms(weights), stored);
+            write(model.parameters().norms(weights), stored);
         }
         return weights;
     }
@@ -118,13 +118,13 @@ final class Student implements AutoCloseable {
         Set<ParameterKind> kinds = learnsNorms()
                 ? EnumSet.of(ParameterKind.LINEAR, ParameterKind.NORM)
                 : EnumSet.of(ParameterKind.LINEAR);
-        return model.zeroGradients(block, owner, kinds);
+        return model.backward().zeroGradients(block, owner, kinds);
     }
 
     /** Where the gradients of the final norm are summed, if it is learned; the head's matrix stays. */
     @Nullable
     Head zeroGradients(Head head, TensorArena owner) {
-        return learnsNorms() ? model.zeroGradients(head, owner, EnumSet.of(ParameterKind.NORM)) : null;
+        return learnsNorms() ? model.backward().zeroGradients(head, owner, EnumSet.of(ParameterKind.NORM)) : null;
     }
 
     /** Adds a block's gradients. */
@@ -134,13 +134,13 @@ final class Student implements AutoCloseable {
             linears.get(gradients.index()).get(i).add(gradients.weight(specs.get(i)));
         }
         if (learnsNorms()) {
-            model.norms(gradients).forEach((name, sums) -> norm(name).add(sums));
+            model.parameters().norms(gradients).forEach((name, sums) -> norm(name).add(sums));
         }
     }
 
     /** Adds those of the final norm. */
     void add(Head gradients) {
-        model.norms(gradients).forEach((name, sums) -> norm(name).add(sums));
+        model.parameters().norms(gradients).forEach((name, sums) -> norm(name).add(sums));
     }
 
     /** Moves all scales, and the norms. */

@@ -179,10 +179,10 @@ class NormTuningTest {
         GradientStream.Blocks weights = student.weights(false);
         try (TensorArena arena = teaching.device.arena()) {
             for (int block = 0; block < TinyModel.BLOCKS; block++) {
-                teaching.model.norms(weights.load(block, arena))
+                teaching.model.parameters().norms(weights.load(block, arena))
                         .forEach((name, norm) -> values.put(name, teaching.floats(norm)));
             }
-            teaching.model.norms(weights.head(teaching.model.loadHead(arena), arena))
+            teaching.model.parameters().norms(weights.head(teaching.model.loadHead(arena), arena))
                     .forEach((name, norm) -> values.put(name, teaching.floats(norm)));
         }
         return values;
@@ -217,14 +217,14 @@ class NormTuningTest {
             @Override
             public BlockWeights load(int block, TensorArena arena) {
                 BlockWeights loaded = weights.load(block, arena);
-                overwrite(teaching.model.norms(loaded));
+                overwrite(teaching.model.parameters().norms(loaded));
                 return loaded;
             }
 
             @Override
             public Head head(Head own, TensorArena arena) {
                 Head head = teaching.model.withOwnNorm(own, arena);
-                overwrite(teaching.model.norms(head));
+                overwrite(teaching.model.parameters().norms(head));
                 return head;
             }
 

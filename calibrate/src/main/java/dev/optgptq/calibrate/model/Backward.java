@@ -1,0 +1,143 @@
+package dev.optgptq.calibrate.model;
+
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
+import java.util.EnumSet;
+import java.util.Set;
+import org.jspecify.annotations.Nullable;
+
+/** The way back through a transformer: gradients of a loss for the activations, and for the parameters where they are wanted. */
+public final class Backward {
+
+    private final ModelSpec spec;
+    private final Device device;
+    private final BackwardPass pass;
+
+    Backward(ModelSpec spec, Device device, BackwardPass pass) {
+        this.spec = spec;
+        this.device = device;
+        this.pass = pass;
+    }
+
+    /** Buffers for backward passes of batches of up to {@code rows} tokens in sequences of {@code sequenceLength}. */
+    public Workspace workspace(TensorArena arena, int rows, int sequenceLength) {
+        return BackwardBuffers.allocate(spec, device, arena, rows, sequenceLength);
+    }
+
+    /** What workspace() and the passes that use it take on the device. */
+    public static long workspaceBytes(ModelSpec spec, int rows, int sequenceLength) {
+        return BackwardBuffers.bytes(spec, rows, sequenceLength);
+    }
+
+    /** The part of it that forward passes use, between backward passes. */
+    public static Transformer.Workspace forwardPart(Workspace workspace) {
+        return switch (workspace) {
+            case BackwardBuffers buffers -> buffers.trace().forward();
+        };
+    }
+
+    /** Scratch memory of the backward pass. */
+    public sealed interface Workspace permits BackwardBuffers {}
+
+    /** What a forward pass through one block leaves behind, so that the way back need not compute it again. */
+    public sealed interface Trace permits BlockTrace {}
+
+    /** Room for the trace of a batch as large as those of the workspace. */
+    public Trace trace(TensorArena arena, Workspace like) {
+        return switch (like) {
+            case BackwardBuffers buffers -> buffers.trace().another(spec, arena);
+        };
+    }
+
+    /** The room that the workspace itself has for one. */
+    public static Trace tracePart(Workspace workspace) {
+        return switch (workspace) {
+            case BackwardBuffers buffers -> buffers.trace();
+        };
+    }
+
+    /** What trace() takes on the device. */
+    public static long traceBytes(ModelSpec spec, int rows, int sequenceLength) {
+        return BlockTrace.bytes(spec, rows, sequenceLength);
+    }
+
+    /**
+     * Runs one block: x F32 [N, hidden] its input, left as it is, y F32 [N, hidden] its output, written, with the bits that
+     * forward gives. N as there.
+     */
+    public void forwardTracing(BlockWeights block, Tensor x, Tensor y, Trace trace) {
+        switch (trace) {
+            case BlockTrace kept -> pass.tracing(block, x, y, kept);
+        }
+    }
+
+    /** As above, through a block whose trace forwardTracing has left, which is overwritten. */
+    public void block(BlockWeights block, Tensor x, Tensor d, Trace trace, Workspace workspace,
+            OutputTap tap, @Nullable BlockWeights into) {
+        switch (workspace) {
+            case BackwardBuffers buffers -> {
+                switch (trace) {
+                    case BlockTrace kept -> pass.traced(block, x, d, kept, buffers, tap, into);
+                }
+            }
+        }
+    }
+
+    /**
+     * The gradient through one block, which is computed again from its input: x F32 [N, hidden] the block's input, left as
+     * it is; d F32 [N, hidden] the gradient for its output, replaced by that for its input. N as in forward.
+     *
+     * @param into gradients of the parameters, from zeroGradients, to which this batch's are added; null when they are
+     *     not wanted
+     */
+    public void block(BlockWeights block, Tensor x, Tensor d, Workspace workspace, OutputTap tap,
+            @Nullable BlockWeights into) {
+        switch (workspace) {
+            case BackwardBuffers buffers ->
+                pass.block(block, x, d, buffers, tap, into);
+        }
+    }
+
+    /**
+     * Forward and backward through one block, for a loss of its output: x F32 [N, hidden] the block's input, left as it
+     * is; y F32 [N, hidden] written: in the end the gradient for the input. N as in forward.
+     *
+     * @param into gradients of the parameters, from zeroGradients, to which this batch's are added
+     */
+    public void forwardBackward(BlockWeights block, Tensor x, Tensor y, Workspace workspace, OutputLoss loss,
+            BlockWeights into) {
+        switch (workspace) {
+            case BackwardBuffers buffers -> pass.through(block, x, y, buffers, loss, into);
+        }
+    }
+
+    /**
+     * The gradient through logits = head(norm(x)): x F32 [N, hidden], normed F32 [N, hidden] as logits left it,
+     * overwritten; dLogits F32 [N, vocabulary]; d F32 [N, hidden], written.
+     */
+    public void head(Head head, Tensor x, Tensor normed, Tensor dLogits, Tensor d,
+            @Nullable Head into) {
+        pass.head(head, x, normed, dLogits, d, into);
+    }
+
+    /** Where the gradients of all of a block's parameters are summed, zero at first; the arena owns them. */
+    public BlockWeights zeroGradients(BlockWeights block, TensorArena arena) {
+        return zeroGradients(block, arena, EnumSet.allOf(ParameterKind.class));
+    }
+
+    /** The same for these kinds alone; the others are not computed. */
+    public BlockWeights zeroGradients(BlockWeights block, TensorArena arena, Set<ParameterKind> kinds) {
+        return block.zeros(device, arena, kinds);
+    }
+
+    /** Where the gradients of all of the head's parameters are summed, zero at first; the arena owns them. */
+    public Head zeroGradients(Head head, TensorArena arena) {
+        return zeroGradients(head, arena, EnumSet.allOf(ParameterKind.class));
+    }
+
+    /** The same for these kinds alone; the others are not computed. */
+    public Head zeroGradients(Head head, TensorArena arena, Set<ParameterKind> kinds) {
+        return head.zeros(device, arena, kinds);
+    }
+}

@@ -31,21 +31,23 @@ struct Halves {
 // Starts to copy rows from .. from + KEYS to tile[row][d], rows PITCH apart; zero outside.
 template <int KEYS, int WIDTH, int PITCH, class Tile>
 DEVICE void copy_tile(Halves rows, int from, const Shape& shape, Tile tile) {
-    #pragma unroll
-    for (int i = threadIdx.x; i < KEYS * (WIDTH / 8); i += HALVES_THREADS) {
-        int row = i / (WIDTH / 8);
-        int d = i % (WIDTH / 8) * 8;
-        bool inside = from + row < shape.length && d < shape.headDim;
-        const u16* source = inside ? rows.at + (from + row) * rows.stride + d : rows.at;
-        u16* target = &tile[row * PITCH + d];
-        if (rows.aligned) {
-            copy_16(target, source, inside);
-        } else {
-            #pragma unroll
-            for (int c = 0; c < 8; c++) {
-                target[c] = inside && d + c < shape.headDim ? source[c] : (u16)0;
-            }
+    if (rows.aligned) {
+        #pragma unroll
+        for (int i = threadIdx.x; i < KEYS * (WIDTH / 8); i += HALVES_THREADS) {
+            int row = i / (WIDTH / 8);
+            int d = i % (WIDTH / 8) * 8;
+            bool inside = from + row < shape.length && d < shape.headDim;
+            copy_16(&tile[row * PITCH + d], inside ? rows.at + (from + row) * rows.stride + d : rows.at, inside);
         }
+        return;
+    }
+    // Rare, and not worth registers.
+    #pragma unroll 1
+    for (int i = threadIdx.x; i < KEYS * WIDTH; i += HALVES_THREADS) {
+        int row = i / WIDTH;
+        int d = i % WIDTH;
+        bool inside = from + row < shape.length && d < shape.headDim;
+        tile[row * PITCH + d] = inside ? rows.at[(from + row) * rows.stride + d] : (u16)0;
     }
 }
 

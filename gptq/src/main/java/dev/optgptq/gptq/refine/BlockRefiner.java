@@ -53,7 +53,7 @@ public final class BlockRefiner {
      * @param refined takes the linears of the block while their codes are on the device
      * @return what every step did
      */
-    public List<StepOutcome> refine(int block, Consumer<List<RefinedLinear>> refined) {
+    public List<StepOutcome> refine(int block, Consumer<List<SolvedLinear>> refined) {
         try (Contest contest = solve(block)) {
             if (refinement.tuneSteps() > 0) {
                 learn(block, contest);

@@ -50,19 +50,19 @@ final class BlockTuner {
      * @param weights of the same block, whose linears are overwritten; in the end what was learned computes with
      * @param arena owns the result
      */
-    List<RefinedLinear> tune(Candidate start, BlockWeights weights, TensorArena arena) {
+    List<SolvedLinear> tune(Candidate start, BlockWeights weights, TensorArena arena) {
         phases.enter("tune");
         try (TensorArena scratch = device.arena()) {
-            Map<RefinedLinear, LatentLinear> latents = new LinkedHashMap<>();
-            for (RefinedLinear linear : start.linears()) {
+            Map<SolvedLinear, LatentLinear> latents = new LinkedHashMap<>();
+            for (SolvedLinear linear : start.linears()) {
                 latents.put(linear,
                         new LatentLinear(device, scratch, grid, linear.linear(), linear.solution()));
             }
             learn(weights, latents, scratch);
-            List<RefinedLinear> learned = new ArrayList<>();
+            List<SolvedLinear> learned = new ArrayList<>();
             latents.forEach((linear, latent) -> {
                 QuantizedWeight weight = latent.finish(arena, weights.weight(linear.linear()));
-                learned.add(new RefinedLinear(linear.linear(), replaced(linear.solution(), weight), linear.seconds()));
+                learned.add(new SolvedLinear(linear.linear(), replaced(linear.solution(), weight), linear.seconds()));
             });
             device.synchronize();
             return learned;
@@ -75,7 +75,7 @@ final class BlockTuner {
                 solution.dampAttempts(), solution.deadInputs(), null);
     }
 
-    private void learn(BlockWeights weights, Map<RefinedLinear, LatentLinear> latents, TensorArena scratch) {
+    private void learn(BlockWeights weights, Map<SolvedLinear, LatentLinear> latents, TensorArena scratch) {
         int hidden = model.spec().hiddenSize();
         int length = streams.sequenceLength();
         BlockWeights gradients = model.backward().zeroGradients(weights, scratch);
@@ -100,7 +100,7 @@ final class BlockTuner {
                         out -> device.matrix().subtract(out, expected.rows(0, rows), out), gradients);
                 phases.learned(rows);
             }
-            for (Map.Entry<RefinedLinear, LatentLinear> each : latents.entrySet()) {
+            for (Map.Entry<SolvedLinear, LatentLinear> each : latents.entrySet()) {
                 LinearSpec linear = each.getKey().linear();
                 each.getValue().step(gradients.weight(linear), schedule.adam(step, LATENT_RATE, terms),
                         schedule.adam(step, SCALE_RATE, terms));

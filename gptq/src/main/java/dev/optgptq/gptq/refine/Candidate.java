@@ -11,7 +11,7 @@ import java.util.List;
  * @param linears the codes behind them
  * @param arena owns both
  */
-record Candidate(BlockWeights weights, List<RefinedLinear> linears, TensorArena arena) implements AutoCloseable {
+record Candidate(BlockWeights weights, List<SolvedLinear> linears, TensorArena arena) implements AutoCloseable {
 
     @Override
     public void close() {

@@ -53,14 +53,14 @@ final class VariantSolver implements AutoCloseable {
         TensorArena arena = device.arena();
         try {
             BlockWeights weights = model.loadBlock(block, arena);
-            List<RefinedLinear> linears = new ArrayList<>();
+            List<SolvedLinear> linears = new ArrayList<>();
             for (LinearSpec linear : weights.linears()) {
                 long start = System.nanoTime();
                 LinearSolution solution = solver(linear.site()).solve(arena, weights.weight(linear),
                         new GptqVariant(variant.searched(), propagation(variant, linear.site()), variant.polish(),
                                 keepRounded));
                 phases.solved(linear, variant.polish());
-                linears.add(new RefinedLinear(linear, solution, (System.nanoTime() - start) * 1e-9));
+                linears.add(new SolvedLinear(linear, solution, (System.nanoTime() - start) * 1e-9));
             }
             return new Candidate(weights, linears, arena);
         } catch (RuntimeException e) {

@@ -10,6 +10,7 @@ import dev.optgptq.calibrate.model.InputTap;
 import dev.optgptq.calibrate.model.LinearSpec;
 import dev.optgptq.calibrate.model.Replicas;
 import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.gptq.refine.SolvedLinear;
 import dev.optgptq.gptq.refine.Phases;
 import dev.optgptq.gptq.refine.SharedPhases;
 import dev.optgptq.gptq.solve.Calibrator;

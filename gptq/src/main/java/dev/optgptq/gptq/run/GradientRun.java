@@ -17,11 +17,10 @@ import dev.optgptq.gptq.refine.BlockRefiner;
 import dev.optgptq.gptq.refine.HeldOutLosses;
 import dev.optgptq.gptq.refine.ModelTuner;
 import dev.optgptq.gptq.refine.PackedBlock;
-import dev.optgptq.gptq.refine.RefinedLinear;
+import dev.optgptq.gptq.refine.SolvedLinear;
 import dev.optgptq.gptq.refine.Refinement;
 import dev.optgptq.gptq.refine.StepOutcome;
 import dev.optgptq.gptq.refine.Streams;
-import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.gptq.solve.SolveSettings;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -75,7 +74,7 @@ final class GradientRun {
      *
      * @param record writes a block down: its linears on the device, and how they came about
      */
-    void run(RunJournal journal, BiConsumer<BlockRecorder, RefinedLinear> record) {
+    void run(RunJournal journal, BiConsumer<BlockRecorder, SolvedLinear> record) {
         int blocks = model.spec().blocks();
         try (Saliency saliency = journal.finished().size() < blocks ? saliency(journal) : null;
                 CalibrationStream quantized = embed();
@@ -105,7 +104,7 @@ final class GradientRun {
     }
 
     private void refine(int block, BlockRefiner refiner, RunJournal journal,
-            BiConsumer<BlockRecorder, RefinedLinear> record) {
+            BiConsumer<BlockRecorder, SolvedLinear> record) {
         progress.enter("load", "block " + (block + 1) + "/" + model.spec().blocks());
         try (BlockRecorder recorder = journal.record(plan.packed(model.spec().linears(block)), packer)) {
             List<StepOutcome> steps = refiner.refine(block, linears -> {
@@ -196,11 +195,5 @@ final class GradientRun {
         journal.finished().forEach(block -> outcomes.addAll(block.steps()));
         TunedParameters.find(journal.parts()).ifPresent(tuned -> outcomes.add(tuned.outcome()));
         return outcomes;
-    }
-
-    /** For the report. */
-    static RunReport.Layer layer(int block, RefinedLinear refined, double askedDamp) {
-        return LayerReports.of(block, new SolvedLinear(refined.linear(), refined.solution(), refined.seconds()),
-                askedDamp);
     }
 }

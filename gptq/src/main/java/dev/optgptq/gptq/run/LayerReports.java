@@ -1,6 +1,7 @@
 package dev.optgptq.gptq.run;
 
 import dev.optgptq.formats.UserError;
+import dev.optgptq.gptq.refine.SolvedLinear;
 import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.gptq.solve.LinearSolution;
 import java.util.Locale;

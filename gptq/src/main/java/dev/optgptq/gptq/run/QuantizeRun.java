@@ -239,7 +239,7 @@ public final class QuantizeRun {
                     memoryPlan, packer, progress, clock);
             if (!gradients.isDone(journal)) {
                 gradients.run(journal, (recorder, refined) -> record(recorder, refined.linear(),
-                        refined.solution().weight(), GradientRun.layer(recorder.block(), refined,
+                        refined.solution().weight(), LayerReports.of(recorder.block(), refined,
                                 settings.damp())));
             }
             return;

@@ -82,7 +82,7 @@ class BlockTunerTest {
         try (TinyBlock block = new TinyBlock(TinyModel.of(family), folder.resolve("model"));
                 Candidate start = block.solve(Variants.PLAIN);
                 TensorArena arena = block.device.arena()) {
-            for (RefinedLinear linear : start.linears()) {
+            for (SolvedLinear linear : start.linears()) {
                 LatentLinear latent = new LatentLinear(block.device, arena, TinyBlock.INT3, linear.linear(),
                         linear.solution());
                 Tensor expected = start.weights().weight(linear.linear());

@@ -85,7 +85,7 @@ final class TinyBlock implements AutoCloseable {
     Candidate nearest() {
         TensorArena arena = device.arena();
         BlockWeights weights = model.loadBlock(0, arena);
-        List<RefinedLinear> linears = new ArrayList<>();
+        List<SolvedLinear> linears = new ArrayList<>();
         for (LinearSpec linear : weights.linears()) {
             Tensor identity = arena.matrix(DType.F32, linear.inputs(), linear.inputs());
             Tensor ones = arena.vector(DType.F32, linear.inputs());
@@ -93,7 +93,7 @@ final class TinyBlock implements AutoCloseable {
             device.matrix().fill(ones, 1);
             device.matrix().setDiagonal(identity, ones);
             try (SiteSolver solver = new SiteSolver(device, new Calibrator.Gradient(SETTINGS), identity, "identity")) {
-                linears.add(new RefinedLinear(linear, solver.solve(arena, weights.weight(linear),
+                linears.add(new SolvedLinear(linear, solver.solve(arena, weights.weight(linear),
                         new GptqVariant(false, null, Polish.NONE, true)), 0));
             }
         }

@@ -1,4 +1,4 @@
-package dev.optgptq.gptq.run;
+package dev.optgptq.gptq.refine;
 
 import dev.optgptq.calibrate.model.LinearSpec;
 import dev.optgptq.gptq.solve.LinearSolution;
@@ -8,4 +8,4 @@ import dev.optgptq.gptq.solve.LinearSolution;
  *
  * @param seconds time to solve it, its share of the factorisation not included
  */
-record SolvedLinear(LinearSpec linear, LinearSolution solution, double seconds) {}
+public record SolvedLinear(LinearSpec linear, LinearSolution solution, double seconds) {}

@@ -16,7 +16,7 @@ final class GridOptions {
 
     @Option(names = "--calibrator", paramLabel = "NAME", converter = Choices.Calibrators.class, completionCandidates = Choices.Calibrators.class, description = {
             "gradient: gptq with searched scales, tokens weighed by the loss's gradient and errors made up for, each kept "
-                    + "where it helps; about four times as long. gptq: minimizes each layer's output error over calibration text, as "
+                    + "where it helps; three to four times as long. gptq: minimizes each layer's output error over calibration text, as "
                     + "published. rtn: rounds to nearest; seconds, no text, worse. Default: gradient"})
     CalibratorKind calibrator = CalibratorKind.GRADIENT;
 

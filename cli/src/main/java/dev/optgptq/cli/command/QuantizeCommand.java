@@ -31,9 +31,9 @@ import picocli.CommandLine.Spec;
                 "  opt-gptq quantize models/my-llama --bits 2 --group-size 64 --tune 100", "",
                 "  # on all AMD GPUs or DCUs of this machine; one of them gives the same files",
                 "  opt-gptq quantize models/my-llama --device hip:all", "",
-                "What it costs: about ten passes of the model over the calibration tokens (two with --calibrator gptq), and one over "
-                        + "the evaluation text before and after. Memory: one block of weights in float32 and the activations, which go to a temporary file when "
-                        + "they don't fit.",
+                "What it costs: about seven passes of the model over the calibration tokens (two with --calibrator gptq), and one over "
+                        + "the evaluation text before and after. Memory: one block of weights in float32, all of them while gradients are "
+                        + "found if they fit, and the activations, which go to a temporary file when they don't.",
                 "",
                 "Interrupted, by Ctrl-C, a crash, a full disk or a lost GPU, the same command goes on behind the last block that "
                         + "it had finished, and gives the same files.",

@@ -31,8 +31,8 @@ final class RefineOptions {
     Boolean tuneNorms;
 
     @Option(names = "--weigh-tokens", negatable = true, defaultValue = "true", fallbackValue = "true", description = {
-            "Weigh calibration tokens by the loss's squared gradient, from a pass back through the model that takes as long as all "
-                    + "the rest. Default: --weigh-tokens"})
+            "Weigh calibration tokens by the loss's squared gradient, from a pass back through the model that takes about as long "
+                    + "as gptq. Default: --weigh-tokens"})
     boolean weighTokens = true;
 
     @Option(names = "--fisher", paramLabel = "LABELS", converter = Choices.Fishers.class, completionCandidates = Choices.Fishers.class, description = {

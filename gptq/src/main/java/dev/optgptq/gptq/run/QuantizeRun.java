@@ -3,7 +3,6 @@ package dev.optgptq.gptq.run;
 import dev.optgptq.calibrate.Progress;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.eval.Perplexity;
-import dev.optgptq.calibrate.model.LinearSpec;
 import dev.optgptq.calibrate.model.LoadAhead;
 import dev.optgptq.calibrate.model.ModelSpec;
 import dev.optgptq.calibrate.model.Replicas;
@@ -13,11 +12,11 @@ import dev.optgptq.formats.model.CheckpointWriter;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.gptq.journal.Identity;
 import dev.optgptq.gptq.journal.WriteBehind;
+import dev.optgptq.gptq.refine.SolvedLinear;
 import dev.optgptq.gptq.refine.HeldOutLosses;
 import dev.optgptq.gptq.refine.StepOutcome;
 import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.gptq.solve.Calibrator;
-import dev.optgptq.gptq.solve.QuantizedWeight;
 import dev.optgptq.gptq.solve.SolveSettings;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.DeviceGroup;
@@ -238,9 +237,7 @@ public final class QuantizeRun {
                     calibration, plan,
                     memoryPlan, packer, progress, clock);
             if (!gradients.isDone(journal)) {
-                gradients.run(journal, (recorder, refined) -> record(recorder, refined.linear(),
-                        refined.solution().weight(), LayerReports.of(recorder.block(), refined,
-                                settings.damp())));
+                gradients.run(journal, this::record);
             }
             return;
         }
@@ -270,16 +267,16 @@ public final class QuantizeRun {
         try (BlockRecorder recorder = journal.record(plan.packed(model.spec().linears(block)), packer)) {
             quantizer.quantize(block, stream, solved -> {
                 progress.enter("write");
-                record(recorder, solved.linear(), solved.solution().weight(),
-                        LayerReports.of(block, solved, settings.damp()));
+                record(recorder, solved);
             });
             progress.enter("write");
             recorder.finish(clock.phases());
         }
     }
 
-    private void record(BlockRecorder recorder, LinearSpec linear, QuantizedWeight weight, RunReport.Layer layer) {
-        recorder.write(linear, weight, layer);
+    private void record(BlockRecorder recorder, SolvedLinear solved) {
+        RunReport.Layer layer = LayerReports.of(recorder.block(), solved, settings.damp());
+        recorder.write(solved.linear(), solved.solution().weight(), layer);
         layers.add(layer);
         if (layer.problem() != null) {
             log.accept(layer.module() + ": " + layer.problem());

@@ -42,6 +42,9 @@ public record Bench(Shape shape, DeviceGroup devices, Precision precision, int s
     private static final int GROUP_SIZE = 128;
     /** Ops are timed with about so many tokens, as a run on a large card has them. */
     private static final int OP_TOKENS = 8192;
+    /** A job that compiles the kernels of all others, so that no phase is measured while it waits for a compiler. */
+    private static final String WARM_UP = "tiny";
+    private static final int WARM_UP_LENGTH = 64;
 
     public Bench {
         if (sequenceLength > shape.spec().maxPositions()) {
@@ -52,6 +55,9 @@ public record Bench(Shape shape, DeviceGroup devices, Precision precision, int s
 
     /** Throws UserError as quantize does. */
     public BenchReport run(QuantizeRun.Origin origin, Progress listener, Consumer<String> log) {
+        if (!shape.name().equals(WARM_UP)) {
+            warmUp(origin, log);
+        }
         try (Arena arena = Arena.ofShared(); ModelDirectory model = RandomModel.open(shape, arena)) {
             RunReport job = job(model, origin, listener, log);
             DType products = DType.valueOf(job.machine().products());
@@ -65,6 +71,15 @@ public record Bench(Shape shape, DeviceGroup devices, Precision precision, int s
             return new BenchReport(1, job.tool(), shape.name(), devices.name(), devices.description(), products.name(),
                     samples, sequenceLength, rows, rates, ops, phases(job, model, products, rates), job.seconds(),
                     job.memory());
+        }
+    }
+
+    private void warmUp(QuantizeRun.Origin origin, Consumer<String> log) {
+        log.accept(
+                "warming up with a job of the shape " + WARM_UP + ", which compiles kernels that were never used here");
+        Bench small = new Bench(Shape.of(WARM_UP), devices, precision, 2 * devices.size(), WARM_UP_LENGTH);
+        try (Arena arena = Arena.ofShared(); ModelDirectory model = RandomModel.open(small.shape, arena)) {
+            small.job(model, origin, Progress.SILENT, line -> {});
         }
     }
 

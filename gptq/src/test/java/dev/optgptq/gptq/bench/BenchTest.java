@@ -11,11 +11,17 @@ import dev.optgptq.gptq.run.QuantizeSettings.Precision;
 import dev.optgptq.gptq.testing.EmulatedGpu;
 import dev.optgptq.kernels.DeviceGroup;
 import dev.optgptq.kernels.Devices;
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
 import java.util.Set;
 import java.util.stream.Collectors;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -28,7 +34,7 @@ class BenchTest {
     @Test
     void every_op_of_a_block_and_every_phase_of_the_job_is_measured_on_a_processor() {
         try (DeviceGroup device = Devices.openGroup("cpu", 2)) {
-            BenchReport report = run(device, Precision.AUTO);
+            BenchReport report = run(TINY, device, Precision.AUTO);
 
             assertEquals("F32", report.products());
             assertMeasured(report, Set.of("rmsNorm", "rotary", "attention", "linear", "activateGated", "accumulateGram",
@@ -39,7 +45,7 @@ class BenchTest {
     @Test
     void on_a_gpu_halves_pass_through_the_same_kernels_as_a_model_of_a_real_size() {
         try (EmulatedGpu gpu = EmulatedGpu.open()) {
-            BenchReport report = run(gpu.devices(), Precision.HALF);
+            BenchReport report = run(TINY, gpu.devices(), Precision.HALF);
 
             assertEquals("BF16", report.products());
             assertMeasured(report, Set.of("rmsNorm", "convert", "rotary", "attention", "linear", "activateGated",
@@ -47,6 +53,20 @@ class BenchTest {
                     "packCodes"));
             assertTrue(log.stream().anyMatch(line -> line.contains("the stream between blocks there")), log::toString);
             assertTrue(log.stream().anyMatch(line -> line.contains("our own kernel")), log::toString);
+        }
+    }
+
+    @Test
+    void kernels_are_compiled_by_a_job_before_the_one_that_is_measured(@TempDir Path folder) throws IOException {
+        try (DeviceGroup device = Devices.openGroup("cpu", 2);
+                InputStream tiny = Shape.class.getResourceAsStream("shapes/tiny.json")) {
+            Path config = folder.resolve("config.json");
+            Files.copy(Objects.requireNonNull(tiny), config);
+
+            BenchReport report = run(Shape.of(config.toString()), device, Precision.AUTO);
+
+            assertEquals(config.toString(), report.shape());
+            assertTrue(log.getFirst().startsWith("warming up"), log::toString);
         }
     }
 
@@ -66,8 +86,8 @@ class BenchTest {
         assertEquals(6_476_005_376L, linears * shape.spec().blocks());
     }
 
-    private BenchReport run(DeviceGroup device, Precision precision) {
-        return new Bench(TINY, device, precision, 2, 64).run(new QuantizeRun.Origin("opt-gptq", "9.9.9", List.of()),
+    private BenchReport run(Shape shape, DeviceGroup device, Precision precision) {
+        return new Bench(shape, device, precision, 2, 64).run(new QuantizeRun.Origin("opt-gptq", "9.9.9", List.of()),
                 Progress.SILENT, log::add);
     }
 

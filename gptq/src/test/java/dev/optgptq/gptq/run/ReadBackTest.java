@@ -99,13 +99,7 @@ class ReadBackTest {
                 output.write(tuned(journal, source.tensor(name)));
                 output.writeKept();
                 config.write(writer, TinyRun.ORIGIN);
-                writer.finishTensors();
-                verify(output, writer.workDirectory());
-                assertEquals(1, WrittenCheckpoint.read(writer.workDirectory()).tensor(name).data()[0]);
-                flipLowestBit(writer.workDirectory(), name);
-
-                UserError error = assertThrows(UserError.class, () -> verify(output, writer.workDirectory()));
-                assertTrue(String.valueOf(error.getMessage()).contains(name), error.getMessage());
+                assertReplacedAndCompared(name, output, writer);
             }
         }
     }
@@ -128,15 +122,20 @@ class ReadBackTest {
                 output.write(learned(device, journal, source.tensor(name)));
                 output.writeKept();
                 config.write(writer, TinyRun.ORIGIN);
-                writer.finishTensors();
-                verify(output, writer.workDirectory());
-                assertEquals(1, WrittenCheckpoint.read(writer.workDirectory()).tensor(name).data()[0]);
-                flipLowestBit(writer.workDirectory(), name);
-
-                UserError error = assertThrows(UserError.class, () -> verify(output, writer.workDirectory()));
-                assertTrue(String.valueOf(error.getMessage()).contains(name), error.getMessage());
+                assertReplacedAndCompared(name, output, writer);
             }
         }
+    }
+
+    /** The tensor is there with bytes of 1, and one bit of it is missed. */
+    private static void assertReplacedAndCompared(String name, CheckpointOutput output, CheckpointWriter writer) {
+        writer.finishTensors();
+        verify(output, writer.workDirectory());
+        assertEquals(1, WrittenCheckpoint.read(writer.workDirectory()).tensor(name).data()[0]);
+        flipLowestBit(writer.workDirectory(), name);
+
+        UserError error = assertThrows(UserError.class, () -> verify(output, writer.workDirectory()));
+        assertTrue(String.valueOf(error.getMessage()).contains(name), error.getMessage());
     }
 
     /** One norm, all bytes 1. */

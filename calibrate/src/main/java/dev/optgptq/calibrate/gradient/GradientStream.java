@@ -79,6 +79,10 @@ public record GradientStream(Transformer model, Blocks blocks, TokenSequences te
         /** Blocks computed again. */
         public static final Limits DEFAULT = new Limits(2048, 256L << 20, 64L << 20, Long.MAX_VALUE, 0);
 
+        public Limits withMemory(long bytes) {
+            return new Limits(batchTokens, groupBytes, logitsBytes, bytes, residentBytes);
+        }
+
         public Limits withResident(long bytes) {
             return new Limits(batchTokens, groupBytes, logitsBytes, memoryBytes, bytes);
         }

@@ -44,9 +44,14 @@ final class HeadPass {
         this.objective = stream.objective().open(model, stream.text(), own, arena, chunk);
     }
 
-    /** What it and the head take on the device, with chunks of so many tokens. */
+    /**
+     * What it and the head take on the device, with chunks of so many tokens. While the head is loaded it lies there as it is
+     * stored, too, in halves most often.
+     */
     static long bytes(ModelSpec spec, long chunk) {
-        return Transformer.headBytes(spec) + Float.BYTES * chunk * ((long) spec.hiddenSize() + spec.vocabSize() + 4);
+        long stored = (long) DType.BF16.bytes() * spec.vocabSize() * spec.hiddenSize();
+        long buffers = Float.BYTES * chunk * ((long) spec.hiddenSize() + spec.vocabSize() + 4);
+        return Transformer.headBytes(spec) + Math.max(stored, buffers);
     }
 
     /**

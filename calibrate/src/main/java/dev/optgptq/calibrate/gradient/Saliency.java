@@ -23,6 +23,7 @@ import java.util.Arrays;
 import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -103,8 +104,17 @@ public final class Saliency implements AutoCloseable {
         return capture(models, text, labels, progress, limits.ofStream());
     }
 
+    /** Other programs may have taken some of a device's memory since the limits were set. */
+    private static GradientStream.Limits free(Replicas models, GradientStream.Limits limits) {
+        long room = IntStream.range(0, models.size()).mapToObj(models::on)
+                .filter(model -> model.device().freeMemory().isPresent()).mapToLong(model -> model.roomBeside(0)).min()
+                .orElse(Long.MAX_VALUE);
+        return limits.withResident(Math.min(limits.residentBytes(), room));
+    }
+
     static Saliency capture(Replicas models, TokenSequences text, Labels labels, Progress progress,
-            GradientStream.Limits limits) {
+            GradientStream.Limits given) {
+        GradientStream.Limits limits = free(models, given);
         Saliency saliency = new Saliency(models.first().spec(), text.tokens(), limits.memoryBytes());
         try {
             // Tokens do not add up, so that it does not matter who does which batches.

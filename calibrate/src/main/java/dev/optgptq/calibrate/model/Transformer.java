@@ -124,7 +124,8 @@ public final class Transformer {
      * @param room what it may take on the device; with less than {@link #aheadBytes} it takes none
      */
     public LoadAhead loadAhead(long room) {
-        return new LoadAhead(readAhead(), uploadAhead(room).stream().toList());
+        List<UploadAhead> uploading = uploadAhead(room).stream().toList();
+        return new LoadAhead(readAhead(), uploading);
     }
 
     ReadAhead readAhead() {

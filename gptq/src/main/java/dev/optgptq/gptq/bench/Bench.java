@@ -106,7 +106,8 @@ public record Bench(Shape shape, DeviceGroup devices, Precision precision, int s
         Limits limits = new Limits(devices.first(), rates);
         double weights = model.tensors().values().stream().mapToLong(view -> view.data().byteSize()).sum();
         return job.phases().stream().map(phase -> {
-            boolean loads = phase.name().equals("load");
+            // Where blocks are uploaded ahead, loading is what was waited for, which has no limit.
+            boolean loads = phase.name().equals("load") && devices.first().uploads().isEmpty();
             double arithmetic = limits.arithmetic(phase.flops(), phase.name().equals("solve") ? DType.F32 : products);
             return new Entry(phase.name(), "", phase.seconds(), phase.flops(), loads ? weights : 0,
                     loads ? weights / rates.upload() : arithmetic);

@@ -80,15 +80,39 @@ public record RefineMemory(long solving, long predicting, long tuning, long mode
                 .max().orElse(0);
     }
 
+    /** How much of a batch is done at once while the whole model is learned, and how much of it the host may hold. */
+    public static GradientStream.Limits limits(long memoryBytes) {
+        return GradientStream.Limits.DEFAULT.withMemory(memoryBytes);
+    }
+
+    /**
+     * What learning over the whole model keeps on the host: the larger of what it learns from and what it is judged by.
+     *
+     * @param memoryBytes above which that goes to a temporary file
+     */
+    public static long inputBytes(ModelSpec spec, Refinement refinement, TokenSequences calibration,
+            long memoryBytes) {
+        if (refinement.tuneSteps() == 0) {
+            return 0;
+        }
+        TokenSequences judged = calibration.select(Refinement.heldOutOf(calibration.count()));
+        long bytes = Math.max(GradientStream.inputBytes(spec, batch(calibration), limits(memoryBytes)),
+                GradientStream.inputBytes(spec, judged, limits(memoryBytes)));
+        return bytes > memoryBytes ? 0 : bytes;
+    }
+
+    private static TokenSequences batch(TokenSequences calibration) {
+        return calibration.select(new int[Math.min(Schedule.BATCH,
+                calibration.count() - Refinement.heldOut(calibration.count()))]);
+    }
+
     private static long model(ModelSpec spec, Refinement refinement, int groupSize, TokenSequences calibration,
             long largest) {
-        TokenSequences batch = calibration
-                .select(new int[Math.min(Schedule.BATCH,
-                        calibration.count() - Refinement.heldOut(calibration.count()))]);
+        TokenSequences batch = batch(calibration);
         long scales = spec.blocks() * spec.linears(0).stream().mapToLong(linear -> StudentLinear
                 .bytes(linear.inputs(), linear.outputs(), groups(linear, groupSize))).sum();
         long norms = refinement.tuneNorms() ? norms(spec) : 0;
-        GradientStream.Limits limits = GradientStream.Limits.DEFAULT;
+        GradientStream.Limits limits = limits(Long.MAX_VALUE);
         long teacher = limits.logitsBytes() + 2L * Float.BYTES * batch.tokens() * spec.hiddenSize();
         return scales + norms + teacher + Transformer.blockBytes(spec, DType.F32) + 4 * largest
                 + GradientStream.deviceBytes(spec, batch, limits);

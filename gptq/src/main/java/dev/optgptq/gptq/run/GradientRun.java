@@ -3,7 +3,6 @@ package dev.optgptq.gptq.run;
 import dev.optgptq.calibrate.capture.ActivationStore;
 import dev.optgptq.calibrate.capture.Division;
 import dev.optgptq.calibrate.data.TokenSequences;
-import dev.optgptq.calibrate.gradient.GradientStream;
 import dev.optgptq.calibrate.gradient.Saliency;
 import dev.optgptq.calibrate.model.LinearSpec;
 import dev.optgptq.calibrate.model.LoadAhead;
@@ -13,6 +12,7 @@ import dev.optgptq.formats.packed.PackedLinear;
 import dev.optgptq.formats.packed.PackedLinearReader;
 import dev.optgptq.formats.safetensors.SafetensorsFile;
 import dev.optgptq.formats.safetensors.TensorSpec;
+import dev.optgptq.gptq.refine.RefineMemory;
 import dev.optgptq.gptq.refine.BlockRefiner;
 import dev.optgptq.gptq.refine.HeldOutLosses;
 import dev.optgptq.gptq.refine.ModelTuner;
@@ -183,7 +183,8 @@ final class GradientRun {
             List<TensorSpec> specs = plan.specs().stream().filter(spec -> tuned.test(spec.name())).toList();
             ModelTuner tuner = new ModelTuner(model, refinement, phases);
             TunedParameters.record(journal.parts(), specs, module -> Objects.requireNonNull(byModule.get(module)),
-                    sink -> tuner.tune(blocks, calibration, teacher, GradientStream.Limits.DEFAULT, sink), clock);
+                    sink -> tuner.tune(blocks, calibration, teacher, RefineMemory.limits(memory.hostLimit()), sink),
+                    clock);
         } finally {
             files.forEach(SafetensorsFile::close);
         }

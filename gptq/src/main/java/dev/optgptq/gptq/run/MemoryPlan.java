@@ -36,18 +36,21 @@ import org.jspecify.annotations.Nullable;
  * @param hostLimit the most that tokens' activations may take on the host before they go to a temporary file
  * @param evaluation all that evaluating takes: a block, the head, buffers, residual stream, logits; 0 without it
  * @param writing what may wait on the host to be written: the packed tensors of one block
+ * @param learning the block inputs that learning over the whole model keeps on the host; 0 without it
  * @param ahead the blocks that are uploaded while others are computed, as they are stored, beside quantizing; 0 where
  *     there is no room, or nothing to upload to
  */
 record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long waiting, long solving, long forward, Cut cut,
         Residual residual, long refining, Saliency.Memory gradients, long hostLimit, long evaluation, long writing,
-        long ahead) {
+        long learning, long ahead) {
 
     private static final long PROCESS = MemoryNeed.PROCESS;
     /** Share of the available memory that the residual stream may take. */
     private static final double STREAM_SHARE = 0.25;
     /** Block inputs that the gradients keep: enough sequences at once that loading blocks costs nothing beside them. */
     private static final long GROUP_BYTES = 256L << 20;
+    /** Buffers that a device of its own memory copies through, two for each of its two streams. */
+    private static final long PAGE_LOCKED = 4 * (16L << 20);
     /** Into how many parts the calibration is cut on such devices, where that fits: eight is as many as most nodes have. */
     private static final int PARTS = 8;
     static final long LIBRARIES = MemoryNeed.LIBRARIES;
@@ -133,7 +136,7 @@ record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long waitin
         if (calibration == null) {
             return new MemoryPlan(free, weights, 0, 0, copies, 0, Cut.NONE, new Residual(0, 0, Place.HOST), 0,
                     Saliency.Memory.NONE, 0,
-                    evaluating, writing, 0);
+                    evaluating, writing, 0, 0);
         }
         long hessians = HessianAccumulator.bytes(model, model.sites(), 1);
         long largestSite = square(model.widestInput());
@@ -142,9 +145,11 @@ record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long waitin
         Saliency.Memory gradients = job.weighs()
                 ? Saliency.memory(model, calibration, gradientLimits(free, limit))
                 : Saliency.Memory.NONE;
+        Refinement refinement = job.refinement();
+        long learning = refinement == null ? 0 : RefineMemory.inputBytes(model, refinement, calibration, limit);
         MemoryPlan smallest = new MemoryPlan(free, weights, hessians, 0, 2 * largestSite + copies, 0, Cut.NONE,
                 new Residual(stream, stream, stream > limit ? Place.FILE : Place.HOST), 0, gradients, limit, evaluating,
-                writing, 0);
+                writing, learning, 0);
         return free.device().isEmpty()
                 ? smallest.with(job, calibration, CalibrationStream.BATCH_TOKENS, 1)
                 : smallest.onDevice(job, calibration).shared(job, calibration);
@@ -193,7 +198,7 @@ record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long waitin
      */
     MemoryPlan loadingAhead(long bytes) {
         MemoryPlan with = new MemoryPlan(free, weights, hessians, waiting, solving, forward, cut, residual, refining,
-                gradients, hostLimit, evaluation, writing, bytes);
+                gradients, hostLimit, evaluation, writing, learning, bytes);
         return free.device().isPresent() && with.fitsDevice() ? with : this;
     }
 
@@ -211,7 +216,7 @@ record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long waitin
 
     private MemoryPlan with(Cut otherCut, Residual otherResidual) {
         return new MemoryPlan(free, weights, hessians, waiting, solving, forward, otherCut, otherResidual, refining,
-                gradients, hostLimit, evaluation, writing, ahead);
+                gradients, hostLimit, evaluation, writing, learning, ahead);
     }
 
     int batchRows() {
@@ -242,7 +247,7 @@ record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long waitin
         long sums = HessianAccumulator.bytes(model, model.sites(), intoParts);
         return new MemoryPlan(free, weights, hessians, sums - hessians, solving, buffers,
                 new Cut(rows, intoParts, cut.devices()), residual, refined, gradients, hostLimit, evaluation, writing,
-                ahead);
+                learning, ahead);
     }
 
     /** Where products are of halves, a linear is solved in a copy. */
@@ -283,10 +288,12 @@ record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long waitin
     /** What of it is the host's memory. */
     private long host() {
         if (free.device().isPresent()) {
-            return PROCESS + Math.max(gradients.inputs(), activations() + writing) + gradients.kept();
+            return PROCESS + cut.devices() * PAGE_LOCKED
+                    + Math.max(cut.devices() * gradients.inputs(), activations() + Math.max(writing, learning))
+                    + gradients.kept();
         }
         long calibrating = Math.max(gradients.device() + gradients.inputs(),
-                quantizing() + activations() + writing);
+                quantizing() + activations() + Math.max(writing, learning));
         return PROCESS + Math.max(evaluation, calibrating + gradients.kept());
     }
 

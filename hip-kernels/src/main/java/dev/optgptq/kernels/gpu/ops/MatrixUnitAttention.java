@@ -26,8 +26,10 @@ final class MatrixUnitAttention {
     /** Queries of a block. */
     private static final int QUERIES = 64;
     private static final int MOST_HEAD_DIM = 128;
-    /** Grouped heads of no round size, rows that are not full, and two tiles of queries and keys. */
-    private static final AttentionShape CHECKED = new AttentionShape(75, 4, 2, 24, 0.2f, 0);
+    private static final int NARROW_HEAD_DIM = 64;
+    /** Grouped heads of no round size, one for each kernel, rows that are not full, and two tiles of queries and keys. */
+    private static final AttentionShape NARROW = new AttentionShape(75, 4, 2, 24, 0.2f, 0);
+    private static final AttentionShape WIDE = new AttentionShape(75, 4, 2, 72, 0.2f, 0);
     /** Weights are rounded to halves, of values up to 1: a few units in the last place of bfloat16. */
     private static final float TOLERANCE = 0x1p-6f;
 
@@ -53,7 +55,7 @@ final class MatrixUnitAttention {
             if (!hasUnits()) {
                 return false;
             }
-            boolean right = agrees(type);
+            boolean right = agrees(type, NARROW) && agrees(type, WIDE);
             if (!right) {
                 LOG.log(Logger.Level.WARNING, context.deviceName() + ": attention on the matrix units is wrong with "
                         + type + " on this card and is not used for it");
@@ -72,20 +74,20 @@ final class MatrixUnitAttention {
         }
     }
 
-    private boolean agrees(DType dtype) {
-        int width = CHECKED.heads() * CHECKED.headDim();
-        int kvWidth = CHECKED.kvHeads() * CHECKED.headDim();
+    private boolean agrees(DType dtype, AttentionShape shape) {
+        int width = shape.heads() * shape.headDim();
+        int kvWidth = shape.kvHeads() * shape.headDim();
         try (TensorArena arena = context.arena()) {
-            Tensor all = pattern(CHECKED.sequenceLength(), width + 2 * kvWidth, arena);
+            Tensor all = pattern(shape.sequenceLength(), width + 2 * kvWidth, arena);
             Tensor halves = arena.matrix(dtype, all.rows(), all.columns());
             convert(all, halves);
             convert(halves, all);
             Tensor found = arena.matrix(DType.F32, all.rows(), width);
             Tensor expected = arena.matrix(DType.F32, all.rows(), width);
             run(halves.columns(0, width), halves.columns(width, kvWidth), halves.columns(width + kvWidth, kvWidth),
-                    null, CHECKED, found);
+                    null, shape, found);
             plain.run(all.columns(0, width), all.columns(width, kvWidth), all.columns(width + kvWidth, kvWidth), null,
-                    CHECKED, expected);
+                    shape, expected);
             return areClose(found, expected);
         }
     }
@@ -129,10 +131,13 @@ final class MatrixUnitAttention {
     /** As NeuralOps.attention, of halves. */
     void run(Tensor q, Tensor k, Tensor v, @Nullable Tensor slopes, AttentionShape shape, Tensor out) {
         String type = q.dtype() == DType.F16 ? "f16" : "bf16";
-        context.kernel(SOURCE, "attention_" + type + "_" + (shape.headDim() <= 64 ? 64 : MOST_HEAD_DIM)).launchGrid(
-                Math.ceilDiv(shape.sequenceLength(), QUERIES), shape.heads(), q.rows() / shape.sequenceLength(),
-                WAVES * context.waveWidth(), 0, q, q.stride(), k, k.stride(), v, v.stride(), slopes, out, out.stride(),
-                shape.sequenceLength(), shape.heads(), shape.kvHeads(), shape.headDim(), shape.scale(),
-                shape.window());
+        context.kernel(SOURCE,
+                "attention_" + type + "_" + (shape.headDim() <= NARROW_HEAD_DIM ? NARROW_HEAD_DIM : MOST_HEAD_DIM))
+                .launchGrid(
+                        Math.ceilDiv(shape.sequenceLength(), QUERIES), shape.heads(), q.rows() / shape.sequenceLength(),
+                        WAVES * context.waveWidth(), 0, q, q.stride(), k, k.stride(), v, v.stride(), slopes, out,
+                        out.stride(),
+                        shape.sequenceLength(), shape.heads(), shape.kvHeads(), shape.headDim(), shape.scale(),
+                        shape.window());
     }
 }

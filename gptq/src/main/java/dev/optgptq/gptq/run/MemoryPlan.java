@@ -360,6 +360,7 @@ record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long waitin
                                 + mebibytes(gradients.device() + gradients.inputs())
                         : "")
                 + ", waiting to be written " + mebibytes(writing)
+                + (learning > 0 ? ", or what learning the whole model starts from " + mebibytes(learning) : "")
                 + (evaluation > 0 ? "; evaluating instead " + mebibytes(evaluation) : "") + "; process "
                 + mebibytes(PROCESS) + (free.device().isPresent() ? "; on the device " + onDevice() : "");
     }

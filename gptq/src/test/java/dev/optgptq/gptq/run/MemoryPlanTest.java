@@ -229,6 +229,24 @@ class MemoryPlanTest {
         assertEquals(tight.cut(), roomy.loadingAhead(ahead).cut());
     }
 
+    /** Of the sequences that it is judged by, an eighth, the input of both blocks and what comes out; else they are in a file. */
+    @Test
+    void learning_over_the_whole_model_keeps_block_inputs_on_the_host_where_they_fit() {
+        TinyRun run = longRun();
+        run.calibrator = CalibratorKind.GRADIENT;
+        run.refinement = new Refinement(false, new NextToken(), false, 10, 0);
+        long inputs = 3L * 512 * 128 * 128 * Float.BYTES;
+
+        MemoryPlan roomy = plan(run, PLENTY, OptionalLong.of(PLENTY));
+        MemoryPlan tight = plan(run, 2 * inputs, OptionalLong.of(PLENTY));
+        run.refinement = new Refinement(false, new NextToken(), false, 0, 0);
+        MemoryPlan without = plan(run, PLENTY, OptionalLong.of(PLENTY));
+
+        assertEquals(inputs, roomy.learning());
+        assertEquals(0, tight.learning());
+        assertEquals(roomy.total() - roomy.device() - inputs, without.total() - without.device() - without.writing());
+    }
+
     @Test
     void a_device_without_memory_of_its_own_has_nothing_to_upload() {
         assertEquals(0, plan(longRun(), PLENTY).loadingAhead(0).ahead());

@@ -1,5 +1,7 @@
 package dev.optgptq.calibrate.model;
 
+import dev.optgptq.formats.model.ModelDirectory;
+import dev.optgptq.formats.safetensors.TensorView;
 import dev.optgptq.kernels.Closing;
 import java.util.ArrayList;
 import java.util.List;
@@ -13,9 +15,31 @@ public final class LoadAhead implements AutoCloseable {
     private final ReadAhead reading;
     private final List<UploadAhead> uploading;
 
-    LoadAhead(ReadAhead reading, List<UploadAhead> uploading) {
+    private LoadAhead(ReadAhead reading, List<UploadAhead> uploading) {
         this.reading = reading;
         this.uploading = uploading;
+    }
+
+    /**
+     * For one model on some devices.
+     *
+     * @param room what it may take on each of them
+     */
+    static LoadAhead of(List<Transformer> models, long room) {
+        List<UploadAhead> uploading = new ArrayList<>();
+        try {
+            models.forEach(model -> model.uploadAhead(room).ifPresent(uploading::add));
+        } catch (RuntimeException e) {
+            uploading.forEach(UploadAhead::close);
+            throw e;
+        }
+        return new LoadAhead(models.getFirst().readAhead(), uploading);
+    }
+
+    /** The stored tensors of a block. */
+    static List<TensorView> tensors(ModelDirectory directory, ModelSpec spec, int block) {
+        String prefix = spec.names().inBlock(block, "");
+        return directory.tensors().values().stream().filter(view -> view.name().startsWith(prefix)).toList();
     }
 
     /** This block is loaded now, as often as need be, and then the next, if there is one. */

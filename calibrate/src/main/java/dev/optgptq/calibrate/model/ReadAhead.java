@@ -26,7 +26,7 @@ public final class ReadAhead implements AutoCloseable {
     private boolean closed;
 
     ReadAhead(ModelDirectory directory, ModelSpec spec) {
-        this(block -> block >= spec.blocks() ? List.of() : mapped(directory, spec.names().inBlock(block, "")));
+        this(block -> block >= spec.blocks() ? List.of() : mapped(directory, spec, block));
     }
 
     /** @param weights of a block, mapped from files */
@@ -36,9 +36,9 @@ public final class ReadAhead implements AutoCloseable {
     }
 
     /** What is not mapped is in memory already. */
-    private static List<MemorySegment> mapped(ModelDirectory directory, String prefix) {
-        return directory.tensors().values().stream().filter(view -> view.name().startsWith(prefix))
-                .map(view -> view.data()).filter(MemorySegment::isMapped).toList();
+    private static List<MemorySegment> mapped(ModelDirectory directory, ModelSpec spec, int block) {
+        return LoadAhead.tensors(directory, spec, block).stream().map(view -> view.data())
+                .filter(MemorySegment::isMapped).toList();
     }
 
     /** This block is needed now, and then the next, if there is one. Of what was wanted before, nothing more is read. */

@@ -4,7 +4,6 @@ import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.Together;
-import java.util.ArrayList;
 import java.util.List;
 
 /** One model on each of several devices, which share its work. */
@@ -60,14 +59,7 @@ public final class Replicas {
 
     /** See {@link Transformer#loadAhead}, for every device. */
     public LoadAhead loadAhead(long room) {
-        List<UploadAhead> uploading = new ArrayList<>();
-        try {
-            models.forEach(model -> model.uploadAhead(room).ifPresent(uploading::add));
-        } catch (RuntimeException e) {
-            uploading.forEach(UploadAhead::close);
-            throw e;
-        }
-        return new LoadAhead(first().readAhead(), uploading);
+        return LoadAhead.of(models, room);
     }
 
     /** Loads a block's weights on every device. */

@@ -23,8 +23,8 @@ import java.util.function.Function;
 public final class Transformer {
 
     private static final System.Logger LOG = System.getLogger(Transformer.class.getName());
-    /** What the libraries of a device may still take for themselves. */
-    private static final long LIBRARIES = 512L << 20;
+    /** Left free on a device of its own memory: the workspaces of its matrix library and of attention, and kernels. */
+    public static final long LIBRARIES = 512L << 20;
 
     private final ModelSpec spec;
     private final ModelDirectory directory;
@@ -124,8 +124,7 @@ public final class Transformer {
      * @param room what it may take on the device; with less than {@link #aheadBytes} it takes none
      */
     public LoadAhead loadAhead(long room) {
-        List<UploadAhead> uploading = uploadAhead(room).stream().toList();
-        return new LoadAhead(readAhead(), uploading);
+        return LoadAhead.of(List.of(this), room);
     }
 
     ReadAhead readAhead() {

@@ -50,14 +50,9 @@ final class UploadAhead implements AutoCloseable {
         long most = 0;
         for (int block = 0; block < spec.blocks(); block++) {
             most = Math.max(most,
-                    views(directory, spec, block).stream().mapToLong(view -> view.data().byteSize()).sum());
+                    LoadAhead.tensors(directory, spec, block).stream().mapToLong(view -> view.data().byteSize()).sum());
         }
         return 2 * most;
-    }
-
-    private static List<TensorView> views(ModelDirectory directory, ModelSpec spec, int block) {
-        String prefix = spec.names().inBlock(block, "");
-        return directory.tensors().values().stream().filter(view -> view.name().startsWith(prefix)).toList();
     }
 
     /** A block's tensors, on their way or there. */
@@ -143,7 +138,7 @@ final class UploadAhead implements AutoCloseable {
         }
         Stored stored = new Stored();
         try {
-            stored.begin(views(directory, spec, block));
+            stored.begin(LoadAhead.tensors(directory, spec, block));
             blocks.put(block, stored);
         } catch (UserError e) {
             stored.arena.close();

@@ -1,5 +1,6 @@
 package dev.optgptq.gptq.run;
 
+import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.kernels.Device;
 import java.util.List;
@@ -17,8 +18,8 @@ public record MemoryNeed(String job, long host, long device, String parts) {
 
     /** The JVM, its heap and the libraries: measured, not computed. */
     static final long PROCESS = 250L << 20;
-    /** On a device of its own memory: the workspaces of its matrix library and of attention, and kernels. */
-    static final long LIBRARIES = 512L << 20;
+    /** On a device of its own memory. */
+    static final long LIBRARIES = Transformer.LIBRARIES;
 
     /**
      * What there is.

@@ -63,9 +63,7 @@ final class GpuAttention {
 
     private Tensor widened(Tensor halves, TensorArena arena) {
         Tensor widened = arena.matrix(DType.F32, halves.rows(), halves.columns());
-        Extent extent = Extent.of(halves, widened);
-        context.kernel("convert", "convert").launch(extent.blocks(), THREADS, 0, halves, Extent.code(halves.dtype()),
-                halves.stride(), widened, Extent.code(DType.F32), widened.stride(), extent.columns());
+        Conversion.run(context, halves, widened);
         return widened;
     }
 }

@@ -30,9 +30,7 @@ public final class GpuNeuralOps implements NeuralOps {
     @Override
     public void convert(Tensor source, Tensor target) {
         NeuralArguments.convert(source, target);
-        Extent extent = Extent.of(source, target);
-        kernel("convert", "convert").launch(extent.blocks(), THREADS, 0, source, Extent.code(source.dtype()),
-                source.stride(), target, Extent.code(target.dtype()), target.stride(), extent.columns());
+        Conversion.run(context, source, target);
     }
 
     @Override

@@ -80,8 +80,8 @@ final class MatrixUnitAttention {
         try (TensorArena arena = context.arena()) {
             Tensor all = pattern(shape.sequenceLength(), width + 2 * kvWidth, arena);
             Tensor halves = arena.matrix(dtype, all.rows(), all.columns());
-            convert(all, halves);
-            convert(halves, all);
+            Conversion.run(context, all, halves);
+            Conversion.run(context, halves, all);
             Tensor found = arena.matrix(DType.F32, all.rows(), width);
             Tensor expected = arena.matrix(DType.F32, all.rows(), width);
             run(halves.columns(0, width), halves.columns(width, kvWidth), halves.columns(width + kvWidth, kvWidth),
@@ -120,12 +120,6 @@ final class MatrixUnitAttention {
             context.upload(values, pattern);
         }
         return pattern;
-    }
-
-    private void convert(Tensor from, Tensor to) {
-        Extent extent = Extent.of(from, to);
-        context.kernel("convert", "convert").launch(extent.blocks(), Extent.THREADS, 0, from, Extent.code(from.dtype()),
-                from.stride(), to, Extent.code(to.dtype()), to.stride(), extent.columns());
     }
 
     /** As NeuralOps.attention, of halves. */

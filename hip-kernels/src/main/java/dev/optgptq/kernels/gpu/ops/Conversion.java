@@ -1,0 +1,18 @@
+package dev.optgptq.kernels.gpu.ops;
+
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.gpu.GpuContext;
+
+/** The kernel that NeuralOps.convert is, for ops that need it on their way. */
+final class Conversion {
+
+    private Conversion() {}
+
+    /** Rounds or widens a float tensor into another of its shape. */
+    static void run(GpuContext context, Tensor source, Tensor target) {
+        Extent extent = Extent.of(source, target);
+        context.kernel("convert", "convert").launch(extent.blocks(), Extent.THREADS, 0, source,
+                Extent.code(source.dtype()), source.stride(), target, Extent.code(target.dtype()), target.stride(),
+                extent.columns());
+    }
+}

@@ -1,6 +1,11 @@
 package dev.optgptq.kernels;
 
 import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.kernels.ops.GradientOps;
+import dev.optgptq.kernels.ops.MatrixOps;
+import dev.optgptq.kernels.ops.NeuralOps;
+import dev.optgptq.kernels.ops.QuantOps;
+import dev.optgptq.kernels.ops.TuningOps;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.Optional;

@@ -84,7 +84,7 @@ public final class ActivationStore implements AutoCloseable {
     }
 
     /** On several devices, each of which holds the rows that it runs; UserError MEMORY where they do not fit. */
-    public static ActivationStore onDevices(List<Device> devices, Division division, int hidden) {
+    public static ActivationStore onDevices(List<Device> devices, Partition division, int hidden) {
         return onDevices(division.shares(devices), hidden);
     }
 

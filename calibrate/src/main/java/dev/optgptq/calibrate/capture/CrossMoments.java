@@ -1,7 +1,7 @@
 package dev.optgptq.calibrate.capture;
 
-import dev.optgptq.calibrate.model.InputSite;
-import dev.optgptq.calibrate.model.ModelSpec;
+import dev.optgptq.calibrate.family.InputSite;
+import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
@@ -51,7 +51,7 @@ public final class CrossMoments implements AutoCloseable {
     }
 
     /** Starts a part, which is behind those before it: its tokens pass next. */
-    public void begin(Part next) {
+    public void begin(Shard next) {
         sums.values().forEach(TreeSum::end);
         sums.values().forEach(sum -> sum.begin(next.index()));
     }

@@ -1,8 +1,8 @@
 package dev.optgptq.calibrate.capture;
 
-import dev.optgptq.calibrate.model.InputSite;
+import dev.optgptq.calibrate.family.InputSite;
+import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.calibrate.model.InputTap;
-import dev.optgptq.calibrate.model.ModelSpec;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
@@ -34,7 +34,7 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
     /** Where products are of halves: x in F32, and the weighted rows rounded. */
     private @Nullable Tensor widened;
     private @Nullable Tensor rounded;
-    private @Nullable Part part;
+    private @Nullable Shard part;
 
     /** One site's sum, in the upper triangle until it is complete. */
     private static final class Sum {
@@ -89,7 +89,7 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
     }
 
     /** Starts a part, which is behind those before it: its tokens pass next. */
-    public void begin(Part next) {
+    public void begin(Shard next) {
         endPart();
         part = next;
         for (Sum sum : sums.values()) {

@@ -1,7 +1,7 @@
 package dev.optgptq.calibrate.eval;
 
-import dev.optgptq.calibrate.model.InputSite;
-import dev.optgptq.calibrate.model.ModelSpec;
+import dev.optgptq.calibrate.family.InputSite;
+import dev.optgptq.calibrate.family.ModelSpec;
 
 /**
  * The floating-point operations that a model's arithmetic needs, two per multiply-add, whatever the implementation does.

@@ -3,7 +3,7 @@ package dev.optgptq.calibrate.eval;
 import dev.optgptq.calibrate.Progress;
 import dev.optgptq.calibrate.data.SequenceRange;
 import dev.optgptq.calibrate.data.TokenSequences;
-import dev.optgptq.calibrate.model.ModelSpec;
+import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Device;

@@ -1,12 +1,12 @@
 package dev.optgptq.calibrate.eval;
 
 import dev.optgptq.calibrate.eval.LogitsStream.Sizes;
-import dev.optgptq.calibrate.model.BlockWeights;
-import dev.optgptq.calibrate.model.Head;
+import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.calibrate.model.InputTap;
-import dev.optgptq.calibrate.model.LoadAhead;
-import dev.optgptq.calibrate.model.ModelSpec;
 import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.calibrate.weights.BlockWeights;
+import dev.optgptq.calibrate.weights.Head;
+import dev.optgptq.calibrate.weights.Prefetch;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
@@ -67,11 +67,11 @@ final class StreamedModel {
         Tensor group = x.rows(0, ids.columns());
         model.embed(ids, group);
         long room = model.roomBeside(runningBytes(model.spec(), sizes));
-        try (LoadAhead ahead = model.loadAhead(room); TensorArena arena = model.device().arena()) {
+        try (Prefetch prefetch = model.prefetch(room); TensorArena arena = model.device().arena()) {
             int batchTokens = sizes.batch() * sizes.length();
             Transformer.Workspace workspace = model.workspace(arena, batchTokens, sizes.length());
             for (int block = 0; block < model.spec().blocks(); block++) {
-                ahead.wants(block);
+                prefetch.wants(block);
                 block(block, group, workspace, batchTokens);
             }
         }

@@ -1,8 +1,8 @@
 package dev.optgptq.calibrate.gradient;
 
 import dev.optgptq.calibrate.data.SequenceRange;
+import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.calibrate.model.Backward;
-import dev.optgptq.calibrate.model.ModelSpec;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Tensor;

@@ -3,12 +3,12 @@ package dev.optgptq.calibrate.gradient;
 import dev.optgptq.calibrate.Progress;
 import dev.optgptq.calibrate.data.SequenceRange;
 import dev.optgptq.calibrate.data.TokenSequences;
-import dev.optgptq.calibrate.model.BlockWeights;
-import dev.optgptq.calibrate.model.Head;
-import dev.optgptq.calibrate.model.LoadAhead;
-import dev.optgptq.calibrate.model.ModelSpec;
+import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.calibrate.model.OutputTap;
 import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.calibrate.weights.BlockWeights;
+import dev.optgptq.calibrate.weights.Head;
+import dev.optgptq.calibrate.weights.Prefetch;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
@@ -50,7 +50,7 @@ public record GradientStream(Transformer model, Blocks blocks, TokenSequences te
         }
 
         /** The model's own, brought near before they are loaded. */
-        static Blocks of(Transformer model, LoadAhead ahead) {
+        static Blocks of(Transformer model, Prefetch prefetch) {
             return new Blocks() {
                 @Override
                 public BlockWeights load(int block, TensorArena arena) {
@@ -59,7 +59,7 @@ public record GradientStream(Transformer model, Blocks blocks, TokenSequences te
 
                 @Override
                 public void wants(int block, int next) {
-                    ahead.wants(block, next);
+                    prefetch.wants(block, next);
                 }
             };
         }
@@ -135,8 +135,8 @@ public record GradientStream(Transformer model, Blocks blocks, TokenSequences te
     }
 
     /** For its blocks: on the device, too, where it has room beside the run. */
-    static LoadAhead loadAhead(Transformer model, TokenSequences text, Limits limits) {
-        return model.loadAhead(model.roomBeside(deviceBytes(model.spec(), text, limits)));
+    static Prefetch prefetch(Transformer model, TokenSequences text, Limits limits) {
+        return model.prefetch(model.roomBeside(deviceBytes(model.spec(), text, limits)));
     }
 
     private static long residentBytes(ModelSpec spec, TokenSequences text, Limits limits) {

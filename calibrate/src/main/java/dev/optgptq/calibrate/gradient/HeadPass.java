@@ -1,8 +1,8 @@
 package dev.optgptq.calibrate.gradient;
 
-import dev.optgptq.calibrate.model.Head;
-import dev.optgptq.calibrate.model.ModelSpec;
+import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.calibrate.weights.Head;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;

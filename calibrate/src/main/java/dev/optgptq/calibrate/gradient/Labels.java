@@ -20,7 +20,7 @@ public sealed interface Labels extends Objective permits NextToken, SampledLabel
     void choose(Device device, TokenSequences text, long firstToken, Tensor logits, Tensor targets);
 
     @Override
-    default Head open(Transformer model, TokenSequences text, dev.optgptq.calibrate.model.Head head,
+    default Head open(Transformer model, TokenSequences text, dev.optgptq.calibrate.weights.Head head,
             TensorArena arena, long rows) {
         Device device = model.device();
         Tensor labels = arena.vector(DType.I32, rows);

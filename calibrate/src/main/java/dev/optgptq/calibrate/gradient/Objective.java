@@ -14,7 +14,7 @@ public sealed interface Objective permits Labels, Teacher {
      * @param head as the model has it, whatever the logits are computed with
      * @param arena owns what it needs for that
      */
-    Head open(Transformer model, TokenSequences text, dev.optgptq.calibrate.model.Head head, TensorArena arena,
+    Head open(Transformer model, TokenSequences text, dev.optgptq.calibrate.weights.Head head, TensorArena arena,
             long rows);
 
     /** What an objective asks of some tokens: first their loss, then, where it is wanted, the gradient of the same tokens. */

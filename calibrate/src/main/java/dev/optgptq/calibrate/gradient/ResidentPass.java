@@ -1,11 +1,11 @@
 package dev.optgptq.calibrate.gradient;
 
 import dev.optgptq.calibrate.data.SequenceRange;
+import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.calibrate.model.Backward;
-import dev.optgptq.calibrate.model.BlockWeights;
-import dev.optgptq.calibrate.model.Head;
-import dev.optgptq.calibrate.model.ModelSpec;
 import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.calibrate.weights.BlockWeights;
+import dev.optgptq.calibrate.weights.Head;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;

@@ -4,13 +4,13 @@ import dev.optgptq.calibrate.Progress;
 import dev.optgptq.calibrate.capture.HostBuffer;
 import dev.optgptq.calibrate.data.SequenceRange;
 import dev.optgptq.calibrate.data.TokenSequences;
-import dev.optgptq.calibrate.model.InputSite;
-import dev.optgptq.calibrate.model.LinearSpec;
-import dev.optgptq.calibrate.model.LoadAhead;
-import dev.optgptq.calibrate.model.ModelSpec;
+import dev.optgptq.calibrate.family.InputSite;
+import dev.optgptq.calibrate.family.LinearSpec;
+import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.calibrate.model.OutputTap;
 import dev.optgptq.calibrate.model.Replicas;
 import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.calibrate.weights.Prefetch;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Device;
@@ -120,8 +120,8 @@ public final class Saliency implements AutoCloseable {
             // Tokens do not add up, so that it does not matter who does which batches.
             models.together(device -> {
                 Transformer model = models.on(device);
-                try (LoadAhead ahead = GradientStream.loadAhead(model, text, limits)) {
-                    GradientStream stream = new GradientStream(model, GradientStream.Blocks.of(model, ahead), text,
+                try (Prefetch prefetch = GradientStream.prefetch(model, text, limits)) {
+                    GradientStream stream = new GradientStream(model, GradientStream.Blocks.of(model, prefetch), text,
                             labels, "gradients", device == 0 ? progress : Progress.SILENT, limits);
                     stream.run(SequenceRange.of(text, stream.batch(), device, models.size()), 1,
                             saliency.new Capture(model));

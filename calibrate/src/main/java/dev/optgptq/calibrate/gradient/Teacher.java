@@ -19,7 +19,7 @@ import dev.optgptq.kernels.TensorArena;
 public record Teacher(ActivationStore outputs, int[] sequences) implements Objective {
 
     @Override
-    public Head open(Transformer model, TokenSequences text, dev.optgptq.calibrate.model.Head head,
+    public Head open(Transformer model, TokenSequences text, dev.optgptq.calibrate.weights.Head head,
             TensorArena arena, long rows) {
         if (sequences.length != text.count()) {
             throw new IllegalArgumentException(

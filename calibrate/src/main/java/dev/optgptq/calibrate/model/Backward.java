@@ -1,5 +1,9 @@
 package dev.optgptq.calibrate.model;
 
+import dev.optgptq.calibrate.family.ModelSpec;
+import dev.optgptq.calibrate.weights.BlockWeights;
+import dev.optgptq.calibrate.weights.Head;
+import dev.optgptq.calibrate.weights.ParameterKind;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;

@@ -1,5 +1,6 @@
 package dev.optgptq.calibrate.model;
 
+import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;

@@ -1,10 +1,19 @@
 package dev.optgptq.calibrate.model;
 
-import dev.optgptq.kernels.GradientOps;
-import dev.optgptq.kernels.GradientOps.Attended;
-import dev.optgptq.kernels.MatrixOps;
-import dev.optgptq.kernels.NeuralOps;
+import dev.optgptq.calibrate.family.InputSite;
+import dev.optgptq.calibrate.family.LinearSpec;
+import dev.optgptq.calibrate.family.ModelSpec;
+import dev.optgptq.calibrate.family.Projection;
+import dev.optgptq.calibrate.weights.BlockWeights;
+import dev.optgptq.calibrate.weights.Head;
+import dev.optgptq.calibrate.weights.LinearWeights;
+import dev.optgptq.calibrate.weights.NormWeights;
+import dev.optgptq.calibrate.weights.ParameterKind;
 import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.ops.GradientOps.Attended;
+import dev.optgptq.kernels.ops.GradientOps;
+import dev.optgptq.kernels.ops.MatrixOps;
+import dev.optgptq.kernels.ops.NeuralOps;
 import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 

@@ -1,11 +1,13 @@
 package dev.optgptq.calibrate.model;
 
+import dev.optgptq.calibrate.family.ModelSpec;
+import dev.optgptq.calibrate.family.Position;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Device;
-import dev.optgptq.kernels.NeuralOps;
-import dev.optgptq.kernels.NeuralOps.AttentionShape;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
+import dev.optgptq.kernels.ops.NeuralOps.AttentionShape;
+import dev.optgptq.kernels.ops.NeuralOps;
 import org.jspecify.annotations.Nullable;
 
 /**

@@ -1,8 +1,15 @@
 package dev.optgptq.calibrate.model;
 
-import dev.optgptq.kernels.MatrixOps;
-import dev.optgptq.kernels.NeuralOps;
+import dev.optgptq.calibrate.family.InputSite;
+import dev.optgptq.calibrate.family.LinearSpec;
+import dev.optgptq.calibrate.family.ModelSpec;
+import dev.optgptq.calibrate.family.Projection;
+import dev.optgptq.calibrate.weights.BlockWeights;
+import dev.optgptq.calibrate.weights.LinearWeights;
+import dev.optgptq.calibrate.weights.NormWeights;
 import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.ops.MatrixOps;
+import dev.optgptq.kernels.ops.NeuralOps;
 import java.util.Objects;
 
 /**

@@ -1,5 +1,6 @@
 package dev.optgptq.calibrate.model;
 
+import dev.optgptq.calibrate.family.InputSite;
 import dev.optgptq.kernels.Tensor;
 
 /** Sees the inputs of a block's linears during a forward pass. */

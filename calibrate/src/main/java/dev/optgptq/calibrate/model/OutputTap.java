@@ -1,5 +1,6 @@
 package dev.optgptq.calibrate.model;
 
+import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.kernels.Tensor;
 
 /** Sees the loss's gradient for the outputs of a block's linears during a backward pass. */

@@ -1,5 +1,6 @@
 package dev.optgptq.calibrate.model;
 
+import dev.optgptq.calibrate.family.Position;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.dtype.Floats;
 import dev.optgptq.kernels.Device;

@@ -1,5 +1,8 @@
 package dev.optgptq.calibrate.model;
 
+import dev.optgptq.calibrate.family.LinearSpec;
+import dev.optgptq.calibrate.weights.BlockWeights;
+import dev.optgptq.calibrate.weights.Prefetch;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.TensorArena;
@@ -57,9 +60,9 @@ public final class Replicas {
         Together.run(models.size(), work);
     }
 
-    /** See {@link Transformer#loadAhead}, for every device. */
-    public LoadAhead loadAhead(long room) {
-        return LoadAhead.of(models, room);
+    /** See {@link Transformer#prefetch}, for every device. */
+    public Prefetch prefetch(long room) {
+        return Prefetch.of(first().spec(), models.stream().map(Transformer::loader).toList(), room);
     }
 
     /** Loads a block's weights on every device. */

@@ -1,5 +1,17 @@
 package dev.optgptq.calibrate.model;
 
+import dev.optgptq.calibrate.family.LinearSpec;
+import dev.optgptq.calibrate.family.ModelSpec;
+import dev.optgptq.calibrate.family.Projection;
+import dev.optgptq.calibrate.weights.BlockWeights;
+import dev.optgptq.calibrate.weights.Head;
+import dev.optgptq.calibrate.weights.LinearWeights;
+import dev.optgptq.calibrate.weights.NormWeights;
+import dev.optgptq.calibrate.weights.ParameterNames;
+import dev.optgptq.calibrate.weights.Prefetch;
+import dev.optgptq.calibrate.weights.PrefetchedTensors;
+import dev.optgptq.calibrate.weights.TensorCheck;
+import dev.optgptq.calibrate.weights.WeightLoader;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.kernels.Device;
@@ -10,7 +22,6 @@ import java.util.EnumMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.SequencedMap;
 import java.util.function.Consumer;
 import java.util.function.Function;
@@ -18,11 +29,10 @@ import java.util.function.Function;
 /**
  * A decoder-only transformer on a device: the one forward pass, which reads the family's description. Weights come from
  * the directory block by block, plain or packed. It holds no device memory of its own, but for what is open from
- * {@link #loadAhead}.
+ * {@link #prefetch}.
  */
 public final class Transformer {
 
-    private static final System.Logger LOG = System.getLogger(Transformer.class.getName());
     /** Left free on a device of its own memory: the workspaces of its matrix library and of attention, and kernels. */
     public static final long LIBRARIES = 512L << 20;
 
@@ -30,17 +40,17 @@ public final class Transformer {
     private final ModelDirectory directory;
     private final Device device;
     private final DType products;
-    private final Uploaded uploaded;
+    private final PrefetchedTensors prefetched;
     private final WeightLoader loader;
     private final ForwardPass forward;
 
-    private Transformer(ModelSpec spec, ModelDirectory directory, Device device, DType products, Uploaded uploaded) {
+    private Transformer(ModelSpec spec, ModelDirectory directory, Device device, DType products, PrefetchedTensors prefetched) {
         this.spec = spec;
         this.directory = directory;
         this.device = device;
         this.products = products;
-        this.uploaded = uploaded;
-        this.loader = new WeightLoader(directory, device, products, uploaded);
+        this.prefetched = prefetched;
+        this.loader = new WeightLoader(directory, device, products, prefetched);
         this.forward = new ForwardPass(spec, device.neural(), device.matrix());
     }
 
@@ -55,7 +65,7 @@ public final class Transformer {
     /** As above, but with another architecture than config.json describes; the tensors must agree with it. */
     public static Transformer open(ModelDirectory directory, ModelSpec spec, Device device) {
         new TensorCheck(spec, directory).check();
-        Transformer model = new Transformer(spec, directory, device, DType.F32, new Uploaded());
+        Transformer model = new Transformer(spec, directory, device, DType.F32, new PrefetchedTensors());
         model.requireFinite();
         return model;
     }
@@ -78,16 +88,20 @@ public final class Transformer {
      * and summed in float32, and everything else stays F32. For forward passes only.
      */
     public Transformer withProducts(DType dtype) {
-        return dtype == products ? this : new Transformer(spec, directory, device, dtype, uploaded);
+        return dtype == products ? this : new Transformer(spec, directory, device, dtype, prefetched);
     }
 
     /** The same model on another device. */
     Transformer on(Device other) {
-        return other.equals(device) ? this : new Transformer(spec, directory, other, products, new Uploaded());
+        return other.equals(device) ? this : new Transformer(spec, directory, other, products, new PrefetchedTensors());
     }
 
     public ModelSpec spec() {
         return spec;
+    }
+
+    WeightLoader loader() {
+        return loader;
     }
 
     /** The dtype of what its linears multiply. */
@@ -121,31 +135,19 @@ public final class Transformer {
     /**
      * Brings blocks near before they are loaded; one at a time, which the caller closes before the model's directory.
      *
-     * @param room what it may take on the device; with less than {@link #aheadBytes} it takes none
+     * @param room what it may take on the device; with less than {@link #prefetchBytes} it takes none
      */
-    public LoadAhead loadAhead(long room) {
-        return LoadAhead.of(List.of(this), room);
+    public Prefetch prefetch(long room) {
+        return Prefetch.of(spec, List.of(loader), room);
     }
 
-    ReadAhead readAhead() {
-        return new ReadAhead(loader.directory(), spec);
-    }
-
-    Optional<UploadAhead> uploadAhead(long room) {
-        if (room < aheadBytes()) {
-            LOG.log(System.Logger.Level.DEBUG, "no room to upload blocks of " + directory.path() + " ahead");
-            return Optional.empty();
-        }
-        return device.uploads().map(uploads -> new UploadAhead(directory, spec, device, uploads, uploaded));
-    }
-
-    /** What loadAhead() takes on the device: two blocks as they are stored; nothing where weights need not go there. */
-    public long aheadBytes() {
-        return device.freeMemory().isPresent() ? UploadAhead.bytes(directory, spec) : 0;
+    /** What prefetch() takes on the device: two blocks as they are stored; nothing where weights need not go there. */
+    public long prefetchBytes() {
+        return Prefetch.deviceBytes(spec, loader);
     }
 
     /**
-     * What loadAhead() may take on the device beside what else will be allocated while it is open.
+     * What prefetch() may take on the device beside what else will be allocated while it is open.
      *
      * @param bytes of what else
      */

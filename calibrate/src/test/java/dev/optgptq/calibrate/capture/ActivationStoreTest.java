@@ -97,7 +97,7 @@ class ActivationStoreTest {
 
     @Test
     void whatLiesOnSeveralDevicesIsReadAndWrittenFromAny() {
-        Division division = Division.of(4, 2, 1, 4, 2);
+        Partition division = Partition.of(4, 2, 1, 4, 2);
         try (Device first = TestDevices.reference();
                 Device second = TestDevices.reference();
                 TensorArena arena = first.arena();

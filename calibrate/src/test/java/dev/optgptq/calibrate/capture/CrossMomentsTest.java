@@ -4,8 +4,8 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
-import dev.optgptq.calibrate.model.InputSite;
-import dev.optgptq.calibrate.model.ModelSpec;
+import dev.optgptq.calibrate.family.InputSite;
+import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.calibrate.testing.Fixture;
 import dev.optgptq.calibrate.testing.TestDevices;
 import dev.optgptq.formats.model.ModelConfig;
@@ -50,7 +50,7 @@ class CrossMomentsTest {
         try (Device device = TestDevices.reference();
                 TensorArena arena = device.arena();
                 HessianAccumulator hessians = new HessianAccumulator(device, SPEC, Set.of(SITE), TOKENS)) {
-            hessians.begin(Part.whole(TOKENS));
+            hessians.begin(Shard.whole(TOKENS));
             hessians.at(SITE, TestDevices.upload(device, arena, TOKENS, x));
             hessian = TestDevices.download(device, hessians.hessian(SITE));
         }
@@ -86,7 +86,7 @@ class CrossMomentsTest {
 
     /** In five parts of two tokens. */
     private static float[] spread(float[] original, float[] quantized, int count) {
-        Division division = Division.of(TOKENS, 0, 2, 5, count);
+        Partition division = Partition.of(TOKENS, 0, 2, 5, count);
         List<Device> devices = new ArrayList<>();
         List<CrossMoments> moments = new ArrayList<>();
         for (int i = 0; i < count; i++) {
@@ -95,7 +95,7 @@ class CrossMomentsTest {
             TensorArena arena = device.arena();
             Tensor x = TestDevices.upload(device, arena, TOKENS, original);
             Tensor changed = TestDevices.upload(device, arena, TOKENS, quantized);
-            for (Part part : division.summed(i)) {
+            for (Shard part : division.summed(i)) {
                 sums.begin(part);
                 sums.original(SITE, x.rows(part.first(), part.rows()));
                 sums.quantized(SITE, changed.rows(part.first(), part.rows()));
@@ -116,7 +116,7 @@ class CrossMomentsTest {
                 CrossMoments moments = new CrossMoments(device, SPEC, Set.of(SITE), 7, TOKENS)) {
             Tensor x = TestDevices.upload(device, arena, TOKENS, original);
             Tensor changed = TestDevices.upload(device, arena, TOKENS, quantized);
-            moments.begin(Part.whole(TOKENS));
+            moments.begin(Shard.whole(TOKENS));
             for (int first = 0; first < TOKENS; first += 7) {
                 int count = Math.min(7, TOKENS - first);
                 moments.original(SITE, x.rows(first, count));

@@ -2,11 +2,11 @@ package dev.optgptq.calibrate.capture;
 
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import dev.optgptq.calibrate.model.BlockWeights;
-import dev.optgptq.calibrate.model.InputSite;
+import dev.optgptq.calibrate.family.InputSite;
 import dev.optgptq.calibrate.model.InputTap;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.calibrate.testing.TestDevices;
+import dev.optgptq.calibrate.weights.BlockWeights;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.kernels.Device;
@@ -65,7 +65,7 @@ class HalfHessiansTest {
             Tensor copy = arena.matrix(DType.F32, x.rows(), x.columns());
             device.matrix().copy(x, copy);
             BlockWeights weights = model.loadBlock(block, arena);
-            hessians.begin(Part.whole(TOKENS));
+            hessians.begin(Shard.whole(TOKENS));
             model.forward(weights, copy, model.workspace(arena, TOKENS, LENGTH), hessians);
             sites.forEach(site -> found.put(site, TestDevices.download(device, hessians.hessian(site))));
         }

@@ -6,8 +6,8 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import dev.optgptq.calibrate.model.InputSite;
-import dev.optgptq.calibrate.model.ModelSpec;
+import dev.optgptq.calibrate.family.InputSite;
+import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.calibrate.testing.Fixture;
 import dev.optgptq.calibrate.testing.TestDevices;
 import dev.optgptq.formats.dtype.DType;
@@ -38,7 +38,7 @@ class HessianAccumulatorTest {
                 TensorArena arena = device.arena();
                 HessianAccumulator hessians = new HessianAccumulator(device, SPEC, Set.of(InputSite.MLP_INPUT),
                         TOKENS)) {
-            hessians.begin(Part.whole(TOKENS));
+            hessians.begin(Shard.whole(TOKENS));
             Tensor all = TestDevices.upload(device, arena, TOKENS, x);
             hessians.at(InputSite.MLP_INPUT, all.rows(0, 7));
             hessians.at(InputSite.MLP_INPUT, all.rows(7, 3));
@@ -69,7 +69,7 @@ class HessianAccumulatorTest {
                 HessianAccumulator hessians = new HessianAccumulator(device, SPEC, Set.of(InputSite.MLP_INPUT),
                         TOKENS)) {
             hessians.weigh(InputSite.MLP_INPUT, TestDevices.upload(device, arena, 1, factors));
-            hessians.begin(Part.whole(TOKENS));
+            hessians.begin(Shard.whole(TOKENS));
             Tensor all = TestDevices.upload(device, arena, TOKENS, x);
             hessians.at(InputSite.MLP_INPUT, all.rows(0, 7));
             hessians.at(InputSite.MLP_INPUT, all.rows(7, 3));
@@ -99,7 +99,7 @@ class HessianAccumulatorTest {
             rows[64] = x[1];
             device.neural().convert(TestDevices.upload(device, arena, 2, rows), halves);
 
-            hessians.begin(Part.whole(2));
+            hessians.begin(Shard.whole(2));
             hessians.at(InputSite.MLP_INPUT, halves);
 
             float rounded = 4.25f; // 3 sqrt(2) = 4.2426 in bfloat16
@@ -124,7 +124,7 @@ class HessianAccumulatorTest {
         try (Device device = TestDevices.reference(); TensorArena arena = device.arena()) {
             Set<InputSite> sites = EnumSet.of(InputSite.ATTENTION_INPUT, InputSite.MLP_OUTPUT);
             try (HessianAccumulator hessians = new HessianAccumulator(device, SPEC, sites, 1)) {
-                hessians.begin(Part.whole(1));
+                hessians.begin(Shard.whole(1));
                 assertTrue(hessians.at(InputSite.ATTENTION_INPUT, zeros(device, arena, 64)));
                 assertTrue(hessians.at(InputSite.ATTENTION_OUTPUT, zeros(device, arena, 64)), "not asked for, passes");
                 assertFalse(hessians.at(InputSite.MLP_OUTPUT, zeros(device, arena, 160)));
@@ -140,7 +140,7 @@ class HessianAccumulatorTest {
                 TensorArena arena = device.arena();
                 HessianAccumulator hessians = new HessianAccumulator(device, SPEC, Set.of(InputSite.MLP_INPUT), 1)) {
             assertThrows(IllegalStateException.class, () -> hessians.hessian(InputSite.MLP_INPUT));
-            hessians.begin(Part.whole(1));
+            hessians.begin(Shard.whole(1));
             hessians.at(InputSite.MLP_INPUT, zeros(device, arena, 64));
             assertThrows(IllegalStateException.class,
                     () -> hessians.at(InputSite.MLP_INPUT, zeros(device, arena, 64)));
@@ -152,9 +152,9 @@ class HessianAccumulatorTest {
         try (Device device = TestDevices.reference();
                 TensorArena arena = device.arena();
                 HessianAccumulator hessians = new HessianAccumulator(device, SPEC, Set.of(InputSite.MLP_INPUT), 4)) {
-            hessians.begin(new Part(0, 0, 2));
+            hessians.begin(new Shard(0, 0, 2));
             hessians.at(InputSite.MLP_INPUT, zeros(device, arena, 64));
-            assertThrows(IllegalStateException.class, () -> hessians.begin(new Part(1, 2, 2)));
+            assertThrows(IllegalStateException.class, () -> hessians.begin(new Shard(1, 2, 2)));
         }
     }
 
@@ -162,16 +162,16 @@ class HessianAccumulatorTest {
     @ParameterizedTest
     @ValueSource(ints = {1, 2, 3, 5})
     void severalDevicesGiveTheBitsOfOne(int devices) {
-        Division alone = Division.of(TOKENS, 0, 2, 5, 1);
+        Partition alone = Partition.of(TOKENS, 0, 2, 5, 1);
         float[] x = random(TOKENS * 64);
 
-        float[] h = spread(x, Division.of(TOKENS, 0, 2, 5, devices));
+        float[] h = spread(x, Partition.of(TOKENS, 0, 2, 5, devices));
 
         assertArrayEquals(spread(x, alone), h);
     }
 
     /** On so many processors; parts of two tokens each. */
-    private static float[] spread(float[] x, Division division) {
+    private static float[] spread(float[] x, Partition division) {
         float[] factors = new float[TOKENS];
         for (int t = 0; t < TOKENS; t++) {
             factors[t] = 1 + t;
@@ -184,7 +184,7 @@ class HessianAccumulatorTest {
             TensorArena arena = device.arena();
             sums.weigh(InputSite.MLP_INPUT, TestDevices.upload(device, arena, 1, factors));
             Tensor all = TestDevices.upload(device, arena, TOKENS, x);
-            for (Part part : division.summed(i)) {
+            for (Shard part : division.summed(i)) {
                 sums.begin(part);
                 division.eachBatch(part, (first, count) -> sums.at(InputSite.MLP_INPUT, all.rows(first, count)));
             }

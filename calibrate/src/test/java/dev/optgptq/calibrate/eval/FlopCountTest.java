@@ -2,8 +2,8 @@ package dev.optgptq.calibrate.eval;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
-import dev.optgptq.calibrate.model.InputSite;
-import dev.optgptq.calibrate.model.ModelSpec;
+import dev.optgptq.calibrate.family.InputSite;
+import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.calibrate.testing.Fixture;
 import dev.optgptq.formats.model.ModelConfig;
 import org.junit.jupiter.api.Test;

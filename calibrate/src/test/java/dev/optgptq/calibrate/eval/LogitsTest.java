@@ -6,7 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.optgptq.calibrate.Progress;
 import dev.optgptq.calibrate.data.InputIds;
 import dev.optgptq.calibrate.data.TokenSequences;
-import dev.optgptq.calibrate.model.ModelSpec;
+import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.calibrate.testing.Fixture;
 import dev.optgptq.formats.dtype.Shape;

@@ -9,7 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.optgptq.calibrate.Progress;
 import dev.optgptq.calibrate.data.InputIds;
 import dev.optgptq.calibrate.data.TokenSequences;
-import dev.optgptq.calibrate.model.InputSite;
+import dev.optgptq.calibrate.family.InputSite;
 import dev.optgptq.calibrate.model.Replicas;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.calibrate.testing.Fixture;

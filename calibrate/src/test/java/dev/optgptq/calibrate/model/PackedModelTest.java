@@ -3,9 +3,12 @@ package dev.optgptq.calibrate.model;
 import static dev.optgptq.calibrate.testing.Failures.assertRefused;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 
+import dev.optgptq.calibrate.family.Projection;
 import dev.optgptq.calibrate.testing.EmulatedGpu;
 import dev.optgptq.calibrate.testing.Fixture;
 import dev.optgptq.calibrate.testing.TestDevices;
+import dev.optgptq.calibrate.weights.BlockWeights;
+import dev.optgptq.calibrate.weights.Prefetch;
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.dtype.Floats;
@@ -73,8 +76,8 @@ class PackedModelTest {
                 ModelDirectory directory = ModelDirectory.open(path);
                 TensorArena arena = device.arena()) {
             Transformer model = Transformer.open(directory, device);
-            try (LoadAhead ahead = model.loadAhead(model.aheadBytes())) {
-                ahead.wants(1);
+            try (Prefetch prefetch = model.prefetch(model.prefetchBytes())) {
+                prefetch.wants(1);
                 float[] loaded = TestDevices.download(device, model.loadBlock(1, arena).of(Projection.UP).weight());
                 assertArrayEquals(expected, loaded, "seed " + bits);
             }

@@ -3,8 +3,10 @@ package dev.optgptq.calibrate.model;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
+import dev.optgptq.calibrate.family.Position;
+import dev.optgptq.calibrate.family.RotaryScaling;
 import dev.optgptq.formats.dtype.DType;
-import dev.optgptq.kernels.NeuralOps.RotaryLayout;
+import dev.optgptq.kernels.ops.NeuralOps.RotaryLayout;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;

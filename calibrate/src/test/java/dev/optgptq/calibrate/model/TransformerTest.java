@@ -6,8 +6,11 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
+import dev.optgptq.calibrate.family.InputSite;
+import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.calibrate.testing.Fixture;
 import dev.optgptq.calibrate.testing.TestDevices;
+import dev.optgptq.calibrate.weights.BlockWeights;
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.kernels.Device;

@@ -11,9 +11,10 @@ import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.json.Json;
 import dev.optgptq.gptq.bench.Bench;
 import dev.optgptq.gptq.bench.BenchReport;
-import dev.optgptq.gptq.bench.Shape;
+import dev.optgptq.gptq.bench.ModelShape;
 import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.gptq.run.QuantizeRun;
+import dev.optgptq.gptq.settings.Origin;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.DeviceGroup;
 import dev.optgptq.kernels.Tensor;
@@ -23,8 +24,8 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.Callable;
-import picocli.CommandLine.ArgGroup;
 import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.ArgGroup;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.ParameterException;
@@ -68,21 +69,21 @@ final class BenchCommand implements Callable<Integer> {
                     report == null ? "give a REPORT_JSON, or a --shape" : "give a REPORT_JSON or a --shape, not both");
         }
         if (name != null) {
-            measure(Shape.of(name));
+            measure(ModelShape.of(name));
         } else if (report != null) {
             holdAgainstTheFloor(report);
         }
         return ExitCode.DONE;
     }
 
-    private void measure(Shape wanted) {
+    private void measure(ModelShape wanted) {
         shape.check();
         TextFile.prepare(shape.json);
         BenchReport measured;
         try (JobProgress progress = console.progress(); DeviceGroup opened = machine.openGroup(progress::log)) {
             measured = new Bench(wanted, opened, shape.precision, shape.samples,
                     shape.sequenceLength(wanted.spec().maxPositions())).run(
-                            new QuantizeRun.Origin(Version.TOOL, Version.number(), List.of()), progress,
+                            new Origin(Version.TOOL, Version.number(), List.of()), progress,
                             progress::log);
         }
         if (shape.json != null) {

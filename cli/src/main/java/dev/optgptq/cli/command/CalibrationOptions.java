@@ -1,7 +1,7 @@
 package dev.optgptq.cli.command;
 
 import dev.optgptq.calibrate.data.TokenSequences.Sampling;
-import dev.optgptq.gptq.run.QuantizeSettings.Precision;
+import dev.optgptq.gptq.settings.QuantizeSettings.Precision;
 import java.nio.file.Path;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;

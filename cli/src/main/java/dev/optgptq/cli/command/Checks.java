@@ -1,7 +1,7 @@
 package dev.optgptq.cli.command;
 
-import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.UserError.Code;
+import dev.optgptq.formats.UserError;
 import java.util.List;
 
 /** Ranges of numeric options. What depends on the model is checked where the model is known. */

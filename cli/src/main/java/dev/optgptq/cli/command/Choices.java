@@ -2,8 +2,8 @@ package dev.optgptq.cli.command;
 
 import dev.optgptq.calibrate.data.TokenSequences.Sampling;
 import dev.optgptq.formats.packed.CheckpointFormat;
-import dev.optgptq.gptq.run.QuantizeSettings.CalibratorKind;
-import dev.optgptq.gptq.run.QuantizeSettings.Precision;
+import dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind;
+import dev.optgptq.gptq.settings.QuantizeSettings.Precision;
 import dev.optgptq.gptq.solve.ActOrder;
 import java.util.Arrays;
 import java.util.Iterator;

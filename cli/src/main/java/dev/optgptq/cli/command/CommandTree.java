@@ -2,11 +2,11 @@ package dev.optgptq.cli.command;
 
 import dev.optgptq.cli.console.Console;
 import dev.optgptq.cli.console.Terminal;
-import picocli.CommandLine;
-import picocli.CommandLine.Help;
 import picocli.CommandLine.Help.Ansi;
+import picocli.CommandLine.Help;
 import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.ScopeType;
+import picocli.CommandLine;
 
 /** All commands, put together. */
 public final class CommandTree {

@@ -4,10 +4,10 @@ import dev.optgptq.cli.console.Console;
 import dev.optgptq.cli.console.Shutdown;
 import dev.optgptq.cli.render.ReportJson;
 import dev.optgptq.formats.UserError;
-import picocli.CommandLine;
 import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.ParseResult;
+import picocli.CommandLine;
 
 /** Turns whatever went wrong into a message and an exit code. */
 public record Failures(Console console) {

@@ -1,7 +1,7 @@
 package dev.optgptq.cli.command;
 
 import dev.optgptq.formats.packed.CheckpointFormat;
-import dev.optgptq.gptq.run.QuantizeSettings.CalibratorKind;
+import dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind;
 import dev.optgptq.gptq.solve.ActOrder;
 import java.util.List;
 import org.jspecify.annotations.Nullable;

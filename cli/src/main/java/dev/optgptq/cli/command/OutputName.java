@@ -1,6 +1,6 @@
 package dev.optgptq.cli.command;
 
-import dev.optgptq.gptq.run.QuantizeSettings.CalibratorKind;
+import dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind;
 import dev.optgptq.gptq.solve.ActOrder;
 import java.nio.file.Path;
 

@@ -1,6 +1,6 @@
 package dev.optgptq.cli.command;
 
-import dev.optgptq.calibrate.model.ModelSpec;
+import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.cli.console.Console;
 import dev.optgptq.cli.console.JobProgress;
 import dev.optgptq.cli.render.ReportFiles;
@@ -9,7 +9,8 @@ import dev.optgptq.cli.render.SummaryText;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.gptq.run.QuantizeRun;
-import dev.optgptq.gptq.run.QuantizeSettings;
+import dev.optgptq.gptq.settings.Origin;
+import dev.optgptq.gptq.settings.QuantizeSettings;
 import dev.optgptq.kernels.DeviceGroup;
 import java.nio.file.Path;
 import java.util.concurrent.Callable;
@@ -80,7 +81,7 @@ final class QuantizeCommand implements Callable<Integer> {
         try (JobProgress progress = console.progress(); DeviceGroup devices = machine.openGroup(progress::log)) {
             progress.log(defaults.sentence());
             report = QuantizeRun.run(settings, devices,
-                    new QuantizeRun.Origin(Version.TOOL, Version.number(), defaults.options()), progress,
+                    new Origin(Version.TOOL, Version.number(), defaults.options()), progress,
                     progress::log);
         }
         files.write(report);

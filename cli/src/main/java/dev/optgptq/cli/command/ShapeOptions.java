@@ -1,6 +1,6 @@
 package dev.optgptq.cli.command;
 
-import dev.optgptq.gptq.run.QuantizeSettings.Precision;
+import dev.optgptq.gptq.settings.QuantizeSettings.Precision;
 import java.nio.file.Path;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;

@@ -2,8 +2,8 @@ package dev.optgptq.cli.command;
 
 import dev.optgptq.calibrate.gradient.NextToken;
 import dev.optgptq.gptq.refine.Refinement;
-import dev.optgptq.gptq.run.QuantizeSettings;
-import dev.optgptq.gptq.run.QuantizeSettings.CalibratorKind;
+import dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind;
+import dev.optgptq.gptq.settings.QuantizeSettings;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;

@@ -1,6 +1,6 @@
 package dev.optgptq.cli.inspect;
 
-import dev.optgptq.calibrate.model.ModelSpec;
+import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.model.ModelConfig;

@@ -2,9 +2,9 @@ package dev.optgptq.cli.render;
 
 import dev.optgptq.cli.console.TextTable;
 import dev.optgptq.cli.console.Units;
-import dev.optgptq.gptq.bench.BenchReport;
 import dev.optgptq.gptq.bench.BenchReport.Entry;
 import dev.optgptq.gptq.bench.BenchReport.Rates;
+import dev.optgptq.gptq.bench.BenchReport;
 import java.util.List;
 import java.util.Locale;
 

@@ -5,8 +5,8 @@ import dev.optgptq.calibrate.eval.PerplexityComparison;
 import dev.optgptq.cli.console.TextTable;
 import dev.optgptq.cli.console.Units;
 import dev.optgptq.cli.eval.Difference;
-import dev.optgptq.cli.eval.PerplexityReport;
 import dev.optgptq.cli.eval.PerplexityReport.Measurement;
+import dev.optgptq.cli.eval.PerplexityReport;
 import java.util.List;
 import java.util.Locale;
 

@@ -2,9 +2,9 @@ package dev.optgptq.cli.render;
 
 import dev.optgptq.cli.console.TextTable;
 import dev.optgptq.cli.console.Units;
-import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.gptq.report.RunReport.Layer;
 import dev.optgptq.gptq.report.RunReport.Phase;
+import dev.optgptq.gptq.report.RunReport;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Locale;

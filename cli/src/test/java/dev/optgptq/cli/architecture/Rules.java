@@ -17,6 +17,7 @@ import dev.optgptq.cli.Main;
 import dev.optgptq.cli.console.Terminal;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.gptq.solve.ActOrder;
+import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Devices;
 import dev.optgptq.kernels.SelfTest;
 import dev.optgptq.kernels.gpu.GpuDevices;
@@ -52,7 +53,7 @@ final class Rules {
                         """),
                 Rule.of("kernels knows no module above it", never(KERNELS, CALIBRATE, GPTQ, CLI), """
                         package dev.optgptq.kernels.cpu;
-                        class FamilyKernel { dev.optgptq.calibrate.model.ModelSpec spec; }
+                        class FamilyKernel { dev.optgptq.calibrate.family.ModelSpec spec; }
                         """),
                 Rule.of("calibrate knows no module above it", never(CALIBRATE, GPTQ, CLI), """
                         package dev.optgptq.calibrate.capture;
@@ -104,7 +105,7 @@ final class Rules {
                 Rule.of("the solver knows nothing of how inputs were captured",
                         never(SOLVE, CALIBRATE, "dev.optgptq.gptq.run..", "dev.optgptq.gptq.report.."), """
                                 package dev.optgptq.gptq.solve;
-                                class FamilySolver { dev.optgptq.calibrate.model.ModelSpec spec; }
+                                class FamilySolver { dev.optgptq.calibrate.family.ModelSpec spec; }
                                 """),
                 Rule.of("the command line knows no algorithm",
                         noClasses().that().resideInAPackage(CLI).should().dependOnClassesThat(
@@ -196,9 +197,11 @@ final class Rules {
 
     private static ArchRule noCircles() {
         // Devices and the self-test name the devices, GpuDevices the parts of a GPU's; all of these know the interfaces
-        // beside them.
+        // beside them. A device, and its self-test, name the op sets, which are over the tensors
+        // beside it.
         return slices().matching("dev.optgptq.(**)").should().beFreeOfCycles()
                 .ignoreDependency(belongToAnyOf(Devices.class, SelfTest.class), resideInAnyPackage(DEVICES))
+                .ignoreDependency(belongToAnyOf(Device.class, SelfTest.class), resideInAPackage("dev.optgptq.kernels.ops"))
                 .ignoreDependency(type(GpuDevices.class), resideInAPackage("dev.optgptq.kernels.gpu.."));
     }
 

@@ -1,11 +1,11 @@
 package dev.optgptq.cli.render;
 
-import dev.optgptq.gptq.report.Ablation;
 import dev.optgptq.gptq.report.Ablation.Step;
-import dev.optgptq.gptq.report.RunReport;
+import dev.optgptq.gptq.report.Ablation;
 import dev.optgptq.gptq.report.RunReport.Layer;
 import dev.optgptq.gptq.report.RunReport.Phase;
 import dev.optgptq.gptq.report.RunReport.Score;
+import dev.optgptq.gptq.report.RunReport;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;

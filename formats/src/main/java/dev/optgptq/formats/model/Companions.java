@@ -1,7 +1,7 @@
 package dev.optgptq.formats.model;
 
-import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.UserError.Code;
+import dev.optgptq.formats.UserError;
 import java.io.IOException;
 import java.nio.file.FileSystems;
 import java.nio.file.Files;

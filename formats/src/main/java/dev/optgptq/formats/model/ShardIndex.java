@@ -1,7 +1,7 @@
 package dev.optgptq.formats.model;
 
-import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.UserError.Code;
+import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.json.Json;
 import java.nio.file.InvalidPathException;
 import java.nio.file.Path;

@@ -1,7 +1,7 @@
 package dev.optgptq.formats.packed;
 
-import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.UserError.Code;
+import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.dtype.Shape;
 import dev.optgptq.formats.safetensors.TensorSpec;

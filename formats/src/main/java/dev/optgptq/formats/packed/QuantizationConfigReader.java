@@ -1,7 +1,7 @@
 package dev.optgptq.formats.packed;
 
-import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.UserError.Code;
+import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.json.Json;
 import tools.jackson.databind.JsonNode;
 

@@ -2,8 +2,8 @@ package dev.optgptq.formats.safetensors;
 
 import static java.lang.foreign.ValueLayout.JAVA_BYTE;
 
-import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.UserError.Code;
+import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.dtype.Shape;
 import dev.optgptq.formats.json.Json;

@@ -1,7 +1,7 @@
 package dev.optgptq.formats.safetensors;
 
-import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.UserError.Code;
+import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.files.OutputFiles;
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;

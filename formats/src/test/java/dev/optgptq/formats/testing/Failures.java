@@ -4,8 +4,8 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.UserError.Code;
+import dev.optgptq.formats.UserError;
 import org.junit.jupiter.api.function.Executable;
 
 /** Assertions about errors: what a user reads is part of the specification. */

@@ -1,10 +1,10 @@
 package dev.optgptq.gptq.bench;
 
 import dev.optgptq.calibrate.Progress;
-import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.data.TokenSequences.Sampling;
-import dev.optgptq.formats.UserError;
+import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.formats.UserError.Code;
+import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.formats.packed.CheckpointFormat;
@@ -13,9 +13,10 @@ import dev.optgptq.gptq.bench.BenchReport.Rates;
 import dev.optgptq.gptq.refine.Refinement;
 import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.gptq.run.QuantizeRun;
-import dev.optgptq.gptq.run.QuantizeSettings;
-import dev.optgptq.gptq.run.QuantizeSettings.CalibratorKind;
-import dev.optgptq.gptq.run.QuantizeSettings.Precision;
+import dev.optgptq.gptq.settings.Origin;
+import dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind;
+import dev.optgptq.gptq.settings.QuantizeSettings.Precision;
+import dev.optgptq.gptq.settings.QuantizeSettings;
 import dev.optgptq.gptq.solve.ActOrder;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.DeviceGroup;
@@ -36,7 +37,7 @@ import java.util.stream.Stream;
  * @param precision as quantize has it
  * @param samples calibration sequences
  */
-public record Bench(Shape shape, DeviceGroup devices, Precision precision, int samples, int sequenceLength) {
+public record Bench(ModelShape shape, DeviceGroup devices, Precision precision, int samples, int sequenceLength) {
 
     private static final int BITS = 4;
     private static final int GROUP_SIZE = 128;
@@ -54,7 +55,7 @@ public record Bench(Shape shape, DeviceGroup devices, Precision precision, int s
     }
 
     /** Throws UserError as quantize does. */
-    public BenchReport run(QuantizeRun.Origin origin, Progress listener, Consumer<String> log) {
+    public BenchReport run(Origin origin, Progress listener, Consumer<String> log) {
         if (!shape.name().equals(WARM_UP)) {
             warmUp(origin, log);
         }
@@ -74,16 +75,16 @@ public record Bench(Shape shape, DeviceGroup devices, Precision precision, int s
         }
     }
 
-    private void warmUp(QuantizeRun.Origin origin, Consumer<String> log) {
+    private void warmUp(Origin origin, Consumer<String> log) {
         log.accept(
                 "warming up with a job of the shape " + WARM_UP + ", which compiles kernels that were never used here");
-        Bench small = new Bench(Shape.of(WARM_UP), devices, precision, 2 * devices.size(), WARM_UP_LENGTH);
+        Bench small = new Bench(ModelShape.of(WARM_UP), devices, precision, 2 * devices.size(), WARM_UP_LENGTH);
         try (Arena arena = Arena.ofShared(); ModelDirectory model = RandomModel.open(small.shape, arena)) {
             small.job(model, origin, Progress.SILENT, line -> {});
         }
     }
 
-    private RunReport job(ModelDirectory model, QuantizeRun.Origin origin, Progress listener, Consumer<String> log) {
+    private RunReport job(ModelDirectory model, Origin origin, Progress listener, Consumer<String> log) {
         TokenSequences text = RandomModel.text(shape.spec(), samples, sequenceLength);
         Path folder = temporaryFolder();
         try {

@@ -2,8 +2,8 @@ package dev.optgptq.gptq.bench;
 
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.gptq.bench.BenchReport.Rates;
-import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Device.Halves;
+import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import java.lang.foreign.Arena;

@@ -1,16 +1,16 @@
 package dev.optgptq.gptq.bench;
 
 import dev.optgptq.calibrate.eval.FlopCount;
-import dev.optgptq.calibrate.model.ModelSpec;
-import dev.optgptq.calibrate.model.Position;
+import dev.optgptq.calibrate.family.ModelSpec;
+import dev.optgptq.calibrate.family.Position;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.gptq.bench.BenchReport.Entry;
 import dev.optgptq.gptq.bench.BenchReport.Rates;
 import dev.optgptq.kernels.Device;
-import dev.optgptq.kernels.NeuralOps.AttentionShape;
-import dev.optgptq.kernels.NeuralOps.RotaryLayout;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
+import dev.optgptq.kernels.ops.NeuralOps.AttentionShape;
+import dev.optgptq.kernels.ops.NeuralOps.RotaryLayout;
 import java.util.ArrayList;
 import java.util.List;
 

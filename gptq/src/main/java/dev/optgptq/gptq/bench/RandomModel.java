@@ -1,8 +1,8 @@
 package dev.optgptq.gptq.bench;
 
 import dev.optgptq.calibrate.data.TokenSequences;
-import dev.optgptq.calibrate.model.LinearSpec;
-import dev.optgptq.calibrate.model.ModelSpec;
+import dev.optgptq.calibrate.family.LinearSpec;
+import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.dtype.Floats;
 import dev.optgptq.formats.model.ModelDirectory;
@@ -52,7 +52,7 @@ final class RandomModel {
     }
 
     /** @param arena owns the weights */
-    static ModelDirectory open(Shape shape, Arena arena) {
+    static ModelDirectory open(ModelShape shape, Arena arena) {
         RandomModel model = new RandomModel(shape.spec(), arena);
         model.addAll();
         return ModelDirectory.inMemory(Path.of("random-" + Path.of(shape.name()).getFileName()), shape.config(),

@@ -1,13 +1,13 @@
 package dev.optgptq.gptq.bench;
 
-import dev.optgptq.calibrate.model.ModelSpec;
+import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.gptq.bench.BenchReport.Entry;
 import dev.optgptq.kernels.Device;
-import dev.optgptq.kernels.Grid;
-import dev.optgptq.kernels.QuantOps.BlockProblem;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
+import dev.optgptq.kernels.ops.Grid;
+import dev.optgptq.kernels.ops.QuantOps.BlockProblem;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.List;

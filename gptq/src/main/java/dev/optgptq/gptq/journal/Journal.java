@@ -1,7 +1,7 @@
 package dev.optgptq.gptq.journal;
 
-import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.UserError.Code;
+import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.files.OutputDirectory;
 import dev.optgptq.formats.files.OutputFiles;
 import dev.optgptq.formats.json.Json;

@@ -1,10 +1,10 @@
 package dev.optgptq.gptq.refine;
 
+import dev.optgptq.calibrate.family.InputSite;
 import dev.optgptq.calibrate.gradient.Saliency;
-import dev.optgptq.calibrate.model.BlockWeights;
-import dev.optgptq.calibrate.model.InputSite;
 import dev.optgptq.calibrate.model.InputTap;
 import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.calibrate.weights.BlockWeights;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;

@@ -1,7 +1,7 @@
 package dev.optgptq.gptq.refine;
 
+import dev.optgptq.calibrate.family.InputSite;
 import dev.optgptq.calibrate.gradient.Saliency;
-import dev.optgptq.calibrate.model.InputSite;
 import dev.optgptq.calibrate.model.Replicas;
 import dev.optgptq.kernels.Tensor;
 import java.util.ArrayList;

@@ -1,11 +1,11 @@
 package dev.optgptq.gptq.refine;
 
 import dev.optgptq.calibrate.capture.ActivationStore;
-import dev.optgptq.calibrate.capture.Passage;
+import dev.optgptq.calibrate.capture.ShardPass;
 import dev.optgptq.calibrate.gradient.Saliency;
-import dev.optgptq.calibrate.model.BlockWeights;
 import dev.optgptq.calibrate.model.Replicas;
 import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.calibrate.weights.BlockWeights;
 import dev.optgptq.gptq.refine.Variants.Variant;
 import dev.optgptq.gptq.solve.Polish;
 import dev.optgptq.gptq.solve.SolveSettings;
@@ -154,24 +154,24 @@ public final class BlockRefiner {
         if (plain != null) {
             phases.enter("judge");
             long before = streams.trainedRows();
-            try (Passage passage = passage(0)) {
+            try (ShardPass passage = passage(0)) {
                 passage.advance(weights, streams.division().heldOut(),
                         (on, first, buffer, op) -> plain.update(on, first - before, buffer, op), phases::forward);
             }
         }
     }
 
-    private void pass(Replicas.Block weights, long from, Passage.Stream stream) {
+    private void pass(Replicas.Block weights, long from, ShardPass.Stream stream) {
         SharedPhases shared = new SharedPhases(phases, models.size());
         models.together(index -> {
-            try (Passage passage = passage(index)) {
+            try (ShardPass passage = passage(index)) {
                 passage.advance(weights.on(index), streams.parts(index, from), stream, shared.of(index)::forward);
             }
         });
         shared.finish();
     }
 
-    private Passage passage(int index) {
-        return new Passage(models.on(index), streams.division(), streams.sequenceLength());
+    private ShardPass passage(int index) {
+        return new ShardPass(models.on(index), streams.division(), streams.sequenceLength());
     }
 }

@@ -1,16 +1,16 @@
 package dev.optgptq.gptq.refine;
 
+import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.calibrate.model.Backward;
-import dev.optgptq.calibrate.model.BlockWeights;
-import dev.optgptq.calibrate.model.LinearSpec;
 import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.calibrate.weights.BlockWeights;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.gptq.solve.LinearSolution;
 import dev.optgptq.gptq.solve.QuantizedWeight;
 import dev.optgptq.kernels.Device;
-import dev.optgptq.kernels.Grid;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
+import dev.optgptq.kernels.ops.Grid;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;

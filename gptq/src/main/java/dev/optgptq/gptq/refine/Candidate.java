@@ -1,6 +1,6 @@
 package dev.optgptq.gptq.refine;
 
-import dev.optgptq.calibrate.model.BlockWeights;
+import dev.optgptq.calibrate.weights.BlockWeights;
 import dev.optgptq.kernels.TensorArena;
 import java.util.List;
 

@@ -1,16 +1,16 @@
 package dev.optgptq.gptq.refine;
 
 import dev.optgptq.calibrate.capture.CrossMoments;
-import dev.optgptq.calibrate.capture.Division;
 import dev.optgptq.calibrate.capture.HessianAccumulator;
-import dev.optgptq.calibrate.capture.Part;
-import dev.optgptq.calibrate.capture.Passage;
+import dev.optgptq.calibrate.capture.Partition;
+import dev.optgptq.calibrate.capture.Shard;
+import dev.optgptq.calibrate.capture.ShardPass;
+import dev.optgptq.calibrate.family.InputSite;
+import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.calibrate.gradient.Saliency;
-import dev.optgptq.calibrate.model.BlockWeights;
-import dev.optgptq.calibrate.model.InputSite;
 import dev.optgptq.calibrate.model.InputTap;
-import dev.optgptq.calibrate.model.ModelSpec;
 import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.calibrate.weights.BlockWeights;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
@@ -66,10 +66,10 @@ final class DeviceMoments implements AutoCloseable {
      * Passes sequences through the block: those to be summed over, in both streams, and those that are held out, in the
      * original one.
      */
-    void capture(BlockWeights weights, List<Part> summed, List<Part> heldOut, Phases phases) {
-        Division division = streams.division();
-        try (Passage passage = new Passage(model, division, streams.sequenceLength())) {
-            for (Part part : summed) {
+    void capture(BlockWeights weights, List<Shard> summed, List<Shard> heldOut, Phases phases) {
+        Partition division = streams.division();
+        try (ShardPass passage = new ShardPass(model, division, streams.sequenceLength())) {
+            for (Shard part : summed) {
                 begin(part);
                 division.eachBatch(part, (first, count) -> {
                     if (first >= streams.originalFrom()) {
@@ -89,7 +89,7 @@ final class DeviceMoments implements AutoCloseable {
         }
     }
 
-    private void begin(Part part) {
+    private void begin(Shard part) {
         plain.begin(part);
         if (weighted != null) {
             weighted.begin(part);
@@ -99,7 +99,7 @@ final class DeviceMoments implements AutoCloseable {
         }
     }
 
-    private void original(BlockWeights weights, long first, long count, Passage passage, InputTap tap, Phases phases) {
+    private void original(BlockWeights weights, long first, long count, ShardPass passage, InputTap tap, Phases phases) {
         streams.updateOriginal(device, first, passage.rows(count), rows -> passage.forward(weights, rows, tap));
         phases.forward(count);
     }

@@ -1,15 +1,15 @@
 package dev.optgptq.gptq.refine;
 
-import dev.optgptq.calibrate.model.LinearSpec;
+import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.gptq.solve.LinearSolution;
 import dev.optgptq.gptq.solve.QuantizedWeight;
 import dev.optgptq.kernels.Device;
-import dev.optgptq.kernels.Grid;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
-import dev.optgptq.kernels.TuningOps.AdamStep;
-import dev.optgptq.kernels.TuningOps.LatentGrid;
+import dev.optgptq.kernels.ops.Grid;
+import dev.optgptq.kernels.ops.TuningOps.AdamStep;
+import dev.optgptq.kernels.ops.TuningOps.LatentGrid;
 import java.util.Objects;
 
 /**
@@ -17,7 +17,7 @@ import java.util.Objects;
  * the code, and one scale per group. It starts at a solution's codes, the latents being the weights that were rounded to
  * them.
  */
-final class LatentLinear {
+public final class LatentLinear {
 
     private final Device device;
     private final LinearSpec linear;
@@ -61,7 +61,7 @@ final class LatentLinear {
     }
 
     /** Bytes of a LatentLinear on the device, with what step and round need for a while. */
-    static long bytes(LinearSpec linear, long groups) {
+    public static long bytes(LinearSpec linear, long groups) {
         return Float.BYTES * (4L * linear.inputs() * linear.outputs() + 4 * groups * linear.outputs());
     }
 

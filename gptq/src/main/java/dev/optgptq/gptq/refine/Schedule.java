@@ -1,6 +1,6 @@
 package dev.optgptq.gptq.refine;
 
-import dev.optgptq.kernels.TuningOps.AdamStep;
+import dev.optgptq.kernels.ops.TuningOps.AdamStep;
 import java.util.SplittableRandom;
 
 /**
@@ -11,16 +11,16 @@ import java.util.SplittableRandom;
  * @param sequences those that may be learned from
  * @param batch sequences of a step
  */
-record Schedule(int steps, int sequences, int batch, long seed) {
+public record Schedule(int steps, int sequences, int batch, long seed) {
 
     /** Measured beside 4 and 16: 8 sequences lost nothing to more. */
-    static final int BATCH = 8;
+    public static final int BATCH = 8;
 
     private static final float BETA1 = 0.9f;
     private static final float BETA2 = 0.95f;
     private static final double EPSILON = 1e-8;
 
-    static Schedule of(int steps, int sequences, long seed) {
+    public static Schedule of(int steps, int sequences, long seed) {
         return new Schedule(steps, sequences, Math.min(BATCH, sequences), seed);
     }
 
@@ -31,13 +31,13 @@ record Schedule(int steps, int sequences, int batch, long seed) {
      * @param terms how many terms the loss whose gradient is given sums, of which the mean is meant: Adam does not see a
      *     gradient's size but by its epsilon
      */
-    AdamStep adam(int step, double rate, double terms) {
+    public AdamStep adam(int step, double rate, double terms) {
         double now = rate * 0.5 * (1 + Math.cos(Math.PI * step / steps));
         return new AdamStep((float) now, BETA1, BETA2, (float) (EPSILON * terms), step + 1);
     }
 
     /** The sequences of every step, [steps, batch]: all of them in random order, again and again. */
-    int[][] order() {
+    public int[][] order() {
         SplittableRandom random = new SplittableRandom(seed);
         int[] shuffled = new int[0];
         int at = 0;

@@ -1,7 +1,7 @@
 package dev.optgptq.gptq.refine;
 
-import dev.optgptq.calibrate.model.InputSite;
-import dev.optgptq.calibrate.model.LinearSpec;
+import dev.optgptq.calibrate.family.InputSite;
+import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.gptq.solve.Polish;
 import java.util.ArrayList;
 import java.util.List;

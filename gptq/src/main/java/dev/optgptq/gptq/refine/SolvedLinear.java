@@ -1,6 +1,6 @@
 package dev.optgptq.gptq.refine;
 
-import dev.optgptq.calibrate.model.LinearSpec;
+import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.gptq.solve.LinearSolution;
 
 /**

@@ -1,9 +1,9 @@
 package dev.optgptq.gptq.refine;
 
 import dev.optgptq.kernels.Device;
-import dev.optgptq.kernels.Grid;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
+import dev.optgptq.kernels.ops.Grid;
 
 /** Scales as a file holds them. */
 final class StoredScales {

@@ -1,8 +1,8 @@
 package dev.optgptq.gptq.refine;
 
 import dev.optgptq.calibrate.capture.ActivationStore;
-import dev.optgptq.calibrate.capture.Division;
-import dev.optgptq.calibrate.capture.Part;
+import dev.optgptq.calibrate.capture.Partition;
+import dev.optgptq.calibrate.capture.Shard;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import java.util.List;
@@ -21,7 +21,7 @@ import org.jspecify.annotations.Nullable;
  * @param division which device runs which of them
  */
 public record Streams(ActivationStore quantized, ActivationStore original, @Nullable ActivationStore plain,
-        int sequenceLength, Division division) {
+        int sequenceLength, Partition division) {
 
     /** Tokens of all sequences. */
     public long rows() {
@@ -29,12 +29,12 @@ public record Streams(ActivationStore quantized, ActivationStore original, @Null
     }
 
     /** Tokens that run at once, whole sequences. */
-    int batchRows() {
+    public int batchRows() {
         return division.batchRows();
     }
 
     /** Of all sequences' tokens the first one that the original stream has. */
-    long originalFrom() {
+    public long originalFrom() {
         return rows() - original.rows();
     }
 
@@ -60,11 +60,11 @@ public record Streams(ActivationStore quantized, ActivationStore original, @Null
 
     /** Their tokens; those behind are held out. */
     public long trainedRows() {
-        return Division.rows(division.summed());
+        return Partition.rows(division.summed());
     }
 
     /** What a device runs of the rows from {@code from} on: of all, or of those that are held out. */
-    List<Part> parts(int device, long from) {
+    List<Shard> parts(int device, long from) {
         if (from == 0) {
             return division.all(device);
         }

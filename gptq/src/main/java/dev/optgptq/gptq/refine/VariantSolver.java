@@ -1,13 +1,13 @@
 package dev.optgptq.gptq.refine;
 
-import dev.optgptq.calibrate.model.BlockWeights;
-import dev.optgptq.calibrate.model.InputSite;
-import dev.optgptq.calibrate.model.LinearSpec;
+import dev.optgptq.calibrate.family.InputSite;
+import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.calibrate.weights.BlockWeights;
 import dev.optgptq.gptq.refine.Variants.Variant;
 import dev.optgptq.gptq.solve.Calibrator;
-import dev.optgptq.gptq.solve.GptqVariant;
 import dev.optgptq.gptq.solve.GptqVariant.Propagation;
+import dev.optgptq.gptq.solve.GptqVariant;
 import dev.optgptq.gptq.solve.LinearSolution;
 import dev.optgptq.gptq.solve.SiteSolver;
 import dev.optgptq.gptq.solve.SolveSettings;

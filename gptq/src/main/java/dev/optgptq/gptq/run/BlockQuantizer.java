@@ -1,18 +1,20 @@
 package dev.optgptq.gptq.run;
 
-import dev.optgptq.calibrate.capture.Division;
 import dev.optgptq.calibrate.capture.HessianAccumulator;
-import dev.optgptq.calibrate.capture.Part;
-import dev.optgptq.calibrate.capture.Passage;
-import dev.optgptq.calibrate.model.BlockWeights;
-import dev.optgptq.calibrate.model.InputSite;
+import dev.optgptq.calibrate.capture.Partition;
+import dev.optgptq.calibrate.capture.Shard;
+import dev.optgptq.calibrate.capture.ShardPass;
+import dev.optgptq.calibrate.family.InputSite;
+import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.calibrate.model.InputTap;
-import dev.optgptq.calibrate.model.LinearSpec;
 import dev.optgptq.calibrate.model.Replicas;
 import dev.optgptq.calibrate.model.Transformer;
-import dev.optgptq.gptq.refine.SolvedLinear;
+import dev.optgptq.calibrate.weights.BlockWeights;
 import dev.optgptq.gptq.refine.Phases;
 import dev.optgptq.gptq.refine.SharedPhases;
+import dev.optgptq.gptq.refine.SolvedLinear;
+import dev.optgptq.gptq.run.progress.RunPhases;
+import dev.optgptq.gptq.run.progress.RunProgress;
 import dev.optgptq.gptq.solve.Calibrator;
 import dev.optgptq.gptq.solve.LinearSolution;
 import dev.optgptq.gptq.solve.SiteSolver;
@@ -141,9 +143,9 @@ final class BlockQuantizer {
             }
             return wanted.stream().anyMatch(other -> other.compareTo(site) > 0);
         };
-        Division division = stream.division();
-        try (Passage passage = new Passage(models.on(index), division, stream.sequenceLength())) {
-            for (Part part : division.summed(index)) {
+        Partition division = stream.division();
+        try (ShardPass passage = new ShardPass(models.on(index), division, stream.sequenceLength())) {
+            for (Shard part : division.summed(index)) {
                 hessians.begin(part);
                 division.eachBatch(part, (first, count) -> {
                     passage.forward(weights, passage.read(stream.activations(), first, count), tap);
@@ -159,7 +161,7 @@ final class BlockQuantizer {
         weights.share();
         SharedPhases shared = shared(stream);
         models.together(index -> {
-            try (Passage passage = new Passage(models.on(index), stream.division(), stream.sequenceLength())) {
+            try (ShardPass passage = new ShardPass(models.on(index), stream.division(), stream.sequenceLength())) {
                 passage.advance(weights.on(index), stream.division().all(index), stream.activations()::update,
                         shared.of(index)::forward);
             }

@@ -1,12 +1,13 @@
 package dev.optgptq.gptq.run;
 
 import dev.optgptq.calibrate.capture.ActivationStore;
-import dev.optgptq.calibrate.capture.Division;
-import dev.optgptq.calibrate.capture.Part;
+import dev.optgptq.calibrate.capture.Partition;
+import dev.optgptq.calibrate.capture.Shard;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.model.Replicas;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.gptq.run.memory.MemoryPlan;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
@@ -20,13 +21,10 @@ import java.util.List;
  * @param sequenceLength tokens per sequence
  * @param division which device runs which of them
  */
-record CalibrationStream(ActivationStore activations, int sequenceLength, Division division) implements AutoCloseable {
-
-    /** Tokens per batch on a processor: enough for GEMMs at full speed, few enough to stay in caches and in memory. */
-    static final int BATCH_TOKENS = 2048;
+public record CalibrationStream(ActivationStore activations, int sequenceLength, Partition division) implements AutoCloseable {
 
     /** Embeds all sequences where the plan puts them. */
-    static CalibrationStream embed(Replicas models, TokenSequences sequences, Division division,
+    static CalibrationStream embed(Replicas models, TokenSequences sequences, Partition division,
             MemoryPlan.Place place) {
         int hidden = models.first().spec().hiddenSize();
         ActivationStore activations = switch (place) {
@@ -42,7 +40,7 @@ record CalibrationStream(ActivationStore activations, int sequenceLength, Divisi
      *
      * @param activations for all their tokens; the stream owns them
      */
-    static CalibrationStream embed(Replicas models, TokenSequences sequences, Division division,
+    static CalibrationStream embed(Replicas models, TokenSequences sequences, Partition division,
             ActivationStore activations) {
         try {
             models.together(device -> embed(models.on(device), sequences, division, division.all(device), activations));
@@ -53,7 +51,7 @@ record CalibrationStream(ActivationStore activations, int sequenceLength, Divisi
         return new CalibrationStream(activations, sequences.length(), division);
     }
 
-    private static void embed(Transformer model, TokenSequences sequences, Division division, List<Part> parts,
+    private static void embed(Transformer model, TokenSequences sequences, Partition division, List<Shard> parts,
             ActivationStore activations) {
         Device device = model.device();
         try (TensorArena scratch = device.arena()) {
@@ -67,11 +65,6 @@ record CalibrationStream(ActivationStore activations, int sequenceLength, Divisi
                 activations.write(device, first, x);
             }));
         }
-    }
-
-    /** Whole sequences of about so many tokens. */
-    static int batchRows(int tokens, int sequenceLength, int count) {
-        return sequenceLength * Math.clamp(tokens / sequenceLength, 1, count);
     }
 
     long rows() {

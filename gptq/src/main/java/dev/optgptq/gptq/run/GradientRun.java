@@ -1,27 +1,38 @@
 package dev.optgptq.gptq.run;
 
 import dev.optgptq.calibrate.capture.ActivationStore;
-import dev.optgptq.calibrate.capture.Division;
+import dev.optgptq.calibrate.capture.Partition;
 import dev.optgptq.calibrate.data.TokenSequences;
+import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.calibrate.gradient.Saliency;
-import dev.optgptq.calibrate.model.LinearSpec;
-import dev.optgptq.calibrate.model.LoadAhead;
 import dev.optgptq.calibrate.model.Replicas;
 import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.calibrate.weights.Prefetch;
 import dev.optgptq.formats.packed.PackedLinear;
 import dev.optgptq.formats.packed.PackedLinearReader;
 import dev.optgptq.formats.safetensors.SafetensorsFile;
 import dev.optgptq.formats.safetensors.TensorSpec;
-import dev.optgptq.gptq.refine.RefineMemory;
 import dev.optgptq.gptq.refine.BlockRefiner;
-import dev.optgptq.gptq.refine.HeldOutLosses;
-import dev.optgptq.gptq.refine.ModelTuner;
-import dev.optgptq.gptq.refine.PackedBlock;
-import dev.optgptq.gptq.refine.SolvedLinear;
 import dev.optgptq.gptq.refine.Refinement;
+import dev.optgptq.gptq.refine.SolvedLinear;
 import dev.optgptq.gptq.refine.StepOutcome;
 import dev.optgptq.gptq.refine.Streams;
+import dev.optgptq.gptq.run.checkpoint.BlockRecord;
+import dev.optgptq.gptq.run.checkpoint.BlockRecorder;
+import dev.optgptq.gptq.run.checkpoint.CheckpointPlan;
+import dev.optgptq.gptq.run.checkpoint.LinearPacker;
+import dev.optgptq.gptq.run.checkpoint.TunedParameters;
+import dev.optgptq.gptq.run.memory.MemoryPlan;
+import dev.optgptq.gptq.run.memory.RefineMemory;
+import dev.optgptq.gptq.run.progress.PhaseClock;
+import dev.optgptq.gptq.run.progress.RunPhases;
+import dev.optgptq.gptq.run.progress.RunProgress;
+import dev.optgptq.gptq.run.resume.RunJournal;
+import dev.optgptq.gptq.run.resume.SavedResults;
 import dev.optgptq.gptq.solve.SolveSettings;
+import dev.optgptq.gptq.tune.HeldOutLosses;
+import dev.optgptq.gptq.tune.ModelTuner;
+import dev.optgptq.gptq.tune.PackedBlock;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
@@ -41,7 +52,7 @@ final class GradientRun {
     private final TokenSequences calibration;
     private final CheckpointPlan plan;
     private final MemoryPlan memory;
-    private final Division division;
+    private final Partition division;
     private final LinearPacker packer;
     private final RunProgress progress;
     private final PhaseClock clock;
@@ -80,18 +91,18 @@ final class GradientRun {
                 CalibrationStream quantized = embed();
                 CalibrationStream original = refinement.followsOriginal() ? embed() : embedHeldOut();
                 CalibrationStream plain = journal.finished().isEmpty() ? embedHeldOut() : null;
-                LoadAhead ahead = models.loadAhead(memory.ahead())) {
+                Prefetch prefetch = models.prefetch(memory.ahead())) {
             Streams streams = new Streams(quantized.activations(), original.activations(),
                     plain == null ? null : plain.activations(), calibration.length(), division);
             BlockRefiner refiner = new BlockRefiner(models, settings, refinement, streams, saliency, phases);
             for (int block = 0; block < journal.finished().size(); block++) {
                 progress.enter("resume", "block " + (block + 1) + "/" + blocks);
-                ahead.wants(block);
+                prefetch.wants(block);
                 BlockRecord finished = journal.finished().get(block);
                 refiner.replay(block, weights -> finished.restore(model, weights, packer));
             }
             for (int block = journal.finished().size(); block < blocks; block++) {
-                ahead.wants(block);
+                prefetch.wants(block);
                 refine(block, refiner, journal, record);
             }
             if (new SavedResults(journal.parts()).heldOutLosses().isEmpty()) {
@@ -132,7 +143,7 @@ final class GradientRun {
         return embed(heldOut, division.ofHeldOut());
     }
 
-    private CalibrationStream embed(TokenSequences sequences, Division who) {
+    private CalibrationStream embed(TokenSequences sequences, Partition who) {
         progress.enter("load", "calibration");
         return CalibrationStream.embed(models, sequences, who, memory.place());
     }

@@ -1,12 +1,13 @@
 package dev.optgptq.gptq.run;
 
-import dev.optgptq.calibrate.model.LinearSpec;
-import dev.optgptq.calibrate.model.ModelSpec;
-import dev.optgptq.formats.UserError;
+import dev.optgptq.calibrate.family.LinearSpec;
+import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.formats.UserError.Code;
+import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.formats.packed.CheckpointFormat;
-import dev.optgptq.gptq.run.QuantizeSettings.CalibratorKind;
+import dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind;
+import dev.optgptq.gptq.settings.QuantizeSettings;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.util.ArrayList;

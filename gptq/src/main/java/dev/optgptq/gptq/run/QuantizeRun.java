@@ -3,24 +3,46 @@ package dev.optgptq.gptq.run;
 import dev.optgptq.calibrate.Progress;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.eval.Perplexity;
-import dev.optgptq.calibrate.model.LoadAhead;
-import dev.optgptq.calibrate.model.ModelSpec;
+import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.calibrate.model.Replicas;
 import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.calibrate.weights.Prefetch;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.model.CheckpointWriter;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.gptq.journal.Identity;
 import dev.optgptq.gptq.journal.WriteBehind;
 import dev.optgptq.gptq.refine.SolvedLinear;
-import dev.optgptq.gptq.refine.HeldOutLosses;
 import dev.optgptq.gptq.refine.StepOutcome;
+import dev.optgptq.gptq.report.Ablations;
+import dev.optgptq.gptq.report.LayerReports;
+import dev.optgptq.gptq.report.ReportBuilder;
 import dev.optgptq.gptq.report.RunReport;
+import dev.optgptq.gptq.run.checkpoint.BlockRecord;
+import dev.optgptq.gptq.run.checkpoint.BlockRecorder;
+import dev.optgptq.gptq.run.checkpoint.CheckpointOutput;
+import dev.optgptq.gptq.run.checkpoint.CheckpointPlan;
+import dev.optgptq.gptq.run.checkpoint.LinearPacker;
+import dev.optgptq.gptq.run.checkpoint.OutputConfig;
+import dev.optgptq.gptq.run.checkpoint.TunedParameters;
+import dev.optgptq.gptq.run.memory.MemoryNeed;
+import dev.optgptq.gptq.run.memory.MemoryPlan;
+import dev.optgptq.gptq.run.memory.ProcessMemory;
+import dev.optgptq.gptq.run.progress.PhaseClock;
+import dev.optgptq.gptq.run.progress.RunProgress;
+import dev.optgptq.gptq.run.progress.WorkCount;
+import dev.optgptq.gptq.run.resume.RunIdentity;
+import dev.optgptq.gptq.run.resume.RunJournal;
+import dev.optgptq.gptq.run.resume.SavedResults;
+import dev.optgptq.gptq.settings.Origin;
+import dev.optgptq.gptq.settings.QuantizeSettings;
+import dev.optgptq.gptq.settings.RunTexts;
 import dev.optgptq.gptq.solve.Calibrator;
 import dev.optgptq.gptq.solve.SolveSettings;
+import dev.optgptq.gptq.tune.HeldOutLosses;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.DeviceGroup;
-import dev.optgptq.kernels.Grid;
+import dev.optgptq.kernels.ops.Grid;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -90,7 +112,7 @@ public final class QuantizeRun {
             DeviceGroup devices, Origin origin, Progress listener, Consumer<String> log, long maxShardBytes,
             PhaseClock clock) {
         Device device = devices.first();
-        try (HostMemory memory = new HostMemory()) {
+        try (ProcessMemory memory = new ProcessMemory()) {
             Transformer model = Transformer.open(source, device);
             Preflight.check(settings, source, model.spec());
             CheckpointPlan plan = CheckpointPlan.of(source, model.spec(), settings.bits(), settings.groupSize());
@@ -98,12 +120,12 @@ public final class QuantizeRun {
             warnings.forEach(log);
             clock.enter("tokenize");
             RunTexts texts = read.apply(model.spec());
-            Products products = Products.choose(settings.calibrationPrecision(), source, model.spec(), device);
+            MatmulDtype products = MatmulDtype.choose(settings.calibrationPrecision(), source, model.spec(), device);
             if (products.remark() != null && texts.calibration() != null) {
                 log.accept(products.remark());
             }
             MemoryPlan memoryPlan = MemoryPlan.of(job(settings, model, products.dtype(), devices), texts,
-                    MemoryNeed.Free.of(devices.devices())).loadingAhead(model.aheadBytes());
+                    MemoryNeed.Free.of(devices.devices())).prefetching(model.prefetchBytes());
             memoryPlan.require();
             log.accept("memory: about " + (memoryPlan.total() >> 20) + " MiB needed: " + memoryPlan);
             if (memoryPlan.busyDevices() < devices.size()) {
@@ -123,8 +145,10 @@ public final class QuantizeRun {
                 });
                 List<RunReport.Phase> phases = clock.phases();
                 return new ReportBuilder(settings, products.dtype(), origin, devices, model.spec(), source).build(
-                        journal.started(),
-                        journal.resumed(), plan, run.layers, phases, memory.peakAnonymous(), memoryPlan,
+                        journal.started(), journal.resumed(),
+                        new ReportBuilder.Written(plan.bytes(), plan.keptBytes(), plan.quantizedParameters()),
+                        run.layers, phases, new RunReport.Memory(memoryPlan.total(), devices.peakMemory(),
+                                memory.peakAnonymous(), memoryPlan.spilled()),
                         quality, warnings,
                         Ablations.of(run.steps, texts.calibration(), phases, run.heldOut));
             }
@@ -246,17 +270,17 @@ public final class QuantizeRun {
         }
         progress.enter("load", "calibration");
         try (CalibrationStream stream = openStream(memoryPlan);
-                LoadAhead ahead = models.loadAhead(memoryPlan.ahead())) {
+                Prefetch prefetch = models.prefetch(memoryPlan.ahead())) {
             BlockQuantizer quantizer = new BlockQuantizer(calibrated, calibrator, settings.trueSequential(), progress);
             if (stream != null) {
                 for (int block = 0; block < journal.finished().size(); block++) {
-                    ahead.wants(block);
+                    prefetch.wants(block);
                     BlockRecord record = journal.finished().get(block);
                     quantizer.replay(block, stream, weights -> record.restore(calibrated.first(), weights, packer));
                 }
             }
             for (int block = journal.finished().size(); block < model.spec().blocks(); block++) {
-                ahead.wants(block);
+                prefetch.wants(block);
                 quantizeBlock(block, quantizer, stream, journal, packer);
             }
         }
@@ -317,13 +341,4 @@ public final class QuantizeRun {
     private static RunReport.Score score(Perplexity perplexity) {
         return new RunReport.Score(perplexity.perplexity(), perplexity.low(), perplexity.high());
     }
-
-    /**
-     * Who runs it.
-     *
-     * @param tool "opt-gptq"
-     * @param version of this program
-     * @param defaults which options were not given
-     */
-    public record Origin(String tool, String version, List<String> defaults) {}
 }

@@ -3,9 +3,9 @@ package dev.optgptq.gptq.solve;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.gptq.solve.Polisher.Problem;
 import dev.optgptq.kernels.Device;
-import dev.optgptq.kernels.QuantOps.DescentProblem;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
+import dev.optgptq.kernels.ops.QuantOps.DescentProblem;
 
 /**
  * Coordinate descent over codes, the grid fixed (notes 3.2): each input in order goes to its best code given all others. By

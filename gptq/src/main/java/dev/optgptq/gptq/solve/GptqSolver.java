@@ -2,10 +2,10 @@ package dev.optgptq.gptq.solve;
 
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Device;
-import dev.optgptq.kernels.Grid;
-import dev.optgptq.kernels.QuantOps.BlockProblem;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
+import dev.optgptq.kernels.ops.Grid;
+import dev.optgptq.kernels.ops.QuantOps.BlockProblem;
 import org.jspecify.annotations.Nullable;
 
 /**

@@ -1,9 +1,9 @@
 package dev.optgptq.gptq.solve;
 
 import dev.optgptq.kernels.Device;
-import dev.optgptq.kernels.Grid;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
+import dev.optgptq.kernels.ops.Grid;
 
 /**
  * Lowers what a solution leaves of the objective that it was solved for: per output (q - w)^T H (q - w), H the damped Hessian

@@ -3,9 +3,9 @@ package dev.optgptq.gptq.solve;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.gptq.solve.Polisher.Problem;
 import dev.optgptq.kernels.Device;
-import dev.optgptq.kernels.QuantOps.RefitProblem;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
+import dev.optgptq.kernels.ops.QuantOps.RefitProblem;
 
 /**
  * The best scales for given codes, those of all groups of an output together: s = (A^T H A)^-1 A^T H w, the columns of A being

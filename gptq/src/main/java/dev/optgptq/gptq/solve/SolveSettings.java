@@ -1,6 +1,6 @@
 package dev.optgptq.gptq.solve;
 
-import dev.optgptq.kernels.Grid;
+import dev.optgptq.kernels.ops.Grid;
 
 /**
  * What the solver may choose from.

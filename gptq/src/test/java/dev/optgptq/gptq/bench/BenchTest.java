@@ -1,13 +1,10 @@
 package dev.optgptq.gptq.bench;
 
-import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertFalse;
-import static org.junit.jupiter.api.Assertions.assertTrue;
-
 import dev.optgptq.calibrate.Progress;
 import dev.optgptq.gptq.bench.BenchReport.Entry;
 import dev.optgptq.gptq.run.QuantizeRun;
-import dev.optgptq.gptq.run.QuantizeSettings.Precision;
+import dev.optgptq.gptq.settings.Origin;
+import dev.optgptq.gptq.settings.QuantizeSettings.Precision;
 import dev.optgptq.gptq.testing.EmulatedGpu;
 import dev.optgptq.kernels.DeviceGroup;
 import dev.optgptq.kernels.Devices;
@@ -24,11 +21,15 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
 
 /** A device measured at the shape of a model. What it says of time is not tested; that it ran everything is. */
 class BenchTest {
 
-    private static final Shape TINY = Shape.of("tiny");
+    private static final ModelShape TINY = ModelShape.of("tiny");
     private final List<String> log = new ArrayList<>();
 
     @Test
@@ -59,11 +60,11 @@ class BenchTest {
     @Test
     void kernels_are_compiled_by_a_job_before_the_one_that_is_measured(@TempDir Path folder) throws IOException {
         try (DeviceGroup device = Devices.openGroup("cpu", 2);
-                InputStream tiny = Shape.class.getResourceAsStream("shapes/tiny.json")) {
+                InputStream tiny = ModelShape.class.getResourceAsStream("shapes/tiny.json")) {
             Path config = folder.resolve("config.json");
             Files.copy(Objects.requireNonNull(tiny), config);
 
-            BenchReport report = run(Shape.of(config.toString()), device, Precision.AUTO);
+            BenchReport report = run(ModelShape.of(config.toString()), device, Precision.AUTO);
 
             assertEquals(config.toString(), report.shape());
             assertTrue(log.getFirst().startsWith("warming up"), log::toString);
@@ -73,21 +74,21 @@ class BenchTest {
     @ParameterizedTest
     @ValueSource(strings = {"tiny", "tinyllama", "llama-7b"})
     void the_shapes_that_come_along_are_models(String name) {
-        Shape shape = Shape.of(name);
+        ModelShape shape = ModelShape.of(name);
         assertEquals("llama", shape.spec().family());
         assertFalse(shape.spec().linears(0).isEmpty());
     }
 
     @Test
     void the_largest_shape_is_that_of_llama_2_7b() {
-        Shape shape = Shape.of("llama-7b");
+        ModelShape shape = ModelShape.of("llama-7b");
         long linears = shape.spec().linears(0).stream().mapToLong(linear -> (long) linear.inputs() * linear.outputs())
                 .sum();
         assertEquals(6_476_005_376L, linears * shape.spec().blocks());
     }
 
-    private BenchReport run(Shape shape, DeviceGroup device, Precision precision) {
-        return new Bench(shape, device, precision, 2, 64).run(new QuantizeRun.Origin("opt-gptq", "9.9.9", List.of()),
+    private BenchReport run(ModelShape shape, DeviceGroup device, Precision precision) {
+        return new Bench(shape, device, precision, 2, 64).run(new Origin("opt-gptq", "9.9.9", List.of()),
                 Progress.SILENT, log::add);
     }
 

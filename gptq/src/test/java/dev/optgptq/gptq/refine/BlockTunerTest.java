@@ -5,9 +5,9 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import dev.optgptq.calibrate.model.BlockWeights;
 import dev.optgptq.calibrate.model.InputTap;
 import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.calibrate.weights.BlockWeights;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.gptq.solve.QuantizedWeight;
 import dev.optgptq.gptq.testing.TinyModel;

@@ -1,13 +1,13 @@
 package dev.optgptq.gptq.refine;
 
 import dev.optgptq.calibrate.capture.ActivationStore;
-import dev.optgptq.calibrate.capture.Division;
+import dev.optgptq.calibrate.capture.Partition;
 import dev.optgptq.calibrate.data.TokenSequences;
-import dev.optgptq.calibrate.model.BlockWeights;
-import dev.optgptq.calibrate.model.InputSite;
-import dev.optgptq.calibrate.model.LinearSpec;
+import dev.optgptq.calibrate.family.InputSite;
+import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.calibrate.model.Replicas;
 import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.calibrate.weights.BlockWeights;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.gptq.refine.Variants.Variant;
@@ -21,9 +21,9 @@ import dev.optgptq.gptq.testing.TinyModel;
 import dev.optgptq.gptq.testing.TinyTokenizer;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Devices;
-import dev.optgptq.kernels.Grid;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
+import dev.optgptq.kernels.ops.Grid;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -33,28 +33,28 @@ import java.util.List;
 import java.util.Set;
 
 /** The first block of a tiny model with the streams that enter it: 9 sequences of 16 tokens, of which one is held out. */
-final class TinyBlock implements AutoCloseable {
+public final class TinyBlock implements AutoCloseable {
 
-    static final int SEQUENCES = 9;
-    static final int LENGTH = 16;
+    public static final int SEQUENCES = 9;
+    public static final int LENGTH = 16;
     static final Grid INT3 = new Grid(3, true, false, DType.F16);
     static final SolveSettings SETTINGS = new SolveSettings(INT3, 32, ActOrder.STATIC, 0.01);
 
-    final Device device;
-    final Transformer model;
-    final TokenSequences text;
-    final Streams streams;
+    public final Device device;
+    public final Transformer model;
+    public final TokenSequences text;
+    public final Streams streams;
     private final ModelDirectory directory;
     private final TensorArena arena;
 
-    TinyBlock(TinyModel tiny, Path folder) {
+    public TinyBlock(TinyModel tiny, Path folder) {
         this.device = Devices.open("cpu", 1);
         this.directory = ModelDirectory.open(tiny.write(folder));
         this.arena = device.arena();
         this.model = Transformer.open(directory, device);
         this.text = new TokenSequences(TinyTokenizer.text(5, SEQUENCES * LENGTH).chars().toArray(), SEQUENCES, LENGTH);
         this.streams = new Streams(embedded(), embedded(), null, LENGTH,
-                Division.of((SEQUENCES - 1L) * LENGTH, LENGTH, 4 * LENGTH, 1, 1));
+                Partition.of((SEQUENCES - 1L) * LENGTH, LENGTH, 4 * LENGTH, 1, 1));
     }
 
     private ActivationStore embedded() {
@@ -122,7 +122,7 @@ final class TinyBlock implements AutoCloseable {
         return new Candidate(weights, List.of(), arena);
     }
 
-    float[] floats(Tensor tensor) {
+    public float[] floats(Tensor tensor) {
         try (Arena host = Arena.ofConfined()) {
             MemorySegment bytes = host.allocate(ValueLayout.JAVA_FLOAT, tensor.elements());
             device.download(tensor, bytes);
@@ -138,7 +138,7 @@ final class TinyBlock implements AutoCloseable {
         }
     }
 
-    void upload(float[] values, Tensor tensor) {
+    public void upload(float[] values, Tensor tensor) {
         try (Arena host = Arena.ofShared()) {
             device.upload(host.allocateFrom(ValueLayout.JAVA_FLOAT, values), tensor);
             device.synchronize();
@@ -154,7 +154,7 @@ final class TinyBlock implements AutoCloseable {
         device.close();
     }
 
-    static final Phases SILENT = new Phases() {
+    public static final Phases SILENT = new Phases() {
         @Override
         public void enter(String phase) {
             // nobody counts

@@ -7,11 +7,11 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.packed.CheckpointFormat;
-import dev.optgptq.gptq.run.QuantizeSettings.CalibratorKind;
+import dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind;
 import dev.optgptq.gptq.solve.ActOrder;
 import dev.optgptq.gptq.testing.TinyModel;
-import dev.optgptq.gptq.testing.WrittenCheckpoint;
 import dev.optgptq.gptq.testing.WrittenCheckpoint.Entry;
+import dev.optgptq.gptq.testing.WrittenCheckpoint;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;

@@ -14,7 +14,7 @@ import dev.optgptq.formats.packed.CheckpointFormat;
 import dev.optgptq.gptq.refine.Refinement;
 import dev.optgptq.gptq.report.Ablation;
 import dev.optgptq.gptq.report.RunReport;
-import dev.optgptq.gptq.run.QuantizeSettings.CalibratorKind;
+import dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind;
 import dev.optgptq.gptq.solve.ActOrder;
 import dev.optgptq.gptq.testing.TinyModel;
 import dev.optgptq.gptq.testing.WrittenCheckpoint;

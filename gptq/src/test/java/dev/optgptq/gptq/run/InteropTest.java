@@ -5,12 +5,12 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import dev.optgptq.calibrate.model.BlockWeights;
-import dev.optgptq.calibrate.model.LinearSpec;
+import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.calibrate.weights.BlockWeights;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.formats.packed.CheckpointFormat;
-import dev.optgptq.gptq.run.QuantizeSettings.CalibratorKind;
+import dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind;
 import dev.optgptq.gptq.solve.ActOrder;
 import dev.optgptq.gptq.testing.TinyModel;
 import dev.optgptq.gptq.testing.WrittenCheckpoint;

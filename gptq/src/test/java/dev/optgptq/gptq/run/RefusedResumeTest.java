@@ -1,13 +1,9 @@
 package dev.optgptq.gptq.run;
 
-import static dev.optgptq.gptq.testing.Failures.assertRefused;
-import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertFalse;
-import static org.junit.jupiter.api.Assertions.assertTrue;
-
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.gptq.report.RunReport;
-import dev.optgptq.gptq.run.QuantizeSettings.CalibratorKind;
+import dev.optgptq.gptq.settings.Origin;
+import dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind;
 import dev.optgptq.gptq.testing.TinyModel;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -23,6 +19,11 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
+import static dev.optgptq.gptq.testing.Failures.assertRefused;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
 
 /** No run goes on from what is not its own, or is damaged; and none deletes finished blocks unless it is told to. */
 class RefusedResumeTest {
@@ -90,7 +91,7 @@ class RefusedResumeTest {
 
     @Test
     void another_version_of_the_program_is_refused() {
-        QuantizeRun.Origin newer = new QuantizeRun.Origin("opt-gptq", "10.0.0", List.of());
+        Origin newer = new Origin("opt-gptq", "10.0.0", List.of());
 
         assertRefused(Code.OUTPUT, () -> run.runAs(newer), "the program was opt-gptq 9.9.9 and is opt-gptq 10.0.0");
     }

@@ -4,7 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import dev.optgptq.calibrate.capture.ActivationStore;
-import dev.optgptq.calibrate.capture.Division;
+import dev.optgptq.calibrate.capture.Partition;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.model.Replicas;
 import dev.optgptq.calibrate.model.Transformer;
@@ -14,6 +14,17 @@ import dev.optgptq.formats.model.CheckpointWriter;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.gptq.journal.Journal;
 import dev.optgptq.gptq.journal.WriteBehind;
+import dev.optgptq.gptq.report.LayerReports;
+import dev.optgptq.gptq.run.checkpoint.BlockRecord;
+import dev.optgptq.gptq.run.checkpoint.BlockRecorder;
+import dev.optgptq.gptq.run.checkpoint.CheckpointOutput;
+import dev.optgptq.gptq.run.checkpoint.CheckpointPlan;
+import dev.optgptq.gptq.run.checkpoint.LinearPacker;
+import dev.optgptq.gptq.run.checkpoint.OutputConfig;
+import dev.optgptq.gptq.run.checkpoint.TunedParameters;
+import dev.optgptq.gptq.run.progress.PhaseClock;
+import dev.optgptq.gptq.run.progress.RunProgress;
+import dev.optgptq.gptq.run.progress.WorkCount;
 import dev.optgptq.gptq.solve.ActOrder;
 import dev.optgptq.gptq.solve.Calibrator;
 import dev.optgptq.gptq.solve.QuantizedWeight;
@@ -23,8 +34,8 @@ import dev.optgptq.gptq.testing.TinyTokenizer;
 import dev.optgptq.gptq.testing.WrittenCheckpoint;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Devices;
-import dev.optgptq.kernels.Grid;
 import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.ops.Grid;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -87,7 +98,7 @@ class SolverToFileTest {
                     CheckpointWriter writer = new CheckpointWriter(directory, plan.specs(), Long.MAX_VALUE);
                     CalibrationStream stream = CalibrationStream.embed(Replicas.of(model),
                             new TokenSequences(ids, 8, 64),
-                            Division.of(512, 0, 512, 1, 1),
+                            Partition.of(512, 0, 512, 1, 1),
                             new ActivationStore(512, model.spec().hiddenSize(), memoryLimit));
                     WriteBehind behind = new WriteBehind(run.output, 1 << 20)) {
                 CheckpointOutput output = new CheckpointOutput(writer, plan, TunedParameters.NONE);

@@ -1,16 +1,16 @@
 package dev.optgptq.gptq.run;
 
-import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertTrue;
-
 import dev.optgptq.calibrate.Progress;
 import dev.optgptq.calibrate.data.TokenSequences.Sampling;
 import dev.optgptq.formats.model.CheckpointWriter;
 import dev.optgptq.formats.packed.CheckpointFormat;
 import dev.optgptq.gptq.refine.Refinement;
 import dev.optgptq.gptq.report.RunReport;
-import dev.optgptq.gptq.run.QuantizeSettings.CalibratorKind;
-import dev.optgptq.gptq.run.QuantizeSettings.Precision;
+import dev.optgptq.gptq.run.checkpoint.BlockRecord;
+import dev.optgptq.gptq.settings.Origin;
+import dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind;
+import dev.optgptq.gptq.settings.QuantizeSettings.Precision;
+import dev.optgptq.gptq.settings.QuantizeSettings;
 import dev.optgptq.gptq.solve.ActOrder;
 import dev.optgptq.gptq.testing.TinyTokenizer;
 import dev.optgptq.kernels.Device;
@@ -24,27 +24,30 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.SortedMap;
 import java.util.concurrent.locks.LockSupport;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
 
 /** A run as the command line would start it, on little text; tests change the fields they are about. */
-final class TinyRun {
+public final class TinyRun {
 
-    static final QuantizeRun.Origin ORIGIN = new QuantizeRun.Origin("opt-gptq", "9.9.9", List.of());
+    static final Origin ORIGIN = new Origin("opt-gptq", "9.9.9", List.of());
 
     Path output;
-    CalibratorKind calibrator = CalibratorKind.GPTQ;
-    int bits = 4;
-    int groupSize = 32;
+    public CalibratorKind calibrator = CalibratorKind.GPTQ;
+    public int bits = 4;
+    public int groupSize = 32;
     boolean symmetric = true;
-    ActOrder actOrder = ActOrder.STATIC;
-    double damp = 0.01;
+    public ActOrder actOrder = ActOrder.STATIC;
+    public double damp = 0.01;
     boolean scaleSearch;
     boolean trueSequential;
-    int samples = 6;
-    int sequenceLength = 64;
-    Refinement refinement = Refinement.DEFAULT;
+    public int samples = 6;
+    public int sequenceLength = 64;
+    public Refinement refinement = Refinement.DEFAULT;
     Precision precision = Precision.AUTO;
     CheckpointFormat format = CheckpointFormat.GPTQ;
-    boolean evaluate;
+    public boolean evaluate;
     boolean overwrite;
     boolean fresh;
     int threads = 2;
@@ -57,7 +60,7 @@ final class TinyRun {
     private final Path evaluation;
 
     /** @param folder of the texts and of the output, "folder/out" unless changed */
-    TinyRun(Path model, Path folder) {
+    public TinyRun(Path model, Path folder) {
         this.model = model;
         this.output = folder.resolve("out");
         this.text = folder.resolve("text.txt");
@@ -70,7 +73,7 @@ final class TinyRun {
         }
     }
 
-    QuantizeSettings settings() {
+    public QuantizeSettings settings() {
         return new QuantizeSettings(model, output, calibrator, bits, groupSize, symmetric, false, scaleSearch,
                 actOrder, damp,
                 trueSequential, text, Sampling.RANDOM, samples, sequenceLength, 0, refinement, precision, format,
@@ -79,7 +82,7 @@ final class TinyRun {
                 overwrite, fresh, threads);
     }
 
-    RunReport run() {
+    public RunReport run() {
         try (Device device = Devices.open("cpu", threads)) {
             return run(device);
         }
@@ -127,11 +130,11 @@ final class TinyRun {
                 last[0] + " done in the end, of " + last[1]);
     }
 
-    RunReport run(Device device) {
+    public RunReport run(Device device) {
         return run(device, ORIGIN);
     }
 
-    RunReport run(DeviceGroup devices) {
+    public RunReport run(DeviceGroup devices) {
         return run(devices, ORIGIN);
     }
 
@@ -143,17 +146,17 @@ final class TinyRun {
     }
 
     /** By another program. */
-    RunReport runAs(QuantizeRun.Origin origin) {
+    RunReport runAs(Origin origin) {
         try (Device device = Devices.open("cpu", threads)) {
             return run(device, origin);
         }
     }
 
-    private RunReport run(Device device, QuantizeRun.Origin origin) {
+    private RunReport run(Device device, Origin origin) {
         return run(DeviceGroup.of(device), origin);
     }
 
-    private RunReport run(DeviceGroup devices, QuantizeRun.Origin origin) {
+    private RunReport run(DeviceGroup devices, Origin origin) {
         return QuantizeRun.run(settings(), devices, origin, progress, log::add, shardBytes);
     }
 

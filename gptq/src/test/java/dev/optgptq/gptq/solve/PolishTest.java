@@ -5,14 +5,14 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import dev.optgptq.gptq.solve.PolishProblem.Solved;
 import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.gptq.solve.PolishProblem.Solved;
 import dev.optgptq.gptq.testing.EmulatedGpu;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Devices;
-import dev.optgptq.kernels.Grid;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
+import dev.optgptq.kernels.ops.Grid;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Random;

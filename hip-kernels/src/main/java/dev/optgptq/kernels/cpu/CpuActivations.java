@@ -1,10 +1,15 @@
 package dev.optgptq.kernels.cpu;
 
-import static dev.optgptq.kernels.cpu.VectorMath.LANES;
-import static dev.optgptq.kernels.cpu.VectorMath.SPECIES;
+import static dev.optgptq.kernels.cpu.loops.VectorMath.LANES;
+import static dev.optgptq.kernels.cpu.loops.VectorMath.SPECIES;
 
-import dev.optgptq.kernels.NeuralOps.Activation;
 import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.cpu.loops.CpuElementwise;
+import dev.optgptq.kernels.cpu.loops.Memory;
+import dev.optgptq.kernels.cpu.loops.Parallel;
+import dev.optgptq.kernels.cpu.loops.Rows;
+import dev.optgptq.kernels.cpu.loops.VectorMath;
+import dev.optgptq.kernels.ops.NeuralOps.Activation;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteOrder;
 import jdk.incubator.vector.FloatVector;

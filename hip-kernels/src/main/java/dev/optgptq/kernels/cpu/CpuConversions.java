@@ -2,8 +2,12 @@ package dev.optgptq.kernels.cpu;
 
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.FloatRounding;
-import dev.optgptq.kernels.NeuralArguments;
 import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.cpu.loops.HalfVectors;
+import dev.optgptq.kernels.cpu.loops.Memory;
+import dev.optgptq.kernels.cpu.loops.Parallel;
+import dev.optgptq.kernels.cpu.loops.Rows;
+import dev.optgptq.kernels.ops.NeuralArguments;
 import java.lang.foreign.MemorySegment;
 
 /** Conversion between float dtypes and embedding, rows in parallel. */

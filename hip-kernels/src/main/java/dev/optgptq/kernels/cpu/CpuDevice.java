@@ -2,6 +2,9 @@ package dev.optgptq.kernels.cpu;
 
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.blas.OpenBlas;
+import dev.optgptq.kernels.cpu.loops.Parallel;
+import dev.optgptq.kernels.cpu.quant.CpuQuantOps;
+import dev.optgptq.kernels.cpu.quant.CpuTuningOps;
 import dev.optgptq.kernels.host.HostDevice;
 import dev.optgptq.kernels.host.HostMemory;
 import jdk.incubator.vector.FloatVector;

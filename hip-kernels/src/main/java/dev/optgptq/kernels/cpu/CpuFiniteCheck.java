@@ -1,10 +1,13 @@
 package dev.optgptq.kernels.cpu;
 
-import static dev.optgptq.kernels.cpu.VectorMath.LANES;
-import static dev.optgptq.kernels.cpu.VectorMath.SPECIES;
+import static dev.optgptq.kernels.cpu.loops.VectorMath.LANES;
+import static dev.optgptq.kernels.cpu.loops.VectorMath.SPECIES;
 import static java.nio.ByteOrder.LITTLE_ENDIAN;
 
 import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.cpu.loops.Memory;
+import dev.optgptq.kernels.cpu.loops.Parallel;
+import dev.optgptq.kernels.cpu.loops.Rows;
 import java.lang.foreign.MemorySegment;
 import java.util.concurrent.atomic.LongAdder;
 import jdk.incubator.vector.ShortVector;

@@ -2,6 +2,9 @@ package dev.optgptq.kernels.cpu;
 
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.blas.OpenBlas;
+import dev.optgptq.kernels.cpu.loops.CpuElementwise;
+import dev.optgptq.kernels.cpu.loops.Memory;
+import dev.optgptq.kernels.cpu.loops.Parallel;
 import java.lang.foreign.MemorySegment;
 import org.jspecify.annotations.Nullable;
 

@@ -2,6 +2,7 @@ package dev.optgptq.kernels.cpu;
 
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.blas.OpenBlas;
+import dev.optgptq.kernels.cpu.loops.Parallel;
 
 /**
  * The Hessian's rank-k update in strips of rows of the upper triangle: SYRK on the diagonal tile, GEMM to the right of

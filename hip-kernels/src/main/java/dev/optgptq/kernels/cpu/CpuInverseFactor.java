@@ -1,9 +1,12 @@
 package dev.optgptq.kernels.cpu;
 
+import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.blas.OpenBlas;
-import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.kernels.cpu.loops.CpuCopies;
+import dev.optgptq.kernels.cpu.loops.Memory;
+import dev.optgptq.kernels.cpu.loops.Parallel;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.function.Supplier;
 

@@ -1,10 +1,14 @@
 package dev.optgptq.kernels.cpu;
 
 import dev.optgptq.formats.dtype.DType;
-import dev.optgptq.kernels.MatrixOps;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.blas.OpenBlas;
+import dev.optgptq.kernels.cpu.loops.CpuCopies;
+import dev.optgptq.kernels.cpu.loops.CpuElementwise;
+import dev.optgptq.kernels.cpu.loops.Memory;
+import dev.optgptq.kernels.cpu.loops.Parallel;
+import dev.optgptq.kernels.ops.MatrixOps;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 

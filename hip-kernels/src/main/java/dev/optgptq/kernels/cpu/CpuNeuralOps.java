@@ -1,10 +1,13 @@
 package dev.optgptq.kernels.cpu;
 
 import dev.optgptq.formats.dtype.DType;
-import dev.optgptq.kernels.NeuralArguments;
-import dev.optgptq.kernels.NeuralOps;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
+import dev.optgptq.kernels.cpu.attention.CpuAttention;
+import dev.optgptq.kernels.cpu.loops.CpuElementwise;
+import dev.optgptq.kernels.cpu.loops.Parallel;
+import dev.optgptq.kernels.ops.NeuralArguments;
+import dev.optgptq.kernels.ops.NeuralOps;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 

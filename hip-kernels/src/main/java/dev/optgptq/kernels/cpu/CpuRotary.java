@@ -1,10 +1,13 @@
 package dev.optgptq.kernels.cpu;
 
-import static dev.optgptq.kernels.cpu.VectorMath.LANES;
-import static dev.optgptq.kernels.cpu.VectorMath.SPECIES;
+import static dev.optgptq.kernels.cpu.loops.VectorMath.LANES;
+import static dev.optgptq.kernels.cpu.loops.VectorMath.SPECIES;
 
-import dev.optgptq.kernels.NeuralOps.RotaryLayout;
 import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.cpu.loops.Memory;
+import dev.optgptq.kernels.cpu.loops.Parallel;
+import dev.optgptq.kernels.cpu.loops.Rows;
+import dev.optgptq.kernels.ops.NeuralOps.RotaryLayout;
 import java.lang.foreign.MemorySegment;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorMask;

@@ -1,6 +1,8 @@
 package dev.optgptq.kernels.cpu;
 
 import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.cpu.loops.Memory;
+import dev.optgptq.kernels.cpu.loops.Parallel;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 

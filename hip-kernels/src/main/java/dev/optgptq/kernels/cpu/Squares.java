@@ -1,6 +1,9 @@
 package dev.optgptq.kernels.cpu;
 
 import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.cpu.loops.CpuCopies;
+import dev.optgptq.kernels.cpu.loops.Memory;
+import dev.optgptq.kernels.cpu.loops.Parallel;
 import java.lang.foreign.MemorySegment;
 
 /** Rearrangements of square F32 matrices, rows in parallel. Rows pass through heap arrays, where indexing is cheap. */

@@ -31,7 +31,7 @@ public final class NativeLibrary {
      * @param setting names a library to take instead, and nothing else; "none" for no library
      * @param names in order of preference; a name without a folder is searched for as the system does
      */
-    public record Search(String what, Setting setting, List<String> names) {}
+    public record Search(String what, EnvironmentSetting setting, List<String> names) {}
 
     /** Loads the first that loads. UserError DEVICE says what was tried, and why each did not load. */
     public static NativeLibrary load(Search search) {

@@ -1,7 +1,7 @@
 package dev.optgptq.kernels.gpu;
 
-import dev.optgptq.kernels.Closing;
 import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.kernels.Closing;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.Uploads;

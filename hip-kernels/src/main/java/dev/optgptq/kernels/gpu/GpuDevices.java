@@ -1,13 +1,13 @@
 package dev.optgptq.kernels.gpu;
 
-import dev.optgptq.kernels.Closing;
 import dev.optgptq.formats.UserError;
+import dev.optgptq.kernels.Closing;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Devices.Candidate;
-import dev.optgptq.kernels.ffm.Setting;
+import dev.optgptq.kernels.ffm.EnvironmentSetting;
 import dev.optgptq.kernels.gpu.blas.GpuBlasLibraries;
-import dev.optgptq.kernels.gpu.driver.GpuDriver;
 import dev.optgptq.kernels.gpu.driver.GpuDriver.DeviceInfo;
+import dev.optgptq.kernels.gpu.driver.GpuDriver;
 import dev.optgptq.kernels.gpu.driver.GpuDrivers;
 import dev.optgptq.kernels.gpu.ops.GpuGradientOps;
 import dev.optgptq.kernels.gpu.ops.GpuMatrixOps;
@@ -26,7 +26,7 @@ import org.jspecify.annotations.Nullable;
 public final class GpuDevices {
 
     /** What to compile for, when a driver does not say or says what its compiler does not know. */
-    public static final Setting ARCHITECTURE = new Setting("arch");
+    public static final EnvironmentSetting ARCHITECTURE = new EnvironmentSetting("arch");
 
     private GpuDevices() {}
 

@@ -1,7 +1,7 @@
 package dev.optgptq.kernels.gpu;
 
-import dev.optgptq.kernels.Closing;
 import dev.optgptq.formats.UserError;
+import dev.optgptq.kernels.Closing;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.gpu.driver.GpuDriver;
 import java.lang.foreign.MemorySegment;

@@ -2,8 +2,8 @@ package dev.optgptq.kernels.gpu;
 
 import dev.optgptq.kernels.Closing;
 import dev.optgptq.kernels.Tensor;
-import dev.optgptq.kernels.gpu.driver.GpuDriver;
 import dev.optgptq.kernels.gpu.driver.GpuDriver.RowCopy;
+import dev.optgptq.kernels.gpu.driver.GpuDriver;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.List;

@@ -1,17 +1,17 @@
 package dev.optgptq.kernels.host;
 
-import dev.optgptq.kernels.CheckedGradientOps;
-import dev.optgptq.kernels.CheckedMatrixOps;
-import dev.optgptq.kernels.CheckedQuantOps;
-import dev.optgptq.kernels.CheckedTuningOps;
 import dev.optgptq.kernels.Device;
-import dev.optgptq.kernels.GradientOps;
-import dev.optgptq.kernels.MatrixOps;
-import dev.optgptq.kernels.NeuralOps;
-import dev.optgptq.kernels.QuantOps;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
-import dev.optgptq.kernels.TuningOps;
+import dev.optgptq.kernels.ops.CheckedGradientOps;
+import dev.optgptq.kernels.ops.CheckedMatrixOps;
+import dev.optgptq.kernels.ops.CheckedQuantOps;
+import dev.optgptq.kernels.ops.CheckedTuningOps;
+import dev.optgptq.kernels.ops.GradientOps;
+import dev.optgptq.kernels.ops.MatrixOps;
+import dev.optgptq.kernels.ops.NeuralOps;
+import dev.optgptq.kernels.ops.QuantOps;
+import dev.optgptq.kernels.ops.TuningOps;
 import java.lang.foreign.MemorySegment;
 
 /** A device that computes in host memory with the op objects it is given. Its ops are done when they return. */

@@ -1,6 +1,6 @@
 package dev.optgptq.kernels.reference;
 
-import dev.optgptq.kernels.NeuralOps.Activation;
+import dev.optgptq.kernels.ops.NeuralOps.Activation;
 
 /** The activation functions in float64. */
 final class Activations {

@@ -1,7 +1,7 @@
 package dev.optgptq.kernels.reference;
 
-import dev.optgptq.kernels.NeuralOps.AttentionShape;
 import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.ops.NeuralOps.AttentionShape;
 import org.jspecify.annotations.Nullable;
 
 /** softmax(q k^T scale + bias) over the keys that one query sees: what attention and its gradient both start from. */

@@ -1,7 +1,7 @@
 package dev.optgptq.kernels.reference;
 
-import dev.optgptq.kernels.NeuralOps.AttentionShape;
 import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.ops.NeuralOps.AttentionShape;
 import org.jspecify.annotations.Nullable;
 
 /** Causal attention, one query of one head at a time. */

@@ -1,8 +1,8 @@
 package dev.optgptq.kernels.reference;
 
-import dev.optgptq.kernels.GradientOps.Attended;
-import dev.optgptq.kernels.NeuralOps.AttentionShape;
 import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.ops.GradientOps.Attended;
+import dev.optgptq.kernels.ops.NeuralOps.AttentionShape;
 import java.util.Arrays;
 
 /** The gradient through causal attention, one query of one head at a time. */

@@ -6,8 +6,8 @@ import static dev.optgptq.kernels.reference.Elements.getInt;
 import static dev.optgptq.kernels.reference.Elements.set;
 import static dev.optgptq.kernels.reference.Elements.setByte;
 
-import dev.optgptq.kernels.Grid;
-import dev.optgptq.kernels.QuantOps.DescentProblem;
+import dev.optgptq.kernels.ops.Grid;
+import dev.optgptq.kernels.ops.QuantOps.DescentProblem;
 import java.util.Objects;
 
 /** The definition of QuantOps.descendCodes: one rounding per operation, sums in the order of the inputs. */

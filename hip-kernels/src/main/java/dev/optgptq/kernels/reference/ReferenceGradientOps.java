@@ -3,11 +3,11 @@ package dev.optgptq.kernels.reference;
 import static dev.optgptq.kernels.reference.Elements.get;
 import static dev.optgptq.kernels.reference.Elements.set;
 
-import dev.optgptq.kernels.GradientOps;
-import dev.optgptq.kernels.NeuralArguments;
-import dev.optgptq.kernels.NeuralOps.Activation;
-import dev.optgptq.kernels.NeuralOps.RotaryLayout;
 import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.ops.GradientOps;
+import dev.optgptq.kernels.ops.NeuralArguments;
+import dev.optgptq.kernels.ops.NeuralOps.Activation;
+import dev.optgptq.kernels.ops.NeuralOps.RotaryLayout;
 import org.jspecify.annotations.Nullable;
 
 /** The definition of GradientOps: scalar loops that read like the equations, float64 throughout, one rounding at the end. */

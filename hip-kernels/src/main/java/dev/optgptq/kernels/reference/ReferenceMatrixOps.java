@@ -6,8 +6,8 @@ import static dev.optgptq.kernels.reference.Elements.set;
 import static dev.optgptq.kernels.reference.Elements.setInt;
 
 import dev.optgptq.formats.dtype.DType;
-import dev.optgptq.kernels.MatrixOps;
 import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.ops.MatrixOps;
 import java.lang.foreign.MemorySegment;
 import java.util.Objects;
 import org.jspecify.annotations.Nullable;

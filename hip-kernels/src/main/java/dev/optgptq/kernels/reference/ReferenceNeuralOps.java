@@ -1,8 +1,8 @@
 package dev.optgptq.kernels.reference;
 
-import dev.optgptq.kernels.NeuralArguments;
-import dev.optgptq.kernels.NeuralOps;
 import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.ops.NeuralArguments;
+import dev.optgptq.kernels.ops.NeuralOps;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
 import java.util.function.DoubleUnaryOperator;

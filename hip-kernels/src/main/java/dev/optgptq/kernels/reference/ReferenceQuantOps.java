@@ -8,11 +8,11 @@ import static dev.optgptq.kernels.reference.Elements.set;
 import static dev.optgptq.kernels.reference.Elements.setByte;
 import static dev.optgptq.kernels.reference.Elements.setInt;
 
-import dev.optgptq.kernels.ClipNorm;
-import dev.optgptq.kernels.Grid;
-import dev.optgptq.kernels.QuantOps;
-import dev.optgptq.kernels.ScaleSearch;
 import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.ops.ClipNorm;
+import dev.optgptq.kernels.ops.Grid;
+import dev.optgptq.kernels.ops.QuantOps;
+import dev.optgptq.kernels.ops.ScaleSearch;
 import java.util.Arrays;
 import java.util.Objects;
 import org.jspecify.annotations.Nullable;

@@ -5,10 +5,10 @@ import static dev.optgptq.kernels.reference.Elements.getFloat;
 import static dev.optgptq.kernels.reference.Elements.getInt;
 import static dev.optgptq.kernels.reference.Elements.set;
 
-import dev.optgptq.kernels.Grid;
-import dev.optgptq.kernels.QuantOps;
-import dev.optgptq.kernels.QuantOps.RefitProblem;
 import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.ops.Grid;
+import dev.optgptq.kernels.ops.QuantOps.RefitProblem;
+import dev.optgptq.kernels.ops.QuantOps;
 
 /** The definition of QuantOps.groupSums and refitScales, in float32 and in the order that they say. */
 final class ReferenceRefit {

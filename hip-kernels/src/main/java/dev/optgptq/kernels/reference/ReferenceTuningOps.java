@@ -8,7 +8,7 @@ import static dev.optgptq.kernels.reference.Elements.set;
 import static dev.optgptq.kernels.reference.Elements.setByte;
 
 import dev.optgptq.kernels.Tensor;
-import dev.optgptq.kernels.TuningOps;
+import dev.optgptq.kernels.ops.TuningOps;
 import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 

@@ -4,7 +4,7 @@ import static dev.optgptq.kernels.contract.OpCase.op;
 import static dev.optgptq.kernels.contract.Values.normal;
 
 import dev.optgptq.formats.dtype.DType;
-import dev.optgptq.kernels.NeuralOps.AttentionShape;
+import dev.optgptq.kernels.ops.NeuralOps.AttentionShape;
 import java.util.ArrayList;
 import java.util.List;
 

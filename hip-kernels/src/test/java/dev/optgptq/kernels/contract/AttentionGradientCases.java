@@ -4,9 +4,9 @@ import static dev.optgptq.kernels.contract.OpCase.op;
 import static dev.optgptq.kernels.contract.Values.normal;
 
 import dev.optgptq.formats.dtype.DType;
-import dev.optgptq.kernels.GradientOps.Attended;
-import dev.optgptq.kernels.NeuralOps.AttentionShape;
 import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.ops.GradientOps.Attended;
+import dev.optgptq.kernels.ops.NeuralOps.AttentionShape;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;

@@ -5,12 +5,12 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Devices;
-import dev.optgptq.kernels.GradientOps;
-import dev.optgptq.kernels.MatrixOps;
-import dev.optgptq.kernels.NeuralOps;
-import dev.optgptq.kernels.QuantOps;
-import dev.optgptq.kernels.TuningOps;
 import dev.optgptq.kernels.contract.OpCase.Operand;
+import dev.optgptq.kernels.ops.GradientOps;
+import dev.optgptq.kernels.ops.MatrixOps;
+import dev.optgptq.kernels.ops.NeuralOps;
+import dev.optgptq.kernels.ops.QuantOps;
+import dev.optgptq.kernels.ops.TuningOps;
 import java.lang.reflect.Method;
 import java.util.ArrayList;
 import java.util.Arrays;

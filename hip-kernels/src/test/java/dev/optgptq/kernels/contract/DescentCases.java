@@ -5,9 +5,9 @@ import static dev.optgptq.kernels.contract.Values.integers;
 import static dev.optgptq.kernels.contract.Values.normal;
 
 import dev.optgptq.formats.dtype.DType;
-import dev.optgptq.kernels.Grid;
-import dev.optgptq.kernels.QuantOps.DescentProblem;
-import dev.optgptq.kernels.QuantOps.RefitProblem;
+import dev.optgptq.kernels.ops.Grid;
+import dev.optgptq.kernels.ops.QuantOps.DescentProblem;
+import dev.optgptq.kernels.ops.QuantOps.RefitProblem;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.DoubleStream;

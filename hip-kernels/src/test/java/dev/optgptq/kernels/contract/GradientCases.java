@@ -4,10 +4,10 @@ import static dev.optgptq.kernels.contract.OpCase.op;
 import static dev.optgptq.kernels.contract.Values.normal;
 
 import dev.optgptq.formats.dtype.DType;
-import dev.optgptq.kernels.NeuralOps.Activation;
-import dev.optgptq.kernels.NeuralOps.RotaryLayout;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
+import dev.optgptq.kernels.ops.NeuralOps.Activation;
+import dev.optgptq.kernels.ops.NeuralOps.RotaryLayout;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;

@@ -5,7 +5,7 @@ import static dev.optgptq.kernels.contract.Values.normal;
 import static dev.optgptq.kernels.contract.Values.uniform;
 
 import dev.optgptq.formats.dtype.DType;
-import dev.optgptq.kernels.QuantOps.PackedWeights;
+import dev.optgptq.kernels.ops.QuantOps.PackedWeights;
 import java.util.ArrayList;
 import java.util.List;
 

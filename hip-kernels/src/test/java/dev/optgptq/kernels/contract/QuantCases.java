@@ -6,8 +6,8 @@ import static dev.optgptq.kernels.contract.Values.normal;
 import static dev.optgptq.kernels.contract.Values.uniform;
 
 import dev.optgptq.formats.dtype.DType;
-import dev.optgptq.kernels.Grid;
-import dev.optgptq.kernels.QuantOps.BlockProblem;
+import dev.optgptq.kernels.ops.Grid;
+import dev.optgptq.kernels.ops.QuantOps.BlockProblem;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;

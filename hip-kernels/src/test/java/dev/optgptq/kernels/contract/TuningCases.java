@@ -6,8 +6,8 @@ import static dev.optgptq.kernels.contract.Values.normal;
 import static dev.optgptq.kernels.contract.Values.uniform;
 
 import dev.optgptq.formats.dtype.DType;
-import dev.optgptq.kernels.TuningOps.AdamStep;
-import dev.optgptq.kernels.TuningOps.LatentGrid;
+import dev.optgptq.kernels.ops.TuningOps.AdamStep;
+import dev.optgptq.kernels.ops.TuningOps.LatentGrid;
 import java.util.ArrayList;
 import java.util.List;
 

@@ -20,7 +20,7 @@ import org.junit.jupiter.api.io.TempDir;
 @EnabledOnOs(OS.LINUX)
 class NativeLibraryTest {
 
-    private static final Setting SETTING = new Setting("test.lib");
+    private static final EnvironmentSetting SETTING = new EnvironmentSetting("test.lib");
     private static final Search MATHS = new Search("maths", SETTING, List.of("libabsent.so.1", "libm.so.6"));
 
     @AfterEach

@@ -10,8 +10,8 @@ import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.emulator.Emulator;
+import dev.optgptq.kernels.ffm.EnvironmentSetting;
 import dev.optgptq.kernels.ffm.NativeLibrary;
-import dev.optgptq.kernels.ffm.Setting;
 import dev.optgptq.kernels.gpu.driver.GpuDriver;
 import java.lang.foreign.Arena;
 import java.util.List;
@@ -137,7 +137,7 @@ class GpuContextTest {
     /** The emulator keeps a failure, as a card does, but here other tests follow in the same process. */
     private static void reset() {
         try {
-            NativeLibrary library = NativeLibrary.load(new NativeLibrary.Search("emulator", new Setting("unset"),
+            NativeLibrary library = NativeLibrary.load(new NativeLibrary.Search("emulator", new EnvironmentSetting("unset"),
                     List.of(Emulator.library(64).toString())));
             int status = (int) library.function("hipDeviceReset", JAVA_INT).invokeExact();
             assertEquals(0, status);

@@ -5,11 +5,11 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Device;
-import dev.optgptq.kernels.NeuralOps.Activation;
-import dev.optgptq.kernels.NeuralOps.AttentionShape;
-import dev.optgptq.kernels.NeuralOps.RotaryLayout;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
+import dev.optgptq.kernels.ops.NeuralOps.Activation;
+import dev.optgptq.kernels.ops.NeuralOps.AttentionShape;
+import dev.optgptq.kernels.ops.NeuralOps.RotaryLayout;
 import java.lang.foreign.ValueLayout;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;

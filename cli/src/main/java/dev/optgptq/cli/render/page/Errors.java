@@ -3,8 +3,8 @@ package dev.optgptq.cli.render.page;
 import dev.optgptq.cli.render.chart.ErrorChart;
 import dev.optgptq.cli.render.chart.Marker;
 import dev.optgptq.cli.render.markup.Element;
-import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.gptq.report.RunReport.Layer;
+import dev.optgptq.gptq.report.RunReport;
 import java.util.ArrayList;
 import java.util.List;
 

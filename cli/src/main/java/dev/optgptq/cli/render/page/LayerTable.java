@@ -2,8 +2,8 @@ package dev.optgptq.cli.render.page;
 
 import dev.optgptq.cli.console.Units;
 import dev.optgptq.cli.render.markup.Element;
-import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.gptq.report.RunReport.Layer;
+import dev.optgptq.gptq.report.RunReport;
 import java.util.List;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;

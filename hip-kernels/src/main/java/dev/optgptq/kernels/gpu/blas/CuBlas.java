@@ -6,9 +6,9 @@ import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.dtype.DType;
-import dev.optgptq.kernels.ffm.NativeLibrary;
+import dev.optgptq.kernels.ffm.EnvironmentSetting;
 import dev.optgptq.kernels.ffm.NativeLibrary.Search;
-import dev.optgptq.kernels.ffm.Setting;
+import dev.optgptq.kernels.ffm.NativeLibrary;
 import dev.optgptq.kernels.gpu.GpuBlas;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -18,7 +18,7 @@ import java.util.List;
 /** cuBLAS: cublasGemmEx with float32 sums, never TF32. Numbers as in cublas_api.h and library_types.h of 11 to 13. */
 final class CuBlas implements GemmLibrary {
 
-    private static final Search SEARCH = new Search("cuBLAS", new Setting("cublas.lib"),
+    private static final Search SEARCH = new Search("cuBLAS", new EnvironmentSetting("cublas.lib"),
             List.of("libcublas.so.13", "libcublas.so.12", "libcublas.so.11", "libcublas.so",
                     "/usr/local/cuda/lib64/libcublas.so", "/usr/local/cuda/lib64/libcublas.so.13",
                     "/usr/local/cuda/lib64/libcublas.so.12"));

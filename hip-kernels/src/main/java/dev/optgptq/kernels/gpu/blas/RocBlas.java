@@ -6,9 +6,9 @@ import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.dtype.DType;
-import dev.optgptq.kernels.ffm.NativeLibrary;
+import dev.optgptq.kernels.ffm.EnvironmentSetting;
 import dev.optgptq.kernels.ffm.NativeLibrary.Search;
-import dev.optgptq.kernels.ffm.Setting;
+import dev.optgptq.kernels.ffm.NativeLibrary;
 import dev.optgptq.kernels.gpu.GpuBlas;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -18,7 +18,7 @@ import java.util.List;
 /** rocBLAS: rocblas_gemm_ex with float32 results and sums. Numbers as in rocblas-types.h. */
 final class RocBlas implements GemmLibrary {
 
-    private static final Search SEARCH = new Search("rocBLAS", new Setting("rocblas.lib"),
+    private static final Search SEARCH = new Search("rocBLAS", new EnvironmentSetting("rocblas.lib"),
             List.of("librocblas.so.5", "librocblas.so.4", "librocblas.so.3", "librocblas.so.0", "librocblas.so",
                     "/opt/dtk/rocblas/lib/librocblas.so", "/opt/dtk/lib/librocblas.so",
                     "/opt/rocm/lib/librocblas.so"));

@@ -1,8 +1,8 @@
 package dev.optgptq.kernels.gpu.driver;
 
-import dev.optgptq.kernels.ffm.NativeLibrary;
+import dev.optgptq.kernels.ffm.EnvironmentSetting;
 import dev.optgptq.kernels.ffm.NativeLibrary.Search;
-import dev.optgptq.kernels.ffm.Setting;
+import dev.optgptq.kernels.ffm.NativeLibrary;
 import java.util.List;
 
 /** Finds the vendors' runtimes. */
@@ -12,13 +12,13 @@ public final class GpuDrivers {
      * The HIP runtime. Hygon's first: DTK ships links named libamdhip64 too, and AMD's own does not work with Hygon's
      * kernel driver. Versions are tried newest first; the calls used are the same in all.
      */
-    public static final Search HIP = new Search("HIP runtime", new Setting("hip.lib"),
+    public static final Search HIP = new Search("HIP runtime", new EnvironmentSetting("hip.lib"),
             List.of("libgalaxyhip.so.5", "libgalaxyhip.so", "/opt/dtk/hip/lib/libgalaxyhip.so.5",
                     "/opt/dtk/hip/lib/libgalaxyhip.so", "libamdhip64.so.7", "libamdhip64.so.6", "libamdhip64.so.5",
                     "libamdhip64.so", "/opt/rocm/lib/libamdhip64.so"));
 
     /** The CUDA driver, which comes with the kernel driver and not with the toolkit. */
-    public static final Search CUDA = new Search("CUDA driver", new Setting("cuda.lib"),
+    public static final Search CUDA = new Search("CUDA driver", new EnvironmentSetting("cuda.lib"),
             List.of("libcuda.so.1", "/usr/local/nvidia/lib64/libcuda.so.1", "/usr/lib/wsl/lib/libcuda.so.1"));
 
     private GpuDrivers() {}

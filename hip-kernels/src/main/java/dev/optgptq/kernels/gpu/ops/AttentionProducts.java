@@ -1,12 +1,12 @@
 package dev.optgptq.kernels.gpu.ops;
 
 import dev.optgptq.formats.dtype.DType;
-import dev.optgptq.kernels.NeuralOps.AttentionShape;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
-import dev.optgptq.kernels.gpu.GpuBlas;
 import dev.optgptq.kernels.gpu.GpuBlas.Batch;
+import dev.optgptq.kernels.gpu.GpuBlas;
 import dev.optgptq.kernels.gpu.GpuContext;
+import dev.optgptq.kernels.ops.NeuralOps.AttentionShape;
 import org.jspecify.annotations.Nullable;
 
 /**

@@ -1,13 +1,13 @@
 package dev.optgptq.kernels.gpu.ops;
 
 import dev.optgptq.formats.dtype.DType;
-import dev.optgptq.kernels.GradientOps;
-import dev.optgptq.kernels.NeuralOps.Activation;
-import dev.optgptq.kernels.NeuralOps.RotaryLayout;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.gpu.GpuContext;
 import dev.optgptq.kernels.gpu.Kernel;
+import dev.optgptq.kernels.ops.GradientOps;
+import dev.optgptq.kernels.ops.NeuralOps.Activation;
+import dev.optgptq.kernels.ops.NeuralOps.RotaryLayout;
 import org.jspecify.annotations.Nullable;
 
 /**

@@ -1,10 +1,10 @@
 package dev.optgptq.kernels.gpu.ops;
 
-import dev.optgptq.kernels.NeuralArguments;
-import dev.optgptq.kernels.NeuralOps;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.gpu.GpuContext;
 import dev.optgptq.kernels.gpu.Kernel;
+import dev.optgptq.kernels.ops.NeuralArguments;
+import dev.optgptq.kernels.ops.NeuralOps;
 import org.jspecify.annotations.Nullable;
 
 /**

@@ -1,10 +1,10 @@
 package dev.optgptq.kernels.gpu.ops;
 
 import dev.optgptq.formats.dtype.DType;
-import dev.optgptq.kernels.QuantOps.PackedWeights;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.gpu.GpuContext;
+import dev.optgptq.kernels.ops.QuantOps.PackedWeights;
 import org.jspecify.annotations.Nullable;
 
 /**

@@ -1,10 +1,10 @@
 package dev.optgptq.kernels.gpu.ops;
 
-import dev.optgptq.kernels.Grid;
-import dev.optgptq.kernels.QuantOps;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.gpu.GpuContext;
 import dev.optgptq.kernels.gpu.Kernel;
+import dev.optgptq.kernels.ops.Grid;
+import dev.optgptq.kernels.ops.QuantOps;
 import org.jspecify.annotations.Nullable;
 
 /**

@@ -1,9 +1,9 @@
 package dev.optgptq.kernels.gpu.ops;
 
 import dev.optgptq.kernels.Tensor;
-import dev.optgptq.kernels.TuningOps;
 import dev.optgptq.kernels.gpu.GpuContext;
 import dev.optgptq.kernels.gpu.Kernel;
+import dev.optgptq.kernels.ops.TuningOps;
 import org.jspecify.annotations.Nullable;
 
 /** TuningOps on a GPU: tuning.hip. Groups are read on the device unchecked: nothing can be thrown there. */

@@ -1,10 +1,10 @@
 package dev.optgptq.kernels.gpu.ops;
 
 import dev.optgptq.formats.dtype.DType;
-import dev.optgptq.kernels.NeuralOps.AttentionShape;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.gpu.GpuContext;
+import dev.optgptq.kernels.ops.NeuralOps.AttentionShape;
 import java.lang.System.Logger;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;

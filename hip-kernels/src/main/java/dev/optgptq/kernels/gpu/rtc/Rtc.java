@@ -4,9 +4,9 @@ import static java.lang.foreign.ValueLayout.ADDRESS;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
 
 import dev.optgptq.formats.UserError;
-import dev.optgptq.kernels.ffm.NativeLibrary;
+import dev.optgptq.kernels.ffm.EnvironmentSetting;
 import dev.optgptq.kernels.ffm.NativeLibrary.Search;
-import dev.optgptq.kernels.ffm.Setting;
+import dev.optgptq.kernels.ffm.NativeLibrary;
 import dev.optgptq.kernels.gpu.driver.GpuDriver.DeviceInfo;
 import dev.optgptq.kernels.gpu.driver.GpuDrivers;
 import java.io.IOException;
@@ -28,13 +28,13 @@ import java.util.List;
 record Rtc(String api, String prefix, String codeCall, Search search, List<String> flags) {
 
     static final Rtc HIP = new Rtc("hip", "hiprtc", "Code",
-            new Search("HIP run-time compiler", new Setting("hiprtc.lib"),
+            new Search("HIP run-time compiler", new EnvironmentSetting("hiprtc.lib"),
                     List.of("libhiprtc.so.7", "libhiprtc.so.6", "libhiprtc.so.5", "libhiprtc.so",
                             "/opt/dtk/hip/lib/libhiprtc.so", "/opt/rocm/lib/libhiprtc.so")),
             List.of("-O3", "-std=c++17", "-ffp-contract=off", "-DGPU_HIP=1"));
 
     static final Rtc CUDA = new Rtc("cuda", "nvrtc", "CUBIN",
-            new Search("CUDA run-time compiler", new Setting("nvrtc.lib"),
+            new Search("CUDA run-time compiler", new EnvironmentSetting("nvrtc.lib"),
                     List.of("libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so", "libnvrtc.so.11.2",
                             "/usr/local/cuda/lib64/libnvrtc.so", "/usr/local/cuda/lib64/libnvrtc.so.13",
                             "/usr/local/cuda/lib64/libnvrtc.so.12")),

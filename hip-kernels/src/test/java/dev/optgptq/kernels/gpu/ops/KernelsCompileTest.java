@@ -2,13 +2,13 @@ package dev.optgptq.kernels.gpu.ops;
 
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.optgptq.formats.UserError;
 import dev.optgptq.kernels.ffm.NativeLibrary;
 import dev.optgptq.kernels.gpu.driver.GpuDriver.DeviceInfo;
 import dev.optgptq.kernels.gpu.driver.GpuDrivers;
 import dev.optgptq.kernels.gpu.rtc.KernelCompiler;
 import dev.optgptq.kernels.gpu.rtc.KernelSource;
 import dev.optgptq.kernels.gpu.rtc.RuntimeCompiler;
-import dev.optgptq.formats.UserError;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;

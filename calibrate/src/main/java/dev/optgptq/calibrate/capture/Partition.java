@@ -1,0 +1,101 @@
+package dev.optgptq.calibrate.capture;
+
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Together;
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * Who does which tokens of the calibration. Those that are summed over are cut into parts, and the parts are spread over the
+ * devices; those that are held out to judge by are the first device's.
+ *
+ * @param summed parts of the tokens that are summed over, in order
+ * @param heldOut the tokens behind them, at most one part
+ * @param batchRows tokens that run at once, whole sequences
+ * @param devices how many there are
+ */
+public record Partition(List<Shard> summed, List<Shard> heldOut, int batchRows, int devices) {
+
+    public Partition {
+        summed = List.copyOf(summed);
+        heldOut = List.copyOf(heldOut);
+    }
+
+    /**
+     * Divides tokens.
+     *
+     * @param rows tokens that are summed over
+     * @param heldOut tokens behind them
+     * @param parts into which the first are cut
+     */
+    public static Partition of(long rows, long heldOut, int batchRows, int parts, int devices) {
+        return new Partition(Shard.cut(rows, batchRows, parts),
+                heldOut == 0 ? List.of() : List.of(new Shard(0, rows, heldOut)), batchRows, devices);
+    }
+
+    /** The same of the held-out tokens alone, counted from the first of them. */
+    public Partition ofHeldOut() {
+        return of(0, rows(heldOut), batchRows, 1, devices);
+    }
+
+    /** The parts that a device sums over. */
+    public List<Shard> summed(int device) {
+        return summed.subList(Together.from(summed.size(), device, devices),
+                Together.from(summed.size(), device + 1, devices));
+    }
+
+    /** All that a device runs. */
+    public List<Shard> all(int device) {
+        List<Shard> all = new ArrayList<>(summed(device));
+        if (device == 0) {
+            all.addAll(heldOut);
+        }
+        return all;
+    }
+
+    /** Goes through some parts in batches. */
+    public void eachBatch(List<Shard> parts, Batch batch) {
+        for (Shard part : parts) {
+            eachBatch(part, batch);
+        }
+    }
+
+    /** Goes through a part in batches. */
+    public void eachBatch(Shard part, Batch batch) {
+        for (long row = part.first(); row < part.end(); row += batchRows) {
+            batch.run(row, Math.min(batchRows, part.end() - row));
+        }
+    }
+
+    /** Some rows of a part. */
+    @FunctionalInterface
+    public interface Batch {
+        /**
+         * Runs them.
+         *
+         * @param first of all tokens
+         * @param count tokens
+         */
+        void run(long first, long count);
+    }
+
+    /** All tokens. */
+    public long rows() {
+        return rows(summed) + rows(heldOut);
+    }
+
+    /** Tokens of some parts. */
+    public static long rows(List<Shard> parts) {
+        return parts.stream().mapToLong(Shard::rows).sum();
+    }
+
+    /** Which rows of a stream lie where, if each device holds what it runs. */
+    List<ActivationStore.Share> shares(List<Device> on) {
+        List<ActivationStore.Share> shares = new ArrayList<>();
+        for (int device = 0; device < devices; device++) {
+            shares.add(new ActivationStore.Share(on.get(device), rows(summed(device))));
+        }
+        shares.add(new ActivationStore.Share(on.getFirst(), rows(heldOut)));
+        return shares;
+    }
+}

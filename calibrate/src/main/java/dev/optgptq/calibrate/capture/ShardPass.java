@@ -1,0 +1,77 @@
+package dev.optgptq.calibrate.capture;
+
+import dev.optgptq.calibrate.model.InputTap;
+import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.calibrate.weights.BlockWeights;
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
+import java.util.List;
+import java.util.function.Consumer;
+import java.util.function.LongConsumer;
+
+/** One device's batches on their way through a block: the model there, and memory for a batch. */
+public final class ShardPass implements AutoCloseable {
+
+    private final Transformer model;
+    private final Partition division;
+    private final TensorArena arena;
+    private final Transformer.Workspace workspace;
+    private final Tensor buffer;
+
+    /** @param sequenceLength tokens per sequence */
+    public ShardPass(Transformer model, Partition division, int sequenceLength) {
+        this.model = model;
+        this.division = division;
+        this.arena = model.device().arena();
+        try {
+            this.workspace = model.workspace(arena, division.batchRows(), sequenceLength);
+            this.buffer = arena.matrix(DType.F32, division.batchRows(), model.spec().hiddenSize());
+        } catch (RuntimeException e) {
+            arena.close();
+            throw e;
+        }
+    }
+
+    /** Room for the rows of a batch, F32 [count, hidden]. */
+    public Tensor rows(long count) {
+        return buffer.rows(0, count);
+    }
+
+    /** Rows of a stream, which may be overwritten: F32 [count, hidden]. */
+    public Tensor read(ActivationStore stream, long first, long count) {
+        Tensor x = rows(count);
+        stream.read(model.device(), first, x);
+        return x;
+    }
+
+    /** Runs a batch through a block in place: x F32 [N, hidden]. */
+    public void forward(BlockWeights weights, Tensor x, InputTap tap) {
+        model.forward(weights, x, workspace, tap);
+    }
+
+    /** Replaces rows from {@code first} on, as {@link ActivationStore#update} does. */
+    @FunctionalInterface
+    public interface Stream {
+        void update(Device on, long first, Tensor buffer, Consumer<Tensor> op);
+    }
+
+    /**
+     * Moves a stream on through a block, and waits until that is done.
+     *
+     * @param passed hears how many rows each batch had
+     */
+    public void advance(BlockWeights weights, List<Shard> parts, Stream stream, LongConsumer passed) {
+        division.eachBatch(parts, (first, count) -> {
+            stream.update(model.device(), first, rows(count), x -> forward(weights, x, InputTap.NONE));
+            passed.accept(count);
+        });
+        model.device().synchronize();
+    }
+
+    @Override
+    public void close() {
+        arena.close();
+    }
+}

@@ -1,0 +1,123 @@
+package dev.optgptq.calibrate.weights;
+
+import dev.optgptq.formats.UserError;
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.formats.model.ModelDirectory;
+import dev.optgptq.formats.packed.PackedLinear;
+import dev.optgptq.formats.safetensors.TensorView;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.Optional;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Brings weights from a model directory to the device, whatever they are stored as: norms and biases as F32, the weights of
+ * linears in the dtype of the products, which is exact where they are stored in it. Shapes were checked when the model was
+ * opened; what is checked here is that every number is finite.
+ *
+ * @param products dtype of what the linears multiply: F32, F16 or BF16
+ * @param prefetched what need not be uploaded again
+ */
+public record WeightLoader(ModelDirectory directory, Device device, DType products, PrefetchedTensors prefetched) {
+
+    /** @param module its name without ".weight" */
+    public LinearWeights linear(String module, int inputs, int outputs, TensorArena arena) {
+        Optional<PackedLinear> packed = directory.packed(module);
+        Tensor weight = packed.isPresent()
+                ? unpack(module, packed.get(), arena)
+                : decode(module + ".weight", products, outputs, inputs, arena);
+        return new LinearWeights(weight, bias(module, outputs, arena));
+    }
+
+    public NormWeights norm(String name, int width, TensorArena arena) {
+        return new NormWeights(decode(name + ".weight", DType.F32, 1, width, arena), bias(name, width, arena));
+    }
+
+    /** [rows, columns] in the wanted dtype; not copied twice where it is stored in that. */
+    private Tensor decode(String name, DType wanted, long rows, long columns, TensorArena arena) {
+        TensorView view = directory.tensor(name);
+        Tensor decoded = arena.matrix(wanted, rows, columns);
+        Tensor there = prefetched.find(name, view.dtype(), rows, columns);
+        if (there != null) {
+            device.neural().convert(there, decoded);
+            requireFinite(name, decoded);
+            return decoded;
+        }
+        if (view.dtype() == wanted && wanted != DType.F32) {
+            device.upload(view.data(), decoded);
+            requireFinite(name, decoded);
+            return decoded;
+        }
+        try (TensorArena scratch = device.arena()) {
+            device.neural().convert(scratch.load(view.data(), view.dtype(), rows, columns), decoded);
+            requireFinite(name, decoded);
+        }
+        return decoded;
+    }
+
+    /** A part of a packed linear. */
+    private Tensor part(String name, MemorySegment bytes, DType dtype, long rows, long columns, TensorArena scratch) {
+        Tensor there = prefetched.find(name, dtype, rows, columns);
+        return there == null ? scratch.load(bytes, dtype, rows, columns) : there;
+    }
+
+    /** [rows, columns] in the stored dtype. */
+    public Tensor asStored(String name, long rows, long columns, TensorArena arena) {
+        TensorView view = directory.tensor(name);
+        return arena.load(view.data(), view.dtype(), rows, columns);
+    }
+
+    private @Nullable Tensor bias(String module, int width, TensorArena arena) {
+        String name = module + ".bias";
+        return directory.tensors().containsKey(name) ? decode(name, DType.F32, 1, width, arena) : null;
+    }
+
+    private Tensor unpack(String module, PackedLinear packed, TensorArena arena) {
+        int inputs = packed.inputs();
+        int outputs = packed.outputs();
+        Tensor weight = arena.matrix(products, outputs, inputs);
+        try (TensorArena scratch = device.arena()) {
+            Tensor transposed = scratch.matrix(DType.F32, inputs, outputs);
+            device.quant().dequantizePacked(packed.bits(), packed.zeroOffset(),
+                    part(module + ".qweight", packed.qweight(), DType.I32, inputs * (long) packed.bits() / 32, outputs,
+                            scratch),
+                    part(module + ".qzeros", packed.qzeros(), DType.I32, packed.groups(),
+                            outputs * (long) packed.bits() / 32, scratch),
+                    part(module + ".scales", packed.scales(), DType.F16, packed.groups(), outputs, scratch),
+                    part(module + ".g_idx", packed.gIdx(), DType.I32, 1, inputs, scratch), transposed);
+            Tensor unpacked = products == DType.F32 ? weight : scratch.matrix(DType.F32, outputs, inputs);
+            device.matrix().transpose(transposed, unpacked);
+            requireFinite(module + ".scales", unpacked);
+            if (products != DType.F32) {
+                device.neural().convert(unpacked, weight);
+            }
+        }
+        return weight;
+    }
+
+    /** @param name of the tensor that the values come from, for messages */
+    public void requireFinite(String name, Tensor values) {
+        try (TensorArena scratch = device.arena(); Arena host = Arena.ofShared()) {
+            Tensor count = scratch.matrix(DType.I64, 1, 1);
+            device.neural().countNonFinite(values, count);
+            MemorySegment found = host.allocate(ValueLayout.JAVA_LONG);
+            device.download(count, found);
+            long bad = found.get(ValueLayout.JAVA_LONG, 0);
+            if (bad > 0) {
+                DType stored = directory.tensor(name).dtype();
+                if (values.dtype() == DType.F16 && stored != DType.F16) {
+                    throw new UserError(UserError.Code.NUMERIC, name + ": " + bad + " of " + values.elements()
+                            + " values are beyond 65504, the largest of F16, or not finite; it is stored in " + stored
+                            + ". Use --precision float32");
+                }
+                throw new UserError(UserError.Code.NUMERIC, name + ": " + bad + " of " + values.elements()
+                        + " values are NaN or infinite in " + directory.tensor(name).file()
+                        + "; the file is damaged or training diverged");
+            }
+        }
+    }
+}

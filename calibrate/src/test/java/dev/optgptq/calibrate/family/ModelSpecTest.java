@@ -1,0 +1,160 @@
+package dev.optgptq.calibrate.family;
+
+import static dev.optgptq.calibrate.testing.Failures.assertRefused;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertInstanceOf;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.optgptq.calibrate.testing.Fixture;
+import dev.optgptq.formats.UserError.Code;
+import dev.optgptq.formats.model.ModelConfig;
+import dev.optgptq.kernels.ops.NeuralOps.Activation;
+import java.nio.file.Path;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+import tools.jackson.databind.JsonNode;
+import tools.jackson.databind.json.JsonMapper;
+import tools.jackson.databind.node.ObjectNode;
+
+class ModelSpecTest {
+
+    private static final JsonMapper JSON = new JsonMapper();
+
+    private static ModelSpec resolve(String fixture, String... changes) {
+        return ModelSpec.resolve(config(fixture, changes));
+    }
+
+    /** A fixture's config.json with keys replaced: "a.b=1.5"; an empty value removes the key. */
+    private static ModelConfig config(String fixture, String... changes) {
+        ModelConfig config = ModelConfig.read(Fixture.directory(fixture).resolve("config.json"));
+        for (String change : changes) {
+            String[] parts = change.split("=", 2);
+            ObjectNode parent = (ObjectNode) config.json();
+            String key = parts[0];
+            for (int dot = key.indexOf('.'); dot >= 0; dot = key.indexOf('.')) {
+                String outer = key.substring(0, dot);
+                parent = parent.path(outer).isObject() ? (ObjectNode) parent.get(outer) : parent.putObject(outer);
+                key = key.substring(dot + 1);
+            }
+            JsonNode value = parts[1].isEmpty() ? null : JSON.readTree(parts[1]);
+            if (value == null) {
+                parent.remove(key);
+            } else {
+                parent.set(key, value);
+            }
+        }
+        return config;
+    }
+
+    @Test
+    void llamaListsItsLinearsInForwardOrder() {
+        List<LinearSpec> linears = resolve(Fixture.LLAMA_GQA).linears(1);
+        assertEquals(List.of("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
+                "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"), linears.stream().map(LinearSpec::role).toList());
+        assertEquals(
+                new LinearSpec("model.layers.1.self_attn.k_proj", "self_attn.k_proj", Projection.KEY, 64, 32, false),
+                linears.get(1));
+        assertEquals(new LinearSpec("model.layers.1.mlp.down_proj", "mlp.down_proj", Projection.DOWN, 160, 64, false),
+                linears.get(6));
+    }
+
+    @Test
+    void mptFusesQueriesKeysAndValues() {
+        ModelSpec spec = resolve(Fixture.MPT);
+        assertEquals(List.of(192, 64, 256, 64), spec.linears(0).stream().map(LinearSpec::outputs).toList());
+        assertEquals(InputSite.ATTENTION_INPUT, spec.linears(0).getFirst().site());
+        assertEquals(new Position.Alibi(8), spec.position());
+        assertEquals(new ModelSpec.Norm(ModelSpec.Norm.Kind.LAYER, 1e-5f, false), spec.norm());
+        assertEquals(Activation.GELU, spec.mlp().activation());
+        assertTrue(spec.tiedHead());
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"llama", "mpt"})
+    void everyFamilyListsLinearsInTheOrderOfTheirSites(String family) {
+        List<InputSite> sites = Families.load(family).linears().stream().map(form -> form.projection().site()).toList();
+        assertEquals(sites.stream().sorted().toList(), sites);
+    }
+
+    @Test
+    void sizesThatFollowFromOthersMayBeAbsent() {
+        ModelSpec spec = resolve(Fixture.LLAMA, "head_dim=", "num_key_value_heads=", "rms_norm_eps=", "hidden_act=");
+        assertEquals(new ModelSpec.Attention(4, 4, 16, 0.25f, 0), spec.attention());
+        assertEquals(1e-6f, spec.norm().eps());
+        assertEquals(Activation.SILU, spec.mlp().activation());
+    }
+
+    @Test
+    void mptMayHaveFewerKeyValueHeadsAndBiases() {
+        ModelSpec spec = resolve(Fixture.MPT, "attn_config.kv_n_heads=2", "no_bias=false");
+        assertEquals(128, spec.linears(0).getFirst().outputs());
+        assertTrue(spec.linears(0).stream().allMatch(LinearSpec::bias));
+        assertTrue(spec.norm().bias());
+    }
+
+    @Test
+    void anUnknownFamilyIsRefusedWithTheKnownOnes() {
+        assertRefused(Code.UNSUPPORTED_MODEL, () -> resolve(Fixture.LLAMA, "model_type=\"mamba\""), "model_type",
+                "mamba", "llama, mpt");
+    }
+
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', value = {"attn_config.alibi=false|attn_config.alibi is false|with true",
+            "attn_config.alibi=|attn_config.alibi is absent|with true",
+            "attn_config.qk_ln=true|attn_config.qk_ln is true|with false or absent",
+            "attn_config.clip_qkv=6|attn_config.clip_qkv is 6|with absent",
+            "attn_config.prefix_lm=true|attn_config.prefix_lm is true|false",
+            "attn_config.attn_type=\"multiquery_attention\"|multiquery_attention|multihead_attention",
+            "logit_scale=\"inv_sqrt_d_model\"|logit_scale|absent", "norm_type=\"rmsnorm\"|norm_type|layernorm",
+            "embedding_fraction=0.5|embedding_fraction is 0.5|with 1"})
+    void aSettingThatChangesTheModelIsRefusedByName(String change, String found, String supported) {
+        assertRefused(Code.UNSUPPORTED_MODEL, () -> resolve(Fixture.MPT, change), "config.json", found, supported);
+    }
+
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', value = {"hidden_act=\"softsign\"|hidden_act is \"softsign\"|gelu_new",
+            "rope_parameters.rope_type=\"yarn\"|rope_parameters.rope_type is \"yarn\"|default, linear, llama3"})
+    void anActivationOrRotaryFormThatIsNotImplementedIsRefused(String change, String found, String supported) {
+        assertRefused(Code.UNSUPPORTED_MODEL, () -> resolve(Fixture.LLAMA, change), "config.json", found, supported);
+    }
+
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', value = {"hidden_size=|hidden_size", "num_hidden_layers=-1|num_hidden_layers",
+            "num_key_value_heads=3|cannot share 3",
+            "head_dim=2000000000|4 attention heads of 2000000000 elements", "rms_norm_eps=\"small\"|rms_norm_eps",
+            "rope_parameters.rope_theta=0|rope_theta", "rope_parameters.partial_rotary_factor=0.2|rotary"})
+    void aConfigThatContradictsItselfIsRefused(String change, String named) {
+        assertRefused(Code.BAD_MODEL, () -> resolve(Fixture.LLAMA, change), "config.json", named);
+    }
+
+    @Test
+    void headsThatDoNotDivideTheHiddenSizeAreRefused() {
+        assertRefused(Code.BAD_MODEL, () -> resolve(Fixture.MPT, "n_heads=5"), "64", "5");
+    }
+
+    @Test
+    void rotarySettingsAreReadFromWhereOlderTransformersWroteThem() {
+        Position.Rotary older = assertInstanceOf(Position.Rotary.class, resolve(Fixture.LLAMA, "rope_parameters=",
+                "rope_theta=500000", "rope_scaling={\"type\": \"linear\", \"factor\": 4}").position());
+        assertEquals(500_000, older.theta());
+        assertEquals(new RotaryScaling.Linear(4), older.scaling());
+    }
+
+    @Test
+    void rotarySettingsAreReadFromWhereNewerTransformersWritesThem() {
+        Position.Rotary newer = assertInstanceOf(Position.Rotary.class, resolve(Fixture.LLAMA_GQA).position());
+        assertEquals(500_000, newer.theta());
+        assertEquals(new RotaryScaling.Llama3(8, 1, 4, 64), newer.scaling());
+    }
+
+    @Test
+    void messagesNameTheFile(@TempDir Path folder) {
+        Path copy = Fixture.copy(Fixture.LLAMA, folder.resolve("m"), config -> config.put("model_type", "rwkv"));
+        assertRefused(Code.UNSUPPORTED_MODEL, () -> ModelSpec.resolve(ModelConfig.read(copy.resolve("config.json"))),
+                copy.resolve("config.json").toString());
+    }
+}

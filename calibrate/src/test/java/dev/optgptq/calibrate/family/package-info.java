@@ -1,0 +1,4 @@
+@NullMarked
+package dev.optgptq.calibrate.family;
+
+import org.jspecify.annotations.NullMarked;

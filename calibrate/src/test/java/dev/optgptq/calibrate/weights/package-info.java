@@ -1,0 +1,4 @@
+@NullMarked
+package dev.optgptq.calibrate.weights;
+
+import org.jspecify.annotations.NullMarked;

@@ -1,0 +1,101 @@
+package dev.optgptq.gptq.run;
+
+import dev.optgptq.calibrate.family.LinearSpec;
+import dev.optgptq.calibrate.family.ModelSpec;
+import dev.optgptq.formats.UserError;
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.formats.model.ModelDirectory;
+import dev.optgptq.gptq.settings.QuantizeSettings.Precision;
+import dev.optgptq.kernels.Device.Halves;
+import dev.optgptq.kernels.Device;
+import java.util.List;
+import java.util.Set;
+import java.util.function.Function;
+import java.util.stream.Collectors;
+import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * What the linears multiply while a model is calibrated. Halves are taken in the dtype that the model is stored in: its
+ * weights are then exact, and its activations are in the range that it was trained and is served with.
+ *
+ * @param dtype F32, F16 or BF16
+ * @param remark one line for the log where that is not what could have been expected
+ */
+record MatmulDtype(DType dtype, @Nullable String remark) {
+
+    /** Throws UserError BAD_SETTING for halves on a device that has no use for them. */
+    static MatmulDtype choose(Precision wanted, ModelDirectory source, ModelSpec model, Device device) {
+        return choose(wanted, stored(source, model), new Multiplier(device.name(), device::halves));
+    }
+
+    /**
+     * What a device gains from halves.
+     *
+     * @param name of the device
+     */
+    record Multiplier(String name, Function<DType, Halves> halves) {}
+
+    static MatmulDtype choose(Precision wanted, DType stored, Multiplier device) {
+        return switch (wanted) {
+            case FLOAT32 -> new MatmulDtype(DType.F32, null);
+            case AUTO -> automatic(stored, device);
+            case HALF -> half(stored, device);
+        };
+    }
+
+    /** Halves where they are stored and the device is made for them. */
+    private static MatmulDtype automatic(DType stored, Multiplier device) {
+        if (device.halves().apply(DType.BF16) == Halves.WIDENED) {
+            return new MatmulDtype(DType.F32, null);
+        }
+        if (stored == DType.F32) {
+            return new MatmulDtype(DType.F32,
+                    "products in float32: the model is stored in it, and --precision half, which is "
+                            + "several times as fast on matrix units, would round its weights");
+        }
+        for (DType half : preferred(stored)) {
+            if (device.halves().apply(half) == Halves.FAST) {
+                return new MatmulDtype(half, half == stored ? null : instead(stored, half, device));
+            }
+        }
+        return new MatmulDtype(DType.F32,
+                "products in float32: " + device.name() + " has no matrix library that is right with "
+                        + "halves");
+    }
+
+    private static MatmulDtype half(DType stored, Multiplier device) {
+        List<DType> preferred = preferred(stored);
+        for (DType half : preferred) {
+            if (device.halves().apply(half) == Halves.FAST) {
+                return new MatmulDtype(half,
+                        half == preferred.getFirst() ? null : instead(preferred.getFirst(), half, device));
+            }
+        }
+        if (device.halves().apply(preferred.getFirst()) == Halves.WIDENED) {
+            throw new UserError(UserError.Code.BAD_SETTING, "--precision half: " + device.name()
+                    + " multiplies in float32 only; leave the option out, or use a GPU (--device)");
+        }
+        return new MatmulDtype(preferred.getFirst(), "products of halves on " + device.name()
+                + " by our own kernel, no faster than float32: there is no matrix library that is right with them");
+    }
+
+    private static String instead(DType first, DType half, Multiplier device) {
+        return "products of " + half + " instead of " + first + ": the matrix library of " + device.name()
+                + " gives wrong products of " + first;
+    }
+
+    /** bfloat16 has float32's range, so a model that says nothing gets that. */
+    private static List<DType> preferred(DType stored) {
+        return stored == DType.F16 ? List.of(DType.F16) : List.of(DType.BF16, DType.F16);
+    }
+
+    /** The half-precision dtype that all linears are stored in, else F32. */
+    private static DType stored(ModelDirectory source, ModelSpec model) {
+        Set<DType> dtypes = IntStream.range(0, model.blocks()).mapToObj(model::linears).flatMap(List::stream)
+                .map(LinearSpec::module).map(module -> source.tensor(module + ".weight").dtype())
+                .collect(Collectors.toSet());
+        DType first = dtypes.iterator().next();
+        return dtypes.size() == 1 && (first == DType.F16 || first == DType.BF16) ? first : DType.F32;
+    }
+}

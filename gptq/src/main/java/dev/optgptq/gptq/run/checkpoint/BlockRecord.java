@@ -1,0 +1,102 @@
+package dev.optgptq.gptq.run.checkpoint;
+
+import dev.optgptq.calibrate.family.LinearSpec;
+import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.calibrate.weights.BlockWeights;
+import dev.optgptq.formats.packed.PackedLayout;
+import dev.optgptq.formats.packed.PackedLinear;
+import dev.optgptq.formats.packed.PackedLinearReader;
+import dev.optgptq.formats.safetensors.SafetensorsFile;
+import dev.optgptq.gptq.journal.Journal;
+import dev.optgptq.gptq.journal.Part;
+import dev.optgptq.gptq.refine.StepOutcome;
+import dev.optgptq.gptq.report.RunReport;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Optional;
+import tools.jackson.databind.node.ObjectNode;
+
+/**
+ * A finished block: the packed tensors of its linears, and what the report says about them.
+ *
+ * @param part its tensors are named as in the checkpoint; those that are no packed linear's stand for the source's
+ */
+public record BlockRecord(Part part) {
+
+    private static final String PREFIX = "block-";
+    private static final String LAYERS = "layers";
+    private static final String STEPS = "steps";
+
+    /** Of the part that holds a block. */
+    public static String name(int block) {
+        return String.format(Locale.ROOT, "%s%05d", PREFIX, block);
+    }
+
+    public static boolean isName(String part) {
+        return part.startsWith(PREFIX);
+    }
+
+    /**
+     * The first blocks of a model that are finished and as they were recorded. A block behind a damaged one would be
+     * sound, but its inputs are known only from that; all behind it are deleted.
+     */
+    public static List<BlockRecord> sound(Journal journal, int blocks) {
+        List<BlockRecord> sound = new ArrayList<>();
+        Optional<Part> next = journal.find(name(0));
+        while (next.isPresent() && sound.size() < blocks) {
+            sound.add(new BlockRecord(next.get()));
+            next = journal.find(name(sound.size()));
+        }
+        journal.names().stream().filter(BlockRecord::isName).filter(part -> part.compareTo(name(sound.size())) >= 0)
+                .forEach(journal::remove);
+        return sound;
+    }
+
+    /** What is kept beside the tensors. */
+    public static ObjectNode note(List<RunReport.Layer> layers, Map<String, Long> fingerprints,
+            List<RunReport.Phase> phases, List<StepOutcome> steps) {
+        ObjectNode note = Notes.withPhases(phases);
+        note.set(LAYERS, Notes.toJson(layers));
+        note.set(STEPS, Notes.toJson(steps));
+        Notes.putFingerprints(note, fingerprints);
+        return note;
+    }
+
+    public List<RunReport.Layer> layers() {
+        return Notes.list(part.note().path(LAYERS), RunReport.Layer.class);
+    }
+
+    /** What refining it did; nothing where it was not refined. */
+    public List<StepOutcome> steps() {
+        return Notes.list(part.note().path(STEPS), StepOutcome.class);
+    }
+
+    /** Of the integers of each linear, by module. */
+    Map<String, Long> fingerprints() {
+        return Notes.fingerprints(part.note());
+    }
+
+    /**
+     * Makes the source's block, as it was loaded, what it was when it had been quantized.
+     *
+     * @param model that loaded it
+     */
+    public void restore(Transformer model, BlockWeights block, LinearPacker packer) {
+        try (SafetensorsFile file = part.open()) {
+            int packed = PackedLayout.SUFFIXES.size() * block.linears().size();
+            if (file.tensors().size() != packed) {
+                throw new IllegalStateException(part.tensors() + " holds other tensors than those of linears, whose "
+                        + "effect on the next block is not known here: " + file.tensors().keySet());
+            }
+            for (LinearSpec linear : block.linears()) {
+                PackedLinear found = PackedLinearReader.read(linear.module(), file.tensors(), packer.config());
+                model.rewrite(block, linear, weight -> {
+                    packer.unpack(found, weight);
+                    return weight;
+                });
+            }
+        }
+    }
+}

@@ -1,0 +1,114 @@
+package dev.optgptq.gptq.run.checkpoint;
+
+import dev.optgptq.formats.UserError;
+import dev.optgptq.formats.model.CheckpointWriter;
+import dev.optgptq.formats.model.ModelDirectory;
+import dev.optgptq.formats.packed.PackedLinear;
+import dev.optgptq.formats.safetensors.SafetensorsFile;
+import dev.optgptq.formats.safetensors.TensorView;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.function.Predicate;
+
+/**
+ * Puts the checkpoint together from the finished blocks and the source, and afterwards reads everything back from disk:
+ * the integers found there, unpacked by the format's definition, must be the solver's.
+ */
+public final class CheckpointOutput {
+
+    private final CheckpointWriter writer;
+    private final CheckpointPlan plan;
+    private final Predicate<String> comesLater;
+    /** Of the integers of each linear, by module. */
+    private final Map<String, Long> fingerprints = new HashMap<>();
+    /** Of tensors of the source that were given another value, by name. */
+    private final Map<String, Long> replaced = new HashMap<>();
+    private boolean outsideWritten;
+
+    /** @param comesLater which tensors are learned after all blocks are finished, and take the place of theirs and the source's */
+    public CheckpointOutput(CheckpointWriter writer, CheckpointPlan plan, Predicate<String> comesLater) {
+        this.writer = writer;
+        this.plan = plan;
+        this.comesLater = comesLater;
+    }
+
+    /** Writes what is the source's and belongs to no block; at any time before the rest of it. */
+    public void writeOutside() {
+        plan.outside().stream().filter(view -> !comesLater.test(view.name()))
+                .forEach(view -> writer.write(view.name(), view.data()));
+        outsideWritten = true;
+        writer.sync();
+    }
+
+    /** Writes all tensors of a block's record: its packed linears, and any others, in place of the source's. */
+    public void write(BlockRecord block) {
+        fingerprints.putAll(block.fingerprints());
+        try (SafetensorsFile file = block.part().open()) {
+            for (TensorView view : file.tensors().values()) {
+                if (comesLater.test(view.name())) {
+                    continue;
+                }
+                writer.write(view.name(), view.data());
+                if (plan.keeps(view.name())) {
+                    replaced.put(view.name(), Fingerprint.of(view.data()));
+                }
+            }
+        }
+        writer.sync();
+    }
+
+    /** Writes what comes later; after all blocks. */
+    public void write(TunedParameters tuned) {
+        tuned.fingerprints().forEach((name, value) -> (plan.keeps(name) ? replaced : fingerprints).put(name, value));
+        try (SafetensorsFile file = tuned.open()) {
+            file.tensors().values().forEach(view -> writer.write(view.name(), view.data()));
+        }
+    }
+
+    /** Writes the rest of what is the source's; after all blocks. */
+    public void writeKept() {
+        if (!outsideWritten) {
+            writeOutside();
+        }
+        plan.kept().stream().filter(view -> !plan.outside().contains(view) && !replaced.containsKey(view.name()))
+                .forEach(view -> writer.write(view.name(), view.data()));
+    }
+
+    /**
+     * Compares what is on disk with the source and with the solver's integers; throws UserError OUTPUT naming the first
+     * difference.
+     *
+     * @param threads that read and compare, each with a piece of a tensor at a time
+     */
+    public void verify(ModelDirectory written, int threads) {
+        List<Runnable> checks = new ArrayList<>();
+        plan.kept().forEach(view -> checks.add(() -> verify(view, written)));
+        plan.linears().keySet().forEach(module -> checks.add(() -> verify(module, written)));
+        new ParallelChecks(writer.workDirectory(), threads).run(checks);
+    }
+
+    private void verify(TensorView source, ModelDirectory directory) {
+        TensorView found = directory.tensor(source.name());
+        Long expected = replaced.get(source.name());
+        if (expected == null
+                ? source.data().mismatch(found.data()) >= 0
+                : Fingerprint.of(found.data()) != expected) {
+            throw damaged(source.name());
+        }
+    }
+
+    private void verify(String module, ModelDirectory directory) {
+        PackedLinear packed = directory.packed(module).orElseThrow(() -> damaged(module + ".qweight"));
+        Long written = fingerprints.get(module);
+        if (written == null || Fingerprint.of(packed) != written) {
+            throw damaged(module);
+        }
+    }
+
+    private UserError damaged(String name) {
+        return new UserError(UserError.Code.OUTPUT, name + ": what was read back from " + writer.workDirectory()
+                + " is not what was written; the disk or its file system is damaged");
+    }
+}

@@ -1,0 +1,80 @@
+package dev.optgptq.gptq.run.checkpoint;
+
+import dev.optgptq.calibrate.family.LinearSpec;
+import dev.optgptq.calibrate.family.ModelSpec;
+import dev.optgptq.formats.model.ModelDirectory;
+import dev.optgptq.formats.packed.PackedLayout;
+import dev.optgptq.formats.safetensors.TensorSpec;
+import dev.optgptq.formats.safetensors.TensorView;
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.stream.IntStream;
+
+/**
+ * What will be written: the source's tensors in their order, each quantized weight replaced by its packed tensors.
+ *
+ * @param specs everything, in file order
+ * @param kept the source tensors that are copied as they are, unless something else is learned in their place
+ * @param outside those of them that belong to no block, which no block can replace: embedding, final norm, head
+ * @param linears every quantized linear, by module
+ */
+public record CheckpointPlan(List<TensorSpec> specs, List<TensorView> kept, List<TensorView> outside,
+        Map<String, LinearSpec> linears) {
+
+    /** Throws UserError when a linear cannot be packed, or the group size does not divide its inputs. */
+    public static CheckpointPlan of(ModelDirectory source, ModelSpec model, int bits, int groupSize) {
+        Map<String, LinearSpec> byWeight = new LinkedHashMap<>();
+        Map<String, LinearSpec> linears = new LinkedHashMap<>();
+        for (int block = 0; block < model.blocks(); block++) {
+            for (LinearSpec linear : model.linears(block)) {
+                byWeight.put(linear.module() + ".weight", linear);
+                linears.put(linear.module(), linear);
+            }
+        }
+        List<TensorSpec> specs = new ArrayList<>();
+        List<TensorView> kept = new ArrayList<>();
+        source.tensors().forEach((name, view) -> {
+            LinearSpec linear = byWeight.get(name);
+            if (linear == null) {
+                specs.add(new TensorSpec(name, view.dtype(), view.shape()));
+                kept.add(view);
+            } else {
+                specs.addAll(new PackedLayout(linear.module(), bits, groupSize, linear.inputs(), linear.outputs())
+                        .tensors());
+            }
+        });
+        List<String> blocks = IntStream.range(0, model.blocks()).mapToObj(block -> model.names().inBlock(block, ""))
+                .toList();
+        List<TensorView> outside = kept.stream().filter(view -> blocks.stream().noneMatch(view.name()::startsWith))
+                .toList();
+        return new CheckpointPlan(specs, kept, outside, linears);
+    }
+
+    /** The packed tensors of a block's linears, in file order. */
+    public List<TensorSpec> packed(List<LinearSpec> block) {
+        Set<String> names = new HashSet<>();
+        block.forEach(linear -> PackedLayout.SUFFIXES.forEach(suffix -> names.add(linear.module() + suffix)));
+        return specs.stream().filter(spec -> names.contains(spec.name())).toList();
+    }
+
+    /** Whether a tensor is the source's. */
+    boolean keeps(String name) {
+        return kept.stream().anyMatch(view -> view.name().equals(name));
+    }
+
+    public long bytes() {
+        return specs.stream().mapToLong(TensorSpec::bytes).sum();
+    }
+
+    public long keptBytes() {
+        return kept.stream().mapToLong(view -> view.data().byteSize()).sum();
+    }
+
+    public long quantizedParameters() {
+        return linears.values().stream().mapToLong(linear -> (long) linear.inputs() * linear.outputs()).sum();
+    }
+}

@@ -1,0 +1,95 @@
+package dev.optgptq.gptq.run.checkpoint;
+
+import dev.optgptq.formats.packed.PackedLinear;
+import dev.optgptq.formats.packed.Packing;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Tensor;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.util.zip.CRC32C;
+
+/**
+ * Tells whether integers are the solver's: CRC-32C of what is added, one behind the other. Of a linear these are the codes
+ * U8 [in, out], the zeros I32 [groups, out], the scales F16 [groups, out] and g_idx I32 [in], as pack() adds them from the
+ * device and {@link #of(PackedLinear)} from what is packed, a piece at a time.
+ */
+final class Fingerprint {
+
+    /** What is unpacked at a time: little, so that it stays in the cache between unpacking and adding. */
+    private static final long PIECE_BYTES = 1 << 18;
+    /** What is taken off a device at a time. */
+    private static final long DOWNLOAD_BYTES = 1 << 22;
+    /** Rows of codes that fill whole words for any number of bits. */
+    private static final int RUN = 32;
+
+    private final CRC32C crc = new CRC32C();
+
+    /** Of a packed linear, by the format's definition. Takes some hundred kilobytes for the while, whatever its size. */
+    static long of(PackedLinear packed) {
+        try (Arena host = Arena.ofConfined()) {
+            return new Fingerprint().addCodes(packed, host).addZeros(packed, host).add(packed.scales())
+                    .add(packed.gIdx()).value();
+        }
+    }
+
+    /** Of bytes. */
+    static long of(MemorySegment bytes) {
+        return new Fingerprint().add(bytes).value();
+    }
+
+    Fingerprint add(MemorySegment bytes) {
+        for (long at = 0; at < bytes.byteSize(); at += Integer.MAX_VALUE) {
+            crc.update(bytes.asSlice(at, Math.min(Integer.MAX_VALUE, bytes.byteSize() - at)).asByteBuffer());
+        }
+        return this;
+    }
+
+    /** @param codes U8, any shape, on the device */
+    Fingerprint addCodes(Tensor codes, Device device) {
+        long rows = Math.clamp(DOWNLOAD_BYTES / codes.columns(), 1, codes.rows());
+        try (Arena host = Arena.ofConfined()) {
+            MemorySegment piece = host.allocate(rows * codes.columns(), 64);
+            for (long row = 0; row < codes.rows(); row += rows) {
+                long count = Math.min(rows, codes.rows() - row);
+                MemorySegment bytes = piece.asSlice(0, count * codes.columns());
+                device.download(codes.rows(row, count), bytes);
+                add(bytes);
+            }
+        }
+        return this;
+    }
+
+    private Fingerprint addCodes(PackedLinear packed, Arena host) {
+        int outputs = packed.outputs();
+        int rows = Math.clamp(PIECE_BYTES / outputs / RUN * RUN, RUN, packed.inputs());
+        MemorySegment piece = host.allocate((long) rows * outputs, 64);
+        long rowBytes = (long) outputs * packed.bits() / 8; // of one input, on the average of a run
+        for (int row = 0; row < packed.inputs(); row += rows) {
+            int count = Math.min(rows, packed.inputs() - row);
+            MemorySegment codes = piece.asSlice(0, (long) count * outputs);
+            Packing.unpackWeights(packed.qweight().asSlice(row * rowBytes, count * rowBytes), packed.bits(), count,
+                    outputs, codes);
+            add(codes);
+        }
+        return this;
+    }
+
+    private Fingerprint addZeros(PackedLinear packed, Arena host) {
+        int outputs = packed.outputs();
+        int groups = Math.clamp(PIECE_BYTES / Integer.BYTES / outputs, 1, packed.groups());
+        MemorySegment piece = host.allocate((long) Integer.BYTES * groups * outputs, 64);
+        long groupBytes = (long) outputs * packed.bits() / 8;
+        for (int group = 0; group < packed.groups(); group += groups) {
+            int count = Math.min(groups, packed.groups() - group);
+            MemorySegment zeros = piece.asSlice(0, (long) Integer.BYTES * count * outputs);
+            Packing.unpackZeros(packed.qzeros().asSlice(group * groupBytes, count * groupBytes), packed.bits(), count,
+                    outputs, packed.zeroOffset(), zeros);
+            add(zeros);
+        }
+        return this;
+    }
+
+    long value() {
+        return crc.getValue();
+    }
+}

@@ -1,0 +1,101 @@
+package dev.optgptq.gptq.run.checkpoint;
+
+import dev.optgptq.calibrate.family.LinearSpec;
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.formats.packed.PackedLinear;
+import dev.optgptq.formats.packed.Packing;
+import dev.optgptq.formats.packed.QuantizationConfig;
+import dev.optgptq.gptq.solve.QuantizedWeight;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.util.function.Consumer;
+
+/** Between the solver's integers on the device and the packed tensors of the format, both ways. */
+public record LinearPacker(QuantizationConfig config, Device device) {
+
+    /** Takes the packed tensors of a linear. */
+    interface Sink {
+        /**
+         * @param tensor its name
+         * @param fill writes its bytes to the memory it is given; called before this returns
+         */
+        void accept(String tensor, long bytes, Consumer<MemorySegment> fill);
+    }
+
+    /**
+     * Packs a linear.
+     *
+     * @return the fingerprint of the solver's integers and of the scales
+     */
+    long pack(LinearSpec linear, QuantizedWeight weight, Sink sink) {
+        int inputs = linear.inputs();
+        int outputs = linear.outputs();
+        int groups = Math.toIntExact(weight.scales().rows());
+        try (TensorArena scratch = device.arena(); Arena host = Arena.ofConfined()) {
+            Tensor words = scratch.matrix(DType.I32, (long) inputs * config.bits() / 32, outputs);
+            device.quant().packCodes(config.bits(), weight.codes(), words);
+            Tensor halves = scratch.matrix(DType.F16, groups, outputs);
+            device.neural().convert(weight.scales(), halves);
+
+            sink.accept(linear.module() + ".qweight", bytes(words), to -> device.download(words, to));
+            MemorySegment zeros = download(weight.zeros(), host);
+            sink.accept(linear.module() + ".qzeros", (long) groups * outputs * config.bits() / 8,
+                    to -> Packing.packZeros(zeros, config.bits(), groups, outputs, config.format().zeroOffset(), to));
+            MemorySegment scales = download(halves, host);
+            sink.accept(linear.module() + ".scales", scales.byteSize(), to -> to.copyFrom(scales));
+            MemorySegment gIdx = download(weight.groupOf(), host);
+            sink.accept(linear.module() + ".g_idx", gIdx.byteSize(), to -> to.copyFrom(gIdx));
+            return new Fingerprint().addCodes(weight.codes(), device).add(zeros).add(scales).add(gIdx).value();
+        }
+    }
+
+    private MemorySegment download(Tensor tensor, Arena host) {
+        MemorySegment bytes = host.allocate(bytes(tensor), 64);
+        device.download(tensor, bytes);
+        return bytes;
+    }
+
+    private static long bytes(Tensor tensor) {
+        return tensor.elements() * tensor.dtype().bytes();
+    }
+
+    /**
+     * What the solver left in the weight of a linear, to the bit: the same op on the same integers.
+     *
+     * @param weight F32 [out, in], written
+     */
+    void unpack(PackedLinear packed, Tensor weight) {
+        int inputs = packed.inputs();
+        int outputs = packed.outputs();
+        int groups = packed.groups();
+        try (TensorArena scratch = device.arena(); Arena host = Arena.ofShared()) {
+            Tensor scales = scratch.matrix(DType.F32, groups, outputs);
+            device.neural().convert(scratch.load(packed.scales(), DType.F16, groups, outputs), scales);
+            Tensor q = scratch.matrix(DType.F32, inputs, outputs);
+            device.quant().dequantize(scratch.load(codes(packed, host), DType.U8, inputs, outputs), scales,
+                    scratch.load(zeros(packed, host), DType.I32, groups, outputs),
+                    scratch.load(packed.gIdx(), DType.I32, 1, inputs), q);
+            device.matrix().transpose(q, weight);
+            // The host's copies must outlive the ops that read them.
+            device.synchronize();
+        }
+    }
+
+    /** U8 [in, out]. */
+    private static MemorySegment codes(PackedLinear packed, Arena host) {
+        MemorySegment codes = host.allocate((long) packed.inputs() * packed.outputs(), 64);
+        Packing.unpackWeights(packed.qweight(), packed.bits(), packed.inputs(), packed.outputs(), codes);
+        return codes;
+    }
+
+    /** I32 [groups, out]. */
+    private static MemorySegment zeros(PackedLinear packed, Arena host) {
+        MemorySegment zeros = host.allocate(4L * packed.groups() * packed.outputs(), 64);
+        Packing.unpackZeros(packed.qzeros(), packed.bits(), packed.groups(), packed.outputs(), packed.zeroOffset(),
+                zeros);
+        return zeros;
+    }
+}

@@ -1,0 +1,156 @@
+package dev.optgptq.gptq.run.memory;
+
+import dev.optgptq.calibrate.capture.CrossMoments;
+import dev.optgptq.calibrate.capture.HessianAccumulator;
+import dev.optgptq.calibrate.data.TokenSequences;
+import dev.optgptq.calibrate.family.InputSite;
+import dev.optgptq.calibrate.family.LinearSpec;
+import dev.optgptq.calibrate.family.ModelSpec;
+import dev.optgptq.calibrate.gradient.GradientStream;
+import dev.optgptq.calibrate.model.Backward;
+import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.gptq.refine.LatentLinear;
+import dev.optgptq.gptq.refine.Refinement;
+import dev.optgptq.gptq.refine.Schedule;
+import dev.optgptq.gptq.solve.SiteSolver;
+import dev.optgptq.gptq.tune.HeldOutLosses;
+import dev.optgptq.gptq.tune.StudentLinear;
+import dev.optgptq.gptq.tune.StudentNorm;
+import java.util.Set;
+
+/**
+ * What a refinement takes on the device, in bytes, the streams not included.
+ *
+ * @param solving capturing a block's moments, and solving it in all variants
+ * @param predicting comparing what the last blocks lead to
+ * @param tuning learning its rounding; 0 without
+ * @param model learning the scales of the whole model, and its norms; 0 without
+ */
+public record RefineMemory(long solving, long predicting, long tuning, long model) {
+
+    /**
+     * Counts it.
+     *
+     * @param groupSize inputs per scale; more than any linear has for all
+     * @param batchRows tokens that run at once
+     * @param parts into which the calibration is cut
+     */
+    public static RefineMemory of(ModelSpec spec, Refinement refinement, int groupSize, TokenSequences calibration,
+            int batchRows, int parts) {
+        long workspace = Transformer.workspaceBytes(spec, DType.F32, batchRows, calibration.length());
+        long stream = (long) Float.BYTES * batchRows * spec.hiddenSize();
+        long block = Transformer.blockBytes(spec, DType.F32);
+        boolean learns = refinement.tuneSteps() > 0;
+        long candidate = block + spec.linears(0).stream().mapToLong(linear -> codes(linear, groupSize, learns)).sum();
+        long moments = moments(spec, refinement, calibration, batchRows, 1);
+        long capturing = block + workspace + stream + moments(spec, refinement, calibration, batchRows, parts)
+                - moments;
+        long judging = 2 * candidate + workspace + 3 * stream;
+        long solving = moments + Math.max(capturing, Math.max(factors(spec) + judging, solving(spec, groupSize)
+                + factors(spec) + 2 * candidate));
+        long predicting = HeldOutLosses.bytes(spec, batchRows);
+        if (!learns) {
+            return new RefineMemory(solving, predicting, 0, 0);
+        }
+        long latents = spec.linears(0).stream()
+                .mapToLong(linear -> LatentLinear.bytes(linear, groups(linear, groupSize))).sum();
+        long largest = spec.linears(0).stream().mapToLong(RefineMemory::bytes).max().orElse(0);
+        long tuning = 2 * candidate + block + latents + 3 * stream
+                + Math.max(Backward.workspaceBytes(spec, batchRows, calibration.length()), 2 * largest);
+        return new RefineMemory(solving, predicting, tuning + 2 * largest,
+                model(spec, refinement, groupSize, calibration, largest));
+    }
+
+    private static long moments(ModelSpec spec, Refinement refinement, TokenSequences calibration, int batchRows,
+            int parts) {
+        Set<InputSite> sites = spec.sites();
+        long squares = HessianAccumulator.bytes(spec, sites, parts);
+        long weighing = refinement.weighTokens()
+                ? squares + Float.BYTES * ((long) batchRows * spec.widestInput() + sites.size() * calibration.tokens())
+                : 0;
+        return squares + weighing + (refinement.propagate() ? CrossMoments.bytes(spec, sites, batchRows, parts) : 0);
+    }
+
+    /** The factors of all sites, which are kept for the next variant, and the damped copy of the largest. */
+    private static long factors(ModelSpec spec) {
+        Set<InputSite> sites = spec.sites();
+        return sites.stream().mapToLong(site -> square(spec.inputs(site))).sum()
+                + sites.stream().mapToLong(site -> square(spec.inputs(site))).max().orElse(0);
+    }
+
+    /** The largest linear while it is solved: its copies, or those of the shift that propagates errors. */
+    private static long solving(ModelSpec spec, int groupSize) {
+        return spec.linears(0).stream().mapToLong(
+                linear -> SiteSolver.peakBytes(linear.inputs(), linear.outputs(), groups(linear, groupSize)))
+                .max().orElse(0);
+    }
+
+    /** How much of a batch is done at once while the whole model is learned, and how much of it the host may hold. */
+    public static GradientStream.Limits limits(long memoryBytes) {
+        return GradientStream.Limits.DEFAULT.withMemory(memoryBytes);
+    }
+
+    /**
+     * What learning over the whole model keeps on the host: the larger of what it learns from and what it is judged by.
+     *
+     * @param memoryBytes above which that goes to a temporary file
+     */
+    public static long inputBytes(ModelSpec spec, Refinement refinement, TokenSequences calibration,
+            long memoryBytes) {
+        if (refinement.tuneSteps() == 0) {
+            return 0;
+        }
+        TokenSequences judged = calibration.select(Refinement.heldOutOf(calibration.count()));
+        long bytes = Math.max(GradientStream.inputBytes(spec, batch(calibration), limits(memoryBytes)),
+                GradientStream.inputBytes(spec, judged, limits(memoryBytes)));
+        return bytes > memoryBytes ? 0 : bytes;
+    }
+
+    private static TokenSequences batch(TokenSequences calibration) {
+        return calibration.select(new int[Math.min(Schedule.BATCH,
+                calibration.count() - Refinement.heldOut(calibration.count()))]);
+    }
+
+    private static long model(ModelSpec spec, Refinement refinement, int groupSize, TokenSequences calibration,
+            long largest) {
+        TokenSequences batch = batch(calibration);
+        long scales = spec.blocks() * spec.linears(0).stream().mapToLong(linear -> StudentLinear
+                .bytes(linear.inputs(), linear.outputs(), groups(linear, groupSize))).sum();
+        long norms = refinement.tuneNorms() ? norms(spec) : 0;
+        GradientStream.Limits limits = limits(Long.MAX_VALUE);
+        long teacher = limits.logitsBytes() + 2L * Float.BYTES * batch.tokens() * spec.hiddenSize();
+        return scales + norms + teacher + Transformer.blockBytes(spec, DType.F32) + 4 * largest
+                + GradientStream.deviceBytes(spec, batch, limits);
+    }
+
+    /** The norms while they are learned, with the student's copy of the final one and its gradients. */
+    private static long norms(ModelSpec spec) {
+        long copies = (spec.norm().bias() ? 2 : 1) * 2L * Float.BYTES * spec.hiddenSize();
+        return spec.normTensors().size() * StudentNorm.bytes(spec.hiddenSize()) + copies;
+    }
+
+    /** Codes, grids and g_idx, and the weights that were rounded where learning starts from them. */
+    private static long codes(LinearSpec linear, int groupSize, boolean learns) {
+        long weights = (long) linear.inputs() * linear.outputs();
+        return weights * (learns ? 1 + Float.BYTES : 1) + 8 * groups(linear, groupSize) * linear.outputs()
+                + Integer.BYTES * (long) linear.inputs();
+    }
+
+    private static long groups(LinearSpec linear, int groupSize) {
+        return Math.ceilDiv(linear.inputs(), Math.min(groupSize, linear.inputs()));
+    }
+
+    private static long bytes(LinearSpec linear) {
+        return (long) Float.BYTES * linear.inputs() * linear.outputs();
+    }
+
+    private static long square(long n) {
+        return Float.BYTES * n * n;
+    }
+
+    /** The most at one time. */
+    public long peak() {
+        return Math.max(Math.max(solving, predicting), Math.max(tuning, model));
+    }
+}

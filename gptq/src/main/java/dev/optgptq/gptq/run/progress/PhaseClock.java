@@ -1,0 +1,63 @@
+package dev.optgptq.gptq.run.progress;
+
+import dev.optgptq.gptq.report.RunReport;
+import dev.optgptq.kernels.Device;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.SequencedMap;
+
+/** Says where the time went: exactly one phase runs at any moment, so that the phases add up. */
+public final class PhaseClock {
+
+    private static final class Tally {
+        private long nanos;
+        private double flops;
+    }
+
+    private final Device device;
+    private final SequencedMap<String, Tally> tallies = new LinkedHashMap<>();
+    private String current;
+    private long since = System.nanoTime();
+
+    public PhaseClock(Device device, String first) {
+        this.device = device;
+        this.current = first;
+    }
+
+    /** Ends the running phase and starts another; returns the one that ended. */
+    public String enter(String phase) {
+        device.synchronize();
+        long now = System.nanoTime();
+        tally(current).nanos += now - since;
+        since = now;
+        String ended = current;
+        current = phase;
+        return ended;
+    }
+
+    /** Adds what earlier runs spent on what this one goes on from. */
+    public void add(List<RunReport.Phase> phases) {
+        for (RunReport.Phase phase : phases) {
+            tally(phase.name()).nanos += Math.round(phase.seconds() * 1e9);
+            tally(phase.name()).flops += phase.flops();
+        }
+    }
+
+    /** Counts work that the running phase must do. */
+    void count(double flops) {
+        tally(current).flops += flops;
+    }
+
+    /** All until now. */
+    public List<RunReport.Phase> phases() {
+        enter(current);
+        List<RunReport.Phase> phases = new ArrayList<>();
+        tallies.forEach((name, tally) -> phases.add(new RunReport.Phase(name, tally.nanos / 1e9, tally.flops)));
+        return phases;
+    }
+
+    private Tally tally(String phase) {
+        return tallies.computeIfAbsent(phase, unused -> new Tally());
+    }
+}

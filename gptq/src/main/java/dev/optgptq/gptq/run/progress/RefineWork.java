@@ -1,0 +1,84 @@
+package dev.optgptq.gptq.run.progress;
+
+import dev.optgptq.calibrate.data.TokenSequences;
+import dev.optgptq.calibrate.family.InputSite;
+import dev.optgptq.calibrate.family.LinearSpec;
+import dev.optgptq.calibrate.family.ModelSpec;
+import dev.optgptq.gptq.refine.Refinement;
+import dev.optgptq.gptq.solve.Polish;
+import dev.optgptq.gptq.tune.ModelTuner;
+import java.util.Set;
+
+/** The floating-point operations of gradient calibration, evaluating not included. */
+record RefineWork(WorkCount flops, ModelSpec model, Refinement refinement, TokenSequences calibration) {
+
+    /** Of all blocks, of the pass back before them, and of learning scales, and norms, which need no products, behind them. */
+    double total() {
+        double blocks = 0;
+        for (int block = 0; block < model.blocks(); block++) {
+            blocks += block(block) + judged() * blockPerRow();
+        }
+        double looks = (double) ModelTuner.LOOKS * judged();
+        double scales = refinement.tuneSteps() == 0
+                ? 0
+                : model.blocks() * blockPerRow() * (3 * learned() + looks);
+        return blocks + (refinement.weighTokens() ? flops.gradients(calibration) : 0) + scales;
+    }
+
+    /**
+     * What a run need not do when the first blocks are finished: these are run again only for the inputs of the next, and
+     * what plain GPTQ would have come to is not followed.
+     */
+    double finished(int blocks) {
+        double spared = blocks == 0 ? 0 : model.blocks() * judged() * blockPerRow();
+        for (int block = 0; block < blocks; block++) {
+            spared += block(block) - replay();
+        }
+        return spared;
+    }
+
+    /** One block in all its variants; behind the last one only what is held out is wanted. */
+    private double block(int block) {
+        int variants = refinement.variants() + (refinement.tuneSteps() > 0 ? 1 : 0);
+        double passed = block + 1 < model.blocks() ? calibration.tokens() : judged();
+        Set<InputSite> sites = model.sites();
+        double solves = 0;
+        for (LinearSpec linear : model.linears(block)) {
+            solves += refinement.variants() * flops.solve(linear, true);
+            for (Polish step : refinement.polish().steps()) {
+                solves += flops.polish(linear, step);
+            }
+        }
+        double hessians = sites.stream().mapToDouble(site -> flops.hessian(site, trained())).sum();
+        return solves
+                + hessians * (1 + (refinement.weighTokens() ? 1 : 0) + (refinement.propagate() ? 2 : 0))
+                + trained() * flops.capturePerRow(sites, calibration.length())
+                + blockPerRow() * (original() + passed + variants * judged() + 3 * learned());
+    }
+
+    private double replay() {
+        return blockPerRow() * (original() + calibration.tokens());
+    }
+
+    private double blockPerRow() {
+        return flops.blockPerRow(calibration.length());
+    }
+
+    private double original() {
+        return refinement.followsOriginal() ? calibration.tokens() : judged();
+    }
+
+    private double judged() {
+        return (double) Refinement.heldOut(calibration.count()) * calibration.length();
+    }
+
+    private long trained() {
+        return calibration.tokens() - (long) judged();
+    }
+
+    /** Tokens that all steps of one round of learning see, each as often as it is seen. */
+    private double learned() {
+        int trained = calibration.count() - Refinement.heldOut(calibration.count());
+        return refinement.learnedSequences(trained) * calibration.length();
+    }
+}

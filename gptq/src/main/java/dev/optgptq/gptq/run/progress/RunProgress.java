@@ -1,0 +1,63 @@
+package dev.optgptq.gptq.run.progress;
+
+import dev.optgptq.calibrate.Progress;
+
+/**
+ * Where a run stands: which phase its time counts for, and how much of its work, in floating-point operations, is done.
+ */
+public final class RunProgress {
+
+    private final PhaseClock clock;
+    private final WorkCount flops;
+    private final Progress listener;
+    private double total;
+    private double done;
+    private String where = "";
+    private String phase = "";
+
+    /** @param total floating-point operations of the whole run */
+    public RunProgress(PhaseClock clock, WorkCount flops, Progress listener, double total) {
+        this.clock = clock;
+        this.flops = flops;
+        this.listener = listener;
+        this.total = total;
+    }
+
+    public WorkCount flops() {
+        return flops;
+    }
+
+    /** Work that is not to be done: an earlier run has done it. Before any other is. */
+    public void skip(double operations) {
+        total = Math.max(0, total - operations);
+    }
+
+    /** Starts a phase at a new place. */
+    public void enter(String newPhase, String newWhere) {
+        where = newWhere;
+        enter(newPhase);
+    }
+
+    /** Starts a phase at the same place. */
+    public void enter(String newPhase) {
+        phase = newPhase;
+        clock.enter(newPhase);
+    }
+
+    /** Counts work done in the running phase. */
+    public void did(double operations) {
+        clock.count(operations);
+        done = Math.min(total, done + operations);
+        listener.at(where.isEmpty() ? phase : where + ": " + phase, (long) done, (long) total);
+    }
+
+    /** A listener for a part of the run that has its own count; the part's share of the work is {@code operations}. */
+    public Progress part(double operations) {
+        double[] seen = {0};
+        return (what, partDone, partTotal) -> {
+            double now = partTotal <= 0 ? 0 : operations * partDone / partTotal;
+            did(now - seen[0]);
+            seen[0] = now;
+        };
+    }
+}

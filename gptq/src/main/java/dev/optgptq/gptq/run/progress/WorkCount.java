@@ -1,0 +1,133 @@
+package dev.optgptq.gptq.run.progress;
+
+import dev.optgptq.calibrate.data.TokenSequences;
+import dev.optgptq.calibrate.eval.FlopCount;
+import dev.optgptq.calibrate.family.InputSite;
+import dev.optgptq.calibrate.family.LinearSpec;
+import dev.optgptq.calibrate.family.ModelSpec;
+import dev.optgptq.gptq.settings.QuantizeSettings;
+import dev.optgptq.gptq.settings.RunTexts;
+import dev.optgptq.gptq.solve.Calibrator;
+import dev.optgptq.gptq.solve.Polish;
+import java.util.EnumSet;
+import java.util.Set;
+
+/** The floating-point operations that each part of a run must do, 2 per multiply-add: for progress and for the floor. */
+public final class WorkCount {
+
+    private final ModelSpec model;
+    private final boolean blocksAgain;
+    private final FlopCount flops;
+
+    /** @param blocksAgain whether the pass back computes blocks again */
+    public WorkCount(ModelSpec model, boolean blocksAgain) {
+        this.model = model;
+        this.blocksAgain = blocksAgain;
+        this.flops = new FlopCount(model);
+    }
+
+    /** A whole decoder block, per token of sequences of that length. */
+    double blockPerRow(int sequenceLength) {
+        return model.linears(0).stream().mapToDouble(WorkCount::perToken).sum()
+                + flops.attention(sequenceLength) / sequenceLength;
+    }
+
+    /** A block up to the last of the wanted sites, per token. */
+    double capturePerRow(Set<InputSite> wanted, int sequenceLength) {
+        InputSite last = wanted.stream().max(InputSite::compareTo).orElseThrow();
+        double linears = model.linears(0).stream().filter(linear -> linear.site().compareTo(last) < 0)
+                .mapToDouble(WorkCount::perToken).sum();
+        boolean attends = last.compareTo(InputSite.ATTENTION_INPUT) > 0;
+        return linears + (attends ? flops.attention(sequenceLength) / sequenceLength : 0);
+    }
+
+    /** Accumulating the Hessian of a site, upper triangle only. */
+    double hessian(InputSite site, long rows) {
+        double n = model.inputs(site);
+        return n * n * rows;
+    }
+
+    /** The factorisation is counted with the linears that share it. */
+    public double solve(LinearSpec linear, boolean withHessian) {
+        double n = linear.inputs();
+        double m = linear.outputs();
+        double errorFeedback = n * n * m;
+        double measure = 4 * n * n * m;
+        return withHessian ? errorFeedback + measure : n * m;
+    }
+
+    /** What polishing a solution computes beyond solving. */
+    public double polish(LinearSpec linear, Polish polish) {
+        double n = linear.inputs();
+        return 2 * n * n * linear.outputs() * polish.products();
+    }
+
+    /** The loss's gradient at every linear's output. */
+    public double gradients(TokenSequences sequences) {
+        return flops.gradients(sequences.count(), sequences.length(), blocksAgain);
+    }
+
+    public double evaluation(TokenSequences windows) {
+        double tokens = windows.ids().length;
+        return tokens * (model.blocks() * blockPerRow(windows.length()) + flops.head());
+    }
+
+    /** Everything a run will do that nothing was done for. */
+    public double run(RunTexts texts, Calibrator calibrator, QuantizeSettings settings) {
+        TokenSequences evaluation = texts.evaluation();
+        TokenSequences calibration = texts.calibration();
+        double total = evaluation == null ? 0 : 2 * evaluation(evaluation);
+        if (calibration != null && calibrator.needsGradients()) {
+            return total + refining(calibration, settings).total();
+        }
+        total += model.blocks() * solving(texts, calibrator, settings.trueSequential());
+        if (calibration != null) {
+            total += (model.blocks() - 1) * advancing(calibration);
+        }
+        return total;
+    }
+
+    /** What a run need not do when the first blocks are finished: these are run again only for the inputs of the next. */
+    public double finished(int blocks, RunTexts texts, Calibrator calibrator, QuantizeSettings settings) {
+        TokenSequences calibration = texts.calibration();
+        if (calibration != null && calibrator.needsGradients()) {
+            return refining(calibration, settings).finished(blocks);
+        }
+        double replays = calibration == null || blocks < model.blocks()
+                ? 0
+                : (model.blocks() - 1) * advancing(calibration);
+        return blocks * solving(texts, calibrator, settings.trueSequential()) + replays;
+    }
+
+    private RefineWork refining(TokenSequences calibration, QuantizeSettings settings) {
+        return new RefineWork(this, model, settings.refinement(), calibration);
+    }
+
+    /** A block's inputs, Hessians and codes. */
+    private double solving(RunTexts texts, Calibrator calibrator, boolean trueSequential) {
+        double total = 0;
+        for (LinearSpec linear : model.linears(0)) {
+            total += solve(linear, calibrator.needsHessian()) + polish(linear, calibrator.polish());
+        }
+        TokenSequences calibration = texts.calibration();
+        if (calibration == null) {
+            return total;
+        }
+        double capture = 0;
+        for (InputSite site : model.sites()) {
+            total += hessian(site, calibration.tokens());
+            capture += capturePerRow(EnumSet.of(site), calibration.length());
+        }
+        double perRow = trueSequential ? capture : capturePerRow(model.sites(), calibration.length());
+        return total + calibration.tokens() * perRow;
+    }
+
+    /** A block's outputs for the next. */
+    private double advancing(TokenSequences calibration) {
+        return calibration.tokens() * blockPerRow(calibration.length());
+    }
+
+    private static double perToken(LinearSpec linear) {
+        return 2.0 * linear.inputs() * linear.outputs();
+    }
+}

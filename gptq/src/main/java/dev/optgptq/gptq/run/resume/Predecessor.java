@@ -1,0 +1,44 @@
+package dev.optgptq.gptq.run.resume;
+
+import dev.optgptq.formats.UserError;
+import dev.optgptq.gptq.journal.Identity;
+import dev.optgptq.gptq.journal.Journal;
+import dev.optgptq.gptq.run.checkpoint.BlockRecord;
+import dev.optgptq.gptq.settings.QuantizeSettings;
+import java.util.List;
+import java.util.Locale;
+import java.util.function.Consumer;
+
+/**
+ * What an interrupted run left, and whether a new one may go on from it. Hours of work are deleted only when that was asked
+ * for.
+ *
+ * @param blocks of the model
+ */
+record Predecessor(QuantizeSettings settings, Journal journal, int blocks) {
+
+    /** Leaves the journal as the new run needs it, or throws UserError OUTPUT saying what stands against that. */
+    void prepare(Identity identity, Consumer<String> log) {
+        List<String> parts = journal.names();
+        List<String> changes = journal.identity().map(identity::changesSince).orElse(List.of());
+        long found = parts.stream().filter(BlockRecord::isName).count();
+        boolean wanted = !settings.fresh();
+        if (wanted && !parts.isEmpty() && journal.identity().isPresent() && changes.isEmpty()) {
+            return;
+        }
+        if (wanted && found > 0) {
+            throw new UserError(UserError.Code.OUTPUT, settings.output() + ": an interrupted run left " + found + " of "
+                    + blocks + " blocks (" + megabytes(journal.bytes()) + ") in " + journal.path()
+                    + ", and this one would give another result: " + String.join("; ", changes)
+                    + ". Start it as it was to go on from them, with --fresh to delete them, or choose another output");
+        }
+        if (found > 0) {
+            log.accept("starting over: deleted " + found + " of " + blocks + " blocks of an interrupted run");
+        }
+        journal.startOver(identity);
+    }
+
+    static String megabytes(long bytes) {
+        return String.format(Locale.ROOT, "%,.1f MB", bytes / 1e6);
+    }
+}

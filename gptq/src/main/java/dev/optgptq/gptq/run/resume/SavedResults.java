@@ -1,0 +1,103 @@
+package dev.optgptq.gptq.run.resume;
+
+import dev.optgptq.calibrate.data.TokenSequences;
+import dev.optgptq.calibrate.eval.Perplexity;
+import dev.optgptq.calibrate.family.ModelSpec;
+import dev.optgptq.calibrate.gradient.Saliency;
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.formats.dtype.Shape;
+import dev.optgptq.formats.safetensors.SafetensorsFile;
+import dev.optgptq.formats.safetensors.TensorSpec;
+import dev.optgptq.gptq.journal.Journal;
+import dev.optgptq.gptq.journal.Part;
+import dev.optgptq.gptq.journal.PartWriter;
+import dev.optgptq.gptq.report.RunReport;
+import dev.optgptq.gptq.run.checkpoint.Notes;
+import dev.optgptq.gptq.tune.HeldOutLosses;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.List;
+import java.util.Optional;
+import org.jspecify.annotations.Nullable;
+import tools.jackson.databind.node.ObjectNode;
+
+/**
+ * What a run computes before its first block, which takes as long as many blocks, and behind its last one, in its journal:
+ * little room.
+ *
+ * @param journal where they are
+ */
+public record SavedResults(Journal journal) {
+
+    private static final String SALIENCY = "saliency";
+    private static final String PERPLEXITY = "perplexity-before";
+    private static final String HELD_OUT = "held-out-losses";
+    private static final String TEXT = "text";
+    private static final String SECONDS = "seconds";
+
+    /** The source's perplexity on this text. */
+    public Optional<Perplexity> perplexity(TokenSequences evaluation) {
+        return journal.find(PERPLEXITY)
+                .filter(part -> part.note().path(TEXT).asString().equals(RunIdentity.tokens(evaluation)))
+                .map(part -> Perplexity.of(numbers(part), evaluation.length(), part.note().path(SECONDS).asDouble()));
+    }
+
+    private static double[] numbers(Part part) {
+        try (SafetensorsFile file = part.open()) {
+            return file.tensors().sequencedValues().getFirst().data().toArray(ValueLayout.JAVA_DOUBLE_UNALIGNED);
+        }
+    }
+
+    public void save(Perplexity perplexity, TokenSequences evaluation, List<RunReport.Phase> phases) {
+        ObjectNode note = Notes.withPhases(phases);
+        note.put(TEXT, RunIdentity.tokens(evaluation));
+        note.put(SECONDS, perplexity.seconds());
+        MemorySegment windows = MemorySegment.ofArray(perplexity.windowNll());
+        write(PERPLEXITY, new TensorSpec("windowNll", DType.F64, Shape.of(perplexity.windowNll().length)), windows,
+                note);
+    }
+
+    public boolean hasSaliency() {
+        return journal.find(SALIENCY).isPresent();
+    }
+
+    /** Null where there is none; the caller closes it. */
+    @Nullable
+    public Saliency saliency(ModelSpec model, TokenSequences calibration, long memoryLimit) {
+        Optional<Part> part = journal.find(SALIENCY);
+        if (part.isEmpty()) {
+            return null;
+        }
+        try (SafetensorsFile file = part.get().open()) {
+            return Saliency.restore(model, calibration.tokens(), file.tensors().sequencedValues().getFirst().data(),
+                    memoryLimit);
+        }
+    }
+
+    public void save(Saliency saliency, TokenSequences calibration, List<RunReport.Phase> phases) {
+        MemorySegment values = saliency.values();
+        long rows = values.byteSize() / Float.BYTES / calibration.tokens();
+        write(SALIENCY, new TensorSpec("saliency", DType.F32, Shape.of(rows, calibration.tokens())), values,
+                Notes.withPhases(phases));
+    }
+
+    /** Of the model behind its refined blocks; nothing where the run ended before they were measured. */
+    public Optional<HeldOutLosses> heldOutLosses() {
+        return journal.find(HELD_OUT).map(SavedResults::numbers)
+                .map(found -> new HeldOutLosses(found[0], found[1], found[2], found[3]));
+    }
+
+    public void save(HeldOutLosses losses, List<RunReport.Phase> phases) {
+        double[] numbers = {losses.originalCrossEntropy(), losses.crossEntropy(), losses.divergence(),
+                losses.plainDivergence()};
+        write(HELD_OUT, new TensorSpec("losses", DType.F64, Shape.of(numbers.length)), MemorySegment.ofArray(numbers),
+                Notes.withPhases(phases));
+    }
+
+    private void write(String name, TensorSpec spec, MemorySegment data, ObjectNode note) {
+        try (PartWriter writer = journal.begin(name, List.of(spec))) {
+            writer.write(spec.name(), data);
+            writer.finish(note);
+        }
+    }
+}

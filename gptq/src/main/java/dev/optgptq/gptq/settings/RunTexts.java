@@ -1,0 +1,55 @@
+package dev.optgptq.gptq.settings;
+
+import dev.optgptq.calibrate.data.BundledText;
+import dev.optgptq.calibrate.data.TokenSequences;
+import dev.optgptq.calibrate.family.ModelSpec;
+import dev.optgptq.formats.tokenizer.Tokenizer;
+import dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind;
+import java.nio.file.Path;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The tokens of a run, read before anything is computed so that a bad text fails at once.
+ *
+ * @param calibration null when the calibrator needs none
+ * @param evaluation null when nothing is evaluated
+ * @param evaluationName for people
+ */
+public record RunTexts(@Nullable TokenSequences calibration, @Nullable TokenSequences evaluation, String evaluationName) {
+
+    public static RunTexts read(QuantizeSettings settings, ModelSpec model) {
+        boolean calibrates = settings.calibrator() != CalibratorKind.RTN;
+        if (!calibrates && !settings.evaluate()) {
+            return new RunTexts(null, null, "none");
+        }
+        try (Tokenizer tokenizer = Tokenizer.load(settings.model())) {
+            TokenSequences calibration = calibrates ? calibration(settings, tokenizer) : null;
+            TokenSequences evaluation = settings.evaluate() ? evaluation(settings, tokenizer, model) : null;
+            for (TokenSequences tokens : new TokenSequences[] {calibration, evaluation}) {
+                if (tokens != null) {
+                    tokens.requireVocabulary(model.vocabSize());
+                }
+            }
+            Path text = settings.evaluation();
+            return new RunTexts(calibration, evaluation,
+                    text == null ? "the bundled evaluation text" : text.toString());
+        }
+    }
+
+    private static TokenSequences calibration(QuantizeSettings settings, Tokenizer tokenizer) {
+        Path text = settings.calibration();
+        return text == null
+                ? TokenSequences.sample(BundledText.calibration(), "the bundled calibration text", tokenizer,
+                        settings.sampling(), settings.samples(), settings.sequenceLength(), settings.seed())
+                : TokenSequences.sample(text, tokenizer, settings.sampling(), settings.samples(),
+                        settings.sequenceLength(), settings.seed());
+    }
+
+    private static TokenSequences evaluation(QuantizeSettings settings, Tokenizer tokenizer, ModelSpec model) {
+        Path text = settings.evaluation();
+        int window = Math.min(settings.evaluationWindow(), model.maxPositions());
+        return text == null
+                ? TokenSequences.windows(BundledText.evaluation(), "the bundled evaluation text", tokenizer, window)
+                : TokenSequences.windows(text, tokenizer, window);
+    }
+}

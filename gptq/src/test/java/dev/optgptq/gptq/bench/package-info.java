@@ -1,0 +1,4 @@
+@NullMarked
+package dev.optgptq.gptq.bench;
+
+import org.jspecify.annotations.NullMarked;

@@ -1,0 +1,4 @@
+@NullMarked
+package dev.optgptq.gptq.journal;
+
+import org.jspecify.annotations.NullMarked;

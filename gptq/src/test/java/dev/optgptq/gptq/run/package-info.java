@@ -1,0 +1,4 @@
+@NullMarked
+package dev.optgptq.gptq.run;
+
+import org.jspecify.annotations.NullMarked;

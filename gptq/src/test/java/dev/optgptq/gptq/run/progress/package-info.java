@@ -1,0 +1,4 @@
+@NullMarked
+package dev.optgptq.gptq.run.progress;
+
+import org.jspecify.annotations.NullMarked;

@@ -1,0 +1,4 @@
+@NullMarked
+package dev.optgptq.gptq.solve;
+
+import org.jspecify.annotations.NullMarked;

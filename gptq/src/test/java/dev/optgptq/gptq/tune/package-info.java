@@ -1,0 +1,4 @@
+@NullMarked
+package dev.optgptq.gptq.tune;
+
+import org.jspecify.annotations.NullMarked;

@@ -1,0 +1,129 @@
+package dev.optgptq.kernels.ops;
+
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.kernels.Tensor;
+import org.jspecify.annotations.Nullable;
+
+/** Checks the shapes and dtypes of every call once for all devices, then passes it on. */
+public final class CheckedMatrixOps implements MatrixOps {
+
+    private final MatrixOps ops;
+
+    public CheckedMatrixOps(MatrixOps ops) {
+        this.ops = ops;
+    }
+
+    @Override
+    public void linear(Tensor x, Tensor w, @Nullable Tensor bias, float beta, Tensor y) {
+        factor("x", x);
+        Arguments.shaped("w", w, x.dtype(), w.rows(), x.columns());
+        Arguments.f32("y", y, x.rows(), w.rows());
+        if (bias != null) {
+            Arguments.f32("bias", bias, 1, w.rows());
+        }
+        ops.linear(x, w, bias, beta, y);
+    }
+
+    @Override
+    public void gemm(float alpha, Tensor a, boolean transposeA, Tensor b, boolean transposeB, float beta, Tensor c) {
+        long inner = transposeA ? a.rows() : a.columns();
+        Arguments.f32("a", a, a.rows(), a.columns());
+        Arguments.f32("b", b, transposeB ? b.rows() : inner, transposeB ? inner : b.columns());
+        Arguments.f32("c", c, transposeA ? a.columns() : a.rows(), transposeB ? b.rows() : b.columns());
+        ops.gemm(alpha, a, transposeA, b, transposeB, beta, c);
+    }
+
+    @Override
+    public void accumulateGram(float alpha, Tensor x, Tensor h) {
+        factor("x", x);
+        Arguments.f32("h", h, x.columns(), x.columns());
+        ops.accumulateGram(alpha, x, h);
+    }
+
+    private static void factor(String name, Tensor tensor) {
+        if (tensor.dtype() != DType.F32 && tensor.dtype() != DType.F16 && tensor.dtype() != DType.BF16) {
+            throw new IllegalArgumentException(name + ": expected F32, F16 or BF16, found " + tensor);
+        }
+    }
+
+    @Override
+    public void symmetrize(Tensor h) {
+        Arguments.f32("h", h, h.rows(), h.rows());
+        ops.symmetrize(h);
+    }
+
+    @Override
+    public void diagonal(Tensor h, Tensor out) {
+        Arguments.f32("h", h, h.rows(), h.rows());
+        Arguments.f32("out", out, 1, h.rows());
+        ops.diagonal(h, out);
+    }
+
+    @Override
+    public void setDiagonal(Tensor h, Tensor values) {
+        Arguments.f32("h", h, h.rows(), h.rows());
+        Arguments.f32("values", values, 1, h.rows());
+        ops.setDiagonal(h, values);
+    }
+
+    @Override
+    public boolean inverseFactor(Tensor h, Tensor u) {
+        Arguments.f32("h", h, h.rows(), h.rows());
+        Arguments.f32("u", u, h.rows(), h.rows());
+        return ops.inverseFactor(h, u);
+    }
+
+    @Override
+    public void transpose(Tensor source, Tensor target) {
+        if (source.dtype().bytes() > 4) {
+            throw new IllegalArgumentException("source: expected a 1-, 2- or 4-byte dtype, found " + source);
+        }
+        Arguments.shaped("target", target, source.dtype(), source.columns(), source.rows());
+        ops.transpose(source, target);
+    }
+
+    @Override
+    public void gatherRows(Tensor source, Tensor order, Tensor target) {
+        Arguments.shaped("target", target, source.dtype(), target.rows(), source.columns());
+        Arguments.shaped("order", order, DType.I32, 1, target.rows());
+        ops.gatherRows(source, order, target);
+    }
+
+    @Override
+    public void gatherSymmetric(Tensor source, Tensor order, Tensor target) {
+        Arguments.f32("source", source, source.rows(), source.rows());
+        Arguments.f32("target", target, source.rows(), source.rows());
+        Arguments.shaped("order", order, DType.I32, 1, source.rows());
+        ops.gatherSymmetric(source, order, target);
+    }
+
+    @Override
+    public void dot(Tensor a, Tensor b, Tensor result) {
+        Arguments.f32("a", a, a.rows(), a.columns());
+        Arguments.f32("b", b, a.rows(), a.columns());
+        Arguments.shaped("result", result, DType.F64, 1, 1);
+        ops.dot(a, b, result);
+    }
+
+    @Override
+    public void subtract(Tensor a, Tensor b, Tensor target) {
+        Arguments.f32("a", a, a.rows(), a.columns());
+        Arguments.f32("b", b, a.rows(), a.columns());
+        Arguments.f32("target", target, a.rows(), a.columns());
+        ops.subtract(a, b, target);
+    }
+
+    @Override
+    public void fill(Tensor target, float value) {
+        if (target.dtype() != DType.F32 && target.dtype() != DType.F64 && target.dtype() != DType.I32) {
+            throw new IllegalArgumentException("target: expected F32, F64 or I32, found " + target);
+        }
+        ops.fill(target, value);
+    }
+
+    @Override
+    public void copy(Tensor source, Tensor target) {
+        Arguments.shaped("target", target, source.dtype(), source.rows(), source.columns());
+        ops.copy(source, target);
+    }
+}

@@ -1,0 +1,83 @@
+package dev.optgptq.kernels.ops;
+
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.ops.NeuralOps.Activation;
+import dev.optgptq.kernels.ops.NeuralOps.AttentionShape;
+import dev.optgptq.kernels.ops.NeuralOps.RotaryLayout;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The backward ops: each takes the loss's gradient for what its namesake in NeuralOps put out, dOut, and gives the gradient
+ * for what went in. What the forward op computed on the way is computed again here, so nothing but its inputs needs to be
+ * kept. All F32 unless said otherwise; rows are tokens, as in NeuralOps; arguments never alias unless an op says "in
+ * place".
+ *
+ * <p>
+ * A linear layer y = x w^T + bias needs no op of its own: dx = dy w and dw = dy^T x are MatrixOps.gemm, the bias is
+ * addRowsInto. Gradients of parameters are added to what is there, since batches share them.
+ */
+public interface GradientOps {
+
+    /**
+     * dx += the gradient through rmsNorm, so that it meets the residual's in place; with n = x / rms and g = dOut weight:
+     * (g - n mean(g n)) / rms. x, dOut, dx [N, d], weight [1, d]; dWeight [1, d] += sum over rows of dOut n.
+     */
+    void rmsNormGradient(Tensor x, Tensor weight, float eps, Tensor dOut, Tensor dx, @Nullable Tensor dWeight);
+
+    /**
+     * dx += the gradient through layerNorm; with n = (x - mean) / deviation and g = dOut weight: (g - mean(g) - n mean(g
+     * n)) / deviation. x, dOut, dx [N, d], weight [1, d]; dWeight [1, d] += sum of dOut n, dBias [1, d] += sum of dOut.
+     */
+    void layerNormGradient(Tensor x, Tensor weight, float eps, Tensor dOut, Tensor dx, @Nullable Tensor dWeight,
+            @Nullable Tensor dBias);
+
+    /** The gradient through rotary, in place: the transposed rotation. Arguments as in NeuralOps.rotary. */
+    void rotaryGradient(Tensor d, int headDim, Tensor cos, Tensor sin, RotaryLayout layout);
+
+    /**
+     * What a call of NeuralOps.attention had and gave.
+     *
+     * @param q [N, heads * headDim], as is out
+     * @param k [N, kvHeads * headDim], as is v
+     * @param slopes [1, heads], where there is ALiBi
+     */
+    record Attended(Tensor q, Tensor k, Tensor v, @Nullable Tensor slopes, AttentionShape shape, Tensor out) {}
+
+    /**
+     * The gradient through attention (FlashAttention-2, arXiv 2307.08691, algorithm 2): with p the softmax of a query,
+     * computed again tile by tile, dv_j = sum_i p_ij dOut_i, ds_ij = p_ij (dOut_i . v_j - dOut_i . out_i), dq_i = scale
+     * sum_j ds_ij k_j, dk_j = scale sum_i ds_ij q_i. dOut and dq are shaped as q, dk and dv as k; all three are written.
+     * KV heads sum over their query heads. No score matrix is kept.
+     */
+    void attentionGradient(Attended forward, Tensor dOut, Tensor dq, Tensor dk, Tensor dv);
+
+    /** x = f'(x) dOut, in place in x, which holds what went into activate. */
+    void activateGradient(Activation activation, Tensor x, Tensor dOut);
+
+    /** gate = f'(gate) up dOut and up = f(gate) dOut, in place; they hold what went into activateGated. */
+    void activateGatedGradient(Activation activation, Tensor gate, Tensor up, Tensor dOut);
+
+    /** dTable[ids[r]] += dOut[r], rows in order: ids I32 [1, N] in [0, V), dTable [V, d], dOut [N, d]. */
+    void embedGradient(Tensor ids, Tensor dOut, Tensor dTable);
+
+    /**
+     * logits[r] = weights[r] (softmax(logits[r]) - onehot(targets[r])), in place: the gradient of sum_r weights[r] nll[r].
+     * logits [N, V], targets I32 [1, N] in [0, V), weights [1, N].
+     */
+    void crossEntropyGradient(Tensor logits, Tensor targets, Tensor weights);
+
+    /**
+     * student[r] = weights[r] (softmax(student[r]) - softmax(teacher[r])), in place: the gradient of sum_r weights[r] kl[r]
+     * of klDivergence for the student's logits. teacher, student [N, V], finite; weights [1, N].
+     */
+    void klGradient(Tensor teacher, Tensor student, Tensor weights);
+
+    /** sums += sum over the rows of x: x [N, d], sums [1, d]. The gradient of a row that was added to every row. */
+    void addRowsInto(Tensor x, Tensor sums);
+
+    /** squares[r] += factor sum over columns of x[r]^2: x [N, d], squares [1, N]. */
+    void addSquares(float factor, Tensor x, Tensor squares);
+
+    /** out[r] = factors[r] x[r]: x, out [N, d], factors [1, N]. */
+    void scaleRows(Tensor x, Tensor factors, Tensor out);
+}

@@ -1,0 +1,62 @@
+package dev.optgptq.kernels.ops;
+
+import dev.optgptq.kernels.Tensor;
+import org.jspecify.annotations.Nullable;
+
+/** Dense linear algebra. All F32 unless said otherwise; views with strides are welcome everywhere. */
+public interface MatrixOps {
+
+    /**
+     * y = x w^T + bias + beta y: x [N, in], w [out, in], bias [1, out], y [N, out]; beta 0 never reads y. x and w are both
+     * F32, both F16 or both BF16; their products are exact, sums are in float32. Device.halves says what halves gain.
+     */
+    void linear(Tensor x, Tensor w, @Nullable Tensor bias, float beta, Tensor y);
+
+    /** c = alpha op(a) op(b) + beta c, op transposes where asked; beta 0 never reads c. */
+    void gemm(float alpha, Tensor a, boolean transposeA, Tensor b, boolean transposeB, float beta, Tensor c);
+
+    /**
+     * The Hessian's rank-k update: h += alpha x^T x, in the upper triangle only; the strict lower triangle is neither read
+     * nor written. x [N, n] in F32, F16 or BF16, which matrix units of accelerators multiply at their full rate; h [n, n];
+     * sums in float32.
+     */
+    void accumulateGram(float alpha, Tensor x, Tensor h);
+
+    /** Copies the upper triangle onto the lower, in place: h [n, n]. */
+    void symmetrize(Tensor h);
+
+    /** out[i] = h[i, i]: out [1, n]. */
+    void diagonal(Tensor h, Tensor out);
+
+    /** h[i, i] = values[i], in place: values [1, n]. */
+    void setDiagonal(Tensor h, Tensor values);
+
+    /**
+     * The upper triangular u with u^T u = h^-1 and a positive diagonal, zero below it: h [n, n] symmetric (both triangles
+     * valid), u [n, n]. Computed from h = v v^T with v upper triangular (a Cholesky factorisation in reversed order), u =
+     * v^-1, so the inverse itself is never formed. Returns false, with u undefined, when h is not positive definite in
+     * this arithmetic.
+     */
+    boolean inverseFactor(Tensor h, Tensor u);
+
+    /** target = source^T, any 1-, 2- or 4-byte dtype: source [r, c], target [c, r]. */
+    void transpose(Tensor source, Tensor target);
+
+    /** target[i] = source[order[i]], whole rows of any dtype: order I32 [1, rows of target], each a row of source. */
+    void gatherRows(Tensor source, Tensor order, Tensor target);
+
+    /** target[i, j] = source[order[i], order[j]]: both [n, n], order I32 [1, n]. */
+    void gatherSymmetric(Tensor source, Tensor order, Tensor target);
+
+    /** result[0] = sum over all elements of a * b, accumulated in float64: a, b [r, c], result F64 [1, 1]. */
+    void dot(Tensor a, Tensor b, Tensor result);
+
+    /** target = a - b, element by element; target may be a or b. */
+    void subtract(Tensor a, Tensor b, Tensor target);
+
+    /** target = value in every element: target F32, F64 or I32. */
+    void fill(Tensor target, float value);
+
+    /** target = source; same shape and dtype, any strides. */
+    void copy(Tensor source, Tensor target);
+}

@@ -84,8 +84,8 @@ public final class ActivationStore implements AutoCloseable {
     }
 
     /** On several devices, each of which holds the rows that it runs; UserError MEMORY where they do not fit. */
-    public static ActivationStore onDevices(List<Device> devices, Partition division, int hidden) {
-        return onDevices(division.shares(devices), hidden);
+    public static ActivationStore onDevices(List<Device> devices, Partition partition, int hidden) {
+        return onDevices(partition.shares(devices), hidden);
     }
 
     static ActivationStore onDevices(List<Share> shares, int hidden) {

@@ -15,19 +15,19 @@ import java.util.function.LongConsumer;
 public final class ShardPass implements AutoCloseable {
 
     private final Transformer model;
-    private final Partition division;
+    private final Partition partition;
     private final TensorArena arena;
     private final Transformer.Workspace workspace;
     private final Tensor buffer;
 
     /** @param sequenceLength tokens per sequence */
-    public ShardPass(Transformer model, Partition division, int sequenceLength) {
+    public ShardPass(Transformer model, Partition partition, int sequenceLength) {
         this.model = model;
-        this.division = division;
+        this.partition = partition;
         this.arena = model.device().arena();
         try {
-            this.workspace = model.workspace(arena, division.batchRows(), sequenceLength);
-            this.buffer = arena.matrix(DType.F32, division.batchRows(), model.spec().hiddenSize());
+            this.workspace = model.workspace(arena, partition.batchRows(), sequenceLength);
+            this.buffer = arena.matrix(DType.F32, partition.batchRows(), model.spec().hiddenSize());
         } catch (RuntimeException e) {
             arena.close();
             throw e;
@@ -63,7 +63,7 @@ public final class ShardPass implements AutoCloseable {
      * @param passed hears how many rows each batch had
      */
     public void advance(BlockWeights weights, List<Shard> parts, Stream stream, LongConsumer passed) {
-        division.eachBatch(parts, (first, count) -> {
+        partition.eachBatch(parts, (first, count) -> {
             stream.update(model.device(), first, rows(count), x -> forward(weights, x, InputTap.NONE));
             passed.accept(count);
         });

@@ -44,7 +44,8 @@ public final class Transformer {
     private final WeightLoader loader;
     private final ForwardPass forward;
 
-    private Transformer(ModelSpec spec, ModelDirectory directory, Device device, DType products, PrefetchedTensors prefetched) {
+    private Transformer(ModelSpec spec, ModelDirectory directory, Device device, DType products,
+            PrefetchedTensors prefetched) {
         this.spec = spec;
         this.directory = directory;
         this.device = device;

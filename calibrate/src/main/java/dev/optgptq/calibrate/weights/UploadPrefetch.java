@@ -37,7 +37,8 @@ public final class UploadPrefetch implements AutoCloseable {
             .newSingleThreadExecutor(Thread.ofPlatform().daemon().name("opt-gptq-upload-prefetch").factory());
     private final Map<Integer, Stored> blocks = new TreeMap<>();
 
-    public UploadPrefetch(ModelDirectory directory, ModelSpec spec, Device device, Uploads uploads, PrefetchedTensors uploaded) {
+    public UploadPrefetch(ModelDirectory directory, ModelSpec spec, Device device, Uploads uploads,
+            PrefetchedTensors uploaded) {
         this.directory = directory;
         this.spec = spec;
         this.device = device;

@@ -97,11 +97,11 @@ class ActivationStoreTest {
 
     @Test
     void whatLiesOnSeveralDevicesIsReadAndWrittenFromAny() {
-        Partition division = Partition.of(4, 2, 1, 4, 2);
+        Partition partition = Partition.of(4, 2, 1, 4, 2);
         try (Device first = TestDevices.reference();
                 Device second = TestDevices.reference();
                 TensorArena arena = first.arena();
-                ActivationStore store = ActivationStore.onDevices(List.of(first, second), division, 1)) {
+                ActivationStore store = ActivationStore.onDevices(List.of(first, second), partition, 1)) {
             store.write(first, 0, TestDevices.upload(first, arena, 6, 0, 1, 2, 3, 4, 5));
             assertEquals(2 * Float.BYTES, second.memoryInUse(), "rows 2 and 3");
 

@@ -86,7 +86,7 @@ class CrossMomentsTest {
 
     /** In five parts of two tokens. */
     private static float[] spread(float[] original, float[] quantized, int count) {
-        Partition division = Partition.of(TOKENS, 0, 2, 5, count);
+        Partition partition = Partition.of(TOKENS, 0, 2, 5, count);
         List<Device> devices = new ArrayList<>();
         List<CrossMoments> moments = new ArrayList<>();
         for (int i = 0; i < count; i++) {
@@ -95,7 +95,7 @@ class CrossMomentsTest {
             TensorArena arena = device.arena();
             Tensor x = TestDevices.upload(device, arena, TOKENS, original);
             Tensor changed = TestDevices.upload(device, arena, TOKENS, quantized);
-            for (Shard part : division.summed(i)) {
+            for (Shard part : partition.summed(i)) {
                 sums.begin(part);
                 sums.original(SITE, x.rows(part.first(), part.rows()));
                 sums.quantized(SITE, changed.rows(part.first(), part.rows()));

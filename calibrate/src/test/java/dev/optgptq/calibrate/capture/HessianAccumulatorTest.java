@@ -171,22 +171,22 @@ class HessianAccumulatorTest {
     }
 
     /** On so many processors; parts of two tokens each. */
-    private static float[] spread(float[] x, Partition division) {
+    private static float[] spread(float[] x, Partition partition) {
         float[] factors = new float[TOKENS];
         for (int t = 0; t < TOKENS; t++) {
             factors[t] = 1 + t;
         }
         List<Device> devices = new ArrayList<>();
         List<HessianAccumulator> hessians = new ArrayList<>();
-        for (int i = 0; i < division.devices(); i++) {
+        for (int i = 0; i < partition.devices(); i++) {
             Device device = TestDevices.reference();
             HessianAccumulator sums = new HessianAccumulator(device, SPEC, Set.of(InputSite.MLP_INPUT), TOKENS);
             TensorArena arena = device.arena();
             sums.weigh(InputSite.MLP_INPUT, TestDevices.upload(device, arena, 1, factors));
             Tensor all = TestDevices.upload(device, arena, TOKENS, x);
-            for (Shard part : division.summed(i)) {
+            for (Shard part : partition.summed(i)) {
                 sums.begin(part);
-                division.eachBatch(part, (first, count) -> sums.at(InputSite.MLP_INPUT, all.rows(first, count)));
+                partition.eachBatch(part, (first, count) -> sums.at(InputSite.MLP_INPUT, all.rows(first, count)));
             }
             devices.add(device);
             hessians.add(sums);

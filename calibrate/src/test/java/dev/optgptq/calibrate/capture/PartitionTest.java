@@ -13,10 +13,10 @@ class PartitionTest {
 
     @Test
     void partsAreWholeBatchesButForTheLast() {
-        Partition division = Partition.of(100, 0, 8, 4, 1);
+        Partition partition = Partition.of(100, 0, 8, 4, 1);
 
         assertEquals(List.of(new Shard(0, 0, 24), new Shard(1, 24, 24), new Shard(2, 48, 24), new Shard(3, 72, 28)),
-                division.summed());
+                partition.summed());
     }
 
     @Test
@@ -27,24 +27,24 @@ class PartitionTest {
     @ParameterizedTest
     @ValueSource(ints = {1, 2, 3, 5, 8, 9})
     void everyDeviceHasNeighboursAndEveryPartOneDevice(int devices) {
-        Partition division = Partition.of(80, 0, 2, 8, devices);
+        Partition partition = Partition.of(80, 0, 2, 8, devices);
 
         List<Shard> dealt = new ArrayList<>();
         for (int device = 0; device < devices; device++) {
-            List<Shard> mine = division.summed(device);
+            List<Shard> mine = partition.summed(device);
             assertTrue(mine.size() <= Math.ceilDiv(8, devices), () -> mine + " of " + devices);
             dealt.addAll(mine);
         }
-        assertEquals(division.summed(), dealt);
+        assertEquals(partition.summed(), dealt);
     }
 
     @Test
     void whatIsHeldOutIsTheFirstDevices() {
-        Partition division = Partition.of(16, 4, 4, 8, 2);
+        Partition partition = Partition.of(16, 4, 4, 8, 2);
 
-        assertEquals(List.of(new Shard(0, 0, 4), new Shard(1, 4, 4), new Shard(0, 16, 4)), division.all(0));
-        assertEquals(List.of(new Shard(2, 8, 4), new Shard(3, 12, 4)), division.all(1));
-        assertEquals(20, division.rows());
+        assertEquals(List.of(new Shard(0, 0, 4), new Shard(1, 4, 4), new Shard(0, 16, 4)), partition.all(0));
+        assertEquals(List.of(new Shard(2, 8, 4), new Shard(3, 12, 4)), partition.all(1));
+        assertEquals(20, partition.rows());
     }
 
     /** How a batch is made up decides bits, so that it must not depend on the devices. */
@@ -54,10 +54,10 @@ class PartitionTest {
     }
 
     private static List<String> batches(int devices) {
-        Partition division = Partition.of(100, 20, 8, 4, devices);
+        Partition partition = Partition.of(100, 20, 8, 4, devices);
         List<String> batches = new ArrayList<>();
         for (int device = 0; device < devices; device++) {
-            division.eachBatch(division.all(device), (first, count) -> batches.add(first + "+" + count));
+            partition.eachBatch(partition.all(device), (first, count) -> batches.add(first + "+" + count));
         }
         return batches.stream().sorted().toList();
     }

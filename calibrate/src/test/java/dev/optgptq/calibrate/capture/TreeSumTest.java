@@ -74,13 +74,13 @@ class TreeSumTest {
 
     /** What the parts come to, each the same value in every element, spread over devices. */
     private static float[] sum(int devices, float... values) {
-        Partition division = Partition.of(values.length, 0, 1, values.length, devices);
+        Partition partition = Partition.of(values.length, 0, 1, values.length, devices);
         List<Device> opened = new ArrayList<>();
         List<TreeSum> sums = new ArrayList<>();
         for (int i = 0; i < devices; i++) {
             Device device = TestDevices.reference();
             TreeSum sum = new TreeSum(device, 3, true);
-            for (Shard part : division.summed(i)) {
+            for (Shard part : partition.summed(i)) {
                 sum.begin(part.index());
                 device.matrix().fill(sum.matrix(), values[part.index()]);
                 sum.end();

@@ -13,7 +13,6 @@ import dev.optgptq.gptq.bench.Bench;
 import dev.optgptq.gptq.bench.BenchReport;
 import dev.optgptq.gptq.bench.ModelShape;
 import dev.optgptq.gptq.report.RunReport;
-import dev.optgptq.gptq.run.QuantizeRun;
 import dev.optgptq.gptq.settings.Origin;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.DeviceGroup;

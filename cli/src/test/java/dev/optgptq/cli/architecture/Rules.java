@@ -201,7 +201,8 @@ final class Rules {
         // beside it.
         return slices().matching("dev.optgptq.(**)").should().beFreeOfCycles()
                 .ignoreDependency(belongToAnyOf(Devices.class, SelfTest.class), resideInAnyPackage(DEVICES))
-                .ignoreDependency(belongToAnyOf(Device.class, SelfTest.class), resideInAPackage("dev.optgptq.kernels.ops"))
+                .ignoreDependency(belongToAnyOf(Device.class, SelfTest.class),
+                        resideInAPackage("dev.optgptq.kernels.ops"))
                 .ignoreDependency(type(GpuDevices.class), resideInAPackage("dev.optgptq.kernels.gpu.."));
     }
 

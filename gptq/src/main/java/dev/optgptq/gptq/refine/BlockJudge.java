@@ -70,7 +70,7 @@ final class BlockJudge implements AutoCloseable {
         double[] sum = {0};
         try (TensorArena scratch = device.arena()) {
             Tensor buffer = scratch.matrix(DType.F32, streams.batchRows(), model.spec().hiddenSize());
-            streams.division().eachBatch(streams.division().heldOut(),
+            streams.partition().eachBatch(streams.partition().heldOut(),
                     (first, count) -> sum[0] += batch.run(first, buffer.rows(0, count)));
         }
         return sum[0];

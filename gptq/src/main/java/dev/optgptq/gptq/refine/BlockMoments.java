@@ -38,8 +38,8 @@ final class BlockMoments implements AutoCloseable {
     /** Passes all sequences through the block: afterwards the original stream stands behind it, the quantized still before. */
     void capture(Replicas.Block weights) {
         SharedPhases shared = new SharedPhases(phases, models.size());
-        models.together(device -> sums.get(device).capture(weights.on(device), streams.division().summed(device),
-                device == 0 ? streams.division().heldOut() : List.of(), shared.of(device)));
+        models.together(device -> sums.get(device).capture(weights.on(device), streams.partition().summed(device),
+                device == 0 ? streams.partition().heldOut() : List.of(), shared.of(device)));
         shared.finish();
         phases.enter("hessian");
         while (sums.size() > 1) {

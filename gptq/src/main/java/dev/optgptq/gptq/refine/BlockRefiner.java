@@ -154,8 +154,8 @@ public final class BlockRefiner {
         if (plain != null) {
             phases.enter("judge");
             long before = streams.trainedRows();
-            try (ShardPass passage = passage(0)) {
-                passage.advance(weights, streams.division().heldOut(),
+            try (ShardPass pass = pass(0)) {
+                pass.advance(weights, streams.partition().heldOut(),
                         (on, first, buffer, op) -> plain.update(on, first - before, buffer, op), phases::forward);
             }
         }
@@ -164,14 +164,14 @@ public final class BlockRefiner {
     private void pass(Replicas.Block weights, long from, ShardPass.Stream stream) {
         SharedPhases shared = new SharedPhases(phases, models.size());
         models.together(index -> {
-            try (ShardPass passage = passage(index)) {
-                passage.advance(weights.on(index), streams.parts(index, from), stream, shared.of(index)::forward);
+            try (ShardPass pass = pass(index)) {
+                pass.advance(weights.on(index), streams.parts(index, from), stream, shared.of(index)::forward);
             }
         });
         shared.finish();
     }
 
-    private ShardPass passage(int index) {
-        return new ShardPass(models.on(index), streams.division(), streams.sequenceLength());
+    private ShardPass pass(int index) {
+        return new ShardPass(models.on(index), streams.partition(), streams.sequenceLength());
     }
 }

@@ -67,24 +67,24 @@ final class DeviceMoments implements AutoCloseable {
      * original one.
      */
     void capture(BlockWeights weights, List<Shard> summed, List<Shard> heldOut, Phases phases) {
-        Partition division = streams.division();
-        try (ShardPass passage = new ShardPass(model, division, streams.sequenceLength())) {
+        Partition partition = streams.partition();
+        try (ShardPass pass = new ShardPass(model, partition, streams.sequenceLength())) {
             for (Shard part : summed) {
                 begin(part);
-                division.eachBatch(part, (first, count) -> {
+                partition.eachBatch(part, (first, count) -> {
                     if (first >= streams.originalFrom()) {
                         phases.enter("forward original");
-                        original(weights, first, count, passage, this::keepOriginal, phases);
+                        original(weights, first, count, pass, this::keepOriginal, phases);
                     }
                     phases.enter("forward");
-                    passage.forward(weights, passage.read(streams.quantized(), first, count),
+                    pass.forward(weights, pass.read(streams.quantized(), first, count),
                             (site, rows) -> add(site, rows, phases));
                     phases.captured(sites, count);
                 });
             }
             phases.enter("judge");
-            division.eachBatch(heldOut,
-                    (first, count) -> original(weights, first, count, passage, InputTap.NONE, phases));
+            partition.eachBatch(heldOut,
+                    (first, count) -> original(weights, first, count, pass, InputTap.NONE, phases));
             device.synchronize();
         }
     }
@@ -99,8 +99,9 @@ final class DeviceMoments implements AutoCloseable {
         }
     }
 
-    private void original(BlockWeights weights, long first, long count, ShardPass passage, InputTap tap, Phases phases) {
-        streams.updateOriginal(device, first, passage.rows(count), rows -> passage.forward(weights, rows, tap));
+    private void original(BlockWeights weights, long first, long count, ShardPass pass, InputTap tap,
+            Phases phases) {
+        streams.updateOriginal(device, first, pass.rows(count), rows -> pass.forward(weights, rows, tap));
         phases.forward(count);
     }
 

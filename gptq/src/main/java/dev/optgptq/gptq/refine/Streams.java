@@ -18,10 +18,10 @@ import org.jspecify.annotations.Nullable;
  * @param plain of the held-out sequences behind the blocks as GPTQ alone solved them; null where some of these are not
  *     known any more
  * @param sequenceLength tokens per sequence
- * @param division which device runs which of them
+ * @param partition which device runs which of them
  */
 public record Streams(ActivationStore quantized, ActivationStore original, @Nullable ActivationStore plain,
-        int sequenceLength, Partition division) {
+        int sequenceLength, Partition partition) {
 
     /** Tokens of all sequences. */
     public long rows() {
@@ -30,7 +30,7 @@ public record Streams(ActivationStore quantized, ActivationStore original, @Null
 
     /** Tokens that run at once, whole sequences. */
     public int batchRows() {
-        return division.batchRows();
+        return partition.batchRows();
     }
 
     /** Of all sequences' tokens the first one that the original stream has. */
@@ -60,14 +60,14 @@ public record Streams(ActivationStore quantized, ActivationStore original, @Null
 
     /** Their tokens; those behind are held out. */
     public long trainedRows() {
-        return Partition.rows(division.summed());
+        return Partition.rows(partition.summed());
     }
 
     /** What a device runs of the rows from {@code from} on: of all, or of those that are held out. */
     List<Shard> parts(int device, long from) {
         if (from == 0) {
-            return division.all(device);
+            return partition.all(device);
         }
-        return device == 0 ? division.heldOut() : List.of();
+        return device == 0 ? partition.heldOut() : List.of();
     }
 }

@@ -143,12 +143,12 @@ final class BlockQuantizer {
             }
             return wanted.stream().anyMatch(other -> other.compareTo(site) > 0);
         };
-        Partition division = stream.division();
-        try (ShardPass passage = new ShardPass(models.on(index), division, stream.sequenceLength())) {
-            for (Shard part : division.summed(index)) {
+        Partition partition = stream.partition();
+        try (ShardPass pass = new ShardPass(models.on(index), partition, stream.sequenceLength())) {
+            for (Shard part : partition.summed(index)) {
                 hessians.begin(part);
-                division.eachBatch(part, (first, count) -> {
-                    passage.forward(weights, passage.read(stream.activations(), first, count), tap);
+                partition.eachBatch(part, (first, count) -> {
+                    pass.forward(weights, pass.read(stream.activations(), first, count), tap);
                     phases.captured(wanted, count);
                 });
             }
@@ -161,8 +161,8 @@ final class BlockQuantizer {
         weights.share();
         SharedPhases shared = shared(stream);
         models.together(index -> {
-            try (ShardPass passage = new ShardPass(models.on(index), stream.division(), stream.sequenceLength())) {
-                passage.advance(weights.on(index), stream.division().all(index), stream.activations()::update,
+            try (ShardPass pass = new ShardPass(models.on(index), stream.partition(), stream.sequenceLength())) {
+                pass.advance(weights.on(index), stream.partition().all(index), stream.activations()::update,
                         shared.of(index)::forward);
             }
         });

@@ -19,20 +19,21 @@ import java.util.List;
  *
  * @param activations the residual stream, one row per token
  * @param sequenceLength tokens per sequence
- * @param division which device runs which of them
+ * @param partition which device runs which of them
  */
-public record CalibrationStream(ActivationStore activations, int sequenceLength, Partition division) implements AutoCloseable {
+public record CalibrationStream(ActivationStore activations, int sequenceLength,
+        Partition partition) implements AutoCloseable {
 
     /** Embeds all sequences where the plan puts them. */
-    static CalibrationStream embed(Replicas models, TokenSequences sequences, Partition division,
+    static CalibrationStream embed(Replicas models, TokenSequences sequences, Partition partition,
             MemoryPlan.Place place) {
         int hidden = models.first().spec().hiddenSize();
         ActivationStore activations = switch (place) {
-            case DEVICE -> ActivationStore.onDevices(models.devices(), division, hidden);
+            case DEVICE -> ActivationStore.onDevices(models.devices(), partition, hidden);
             case HOST -> new ActivationStore(sequences.tokens(), hidden, Long.MAX_VALUE);
             case FILE -> new ActivationStore(sequences.tokens(), hidden, 0);
         };
-        return embed(models, sequences, division, activations);
+        return embed(models, sequences, partition, activations);
     }
 
     /**
@@ -40,24 +41,24 @@ public record CalibrationStream(ActivationStore activations, int sequenceLength,
      *
      * @param activations for all their tokens; the stream owns them
      */
-    static CalibrationStream embed(Replicas models, TokenSequences sequences, Partition division,
+    static CalibrationStream embed(Replicas models, TokenSequences sequences, Partition partition,
             ActivationStore activations) {
         try {
-            models.together(device -> embed(models.on(device), sequences, division, division.all(device), activations));
+            models.together(device -> embed(models.on(device), sequences, partition, partition.all(device), activations));
         } catch (RuntimeException e) {
             activations.close();
             throw e;
         }
-        return new CalibrationStream(activations, sequences.length(), division);
+        return new CalibrationStream(activations, sequences.length(), partition);
     }
 
-    private static void embed(Transformer model, TokenSequences sequences, Partition division, List<Shard> parts,
+    private static void embed(Transformer model, TokenSequences sequences, Partition partition, List<Shard> parts,
             ActivationStore activations) {
         Device device = model.device();
         try (TensorArena scratch = device.arena()) {
-            Tensor buffer = scratch.matrix(DType.F32, division.batchRows(), model.spec().hiddenSize());
-            Tensor ids = scratch.vector(DType.I32, division.batchRows());
-            model.withEmbedding(embedding -> division.eachBatch(parts, (first, count) -> {
+            Tensor buffer = scratch.matrix(DType.F32, partition.batchRows(), model.spec().hiddenSize());
+            Tensor ids = scratch.vector(DType.I32, partition.batchRows());
+            model.withEmbedding(embedding -> partition.eachBatch(parts, (first, count) -> {
                 Tensor batch = ids.columns(0, count);
                 device.upload(MemorySegment.ofArray(sequences.ids()).asSlice(4L * first, 4L * count), batch);
                 Tensor x = buffer.rows(0, count);

@@ -52,7 +52,7 @@ final class GradientRun {
     private final TokenSequences calibration;
     private final CheckpointPlan plan;
     private final MemoryPlan memory;
-    private final Partition division;
+    private final Partition partition;
     private final LinearPacker packer;
     private final RunProgress progress;
     private final PhaseClock clock;
@@ -67,7 +67,7 @@ final class GradientRun {
         this.calibration = calibration;
         this.plan = plan;
         this.memory = memory;
-        this.division = memory.division(calibration);
+        this.partition = memory.partition(calibration);
         this.packer = packer;
         this.progress = progress;
         this.clock = clock;
@@ -93,7 +93,7 @@ final class GradientRun {
                 CalibrationStream plain = journal.finished().isEmpty() ? embedHeldOut() : null;
                 Prefetch prefetch = models.prefetch(memory.ahead())) {
             Streams streams = new Streams(quantized.activations(), original.activations(),
-                    plain == null ? null : plain.activations(), calibration.length(), division);
+                    plain == null ? null : plain.activations(), calibration.length(), partition);
             BlockRefiner refiner = new BlockRefiner(models, settings, refinement, streams, saliency, phases);
             for (int block = 0; block < journal.finished().size(); block++) {
                 progress.enter("resume", "block " + (block + 1) + "/" + blocks);
@@ -134,13 +134,13 @@ final class GradientRun {
     }
 
     private CalibrationStream embed() {
-        return embed(calibration, division);
+        return embed(calibration, partition);
     }
 
     /** Of the sequences that are held out. */
     private CalibrationStream embedHeldOut() {
         TokenSequences heldOut = calibration.select(Refinement.heldOutOf(calibration.count()));
-        return embed(heldOut, division.ofHeldOut());
+        return embed(heldOut, partition.ofHeldOut());
     }
 
     private CalibrationStream embed(TokenSequences sequences, Partition who) {

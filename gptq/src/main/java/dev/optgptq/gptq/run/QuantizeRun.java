@@ -312,7 +312,7 @@ public final class QuantizeRun {
         if (calibration == null) {
             return null;
         }
-        return CalibrationStream.embed(calibrated, calibration, memoryPlan.division(calibration), memoryPlan.place());
+        return CalibrationStream.embed(calibrated, calibration, memoryPlan.partition(calibration), memoryPlan.place());
     }
 
     /** Opens what was written as any reader would, compares it, and measures it. */

@@ -15,7 +15,8 @@ import org.jspecify.annotations.Nullable;
  * @param evaluation null when nothing is evaluated
  * @param evaluationName for people
  */
-public record RunTexts(@Nullable TokenSequences calibration, @Nullable TokenSequences evaluation, String evaluationName) {
+public record RunTexts(@Nullable TokenSequences calibration, @Nullable TokenSequences evaluation,
+        String evaluationName) {
 
     public static RunTexts read(QuantizeSettings settings, ModelSpec model) {
         boolean calibrates = settings.calibrator() != CalibratorKind.RTN;

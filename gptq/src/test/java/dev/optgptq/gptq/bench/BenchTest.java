@@ -2,7 +2,6 @@ package dev.optgptq.gptq.bench;
 
 import dev.optgptq.calibrate.Progress;
 import dev.optgptq.gptq.bench.BenchReport.Entry;
-import dev.optgptq.gptq.run.QuantizeRun;
 import dev.optgptq.gptq.settings.Origin;
 import dev.optgptq.gptq.settings.QuantizeSettings.Precision;
 import dev.optgptq.gptq.testing.EmulatedGpu;
@@ -24,7 +23,6 @@ import org.junit.jupiter.params.provider.ValueSource;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
-
 
 /** A device measured at the shape of a model. What it says of time is not tested; that it ran everything is. */
 class BenchTest {

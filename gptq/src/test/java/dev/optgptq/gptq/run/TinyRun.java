@@ -27,7 +27,6 @@ import java.util.concurrent.locks.LockSupport;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-
 /** A run as the command line would start it, on little text; tests change the fields they are about. */
 public final class TinyRun {
 

@@ -100,7 +100,7 @@ class HeldOutLossesTest {
                 ActivationStore original = stream(0, ROWS - originalRows);
                 ActivationStore alone = plain == null ? null : stream(plain, TRAINED)) {
             return HeldOutLosses.of(tiny.model,
-                    new Streams(quantized, original, alone, TinyBlock.LENGTH, tiny.streams.division()), tiny.text);
+                    new Streams(quantized, original, alone, TinyBlock.LENGTH, tiny.streams.partition()), tiny.text);
         }
     }
 

@@ -137,8 +137,9 @@ class GpuContextTest {
     /** The emulator keeps a failure, as a card does, but here other tests follow in the same process. */
     private static void reset() {
         try {
-            NativeLibrary library = NativeLibrary.load(new NativeLibrary.Search("emulator", new EnvironmentSetting("unset"),
-                    List.of(Emulator.library(64).toString())));
+            NativeLibrary library = NativeLibrary
+                    .load(new NativeLibrary.Search("emulator", new EnvironmentSetting("unset"),
+                            List.of(Emulator.library(64).toString())));
             int status = (int) library.function("hipDeviceReset", JAVA_INT).invokeExact();
             assertEquals(0, status);
         } catch (Throwable e) {

@@ -3,7 +3,6 @@ package dev.optgptq.gptq.run.checkpoint;
 import dev.optgptq.formats.model.CheckpointWriter;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.formats.packed.QuantizationConfig;
-import dev.optgptq.gptq.run.QuantizeRun;
 import dev.optgptq.gptq.settings.Origin;
 import dev.optgptq.gptq.settings.QuantizeSettings;
 import dev.optgptq.gptq.solve.ActOrder;

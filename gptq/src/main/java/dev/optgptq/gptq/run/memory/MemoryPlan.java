@@ -40,7 +40,8 @@ import org.jspecify.annotations.Nullable;
  * @param ahead the blocks that are uploaded while others are computed, as they are stored, beside quantizing; 0 where
  *     there is no room, or nothing to upload to
  */
-public record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long waiting, long solving, long forward, Cut cut,
+public record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long waiting, long solving, long forward,
+        Cut cut,
         Residual residual, long refining, Saliency.Memory gradients, long hostLimit, long evaluation, long writing,
         long learning, long ahead) {
 
@@ -95,7 +96,8 @@ public record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long
      * @param refinement what gradient calibration does; null for other calibrators
      * @param devices that share it
      */
-    public record Job(ModelSpec model, DType products, int bits, int groupSize, @Nullable Refinement refinement, int devices) {
+    public record Job(ModelSpec model, DType products, int bits, int groupSize, @Nullable Refinement refinement,
+            int devices) {
 
         /** Whether tokens are weighed by the loss's gradient. */
         boolean weighs() {
@@ -182,7 +184,7 @@ public record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long
         }
         MemoryPlan shared = with(new Cut(batchRows(), parts(), job.devices()), residual);
         long sequence = stream() / job.sequences(calibration.count());
-        long first = Partition.rows(shared.division(calibration).all(0)) / calibration.length();
+        long first = Partition.rows(shared.partition(calibration).all(0)) / calibration.length();
         long ofAll = job.streams() * first;
         long heldOut = job.sequences(calibration.count()) - (long) job.streams() * calibration.count();
         MemoryPlan held = shared.with(shared.cut,
@@ -203,7 +205,7 @@ public record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long
     }
 
     /** Who does what of the calibration. */
-    public Partition division(TokenSequences calibration) {
+    public Partition partition(TokenSequences calibration) {
         long heldOut = refining > 0
                 ? (long) Refinement.heldOut(calibration.count()) * calibration.length()
                 : 0;

@@ -5,7 +5,6 @@ import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.formats.model.SourceFiles;
 import dev.optgptq.gptq.journal.Identity;
-import dev.optgptq.gptq.run.QuantizeRun;
 import dev.optgptq.gptq.run.memory.MemoryPlan;
 import dev.optgptq.gptq.settings.Origin;
 import dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind;

@@ -94,7 +94,8 @@ class ParallelChecksTest {
         CountDownLatch never = new CountDownLatch(1);
         Thread.currentThread().interrupt();
 
-        assertRefused(Code.OUTPUT, () -> new ParallelChecks(WHERE, 1).run(List.of(() -> await(never))), "out", "interrupted");
+        assertRefused(Code.OUTPUT, () -> new ParallelChecks(WHERE, 1).run(List.of(() -> await(never))), "out",
+                "interrupted");
 
         assertTrue(Thread.interrupted(), "whoever interrupted wants to see it");
     }

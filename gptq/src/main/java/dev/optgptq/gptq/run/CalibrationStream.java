@@ -44,7 +44,8 @@ public record CalibrationStream(ActivationStore activations, int sequenceLength,
     static CalibrationStream embed(Replicas models, TokenSequences sequences, Partition partition,
             ActivationStore activations) {
         try {
-            models.together(device -> embed(models.on(device), sequences, partition, partition.all(device), activations));
+            models.together(
+                    device -> embed(models.on(device), sequences, partition, partition.all(device), activations));
         } catch (RuntimeException e) {
             activations.close();
             throw e;

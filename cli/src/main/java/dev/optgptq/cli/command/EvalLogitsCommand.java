@@ -9,6 +9,7 @@ import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.cli.console.Console;
 import dev.optgptq.cli.console.JobProgress;
 import dev.optgptq.formats.model.ModelDirectory;
+import dev.optgptq.formats.model.ModelFiles;
 import dev.optgptq.kernels.Device;
 import java.nio.file.Path;
 import java.util.concurrent.Callable;
@@ -53,6 +54,10 @@ final class EvalLogitsCommand implements Callable<Integer> {
 
     @Override
     public Integer call() {
+        ModelFiles.requireNoWeights(output);
+        if (gradients != null) {
+            ModelFiles.requireNoWeights(gradients);
+        }
         try (JobProgress progress = console.progress();
                 Device device = machine.open(progress::log);
                 ModelDirectory directory = ModelDirectory.open(model)) {

@@ -6,6 +6,7 @@ import dev.optgptq.cli.console.JobProgress;
 import dev.optgptq.cli.render.ReportFiles;
 import dev.optgptq.cli.render.ReportJson;
 import dev.optgptq.cli.render.SummaryText;
+import dev.optgptq.formats.files.OutputTarget;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.gptq.run.QuantizeRun;
@@ -13,7 +14,9 @@ import dev.optgptq.gptq.settings.Origin;
 import dev.optgptq.gptq.settings.QuantizeSettings;
 import dev.optgptq.kernels.DeviceGroup;
 import java.nio.file.Path;
+import java.util.Objects;
 import java.util.concurrent.Callable;
+import java.util.stream.Stream;
 import picocli.CommandLine.ArgGroup;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
@@ -74,6 +77,8 @@ final class QuantizeCommand implements Callable<Integer> {
     @Override
     public Integer call() {
         QuantizeSettings settings = settings();
+        Stream.of(settings.calibration(), settings.evaluation()).filter(Objects::nonNull)
+                .forEach(input -> OutputTarget.requireOutside(settings.output(), input));
         ReportFiles files = ReportFiles.at(output.report, settings.output());
         files.prepare(settings.output());
         TakenDefaults defaults = TakenDefaults.of(spec.commandLine().getParseResult(), settings, machine.threads());

@@ -2,6 +2,8 @@ package dev.optgptq.cli.render;
 
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.UserError;
+import dev.optgptq.formats.files.OutputMark;
+import dev.optgptq.formats.model.ModelFiles;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -17,6 +19,7 @@ public final class TextFile {
         if (file == null || file.toString().equals("-")) {
             return;
         }
+        ModelFiles.requireNone(file);
         Path folder = file.toAbsolutePath().getParent();
         try {
             if (folder != null) {
@@ -31,10 +34,12 @@ public final class TextFile {
         }
     }
 
-    /** Throws UserError OUTPUT. */
+    /** Throws UserError OUTPUT. A file in an output directory of ours is noted there as ours. */
     public static void write(Path file, String text) {
+        ModelFiles.requireNone(file);
         try {
             Files.writeString(file, text);
+            OutputMark.add(file);
         } catch (IOException e) {
             throw cannotWrite(file, e);
         }

@@ -3,6 +3,7 @@ package dev.optgptq.cli.bench;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.dtype.Shape;
 import dev.optgptq.formats.model.CheckpointWriter;
+import dev.optgptq.formats.model.Companion;
 import dev.optgptq.formats.safetensors.TensorSpec;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -46,7 +47,7 @@ public final class RandomLlama {
                 }
             }
             writer.writeJson("config.json", JsonMapper.shared().readTree(CONFIG));
-            writer.copy(Path.of(args[1]));
+            writer.copy(new Companion(Path.of("tokenizer.json"), Path.of(args[1])));
             writer.finishTensors();
             writer.finish();
         }

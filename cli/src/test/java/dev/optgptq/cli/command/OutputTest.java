@@ -32,7 +32,7 @@ class OutputTest {
     @Test
     void a_complete_model_directory_is_written_and_nothing_beside_it() {
         rtn("out").succeeds();
-        assertEquals(List.of("config.json", "generation_config.json", "model.safetensors", "quantize_config.json",
+        assertEquals(List.of(".opt-gptq", "config.json", "generation_config.json", "model.safetensors", "quantize_config.json",
                 "report.html", "report.json", "tokenizer.json"), Models.names(directory.resolve("out")));
         assertEquals(List.of("out"), Models.names(directory));
     }
@@ -49,9 +49,7 @@ class OutputTest {
     @Test
     void overwrite_replaces_an_older_checkpoint_whole() throws IOException {
         rtn("out").succeeds();
-        Files.writeString(directory.resolve("out/stale.txt"), "of the older run");
         rtn("out", "--bits", 8, "--overwrite").succeeds();
-        assertFalse(Files.exists(directory.resolve("out/stale.txt")));
         CommandRun.of("inspect", directory.resolve("out")).succeeds().prints("8 bits");
         assertEquals(List.of("out"), Models.names(directory));
     }
@@ -68,8 +66,32 @@ class OutputTest {
     void overwrite_never_removes_what_is_no_model() throws IOException {
         Path precious = Files.createDirectories(directory.resolve("home")).resolve("thesis.tex");
         Files.writeString(precious, "years of work");
-        rtn("home", "--overwrite").failsWith(1, "home", "without config.json", "left alone");
+        rtn("home", "--overwrite").failsWith(1, "home", "did not write", "left alone");
         assertTrue(Files.exists(precious));
+    }
+
+    @Test
+    void what_came_into_an_output_later_is_not_removed() throws IOException {
+        rtn("out").succeeds();
+        Path notes = Files.writeString(directory.resolve("out/notes.md"), "mine");
+        rtn("out", "--overwrite").failsWith(1, "notes.md in it", "left alone");
+        assertEquals("mine", Files.readString(notes));
+    }
+
+    @Test
+    void a_text_inside_the_output_is_not_removed() throws IOException {
+        rtn("out").succeeds();
+        Path text = Models.text(directory.resolve("out"));
+        rtn("out", "--overwrite", "--eval", text).failsWith(1, text.toString(), "outside of the output");
+        assertTrue(Files.exists(text));
+    }
+
+    @Test
+    void a_report_does_not_replace_a_file_of_a_model() throws IOException {
+        Path model = Models.copy(Models.llama(), directory.resolve("model"));
+        String config = Files.readString(model.resolve("config.json"));
+        rtn("out", "--report", model.resolve("config")).failsWith(1, "config.json", "a file of the model");
+        assertEquals(config, Files.readString(model.resolve("config.json")));
     }
 
     @Test

@@ -64,11 +64,12 @@ final class DirectoryLock implements AutoCloseable {
         Object key = key(file);
         FileChannel channel;
         try {
-            channel = FileChannel.open(file, StandardOpenOption.CREATE, StandardOpenOption.WRITE);
+            channel = FileChannel.open(file, StandardOpenOption.CREATE, StandardOpenOption.WRITE,
+                    LinkOption.NOFOLLOW_LINKS);
         } catch (NoSuchFileException deleted) {
             return null;
         } catch (IOException e) {
-            throw OutputFiles.failure(file, e);
+            throw Files.isSymbolicLink(file) ? notOurs(directory, "a link as '" + FILE + "'") : OutputFiles.failure(file, e);
         }
         try {
             FileLock held = lock(channel, file, target);
@@ -119,7 +120,7 @@ final class DirectoryLock implements AutoCloseable {
 
     private static String owner(Path file) {
         try {
-            return Files.readString(file);
+            return Files.isRegularFile(file, LinkOption.NOFOLLOW_LINKS) ? Files.readString(file) : "of an unknown process";
         } catch (IOException unreadable) {
             return "of an unknown process";
         }
@@ -158,7 +159,7 @@ final class DirectoryLock implements AutoCloseable {
     /** What tells a file from a later one of the same name; null where it is missing. */
     private static @Nullable Object key(Path file) {
         try {
-            Object key = Files.readAttributes(file, BasicFileAttributes.class).fileKey();
+            Object key = Files.readAttributes(file, BasicFileAttributes.class, LinkOption.NOFOLLOW_LINKS).fileKey();
             return key == null ? file : key;
         } catch (IOException missing) {
             return null;

@@ -30,8 +30,7 @@ public final class OutputDirectory implements AutoCloseable {
 
     private final Path parent;
     private final Path target;
-    private final boolean overwrite;
-    private final String marker;
+    private final OutputTarget replaceable;
     private final Path path;
     private final DirectoryLock lock;
     private final Thread hook;
@@ -41,22 +40,23 @@ public final class OutputDirectory implements AutoCloseable {
     /**
      * Throws UserError OUTPUT when another process writes the same target.
      *
-     * @param target must not exist unless overwrite; directories above it are created
-     * @param overwrite whether an existing target is replaced; only one that is empty or holds the marker is
-     * @param marker name of a file that every directory of this kind holds
+     * @param target must not exist unless overwrite; directories above it are created. A link is followed and stays: what
+     *     it leads to is the target
+     * @param overwrite whether an existing target is replaced; only one that is empty or that bears our mark is, and holds
+     *     nothing that we did not write
      */
-    public OutputDirectory(Path target, boolean overwrite, String marker) {
-        this.target = target.toAbsolutePath().normalize();
-        this.overwrite = overwrite;
-        this.marker = marker;
-        this.parent = parentOf(this.target);
+    public OutputDirectory(Path target, boolean overwrite) {
+        OutputTarget resolved = OutputTarget.of(target, overwrite);
+        this.replaceable = resolved;
+        this.target = resolved.path();
+        this.parent = resolved.parent();
         this.path = parent.resolve("." + this.target.getFileName() + ".partial");
-        requireReplaceable();
+        resolved.require();
         OutputFiles.createDirectories(parent);
         this.lock = DirectoryLock.acquire(path, this.target);
         try {
             restoreReplaced();
-            requireReplaceable();
+            replaceable.require();
             recreate(work());
             this.kept = holdsMore();
         } catch (RuntimeException e) {
@@ -119,7 +119,8 @@ public final class OutputDirectory implements AutoCloseable {
         }
         boolean done = false;
         try {
-            requireReplaceable();
+            replaceable.require();
+            OutputMark.put(work());
             OutputFiles.syncTree(work());
             moveIntoPlace();
             done = true;
@@ -259,38 +260,5 @@ public final class OutputDirectory implements AutoCloseable {
 
     private UserError stopped() {
         return new UserError(Code.OUTPUT, target + ": the run was stopped; nothing was written");
-    }
-
-    private void requireReplaceable() {
-        if (!Files.exists(target, LinkOption.NOFOLLOW_LINKS)) {
-            return;
-        }
-        if (!overwrite) {
-            throw new UserError(Code.OUTPUT, target + ": expected nothing there, found "
-                    + (Files.isDirectory(target) ? "a directory" : "a file")
-                    + "; choose another output or replace it with --overwrite");
-        }
-        if (!Files.isDirectory(target) || (!Files.exists(target.resolve(marker)) && !isEmpty(target))) {
-            throw new UserError(Code.OUTPUT, target + ": expected a model directory to overwrite, found "
-                    + (Files.isDirectory(target) ? "a directory without " + marker : "a file")
-                    + "; it is left alone, choose another output or remove it yourself");
-        }
-    }
-
-    private static boolean isEmpty(Path directory) {
-        try (Stream<Path> entries = Files.list(directory)) {
-            return entries.findAny().isEmpty();
-        } catch (IOException e) {
-            throw OutputFiles.failure(directory, e);
-        }
-    }
-
-    private static Path parentOf(Path target) {
-        Path parent = target.getParent();
-        if (parent == null) {
-            throw new UserError(Code.OUTPUT, target + ": expected a directory that can be created, found the root of a"
-                    + " file system; name a directory in it");
-        }
-        return parent;
     }
 }

@@ -2,12 +2,10 @@ package dev.optgptq.formats.json;
 
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.UserError;
-import java.io.IOException;
+import dev.optgptq.formats.files.InputFiles;
 import java.nio.ByteBuffer;
 import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
-import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import tools.jackson.core.JacksonException;
 import tools.jackson.core.StreamReadFeature;
@@ -26,8 +24,27 @@ import tools.jackson.databind.node.ObjectNode;
  */
 public final class Json {
 
-    /** No JSON file of a model comes near this; a larger one is something else under that name. */
-    private static final long MAX_BYTES = 100_000_000;
+    /**
+     * What a file holds, and how large it may be: reading takes memory and time in proportion, and a larger one is
+     * something else under that name.
+     */
+    public enum Limit {
+        /** Settings: 8 MiB. The largest known, a config with 22,000 class labels, is 2 MB. */
+        SETTINGS(8L << 20),
+        /** A line for each tensor: 64 MiB. That of a model of 1,000 billion parameters in 8 bits is 12 MB. */
+        INDEX(64L << 20),
+        /** Vocabulary and merges: 128 MiB. The largest known is 33 MB. */
+        TOKENIZER(128L << 20);
+
+        private final long bytes;
+
+        Limit(long bytes) {
+            this.bytes = bytes;
+        }
+    }
+
+    /** Some editors begin a file of UTF-8 with this; Python's "utf-8-sig" drops it as we do. */
+    private static final byte[] UTF8_MARK = {(byte) 0xef, (byte) 0xbb, (byte) 0xbf};
 
     private static final JsonMapper MAPPER = JsonMapper.builder().enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
             .enable(JsonReadFeature.ALLOW_NON_NUMERIC_NUMBERS).enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS)
@@ -37,10 +54,15 @@ public final class Json {
 
     private Json() {}
 
-    /** Reads a file that holds one JSON object; throws UserError of the given code naming the file. */
+    /** Reads settings from a file that holds one JSON object; throws UserError of the given code naming the file. */
     public static ObjectNode readObject(Path file, Code code) {
-        return parseObject(decodeUtf8(ByteBuffer.wrap(readBytes(file, code)), file.toString(), code), file.toString(),
-                code);
+        return readObject(file, Limit.SETTINGS, code);
+    }
+
+    /** Reads a file that holds one JSON object; throws UserError of the given code naming the file. */
+    public static ObjectNode readObject(Path file, Limit limit, Code code) {
+        byte[] bytes = InputFiles.read(file, limit.bytes, code);
+        return parseObject(decodeUtf8(ByteBuffer.wrap(bytes), file.toString(), code), file.toString(), code);
     }
 
     /** Parses one JSON object; {@code origin} names its source in messages. */
@@ -69,14 +91,29 @@ public final class Json {
         return COMPACT.writeValueAsBytes(json);
     }
 
-    /** Decodes UTF-8 strictly: a malformed byte is an error, never a replacement character. */
+    /**
+     * Decodes UTF-8 strictly: a malformed byte is an error, never a replacement character. A byte order mark of UTF-8 at
+     * the start is left out, one of UTF-16 is named.
+     */
     public static String decodeUtf8(ByteBuffer bytes, String origin, Code code) {
-        try {
-            return StandardCharsets.UTF_8.newDecoder().decode(bytes).toString();
-        } catch (CharacterCodingException e) {
-            throw new UserError(code, origin + ": expected UTF-8 text, found bytes that are not; the file is damaged,"
-                    + " fetch it again", e);
+        ByteBuffer text = bytes.slice();
+        if (startsWith(text, UTF8_MARK)) {
+            text.position(UTF8_MARK.length);
         }
+        try {
+            return StandardCharsets.UTF_8.newDecoder().decode(text).toString();
+        } catch (CharacterCodingException e) {
+            boolean utf16 = startsWith(bytes.slice(), new byte[] {(byte) 0xff, (byte) 0xfe})
+                    || startsWith(bytes.slice(), new byte[] {(byte) 0xfe, (byte) 0xff});
+            throw new UserError(code, origin + ": expected UTF-8 text, found " + (utf16
+                    ? "the byte order mark of UTF-16; save the file as UTF-8"
+                    : "bytes that are not; the file is damaged, fetch it again"), e);
+        }
+    }
+
+    private static boolean startsWith(ByteBuffer bytes, byte[] start) {
+        return bytes.remaining() >= start.length
+                && bytes.slice(bytes.position(), start.length).equals(ByteBuffer.wrap(start));
     }
 
     /** What is wrong with a document and where, on one line. */
@@ -100,22 +137,8 @@ public final class Json {
         };
     }
 
-    private static String abbreviate(String text) {
+    /** At most 80 characters of it. */
+    public static String abbreviate(String text) {
         return text.length() <= 80 ? text : text.substring(0, 77) + "...";
-    }
-
-    private static byte[] readBytes(Path file, Code code) {
-        try {
-            long size = Files.size(file);
-            if (size > MAX_BYTES) {
-                throw new UserError(code, file + ": expected a JSON file of at most " + MAX_BYTES + " bytes, found "
-                        + size + "; this is not the file its name says");
-            }
-            return Files.readAllBytes(file);
-        } catch (NoSuchFileException e) {
-            throw new UserError(code, file + ": the file is missing; check the path, or fetch the model again", e);
-        } catch (IOException e) {
-            throw new UserError(code, file + ": cannot be read (" + e + "); check that it is a readable file", e);
-        }
     }
 }

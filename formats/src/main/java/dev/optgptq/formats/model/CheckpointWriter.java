@@ -2,6 +2,7 @@ package dev.optgptq.formats.model;
 
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.UserError;
+import dev.optgptq.formats.files.InputFiles;
 import dev.optgptq.formats.files.OutputDirectory;
 import dev.optgptq.formats.files.OutputFiles;
 import dev.optgptq.formats.json.Json;
@@ -11,6 +12,8 @@ import dev.optgptq.formats.safetensors.TensorSpec;
 import java.io.IOException;
 import java.io.InputStream;
 import java.lang.foreign.MemorySegment;
+import java.nio.channels.Channels;
+import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.HashMap;
@@ -41,8 +44,8 @@ public final class CheckpointWriter implements AutoCloseable {
     private final Map<String, OpenShard> unfinished = new LinkedHashMap<>();
 
     /**
-     * @param target must not exist unless overwrite; replaced as a whole on finish(), which needs it to be empty or a model
-     *     directory; directories above it are created
+     * @param target must not exist unless overwrite; replaced as a whole on finish(), which needs it to be empty or written
+     *     by us; directories above it are created
      * @param tensors in the order of the files; shards are filled in this order
      * @throws UserError OUTPUT also when the disk has no room for the tensors
      */
@@ -83,7 +86,7 @@ public final class CheckpointWriter implements AutoCloseable {
 
     /** Where a checkpoint can be written in several runs: see OutputDirectory. */
     public static OutputDirectory directory(Path target, boolean overwrite) {
-        return new OutputDirectory(target, overwrite, ModelDirectory.CONFIG_FILE);
+        return new OutputDirectory(target, overwrite);
     }
 
     /** The temporary directory, for further files (reports, companions). */
@@ -113,17 +116,19 @@ public final class CheckpointWriter implements AutoCloseable {
         OutputFiles.write(directory.work().resolve(fileName), Json.toBytes(json));
     }
 
-    /** Copies a file into the directory under its own name. */
-    public void copy(Path companion) {
-        Path copy = directory.work().resolve(companion.getFileName());
-        try (InputStream content = Files.newInputStream(companion)) {
+    /** Copies a file of the source model to the same place in this one. */
+    public void copy(Companion companion) {
+        Path copy = directory.work().resolve(companion.name());
+        try (FileChannel content = InputFiles.open(companion.file(), Code.BAD_MODEL);
+                InputStream stream = Channels.newInputStream(content)) {
+            OutputFiles.createDirectories(copy.resolveSibling("."));
             try {
-                Files.copy(content, copy);
+                Files.copy(stream, copy);
             } catch (IOException e) {
                 throw OutputFiles.failure(copy, e);
             }
         } catch (IOException e) {
-            throw new UserError(Code.BAD_MODEL, companion + ": cannot be read (" + e + "); check its permissions", e);
+            throw InputFiles.unreadable(companion.file(), e, Code.BAD_MODEL);
         }
     }
 

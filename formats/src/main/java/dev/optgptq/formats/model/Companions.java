@@ -2,42 +2,117 @@ package dev.optgptq.formats.model;
 
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.UserError;
+import dev.optgptq.formats.files.InputFiles;
+import dev.optgptq.formats.files.OutputMark;
 import java.io.IOException;
 import java.nio.file.FileSystems;
+import java.nio.file.FileVisitResult;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.PathMatcher;
+import java.nio.file.SimpleFileVisitor;
+import java.nio.file.attribute.BasicFileAttributes;
+import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.List;
+import java.util.Set;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 
 /**
- * The files beside the weights that belong to a model whatever its weights are. A list of what is known to belong, not of
- * what does not: a directory may hold anything, and an unknown file is not ours to publish in the output.
+ * The files beside the weights: everything in the directory and its folders goes along that is not weights, not an index
+ * of them, not written anew, and not hidden (hidden files are of the tools that fetched the model). What is a link must
+ * lead to a file of the model's own repository: an output is published, and must not carry what its owner never put there.
  */
 final class Companions {
 
-    /**
-     * Tokenizer in all its forms, generation settings, chat templates, processors of multimodal models, remote code, and
-     * the licence, which must travel with the weights. Not the model card: it describes the source model.
-     */
-    private static final List<PathMatcher> PATTERNS = Stream
-            .of("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.{json,txt}", "merges.txt",
-                    "*.model", "*.tiktoken", "generation_config.json", "chat_template*", "*.jinja",
-                    "{preprocessor,processor}_config.json", "*.py", "{LICENSE,LICENCE,NOTICE,USE_POLICY}*")
+    /** Weights and their indexes, in the forms of all frameworks, and the state of a training. */
+    private static final List<PathMatcher> WEIGHTS = Stream
+            .of("*.safetensors", "*.bin", "*.pt", "*.pth", "*.ckpt", "*.gguf", "*.ggml", "*.h5", "*.msgpack", "*.npz",
+                    "*.onnx", "*.onnx_data", "*.ot", "*.tflite", "*.mlmodel", "*.nemo", "*.distcp",
+                    "*.index.json", "*.part", "*.incomplete", "*.lock")
             .map(glob -> FileSystems.getDefault().getPathMatcher("glob:" + glob)).toList();
 
-    private Companions() {}
+    /** Written anew with every checkpoint. */
+    private static final Set<String> OURS = Set.of(ModelDirectory.CONFIG_FILE, ModelDirectory.QUANTIZATION_FILE,
+            OutputMark.FILE, "report.json", "report.html");
 
-    /** The companions in a directory, sorted by name. */
-    static List<Path> in(Path directory) {
-        try (Stream<Path> entries = Files.list(directory)) {
-            return entries.filter(Companions::matches).filter(Files::isRegularFile).sorted().toList();
+    private final Path directory;
+    private final Path repository;
+    private final List<Companion> found = new ArrayList<>();
+
+    private Companions(Path directory) throws IOException {
+        this.directory = directory;
+        this.repository = repository(directory.toRealPath());
+    }
+
+    /** Sorted by name. Throws UserError BAD_MODEL naming a link that leads nowhere or out of the repository. */
+    static List<Companion> in(Path directory) {
+        try {
+            Companions companions = new Companions(directory);
+            companions.walk();
+            companions.found.sort(Comparator.comparing(Companion::name));
+            return List.copyOf(companions.found);
         } catch (IOException e) {
             throw new UserError(Code.BAD_MODEL, directory + ": cannot be listed (" + e + "); check its permissions", e);
         }
     }
 
-    private static boolean matches(Path file) {
-        return PATTERNS.stream().anyMatch(pattern -> pattern.matches(file.getFileName()));
+    /** A hub's cache keeps models--NAME/snapshots/REVISION full of links to models--NAME/blobs. */
+    private static Path repository(Path directory) {
+        Path snapshots = directory.getParent();
+        Path repository = snapshots == null ? null : snapshots.getParent();
+        return repository != null && snapshots.endsWith("snapshots")
+                && Files.isDirectory(repository.resolve("blobs")) ? repository : directory;
+    }
+
+    private void walk() throws IOException {
+        Files.walkFileTree(directory, new SimpleFileVisitor<>() {
+            @Override
+            public FileVisitResult preVisitDirectory(Path folder, BasicFileAttributes attributes) {
+                return !folder.equals(directory) && isHidden(folder)
+                        ? FileVisitResult.SKIP_SUBTREE
+                        : FileVisitResult.CONTINUE;
+            }
+
+            @Override
+            public FileVisitResult visitFile(Path file, BasicFileAttributes attributes) throws IOException {
+                if (!isHidden(file) && !isWeights(file) && !isOurs(file)) {
+                    found.add(new Companion(directory.relativize(file), content(file)));
+                }
+                return FileVisitResult.CONTINUE;
+            }
+
+            @Override
+            public FileVisitResult postVisitDirectory(Path folder, @Nullable IOException e) throws IOException {
+                if (e != null) {
+                    throw e;
+                }
+                return FileVisitResult.CONTINUE;
+            }
+        });
+    }
+
+    private static boolean isHidden(Path file) {
+        return file.getFileName().toString().startsWith(".");
+    }
+
+    private static boolean isWeights(Path file) {
+        return WEIGHTS.stream().anyMatch(pattern -> pattern.matches(file.getFileName()));
+    }
+
+    private boolean isOurs(Path file) {
+        return directory.equals(file.getParent()) && OURS.contains(file.getFileName().toString());
+    }
+
+    private Path content(Path file) throws IOException {
+        InputFiles.requireContent(file, Code.BAD_MODEL);
+        Path real = file.toRealPath();
+        if (!real.startsWith(repository)) {
+            throw new UserError(Code.BAD_MODEL, file + ": the link leads to " + InputFiles.linkTarget(file, Code.BAD_MODEL)
+                    + ", outside of the model's directory, and the output would carry a copy; put a copy in its place"
+                    + " if it belongs to the model, or remove the link");
+        }
+        return real;
     }
 }

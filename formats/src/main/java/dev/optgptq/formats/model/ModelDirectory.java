@@ -2,6 +2,7 @@ package dev.optgptq.formats.model;
 
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.UserError;
+import dev.optgptq.formats.files.InputFiles;
 import dev.optgptq.formats.json.Json;
 import dev.optgptq.formats.packed.PackedLinear;
 import dev.optgptq.formats.packed.PackedLinearReader;
@@ -25,16 +26,16 @@ public final class ModelDirectory implements AutoCloseable {
     static final String CONFIG_FILE = "config.json";
     private static final String QUANTIZATION_KEY = "quantization_config";
     /** Where AutoGPTQ and its successors keep the quantization_config, alone or as a second copy. */
-    private static final String QUANTIZATION_FILE = "quantize_config.json";
+    static final String QUANTIZATION_FILE = "quantize_config.json";
 
     private final Path path;
     private final ModelConfig config;
     private final SequencedMap<String, TensorView> tensors;
-    private final Supplier<List<Path>> companions;
+    private final Supplier<List<Companion>> companions;
     private final Runnable onClose;
 
     private ModelDirectory(Path path, ModelConfig config, SequencedMap<String, TensorView> tensors,
-            Supplier<List<Path>> companions, Runnable onClose) {
+            Supplier<List<Companion>> companions, Runnable onClose) {
         this.path = path;
         this.config = config;
         this.tensors = tensors;
@@ -46,13 +47,21 @@ public final class ModelDirectory implements AutoCloseable {
     public static ModelDirectory open(Path directory) {
         if (!Files.isDirectory(directory)) {
             throw new UserError(Code.BAD_MODEL, directory + ": expected a model directory with config.json and"
-                    + " safetensors files, found " + (Files.exists(directory) ? "a file" : "nothing")
-                    + "; check the path");
+                    + " safetensors files, found " + what(directory) + "; check the path");
         }
         ModelConfig config = ModelConfig.read(directory.resolve(CONFIG_FILE));
         WeightFiles weights = WeightFiles.open(directory);
         return new ModelDirectory(directory, config, weights.tensors(), () -> Companions.in(directory),
                 weights::close);
+    }
+
+    private static String what(Path path) {
+        if (Files.exists(path)) {
+            return "a file";
+        }
+        return Files.isSymbolicLink(path)
+                ? "a link to " + InputFiles.linkTarget(path, Code.BAD_MODEL) + ", which is not there"
+                : "nothing";
     }
 
     /**
@@ -92,16 +101,22 @@ public final class ModelDirectory implements AutoCloseable {
 
     /**
      * The quantization of the checkpoint, from config.json or quantize_config.json; empty for a plain model. Where both
-     * have it config.json counts, as for other loaders. Throws UserError BAD_MODEL for a damaged block and
-     * UNSUPPORTED_MODEL for a method or form that is not read.
+     * have it config.json counts, as for other loaders. What the tensors are decides: a GPTQ block that was left beside
+     * plain weights means nothing. Throws UserError BAD_MODEL for a damaged block, and UNSUPPORTED_MODEL for a method or
+     * form that is not read: a runtime would act on that one whatever the tensors are.
      */
     public Optional<QuantizationConfig> quantization() {
+        boolean packed = tensors.keySet().stream().anyMatch(name -> name.endsWith(".qweight"));
         if (config.has(QUANTIZATION_KEY)) {
-            return Optional.of(QuantizationConfig.fromJson(config.at(QUANTIZATION_KEY),
-                    config.file() + ", " + QUANTIZATION_KEY));
+            String origin = config.file() + ", " + QUANTIZATION_KEY;
+            if (!packed) {
+                QuantizationConfig.requireMethod(config.at(QUANTIZATION_KEY), origin);
+                return Optional.empty();
+            }
+            return Optional.of(QuantizationConfig.fromJson(config.at(QUANTIZATION_KEY), origin));
         }
         Path file = path.resolve(QUANTIZATION_FILE);
-        return Files.exists(file)
+        return packed && InputFiles.isThere(file)
                 ? Optional.of(QuantizationConfig.fromJson(Json.readObject(file, Code.BAD_MODEL), file.toString()))
                 : Optional.empty();
     }
@@ -120,8 +135,11 @@ public final class ModelDirectory implements AutoCloseable {
         return Optional.of(PackedLinearReader.read(module, tensors(), quantization));
     }
 
-    /** Files beside the weights that belong to the model: tokenizer, generation config, chat template, remote code. */
-    public List<Path> companions() {
+    /**
+     * The files beside the weights, in folders too: tokenizer, generation config, chat templates, remote code, licence.
+     * Throws UserError BAD_MODEL naming a link that leads nowhere or out of the model's repository.
+     */
+    public List<Companion> companions() {
         return companions.get();
     }
 

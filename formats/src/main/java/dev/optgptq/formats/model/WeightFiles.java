@@ -2,10 +2,13 @@ package dev.optgptq.formats.model;
 
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.UserError;
+import dev.optgptq.formats.files.InputFiles;
 import dev.optgptq.formats.json.Json;
+import dev.optgptq.formats.json.Json.Limit;
 import dev.optgptq.formats.safetensors.SafetensorsFile;
 import dev.optgptq.formats.safetensors.TensorView;
 import java.io.IOException;
+import java.nio.file.DirectoryIteratorException;
 import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -19,6 +22,7 @@ import java.util.SequencedMap;
 final class WeightFiles implements AutoCloseable {
 
     static final String SINGLE_FILE = "model.safetensors";
+    static final String INDEX_SUFFIX = ".safetensors.index.json";
 
     private final List<SafetensorsFile> files = new ArrayList<>();
     private final SequencedMap<String, TensorView> tensors = new LinkedHashMap<>();
@@ -30,12 +34,12 @@ final class WeightFiles implements AutoCloseable {
         try {
             Path index = directory.resolve(ShardIndex.FILE_NAME);
             Path single = directory.resolve(SINGLE_FILE);
-            if (Files.exists(index)) {
+            if (InputFiles.isThere(index)) {
                 weights.openShards(directory, index);
-            } else if (Files.exists(single)) {
+            } else if (InputFiles.isThere(single)) {
                 weights.openFile(single);
             } else {
-                throw noWeights(directory);
+                weights.openOther(directory);
             }
             return weights;
         } catch (RuntimeException | Error e) {
@@ -54,16 +58,37 @@ final class WeightFiles implements AutoCloseable {
         files.forEach(SafetensorsFile::close);
     }
 
+    /** Quantizing tools name files after the method: gptq_model-4bit-128g.safetensors. One of them is not ambiguous. */
+    private void openOther(Path directory) {
+        List<Path> indexes = matching(directory, "*" + INDEX_SUFFIX);
+        List<Path> files = matching(directory, "*.safetensors");
+        if (indexes.size() == 1) {
+            openShards(directory, indexes.getFirst());
+        } else if (indexes.isEmpty() && files.size() == 1) {
+            requireNoAdapter(files.getFirst());
+            openFile(files.getFirst());
+        } else {
+            throw noWeights(directory);
+        }
+    }
+
+    private static void requireNoAdapter(Path file) {
+        if (String.valueOf(file.getFileName()).startsWith("adapter_")) {
+            throw new UserError(Code.UNSUPPORTED_MODEL, file + ": expected the weights of a model, found an adapter to"
+                    + " them; merge it into its model first");
+        }
+    }
+
     private void openShards(Path directory, Path indexFile) {
-        ShardIndex index = ShardIndex.of(Json.readObject(indexFile, Code.BAD_MODEL), indexFile.toString());
+        ShardIndex index = ShardIndex.of(Json.readObject(indexFile, Limit.INDEX, Code.BAD_MODEL), indexFile.toString());
         requireNoRival(directory, indexFile, index);
         for (String shard : index.shards()) {
             Path file = directory.resolve(shard);
-            if (!Files.exists(file)) {
+            if (!InputFiles.isThere(file)) {
                 throw bad(file + ": the shard is missing, " + indexFile.getFileName()
                         + " lists it; fetch the model again, all its files");
             }
-            openFile(file).tensors().keySet().forEach(name -> requireListed(index, name, file));
+            openFile(file).tensors().keySet().forEach(name -> requireListed(index, indexFile, name, file));
         }
         index.shardOf().forEach((name, shard) -> {
             if (!tensors.containsKey(name)) {
@@ -84,10 +109,10 @@ final class WeightFiles implements AutoCloseable {
      * A tensor that the index does not place in this shard is an error, not noise: loaders disagree about it (transformers
      * and vLLM load all that a shard holds, others only what is listed), so the model would depend on who reads it.
      */
-    private static void requireListed(ShardIndex index, String name, Path file) {
+    private static void requireListed(ShardIndex index, Path indexFile, String name, Path file) {
         String listed = index.shardOf().get(name);
         if (!file.getFileName().toString().equals(listed)) {
-            throw bad(file + ": holds tensor '" + name + "', which " + ShardIndex.FILE_NAME
+            throw bad(file + ": holds tensor '" + name + "', which " + indexFile.getFileName()
                     + (listed == null ? " does not list" : " places in " + listed)
                     + "; the files are of different versions, fetch the model again");
         }
@@ -95,25 +120,31 @@ final class WeightFiles implements AutoCloseable {
 
     /** transformers would read the single file, vLLM the shards: which of the two is the model is not ours to guess. */
     private static void requireNoRival(Path directory, Path indexFile, ShardIndex index) {
-        if (Files.exists(directory.resolve(SINGLE_FILE)) && !index.shards().contains(SINGLE_FILE)) {
+        if (InputFiles.isThere(directory.resolve(SINGLE_FILE)) && !index.shards().contains(SINGLE_FILE)) {
             throw bad(directory + ": expected either " + SINGLE_FILE + " or shards, found " + SINGLE_FILE + " and "
                     + indexFile.getFileName() + " that does not list it; remove the one that is out of date");
         }
     }
 
     private static UserError noWeights(Path directory) {
-        List<String> others = new ArrayList<>();
-        try (DirectoryStream<Path> entries = Files.newDirectoryStream(directory,
-                "*.{bin,pt,pth,gguf,h5,msgpack,safetensors}")) {
-            entries.forEach(entry -> others.add(entry.getFileName().toString()));
-        } catch (IOException e) {
-            return new UserError(Code.BAD_MODEL, directory + ": cannot be listed (" + e + "); check its permissions",
-                    e);
-        }
-        Collections.sort(others);
-        return bad(directory + ": expected " + SINGLE_FILE + " or " + ShardIndex.FILE_NAME + ", found "
+        List<String> others = matching(directory, "*.{bin,pt,pth,gguf,h5,msgpack,safetensors}").stream()
+                .map(file -> String.valueOf(file.getFileName())).toList();
+        return bad(directory + ": expected " + SINGLE_FILE + ", " + ShardIndex.FILE_NAME + " or one *.safetensors, found "
                 + (others.isEmpty() ? "no weights" : String.join(", ", others))
-                + "; only safetensors models under these names are read, fetch or convert the model in that form");
+                + "; only safetensors models are read, fetch or convert the model in that form");
+    }
+
+    /** Sorted by name, without hidden files. */
+    private static List<Path> matching(Path directory, String glob) {
+        List<Path> files = new ArrayList<>();
+        try (DirectoryStream<Path> entries = Files.newDirectoryStream(directory, glob)) {
+            entries.forEach(files::add);
+        } catch (IOException | DirectoryIteratorException e) {
+            throw new UserError(Code.BAD_MODEL, directory + ": cannot be listed (" + e + "); check its permissions", e);
+        }
+        files.removeIf(file -> String.valueOf(file.getFileName()).startsWith("."));
+        Collections.sort(files);
+        return files;
     }
 
     private static UserError bad(String message) {

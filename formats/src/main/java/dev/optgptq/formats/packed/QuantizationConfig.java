@@ -39,6 +39,11 @@ public record QuantizationConfig(int bits, int groupSize, boolean symmetric, boo
         return QuantizationConfigReader.read(block, origin);
     }
 
+    /** Throws UserError UNSUPPORTED_MODEL where the block is of another method than GPTQ, BAD_MODEL where it is none. */
+    public static void requireMethod(JsonNode block, String origin) {
+        QuantizationConfigReader.requireMethod(block, origin);
+    }
+
     /** The block with every key that vLLM, transformers and GPTQModel read. */
     public ObjectNode toJson(Provenance provenance) {
         ObjectNode json = JsonNodeFactory.instance.objectNode();

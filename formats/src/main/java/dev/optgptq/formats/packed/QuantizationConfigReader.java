@@ -19,11 +19,19 @@ final class QuantizationConfigReader {
     }
 
     static QuantizationConfig read(JsonNode block, String origin) {
+        return of(block, origin).read();
+    }
+
+    static void requireMethod(JsonNode block, String origin) {
+        of(block, origin).requireMethod();
+    }
+
+    private static QuantizationConfigReader of(JsonNode block, String origin) {
         if (!block.isObject()) {
             throw new UserError(Code.BAD_MODEL, origin + ": expected an object, found " + Json.kind(block)
                     + "; fetch the file again");
         }
-        return new QuantizationConfigReader(block, origin).read();
+        return new QuantizationConfigReader(block, origin);
     }
 
     private QuantizationConfig read() {

@@ -2,15 +2,13 @@ package dev.optgptq.formats.safetensors;
 
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.UserError;
+import dev.optgptq.formats.files.InputFiles;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.channels.FileChannel.MapMode;
 import java.nio.channels.FileChannel;
-import java.nio.file.Files;
-import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
-import java.nio.file.StandardOpenOption;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.Map;
@@ -49,16 +47,10 @@ public final class SafetensorsFile implements AutoCloseable {
     }
 
     private static MemorySegment map(Path path, Arena arena) {
-        if (Files.isDirectory(path)) {
-            throw new UserError(Code.BAD_MODEL, path + ": expected a safetensors file, found a directory");
-        }
-        try (FileChannel channel = FileChannel.open(path, StandardOpenOption.READ)) {
+        try (FileChannel channel = InputFiles.open(path, Code.BAD_MODEL)) {
             return channel.map(MapMode.READ_ONLY, 0, channel.size(), arena);
-        } catch (NoSuchFileException e) {
-            throw new UserError(Code.BAD_MODEL, path + ": the file is missing; fetch the model again", e);
         } catch (IOException e) {
-            throw new UserError(Code.BAD_MODEL, path + ": cannot be read (" + e + "); check that it is a readable file",
-                    e);
+            throw InputFiles.unreadable(path, e, Code.BAD_MODEL);
         }
     }
 

@@ -17,11 +17,13 @@ import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** What is kept, for whom, and what becomes of it. */
 class OutputDirectoryTest {
 
-    private static final String MARKER = "config.json";
+    private static final String CONFIG = "config.json";
 
     @TempDir
     Path parent;
@@ -30,7 +32,7 @@ class OutputDirectoryTest {
     void what_is_worth_keeping_outlives_a_run_and_its_unfinished_target_does_not() throws IOException {
         try (OutputDirectory directory = open()) {
             Files.writeString(directory.path().resolve("part"), "hours of work");
-            Files.writeString(directory.work().resolve(MARKER), "half");
+            Files.writeString(directory.work().resolve(CONFIG), "half");
             directory.keep(true);
         }
 
@@ -46,13 +48,13 @@ class OutputDirectoryTest {
     void a_commit_leaves_the_target_alone() throws IOException {
         try (OutputDirectory directory = open()) {
             Files.writeString(directory.path().resolve("part"), "hours of work");
-            Files.writeString(directory.work().resolve(MARKER), "whole");
+            Files.writeString(directory.work().resolve(CONFIG), "whole");
             directory.keep(true);
             directory.commit();
         }
 
         assertEquals(List.of("out"), names(parent));
-        assertEquals(List.of(MARKER), names(parent.resolve("out")));
+        assertEquals(List.of(OutputMark.FILE, CONFIG), names(parent.resolve("out")));
     }
 
     @Test
@@ -71,7 +73,7 @@ class OutputDirectoryTest {
         try (OutputDirectory directory = open()) {
             assertUserError(Code.OUTPUT, this::open, parent.resolve("out").toString(), "another run", "is writing it");
 
-            Files.writeString(directory.work().resolve(MARKER), "whole");
+            Files.writeString(directory.work().resolve(CONFIG), "whole");
             directory.commit();
         }
         assertEquals(List.of("out"), names(parent));
@@ -96,7 +98,7 @@ class OutputDirectoryTest {
     /** Keeps a part, and sleeps until it is killed. */
     static final class KeepsAndWaits {
         public static void main(String[] args) throws Exception {
-            try (OutputDirectory directory = new OutputDirectory(Path.of(args[0]), false, MARKER)) {
+            try (OutputDirectory directory = new OutputDirectory(Path.of(args[0]), false)) {
                 Files.writeString(directory.path().resolve("part"), "hours of work");
                 directory.keep(true);
                 System.out.println("kept");
@@ -110,12 +112,13 @@ class OutputDirectoryTest {
     void an_old_target_that_a_killed_commit_had_moved_away_is_put_back() throws IOException {
         keepAPart();
         Path old = Files.createDirectory(parent.resolve(".out.partial/replaced"));
-        Files.writeString(old.resolve(MARKER), "old");
+        Files.writeString(old.resolve(CONFIG), "old");
+        OutputMark.put(old);
 
         assertUserError(Code.OUTPUT, this::open, "--overwrite");
-        assertEquals("old", Files.readString(parent.resolve("out").resolve(MARKER)));
+        assertEquals("old", Files.readString(parent.resolve("out").resolve(CONFIG)));
 
-        try (OutputDirectory next = new OutputDirectory(parent.resolve("out"), true, MARKER)) {
+        try (OutputDirectory next = new OutputDirectory(parent.resolve("out"), true)) {
             assertEquals(List.of("complete", "lock", "part"), names(next.path()));
         }
     }
@@ -123,14 +126,15 @@ class OutputDirectoryTest {
     @Test
     void an_old_target_that_a_killed_commit_had_replaced_is_deleted() throws IOException {
         keepAPart();
-        Files.writeString(Files.createDirectory(parent.resolve(".out.partial/replaced")).resolve(MARKER), "old");
-        Files.writeString(Files.createDirectory(parent.resolve("out")).resolve(MARKER), "new");
+        Files.writeString(Files.createDirectory(parent.resolve(".out.partial/replaced")).resolve(CONFIG), "old");
+        Files.writeString(Files.createDirectory(parent.resolve("out")).resolve(CONFIG), "new");
+        OutputMark.put(parent.resolve("out"));
 
-        try (OutputDirectory next = new OutputDirectory(parent.resolve("out"), true, MARKER)) {
+        try (OutputDirectory next = new OutputDirectory(parent.resolve("out"), true)) {
             assertFalse(Files.exists(next.path().resolve("replaced")));
         }
 
-        assertEquals("new", Files.readString(parent.resolve("out").resolve(MARKER)));
+        assertEquals("new", Files.readString(parent.resolve("out").resolve(CONFIG)));
     }
 
     @Test
@@ -156,6 +160,96 @@ class OutputDirectoryTest {
         assertEquals("text", Files.readString(theirs));
     }
 
+    @Test
+    void a_directory_that_we_did_not_write_is_never_replaced() throws IOException {
+        Path theirs = Files.createDirectory(parent.resolve("out"));
+        Files.writeString(theirs.resolve(CONFIG), "{}");
+        Files.createDirectory(theirs.resolve(".git"));
+
+        assertUserError(Code.OUTPUT, () -> new OutputDirectory(theirs, true), theirs.toString(), "did not write",
+                "left alone");
+
+        assertEquals(List.of(".git", CONFIG), names(theirs));
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"notes.md", ".git/HEAD", "src/Main.java", "empty/"})
+    void an_output_of_ours_that_holds_something_else_by_now_is_not_replaced(String foreign) throws IOException {
+        Path output = write();
+        Path file = output.resolve(foreign);
+        Files.createDirectories(foreign.endsWith("/") ? file : file.getParent());
+        if (!foreign.endsWith("/")) {
+            Files.createFile(file);
+        }
+
+        assertUserError(Code.OUTPUT, () -> new OutputDirectory(output, true), output.toString(),
+                foreign.replaceAll("/$", "") + " in it, which opt-gptq did not write");
+
+        assertTrue(Files.exists(file));
+    }
+
+    @Test
+    void what_came_into_it_between_the_start_and_the_end_of_a_run_is_not_lost() throws IOException {
+        Path output = write();
+        try (OutputDirectory directory = new OutputDirectory(output, true)) {
+            Files.writeString(output.resolve("thesis.txt"), "all of it");
+            assertUserError(Code.OUTPUT, directory::commit, "thesis.txt");
+        }
+        assertEquals("all of it", Files.readString(output.resolve("thesis.txt")));
+    }
+
+    @Test
+    void an_output_of_ours_is_replaced_with_the_report_that_came_into_it_later() throws IOException {
+        Path output = write();
+        Files.writeString(output.resolve("report.json"), "{}");
+        OutputMark.add(output.resolve("report.json"));
+
+        try (OutputDirectory directory = new OutputDirectory(output, true)) {
+            directory.commit();
+        }
+
+        assertEquals(List.of(OutputMark.FILE), names(output));
+    }
+
+    @Test
+    void a_link_as_output_stays_and_what_it_leads_to_is_written() throws IOException {
+        Path real = Files.createDirectory(parent.resolve("disk")).resolve("w4");
+        Files.createSymbolicLink(parent.resolve("out"), Path.of("disk", "w4"));
+
+        write();
+        try (OutputDirectory directory = new OutputDirectory(parent.resolve("out"), true)) {
+            directory.commit();
+        }
+
+        assertTrue(Files.isSymbolicLink(parent.resolve("out")));
+        assertEquals(List.of(OutputMark.FILE), names(real));
+        assertEquals(List.of("disk", "out"), names(parent));
+    }
+
+    @Test
+    void a_link_that_leads_to_itself_is_named() throws IOException {
+        Files.createSymbolicLink(parent.resolve("out"), Path.of("out"));
+        assertUserError(Code.OUTPUT, this::open, parent.resolve("out").toString(), "leads to itself");
+    }
+
+    @Test
+    void a_link_as_lock_is_not_followed() throws IOException {
+        Path victim = Files.writeString(parent.resolve("victim"), "precious");
+        Files.createSymbolicLink(Files.createDirectory(parent.resolve(".out.partial")).resolve("lock"), victim);
+
+        assertUserError(Code.OUTPUT, this::open, ".out.partial", "a link as 'lock'", "left alone");
+
+        assertEquals("precious", Files.readString(victim));
+    }
+
+    private Path write() throws IOException {
+        try (OutputDirectory directory = open()) {
+            Files.writeString(directory.work().resolve(CONFIG), "{}");
+            directory.commit();
+        }
+        return parent.resolve("out");
+    }
+
     private void keepAPart() throws IOException {
         try (OutputDirectory directory = open()) {
             Files.writeString(directory.path().resolve("part"), "hours of work");
@@ -164,7 +258,7 @@ class OutputDirectoryTest {
     }
 
     private OutputDirectory open() {
-        return new OutputDirectory(parent.resolve("out"), false, MARKER);
+        return new OutputDirectory(parent.resolve("out"), false);
     }
 
     private static List<String> names(Path directory) throws IOException {

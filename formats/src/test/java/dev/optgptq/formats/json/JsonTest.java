@@ -6,9 +6,14 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.optgptq.formats.UserError.Code;
 import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
+import java.nio.charset.Charset;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -59,6 +64,29 @@ class JsonTest {
         assertUserError(Code.BAD_MODEL, () -> Json.readObject(directory.resolve("no.json"), Code.BAD_MODEL), "no.json",
                 "missing");
         assertUserError(Code.BAD_MODEL, () -> Json.readObject(directory, Code.BAD_MODEL), directory.toString(),
-                "cannot be read");
+                "found a directory");
+    }
+
+    @Test
+    void a_byte_order_mark_of_utf8_is_left_out_and_one_of_utf16_is_named(@TempDir Path directory) throws IOException {
+        Path file = Files.writeString(directory.resolve("config.json"), "\uFEFF{\"a\":1}");
+        assertEquals(1, Json.readObject(file, Code.BAD_MODEL).path("a").intValue());
+        for (Charset charset : List.of(StandardCharsets.UTF_16LE, StandardCharsets.UTF_16BE)) {
+            Files.writeString(file, "\uFEFF{\"a\":1}", charset);
+            assertUserError(Code.BAD_MODEL, () -> Json.readObject(file, Code.BAD_MODEL), file.toString(), "UTF-16",
+                    "save the file as UTF-8");
+        }
+    }
+
+    @Test
+    void a_file_larger_than_its_kind_is_refused_unread(@TempDir Path directory) throws IOException {
+        Path file = Files.createFile(directory.resolve("config.json"));
+        try (FileChannel channel = FileChannel.open(file, StandardOpenOption.WRITE)) {
+            channel.write(ByteBuffer.wrap(new byte[] {'}'}), 99_000_000);
+        }
+        assertUserError(Code.BAD_MODEL, () -> Json.readObject(file, Code.BAD_MODEL), file.toString(),
+                "at most 8388608 bytes", "found 99000001");
+        assertUserError(Code.BAD_MODEL, () -> Json.readObject(file, Json.Limit.INDEX, Code.BAD_MODEL),
+                "at most 67108864 bytes");
     }
 }

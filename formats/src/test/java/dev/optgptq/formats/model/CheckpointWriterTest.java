@@ -47,7 +47,7 @@ class CheckpointWriterTest {
     @Test
     void what_fits_one_shard_is_one_file_without_an_index() throws IOException {
         write(TENSORS, 500, false);
-        assertEquals(List.of("config.json", "model.safetensors"), list(target));
+        assertEquals(List.of(".opt-gptq", "config.json", "model.safetensors"), list(target));
         assertReadsBack();
         try (SafetensorsFile file = SafetensorsFile.open(target.resolve("model.safetensors"))) {
             assertEquals(Map.of("format", "pt"), file.metadata());
@@ -57,7 +57,7 @@ class CheckpointWriterTest {
     @Test
     void more_than_one_shard_has_an_index_with_the_total_size() throws IOException {
         write(TENSORS, 250, false);
-        assertEquals(List.of("config.json", "model-00001-of-00003.safetensors", "model-00002-of-00003.safetensors",
+        assertEquals(List.of(".opt-gptq", "config.json", "model-00001-of-00003.safetensors", "model-00002-of-00003.safetensors",
                 "model-00003-of-00003.safetensors", "model.safetensors.index.json"), list(target));
         var index = Json.readObject(target.resolve("model.safetensors.index.json"), Code.BAD_MODEL);
         assertEquals(500, index.path("metadata").path("total_size").intValue());
@@ -68,7 +68,7 @@ class CheckpointWriterTest {
     @Test
     void a_tensor_larger_than_a_shard_has_one_to_itself() throws IOException {
         write(TENSORS, 1, false);
-        assertEquals(5 + 2, list(target).size());
+        assertEquals(5 + 3, list(target).size());
         assertReadsBack();
     }
 
@@ -126,16 +126,15 @@ class CheckpointWriterTest {
     void an_existing_target_is_refused_and_untouched_without_overwrite() throws IOException {
         write(TENSORS, 500, false);
         assertUserError(Code.OUTPUT, () -> write(TENSORS, 250, false), target.toString(), "--overwrite");
-        assertEquals(2, list(target).size());
+        assertEquals(3, list(target).size());
         assertEquals(List.of("out"), list(parent));
     }
 
     @Test
     void overwrite_replaces_a_model_directory_as_a_whole() throws IOException {
         write(TENSORS, 500, false);
-        Files.createFile(target.resolve("stale.json"));
         write(TENSORS, 250, true);
-        assertEquals(5, list(target).size());
+        assertEquals(6, list(target).size());
         assertReadsBack();
         assertEquals(List.of("out"), list(parent));
     }
@@ -152,20 +151,19 @@ class CheckpointWriterTest {
     }
 
     @Test
-    void overwrite_replaces_a_link_and_leaves_what_it_points_to_alone() throws IOException {
+    void overwrite_leaves_what_a_link_points_to_alone_unless_we_wrote_it() throws IOException {
         Path elsewhere = Files.createDirectory(parent.resolve("elsewhere"));
         Files.writeString(elsewhere.resolve("config.json"), "{}");
         Files.createSymbolicLink(target, elsewhere);
-        write(TENSORS, 500, true);
-        assertFalse(Files.isSymbolicLink(target));
+        assertUserError(Code.OUTPUT, () -> write(TENSORS, 500, true), elsewhere.toString(), "did not write");
         assertEquals(List.of("config.json"), list(elsewhere));
     }
 
     @Test
-    void overwrite_never_deletes_a_directory_that_is_not_a_model() throws IOException {
+    void overwrite_never_deletes_a_directory_that_is_not_ours() throws IOException {
         Files.createDirectory(target);
         Path precious = Files.writeString(target.resolve("thesis.txt"), "all of it");
-        assertUserError(Code.OUTPUT, () -> write(TENSORS, 500, true), target.toString(), "without config.json");
+        assertUserError(Code.OUTPUT, () -> write(TENSORS, 500, true), target.toString(), "did not write");
         assertEquals("all of it", Files.readString(precious));
     }
 
@@ -192,13 +190,15 @@ class CheckpointWriterTest {
     }
 
     @Test
-    void companions_are_copied_under_their_names_once() throws IOException {
-        Path companion = Files.writeString(parent.resolve("merges.txt"), "a b");
+    void companions_are_copied_to_their_places_once() throws IOException {
+        Path file = Files.writeString(parent.resolve("blob"), "a b");
+        Companion companion = new Companion(Path.of("original", "merges.txt"), file);
+        Companion missing = new Companion(Path.of("no.txt"), parent.resolve("no.txt"));
         try (CheckpointWriter writer = writer(500, false)) {
             writer.copy(companion);
-            assertEquals("a b", Files.readString(writer.workDirectory().resolve("merges.txt")));
+            assertEquals("a b", Files.readString(writer.workDirectory().resolve("original/merges.txt")));
             assertUserError(Code.OUTPUT, () -> writer.copy(companion), "merges.txt", "in the way");
-            assertUserError(Code.BAD_MODEL, () -> writer.copy(parent.resolve("no.txt")), "no.txt", "cannot be read");
+            assertUserError(Code.BAD_MODEL, () -> writer.copy(missing), "no.txt", "missing");
         }
     }
 

@@ -22,6 +22,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 class ModelDirectoryTest {
 
@@ -134,26 +135,6 @@ class ModelDirectoryTest {
     }
 
     @Test
-    void companions_are_what_belongs_to_the_model_and_nothing_else() throws IOException {
-        config();
-        shard("model.safetensors", "a");
-        List<String> companions = List.of("LICENSE", "added_tokens.json", "chat_template.jinja",
-                "generation_config.json", "merges.txt", "modeling_x.py", "special_tokens_map.json", "tokenizer.json",
-                "tokenizer.model", "tokenizer_config.json", "vocab.json");
-        for (String name : companions) {
-            Files.createFile(directory.resolve(name));
-        }
-        for (String name : List.of("README.md", "notes.txt", "pytorch_model.bin", "quantize_config.json", ".env",
-                "optimizer.safetensors")) {
-            Files.createFile(directory.resolve(name));
-        }
-        Files.createDirectory(directory.resolve("tokenizer_backup"));
-        try (ModelDirectory model = open()) {
-            assertEquals(companions, model.companions().stream().map(p -> p.getFileName().toString()).toList());
-        }
-    }
-
-    @Test
     void packed_tensors_without_a_quantization_config_are_an_error() throws IOException {
         config();
         shard("model.safetensors", "m.qweight");
@@ -167,7 +148,7 @@ class ModelDirectoryTest {
     void the_quantization_config_of_config_json_counts_before_the_file_of_its_own() throws IOException {
         Files.writeString(directory.resolve("config.json"), "{}");
         Files.writeString(directory.resolve("quantize_config.json"), "{\"bits\":8,\"group_size\":64}");
-        shard("model.safetensors", "a");
+        shard("model.safetensors", "m.qweight");
         try (ModelDirectory model = open()) {
             assertEquals(8, model.quantization().orElseThrow().bits());
         }
@@ -176,6 +157,91 @@ class ModelDirectoryTest {
         try (ModelDirectory model = open()) {
             assertEquals(4, model.quantization().orElseThrow().bits());
         }
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"config.json", "quantize_config.json"})
+    void a_gptq_block_that_was_left_beside_plain_weights_means_nothing(String file) throws IOException {
+        Files.writeString(directory.resolve("config.json"), "{}");
+        String block = "{\"quant_method\":\"gptq\",\"bits\":4,\"group_size\":64}";
+        Files.writeString(directory.resolve(file),
+                file.equals("config.json") ? "{\"quantization_config\":" + block + "}" : block);
+        shard("model.safetensors", "m.weight");
+        try (ModelDirectory model = open()) {
+            assertTrue(model.quantization().isEmpty());
+        }
+    }
+
+    @Test
+    void a_block_of_another_method_is_refused_by_name_even_beside_plain_weights() throws IOException {
+        Files.writeString(directory.resolve("config.json"), "{\"quantization_config\":{\"quant_method\":\"fp8\"}}");
+        shard("model.safetensors", "m.weight");
+        try (ModelDirectory model = open()) {
+            assertUserError(Code.UNSUPPORTED_MODEL, model::quantization, "config.json", "'quant_method'",
+                    "found the string \"fp8\"");
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"gptq_model-4bit-128g.safetensors", "weights.safetensors"})
+    void one_file_under_another_name_is_the_model(String name) throws IOException {
+        config();
+        shard(name, "a");
+        try (ModelDirectory model = open()) {
+            assertEquals(directory.resolve(name), model.tensor("a").file());
+        }
+    }
+
+    @Test
+    void shards_under_another_name_are_found_by_their_index() throws IOException {
+        config();
+        Files.writeString(directory.resolve("gptq_model-4bit-128g.safetensors.index.json"), """
+                {"weight_map":{"a":"gptq_model-4bit-128g-1.safetensors","b":"gptq_model-4bit-128g-2.safetensors"}}""");
+        shard("gptq_model-4bit-128g-1.safetensors", "a");
+        shard("gptq_model-4bit-128g-2.safetensors", "b");
+        try (ModelDirectory model = open()) {
+            assertEquals(List.of("a", "b"), List.copyOf(model.tensors().keySet()));
+        }
+    }
+
+    @Test
+    void several_files_without_an_index_are_ambiguous_and_an_adapter_is_no_model() throws IOException {
+        config();
+        shard("adapter_model.safetensors", "a");
+        assertUserError(Code.UNSUPPORTED_MODEL, this::open, "adapter_model.safetensors", "merge it");
+        shard("b.safetensors", "a");
+        assertUserError(Code.BAD_MODEL, this::open, "found adapter_model.safetensors, b.safetensors");
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"config.json", "model.safetensors", INDEX})
+    void a_link_that_leads_nowhere_is_named_with_its_target(String name) throws IOException {
+        config();
+        shard("model.safetensors", "a");
+        Files.deleteIfExists(directory.resolve(name));
+        Files.createSymbolicLink(directory.resolve(name), Path.of("../blobs/4f3c"));
+        assertUserError(Code.BAD_MODEL, this::open, directory.resolve(name).toString(), "leads to ../blobs/4f3c",
+                "not there");
+    }
+
+    @Test
+    void a_directory_that_is_a_link_to_nowhere_is_named_with_its_target() throws IOException {
+        Path link = Files.createSymbolicLink(directory.resolve("latest"), Path.of("run-7"));
+        assertUserError(Code.BAD_MODEL, () -> ModelDirectory.open(link), "a link to run-7, which is not there");
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"config.json", "model.safetensors", INDEX})
+    void a_pointer_of_git_lfs_is_named_as_that(String name) throws IOException {
+        config();
+        shard("model.safetensors", "a");
+        Files.writeString(directory.resolve(name), """
+                version https://git-lfs.github.com/spec/v1
+                oid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393
+                size 12345
+                """);
+        assertUserError(Code.BAD_MODEL, this::open, directory.resolve(name).toString(), "Git LFS pointer",
+                "git lfs pull");
     }
 
     private ModelDirectory open() {

@@ -109,6 +109,34 @@ class SafetensorsHeaderTest {
                 () -> parse(RawSafetensors.file(new byte[] {'{', '"', (byte) 0xff, '"', '}'}, new byte[0])), "UTF-8");
     }
 
+    @Test
+    void a_header_of_97_megabytes_is_read_as_a_stream_and_its_entries_are_counted() {
+        int entries = HeaderParser.MAX_ENTRIES + 1;
+        String padding = " ".repeat(97_000_000 / entries - 60);
+        StringBuilder header = new StringBuilder("{");
+        for (int i = 0; i < entries; i++) {
+            header.append(i == 0 ? "" : ",").append('"').append(i).append('"').append(padding)
+                    .append(":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}");
+        }
+        byte[] file = RawSafetensors.file(header.append('}').toString(), 0);
+        assertUserError(Code.BAD_MODEL, () -> parse(file), "at most 262144 tensors");
+    }
+
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', quoteCharacter = '~', value = {
+            "{\"w\":{\"dtype\":\"U8\",\"shape\":[%s],\"data_offsets\":[0,1]}}|at most 64 dimensions",
+            "{\"w\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[%s]}}|[begin, end]"})
+    void an_array_without_end_is_refused_where_it_is_too_long(String header, String fragment) {
+        String ones = "1,".repeat(1_000_000) + "1";
+        assertUserError(Code.BAD_MODEL, () -> parse(header.replace("%s", ones), 1), fragment);
+    }
+
+    @Test
+    void what_an_entry_says_beyond_the_format_is_skipped() {
+        assertEquals(1, parse("""
+                {"w":{"note":{"a":[1,{"b":null}]},"dtype":"U8","shape":[1],"data_offsets":[0,1]}}""", 1).tensors().size());
+    }
+
     private static SafetensorsHeader parse(String header, int dataBytes) {
         return parse(RawSafetensors.file(header, dataBytes));
     }

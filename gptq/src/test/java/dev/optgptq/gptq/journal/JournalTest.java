@@ -46,7 +46,7 @@ class JournalTest {
 
     @BeforeEach
     void aDirectory() {
-        directory = new OutputDirectory(folder.resolve("out"), false, "config.json");
+        directory = new OutputDirectory(folder.resolve("out"), false);
     }
 
     @AfterEach

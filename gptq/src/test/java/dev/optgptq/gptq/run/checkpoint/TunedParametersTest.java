@@ -58,7 +58,7 @@ class TunedParametersTest {
 
     @BeforeEach
     void aJournal() {
-        directory = new OutputDirectory(folder.resolve("out"), false, "config.json");
+        directory = new OutputDirectory(folder.resolve("out"), false);
         Journal journal = journal();
         journal.startOver(new Identity(new LinkedHashMap<>(Map.of("--bits", "4"))));
         journal.begin("2026-01-01T00:00:00Z");

@@ -32,7 +32,8 @@ class OutputTest {
     @Test
     void a_complete_model_directory_is_written_and_nothing_beside_it() {
         rtn("out").succeeds();
-        assertEquals(List.of(".opt-gptq", "config.json", "generation_config.json", "model.safetensors", "quantize_config.json",
+        assertEquals(List.of(".opt-gptq", "config.json", "generation_config.json", "model.safetensors",
+                "quantize_config.json",
                 "report.html", "report.json", "tokenizer.json"), Models.names(directory.resolve("out")));
         assertEquals(List.of("out"), Models.names(directory));
     }

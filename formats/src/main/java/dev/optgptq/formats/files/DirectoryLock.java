@@ -69,7 +69,9 @@ final class DirectoryLock implements AutoCloseable {
         } catch (NoSuchFileException deleted) {
             return null;
         } catch (IOException e) {
-            throw Files.isSymbolicLink(file) ? notOurs(directory, "a link as '" + FILE + "'") : OutputFiles.failure(file, e);
+            throw Files.isSymbolicLink(file)
+                    ? notOurs(directory, "a link as '" + FILE + "'")
+                    : OutputFiles.failure(file, e);
         }
         try {
             FileLock held = lock(channel, file, target);
@@ -120,7 +122,9 @@ final class DirectoryLock implements AutoCloseable {
 
     private static String owner(Path file) {
         try {
-            return Files.isRegularFile(file, LinkOption.NOFOLLOW_LINKS) ? Files.readString(file) : "of an unknown process";
+            return Files.isRegularFile(file, LinkOption.NOFOLLOW_LINKS)
+                    ? Files.readString(file)
+                    : "of an unknown process";
         } catch (IOException unreadable) {
             return "of an unknown process";
         }

@@ -1,6 +1,5 @@
 package dev.optgptq.formats.files;
 
-import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.UserError.Code;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;

@@ -109,7 +109,8 @@ final class Companions {
         InputFiles.requireContent(file, Code.BAD_MODEL);
         Path real = file.toRealPath();
         if (!real.startsWith(repository)) {
-            throw new UserError(Code.BAD_MODEL, file + ": the link leads to " + InputFiles.linkTarget(file, Code.BAD_MODEL)
+            throw new UserError(Code.BAD_MODEL, file + ": the link leads to "
+                    + InputFiles.linkTarget(file, Code.BAD_MODEL)
                     + ", outside of the model's directory, and the output would carry a copy; put a copy in its place"
                     + " if it belongs to the model, or remove the link");
         }

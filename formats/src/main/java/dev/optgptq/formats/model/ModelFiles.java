@@ -15,7 +15,8 @@ public final class ModelFiles {
 
     /** The .json files that a model directory may hold; others are results of somebody. */
     private static final List<PathMatcher> MODEL_JSON = Stream
-            .of("config.json", "*_config.json", "*.index.json", "tokenizer*.json", "*_map.json", "*_tokens.json", "vocab*.json",
+            .of("config.json", "*_config.json", "*.index.json", "tokenizer*.json", "*_map.json", "*_tokens.json",
+                    "vocab*.json",
                     "chat_template*.json", "modules.json")
             .map(glob -> FileSystems.getDefault().getPathMatcher("glob:" + glob)).toList();
 

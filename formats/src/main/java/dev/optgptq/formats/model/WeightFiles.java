@@ -129,9 +129,10 @@ final class WeightFiles implements AutoCloseable {
     private static UserError noWeights(Path directory) {
         List<String> others = matching(directory, "*.{bin,pt,pth,gguf,h5,msgpack,safetensors}").stream()
                 .map(file -> String.valueOf(file.getFileName())).toList();
-        return bad(directory + ": expected " + SINGLE_FILE + ", " + ShardIndex.FILE_NAME + " or one *.safetensors, found "
-                + (others.isEmpty() ? "no weights" : String.join(", ", others))
-                + "; only safetensors models are read, fetch or convert the model in that form");
+        return bad(
+                directory + ": expected " + SINGLE_FILE + ", " + ShardIndex.FILE_NAME + " or one *.safetensors, found "
+                        + (others.isEmpty() ? "no weights" : String.join(", ", others))
+                        + "; only safetensors models are read, fetch or convert the model in that form");
     }
 
     /** Sorted by name, without hidden files. */

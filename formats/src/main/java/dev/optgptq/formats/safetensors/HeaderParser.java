@@ -207,8 +207,11 @@ final class HeaderParser {
             }
             values.add(json.getLongValue());
             if (values.size() > most) {
-                throw bad(tensor, "expected " + (most == 2 ? "data_offsets [begin, end]" : "at most " + most
-                        + " dimensions") + ", found more at '" + key + "'; " + SafetensorsHeader.REMEDY);
+                throw bad(tensor, "expected " + (most == 2
+                        ? "data_offsets [begin, end]"
+                        : "at most " + most
+                                + " dimensions")
+                        + ", found more at '" + key + "'; " + SafetensorsHeader.REMEDY);
             }
         }
         return values;

@@ -57,7 +57,8 @@ class CheckpointWriterTest {
     @Test
     void more_than_one_shard_has_an_index_with_the_total_size() throws IOException {
         write(TENSORS, 250, false);
-        assertEquals(List.of(".opt-gptq", "config.json", "model-00001-of-00003.safetensors", "model-00002-of-00003.safetensors",
+        assertEquals(List.of(".opt-gptq", "config.json", "model-00001-of-00003.safetensors",
+                "model-00002-of-00003.safetensors",
                 "model-00003-of-00003.safetensors", "model.safetensors.index.json"), list(target));
         var index = Json.readObject(target.resolve("model.safetensors.index.json"), Code.BAD_MODEL);
         assertEquals(500, index.path("metadata").path("total_size").intValue());

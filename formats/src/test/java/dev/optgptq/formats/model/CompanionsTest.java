@@ -30,14 +30,16 @@ class CompanionsTest {
     @Test
     void everything_goes_along_that_is_not_weights_not_an_index_not_hidden_and_not_written_anew() throws IOException {
         List<String> companions = List.of("Licence.md", "README.md", "USE_POLICY", "added_tokens.json",
-                "chat_template.jinja", "code/__init__.py", "code/nested/layers.py", "generation_config.json", "merges.txt",
+                "chat_template.jinja", "code/__init__.py", "code/nested/layers.py", "generation_config.json",
+                "merges.txt",
                 "modeling_x.py", "original/params.json", "original/tokenizer.model", "preprocessor_config.json",
                 "templates/tools.jinja", "tokenizer.json", "video_processor.json", "vocab.json");
         for (String name : companions) {
             create(name);
         }
         for (String name : List.of("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
-                "pytorch_model.bin.index.json", "original/consolidated.00.pth", "onnx/model.onnx", "tf_model.h5", "x.gguf",
+                "pytorch_model.bin.index.json", "original/consolidated.00.pth", "onnx/model.onnx", "tf_model.h5",
+                "x.gguf",
                 "quantize_config.json", "report.json", "report.html", ".opt-gptq", ".git/HEAD", ".env",
                 ".cache/huggingface/download/x.lock")) {
             create(name);
@@ -94,7 +96,8 @@ class CompanionsTest {
 
     @Test
     void a_pointer_of_git_lfs_is_not_taken_for_the_file() throws IOException {
-        Files.writeString(model.resolve("tokenizer.model"), "version https://git-lfs.github.com/spec/v1\noid sha256:0\n");
+        Files.writeString(model.resolve("tokenizer.model"),
+                "version https://git-lfs.github.com/spec/v1\noid sha256:0\n");
         assertUserError(Code.BAD_MODEL, () -> Companions.in(model), "tokenizer.model", "Git LFS pointer");
     }
 

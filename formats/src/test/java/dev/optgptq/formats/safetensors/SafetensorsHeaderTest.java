@@ -134,7 +134,8 @@ class SafetensorsHeaderTest {
     @Test
     void what_an_entry_says_beyond_the_format_is_skipped() {
         assertEquals(1, parse("""
-                {"w":{"note":{"a":[1,{"b":null}]},"dtype":"U8","shape":[1],"data_offsets":[0,1]}}""", 1).tensors().size());
+                {"w":{"note":{"a":[1,{"b":null}]},"dtype":"U8","shape":[1],"data_offsets":[0,1]}}""", 1).tensors()
+                .size());
     }
 
     private static SafetensorsHeader parse(String header, int dataBytes) {

@@ -61,9 +61,10 @@ public final class InputFiles {
                         + " found " + channel.size() + "; this is not the file its name says");
             }
             ByteBuffer bytes = ByteBuffer.allocate((int) channel.size());
-            while (bytes.hasRemaining() && channel.read(bytes) >= 0) {
-                continue;
-            }
+            int read;
+            do {
+                read = channel.read(bytes);
+            } while (read > 0);
             return Arrays.copyOf(bytes.array(), bytes.position());
         } catch (IOException e) {
             throw unreadable(file, e, code);

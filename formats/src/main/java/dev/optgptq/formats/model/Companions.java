@@ -61,9 +61,11 @@ final class Companions {
     /** A hub's cache keeps models--NAME/snapshots/REVISION full of links to models--NAME/blobs. */
     private static Path repository(Path directory) {
         Path snapshots = directory.getParent();
-        Path repository = snapshots == null ? null : snapshots.getParent();
-        return repository != null && snapshots.endsWith("snapshots")
-                && Files.isDirectory(repository.resolve("blobs")) ? repository : directory;
+        if (snapshots == null || !snapshots.endsWith("snapshots")) {
+            return directory;
+        }
+        Path repository = snapshots.getParent();
+        return repository != null && Files.isDirectory(repository.resolve("blobs")) ? repository : directory;
     }
 
     private void walk() throws IOException {

@@ -1,7 +1,6 @@
 package dev.optgptq.formats.safetensors;
 
 import dev.optgptq.formats.UserError.Code;
-import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.files.InputFiles;
 import java.io.IOException;
 import java.lang.foreign.Arena;

@@ -1,7 +1,6 @@
 package dev.optgptq.formats.safetensors;
 
 import dev.optgptq.formats.UserError;
-import static java.lang.foreign.ValueLayout.JAVA_BYTE;
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.dtype.Shape;

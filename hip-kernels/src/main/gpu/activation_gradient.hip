@@ -1,10 +1,7 @@
 // GradientOps.activateGradient and activateGatedGradient, in place.
 #include "activation.h"
 
-// e^min(-x, 80): finite, so that 1 - s = e s holds for s = 1 / (1 + e), which loses nothing where s is near 1.
-DEVICE float decay(float x) { return expf(-x > 80 ? 80.0f : -x); }
-
-// The derivative of activation(kind, x); RELU's at 0 is 0.
+// The derivative of activation(kind, x); that of RELU and of its square at 0 is 0.
 DEVICE float slope(int kind, float x) {
     switch (kind) {
         case SILU: {
@@ -18,6 +15,17 @@ DEVICE float slope(int kind, float x) {
             float e = decay(TANH_LINEAR * fmaf(0.044715f * x * x, x, x));
             float s = 1 / (1 + e);
             return fmaf(x * s * (e * s), TANH_LINEAR * fmaf(0.134145f * x, x, 1.0f), s);
+        }
+        case GELU_QUICK: {
+            float e = decay(QUICK_LINEAR * x);
+            float s = 1 / (1 + e);
+            return fmaf(QUICK_LINEAR * x * s, e * s, s);
+        }
+        case RELU_SQUARED: return x > 0 ? 2 * x : 0.0f;
+        case SIGMOID: {
+            float e = decay(x);
+            float s = 1 / (1 + e);
+            return e * s * s;
         }
         default: return x > 0 ? 1.0f : 0.0f;  // RELU
     }

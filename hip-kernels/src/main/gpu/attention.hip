@@ -1,12 +1,12 @@
-// NeuralOps.attention: out = softmax(q k^T scale + bias) v, causal, per sequence and head, with ALiBi, a window and grouped
-// KV heads. A block of 256 threads takes 64 queries of one head and walks over tiles of 64 keys with a running maximum
+// NeuralOps.attention: out = softmax(q k^T scale + bias) v, causal, per sequence and head, with ALiBi, a window, a
+// cap of the scores, sinks and grouped KV heads. A block of 256 threads takes 64 queries of one head and walks over tiles of 64 keys with a running maximum
 // and sum (Milakov and Gimelshein, "Online normalizer calculation for softmax"; Dao et al., "FlashAttention"): no score
 // leaves shared memory.
 #include "attention_tiles.h"
 
 template <int WIDTH>
 DEVICE void attend(const float* q, i64 qStride, const float* k, i64 kStride, const float* v, i64 vStride,
-                   const float* slopes, float* out, i64 outStride, Shape shape) {
+                   const float* slopes, const float* sinks, float* out, i64 outStride, Shape shape) {
     SHARED(float, querySlice, SLICE * PITCH);
     SHARED(float, keySlice, SLICE * PITCH);  // and v's slice, [key][32 columns]
     SHARED(float, scores, TILE * PITCH);
@@ -23,11 +23,12 @@ DEVICE void attend(const float* q, i64 qStride, const float* k, i64 kStride, con
     i64 sequence = (i64)blockIdx.z * shape.length;
     Head queries = Head::of(q, qStride, sequence, head, shape.headDim);
     Head keys = Head::of(k, kStride, sequence, kvHead, shape.headDim);
-    Head values = Head::of(v, vStride, sequence, kvHead, shape.headDim);
+    Head values = Head::of(v, vStride, sequence, kvHead, shape.valueDim);
     float slope = slopes == 0 ? 0.0f : slopes[head];
     if (thread < TILE) {
-        maximum[thread] = -infinity();
-        total[thread] = 0;
+        // A sink is a key without a value, which every query sees.
+        maximum[thread] = sinks == 0 ? -infinity() : sinks[head];
+        total[thread] = sinks == 0 ? 0.0f : 1.0f;
     }
     float sum[4][WIDTH / 16];
     clear(sum);
@@ -35,6 +36,7 @@ DEVICE void attend(const float* q, i64 qStride, const float* k, i64 kStride, con
     for (int from = shape.first_keys(first, TILE); from < last; from += TILE) {
         float score[4][4];
         products(queries, first, keys, from, shape, querySlice, keySlice, score);
+        cap(shape, score);
         #pragma unroll
         for (int r = 0; r < 4; r++) {
             #pragma unroll
@@ -92,29 +94,24 @@ DEVICE void attend(const float* q, i64 qStride, const float* k, i64 kStride, con
         #pragma unroll
         for (int c = 0; c < WIDTH / 16; c++) {
             int d = c * 16 + tx;
-            if (i < shape.length && d < shape.headDim) {
-                out[(sequence + i) * outStride + (i64)head * shape.headDim + d] = sum[r][c] / total[ty * 4 + r];
+            if (i < shape.length && d < shape.valueDim) {
+                out[(sequence + i) * outStride + (i64)head * shape.valueDim + d] = sum[r][c] / total[ty * 4 + r];
             }
         }
     }
 }
 
-// The grid is ceil(length / 64) x heads x sequences; slopes may be null. The number is the largest headDim.
-#define ARGUMENTS const float *q, i64 qStride, const float *k, i64 kStride, const float *v, i64 vStride, \
-                  const float *slopes, float *out, i64 outStride, int length, int heads, int kvHeads,    \
-                  int headDim, float scale, int window
+// The grid is ceil(length / 64) x heads x sequences; slopes and sinks may be null. The number is the largest valueDim.
+#define ARGUMENTS const float *q, i64 qStride, const float *k, i64 kStride, const float *v, i64 vStride,      \
+                  const float *slopes, const float *sinks, float *out, i64 outStride, int length, int heads, \
+                  int kvHeads, int headDim, int valueDim, float scale, float inCaps, int window
 
-KERNEL(ATTENTION_THREADS) attention64(ARGUMENTS) {
-    Shape shape = {length, heads, kvHeads, headDim, scale, window};
-    attend<64>(q, qStride, k, kStride, v, vStride, slopes, out, outStride, shape);
-}
+#define ATTENTION(width)                                                                         \
+    KERNEL(ATTENTION_THREADS) attention##width(ARGUMENTS) {                                      \
+        Shape shape = {length, heads, kvHeads, headDim, valueDim, scale, inCaps, window};        \
+        attend<width>(q, qStride, k, kStride, v, vStride, slopes, sinks, out, outStride, shape);  \
+    }
 
-KERNEL(ATTENTION_THREADS) attention128(ARGUMENTS) {
-    Shape shape = {length, heads, kvHeads, headDim, scale, window};
-    attend<128>(q, qStride, k, kStride, v, vStride, slopes, out, outStride, shape);
-}
-
-KERNEL(ATTENTION_THREADS) attention256(ARGUMENTS) {
-    Shape shape = {length, heads, kvHeads, headDim, scale, window};
-    attend<256>(q, qStride, k, kStride, v, vStride, slopes, out, outStride, shape);
-}
+ATTENTION(64)
+ATTENTION(128)
+ATTENTION(256)

@@ -2,9 +2,11 @@
 // that nothing is added up by atomics and every sum has one order: what the softmax of each query came to, the gradient of
 // keys and values by tiles of keys, the gradient of queries by tiles of queries. Scores are computed again in each: none
 // leaves shared memory. With p the weights, m_i = dOut_i . out_i, ds_ij = p_ij (dOut_i . v_j - m_i):
-// dv_j = sum_i p_ij dOut_i, dk_j = scale sum_i ds_ij q_i, dq_i = scale sum_j ds_ij k_j.
+// dv_j = sum_i p_ij dOut_i, dk_j = scale sum_i ds_ij q_i, dq_i = scale sum_j ds_ij k_j; where scores are capped, ds_ij also has
+// the derivative of the cap. A sink is a key without a value: its gradient is - sum_i p_i,sink m_i.
 #include "attention_tiles.h"
 #include "elements.h"
+#include "reduce.h"
 
 // Of one head: a query's largest score, 1 / the sum of exp(score - largest), and m.
 struct Rows {
@@ -19,21 +21,21 @@ struct Rows {
     }
 
     // The weight that query i gives to a key of that score.
-    __device__ __forceinline__ float weight(int i, float score) const { return expf(score - maximum[i]) * inverse[i]; }
+    __device__ __forceinline__ float weight(i64 i, float score) const { return expf(score - maximum[i]) * inverse[i]; }
 };
 
 // Pass 1. Each thread keeps a running maximum and sum for its 4 queries over the keys that it sees of every tile (Milakov and
 // Gimelshein); the 16 threads of a query meet at the end.
 KERNEL(ATTENTION_THREADS) softmax_rows(const float* q, i64 qStride, const float* k, i64 kStride, const float* slopes,
-                                       const float* out, i64 outStride, const float* dOut, i64 dOutStride, float* rows,
-                                       i64 count, int length, int heads, int kvHeads, int headDim, float scale,
-                                       int window) {
+                                       const float* sinks, const float* out, i64 outStride, const float* dOut,
+                                       i64 dOutStride, float* rows, i64 count, int length, int heads, int kvHeads,
+                                       int headDim, int valueDim, float scale, float inCaps, int window) {
     SHARED(float, querySlice, SLICE * PITCH);
     SHARED(float, keySlice, SLICE * PITCH);
     SHARED(float, maxima, TILE * 17);  // padded rows of 16
     SHARED(float, totals, TILE * 17);
     SHARED(float, means, TILE * 4);
-    Shape shape = {length, heads, kvHeads, headDim, scale, window};
+    Shape shape = {length, heads, kvHeads, headDim, valueDim, scale, inCaps, window};
     int thread = threadIdx.x;
     int tx = thread % 16;
     int ty = thread / 16;
@@ -53,6 +55,7 @@ KERNEL(ATTENTION_THREADS) softmax_rows(const float* q, i64 qStride, const float*
     for (int from = shape.first_keys(first, TILE); from < last; from += TILE) {
         float score[4][4];
         products(queries, first, keys, from, shape, querySlice, keySlice, score);
+        cap(shape, score);
         #pragma unroll
         for (int r = 0; r < 4; r++) {
             int i = first + ty * 4 + r;
@@ -77,20 +80,20 @@ KERNEL(ATTENTION_THREADS) softmax_rows(const float* q, i64 qStride, const float*
     int mine = first + thread / 4;
     float mean = 0;
     if (mine < length) {
-        const float* a = out + (sequence + mine) * outStride + (i64)head * headDim;
-        const float* b = dOut + (sequence + mine) * dOutStride + (i64)head * headDim;
-        for (int d = thread % 4; d < headDim; d += 4) {
+        const float* a = out + (sequence + mine) * outStride + (i64)head * valueDim;
+        const float* b = dOut + (sequence + mine) * dOutStride + (i64)head * valueDim;
+        for (int d = thread % 4; d < valueDim; d += 4) {
             mean = fmaf(a[d], b[d], mean);
         }
     }
     means[thread] = mean;
     __syncthreads();
     if (thread < TILE && first + thread < length) {
-        float max = -infinity();
+        float max = sinks == 0 ? -infinity() : sinks[head];
         for (int c = 0; c < 16; c++) {
             max = fmaxf(max, maxima[thread * 17 + c]);
         }
-        float sum = 0;
+        float sum = sinks == 0 ? 0.0f : expf(sinks[head] - max);
         for (int c = 0; c < 16; c++) {
             // A thread that saw no key has the maximum -infinity and the sum 0.
             sum = fmaf(totals[thread * 17 + c], expf(maxima[thread * 17 + c] - max), sum);
@@ -131,8 +134,8 @@ template <int WIDTH> DEVICE void of_keys(Inputs in, float* dk, i64 dkStride, flo
     i64 sequence = (i64)blockIdx.z * shape.length;
     Head queries = Head::of(in.q, in.qStride, sequence, head, shape.headDim);
     Head keys = Head::of(in.k, in.kStride, sequence, kvHead, shape.headDim);
-    Head values = Head::of(in.v, in.vStride, sequence, kvHead, shape.headDim);
-    Head gradients = Head::of(in.dOut, in.dOutStride, sequence, head, shape.headDim);
+    Head values = Head::of(in.v, in.vStride, sequence, kvHead, shape.valueDim);
+    Head gradients = Head::of(in.dOut, in.dOutStride, sequence, head, shape.valueDim);
     Rows rows = Rows::of(in.rows, in.count, shape.heads, head, sequence);
     float slope = in.slopes == 0 ? 0.0f : in.slopes[head];
     float keySum[4][WIDTH / 16], valueSum[4][WIDTH / 16];
@@ -143,6 +146,7 @@ template <int WIDTH> DEVICE void of_keys(Inputs in, float* dk, i64 dkStride, flo
     for (int from = first; from < end; from += TILE) {
         float score[4][4], slopes[4][4];
         products(keys, first, queries, from, shape, keySlice, querySlice, score);
+        cap(shape, score);
         products(values, first, gradients, from, shape, keySlice, querySlice, slopes);
         #pragma unroll
         for (int c = 0; c < 4; c++) {
@@ -152,7 +156,7 @@ template <int WIDTH> DEVICE void of_keys(Inputs in, float* dk, i64 dkStride, flo
                 int j = first + ty * 4 + r;
                 bool seen = shape.sees(i, j);
                 float p = seen ? rows.weight(i, shape.score(score[r][c], slope, i, j)) : 0.0f;
-                slopes[r][c] = seen ? p * (slopes[r][c] - rows.mean[i]) : 0.0f;
+                slopes[r][c] = seen ? p * (slopes[r][c] - rows.mean[i]) * shape.rise(score[r][c]) : 0.0f;
                 weights[(ty * 4 + r) * PITCH + tx * 4 + c] = p;
             }
         }
@@ -174,9 +178,10 @@ template <int WIDTH> DEVICE void of_keys(Inputs in, float* dk, i64 dkStride, flo
         for (int c = 0; c < WIDTH / 16; c++) {
             int d = c * 16 + tx;
             if (j < shape.length && d < shape.headDim) {
-                i64 column = (i64)head * shape.headDim + d;
-                dk[(sequence + j) * dkStride + column] = keySum[r][c] * shape.scale;
-                dv[(sequence + j) * dvStride + column] = valueSum[r][c];
+                dk[(sequence + j) * dkStride + (i64)head * shape.headDim + d] = keySum[r][c] * shape.scale;
+            }
+            if (j < shape.length && d < shape.valueDim) {
+                dv[(sequence + j) * dvStride + (i64)head * shape.valueDim + d] = valueSum[r][c];
             }
         }
     }
@@ -197,8 +202,8 @@ template <int WIDTH> DEVICE void of_queries(Inputs in, float* dq, i64 dqStride) 
     i64 sequence = (i64)blockIdx.z * shape.length;
     Head queries = Head::of(in.q, in.qStride, sequence, head, shape.headDim);
     Head keys = Head::of(in.k, in.kStride, sequence, kvHead, shape.headDim);
-    Head values = Head::of(in.v, in.vStride, sequence, kvHead, shape.headDim);
-    Head gradients = Head::of(in.dOut, in.dOutStride, sequence, head, shape.headDim);
+    Head values = Head::of(in.v, in.vStride, sequence, kvHead, shape.valueDim);
+    Head gradients = Head::of(in.dOut, in.dOutStride, sequence, head, shape.valueDim);
     Rows rows = Rows::of(in.rows, in.count, shape.heads, head, sequence);
     float slope = in.slopes == 0 ? 0.0f : in.slopes[head];
     if (threadIdx.x < TILE && first + threadIdx.x < shape.length) {
@@ -213,6 +218,7 @@ template <int WIDTH> DEVICE void of_queries(Inputs in, float* dq, i64 dqStride) 
     for (int from = shape.first_keys(first, TILE); from < last; from += TILE) {
         float score[4][4], slopes[4][4];
         products(queries, first, keys, from, shape, querySlice, keySlice, score);
+        cap(shape, score);
         products(gradients, first, values, from, shape, querySlice, keySlice, slopes);
         #pragma unroll
         for (int r = 0; r < 4; r++) {
@@ -222,6 +228,7 @@ template <int WIDTH> DEVICE void of_queries(Inputs in, float* dq, i64 dqStride) 
                 int j = from + tx * 4 + c;
                 weights[row * PITCH + tx * 4 + c] = shape.sees(first + row, j)
                     ? here.weight(row, shape.score(score[r][c], slope, first + row, j)) * (slopes[r][c] - here.mean[row])
+                        * shape.rise(score[r][c])
                     : 0.0f;
             }
         }
@@ -241,12 +248,12 @@ template <int WIDTH> DEVICE void of_queries(Inputs in, float* dq, i64 dqStride) 
 }
 
 // The grid is ceil(length / 64) x heads x sequences; slopes may be null; rows [3 heads, count], count the rows of q. The
-// number is the largest headDim.
+// number is the largest of headDim and valueDim.
 #define ARGUMENTS const float *q, i64 qStride, const float *k, i64 kStride, const float *v, i64 vStride,   \
                   const float *slopes, const float *dOut, i64 dOutStride, float *rows, i64 count, int length, \
-                  int heads, int kvHeads, int headDim, float scale, int window
+                  int heads, int kvHeads, int headDim, int valueDim, float scale, float inCaps, int window
 #define INPUTS {q, qStride, k, kStride, v, vStride, slopes, dOut, dOutStride, rows, count, \
-                {length, heads, kvHeads, headDim, scale, window}}
+                {length, heads, kvHeads, headDim, valueDim, scale, inCaps, window}}
 
 #define KERNELS(width)                                                                                              \
     KERNEL(ATTENTION_THREADS) gradient_of_keys##width(ARGUMENTS, float* dk, i64 dkStride, float* dv, i64 dvStride) { \
@@ -259,6 +266,21 @@ template <int WIDTH> DEVICE void of_queries(Inputs in, float* dq, i64 dqStride) 
 KERNELS(64)
 KERNELS(128)
 KERNELS(256)
+
+// dSinks[head] -= sum over the queries of a head of p_sink m: a block per head, count > 0.
+KERNEL(THREADS) gradient_of_sinks(const float* sinks, float* rows, i64 count, int heads, float* dSinks) {
+    SHARED(float, scratch, THREADS);
+    int head = blockIdx.x;
+    Rows of = Rows::of(rows, count, heads, head, 0);
+    float sum = 0;
+    for (i64 i = threadIdx.x; i < count; i += THREADS) {
+        sum = fmaf(of.weight(i, sinks[head]), of.mean[i], sum);
+    }
+    sum = block_reduce<Sum>(sum, scratch);
+    if (threadIdx.x == 0) {
+        dSinks[head] -= sum;
+    }
+}
 
 // target [rows, kvHeads * headDim] = the sum over the query heads of each KV head, in order; perHead [rows, heads * headDim].
 KERNEL(256) sum_heads(const float* perHead, i64 perHeadStride, int group, int headDim, float* target, i64 targetStride,

@@ -214,28 +214,29 @@ DEVICE void attend(const u16* q, i64 qStride, const u16* k, i64 kStride, const u
     }
 }
 
+// Without a cap, sinks or values of another width than keys: a library's products take those (GpuAttention.java).
 // The grid is ceil(length / 64) x heads x sequences; slopes may be null. The number is the largest headDim.
 #define ARGUMENTS const u16 *q, i64 qStride, const u16 *k, i64 kStride, const u16 *v, i64 vStride, \
                   const float *slopes, float *out, i64 outStride, int length, int heads, int kvHeads, \
                   int headDim, float scale, int window
 
 KERNEL(HALVES_THREADS) attention_f16_64(ARGUMENTS) {
-    Shape shape = {length, heads, kvHeads, headDim, scale, window};
+    Shape shape = {length, heads, kvHeads, headDim, headDim, scale, 0, window};
     attend<F16, 64, 64>(q, qStride, k, kStride, v, vStride, slopes, out, outStride, shape);
 }
 
 KERNEL(HALVES_THREADS) attention_f16_128(ARGUMENTS) {
-    Shape shape = {length, heads, kvHeads, headDim, scale, window};
+    Shape shape = {length, heads, kvHeads, headDim, headDim, scale, 0, window};
     attend<F16, 128, 64>(q, qStride, k, kStride, v, vStride, slopes, out, outStride, shape);
 }
 
 KERNEL(HALVES_THREADS) attention_bf16_64(ARGUMENTS) {
-    Shape shape = {length, heads, kvHeads, headDim, scale, window};
+    Shape shape = {length, heads, kvHeads, headDim, headDim, scale, 0, window};
     attend<BF16, 64, 64>(q, qStride, k, kStride, v, vStride, slopes, out, outStride, shape);
 }
 
 KERNEL(HALVES_THREADS) attention_bf16_128(ARGUMENTS) {
-    Shape shape = {length, heads, kvHeads, headDim, scale, window};
+    Shape shape = {length, heads, kvHeads, headDim, headDim, scale, 0, window};
     attend<BF16, 128, 64>(q, qStride, k, kStride, v, vStride, slopes, out, outStride, shape);
 }
 

@@ -7,8 +7,10 @@ struct Shape {
     int length;
     int heads;
     int kvHeads;
-    int headDim;
+    int headDim;   // of queries and keys
+    int valueDim;  // of values and of what comes out
     float scale;
+    float inCaps;  // scale / cap: the score of the product 1 in caps; 0 where scores are not capped
     int window;
 
     // Whether the query at position i sees the key at position j; rows beyond the sequence see and show nothing.
@@ -16,10 +18,18 @@ struct Shape {
         return j <= i && i < length && (window == 0 || j > i - window);
     }
 
-    // What the softmax takes: the product of a query and a key, scaled, with ALiBi's bias.
+    // What the softmax takes: the product of a query and a key, capped before, scaled, with ALiBi's bias.
     __device__ __forceinline__ float score(float product, float slope, int i, int j) const {
         return fmaf(product, scale, slope * (j - i));
     }
+
+    // What becomes of a product where scores are capped: the score is then cap tanh(product scale / cap).
+    __device__ __forceinline__ float capped(float product) const {
+        return inCaps == 0 ? product : tanhf(product * inCaps) / inCaps;
+    }
+
+    // The derivative of that, of what it gave.
+    __device__ __forceinline__ float rise(float capped) const { return fmaf(-(capped * inCaps), capped * inCaps, 1.0f); }
 
     // The first tile of so many keys that the query at position first, or one behind it, sees.
     __device__ __forceinline__ int first_keys(int first, int keys) const {

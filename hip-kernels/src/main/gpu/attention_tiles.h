@@ -12,14 +12,14 @@
 // Padded rows of 64, aligned for reads of four.
 #define PITCH 68
 
-// One head of one sequence: row r begins at at + r * stride.
+// One head of one sequence, so many columns: row r begins at at + r * stride.
 struct Head {
     const float* at;
     i64 stride;
+    int columns;
 
-    // @param columns elements of a head
     static __device__ __forceinline__ Head of(const float* data, i64 stride, i64 sequence, int head, int columns) {
-        return Head{data + sequence * stride + (i64)head * columns, stride};
+        return Head{data + sequence * stride + (i64)head * columns, stride, columns};
     }
 };
 
@@ -28,12 +28,13 @@ template <class Slice> DEVICE void load_slice(Head head, int from, int d0, const
     for (int i = threadIdx.x; i < TILE * SLICE; i += ATTENTION_THREADS) {
         int d = i % SLICE;
         int row = i / SLICE;
-        bool inside = from + row < shape.length && d0 + d < shape.headDim;
+        bool inside = from + row < shape.length && d0 + d < head.columns;
         slice[d * PITCH + row] = inside ? head.at[(from + row) * head.stride + d0 + d] : 0.0f;
     }
 }
 
-// product[r][c] = own row ownFrom + 4 ty + r times the other row otherFrom + 4 tx + c. Slices hold SLICE * PITCH.
+// product[r][c] = own row ownFrom + 4 ty + r times the other row otherFrom + 4 tx + c, of equally many columns. Slices hold
+// SLICE * PITCH.
 template <class Slice>
 DEVICE void products(Head own, int ownFrom, Head other, int otherFrom, const Shape& shape, Slice ownSlice,
                      Slice otherSlice, float (&product)[4][4]) {
@@ -46,7 +47,7 @@ DEVICE void products(Head own, int ownFrom, Head other, int otherFrom, const Sha
             product[r][c] = 0;
         }
     }
-    for (int d0 = 0; d0 < shape.headDim; d0 += SLICE) {
+    for (int d0 = 0; d0 < own.columns; d0 += SLICE) {
         __syncthreads();
         load_slice(own, ownFrom, d0, shape, ownSlice);
         load_slice(other, otherFrom, d0, shape, otherSlice);
@@ -66,6 +67,19 @@ DEVICE void products(Head own, int ownFrom, Head other, int otherFrom, const Sha
     }
 }
 
+// Products become those of capped scores.
+DEVICE void cap(const Shape& shape, float (&product)[4][4]) {
+    if (shape.inCaps != 0) {
+        #pragma unroll
+        for (int r = 0; r < 4; r++) {
+            #pragma unroll
+            for (int c = 0; c < 4; c++) {
+                product[r][c] = shape.capped(product[r][c]);
+            }
+        }
+    }
+}
+
 // sum[r][c] += the sum over j of weights[4 ty + r][j] times values' row from + j, column 16 c + tx. Weights are [64][PITCH];
 // the slice holds at least TILE * SLICE. The caller waits for all before it writes weights or slice again.
 template <int WIDTH, class Weights, class Slice>
@@ -75,12 +89,12 @@ DEVICE void accumulate(Weights weightTile, Head values, int from, const Shape& s
     int ty = threadIdx.x / 16;
     #pragma unroll
     for (int part = 0; part < WIDTH / SLICE; part++) {
-        if (part * SLICE < shape.headDim) {
+        if (part * SLICE < values.columns) {
             __syncthreads();
             for (int i = threadIdx.x; i < TILE * SLICE; i += ATTENTION_THREADS) {
                 int d = part * SLICE + i % SLICE;
                 i64 j = from + i / SLICE;
-                slice[i] = j < shape.length && d < shape.headDim ? values.at[j * values.stride + d] : 0.0f;
+                slice[i] = j < shape.length && d < values.columns ? values.at[j * values.stride + d] : 0.0f;
             }
             __syncthreads();
             const float* weights = &weightTile[ty * 4 * PITCH];

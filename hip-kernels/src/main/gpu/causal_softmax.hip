@@ -1,35 +1,38 @@
 // The middle of NeuralOps.attention where both its products are a library's: weights = softmax(scores scale + bias) over the
 // keys that a query sees, 0 over the others, rounded to the dtype that the second product multiplies. A block per query and
 // head.
+#include "attention_shape.h"
 #include "elements.h"
 #include "reduce.h"
 
 // Minus infinity where the query does not see the key.
-DEVICE float score(const float* row, i64 column, i64 i, i64 j, float scale, float slope, int window) {
-    bool seen = j <= i && (window == 0 || j > i - window);
-    return seen ? fmaf(row[column], scale, slope * (j - i)) : -infinity();
+DEVICE float score(const float* row, i64 column, i64 i, i64 j, const Shape& shape, float slope) {
+    return shape.sees((int)i, (int)j) ? shape.score(shape.capped(row[column]), slope, (int)i, (int)j) : -infinity();
 }
 
 // scores F32 and weights F16 or BF16 [heads][queries][keys]: rows stride elements apart, heads headStride. The grid is queries
-// x heads. Queries count from firstQuery, keys from firstKey; slopes of these heads may be null.
+// x heads. Queries count from firstQuery, keys from firstKey; slopes and sinks of these heads may be null; a sink
+// is a score that takes part in the sum and has no weight to write.
 KERNEL(THREADS) causal_softmax(const float* scores, void* weights, int type, i64 stride, i64 headStride,
-                               const float* slopes, int firstQuery, int firstKey, int keys, float scale, int window) {
+                               const float* slopes, const float* sinks, int firstQuery, int firstKey, int keys,
+                               int length, float scale, float inCaps, int window) {
     SHARED(float, scratch, THREADS);
     i64 start = blockIdx.y * headStride + blockIdx.x * stride;
     const float* row = scores + start;
     float slope = slopes == 0 ? 0.0f : slopes[blockIdx.y];
     i64 i = (i64)firstQuery + blockIdx.x;
-    float most = -infinity();
+    Shape shape = {length, 0, 0, 0, 0, scale, inCaps, window};
+    float most = sinks == 0 ? -infinity() : sinks[blockIdx.y];
     for (i64 c = threadIdx.x; c < keys; c += THREADS) {
-        most = fmaxf(most, score(row, c, i, firstKey + c, scale, slope, window));
+        most = fmaxf(most, score(row, c, i, firstKey + c, shape, slope));
     }
     most = block_reduce<Larger>(most, scratch);
     float sum = 0;
     for (i64 c = threadIdx.x; c < keys; c += THREADS) {
-        sum += expf(score(row, c, i, firstKey + c, scale, slope, window) - most);
+        sum += expf(score(row, c, i, firstKey + c, shape, slope) - most);
     }
-    sum = block_reduce<Sum>(sum, scratch);
+    sum = block_reduce<Sum>(sum, scratch) + (sinks == 0 ? 0.0f : expf(sinks[blockIdx.y] - most));
     for (i64 c = threadIdx.x; c < keys; c += THREADS) {
-        store_float(weights, start + c, type, expf(score(row, c, i, firstKey + c, scale, slope, window) - most) / sum);
+        store_float(weights, start + c, type, expf(score(row, c, i, firstKey + c, shape, slope) - most) / sum);
     }
 }

@@ -30,6 +30,46 @@ struct OfNorm {
     }
 };
 
+// The same where groups of width columns share a weight: each group of a row counts as a row of its own.
+struct Groups {
+    i64 count;  // in a row
+    i64 width;
+
+    __device__ __forceinline__ i64 at(i64 part, i64 column, i64 stride) const {
+        return part / count * stride + part % count * width + column;
+    }
+};
+
+struct PlainOfGroups {
+    const float* x;
+    i64 stride;
+    Groups groups;
+
+    __device__ __forceinline__ float at(i64 part, i64 column) const { return x[groups.at(part, column, stride)]; }
+};
+
+struct NormOfGroups {
+    OfNorm norm;
+    Groups groups;
+
+    __device__ __forceinline__ float at(i64 part, i64 column) const {
+        float n = (norm.x[groups.at(part, column, norm.xStride)] - norm.centres[part]) * norm.inverses[part];
+        return norm.dOut[groups.at(part, column, norm.dOutStride)] * n;
+    }
+};
+
+// And where each group has its own: columns stay as they are.
+struct NormOfColumns {
+    OfNorm norm;
+    Groups groups;
+
+    __device__ __forceinline__ float at(i64 row, i64 column) const {
+        i64 part = row * groups.count + column / groups.width;
+        return norm.dOut[row * norm.dOutStride + column]
+            * ((norm.x[row * norm.xStride + column] - norm.centres[part]) * norm.inverses[part]);
+    }
+};
+
 template <class Terms> DEVICE void sum_chunk(Terms terms, i64 rows, i64 columns, float* partial) {
     SHARED(float, sums, SUM_THREADS);
     int lane = threadIdx.x / COLUMNS;
@@ -61,6 +101,22 @@ KERNEL(SUM_THREADS) sum_rows(const float* x, i64 stride, i64 rows, i64 columns, 
 KERNEL(SUM_THREADS) sum_norm_rows(const float* x, i64 xStride, const float* dOut, i64 dOutStride, const float* centres,
                                   const float* inverses, i64 rows, i64 columns, float* partial) {
     sum_chunk(OfNorm{x, xStride, dOut, dOutStride, centres, inverses}, rows, columns, partial);
+}
+
+// rows counts the groups of all rows where they share, and columns are a group's; own: rows and columns of the matrix.
+KERNEL(SUM_THREADS) sum_group_rows(const float* x, i64 stride, i64 groups, i64 width, i64 rows, i64 columns, float* partial) {
+    sum_chunk(PlainOfGroups{x, stride, {groups, width}}, rows, columns, partial);
+}
+
+KERNEL(SUM_THREADS) sum_norm_groups(const float* x, i64 xStride, const float* dOut, i64 dOutStride, const float* centres,
+                                    const float* inverses, i64 groups, i64 width, int own, i64 rows, i64 columns,
+                                    float* partial) {
+    OfNorm norm = {x, xStride, dOut, dOutStride, centres, inverses};
+    if (own) {
+        sum_chunk(NormOfColumns{norm, {groups, width}}, rows, columns, partial);
+    } else {
+        sum_chunk(NormOfGroups{norm, {groups, width}}, rows, columns, partial);
+    }
 }
 
 // sums += the chunks' sums

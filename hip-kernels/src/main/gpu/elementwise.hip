@@ -25,6 +25,14 @@ KERNEL(256) add_upper(float* x, i64 xStride, const float* y, i64 yStride, i64 co
     }
 }
 
+// x = factor x
+KERNEL(256) scale(float* x, i64 xStride, float factor, i64 columns) {
+    FOR_CHUNK(row, column, columns) {
+        float* at = x + row * xStride + column;
+        *at = mul(factor, *at);
+    }
+}
+
 // out[row] = factors[row] x[row]
 KERNEL(256) scale_rows(const float* x, i64 xStride, const float* factors, float* out, i64 outStride, i64 columns) {
     FOR_CHUNK(row, column, columns) {

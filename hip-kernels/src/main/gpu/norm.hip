@@ -1,37 +1,66 @@
-// NeuralOps.rmsNorm and layerNorm: a block per row.
-#include "reduce.h"
+// NeuralOps.rmsNorm and layerNorm, of whole rows by a block each, and of groups of neighbouring columns, by 32 threads each.
+#include "norm_part.h"
 
-// out = x / sqrt(mean(x^2) + eps) * weight
-KERNEL(THREADS) rms_norm(const float* x, i64 xStride, const float* weight, float eps, float* out, i64 outStride,
-                         i64 columns) {
-    SHARED(float, scratch, THREADS);
-    const float* in = x + blockIdx.x * xStride;
+// out = x / sqrt(mean(x^2) + eps) * weight; in and out may be the same.
+template <int LANES, class Scratch>
+DEVICE void rms(const float* in, const float* weight, float eps, float* out, i64 columns, Scratch scratch) {
+    int lane = threadIdx.x % LANES;
     float squares = 0;
-    for (i64 c = threadIdx.x; c < columns; c += THREADS) {
+    for (i64 c = lane; c < columns; c += LANES) {
         squares = fmaf(in[c], in[c], squares);
     }
-    float scale = 1 / sqrtf(block_reduce<Sum>(squares, scratch) / columns + eps);
-    for (i64 c = threadIdx.x; c < columns; c += THREADS) {
-        out[blockIdx.x * outStride + c] = in[c] * scale * weight[c];
+    float scale = 1 / sqrtf(lanes_reduce<LANES, Sum>(squares, scratch) / columns + eps);
+    for (i64 c = lane; c < columns; c += LANES) {
+        out[c] = in[c] * scale * weight[c];
     }
 }
 
-// out = (x - mean) / sqrt(var + eps) * weight + bias, biased variance; bias may be null.
+// out = (x - mean) / sqrt(var + eps) * weight + bias, biased variance; bias may be null, in and out the same.
+template <int LANES, class Scratch>
+DEVICE void layer(const float* in, const float* weight, const float* bias, float eps, float* out, i64 columns,
+                  Scratch scratch) {
+    int lane = threadIdx.x % LANES;
+    float sum = 0;
+    for (i64 c = lane; c < columns; c += LANES) {
+        sum += in[c];
+    }
+    float mean = lanes_reduce<LANES, Sum>(sum, scratch) / columns;
+    float squares = 0;
+    for (i64 c = lane; c < columns; c += LANES) {
+        squares = fmaf(in[c] - mean, in[c] - mean, squares);
+    }
+    float scale = 1 / sqrtf(lanes_reduce<LANES, Sum>(squares, scratch) / columns + eps);
+    for (i64 c = lane; c < columns; c += LANES) {
+        out[c] = fmaf((in[c] - mean) * scale, weight[c], bias == 0 ? 0.0f : bias[c]);
+    }
+}
+
+KERNEL(THREADS) rms_norm(const float* x, i64 xStride, const float* weight, float eps, float* out, i64 outStride,
+                         i64 columns) {
+    SHARED(float, scratch, THREADS);
+    rms<THREADS>(x + blockIdx.x * xStride, weight, eps, out + blockIdx.x * outStride, columns, scratch);
+}
+
 KERNEL(THREADS) layer_norm(const float* x, i64 xStride, const float* weight, const float* bias, float eps, float* out,
                            i64 outStride, i64 columns) {
     SHARED(float, scratch, THREADS);
-    const float* in = x + blockIdx.x * xStride;
-    float sum = 0;
-    for (i64 c = threadIdx.x; c < columns; c += THREADS) {
-        sum += in[c];
-    }
-    float mean = block_reduce<Sum>(sum, scratch) / columns;
-    float squares = 0;
-    for (i64 c = threadIdx.x; c < columns; c += THREADS) {
-        squares = fmaf(in[c] - mean, in[c] - mean, squares);
-    }
-    float scale = 1 / sqrtf(block_reduce<Sum>(squares, scratch) / columns + eps);
-    for (i64 c = threadIdx.x; c < columns; c += THREADS) {
-        out[blockIdx.x * outStride + c] = fmaf((in[c] - mean) * scale, weight[c], bias == 0 ? 0.0f : bias[c]);
-    }
+    layer<THREADS>(x + blockIdx.x * xStride, weight, bias, eps, out + blockIdx.x * outStride, columns, scratch);
+}
+
+// own: 1 where each group has its own width columns of weight and bias, 0 where they share them.
+KERNEL(THREADS) rms_norm_groups(const float* x, i64 xStride, const float* weight, float eps, float* out, i64 outStride,
+                                i64 rows, i64 groups, i64 width, int own) {
+    SHARED(float, scratch, THREADS);
+    Part part = Part::of<GROUP_THREADS>(rows, groups, width);
+    rms<GROUP_THREADS>(x + part.row * xStride + part.column, weight + own * part.column, eps,
+                       out + part.row * outStride + part.column, part.columns, scratch);
+}
+
+KERNEL(THREADS) layer_norm_groups(const float* x, i64 xStride, const float* weight, const float* bias, float eps,
+                                  float* out, i64 outStride, i64 rows, i64 groups, i64 width, int own) {
+    SHARED(float, scratch, THREADS);
+    Part part = Part::of<GROUP_THREADS>(rows, groups, width);
+    layer<GROUP_THREADS>(x + part.row * xStride + part.column, weight + own * part.column,
+                         bias == 0 ? bias : bias + own * part.column, eps, out + part.row * outStride + part.column,
+                         part.columns, scratch);
 }

@@ -15,20 +15,27 @@ struct Larger {
     template <class T> static __device__ __forceinline__ T of(T a, T b) { return a < b ? b : a; }
 };
 
-// Every thread gets the result; scratch holds THREADS elements and may be used again at once.
-template <class Op, class T, class Scratch> DEVICE T block_reduce(T value, Scratch scratch) {
+// Over each LANES neighbouring threads of the block by themselves, LANES a power of two: each gets its group's result. scratch
+// holds THREADS elements and may be used again at once; the whole block takes part.
+template <int LANES, class Op, class T, class Scratch> DEVICE T lanes_reduce(T value, Scratch scratch) {
     int thread = threadIdx.x;
+    int lane = thread % LANES;
     scratch[thread] = value;
     __syncthreads();
-    for (int half = THREADS / 2; half > 0; half /= 2) {
-        if (thread < half) {
+    for (int half = LANES / 2; half > 0; half /= 2) {
+        if (lane < half) {
             scratch[thread] = Op::of(scratch[thread], scratch[thread + half]);
         }
         __syncthreads();
     }
-    T result = scratch[0];
+    T result = scratch[thread - lane];
     __syncthreads();
     return result;
+}
+
+// Every thread gets the block's result.
+template <class Op, class T, class Scratch> DEVICE T block_reduce(T value, Scratch scratch) {
+    return lanes_reduce<THREADS, Op>(value, scratch);
 }
 
 #endif

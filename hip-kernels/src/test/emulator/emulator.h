@@ -128,6 +128,9 @@ template <class T> static inline T atomicAdd(T* at, T value) {
 
 extern "C" {
 float expf(float) noexcept;
+float tanhf(float) noexcept;
+float fabsf(float) noexcept;
+float log1pf(float) noexcept;
 float exp2f(float) noexcept;
 float erfcf(float) noexcept;
 double log(double) noexcept;

@@ -25,6 +25,7 @@ final class CpuActivationGradients {
     /** 2 sqrt(2 / pi), and the same times 0.044715. */
     private static final float TANH_LINEAR = 1.5957692f;
     private static final float TANH_CUBIC = 0.071354814f;
+    private static final float QUICK_LINEAR = 1.702f;
     /** 1 / sqrt(2 pi). */
     private static final float DENSITY = 0.3989423f;
 
@@ -101,10 +102,13 @@ final class CpuActivationGradients {
         private void compute(Activation activation, MemorySegment memory, long at) {
             MemorySegment.copy(memory, Memory.FLOAT, at, x, 0, columns);
             switch (activation) {
-                case SILU -> silu();
+                case SILU -> timesSigmoid(1);
                 case GELU -> gelu();
                 case GELU_TANH -> geluTanh();
                 case RELU -> relu();
+                case GELU_QUICK -> timesSigmoid(QUICK_LINEAR);
+                case RELU_SQUARED -> reluSquared();
+                case SIGMOID -> sigmoid();
             }
         }
 
@@ -115,15 +119,33 @@ final class CpuActivationGradients {
             return VectorMath.exp(negative.blend(most, negative.compare(VectorOperators.GT, most)));
         }
 
-        /** s = 1 / (1 + e), e = e^-x: x s, and s + x s (e s). */
-        private void silu() {
+        /** s = 1 / (1 + e), e = e^(-factor x): x s, and s + factor x s (e s). */
+        private void timesSigmoid(float factor) {
             for (int c = 0; c < x.length; c += LANES) {
                 FloatVector v = FloatVector.fromArray(SPECIES, x, c);
-                FloatVector e = power(v);
+                FloatVector e = power(v.mul(factor));
                 FloatVector s = FloatVector.broadcast(SPECIES, 1).div(e.add(1f));
                 FloatVector f = v.mul(s);
                 f.intoArray(value, c);
-                f.fma(e.mul(s), s).intoArray(slope, c);
+                f.mul(factor).fma(e.mul(s), s).intoArray(slope, c);
+            }
+        }
+
+        /** s, and e s s. */
+        private void sigmoid() {
+            for (int c = 0; c < x.length; c += LANES) {
+                FloatVector e = power(FloatVector.fromArray(SPECIES, x, c));
+                FloatVector s = FloatVector.broadcast(SPECIES, 1).div(e.add(1f));
+                s.intoArray(value, c);
+                e.mul(s).mul(s).intoArray(slope, c);
+            }
+        }
+
+        private void reluSquared() {
+            for (int c = 0; c < x.length; c += LANES) {
+                FloatVector f = VectorMath.larger(FloatVector.zero(SPECIES), FloatVector.fromArray(SPECIES, x, c));
+                f.mul(f).intoArray(value, c);
+                f.add(f).intoArray(slope, c);
             }
         }
 

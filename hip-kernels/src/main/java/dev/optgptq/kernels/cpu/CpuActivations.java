@@ -25,6 +25,7 @@ final class CpuActivations {
     /** 2 sqrt(2 / pi), and the same times 0.044715. */
     private static final float TANH_LINEAR = 1.5957692f;
     private static final float TANH_CUBIC = 0.071354814f;
+    private static final float QUICK_LINEAR = 1.702f;
 
     private CpuActivations() {}
 
@@ -48,6 +49,9 @@ final class CpuActivations {
             case GELU -> geluRow(x, at, columns);
             case GELU_TANH -> geluTanhRow(x, at, columns);
             case RELU -> reluRow(x, at, columns);
+            case GELU_QUICK -> geluQuickRow(x, at, columns);
+            case RELU_SQUARED -> reluSquaredRow(x, at, columns);
+            case SIGMOID -> sigmoidRow(x, at, columns);
         }
     }
 
@@ -97,6 +101,42 @@ final class CpuActivations {
             VectorMask<Float> lanes = SPECIES.indexInRange(c, columns);
             Memory.store(relu(Memory.load(x, at + 4L * c, lanes)), x, at + 4L * c, lanes);
         }
+    }
+
+    private static void geluQuickRow(MemorySegment x, long at, int columns) {
+        int c = 0;
+        for (; c <= columns - LANES; c += LANES) {
+            Memory.store(geluQuick(Memory.load(x, at + 4L * c)), x, at + 4L * c);
+        }
+        if (c < columns) {
+            VectorMask<Float> lanes = SPECIES.indexInRange(c, columns);
+            Memory.store(geluQuick(Memory.load(x, at + 4L * c, lanes)), x, at + 4L * c, lanes);
+        }
+    }
+
+    private static void reluSquaredRow(MemorySegment x, long at, int columns) {
+        reluRow(x, at, columns);
+        CpuElementwise.multiplyRow(x, at, x, at, columns);
+    }
+
+    /** x = 1 / (1 + e^-x) in one row. */
+    static void sigmoidRow(MemorySegment x, long at, int columns) {
+        int c = 0;
+        for (; c <= columns - LANES; c += LANES) {
+            Memory.store(sigmoid(Memory.load(x, at + 4L * c)), x, at + 4L * c);
+        }
+        if (c < columns) {
+            VectorMask<Float> lanes = SPECIES.indexInRange(c, columns);
+            Memory.store(sigmoid(Memory.load(x, at + 4L * c, lanes)), x, at + 4L * c, lanes);
+        }
+    }
+
+    private static FloatVector sigmoid(FloatVector x) {
+        return FloatVector.broadcast(SPECIES, 1).div(VectorMath.exp(x.neg()).add(1f));
+    }
+
+    private static FloatVector geluQuick(FloatVector x) {
+        return x.div(VectorMath.exp(x.mul(-QUICK_LINEAR)).add(1f));
     }
 
     private static FloatVector silu(FloatVector x) {

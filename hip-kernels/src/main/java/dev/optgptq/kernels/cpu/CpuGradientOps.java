@@ -6,7 +6,6 @@ import static dev.optgptq.kernels.cpu.loops.VectorMath.SPECIES;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.cpu.attention.CpuAttentionGradient;
-import dev.optgptq.kernels.cpu.loops.ColumnSums;
 import dev.optgptq.kernels.cpu.loops.Memory;
 import dev.optgptq.kernels.cpu.loops.Parallel;
 import dev.optgptq.kernels.cpu.loops.Rows;
@@ -32,15 +31,27 @@ final class CpuGradientOps implements GradientOps {
 
     @Override
     public void rmsNormGradient(Tensor x, Tensor weight, float eps, Tensor dOut, Tensor dx, @Nullable Tensor dWeight) {
-        CpuNormGradients.rmsNorm(parallel, x, weight, eps, dOut, dx, dWeight);
+        CpuNormGradients.rmsNorm(parallel, x, weight, Math.toIntExact(x.columns()), eps, dOut, dx, dWeight);
     }
 
     @Override
     public void layerNormGradient(Tensor x, Tensor weight, float eps, Tensor dOut, Tensor dx, @Nullable Tensor dWeight,
             @Nullable Tensor dBias) {
-        CpuNormGradients.layerNorm(parallel, x, weight, eps, dOut, dx, dWeight);
+        layerNormGroupsGradient(x, weight, Math.toIntExact(x.columns()), eps, dOut, dx, dWeight, dBias);
+    }
+
+    @Override
+    public void rmsNormGroupsGradient(Tensor x, Tensor weight, int width, float eps, Tensor dOut, Tensor dx,
+            @Nullable Tensor dWeight) {
+        CpuNormGradients.rmsNorm(parallel, x, weight, width, eps, dOut, dx, dWeight);
+    }
+
+    @Override
+    public void layerNormGroupsGradient(Tensor x, Tensor weight, int width, float eps, Tensor dOut, Tensor dx,
+            @Nullable Tensor dWeight, @Nullable Tensor dBias) {
+        CpuNormGradients.layerNorm(parallel, x, weight, width, eps, dOut, dx, dWeight);
         if (dBias != null) {
-            addRowsInto(dOut, dBias);
+            CpuNormGradients.bias(parallel, dOut, dBias);
         }
     }
 
@@ -50,8 +61,9 @@ final class CpuGradientOps implements GradientOps {
     }
 
     @Override
-    public void attentionGradient(Attended forward, Tensor dOut, Tensor dq, Tensor dk, Tensor dv) {
-        attention.run(forward, dOut, dq, dk, dv);
+    public void attentionGradient(Attended forward, Tensor dOut, Tensor dq, Tensor dk, Tensor dv,
+            @Nullable Tensor dSinks) {
+        attention.run(forward, dOut, dq, dk, dv, dSinks);
     }
 
     @Override
@@ -62,6 +74,26 @@ final class CpuGradientOps implements GradientOps {
     @Override
     public void activateGatedGradient(Activation activation, Tensor gate, Tensor up, Tensor dOut) {
         CpuActivationGradients.activateGated(parallel, activation, gate, up, dOut);
+    }
+
+    @Override
+    public void clampedSwigluGradient(Tensor gate, Tensor up, float alpha, float limit, Tensor dOut) {
+        CpuGates.clampedSwigluGradient(parallel, gate, up, alpha, limit, dOut);
+    }
+
+    @Override
+    public void gateSigmoidGradient(Tensor x, Tensor gate, Tensor d) {
+        CpuGates.gateSigmoidGradient(parallel, x, gate, d);
+    }
+
+    @Override
+    public void softcapGradient(Tensor y, float cap, Tensor d) {
+        CpuLimits.softcapGradient(parallel, y, cap, d);
+    }
+
+    @Override
+    public void clampGradient(Tensor x, float limit, Tensor d) {
+        CpuLimits.clampGradient(parallel, x, limit, d);
     }
 
     @Override
@@ -81,9 +113,7 @@ final class CpuGradientOps implements GradientOps {
 
     @Override
     public void addRowsInto(Tensor x, Tensor sums) {
-        int columns = Math.toIntExact(x.columns());
-        ColumnSums.chunks(parallel, x.rows(), columns, sums,
-                (row, chunk) -> ColumnSums.addRow(x.memory(), Memory.row(x, row), columns, chunk));
+        CpuNormGradients.bias(parallel, x, sums);
     }
 
     @Override

@@ -1,13 +1,14 @@
 package dev.optgptq.kernels.cpu;
 
-import dev.optgptq.formats.dtype.DType;
-import dev.optgptq.kernels.Tensor;
-import dev.optgptq.kernels.TensorArena;
-import dev.optgptq.kernels.cpu.attention.CpuAttention;
 import dev.optgptq.kernels.cpu.loops.CpuElementwise;
+import dev.optgptq.kernels.cpu.attention.CpuAttention;
 import dev.optgptq.kernels.cpu.loops.Parallel;
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.kernels.ops.GradientOps.Attended;
 import dev.optgptq.kernels.ops.NeuralArguments;
 import dev.optgptq.kernels.ops.NeuralOps;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
@@ -40,13 +41,25 @@ public final class CpuNeuralOps implements NeuralOps {
     @Override
     public void rmsNorm(Tensor x, Tensor weight, float eps, Tensor out) {
         NeuralArguments.rmsNorm(x, weight, out);
-        CpuNorms.rmsNorm(parallel, x, weight, eps, out);
+        CpuNorms.rmsNorm(parallel, x, weight, Math.toIntExact(x.columns()), eps, out);
     }
 
     @Override
     public void layerNorm(Tensor x, Tensor weight, @Nullable Tensor bias, float eps, Tensor out) {
         NeuralArguments.layerNorm(x, weight, bias, out);
-        CpuNorms.layerNorm(parallel, x, weight, bias, eps, out);
+        CpuNorms.layerNorm(parallel, x, weight, bias, Math.toIntExact(x.columns()), eps, out);
+    }
+
+    @Override
+    public void rmsNormGroups(Tensor x, Tensor weight, int width, float eps, Tensor out) {
+        NeuralArguments.rmsNormGroups(x, weight, width, out);
+        CpuNorms.rmsNorm(parallel, x, weight, width, eps, out);
+    }
+
+    @Override
+    public void layerNormGroups(Tensor x, Tensor weight, @Nullable Tensor bias, int width, float eps, Tensor out) {
+        NeuralArguments.layerNormGroups(x, weight, bias, width, out);
+        CpuNorms.layerNorm(parallel, x, weight, bias, width, eps, out);
     }
 
     @Override
@@ -56,14 +69,16 @@ public final class CpuNeuralOps implements NeuralOps {
     }
 
     @Override
-    public void attention(Tensor q, Tensor k, Tensor v, @Nullable Tensor slopes, AttentionShape shape, Tensor out) {
-        NeuralArguments.attention(q, k, v, slopes, shape, out);
+    public void attention(Tensor q, Tensor k, Tensor v, @Nullable Tensor slopes, @Nullable Tensor sinks,
+            AttentionShape shape, Tensor out) {
+        NeuralArguments.attention(q, k, v, slopes, sinks, shape, out);
         if (q.dtype() == DType.F32) {
-            attention.run(q, k, v, slopes, shape, out);
+            attention.run(new Attended(q, k, v, slopes, sinks, shape, out));
             return;
         }
         try (TensorArena arena = scratch.get()) {
-            attention.run(widened(q, arena), widened(k, arena), widened(v, arena), slopes, shape, out);
+            attention.run(new Attended(widened(q, arena), widened(k, arena), widened(v, arena), slopes, sinks, shape,
+                    out));
         }
     }
 
@@ -83,6 +98,36 @@ public final class CpuNeuralOps implements NeuralOps {
     public void activateGated(Activation activation, Tensor gate, Tensor up) {
         NeuralArguments.activateGated(gate, up);
         CpuActivations.activateGated(parallel, activation, gate, up);
+    }
+
+    @Override
+    public void clampedSwiglu(Tensor gate, Tensor up, float alpha, float limit) {
+        NeuralArguments.clampedSwiglu(gate, up, limit);
+        CpuGates.clampedSwiglu(parallel, gate, up, alpha, limit);
+    }
+
+    @Override
+    public void gateSigmoid(Tensor x, Tensor gate) {
+        NeuralArguments.gateSigmoid(x, gate);
+        CpuGates.gateSigmoid(parallel, x, gate);
+    }
+
+    @Override
+    public void scale(Tensor x, float factor) {
+        NeuralArguments.scale(x);
+        CpuLimits.scale(parallel, x, factor);
+    }
+
+    @Override
+    public void softcap(Tensor x, float cap) {
+        NeuralArguments.softcap(x, cap);
+        CpuLimits.softcap(parallel, x, cap);
+    }
+
+    @Override
+    public void clamp(Tensor x, float limit) {
+        NeuralArguments.clamp(x, limit);
+        CpuLimits.clamp(parallel, x, limit);
     }
 
     @Override

@@ -18,45 +18,81 @@ final class CpuNormGradients {
 
     private CpuNormGradients() {}
 
-    static void rmsNorm(Parallel parallel, Tensor x, Tensor weight, float eps, Tensor dOut, Tensor dx,
+    /** @param width columns that were normalised together; weight and dWeight have as many, or a row's */
+    static void rmsNorm(Parallel parallel, Tensor x, Tensor weight, int width, float eps, Tensor dOut, Tensor dx,
             @Nullable Tensor dWeight) {
         int columns = Math.toIntExact(x.columns());
-        ColumnSums.chunks(parallel, x.rows(), columns, dWeight, (row, sums) -> {
-            long at = Memory.row(x, row);
-            float meanSquare = CpuNorms.sumOfSquares(x.memory(), at, columns, 0) / columns;
-            float inverse = (float) (1 / Math.sqrt((double) meanSquare + eps));
-            new Row(x.memory(), at, dOut.memory(), Memory.row(dOut, row), weight.memory(), columns, 0, inverse)
-                    .addTo(dx.memory(), Memory.row(dx, row), 0, sums);
+        int step = weight.columns() == width ? 0 : 1;
+        ColumnSums.chunks(parallel, x.rows(), sums(x, weight), dWeight, (row, sums) -> {
+            for (int from = 0; from < columns; from += width) {
+                long at = Memory.row(x, row) + 4L * from;
+                float meanSquare = CpuNorms.sumOfSquares(x.memory(), at, width, 0) / width;
+                float inverse = (float) (1 / Math.sqrt((double) meanSquare + eps));
+                new Row(x.memory(), at, dOut.memory(), Memory.row(dOut, row) + 4L * from, weight.memory(), step * from,
+                        width, 0, inverse).addTo(dx.memory(), Memory.row(dx, row) + 4L * from, 0, sums);
+            }
         });
     }
 
-    static void layerNorm(Parallel parallel, Tensor x, Tensor weight, float eps, Tensor dOut, Tensor dx,
+    /** As rmsNorm. */
+    static void layerNorm(Parallel parallel, Tensor x, Tensor weight, int width, float eps, Tensor dOut, Tensor dx,
             @Nullable Tensor dWeight) {
         int columns = Math.toIntExact(x.columns());
-        ColumnSums.chunks(parallel, x.rows(), columns, dWeight, (row, sums) -> {
-            long at = Memory.row(x, row);
-            float mean = CpuNorms.sum(x.memory(), at, columns) / columns;
-            float variance = CpuNorms.sumOfSquares(x.memory(), at, columns, mean) / columns;
-            float inverse = (float) (1 / Math.sqrt((double) variance + eps));
-            Row work = new Row(x.memory(), at, dOut.memory(), Memory.row(dOut, row), weight.memory(), columns, mean,
-                    inverse);
-            work.addTo(dx.memory(), Memory.row(dx, row), work.sumOfGradients() / columns, sums);
+        int step = weight.columns() == width ? 0 : 1;
+        ColumnSums.chunks(parallel, x.rows(), sums(x, weight), dWeight, (row, sums) -> {
+            for (int from = 0; from < columns; from += width) {
+                long at = Memory.row(x, row) + 4L * from;
+                float mean = CpuNorms.sum(x.memory(), at, width) / width;
+                float variance = CpuNorms.sumOfSquares(x.memory(), at, width, mean) / width;
+                float inverse = (float) (1 / Math.sqrt((double) variance + eps));
+                Row work = new Row(x.memory(), at, dOut.memory(), Memory.row(dOut, row) + 4L * from, weight.memory(),
+                        step * from, width, mean, inverse);
+                work.addTo(dx.memory(), Memory.row(dx, row) + 4L * from, work.sumOfGradients() / width, sums);
+            }
         });
     }
 
-    /** One row: n = (x - centre) factor, g = dOut weight. Lanes beyond the columns have g = 0. */
-    private record Row(MemorySegment x, long xAt, MemorySegment dOut, long dOutAt, MemorySegment weight, int columns,
-            float centre, float factor) {
+    /** dBias += the sums of dOut over rows, and over the runs of columns that share it. */
+    static void bias(Parallel parallel, Tensor dOut, Tensor dBias) {
+        int columns = Math.toIntExact(dOut.columns());
+        int run = Math.toIntExact(dBias.columns());
+        ColumnSums.chunks(parallel, dOut.rows(), sums(dOut, dBias), dBias, (row, sums) -> {
+            for (int from = 0; from < columns; from += run) {
+                ColumnSums.addRow(dOut.memory(), Memory.row(dOut, row) + 4L * from, run, sums);
+            }
+        });
+    }
+
+    /** How many sums over rows there are: none of no columns. */
+    private static int sums(Tensor x, Tensor weight) {
+        return x.columns() == 0 ? 0 : Math.toIntExact(weight.columns());
+    }
+
+    /**
+     * A run of columns of one row: n = (x - centre) factor, g = dOut weight. Lanes beyond the columns have g = 0.
+     *
+     * @param first column of the weights, and of their sums
+     */
+    private record Row(MemorySegment x, long xAt, MemorySegment dOut, long dOutAt, MemorySegment weight, int first,
+            int columns, float centre, float factor) {
+
+        private FloatVector weights(int c) {
+            return Memory.load(weight, 4L * (first + c));
+        }
+
+        private FloatVector weights(int c, VectorMask<Float> lanes) {
+            return Memory.load(weight, 4L * (first + c), lanes);
+        }
 
         float sumOfGradients() {
             FloatVector sum = FloatVector.zero(SPECIES);
             int c = 0;
             for (; c <= columns - LANES; c += LANES) {
-                sum = Memory.load(dOut, dOutAt + 4L * c).fma(Memory.load(weight, 4L * c), sum);
+                sum = Memory.load(dOut, dOutAt + 4L * c).fma(weights(c), sum);
             }
             if (c < columns) {
                 VectorMask<Float> lanes = SPECIES.indexInRange(c, columns);
-                sum = Memory.load(dOut, dOutAt + 4L * c, lanes).fma(Memory.load(weight, 4L * c, lanes), sum);
+                sum = Memory.load(dOut, dOutAt + 4L * c, lanes).fma(weights(c, lanes), sum);
             }
             return VectorMath.sum(sum);
         }
@@ -67,13 +103,13 @@ final class CpuNormGradients {
             int c = 0;
             for (; c <= columns - LANES; c += LANES) {
                 FloatVector normal = Memory.load(x, xAt + 4L * c).sub(centre).mul(factor);
-                FloatVector g = Memory.load(dOut, dOutAt + 4L * c).mul(Memory.load(weight, 4L * c));
+                FloatVector g = Memory.load(dOut, dOutAt + 4L * c).mul(weights(c));
                 sum = g.fma(normal, sum);
             }
             if (c < columns) {
                 VectorMask<Float> lanes = SPECIES.indexInRange(c, columns);
                 FloatVector normal = Memory.load(x, xAt + 4L * c, lanes).sub(centre).mul(factor);
-                FloatVector g = Memory.load(dOut, dOutAt + 4L * c, lanes).mul(Memory.load(weight, 4L * c, lanes));
+                FloatVector g = Memory.load(dOut, dOutAt + 4L * c, lanes).mul(weights(c, lanes));
                 sum = g.fma(normal, sum);
             }
             return VectorMath.sum(sum);
@@ -86,18 +122,18 @@ final class CpuNormGradients {
             for (; c <= columns - LANES; c += LANES) {
                 FloatVector normal = Memory.load(x, xAt + 4L * c).sub(centre).mul(factor);
                 FloatVector d = Memory.load(dOut, dOutAt + 4L * c);
-                FloatVector inner = d.mul(Memory.load(weight, 4L * c)).sub(meanG).sub(normal.mul(meanProduct));
+                FloatVector inner = d.mul(weights(c)).sub(meanG).sub(normal.mul(meanProduct));
                 Memory.store(Memory.load(dx, dxAt + 4L * c).add(inner.mul(factor)), dx, dxAt + 4L * c);
-                d.fma(normal, FloatVector.fromArray(SPECIES, sums, c)).intoArray(sums, c);
+                d.fma(normal, FloatVector.fromArray(SPECIES, sums, first + c)).intoArray(sums, first + c);
             }
             if (c < columns) {
                 VectorMask<Float> lanes = SPECIES.indexInRange(c, columns);
                 FloatVector normal = Memory.load(x, xAt + 4L * c, lanes).sub(centre).mul(factor);
                 FloatVector d = Memory.load(dOut, dOutAt + 4L * c, lanes);
-                FloatVector inner = d.mul(Memory.load(weight, 4L * c, lanes)).sub(meanG)
+                FloatVector inner = d.mul(weights(c, lanes)).sub(meanG)
                         .sub(normal.mul(meanProduct));
                 Memory.store(Memory.load(dx, dxAt + 4L * c, lanes).add(inner.mul(factor)), dx, dxAt + 4L * c, lanes);
-                d.fma(normal, FloatVector.fromArray(SPECIES, sums, c)).intoArray(sums, c);
+                d.fma(normal, FloatVector.fromArray(SPECIES, sums, first + c, lanes)).intoArray(sums, first + c, lanes);
             }
         }
     }

@@ -14,34 +14,49 @@ import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorMask;
 import org.jspecify.annotations.Nullable;
 
-/** RMSNorm and LayerNorm, rows in parallel. Sums run in as many float lanes as a vector has, then over the lanes. */
+/** RMSNorm and LayerNorm of rows or of runs of their columns, rows in parallel. Sums run in as many float lanes as a vector has, then over the lanes. */
 final class CpuNorms {
 
     private CpuNorms() {}
 
-    static void rmsNorm(Parallel parallel, Tensor x, Tensor weight, float eps, Tensor out) {
+    /** @param width columns that are normalised together; weight has as many, or a row's, each run its own */
+    static void rmsNorm(Parallel parallel, Tensor x, Tensor weight, int width, float eps, Tensor out) {
         int columns = Math.toIntExact(x.columns());
+        long step = weightStep(weight, width);
         Rows.forEach(parallel, x, row -> {
-            long at = Memory.row(x, row);
-            float meanSquare = sumOfSquares(x.memory(), at, columns, 0) / columns;
-            float inverse = (float) (1 / Math.sqrt((double) meanSquare + eps));
-            scale(x.memory(), at, columns, 0, inverse, weight.memory(), out.memory(), Memory.row(out, row));
+            for (int from = 0; from < columns; from += width) {
+                long at = Memory.row(x, row) + 4L * from;
+                float meanSquare = sumOfSquares(x.memory(), at, width, 0) / width;
+                float inverse = (float) (1 / Math.sqrt((double) meanSquare + eps));
+                scale(x.memory(), at, width, 0, inverse, weight.memory(), step * from, out.memory(),
+                        Memory.row(out, row) + 4L * from);
+            }
         });
     }
 
-    static void layerNorm(Parallel parallel, Tensor x, Tensor weight, @Nullable Tensor bias, float eps, Tensor out) {
+    /** As rmsNorm. */
+    static void layerNorm(Parallel parallel, Tensor x, Tensor weight, @Nullable Tensor bias, int width, float eps,
+            Tensor out) {
         int columns = Math.toIntExact(x.columns());
+        long step = weightStep(weight, width);
         Rows.forEach(parallel, x, row -> {
-            long at = Memory.row(x, row);
-            float mean = sum(x.memory(), at, columns) / columns;
-            float variance = sumOfSquares(x.memory(), at, columns, mean) / columns;
-            float inverse = (float) (1 / Math.sqrt((double) variance + eps));
-            long target = Memory.row(out, row);
-            scale(x.memory(), at, columns, mean, inverse, weight.memory(), out.memory(), target);
-            if (bias != null) {
-                CpuElementwise.addRow(out.memory(), target, bias.memory(), 0, columns);
+            for (int from = 0; from < columns; from += width) {
+                long at = Memory.row(x, row) + 4L * from;
+                float mean = sum(x.memory(), at, width) / width;
+                float variance = sumOfSquares(x.memory(), at, width, mean) / width;
+                float inverse = (float) (1 / Math.sqrt((double) variance + eps));
+                long target = Memory.row(out, row) + 4L * from;
+                scale(x.memory(), at, width, mean, inverse, weight.memory(), step * from, out.memory(), target);
+                if (bias != null) {
+                    CpuElementwise.addRow(out.memory(), target, bias.memory(), step * from, width);
+                }
             }
         });
+    }
+
+    /** Bytes from a column of a row to the next of the weights: 0 where runs of columns share theirs. */
+    static long weightStep(Tensor weight, int width) {
+        return weight.columns() == width ? 0 : Float.BYTES;
     }
 
     static float sum(MemorySegment x, long at, int columns) {
@@ -74,16 +89,16 @@ final class CpuNorms {
 
     /** out = (x - centre) * factor * weight. */
     private static void scale(MemorySegment x, long at, int columns, float centre, float factor, MemorySegment weight,
-            MemorySegment out, long target) {
+            long weightAt, MemorySegment out, long target) {
         int c = 0;
         for (; c <= columns - LANES; c += LANES) {
             FloatVector normal = Memory.load(x, at + 4L * c).sub(centre).mul(factor);
-            Memory.store(normal.mul(Memory.load(weight, 4L * c)), out, target + 4L * c);
+            Memory.store(normal.mul(Memory.load(weight, weightAt + 4L * c)), out, target + 4L * c);
         }
         if (c < columns) {
             VectorMask<Float> lanes = SPECIES.indexInRange(c, columns);
             FloatVector normal = Memory.load(x, at + 4L * c, lanes).sub(centre).mul(factor);
-            Memory.store(normal.mul(Memory.load(weight, 4L * c, lanes)), out, target + 4L * c, lanes);
+            Memory.store(normal.mul(Memory.load(weight, weightAt + 4L * c, lanes)), out, target + 4L * c, lanes);
         }
     }
 }

@@ -36,20 +36,44 @@ public final class CheckedGradientOps implements GradientOps {
     }
 
     @Override
+    public void rmsNormGroupsGradient(Tensor x, Tensor weight, int width, float eps, Tensor dOut, Tensor dx,
+            @Nullable Tensor dWeight) {
+        NeuralArguments.rmsNormGroups(x, weight, width, dx);
+        same("x", x, "dOut", dOut);
+        row("dWeight", dWeight, weight.columns());
+        ops.rmsNormGroupsGradient(x, weight, width, eps, dOut, dx, dWeight);
+    }
+
+    @Override
+    public void layerNormGroupsGradient(Tensor x, Tensor weight, int width, float eps, Tensor dOut, Tensor dx,
+            @Nullable Tensor dWeight, @Nullable Tensor dBias) {
+        NeuralArguments.layerNormGroups(x, weight, null, width, dx);
+        same("x", x, "dOut", dOut);
+        row("dWeight", dWeight, weight.columns());
+        row("dBias", dBias, weight.columns());
+        ops.layerNormGroupsGradient(x, weight, width, eps, dOut, dx, dWeight, dBias);
+    }
+
+    @Override
     public void rotaryGradient(Tensor d, int headDim, Tensor cos, Tensor sin, RotaryLayout layout) {
         NeuralArguments.rotary(d, headDim, cos, sin);
         ops.rotaryGradient(d, headDim, cos, sin, layout);
     }
 
     @Override
-    public void attentionGradient(Attended forward, Tensor dOut, Tensor dq, Tensor dk, Tensor dv) {
-        NeuralArguments.attention(forward.q(), forward.k(), forward.v(), forward.slopes(), forward.shape(),
-                forward.out());
-        same("q", forward.q(), "dOut", dOut);
+    public void attentionGradient(Attended forward, Tensor dOut, Tensor dq, Tensor dk, Tensor dv,
+            @Nullable Tensor dSinks) {
+        NeuralArguments.attention(forward.q(), forward.k(), forward.v(), forward.slopes(), forward.sinks(),
+                forward.shape(), forward.out());
+        same("out", forward.out(), "dOut", dOut);
         same("q", forward.q(), "dq", dq);
         same("k", forward.k(), "dk", dk);
-        same("k", forward.k(), "dv", dv);
-        ops.attentionGradient(forward, dOut, dq, dk, dv);
+        same("v", forward.v(), "dv", dv);
+        row("dSinks", dSinks, forward.shape().heads());
+        if (dSinks != null && forward.sinks() == null) {
+            throw new IllegalArgumentException("attentionGradient: dSinks without sinks");
+        }
+        ops.attentionGradient(forward, dOut, dq, dk, dv, dSinks);
     }
 
     @Override
@@ -63,6 +87,34 @@ public final class CheckedGradientOps implements GradientOps {
         same("gate", gate, "up", up);
         same("gate", gate, "dOut", dOut);
         ops.activateGatedGradient(activation, gate, up, dOut);
+    }
+
+    @Override
+    public void clampedSwigluGradient(Tensor gate, Tensor up, float alpha, float limit, Tensor dOut) {
+        NeuralArguments.clampedSwiglu(gate, up, limit);
+        same("gate", gate, "dOut", dOut);
+        ops.clampedSwigluGradient(gate, up, alpha, limit, dOut);
+    }
+
+    @Override
+    public void gateSigmoidGradient(Tensor x, Tensor gate, Tensor d) {
+        NeuralArguments.gateSigmoid(x, gate);
+        same("x", x, "d", d);
+        ops.gateSigmoidGradient(x, gate, d);
+    }
+
+    @Override
+    public void softcapGradient(Tensor y, float cap, Tensor d) {
+        NeuralArguments.softcap(y, cap);
+        same("y", y, "d", d);
+        ops.softcapGradient(y, cap, d);
+    }
+
+    @Override
+    public void clampGradient(Tensor x, float limit, Tensor d) {
+        NeuralArguments.clamp(x, limit);
+        same("x", x, "d", d);
+        ops.clampGradient(x, limit, d);
     }
 
     @Override

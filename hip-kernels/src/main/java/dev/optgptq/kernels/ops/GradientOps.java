@@ -31,31 +31,70 @@ public interface GradientOps {
     void layerNormGradient(Tensor x, Tensor weight, float eps, Tensor dOut, Tensor dx, @Nullable Tensor dWeight,
             @Nullable Tensor dBias);
 
+    /** As rmsNormGradient, through rmsNormGroups: dWeight is shaped as weight, of a shared one the sum over the groups. */
+    void rmsNormGroupsGradient(Tensor x, Tensor weight, int width, float eps, Tensor dOut, Tensor dx,
+            @Nullable Tensor dWeight);
+
+    /** As layerNormGradient, through layerNormGroups: dWeight and dBias are shaped as weight. */
+    void layerNormGroupsGradient(Tensor x, Tensor weight, int width, float eps, Tensor dOut, Tensor dx,
+            @Nullable Tensor dWeight, @Nullable Tensor dBias);
+
     /** The gradient through rotary, in place: the transposed rotation. Arguments as in NeuralOps.rotary. */
     void rotaryGradient(Tensor d, int headDim, Tensor cos, Tensor sin, RotaryLayout layout);
 
     /**
      * What a call of NeuralOps.attention had and gave.
      *
-     * @param q [N, heads * headDim], as is out
-     * @param k [N, kvHeads * headDim], as is v
+     * @param q [N, heads * headDim]
+     * @param k [N, kvHeads * headDim]
+     * @param v [N, kvHeads * valueDim]
      * @param slopes [1, heads], where there is ALiBi
+     * @param sinks [1, heads], where there are sinks
+     * @param out [N, heads * valueDim]
      */
-    record Attended(Tensor q, Tensor k, Tensor v, @Nullable Tensor slopes, AttentionShape shape, Tensor out) {}
+    record Attended(Tensor q, Tensor k, Tensor v, @Nullable Tensor slopes, @Nullable Tensor sinks, AttentionShape shape,
+            Tensor out) {
+
+        /** Without sinks. */
+        public Attended(Tensor q, Tensor k, Tensor v, @Nullable Tensor slopes, AttentionShape shape, Tensor out) {
+            this(q, k, v, slopes, null, shape, out);
+        }
+    }
 
     /**
      * The gradient through attention (FlashAttention-2, arXiv 2307.08691, algorithm 2): with p the softmax of a query,
      * computed again tile by tile, dv_j = sum_i p_ij dOut_i, ds_ij = p_ij (dOut_i . v_j - dOut_i . out_i), dq_i = scale
-     * sum_j ds_ij k_j, dk_j = scale sum_i ds_ij q_i. dOut and dq are shaped as q, dk and dv as k; all three are written.
-     * KV heads sum over their query heads. No score matrix is kept.
+     * sum_j ds_ij k_j, dk_j = scale sum_i ds_ij q_i. With a softcap, ds_ij also has 1 - tanh^2. dOut is shaped as out, dq, dk and
+     * dv as q, k and v; all three are written. KV heads sum over their query heads. dSinks [1, heads] += - sum_i p_i,sink
+     * (dOut_i . out_i), where there are sinks and it is wanted. No score matrix is kept.
      */
-    void attentionGradient(Attended forward, Tensor dOut, Tensor dq, Tensor dk, Tensor dv);
+    void attentionGradient(Attended forward, Tensor dOut, Tensor dq, Tensor dk, Tensor dv, @Nullable Tensor dSinks);
+
+    /** The same without the gradient of sinks. */
+    default void attentionGradient(Attended forward, Tensor dOut, Tensor dq, Tensor dk, Tensor dv) {
+        attentionGradient(forward, dOut, dq, dk, dv, null);
+    }
 
     /** x = f'(x) dOut, in place in x, which holds what went into activate. */
     void activateGradient(Activation activation, Tensor x, Tensor dOut);
 
     /** gate = f'(gate) up dOut and up = f(gate) dOut, in place; they hold what went into activateGated. */
     void activateGatedGradient(Activation activation, Tensor gate, Tensor up, Tensor dOut);
+
+    /** gate and up become the gradients of what went into clampedSwiglu, which they hold, in place; 0 where it cut off. */
+    void clampedSwigluGradient(Tensor gate, Tensor up, float alpha, float limit, Tensor dOut);
+
+    /**
+     * d = d sigmoid(gate), which is dx, and gate = its gradient, of [N, 1] the sum of its row; in place in both. x and gate
+     * as they went into gateSigmoid, d [N, d] its dOut.
+     */
+    void gateSigmoidGradient(Tensor x, Tensor gate, Tensor d);
+
+    /** d = d (1 - (y / cap)^2), in place in d; y is what softcap put out. */
+    void softcapGradient(Tensor y, float cap, Tensor d);
+
+    /** d = 0 where |x| > limit, in place in d; x is what went into clamp. */
+    void clampGradient(Tensor x, float limit, Tensor d);
 
     /** dTable[ids[r]] += dOut[r], rows in order: ids I32 [1, N] in [0, V), dTable [V, d], dOut [N, d]. */
     void embedGradient(Tensor ids, Tensor dOut, Tensor dTable);

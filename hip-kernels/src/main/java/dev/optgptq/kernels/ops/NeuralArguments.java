@@ -40,6 +40,27 @@ public final class NeuralArguments {
         require("layerNorm", "out", out, DType.F32, x.rows(), x.columns());
     }
 
+    public static void rmsNormGroups(Tensor x, Tensor weight, int width, Tensor out) {
+        requireGroups("rmsNormGroups", x, "weight", weight, width);
+        require("rmsNormGroups", "out", out, DType.F32, x.rows(), x.columns());
+    }
+
+    public static void layerNormGroups(Tensor x, Tensor weight, @Nullable Tensor bias, int width, Tensor out) {
+        requireGroups("layerNormGroups", x, "weight", weight, width);
+        if (bias != null) {
+            require("layerNormGroups", "bias", bias, DType.F32, 1, weight.columns());
+        }
+        require("layerNormGroups", "out", out, DType.F32, x.rows(), x.columns());
+    }
+
+    private static void requireGroups(String op, Tensor x, String name, Tensor weight, int width) {
+        requireType(op, "x", x, DType.F32);
+        if (width < 1 || x.columns() % width != 0) {
+            throw bad(op, "width must divide x's columns: width " + width + ", x " + x);
+        }
+        require(op, name, weight, DType.F32, 1, weight.columns() == width ? width : x.columns());
+    }
+
     public static void rotary(Tensor x, int headDim, Tensor cos, Tensor sin) {
         requireType("rotary", "x", x, DType.F32);
         requireType("rotary", "cos", cos, DType.F32);
@@ -53,19 +74,20 @@ public final class NeuralArguments {
         requireSequences("rotary", x, cos.rows());
     }
 
-    public static void attention(Tensor q, Tensor k, Tensor v, @Nullable Tensor slopes, AttentionShape shape,
-            Tensor out) {
-        long width = (long) shape.heads() * shape.headDim();
-        long kvWidth = (long) shape.kvHeads() * shape.headDim();
+    public static void attention(Tensor q, Tensor k, Tensor v, @Nullable Tensor slopes, @Nullable Tensor sinks,
+            AttentionShape shape, Tensor out) {
         if (q.dtype() != DType.F16 && q.dtype() != DType.BF16) {
             requireType("attention", "q", q, DType.F32);
         }
-        require("attention", "q", q, q.dtype(), q.rows(), width);
-        require("attention", "k", k, q.dtype(), q.rows(), kvWidth);
-        require("attention", "v", v, q.dtype(), q.rows(), kvWidth);
-        require("attention", "out", out, DType.F32, q.rows(), width);
+        require("attention", "q", q, q.dtype(), q.rows(), (long) shape.heads() * shape.headDim());
+        require("attention", "k", k, q.dtype(), q.rows(), (long) shape.kvHeads() * shape.headDim());
+        require("attention", "v", v, q.dtype(), q.rows(), (long) shape.kvHeads() * shape.valueDim());
+        require("attention", "out", out, DType.F32, q.rows(), (long) shape.heads() * shape.valueDim());
         if (slopes != null) {
             require("attention", "slopes", slopes, DType.F32, 1, shape.heads());
+        }
+        if (sinks != null) {
+            require("attention", "sinks", sinks, DType.F32, 1, shape.heads());
         }
         requireSequences("attention", q, shape.sequenceLength());
     }
@@ -77,6 +99,34 @@ public final class NeuralArguments {
     public static void activateGated(Tensor gate, Tensor up) {
         requireType("activateGated", "gate", gate, DType.F32);
         require("activateGated", "up", up, DType.F32, gate.rows(), gate.columns());
+    }
+
+    public static void clampedSwiglu(Tensor gate, Tensor up, float limit) {
+        requireType("clampedSwiglu", "gate", gate, DType.F32);
+        require("clampedSwiglu", "up", up, DType.F32, gate.rows(), gate.columns());
+        requireBound("clampedSwiglu", "limit", limit);
+    }
+
+    public static void gateSigmoid(Tensor x, Tensor gate) {
+        requireType("gateSigmoid", "x", x, DType.F32);
+        require("gateSigmoid", "gate", gate, DType.F32, x.rows(), gate.columns() == 1 ? 1 : x.columns());
+    }
+
+    public static void scale(Tensor x) {
+        requireType("scale", "x", x, DType.F32);
+    }
+
+    public static void softcap(Tensor x, float cap) {
+        requireType("softcap", "x", x, DType.F32);
+        requireBound("softcap", "cap", cap);
+        if (cap == 0) {
+            throw bad("softcap", "cap must be above 0");
+        }
+    }
+
+    public static void clamp(Tensor x, float limit) {
+        requireType("clamp", "x", x, DType.F32);
+        requireBound("clamp", "limit", limit);
     }
 
     public static void add(Tensor x, Tensor y) {
@@ -128,6 +178,12 @@ public final class NeuralArguments {
     private static void requireFloat(String op, String name, Tensor tensor) {
         if (!tensor.dtype().isFloat()) {
             throw bad(op, name + " must be of a float dtype, found " + tensor);
+        }
+    }
+
+    private static void requireBound(String op, String name, float bound) {
+        if (!(bound >= 0)) {
+            throw bad(op, name + " must be at least 0, found " + bound);
         }
     }
 

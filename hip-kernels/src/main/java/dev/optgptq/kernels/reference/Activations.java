@@ -14,10 +14,17 @@ final class Activations {
             // 1/2 (1 + tanh u) = 1 / (1 + e^(-2u)), without the cancellation for u below 0
             case GELU_TANH -> x / (1 + Math.exp(-2 * Math.sqrt(2 / Math.PI) * (x + 0.044715 * x * x * x)));
             case RELU -> Math.max(x, 0);
+            case GELU_QUICK -> x * sigmoid(1.702 * x);
+            case RELU_SQUARED -> Math.max(x, 0) * Math.max(x, 0);
+            case SIGMOID -> sigmoid(x);
         };
     }
 
-    /** The derivative; RELU's at 0 is 0. */
+    static double sigmoid(double x) {
+        return 1 / (1 + Math.exp(-x));
+    }
+
+    /** The derivative; that of RELU and of its square at 0 is 0. */
     static double slope(Activation activation, double x) {
         return switch (activation) {
             case SILU -> {
@@ -32,6 +39,12 @@ final class Activations {
                 yield sigmoid + x * sigmoid * (1 - sigmoid) * factor * (1 + 3 * 0.044715 * x * x);
             }
             case RELU -> x > 0 ? 1 : 0;
+            case GELU_QUICK -> {
+                double sigmoid = sigmoid(1.702 * x);
+                yield sigmoid + 1.702 * x * sigmoid * (1 - sigmoid);
+            }
+            case RELU_SQUARED -> 2 * Math.max(x, 0);
+            case SIGMOID -> sigmoid(x) * (1 - sigmoid(x));
         };
     }
 }

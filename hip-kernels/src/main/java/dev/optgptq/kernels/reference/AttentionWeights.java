@@ -1,25 +1,25 @@
 package dev.optgptq.kernels.reference;
 
-import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.ops.GradientOps.Attended;
 import dev.optgptq.kernels.ops.NeuralOps.AttentionShape;
-import org.jspecify.annotations.Nullable;
+import dev.optgptq.kernels.Tensor;
 
 /** softmax(q k^T scale + bias) over the keys that one query sees: what attention and its gradient both start from. */
 final class AttentionWeights {
 
-    private final Tensor q;
-    private final Tensor k;
-    private final @Nullable Tensor slopes;
+    private final Attended attended;
     private final AttentionShape shape;
     /** Of one query over the keys of its sequence. */
     private final double[] weights;
+    /** The derivatives of its scores by the scaled products: 1 where they are not capped. */
+    private final double[] rises;
+    private double sinkWeight;
 
-    AttentionWeights(Tensor q, Tensor k, @Nullable Tensor slopes, AttentionShape shape) {
-        this.q = q;
-        this.k = k;
-        this.slopes = slopes;
-        this.shape = shape;
+    AttentionWeights(Attended attended) {
+        this.attended = attended;
+        this.shape = attended.shape();
         this.weights = new double[shape.sequenceLength()];
+        this.rises = new double[shape.sequenceLength()];
     }
 
     /** The first position that the query at position i sees; i is the last. */
@@ -28,43 +28,55 @@ final class AttentionWeights {
     }
 
     /**
-     * The weights at positions [firstSeen(i), i] of the sequence; overwritten by the next call.
+     * The weights at positions [firstSeen(i), i] of the sequence; overwritten by the next call, as is what goes with them.
      *
      * @param first row of the sequence's position 0
      */
     double[] of(long first, int head, int i) {
         int from = firstSeen(i);
-        int kvHead = head / (shape.heads() / shape.kvHeads());
+        int kvHead = head / shape.group();
+        Tensor slopes = attended.slopes();
         double slope = slopes == null ? 0 : Elements.get(slopes, 0, head);
         for (int j = from; j <= i; j++) {
-            weights[j] = dot(shape, q, first + i, head, k, first + j, kvHead) * shape.scale() + slope * (j - i);
+            double score = shape.scale()
+                    * dot(shape.headDim(), attended.q(), first + i, head, attended.k(), first + j, kvHead);
+            double share = shape.softcap() == 0 ? 0 : Math.tanh(score / shape.softcap());
+            rises[j] = 1 - share * share;
+            weights[j] = (shape.softcap() == 0 ? score : shape.softcap() * share) + slope * (j - i);
         }
-        softmax(from, i + 1);
+        Tensor sinks = attended.sinks();
+        softmax(from, i + 1, sinks == null ? Double.NEGATIVE_INFINITY : Elements.get(sinks, 0, head));
         return weights;
     }
 
-    /** The column of element d of a head. */
-    static long column(AttentionShape shape, int head, int d) {
-        return (long) head * shape.headDim() + d;
+    /** With the weights given last, the derivatives of their scores by the scaled products. */
+    double[] rises() {
+        return rises;
     }
 
-    /** The product of two heads' vectors. */
-    static double dot(AttentionShape shape, Tensor a, long rowOfA, int headOfA, Tensor b, long rowOfB, int headOfB) {
+    /** With the weights given last, that of the sink; 0 where there is none. */
+    double sinkWeight() {
+        return sinkWeight;
+    }
+
+    /** The product of two heads' vectors of so many elements. */
+    static double dot(int elements, Tensor a, long rowOfA, int headOfA, Tensor b, long rowOfB, int headOfB) {
         double sum = 0;
-        for (int d = 0; d < shape.headDim(); d++) {
-            sum += Elements.get(a, rowOfA, column(shape, headOfA, d))
-                    * Elements.get(b, rowOfB, column(shape, headOfB, d));
+        for (int d = 0; d < elements; d++) {
+            sum += Elements.get(a, rowOfA, (long) headOfA * elements + d)
+                    * Elements.get(b, rowOfB, (long) headOfB * elements + d);
         }
         return sum;
     }
 
-    /** weights[from, to) = exp(w - max w) / sum exp(w - max w). */
-    private void softmax(int from, int to) {
-        double max = Double.NEGATIVE_INFINITY;
+    /** weights[from, to) = exp(w - max w) / sum exp(w - max w), the sink among them. */
+    private void softmax(int from, int to, double sink) {
+        double max = sink;
         for (int j = from; j < to; j++) {
             max = Math.max(max, weights[j]);
         }
-        double sum = 0;
+        sinkWeight = Math.exp(sink - max);
+        double sum = sinkWeight;
         for (int j = from; j < to; j++) {
             weights[j] = Math.exp(weights[j] - max);
             sum += weights[j];
@@ -72,5 +84,6 @@ final class AttentionWeights {
         for (int j = from; j < to; j++) {
             weights[j] /= sum;
         }
+        sinkWeight /= sum;
     }
 }

@@ -15,64 +15,29 @@ final class ReferenceGradientOps implements GradientOps {
 
     @Override
     public void rmsNormGradient(Tensor x, Tensor weight, float eps, Tensor dOut, Tensor dx, @Nullable Tensor dWeight) {
-        double[] sums = new double[Math.toIntExact(x.columns())];
-        for (long r = 0; r < x.rows(); r++) {
-            double rms = Math.sqrt(meanSquare(x, r, 0) + eps);
-            normGradient(x, r, 0, rms, weight, dOut, false, dx, sums);
-        }
-        add(sums, dWeight);
+        norm(x, weight, x.columns(), eps, false).gradient(dOut, dx, dWeight, null);
     }
 
     @Override
     public void layerNormGradient(Tensor x, Tensor weight, float eps, Tensor dOut, Tensor dx, @Nullable Tensor dWeight,
             @Nullable Tensor dBias) {
-        double[] sums = new double[Math.toIntExact(x.columns())];
-        for (long r = 0; r < x.rows(); r++) {
-            double mean = 0;
-            for (long c = 0; c < x.columns(); c++) {
-                mean += get(x, r, c) / x.columns();
-            }
-            double deviation = Math.sqrt(meanSquare(x, r, mean) + eps);
-            normGradient(x, r, mean, deviation, weight, dOut, true, dx, sums);
-        }
-        add(sums, dWeight);
-        if (dBias != null) {
-            addRowsInto(dOut, dBias);
-        }
+        norm(x, weight, x.columns(), eps, true).gradient(dOut, dx, dWeight, dBias);
     }
 
-    /** One row: n = (x - centre) / scale, g = dOut weight; dx += (g - [mean(g)] - n mean(g n)) / scale, sums += dOut n. */
-    private static void normGradient(Tensor x, long r, double centre, double scale, Tensor weight, Tensor dOut,
-            boolean centred, Tensor dx, double[] sums) {
-        double meanG = 0;
-        double meanGn = 0;
-        for (int c = 0; c < sums.length; c++) {
-            double n = (get(x, r, c) - centre) / scale;
-            double g = get(dOut, r, c) * get(weight, 0, c);
-            meanG += centred ? g / sums.length : 0;
-            meanGn += g * n / sums.length;
-            sums[c] += get(dOut, r, c) * n;
-        }
-        for (int c = 0; c < sums.length; c++) {
-            double n = (get(x, r, c) - centre) / scale;
-            double g = get(dOut, r, c) * get(weight, 0, c);
-            set(dx, r, c, get(dx, r, c) + (g - meanG - n * meanGn) / scale);
-        }
+    @Override
+    public void rmsNormGroupsGradient(Tensor x, Tensor weight, int width, float eps, Tensor dOut, Tensor dx,
+            @Nullable Tensor dWeight) {
+        norm(x, weight, width, eps, false).gradient(dOut, dx, dWeight, null);
     }
 
-    private static double meanSquare(Tensor x, long row, double centre) {
-        double sum = 0;
-        for (long c = 0; c < x.columns(); c++) {
-            double difference = get(x, row, c) - centre;
-            sum += difference * difference;
-        }
-        return sum / x.columns();
+    @Override
+    public void layerNormGroupsGradient(Tensor x, Tensor weight, int width, float eps, Tensor dOut, Tensor dx,
+            @Nullable Tensor dWeight, @Nullable Tensor dBias) {
+        norm(x, weight, width, eps, true).gradient(dOut, dx, dWeight, dBias);
     }
 
-    private static void add(double[] sums, @Nullable Tensor target) {
-        for (int c = 0; target != null && c < sums.length; c++) {
-            set(target, 0, c, get(target, 0, c) + sums[c]);
-        }
+    private static ReferenceNorms norm(Tensor x, Tensor weight, long width, float eps, boolean centred) {
+        return new ReferenceNorms(x, weight, Math.toIntExact(width), eps, centred);
     }
 
     @Override
@@ -96,8 +61,9 @@ final class ReferenceGradientOps implements GradientOps {
     }
 
     @Override
-    public void attentionGradient(Attended forward, Tensor dOut, Tensor dq, Tensor dk, Tensor dv) {
-        new ReferenceAttentionGradient(forward, dOut, dq, dk, dv).run();
+    public void attentionGradient(Attended forward, Tensor dOut, Tensor dq, Tensor dk, Tensor dv,
+            @Nullable Tensor dSinks) {
+        new ReferenceAttentionGradient(forward, dOut, dq, dk, dv, dSinks).run();
     }
 
     @Override
@@ -117,6 +83,35 @@ final class ReferenceGradientOps implements GradientOps {
                 double d = get(dOut, r, c);
                 set(gate, r, c, Activations.slope(activation, g) * get(up, r, c) * d);
                 set(up, r, c, Activations.apply(activation, g) * d);
+            }
+        }
+    }
+
+    @Override
+    public void clampedSwigluGradient(Tensor gate, Tensor up, float alpha, float limit, Tensor dOut) {
+        ReferenceGates.clampedSwigluGradient(gate, up, alpha, limit, dOut);
+    }
+
+    @Override
+    public void gateSigmoidGradient(Tensor x, Tensor gate, Tensor d) {
+        ReferenceGates.gateSigmoidGradient(x, gate, d);
+    }
+
+    @Override
+    public void softcapGradient(Tensor y, float cap, Tensor d) {
+        for (long r = 0; r < y.rows(); r++) {
+            for (long c = 0; c < y.columns(); c++) {
+                double t = get(y, r, c) / cap;
+                set(d, r, c, get(d, r, c) * (1 - t * t));
+            }
+        }
+    }
+
+    @Override
+    public void clampGradient(Tensor x, float limit, Tensor d) {
+        for (long r = 0; r < x.rows(); r++) {
+            for (long c = 0; c < x.columns(); c++) {
+                set(d, r, c, Math.abs(get(x, r, c)) > limit ? 0 : get(d, r, c));
             }
         }
     }

@@ -1,8 +1,9 @@
 package dev.optgptq.kernels.reference;
 
-import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.ops.GradientOps.Attended;
 import dev.optgptq.kernels.ops.NeuralArguments;
 import dev.optgptq.kernels.ops.NeuralOps;
+import dev.optgptq.kernels.Tensor;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
 import java.util.function.DoubleUnaryOperator;
@@ -37,39 +38,30 @@ public final class ReferenceNeuralOps implements NeuralOps {
     @Override
     public void rmsNorm(Tensor x, Tensor weight, float eps, Tensor out) {
         NeuralArguments.rmsNorm(x, weight, out);
-        for (long r = 0; r < x.rows(); r++) {
-            double rms = Math.sqrt(meanSquare(x, r, 0) + eps);
-            for (long c = 0; c < x.columns(); c++) {
-                Elements.set(out, r, c, Elements.get(x, r, c) / rms * Elements.get(weight, 0, c));
-            }
-        }
+        norm(x, weight, x.columns(), eps, false, null, out);
     }
 
     @Override
     public void layerNorm(Tensor x, Tensor weight, @Nullable Tensor bias, float eps, Tensor out) {
         NeuralArguments.layerNorm(x, weight, bias, out);
-        for (long r = 0; r < x.rows(); r++) {
-            double mean = 0;
-            for (long c = 0; c < x.columns(); c++) {
-                mean += Elements.get(x, r, c) / x.columns();
-            }
-            double deviation = Math.sqrt(meanSquare(x, r, mean) + eps);
-            for (long c = 0; c < x.columns(); c++) {
-                double shift = bias == null ? 0 : Elements.get(bias, 0, c);
-                double normal = (Elements.get(x, r, c) - mean) / deviation;
-                Elements.set(out, r, c, normal * Elements.get(weight, 0, c) + shift);
-            }
-        }
+        norm(x, weight, x.columns(), eps, true, bias, out);
     }
 
-    /** The mean over a row of (x - centre)^2. */
-    private static double meanSquare(Tensor x, long row, double centre) {
-        double sum = 0;
-        for (long c = 0; c < x.columns(); c++) {
-            double difference = Elements.get(x, row, c) - centre;
-            sum += difference * difference;
-        }
-        return sum / x.columns();
+    @Override
+    public void rmsNormGroups(Tensor x, Tensor weight, int width, float eps, Tensor out) {
+        NeuralArguments.rmsNormGroups(x, weight, width, out);
+        norm(x, weight, width, eps, false, null, out);
+    }
+
+    @Override
+    public void layerNormGroups(Tensor x, Tensor weight, @Nullable Tensor bias, int width, float eps, Tensor out) {
+        NeuralArguments.layerNormGroups(x, weight, bias, width, out);
+        norm(x, weight, width, eps, true, bias, out);
+    }
+
+    private static void norm(Tensor x, Tensor weight, long width, float eps, boolean centred, @Nullable Tensor bias,
+            Tensor out) {
+        new ReferenceNorms(x, weight, Math.toIntExact(width), eps, centred).run(bias, out);
     }
 
     @Override
@@ -94,9 +86,10 @@ public final class ReferenceNeuralOps implements NeuralOps {
     }
 
     @Override
-    public void attention(Tensor q, Tensor k, Tensor v, @Nullable Tensor slopes, AttentionShape shape, Tensor out) {
-        NeuralArguments.attention(q, k, v, slopes, shape, out);
-        new ReferenceAttention(q, k, v, slopes, shape, out).run();
+    public void attention(Tensor q, Tensor k, Tensor v, @Nullable Tensor slopes, @Nullable Tensor sinks,
+            AttentionShape shape, Tensor out) {
+        NeuralArguments.attention(q, k, v, slopes, sinks, shape, out);
+        new ReferenceAttention(new Attended(q, k, v, slopes, sinks, shape, out)).run();
     }
 
     @Override
@@ -122,6 +115,36 @@ public final class ReferenceNeuralOps implements NeuralOps {
                 Elements.set(gate, r, c, activated * Elements.get(up, r, c));
             }
         }
+    }
+
+    @Override
+    public void clampedSwiglu(Tensor gate, Tensor up, float alpha, float limit) {
+        NeuralArguments.clampedSwiglu(gate, up, limit);
+        ReferenceGates.clampedSwiglu(gate, up, alpha, limit);
+    }
+
+    @Override
+    public void gateSigmoid(Tensor x, Tensor gate) {
+        NeuralArguments.gateSigmoid(x, gate);
+        ReferenceGates.gateSigmoid(x, gate);
+    }
+
+    @Override
+    public void scale(Tensor x, float factor) {
+        NeuralArguments.scale(x);
+        map(x, value -> factor * value);
+    }
+
+    @Override
+    public void softcap(Tensor x, float cap) {
+        NeuralArguments.softcap(x, cap);
+        map(x, value -> cap * Math.tanh(value / cap));
+    }
+
+    @Override
+    public void clamp(Tensor x, float limit) {
+        NeuralArguments.clamp(x, limit);
+        map(x, value -> ReferenceGates.clamp(value, limit));
     }
 
     @Override

@@ -32,6 +32,15 @@ final class AttentionGradientCases {
         cases.add(attention(3, shape(5, 8, 2, 16, 0), true));
         cases.add(attention(0, shape(4, 2, 2, 8, 0), false));
         cases.add(attention(1, new AttentionShape(40, 2, 2, 8, -0.5f, 0), false));
+        for (int length : new int[] {1, 2, 33, 64, 65}) {
+            cases.add(extras(length, 2, 8, 8, 0, 0, false, true));
+            cases.add(extras(length, 1, 4, 7, 0, 0, false, false));
+            cases.add(extras(length, 2, 6, 4, 2, 40, true, true));
+        }
+        for (int valueDim : new int[] {1, 31, 64, 65, 128, 200}) {
+            cases.add(extras(35, 1, 20, valueDim, 1, 0, false, false));
+        }
+        cases.add(extras(35, 2, 140, 8, 0, 0, false, true));
         return cases;
     }
 
@@ -55,35 +64,55 @@ final class AttentionGradientCases {
         return new AttentionShape(length, heads, kvHeads, headDim, (float) (1 / Math.sqrt(headDim)), window);
     }
 
-    /** The forward op runs first: its output is among what the gradient needs. */
+    private static GradientCase extras(int length, int kvHeads, int headDim, int valueDim, float softcap, int window,
+            boolean alibi, boolean sinks) {
+        return attention(2, new AttentionShape(length, 2, kvHeads, headDim, valueDim,
+                (float) (1 / Math.sqrt(headDim)), softcap, window), alibi, sinks);
+    }
+
     private static GradientCase attention(int sequences, AttentionShape shape, boolean alibi) {
+        return attention(sequences, shape, alibi, false);
+    }
+
+    /** The forward op runs first: its output is among what the gradient needs. */
+    private static GradientCase attention(int sequences, AttentionShape shape, boolean alibi, boolean sinks) {
         long rows = (long) sequences * shape.sequenceLength();
         long width = (long) shape.heads() * shape.headDim();
         long kvWidth = (long) shape.kvHeads() * shape.headDim();
+        long outWidth = (long) shape.heads() * shape.valueDim();
+        long valueWidth = (long) shape.kvHeads() * shape.valueDim();
         String name = sequences + " x " + shape.sequenceLength() + ", heads " + shape.heads() + "/" + shape.kvHeads()
                 + " of " + shape.headDim() + ", window " + shape.window() + (alibi ? ", ALiBi" : "")
-                + (shape.scale() < 0 ? ", negative scale" : "");
+                + AttentionCases.extras(shape, sinks);
         // A query that sees one key has no gradient: two equal products cancel.
         Tolerance tolerance = Tolerance.sum(shape.sequenceLength() + 64L).ofTerms(1);
         OpCase backward = op("attentionGradient", name).input("q", DType.F32, rows, width, Values.grid(1))
                 .input("k", DType.F32, rows, kvWidth, Values.grid(1))
-                .input("v", DType.F32, rows, kvWidth, Values.grid(1)).input("dOut", DType.F32, rows, width, normal(1))
+                .input("v", DType.F32, rows, valueWidth, Values.grid(1))
+                .input("dOut", DType.F32, rows, outWidth, normal(1))
                 .input("slopes", DType.F32, 1, shape.heads(),
                         Values.byIndex((row, head) -> Math.pow(2, -1 - (int) head)))
-                .output("out", DType.F32, rows, width, Tolerance.roundings(24))
+                .input("sinks", DType.F32, 1, shape.heads(), Values.grid(1))
+                .inPlace("dSinks", DType.F32, 1, shape.heads(), normal(1), Tolerance.sum(rows + 64).ofTerms(1))
+                .output("out", DType.F32, rows, outWidth, Tolerance.roundings(24))
                 .output("dq", DType.F32, rows, width, tolerance).output("dk", DType.F32, rows, kvWidth, tolerance)
-                .output("dv", DType.F32, rows, kvWidth, tolerance).call((device, at) -> {
+                .output("dv", DType.F32, rows, valueWidth, tolerance).call((device, at) -> {
                     Tensor slopes = alibi ? at.get("slopes") : null;
-                    device.neural().attention(at.get("q"), at.get("k"), at.get("v"), slopes, shape, at.get("out"));
+                    Tensor sink = sinks ? at.get("sinks") : null;
+                    device.neural().attention(at.get("q"), at.get("k"), at.get("v"), slopes, sink, shape,
+                            at.get("out"));
                     device.gradient().attentionGradient(
-                            new Attended(at.get("q"), at.get("k"), at.get("v"), slopes, shape, at.get("out")),
-                            at.get("dOut"), at.get("dq"), at.get("dk"), at.get("dv"));
+                            new Attended(at.get("q"), at.get("k"), at.get("v"), slopes, sink, shape, at.get("out")),
+                            at.get("dOut"), at.get("dq"), at.get("dk"), at.get("dv"),
+                            sinks ? at.get("dSinks") : null);
                 });
         return new GradientCase(backward, (device, arena, at) -> {
-            Tensor out = arena.matrix(DType.F32, rows, width);
-            device.neural().attention(at.get("q"), at.get("k"), at.get("v"), alibi ? at.get("slopes") : null, shape,
-                    out);
+            Tensor out = arena.matrix(DType.F32, rows, outWidth);
+            device.neural().attention(at.get("q"), at.get("k"), at.get("v"), alibi ? at.get("slopes") : null,
+                    sinks ? at.get("sinks") : null, shape, out);
             return out;
-        }, "dOut", Map.of("q", "dq", "k", "dk", "v", "dv"));
+        }, "dOut", sinks
+                ? Map.of("q", "dq", "k", "dk", "v", "dv", "sinks", "dSinks")
+                : Map.of("q", "dq", "k", "dk", "v", "dv"));
     }
 }

@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.emulator.Emulator;
+import java.util.List;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
@@ -70,7 +71,8 @@ class EmulatorContractTest {
 
         @TestFactory
         Stream<DynamicTest> theBitsDoNotDependOnTheOrderOfTheThreads() {
-            return Stream.concat(GradientCases.cases().stream(), PackedCases.cases().stream())
+            return Stream.of(GradientCases.cases(), NormGroupCases.cases(), GateCases.cases(), PackedCases.cases())
+                    .flatMap(List::stream)
                     .map(opCase -> DynamicTest.dynamicTest(opCase.toString(), () -> {
                         Runner.Outcome first = runInOrder(opCase, opCase.seed());
                         Runner.Outcome second = runInOrder(opCase, opCase.seed() + 1);

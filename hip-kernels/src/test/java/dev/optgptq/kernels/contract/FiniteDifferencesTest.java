@@ -33,7 +33,7 @@ class FiniteDifferencesTest {
 
     @TestFactory
     Stream<DynamicTest> theReferencesGradientsAreTheSlopesOfItsForwardOps() {
-        return GradientCases.withForward().stream().filter(FiniteDifferencesTest::isSmall)
+        return ContractSuite.gradients().filter(FiniteDifferencesTest::isSmall)
                 .map(gradient -> DynamicTest.dynamicTest(gradient.toString(), () -> check(gradient)));
     }
 

@@ -43,6 +43,21 @@ class NeuralArgumentsTest {
                     () -> ops.attention(x, x, x, null, new AttentionShape(6, 2, 1, 4, 1, 0), x));
             refused("attention: rows must be whole sequences of 4, found F32[6, 8]",
                     () -> ops.attention(x, x, x, null, new AttentionShape(4, 2, 2, 4, 1, 0), x));
+            refused("attention: v must be F32[6, 3], found F32[6, 4]", () -> ops.attention(narrow, narrow, narrow, null,
+                    new AttentionShape(6, 1, 1, 4, 3, 1, 0, 0), narrow));
+            refused("attention: sinks must be F32[1, 2], found F32[6, 8]",
+                    () -> ops.attention(x, x, x, null, x, new AttentionShape(6, 2, 2, 4, 1, 0), x));
+            refused("rmsNormGroups: width must divide x's columns: width 3, x F32[6, 8]",
+                    () -> ops.rmsNormGroups(x, narrow, 3, 0, x));
+            refused("rmsNormGroups: weight must be F32[1, 8], found F32[1, 2]",
+                    () -> ops.rmsNormGroups(x, narrow.rows(0, 1).columns(0, 2), 4, 0, x));
+            refused("layerNormGroups: bias must be F32[1, 4], found F32[6, 8]",
+                    () -> ops.layerNormGroups(x, narrow.rows(0, 1), x, 4, 0, x));
+            refused("clampedSwiglu: up must be F32[6, 8], found F32[6, 4]", () -> ops.clampedSwiglu(x, narrow, 1, 7));
+            refused("clampedSwiglu: limit must be at least 0, found -1.0", () -> ops.clampedSwiglu(x, x, 1, -1));
+            refused("gateSigmoid: gate must be F32[6, 8], found F32[6, 4]", () -> ops.gateSigmoid(x, narrow));
+            refused("softcap: cap must be above 0", () -> ops.softcap(x, 0));
+            refused("clamp: limit must be at least 0, found NaN", () -> ops.clamp(x, Float.NaN));
             refused("activate: x must be F32[6, 8], found F16[6, 8]", () -> ops.activate(Activation.SILU, halves));
             refused("activateGated: up must be F32[6, 8], found F32[6, 4]",
                     () -> ops.activateGated(Activation.SILU, x, narrow));

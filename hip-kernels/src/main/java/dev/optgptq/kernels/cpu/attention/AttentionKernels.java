@@ -220,6 +220,29 @@ final class AttentionKernels {
         }
     }
 
+    /** s [keys, QUERIES] becomes cap tanh(s / cap). */
+    static void cap(float[] s, int keys, float cap) {
+        for (int i = 0; i < keys * QUERIES; i += LANES) {
+            VectorMath.tanh(FloatVector.fromArray(SPECIES, s, i).mul(1 / cap)).mul(cap).intoArray(s, i);
+        }
+    }
+
+    /** What cap gave, in s, becomes the derivative 1 - (s / cap)^2 in rises. */
+    static void rises(float[] s, int keys, float cap, float[] rises) {
+        FloatVector one = FloatVector.broadcast(SPECIES, 1);
+        for (int i = 0; i < keys * QUERIES; i += LANES) {
+            FloatVector t = FloatVector.fromArray(SPECIES, s, i).mul(1 / cap);
+            one.sub(t).mul(one.add(t)).intoArray(rises, i);
+        }
+    }
+
+    /** a *= b, both [keys, QUERIES]. */
+    static void multiply(float[] a, float[] b, int keys) {
+        for (int i = 0; i < keys * QUERIES; i += LANES) {
+            FloatVector.fromArray(SPECIES, a, i).mul(FloatVector.fromArray(SPECIES, b, i)).intoArray(a, i);
+        }
+    }
+
     /** s [keys, QUERIES] becomes p = 2^(s - max) inverse; max, inverse [QUERIES]. A query that sees nothing has max 0. */
     static void probabilities(float[] s, int keys, float[] max, float[] inverse, int start) {
         for (int half = 0; half < QUERIES; half += LANES) {

@@ -1,10 +1,10 @@
 package dev.optgptq.kernels.cpu.attention;
 
-import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.cpu.loops.Memory;
 import dev.optgptq.kernels.cpu.loops.Parallel;
+import dev.optgptq.kernels.ops.GradientOps.Attended;
 import dev.optgptq.kernels.ops.NeuralOps.AttentionShape;
-import java.lang.foreign.MemorySegment;
+import dev.optgptq.kernels.Tensor;
 import java.util.concurrent.ConcurrentLinkedDeque;
 import org.jspecify.annotations.Nullable;
 
@@ -19,37 +19,40 @@ public final class CpuAttention {
         this.parallel = parallel;
     }
 
-    public void run(Tensor q, Tensor k, Tensor v, @Nullable Tensor slopes, AttentionShape shape, Tensor out) {
+    public void run(Attended attended) {
+        AttentionShape shape = attended.shape();
         int length = shape.sequenceLength();
         int queries = AttentionBlock.TILES * AttentionKernels.QUERIES;
         int blocksPerHead = Math.ceilDiv(length, queries);
-        long tasks = q.rows() / length * shape.heads() * blocksPerHead;
-        int group = shape.heads() / shape.kvHeads();
+        long tasks = attended.q().rows() / length * shape.heads() * blocksPerHead;
         parallel.forEach(tasks, task -> {
             // The last queries of a sequence see most keys: longest tasks first.
             int block = blocksPerHead - 1 - (int) (task % blocksPerHead);
             int head = (int) (task / blocksPerHead % shape.heads());
+            int kvHead = head / shape.group();
             long firstRow = task / blocksPerHead / shape.heads() * length;
-            float slope = slopes == null ? 0 : slope(slopes, head);
-            AttentionBlock work = take(shape.headDim());
-            work.run(head(q, firstRow, head, shape), head(k, firstRow, head / group, shape),
-                    head(v, firstRow, head / group, shape), block * queries, slope, shape,
-                    head(out, firstRow, head, shape));
+            AttentionBlock work = take(shape);
+            work.run(head(attended.q(), firstRow, length, head, shape.headDim()),
+                    head(attended.k(), firstRow, length, kvHead, shape.headDim()),
+                    head(attended.v(), firstRow, length, kvHead, shape.valueDim()), block * queries,
+                    ofHead(attended.slopes(), head, 0), ofHead(attended.sinks(), head, Float.NEGATIVE_INFINITY), shape,
+                    head(attended.out(), firstRow, length, head, shape.valueDim()));
             idle.push(work);
         });
     }
 
-    private static float slope(Tensor slopes, int head) {
-        MemorySegment memory = slopes.memory();
-        return memory.get(Memory.FLOAT, (long) head * Float.BYTES);
+    /** A number that each head has, or what stands for it where none has. */
+    static float ofHead(@Nullable Tensor numbers, int head, float absent) {
+        return numbers == null ? absent : numbers.memory().get(Memory.FLOAT, (long) head * Float.BYTES);
     }
 
-    private static Tensor head(Tensor tensor, long firstRow, int head, AttentionShape shape) {
-        return tensor.rows(firstRow, shape.sequenceLength()).columns((long) head * shape.headDim(), shape.headDim());
+    /** The columns of one head of one sequence. */
+    static Tensor head(Tensor tensor, long firstRow, int length, int head, int width) {
+        return tensor.rows(firstRow, length).columns((long) head * width, width);
     }
 
-    private AttentionBlock take(int headDim) {
+    private AttentionBlock take(AttentionShape shape) {
         AttentionBlock found = idle.poll();
-        return found != null && found.headDim() == headDim ? found : new AttentionBlock(headDim);
+        return found != null && found.fits(shape) ? found : new AttentionBlock(shape.headDim(), shape.valueDim());
     }
 }

@@ -39,6 +39,11 @@ public final class VectorMath {
     /** Highest power first, down to the first. A loop over an array, unlike exp's, to stay within what C2 inlines. */
     private static final float[] TAIL = {-0.020623514f, 0.112435855f, -0.22821416f, 0.19178528f, -0.07942408f,
             0.09615714f, 0.07838955f, 0.110235445f, 0.11957181f, 0.11968669f};
+    /** Where tanh is 1 in float32, and its coefficients, highest power first. */
+    private static final float TANH_ONE = 7.905311f;
+    private static final float[] TANH_ODD = {-2.7607684e-16f, 2.000188e-13f, -8.604672e-11f, 5.122297e-8f,
+            1.48572235e-5f, 6.3726195e-4f, 4.8935246e-3f};
+    private static final float[] TANH_EVEN = {1.1982584e-6f, 1.1853471e-4f, 2.2684345e-3f, 4.893525e-3f};
     private static final float EXP2_UNDERFLOW = -126;
     private static final float EXP_UNDERFLOW = -87.33f;
     private static final float EXP_OVERFLOW = 88.37f;
@@ -111,6 +116,25 @@ public final class VectorMath {
         FloatVector rest = x.fma(x, square.neg());
         FloatVector power = exp(square.mul(-0.5f));
         return p.mul(s).mul(rest.fma(power.mul(-0.5f), power));
+    }
+
+    /**
+     * tanh. Relative error below 5e-7: the rational approximation, odd over even, of Eigen's ptanh; 1 beyond 7.9. NaN stays
+     * NaN.
+     */
+    public static FloatVector tanh(FloatVector x) {
+        FloatVector t = x.blend(TANH_ONE, x.compare(VectorOperators.GT, TANH_ONE));
+        t = t.blend(-TANH_ONE, t.compare(VectorOperators.LT, -TANH_ONE));
+        FloatVector square = t.mul(t);
+        FloatVector p = FloatVector.broadcast(SPECIES, TANH_ODD[0]);
+        for (int i = 1; i < TANH_ODD.length; i++) {
+            p = p.fma(square, FloatVector.broadcast(SPECIES, TANH_ODD[i]));
+        }
+        FloatVector q = FloatVector.broadcast(SPECIES, TANH_EVEN[0]);
+        for (int i = 1; i < TANH_EVEN.length; i++) {
+            q = q.fma(square, FloatVector.broadcast(SPECIES, TANH_EVEN[i]));
+        }
+        return t.mul(p).div(q);
     }
 
     /** The larger of a and b in each lane; b where either is NaN. Two instructions, where max takes five. */

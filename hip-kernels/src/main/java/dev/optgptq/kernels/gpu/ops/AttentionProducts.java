@@ -1,12 +1,13 @@
 package dev.optgptq.kernels.gpu.ops;
 
 import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.kernels.ops.GradientOps.Attended;
+import dev.optgptq.kernels.ops.NeuralOps.AttentionShape;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
-import dev.optgptq.kernels.gpu.GpuBlas.Batch;
 import dev.optgptq.kernels.gpu.GpuBlas;
+import dev.optgptq.kernels.gpu.GpuBlas.Batch;
 import dev.optgptq.kernels.gpu.GpuContext;
-import dev.optgptq.kernels.ops.NeuralOps.AttentionShape;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -27,12 +28,9 @@ final class AttentionProducts {
 
     private final GpuContext context;
     private final GpuBlas blas;
+    private final Attended of;
     private final Tensor q;
-    private final Tensor k;
-    private final Tensor v;
-    private final @Nullable Tensor slopes;
     private final AttentionShape shape;
-    private final Tensor out;
     /** Query heads that share a KV head. */
     private final int group;
     /** Elements from one query's scores to the next. */
@@ -41,18 +39,13 @@ final class AttentionProducts {
     private final int heads;
     private final int queries;
 
-    AttentionProducts(GpuContext context, GpuBlas blas, Tensor q, Tensor k, Tensor v, @Nullable Tensor slopes,
-            AttentionShape shape,
-            Tensor out) {
+    AttentionProducts(GpuContext context, GpuBlas blas, Attended of) {
         this.context = context;
         this.blas = blas;
-        this.q = q;
-        this.k = k;
-        this.v = v;
-        this.slopes = slopes;
-        this.shape = shape;
-        this.out = out;
-        this.group = shape.heads() / shape.kvHeads();
+        this.of = of;
+        this.q = of.q();
+        this.shape = of.shape();
+        this.group = shape.group();
         this.stride = Math.ceilDiv(shape.sequenceLength(), ALIGNED) * ALIGNED;
         long row = stride * (Float.BYTES + q.dtype().bytes());
         int together = group == 1 ? shape.heads() : group;
@@ -84,23 +77,28 @@ final class AttentionProducts {
     /** Queries [first, first + count) of a sequence that starts at a row, heads [head, head + several). */
     private void part(long sequence, int first, int count, int head, int several, Tensor scores, Tensor weights) {
         int headDim = shape.headDim();
+        int valueDim = shape.valueDim();
         int before = shape.window() > 0 ? Math.max(0, first - shape.window() + 1) : 0;
         int firstKey = (int) (before / ALIGNED * ALIGNED);
         int keys = first + count - firstKey;
-        long kvColumn = (long) (head / group) * headDim;
+        long kvHead = head / group;
         long perHead = queries * stride;
         Tensor score = scores.rows(0, count).columns(0, keys);
         Tensor weight = weights.rows(0, count).columns(0, keys);
-        long kvStride = group == 1 ? headDim : 0;
         blas.gemmStrided(1f, q.rows(sequence + first, count).columns((long) head * headDim, headDim), false,
-                k.rows(sequence + firstKey, keys).columns(kvColumn, headDim), true, 0f, score,
-                new Batch(several, headDim, kvStride, perHead));
+                of.k().rows(sequence + firstKey, keys).columns(kvHead * headDim, headDim), true, 0f, score,
+                new Batch(several, headDim, group == 1 ? headDim : 0, perHead));
         context.kernel("causal_softmax", "causal_softmax").launchGrid(count, several, 1, THREADS, 0, score, weight,
-                Extent.code(weight.dtype()), stride, perHead,
-                slopes == null ? null : slopes.columns(head, several), first, firstKey, keys, shape.scale(),
-                shape.window());
-        blas.gemmStrided(1f, weight, false, v.rows(sequence + firstKey, keys).columns(kvColumn, headDim), false, 0f,
-                out.rows(sequence + first, count).columns((long) head * headDim, headDim),
-                new Batch(several, perHead, kvStride, headDim));
+                Extent.code(weight.dtype()), stride, perHead, ofHeads(of.slopes(), head, several),
+                ofHeads(of.sinks(), head, several), first, firstKey, keys, shape.sequenceLength(), shape.scale(),
+                GpuAttention.inCaps(shape), shape.window());
+        blas.gemmStrided(1f, weight, false,
+                of.v().rows(sequence + firstKey, keys).columns(kvHead * valueDim, valueDim), false, 0f,
+                of.out().rows(sequence + first, count).columns((long) head * valueDim, valueDim),
+                new Batch(several, perHead, group == 1 ? valueDim : 0, valueDim));
+    }
+
+    private static @Nullable Tensor ofHeads(@Nullable Tensor numbers, int head, int several) {
+        return numbers == null ? null : numbers.columns(head, several);
     }
 }

@@ -1,16 +1,16 @@
 package dev.optgptq.kernels.gpu.ops;
 
 import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.kernels.ops.GradientOps.Attended;
+import dev.optgptq.kernels.ops.NeuralOps.AttentionShape;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.gpu.GpuBlas;
 import dev.optgptq.kernels.gpu.GpuContext;
-import dev.optgptq.kernels.ops.NeuralOps.AttentionShape;
-import org.jspecify.annotations.Nullable;
 
 /**
  * Attention on a GPU. F32 goes through one kernel on the plain units, which keeps scores in shared memory. Halves go through
- * one on the matrix units where that is right on the card, else through a library's products, else through the first.
+ * one on the matrix units where that is right on the card and takes the call, else through a library's products, else through the first.
  */
 final class GpuAttention {
 
@@ -28,28 +28,39 @@ final class GpuAttention {
     }
 
     /** As NeuralOps.attention. */
-    void run(Tensor q, Tensor k, Tensor v, @Nullable Tensor slopes, AttentionShape shape, Tensor out) {
+    void run(Attended of) {
         GpuBlas blas = context.blas();
-        if (q.dtype() == DType.F32) {
-            kernel(q, k, v, slopes, shape, out);
-        } else if (units.takes(q.dtype(), shape.headDim())) {
-            units.run(q, k, v, slopes, shape, out);
-        } else if (blas != null && q.rows() > 0 && context.trustsProducts(q.dtype())) {
-            new AttentionProducts(context, blas, q, k, v, slopes, shape, out).run();
+        if (of.q().dtype() == DType.F32) {
+            kernel(of);
+        } else if (units.takes(of)) {
+            units.run(of);
+        } else if (blas != null && of.q().rows() > 0 && context.trustsProducts(of.q().dtype())) {
+            new AttentionProducts(context, blas, of).run();
         } else {
             try (TensorArena arena = context.arena()) {
-                kernel(widened(q, arena), widened(k, arena), widened(v, arena), slopes, shape, out);
+                kernel(new Attended(widened(of.q(), arena), widened(of.k(), arena), widened(of.v(), arena),
+                        of.slopes(), of.sinks(), of.shape(), of.out()));
             }
         }
     }
 
     /** Of F32, on the plain units. */
-    void kernel(Tensor q, Tensor k, Tensor v, @Nullable Tensor slopes, AttentionShape shape, Tensor out) {
-        context.kernel("attention", "attention" + width(shape.headDim())).launchGrid(
+    void kernel(Attended of) {
+        AttentionShape shape = of.shape();
+        Tensor q = of.q();
+        Tensor k = of.k();
+        Tensor v = of.v();
+        Tensor out = of.out();
+        context.kernel("attention", "attention" + width(shape.valueDim())).launchGrid(
                 Math.ceilDiv(shape.sequenceLength(), QUERIES), shape.heads(), q.rows() / shape.sequenceLength(),
-                THREADS, 0, q, q.stride(), k, k.stride(), v, v.stride(), slopes, out, out.stride(),
-                shape.sequenceLength(), shape.heads(), shape.kvHeads(), shape.headDim(), shape.scale(),
-                shape.window());
+                THREADS, 0, q, q.stride(), k, k.stride(), v, v.stride(), of.slopes(), of.sinks(), out, out.stride(),
+                shape.sequenceLength(), shape.heads(), shape.kvHeads(), shape.headDim(), shape.valueDim(),
+                shape.scale(), inCaps(shape), shape.window());
+    }
+
+    /** How many caps the score of a product of 1 is, as attention_shape.h has it; 0 where scores are not capped. */
+    static float inCaps(AttentionShape shape) {
+        return shape.softcap() == 0 ? 0 : shape.scale() / shape.softcap();
     }
 
     /** The smallest kernel that holds a head. */

@@ -27,9 +27,9 @@ final class GpuAttentionGradient {
         this.context = context;
     }
 
-    void run(Attended forward, Tensor dOut, Tensor dq, Tensor dk, Tensor dv) {
+    void run(Attended forward, Tensor dOut, Tensor dq, Tensor dk, Tensor dv, @Nullable Tensor dSinks) {
         AttentionShape shape = forward.shape();
-        int width = GpuAttention.width(shape.headDim());
+        int width = GpuAttention.width(Math.max(shape.headDim(), shape.valueDim()));
         try (TensorArena arena = context.arena()) {
             Tensor rows = arena.matrix(DType.F32, ROW_NUMBERS * shape.heads(), dq.rows());
             softmaxRows(forward, dOut, rows);
@@ -37,12 +37,16 @@ final class GpuAttentionGradient {
                 ofTiles("gradient_of_keys" + width, forward, dOut, rows, dk, dv);
             } else {
                 Tensor keysByHead = arena.matrix(DType.F32, dq.rows(), dq.columns());
-                Tensor valuesByHead = arena.matrix(DType.F32, dq.rows(), dq.columns());
+                Tensor valuesByHead = arena.matrix(DType.F32, dOut.rows(), dOut.columns());
                 ofTiles("gradient_of_keys" + width, forward, dOut, rows, keysByHead, valuesByHead);
-                sumHeads(shape, keysByHead, dk);
-                sumHeads(shape, valuesByHead, dv);
+                sumHeads(shape.group(), shape.headDim(), keysByHead, dk);
+                sumHeads(shape.group(), shape.valueDim(), valuesByHead, dv);
             }
             ofTiles("gradient_of_queries" + width, forward, dOut, rows, dq, null);
+            if (dSinks != null && dq.rows() > 0) {
+                context.kernel("attention_gradient", "gradient_of_sinks").launch(shape.heads(), THREADS, 0,
+                        forward.sinks(), rows, rows.columns(), shape.heads(), dSinks);
+            }
         }
     }
 
@@ -51,9 +55,10 @@ final class GpuAttentionGradient {
         Tensor q = forward.q();
         Tensor k = forward.k();
         Tensor out = forward.out();
-        launch("softmax_rows", shape, rows, q, q.stride(), k, k.stride(), forward.slopes(), out, out.stride(), dOut,
-                dOut.stride(), rows, rows.columns(), shape.sequenceLength(), shape.heads(), shape.kvHeads(),
-                shape.headDim(), shape.scale(), shape.window());
+        launch("softmax_rows", shape, rows, q, q.stride(), k, k.stride(), forward.slopes(), forward.sinks(), out,
+                out.stride(), dOut, dOut.stride(), rows, rows.columns(), shape.sequenceLength(), shape.heads(),
+                shape.kvHeads(), shape.headDim(), shape.valueDim(), shape.scale(), GpuAttention.inCaps(shape),
+                shape.window());
     }
 
     /** A pass over the tiles of keys, which has two results, or of queries, which has one. */
@@ -65,7 +70,8 @@ final class GpuAttentionGradient {
         Tensor v = forward.v();
         launch(kernel, shape, rows, q, q.stride(), k, k.stride(), v, v.stride(), forward.slopes(), dOut, dOut.stride(),
                 rows, rows.columns(), shape.sequenceLength(), shape.heads(), shape.kvHeads(), shape.headDim(),
-                shape.scale(), shape.window(), first, first.stride(), second, second == null ? 0L : second.stride());
+                shape.valueDim(), shape.scale(), GpuAttention.inCaps(shape), shape.window(), first, first.stride(),
+                second, second == null ? 0L : second.stride());
     }
 
     private void launch(String kernel, AttentionShape shape, Tensor rows, @Nullable Object... arguments) {
@@ -73,9 +79,9 @@ final class GpuAttentionGradient {
                 shape.heads(), rows.columns() / shape.sequenceLength(), THREADS, 0, arguments);
     }
 
-    private void sumHeads(AttentionShape shape, Tensor byHead, Tensor target) {
+    private void sumHeads(int group, int headDim, Tensor byHead, Tensor target) {
         Extent extent = Extent.byRows(target);
         context.kernel("attention_gradient", "sum_heads").launch(extent.blocks(), THREADS, 0, byHead, byHead.stride(),
-                shape.heads() / shape.kvHeads(), shape.headDim(), target, target.stride(), extent.columns());
+                group, headDim, target, target.stride(), extent.columns());
     }
 }

@@ -63,6 +63,42 @@ public final class GpuGradientOps implements GradientOps {
     }
 
     @Override
+    public void rmsNormGroupsGradient(Tensor x, Tensor weight, int width, float eps, Tensor dOut, Tensor dx,
+            @Nullable Tensor dWeight) {
+        groupsGradient("rms_norm_groups_gradient", x, weight, width, eps, dOut, dx, dWeight);
+    }
+
+    @Override
+    public void layerNormGroupsGradient(Tensor x, Tensor weight, int width, float eps, Tensor dOut, Tensor dx,
+            @Nullable Tensor dWeight, @Nullable Tensor dBias) {
+        groupsGradient("layer_norm_groups_gradient", x, weight, width, eps, dOut, dx, dWeight);
+        Groups groups = Groups.of(x, weight, width);
+        if (dBias != null && groups.own() == 1) {
+            addRowsInto(dOut, dBias);
+        } else if (dBias != null) {
+            sumColumns("sum_group_rows", groups.rows() * groups.count(), dBias, dOut, dOut.stride(), groups.count(),
+                    (long) width);
+        }
+    }
+
+    private void groupsGradient(String function, Tensor x, Tensor weight, int width, float eps, Tensor dOut, Tensor dx,
+            @Nullable Tensor dWeight) {
+        Groups groups = Groups.of(x, weight, width);
+        try (TensorArena arena = context.arena()) {
+            Tensor centres = arena.vector(DType.F32, groups.rows() * groups.count());
+            Tensor inverses = arena.vector(DType.F32, groups.rows() * groups.count());
+            kernel("norm_gradient", function).launch(groups.blocks(), THREADS, 0, x, x.stride(), weight, eps, dOut,
+                    dOut.stride(), dx, dx.stride(), centres, inverses, groups.rows(), groups.count(), (long) width,
+                    groups.own());
+            if (dWeight != null) {
+                long rows = groups.own() == 1 ? groups.rows() : groups.rows() * groups.count();
+                sumColumns("sum_norm_groups", rows, dWeight, x, x.stride(), dOut, dOut.stride(), centres, inverses,
+                        groups.count(), (long) width, groups.own());
+            }
+        }
+    }
+
+    @Override
     public void rotaryGradient(Tensor d, int headDim, Tensor cos, Tensor sin, RotaryLayout layout) {
         Extent extent = new Extent(d.rows(), d.columns() / headDim * cos.columns());
         kernel("rotary", "rotary_gradient").launch(extent.blocks(), THREADS, 0, d, d.stride(), headDim, cos,
@@ -71,8 +107,9 @@ public final class GpuGradientOps implements GradientOps {
     }
 
     @Override
-    public void attentionGradient(Attended forward, Tensor dOut, Tensor dq, Tensor dk, Tensor dv) {
-        attention.run(forward, dOut, dq, dk, dv);
+    public void attentionGradient(Attended forward, Tensor dOut, Tensor dq, Tensor dk, Tensor dv,
+            @Nullable Tensor dSinks) {
+        attention.run(forward, dOut, dq, dk, dv, dSinks);
     }
 
     @Override
@@ -87,6 +124,39 @@ public final class GpuGradientOps implements GradientOps {
         Extent extent = Extent.of(gate, up, dOut);
         kernel("activation_gradient", "activate_gated_gradient").launch(extent.blocks(), THREADS, 0,
                 GpuNeuralOps.code(activation), gate, gate.stride(), up, up.stride(), dOut, dOut.stride(),
+                extent.columns());
+    }
+
+    @Override
+    public void clampedSwigluGradient(Tensor gate, Tensor up, float alpha, float limit, Tensor dOut) {
+        Extent extent = Extent.of(gate, up, dOut);
+        kernel("gates", "clamped_swiglu_gradient").launch(extent.blocks(), THREADS, 0, gate, gate.stride(), up,
+                up.stride(), alpha, limit, dOut, dOut.stride(), extent.columns());
+    }
+
+    @Override
+    public void gateSigmoidGradient(Tensor x, Tensor gate, Tensor d) {
+        if (gate.columns() == 1) {
+            kernel("gates", "gate_row_gradient").launch(x.rows(), THREADS, 0, x, x.stride(), gate, gate.stride(), d,
+                    d.stride(), x.columns());
+            return;
+        }
+        Extent extent = Extent.of(x, gate, d);
+        kernel("gates", "gate_sigmoid_gradient").launch(extent.blocks(), THREADS, 0, x, x.stride(), gate,
+                gate.stride(), d, d.stride(), extent.columns());
+    }
+
+    @Override
+    public void softcapGradient(Tensor y, float cap, Tensor d) {
+        Extent extent = Extent.of(y, d);
+        kernel("limits", "softcap_gradient").launch(extent.blocks(), THREADS, 0, y, y.stride(), cap, d, d.stride(),
+                extent.columns());
+    }
+
+    @Override
+    public void clampGradient(Tensor x, float limit, Tensor d) {
+        Extent extent = Extent.of(x, d);
+        kernel("limits", "clamp_gradient").launch(extent.blocks(), THREADS, 0, x, x.stride(), limit, d, d.stride(),
                 extent.columns());
     }
 

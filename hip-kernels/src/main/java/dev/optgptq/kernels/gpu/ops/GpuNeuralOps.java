@@ -1,10 +1,11 @@
 package dev.optgptq.kernels.gpu.ops;
 
+import dev.optgptq.kernels.ops.GradientOps.Attended;
+import dev.optgptq.kernels.ops.NeuralArguments;
+import dev.optgptq.kernels.ops.NeuralOps;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.gpu.GpuContext;
 import dev.optgptq.kernels.gpu.Kernel;
-import dev.optgptq.kernels.ops.NeuralArguments;
-import dev.optgptq.kernels.ops.NeuralOps;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -56,6 +57,22 @@ public final class GpuNeuralOps implements NeuralOps {
     }
 
     @Override
+    public void rmsNormGroups(Tensor x, Tensor weight, int width, float eps, Tensor out) {
+        NeuralArguments.rmsNormGroups(x, weight, width, out);
+        Groups groups = Groups.of(x, weight, width);
+        kernel("norm", "rms_norm_groups").launch(groups.blocks(), THREADS, 0, x, x.stride(), weight, eps, out,
+                out.stride(), x.rows(), groups.count(), (long) width, groups.own());
+    }
+
+    @Override
+    public void layerNormGroups(Tensor x, Tensor weight, @Nullable Tensor bias, int width, float eps, Tensor out) {
+        NeuralArguments.layerNormGroups(x, weight, bias, width, out);
+        Groups groups = Groups.of(x, weight, width);
+        kernel("norm", "layer_norm_groups").launch(groups.blocks(), THREADS, 0, x, x.stride(), weight, bias, eps, out,
+                out.stride(), x.rows(), groups.count(), (long) width, groups.own());
+    }
+
+    @Override
     public void rotary(Tensor x, int headDim, Tensor cos, Tensor sin, RotaryLayout layout) {
         NeuralArguments.rotary(x, headDim, cos, sin);
         Extent extent = new Extent(x.rows(), x.columns() / headDim * cos.columns());
@@ -65,9 +82,10 @@ public final class GpuNeuralOps implements NeuralOps {
     }
 
     @Override
-    public void attention(Tensor q, Tensor k, Tensor v, @Nullable Tensor slopes, AttentionShape shape, Tensor out) {
-        NeuralArguments.attention(q, k, v, slopes, shape, out);
-        attention.run(q, k, v, slopes, shape, out);
+    public void attention(Tensor q, Tensor k, Tensor v, @Nullable Tensor slopes, @Nullable Tensor sinks,
+            AttentionShape shape, Tensor out) {
+        NeuralArguments.attention(q, k, v, slopes, sinks, shape, out);
+        attention.run(new Attended(q, k, v, slopes, sinks, shape, out));
     }
 
     @Override
@@ -93,7 +111,47 @@ public final class GpuNeuralOps implements NeuralOps {
             case GELU -> 1;
             case GELU_TANH -> 2;
             case RELU -> 3;
+            case GELU_QUICK -> 4;
+            case RELU_SQUARED -> 5;
+            case SIGMOID -> 6;
         };
+    }
+
+    @Override
+    public void clampedSwiglu(Tensor gate, Tensor up, float alpha, float limit) {
+        NeuralArguments.clampedSwiglu(gate, up, limit);
+        Extent extent = Extent.of(gate, up);
+        kernel("gates", "clamped_swiglu").launch(extent.blocks(), THREADS, 0, gate, gate.stride(), up, up.stride(),
+                alpha, limit, extent.columns());
+    }
+
+    @Override
+    public void gateSigmoid(Tensor x, Tensor gate) {
+        NeuralArguments.gateSigmoid(x, gate);
+        Extent extent = Extent.byRows(x);
+        kernel("gates", "gate_sigmoid").launch(extent.blocks(), THREADS, 0, x, x.stride(), gate, gate.stride(),
+                gate.columns() == 1 ? 0 : 1, extent.columns());
+    }
+
+    @Override
+    public void scale(Tensor x, float factor) {
+        NeuralArguments.scale(x);
+        Extent extent = Extent.of(x);
+        kernel("elementwise", "scale").launch(extent.blocks(), THREADS, 0, x, x.stride(), factor, extent.columns());
+    }
+
+    @Override
+    public void softcap(Tensor x, float cap) {
+        NeuralArguments.softcap(x, cap);
+        Extent extent = Extent.of(x);
+        kernel("limits", "softcap").launch(extent.blocks(), THREADS, 0, x, x.stride(), cap, extent.columns());
+    }
+
+    @Override
+    public void clamp(Tensor x, float limit) {
+        NeuralArguments.clamp(x, limit);
+        Extent extent = Extent.of(x);
+        kernel("limits", "clamp").launch(extent.blocks(), THREADS, 0, x, x.stride(), limit, extent.columns());
     }
 
     @Override

@@ -1,17 +1,17 @@
 package dev.optgptq.kernels.gpu.ops;
 
 import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.kernels.ops.GradientOps.Attended;
+import dev.optgptq.kernels.ops.NeuralOps.AttentionShape;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.gpu.GpuContext;
-import dev.optgptq.kernels.ops.NeuralOps.AttentionShape;
 import java.lang.System.Logger;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.EnumMap;
 import java.util.Map;
-import org.jspecify.annotations.Nullable;
 
 /**
  * Attention of halves by our own kernel on the matrix units. Whether a card has units that the kernel knows is the
@@ -40,7 +40,7 @@ final class MatrixUnitAttention {
     /** Attention of F32. */
     @FunctionalInterface
     interface Plain {
-        void run(Tensor q, Tensor k, Tensor v, @Nullable Tensor slopes, AttentionShape shape, Tensor out);
+        void run(Attended attended);
     }
 
     /** @param plain what the kernel must agree with */
@@ -49,7 +49,17 @@ final class MatrixUnitAttention {
         this.plain = plain;
     }
 
-    /** Whether it can be used for halves of this dtype. Longer heads leave too few registers. */
+    /**
+     * Whether it can be used for a call, of halves. It knows no caps, no sinks and no values of another width than keys; longer
+     * heads leave too few registers.
+     */
+    boolean takes(Attended of) {
+        AttentionShape shape = of.shape();
+        return shape.softcap() == 0 && of.sinks() == null && shape.valueDim() == shape.headDim()
+                && takes(of.q().dtype(), shape.headDim());
+    }
+
+    /** The same for a plain call with halves of this dtype. */
     boolean takes(DType dtype, int headDim) {
         return headDim <= MOST_HEAD_DIM && trusted.computeIfAbsent(dtype, type -> {
             if (!hasUnits()) {
@@ -84,10 +94,10 @@ final class MatrixUnitAttention {
             Conversion.run(context, halves, all);
             Tensor found = arena.matrix(DType.F32, all.rows(), width);
             Tensor expected = arena.matrix(DType.F32, all.rows(), width);
-            run(halves.columns(0, width), halves.columns(width, kvWidth), halves.columns(width + kvWidth, kvWidth),
-                    null, shape, found);
-            plain.run(all.columns(0, width), all.columns(width, kvWidth), all.columns(width + kvWidth, kvWidth), null,
-                    shape, expected);
+            run(new Attended(halves.columns(0, width), halves.columns(width, kvWidth),
+                    halves.columns(width + kvWidth, kvWidth), null, shape, found));
+            plain.run(new Attended(all.columns(0, width), all.columns(width, kvWidth),
+                    all.columns(width + kvWidth, kvWidth), null, shape, expected));
             return areClose(found, expected);
         }
     }
@@ -123,15 +133,18 @@ final class MatrixUnitAttention {
     }
 
     /** As NeuralOps.attention, of halves. */
-    void run(Tensor q, Tensor k, Tensor v, @Nullable Tensor slopes, AttentionShape shape, Tensor out) {
+    void run(Attended of) {
+        AttentionShape shape = of.shape();
+        Tensor q = of.q();
+        Tensor k = of.k();
+        Tensor v = of.v();
+        Tensor out = of.out();
         String type = q.dtype() == DType.F16 ? "f16" : "bf16";
-        context.kernel(SOURCE,
-                "attention_" + type + "_" + (shape.headDim() <= NARROW_HEAD_DIM ? NARROW_HEAD_DIM : MOST_HEAD_DIM))
-                .launchGrid(
-                        Math.ceilDiv(shape.sequenceLength(), QUERIES), shape.heads(), q.rows() / shape.sequenceLength(),
-                        WAVES * context.waveWidth(), 0, q, q.stride(), k, k.stride(), v, v.stride(), slopes, out,
-                        out.stride(),
-                        shape.sequenceLength(), shape.heads(), shape.kvHeads(), shape.headDim(), shape.scale(),
-                        shape.window());
+        int width = shape.headDim() <= NARROW_HEAD_DIM ? NARROW_HEAD_DIM : MOST_HEAD_DIM;
+        context.kernel(SOURCE, "attention_" + type + "_" + width).launchGrid(
+                Math.ceilDiv(shape.sequenceLength(), QUERIES), shape.heads(), q.rows() / shape.sequenceLength(),
+                WAVES * context.waveWidth(), 0, q, q.stride(), k, k.stride(), v, v.stride(), of.slopes(), out,
+                out.stride(), shape.sequenceLength(), shape.heads(), shape.kvHeads(), shape.headDim(), shape.scale(),
+                shape.window());
     }
 }

@@ -49,6 +49,16 @@ class VectorMathTest {
     }
 
     @Test
+    void tanhIsRightRelativeToItsOwnValueAndEndsInOne() {
+        assertRelativeError(5e-7, 1e-6f, 12, VectorMath::tanh, Math::tanh);
+        assertRelativeError(5e-7, 1e-6f, 0.01f, VectorMath::tanh, Math::tanh);
+        assertEquals(0, lane(VectorMath::tanh, 0));
+        assertEquals(1, lane(VectorMath::tanh, Float.POSITIVE_INFINITY), 1e-6);
+        assertEquals(-1, lane(VectorMath::tanh, Float.NEGATIVE_INFINITY), 1e-6);
+        assertEquals(Float.NaN, lane(VectorMath::tanh, Float.NaN));
+    }
+
+    @Test
     void exp2EndsInZeroAndKeepsNotANumber() {
         assertEquals(0, lane(VectorMath::exp2, -126.01f));
         assertEquals(0, lane(VectorMath::exp2, -3e38f));
@@ -61,14 +71,19 @@ class VectorMathTest {
     @ParameterizedTest
     @EnumSource
     void activationsAreRightRelativeToTheirOwnValueEvenFarBelowZero(Activation activation) {
-        // Further down the values are subnormal, or for GELU_TANH the exponent, near 20, no longer good to 2e-6.
+        // Further down the values are subnormal, or for GELU_TANH and GELU_QUICK the exponent, near 20, no longer good to 2e-6.
         float low = switch (activation) {
             case SILU -> -80;
             case GELU -> -12.9f;
             case GELU_TANH -> -5;
-            case RELU -> -100;
+            case RELU, RELU_SQUARED -> -100;
+            case GELU_QUICK -> -10;
+            case SIGMOID -> -80;
         };
-        double allowed = activation == Activation.GELU_TANH ? 2e-6 : 1e-6;
+        double allowed = switch (activation) {
+            case GELU_TANH, GELU_QUICK -> 2e-6;
+            case SILU, GELU, RELU, RELU_SQUARED, SIGMOID -> 1e-6;
+        };
         int count = 100_000;
         try (Device reference = ReferenceDevice.open();
                 Device cpu = CpuDevice.open(1);

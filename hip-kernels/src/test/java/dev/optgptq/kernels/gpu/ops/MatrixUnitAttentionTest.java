@@ -5,6 +5,10 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.ops.GradientOps.Attended;
+import dev.optgptq.kernels.ops.NeuralOps.AttentionShape;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.emulator.Emulator;
 import dev.optgptq.kernels.gpu.GpuContext;
 import dev.optgptq.kernels.gpu.GpuDevice;
@@ -32,8 +36,9 @@ class MatrixUnitAttentionTest {
         try (Emulator emulator = Emulator.open(64); Device device = emulator.device(TileProducts::new)) {
             GpuContext context = ((GpuDevice) device).context();
             GpuAttention right = new GpuAttention(context);
-            MatrixUnitAttention units = new MatrixUnitAttention(context, (q, k, v, slopes, shape, out) -> {
-                right.kernel(q, k, v, slopes, shape, out);
+            MatrixUnitAttention units = new MatrixUnitAttention(context, attended -> {
+                right.kernel(attended);
+                Tensor out = attended.out();
                 // As if rows of a tile lay elsewhere than the kernel believes.
                 device.matrix().copy(out.rows(8, 8), out.rows(0, 8));
             });
@@ -48,6 +53,23 @@ class MatrixUnitAttentionTest {
             GpuContext context = ((GpuDevice) device).context();
             assertEquals(false,
                     new MatrixUnitAttention(context, new GpuAttention(context)::kernel).takes(DType.BF16, headDim));
+        }
+    }
+
+    /** Those that its kernel does not know. */
+    @ParameterizedTest
+    @CsvSource({"16, 0, false, true", "16, 2, false, false", "16, 0, true, false", "24, 0, false, false"})
+    void caps_sinks_and_values_of_another_width_are_left_to_others(int valueDim, float softcap, boolean sinks,
+            boolean taken) {
+        try (Emulator emulator = Emulator.open(64);
+                Device device = emulator.device(TileProducts::new);
+                TensorArena arena = device.arena()) {
+            GpuContext context = ((GpuDevice) device).context();
+            AttentionShape shape = new AttentionShape(3, 1, 1, 16, valueDim, 1, softcap, 0);
+            Attended call = new Attended(arena.matrix(DType.BF16, 3, 16), arena.matrix(DType.BF16, 3, 16),
+                    arena.matrix(DType.BF16, 3, valueDim), null, sinks ? arena.matrix(DType.F32, 1, 1) : null, shape,
+                    arena.matrix(DType.F32, 3, valueDim));
+            assertEquals(taken, new MatrixUnitAttention(context, new GpuAttention(context)::kernel).takes(call));
         }
     }
 }

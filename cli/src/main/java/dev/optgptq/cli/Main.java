@@ -27,7 +27,7 @@ public final class Main {
 
     private static int run(Console console, String... args) {
         try {
-            return CommandTree.of(console).execute(args);
+            return CommandTree.of(console, args).execute(args);
         } catch (OutOfMemoryError e) {
             return new Failures(console).outOfMemory(e);
         } catch (Error e) { // such as a native library that does not load

@@ -19,7 +19,7 @@ final class CalibrationOptions {
     @Nullable
     Path file;
 
-    @Option(names = "--sampling", paramLabel = "HOW", converter = Choices.Samplings.class, completionCandidates = Choices.Samplings.class, description = {
+    @Option(names = "--sampling", paramLabel = "HOW", description = {
             "random: sequences from random places, by --seed. sequential: the first ones. Default: random"})
     Sampling sampling = Sampling.RANDOM;
 
@@ -37,7 +37,7 @@ final class CalibrationOptions {
     @Option(names = "--seed", paramLabel = "N", description = "Of random sampling. Default: 0")
     long seed;
 
-    @Option(names = "--precision", paramLabel = "NAME", converter = Choices.Precisions.class, completionCandidates = Choices.Precisions.class, description = {
+    @Option(names = "--precision", paramLabel = "NAME", description = {
             "What the linear layers multiply while calibrating; sums, solving and evaluating are in float32. half: float16 or "
                     + "bfloat16, as the model is stored, on a GPU's matrix units; a processor has float32 only. auto: half where "
                     + "the model is stored so and the GPU is made for it. Default: auto"})

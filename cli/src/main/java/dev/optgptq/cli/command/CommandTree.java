@@ -2,8 +2,15 @@ package dev.optgptq.cli.command;
 
 import dev.optgptq.cli.console.Console;
 import dev.optgptq.cli.console.Terminal;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.SequencedMap;
+import java.util.Set;
+import java.util.function.Supplier;
+import picocli.CommandLine.Command;
 import picocli.CommandLine.Help.Ansi;
 import picocli.CommandLine.Help;
+import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.ScopeType;
 import picocli.CommandLine;
@@ -12,22 +19,21 @@ import picocli.CommandLine;
 public final class CommandTree {
 
     static final String VERBOSE = "--verbose";
+    private static final String COMPLETION = "completion";
     private static final int USAGE_WIDTH = 100;
 
     private CommandTree() {}
 
-    /** The command line of one process. */
-    public static CommandLine of(Console console) {
-        CommandLine eval = new CommandLine(new EvalCommand())
-                .addSubcommand(new EvalPerplexityCommand(console))
-                .addSubcommand(new EvalLogitsCommand(console));
-        CommandLine root = new CommandLine(new RootCommand(console))
-                .addSubcommand(new QuantizeCommand(console))
-                .addSubcommand(eval)
-                .addSubcommand(new InspectCommand(console))
-                .addSubcommand(new DevicesCommand(console))
-                .addSubcommand(new BenchCommand(console))
-                .addSubcommand(new CompletionCommand(console));
+    /**
+     * The command line of one process. Commands that its arguments do not name show their header in the root's help and can do no
+     * more: to build each of them with all of its options takes longer than most calls do.
+     */
+    public static CommandLine of(Console console, String... args) {
+        CommandLine root = new CommandLine(new RootCommand(console));
+        Set<String> named = Set.copyOf(Arrays.asList(args));
+        boolean all = named.contains(COMPLETION);
+        commands(console).forEach((name, command) -> root.addSubcommand(name,
+                all || named.contains(name) ? command.whole().get() : listed(command.type())));
         root.getCommandSpec().addOption(verbose());
         setVersion(root);
         Failures failures = new Failures(console);
@@ -35,9 +41,43 @@ public final class CommandTree {
         return root.setOut(console.out()).setErr(console.err())
                 .setColorScheme(Help.defaultColorScheme(terminal.colorOut() ? Ansi.ON : Ansi.OFF))
                 .setUsageHelpWidth(USAGE_WIDTH)
+                .setCaseInsensitiveEnumValuesAllowed(true)
                 .setAbbreviatedOptionsAllowed(false)
                 .setParameterExceptionHandler(failures::usage)
                 .setExecutionExceptionHandler(failures::execution);
+    }
+
+    /**
+     * A command before it is built.
+     *
+     * @param type the class with its annotation
+     */
+    private record Unbuilt(Class<?> type, Supplier<CommandLine> whole) {
+
+        static Unbuilt of(Class<?> type, Supplier<?> command) {
+            return new Unbuilt(type, () -> new CommandLine(command.get()));
+        }
+    }
+
+    /** By name, in the order of the help. */
+    private static SequencedMap<String, Unbuilt> commands(Console console) {
+        SequencedMap<String, Unbuilt> commands = new LinkedHashMap<>();
+        commands.put("quantize", Unbuilt.of(QuantizeCommand.class, () -> new QuantizeCommand(console)));
+        commands.put("eval", new Unbuilt(EvalCommand.class, () -> new CommandLine(new EvalCommand())
+                .addSubcommand(new EvalPerplexityCommand(console))
+                .addSubcommand(new EvalLogitsCommand(console))));
+        commands.put("inspect", Unbuilt.of(InspectCommand.class, () -> new InspectCommand(console)));
+        commands.put("devices", Unbuilt.of(DevicesCommand.class, () -> new DevicesCommand(console)));
+        commands.put("bench", Unbuilt.of(BenchCommand.class, () -> new BenchCommand(console)));
+        commands.put(COMPLETION, Unbuilt.of(CompletionCommand.class, () -> new CompletionCommand(console)));
+        return commands;
+    }
+
+    /** What the root's help shows of a command. */
+    private static CommandLine listed(Class<?> type) {
+        CommandSpec spec = CommandSpec.create();
+        spec.usageMessage().header(type.getAnnotation(Command.class).header());
+        return new CommandLine(spec);
     }
 
     /** Read by Failures alone, so no command has a field for it. */

@@ -14,7 +14,7 @@ final class GridOptions {
     /** Of coordinate descent in gradient calibration. */
     private static final int SWEEPS = 2;
 
-    @Option(names = "--calibrator", paramLabel = "NAME", converter = Choices.Calibrators.class, completionCandidates = Choices.Calibrators.class, description = {
+    @Option(names = "--calibrator", paramLabel = "NAME", description = {
             "gradient: gptq with searched scales, tokens weighed by the loss's gradient and errors made up for, each kept "
                     + "where it helps; three to four times as long. gptq: minimizes each layer's output error over calibration text, as "
                     + "published. rtn: rounds to nearest; seconds, no text, worse. Default: gradient"})
@@ -58,7 +58,7 @@ final class GridOptions {
     @Nullable
     Integer coordinateDescent;
 
-    @Option(names = "--act-order", paramLabel = "ORDER", converter = Choices.ActOrders.class, completionCandidates = Choices.ActOrders.class, description = {
+    @Option(names = "--act-order", paramLabel = "ORDER", description = {
             "Order in which inputs are quantized. none: their own. static: most active first, groups of neighbours; costs nothing "
                     + "at inference. group: groups in that order too (desc_act); best fit, slower kernels at inference. Default: none for gradient, static for gptq"})
     @Nullable
@@ -74,7 +74,7 @@ final class GridOptions {
                     + "once per block. Up to four times the forward passes."})
     boolean trueSequential;
 
-    @Option(names = "--format", paramLabel = "NAME", converter = Choices.Formats.class, completionCandidates = Choices.Formats.class, description = {
+    @Option(names = "--format", paramLabel = "NAME", description = {
             "gptq: read by everything, symmetric only. gptq_v2: zero points stored as they are. "
                     + "Default: gptq, or gptq_v2 with --no-symmetric"})
     @Nullable

@@ -15,7 +15,12 @@ final class RefineOptions {
         /** The token that follows in the text. */
         EMPIRICAL,
         /** A token drawn from what the model predicts. */
-        SAMPLED
+        SAMPLED;
+
+        @Override
+        public String toString() {
+            return name().toLowerCase(java.util.Locale.ROOT);
+        }
     }
 
     @Option(names = "--tune", paramLabel = "STEPS", description = {
@@ -35,7 +40,7 @@ final class RefineOptions {
                     + "as gptq. Default: --weigh-tokens"})
     boolean weighTokens = true;
 
-    @Option(names = "--fisher", paramLabel = "LABELS", converter = Choices.Fishers.class, completionCandidates = Choices.Fishers.class, description = {
+    @Option(names = "--fisher", paramLabel = "LABELS", description = {
             "What that loss asks for. empirical: the next token of the text. sampled: one drawn from the model's own predictions. "
                     + "Default: empirical"})
     Fisher fisher = Fisher.EMPIRICAL;

@@ -21,7 +21,7 @@ final class ShapeOptions {
     @Nullable
     Integer sequenceLength;
 
-    @Option(names = "--precision", paramLabel = "NAME", converter = Choices.Precisions.class, completionCandidates = Choices.Precisions.class, description = {
+    @Option(names = "--precision", paramLabel = "NAME", description = {
             "As quantize has it: auto, float32 or half. Default: auto"})
     Precision precision = Precision.AUTO;
 

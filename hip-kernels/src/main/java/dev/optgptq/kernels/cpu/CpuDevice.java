@@ -20,6 +20,7 @@ public final class CpuDevice {
      * @param threads at least 1; results do not depend on it
      */
     public static Device open(int threads) {
+        VectorModule.load();
         OpenBlas blas = OpenBlas.load();
         HostMemory memory = new HostMemory();
         Parallel parallel = new Parallel(threads);
@@ -31,6 +32,7 @@ public final class CpuDevice {
 
     /** One line for people: processor, threads, vector width, library. UserError DEVICE as for open. */
     public static String description(int threads) {
+        VectorModule.load();
         return description(threads, OpenBlas.load());
     }
 

@@ -24,7 +24,7 @@ chmod -R a-w "$dist"
 
 # What the launcher needs of a system; no java is among it, wherever this system has one.
 mkdir "$work/tools"
-for tool in sh cut dirname head readlink sed stty uname; do
+for tool in sh readlink sed stty uname; do
     ln -s "$(command -v $tool)" "$work/tools/$tool"
 done
 
@@ -49,9 +49,14 @@ run -- --version >"$work/out"
 expect "opt-gptq $version" "$work/out"
 ok "--version"
 
+run OPT_GPTQ_JAVA_OPTS=-Xlog:aot:stderr -- quantize --help >"$work/out" 2>"$work/err"
+expect 'Using AOT-linked classes: true' "$work/err"
+ok "the startup cache is used"
+
 run PATH="$work/tools" OPT_GPTQ_JDK_DIRS=/nonexistent -- devices >"$work/out" 2>&1
 expect cpu "$work/out"
 expect 'of this distribution' "$work/out"
+if grep -q WARNING "$work/out"; then fail "a warning in $(cat "$work/out")"; fi
 ok "devices, on a path without Java"
 
 run PATH="$work/tools" OPT_GPTQ_JDK_DIRS=/nonexistent -- \

@@ -20,21 +20,24 @@ public final class Main {
         return new PrintWriter(stream, true, stream.charset());
     }
 
-    /** Runs one command line; returns 0 done, 1 failed, 2 usage, 3 a threshold was missed. */
+    /** Runs one command line; returns 0 done, 1 failed, 2 usage, 3 a threshold was missed; not 0 where results were lost. */
     public static int run(PrintWriter out, PrintWriter err, String... args) {
         return run(new Console(out, err, Terminal.NONE), args);
     }
 
     private static int run(Console console, String... args) {
+        Failures failures = new Failures(console);
+        int exitCode = execute(console, failures, args);
+        return console.lostResults() ? failures.lostResults(exitCode) : exitCode;
+    }
+
+    private static int execute(Console console, Failures failures, String... args) {
         try {
             return CommandTree.of(console, args).execute(args);
         } catch (OutOfMemoryError e) {
-            return new Failures(console).outOfMemory(e);
+            return failures.outOfMemory(e);
         } catch (Error e) { // such as a native library that does not load
-            return new Failures(console).bug(e);
-        } finally {
-            console.out().flush();
-            console.err().flush();
+            return failures.bug(e);
         }
     }
 }

@@ -29,7 +29,13 @@ public record TokenSequences(int[] ids, int count, int length) {
         /** The first sequences of consecutive tokens. */
         SEQUENTIAL,
         /** Random places, or random documents of a .jsonl, from a seed, as in the GPTQ paper. */
-        RANDOM
+        RANDOM;
+
+        /** As the command line writes it. */
+        @Override
+        public String toString() {
+            return name().toLowerCase(Locale.ROOT);
+        }
     }
 
     /**

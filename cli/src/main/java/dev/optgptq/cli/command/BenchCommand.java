@@ -67,6 +67,7 @@ final class BenchCommand implements Callable<Integer> {
             throw new ParameterException(spec.commandLine(),
                     report == null ? "give a REPORT_JSON, or a --shape" : "give a REPORT_JSON or a --shape, not both");
         }
+        shape.checkIdle(spec.commandLine().getParseResult(), name != null);
         if (name != null) {
             measure(ModelShape.of(name));
         } else if (report != null) {
@@ -93,7 +94,7 @@ final class BenchCommand implements Callable<Integer> {
 
     private void holdAgainstTheFloor(Path file) {
         List<RunReport.Phase> phases = phases(file);
-        try (Device opened = machine.open(console.err()::println)) {
+        try (Device opened = machine.open(console::say)) {
             double rate = gemmRate(opened);
             TextTable table = TextTable.of("phase", "seconds", "GFLOP", "GFLOP/s", "floor s", "times floor");
             double[] quantize = new double[2];
@@ -105,10 +106,8 @@ final class BenchCommand implements Callable<Integer> {
                 }
             }
             table.row(cells("quantize in all", quantize[0], quantize[1], rate));
-            console.out().printf(Locale.ROOT, "sgemm %d x %d x %d, measured now: %.1f GFLOP/s (median of %d)%n", SIZE,
-                    SIZE, SIZE, rate / 1e9, REPEATS);
-            console.out().print(table.text(""));
-            console.out().flush();
+            console.print(String.format(Locale.ROOT, "sgemm %d x %d x %d, measured now: %.1f GFLOP/s (median of %d)%n",
+                    SIZE, SIZE, SIZE, rate / 1e9, REPEATS) + table.text(""));
         }
     }
 

@@ -46,7 +46,7 @@ final class CalibrationOptions {
     void check() {
         Checks.atLeast(1, "--samples", samples);
         if (sequenceLength != null) {
-            Checks.atLeast(1, "--sequence-length", sequenceLength);
+            Checks.atLeast(2, "--sequence-length", sequenceLength);
         }
     }
 

@@ -4,6 +4,11 @@ import dev.optgptq.cli.console.Console;
 import dev.optgptq.cli.console.Shutdown;
 import dev.optgptq.cli.render.ReportJson;
 import dev.optgptq.formats.UserError;
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import java.util.ArrayList;
+import java.util.List;
+import picocli.CommandLine.Model.ArgSpec;
 import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.ParseResult;
@@ -23,14 +28,39 @@ public record Failures(Console console) {
     /** The command line itself was wrong. */
     int usage(ParameterException problem, String[] args) {
         CommandLine command = problem.getCommandLine();
-        console.error(String.valueOf(problem.getMessage()));
+        console.error(message(problem));
         if (problem.getCause() instanceof UserError) {
             return ExitCode.USAGE;
         }
-        if (!CommandLine.UnmatchedArgumentException.printSuggestions(problem, console.err())) {
-            console.err().println("Run '" + command.getCommandSpec().qualifiedName() + " --help' for what it takes.");
-        }
+        StringWriter suggestions = new StringWriter();
+        boolean found = CommandLine.UnmatchedArgumentException.printSuggestions(problem, new PrintWriter(suggestions, true));
+        console.say(found
+                ? suggestions.toString().stripTrailing()
+                : "Run '" + command.getCommandSpec().qualifiedName() + " --help' for what it takes.");
         return ExitCode.USAGE;
+    }
+
+    /** picocli's own words, but for a choice: it writes choices as Java does. */
+    private static String message(ParameterException problem) {
+        ArgSpec option = problem.getArgSpec();
+        if (!(option instanceof OptionSpec named) || !option.type().isEnum() || problem.getValue() == null) {
+            return String.valueOf(problem.getMessage());
+        }
+        List<String> choices = new ArrayList<>();
+        option.completionCandidates().forEach(choices::add);
+        return named.longestName() + ": expected one of " + String.join(", ", choices) + ", found "
+                + problem.getValue();
+    }
+
+    /**
+     * Standard output did not take what was printed.
+     *
+     * @param exitCode of the command itself
+     */
+    public int lostResults(int exitCode) {
+        console.error("standard output could not be written: its disk is full, or its reader is gone; results are missing "
+                + "there");
+        return exitCode == ExitCode.DONE ? ExitCode.FAILED : exitCode;
     }
 
     /** The command failed while it ran. */
@@ -43,7 +73,7 @@ public record Failures(Console console) {
         }
         console.error(String.valueOf(error.getMessage()));
         if (isVerbose(parsed)) {
-            error.printStackTrace(console.err());
+            console.trace(error);
         }
         if (wantsJson(parsed)) {
             console.print(ReportJson.text(
@@ -55,8 +85,7 @@ public record Failures(Console console) {
     /** Not the user's doing. */
     public int bug(Throwable problem) {
         console.error("unexpected failure. This is a bug; please report it with the lines below and the command.");
-        problem.printStackTrace(console.err());
-        console.err().flush();
+        console.trace(problem);
         return ExitCode.FAILED;
     }
 

@@ -84,12 +84,7 @@ final class GridOptions {
         Checks.oneOf(BITS, "--bits", bits);
         Checks.require(groupSize == -1 || groupSize > 0, "--group-size", groupSize,
                 "a divisor of the layers' inputs such as 128, or -1 for all inputs");
-        Checks.require(!scaleSearch || calibrator != CalibratorKind.RTN, "--scale-search", "--calibrator rtn",
-                "a calibrator that sees text: gptq or gradient");
         Checks.atLeast(0, "--coordinate-descent", coordinateDescent());
-        Checks.require(calibrator != CalibratorKind.RTN || !(refitScales() || coordinateDescent() > 0),
-                refitScales() ? "--refit-scales" : "--coordinate-descent", "--calibrator rtn",
-                "a calibrator that sees text: gptq or gradient");
         Checks.require(!clipSearch || (!scaleSearch && calibrator != CalibratorKind.GRADIENT), "--clip-search",
                 scaleSearch ? "--scale-search" : "--calibrator gradient",
                 "one search of the scales, not two: --calibrator gptq without --scale-search");

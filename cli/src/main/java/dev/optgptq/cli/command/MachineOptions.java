@@ -3,12 +3,16 @@ package dev.optgptq.cli.command;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.DeviceGroup;
 import dev.optgptq.kernels.Devices;
+import java.util.Set;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
 
 /** Where to compute. */
 final class MachineOptions {
+
+    private static final int MOST_THREADS = 1024;
+    private static final Set<String> NO_GPU = Set.of("cpu", "reference");
 
     @Option(names = "--device", paramLabel = "NAME", description = {
             "auto, hip, hip:N, hip:0,1, hip:all, the same with cuda, cpu or reference; 'opt-gptq devices' says what is there. auto is a GPU if "
@@ -24,8 +28,13 @@ final class MachineOptions {
             + "when the driver does not say, or says what the compiler does not know. Default: the device's own")
     private @Nullable String architecture;
 
+    /** UserError BAD_SETTING for a number that no machine needs. */
     int threads() {
-        return threads == null ? Runtime.getRuntime().availableProcessors() : threads;
+        if (threads == null) {
+            return Runtime.getRuntime().availableProcessors();
+        }
+        Checks.require(threads >= 1 && threads <= MOST_THREADS, "--threads", threads, "1 to " + MOST_THREADS);
+        return threads;
     }
 
     /**
@@ -34,10 +43,10 @@ final class MachineOptions {
      * @param log told what auto stands for
      */
     DeviceGroup openGroup(Consumer<String> log) {
-        if (device.equals("auto")) {
+        if (device.equals("auto") || NO_GPU.contains(device)) {
             return DeviceGroup.of(open(log));
         }
-        compileForArchitecture();
+        compileForArchitecture(log);
         return Devices.openGroup(device, threads());
     }
 
@@ -47,7 +56,7 @@ final class MachineOptions {
      * @param log told what auto stands for
      */
     Device open(Consumer<String> log) {
-        compileForArchitecture();
+        compileForArchitecture(log);
         if (!device.equals("auto")) {
             return Devices.open(device, threads());
         }
@@ -59,8 +68,10 @@ final class MachineOptions {
         return opened;
     }
 
-    private void compileForArchitecture() {
-        if (architecture != null) {
+    private void compileForArchitecture(Consumer<String> log) {
+        if (architecture != null && NO_GPU.contains(device)) {
+            log.accept("warning: --arch does nothing with --device " + device + ", which compiles no kernels");
+        } else if (architecture != null) {
             Devices.compileFor(architecture);
         }
     }

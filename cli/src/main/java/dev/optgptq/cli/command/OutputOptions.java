@@ -23,7 +23,7 @@ final class OutputOptions {
             "Where report.json and report.html go: a directory, or a "
                     + "prefix for PREFIX.json and PREFIX.html. Default: into the output directory"})
     @Nullable
-    Path report;
+    String report;
 
     @Option(names = "--json", description = "Print the report as JSON on standard output, all else on standard error.")
     boolean json;

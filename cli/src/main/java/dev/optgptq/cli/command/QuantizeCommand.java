@@ -76,6 +76,8 @@ final class QuantizeCommand implements Callable<Integer> {
 
     @Override
     public Integer call() {
+        IdleOptions idle = new IdleOptions(spec.commandLine().getParseResult());
+        idle.refuse(grid.calibrator, refine);
         QuantizeSettings settings = settings();
         Stream.of(settings.calibration(), settings.evaluation()).filter(Objects::nonNull)
                 .forEach(input -> OutputTarget.requireOutside(settings.output(), input));
@@ -84,6 +86,7 @@ final class QuantizeCommand implements Callable<Integer> {
         TakenDefaults defaults = TakenDefaults.of(spec.commandLine().getParseResult(), settings, machine.threads());
         RunReport report;
         try (JobProgress progress = console.progress(); DeviceGroup devices = machine.openGroup(progress::log)) {
+            idle.warnings(grid.calibrator, calibration, evaluation).forEach(progress::log);
             progress.log(defaults.sentence());
             report = QuantizeRun.run(settings, devices,
                     new Origin(Version.TOOL, Version.number(), defaults.options()), progress,

@@ -2,11 +2,15 @@ package dev.optgptq.cli.command;
 
 import dev.optgptq.gptq.settings.QuantizeSettings.Precision;
 import java.nio.file.Path;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.ParseResult;
 
 /** What bench --shape measures. */
 final class ShapeOptions {
+
+    private static final List<String> OF_SHAPES = List.of("--samples", "--sequence-length", "--precision", "--json");
 
     @Option(names = "--shape", paramLabel = "NAME", description = {
             "tiny, tinyllama, llama-7b, or the path of a model's config.json: builds random weights of that shape in memory, "
@@ -32,7 +36,14 @@ final class ShapeOptions {
     void check() {
         Checks.atLeast(1, "--samples", samples);
         if (sequenceLength != null) {
-            Checks.atLeast(1, "--sequence-length", sequenceLength);
+            Checks.atLeast(2, "--sequence-length", sequenceLength);
+        }
+    }
+
+    /** UserError BAD_SETTING for one that only a shape reads, given with a report. */
+    void checkIdle(ParseResult parsed, boolean shaped) {
+        for (String option : OF_SHAPES) {
+            Checks.require(shaped || !parsed.hasMatchedOption(option), option, "a REPORT_JSON", "--shape, which alone reads it");
         }
     }
 

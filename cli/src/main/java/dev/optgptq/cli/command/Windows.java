@@ -1,21 +1,29 @@
 package dev.optgptq.cli.command;
 
+import dev.optgptq.formats.UserError;
+import dev.optgptq.formats.UserError.Code;
 import org.jspecify.annotations.Nullable;
 
 /** Length of evaluation windows. */
 final class Windows {
 
     private static final int DEFAULT = 1024;
+    private static final int LEAST = 2;
 
     private Windows() {}
 
-    /** What was asked for, or 1024, or less when the model takes less. */
+    /** What was asked for, or 1024, or less when the model takes less. UserError where a window has nothing to predict. */
     static int of(@Nullable Integer asked, int maxPositions) {
+        if (maxPositions < LEAST) {
+            throw new UserError(Code.UNSUPPORTED_MODEL, "perplexity predicts a token from those before it, and the model was "
+                    + "made for " + maxPositions + " position" + (maxPositions == 1 ? "" : "s")
+                    + "; expected at least " + LEAST + " (max_position_embeddings or its like in config.json)");
+        }
         if (asked == null) {
             return Math.min(DEFAULT, maxPositions);
         }
-        Checks.require(asked >= 2 && asked <= maxPositions, "--window", asked,
-                "2 to " + maxPositions + ", the positions the model was made for");
+        Checks.require(asked >= LEAST && asked <= maxPositions, "--window", asked,
+                LEAST + " to " + maxPositions + ", the positions the model was made for");
         return asked;
     }
 }

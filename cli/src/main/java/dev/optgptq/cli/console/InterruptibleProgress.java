@@ -1,6 +1,6 @@
 package dev.optgptq.cli.console;
 
-/** Leaves a clean terminal when the process is interrupted (Ctrl-C), and says so. */
+/** Shows what text from anywhere says, and nothing else; leaves a clean terminal when the process is interrupted (Ctrl-C). */
 final class InterruptibleProgress implements JobProgress {
 
     private final JobProgress display;
@@ -17,12 +17,12 @@ final class InterruptibleProgress implements JobProgress {
 
     @Override
     public void at(String phase, long done, long total) {
-        display.at(phase, done, total);
+        display.at(Visible.text(phase), done, total);
     }
 
     @Override
     public void log(String line) {
-        display.log(line);
+        display.log(Visible.text(line));
     }
 
     @Override

@@ -2,6 +2,7 @@ package dev.optgptq.cli.render;
 
 import dev.optgptq.cli.eval.PerplexityReport;
 import dev.optgptq.cli.eval.Verdict;
+import dev.optgptq.cli.render.markup.XmlText;
 import java.io.StringWriter;
 import java.util.Locale;
 import javax.xml.stream.XMLOutputFactory;
@@ -43,7 +44,7 @@ public final class JUnitXml {
             writeCase(xml, report, verdict);
         }
         xml.writeStartElement("system-out");
-        xml.writeCharacters(clean(PerplexityText.of(report)));
+        xml.writeCharacters(XmlText.of(PerplexityText.of(report)));
         xml.writeEndElement();
         xml.writeEndElement();
     }
@@ -52,7 +53,7 @@ public final class JUnitXml {
             throws XMLStreamException {
         xml.writeCharacters("\n  ");
         xml.writeStartElement("testcase");
-        xml.writeAttribute("classname", clean(report.model().path()));
+        xml.writeAttribute("classname", XmlText.of(report.model().path()));
         xml.writeAttribute("name", verdict.name());
         xml.writeAttribute("time", String.format(Locale.ROOT, "%.3f", seconds(report)));
         if (!verdict.passed()) {
@@ -68,10 +69,5 @@ public final class JUnitXml {
     private static double seconds(PerplexityReport report) {
         PerplexityReport.Measurement baseline = report.baseline();
         return report.model().seconds() + (baseline == null ? 0 : baseline.seconds());
-    }
-
-    /** Control characters, which paths may hold and XML may not. */
-    private static String clean(String text) {
-        return text.replaceAll("[\\p{Cntrl}&&[^\\n\\t]]", "\uFFFD");
     }
 }

@@ -2,6 +2,7 @@ package dev.optgptq.cli.render;
 
 import dev.optgptq.cli.render.page.ReportPage;
 import dev.optgptq.gptq.report.RunReport;
+import java.io.File;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import org.jspecify.annotations.Nullable;
@@ -13,14 +14,14 @@ public record ReportFiles(Path json, Path html) {
      * @param place null for the output directory; an existing directory, or a name that ends in a separator, is taken as a
      *     directory, anything else as a prefix, with or without ".html" or ".json"
      */
-    public static ReportFiles at(@Nullable Path place, Path output) {
+    public static ReportFiles at(@Nullable String place, Path output) {
         if (place == null) {
             return inside(output);
         }
-        if (Files.isDirectory(place)) {
-            return inside(place);
+        if (place.endsWith("/") || place.endsWith(File.separator) || Files.isDirectory(Path.of(place))) {
+            return inside(Path.of(place));
         }
-        String prefix = place.toString().replaceFirst("\\.(html|json)$", "");
+        String prefix = place.replaceFirst("\\.(html|json)$", "");
         return new ReportFiles(Path.of(prefix + ".json"), Path.of(prefix + ".html"));
     }
 

@@ -124,9 +124,19 @@ class OutputTest {
         Files.createDirectory(directory.resolve("reports"));
         rtn("a", "--report", directory.resolve("reports")).succeeds();
         rtn("b", "--report", directory.resolve("reports/b.html")).succeeds();
+        rtn("c", "--report", directory.resolve("new") + "/").succeeds();
+        assertEquals(List.of("report.html", "report.json"), Models.names(directory.resolve("new")));
         assertEquals(List.of("b.html", "b.json", "report.html", "report.json"),
                 Models.names(directory.resolve("reports")));
         assertFalse(Files.exists(directory.resolve("a/report.json")));
+    }
+
+    @Test
+    void an_option_that_nothing_reads_and_scripts_may_pass_is_warned_about() {
+        rtn("out", "--samples", 4, "--seed", 1, "--window", 64).succeeds().says(
+                "warning: --samples does nothing with --calibrator rtn, which sees no text",
+                "warning: --seed does nothing with --calibrator rtn",
+                "warning: --window does nothing with --eval none");
     }
 
     private CommandRun rtn(String output, Object... more) {

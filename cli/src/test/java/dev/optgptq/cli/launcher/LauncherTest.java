@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.optgptq.cli.launcher.Installation.Outcome;
+import dev.optgptq.cli.testing.Models;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import org.junit.jupiter.api.BeforeEach;
@@ -114,6 +115,42 @@ class LauncherTest {
         assertEquals(1, failed.exitCode());
         assertTrue(failed.err().contains("no such  model * $HOME: expected a model directory"), failed.err());
         assertEquals(2, installed.run("--nonsense").exitCode());
+    }
+
+    @Test
+    void nothing_is_said_that_is_of_no_use() throws Exception {
+        installed.with("OPT_GPTQ_JAVA_HOME", Installation.jdk());
+        assertEquals("", installed.run("devices").err());
+    }
+
+    @Test
+    void a_startup_cache_that_does_not_fit_is_not_used_and_not_spoken_of() throws Exception {
+        installed.with("OPT_GPTQ_JAVA_HOME", Installation.jdk());
+        Files.writeString(installed.home().resolve("lib/startup.aot"), "of another Java");
+        Outcome outcome = installed.run("--version");
+        runs(outcome);
+        assertEquals("", outcome.err());
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"", "C", "POSIX", "en_XX.UTF-8"})
+    void paths_may_hold_any_letters_whatever_the_locale(String locale) throws Exception {
+        installed.with("OPT_GPTQ_JAVA_HOME", Installation.jdk()).with("LC_ALL", locale);
+        Path model = Models.copy(Models.llama(), directory.resolve("mod\u00E8le-\u6A21"));
+        Outcome outcome = installed.run("inspect", model.toString());
+        assertEquals(0, outcome.exitCode(), outcome::err);
+        assertTrue(outcome.out().contains(model.toString()), outcome::out);
+    }
+
+    @Test
+    @EnabledOnOs(OS.LINUX)
+    void a_full_disk_under_standard_output_is_a_failure() throws Exception {
+        installed.with("OPT_GPTQ_JAVA_HOME", Installation.jdk());
+        Path err = directory.resolve("err");
+        int exitCode = installed.start(installed.script(), Path.of("/dev/full"), err, "inspect",
+                Models.llama().toString(), "--json").waitFor();
+        assertEquals(1, exitCode);
+        assertTrue(Files.readString(err).contains("standard output could not be written"), Files.readString(err));
     }
 
     @Test

@@ -36,7 +36,7 @@ class JUnitXmlTest {
 
     @Test
     void any_path_can_be_written() throws Exception {
-        Element suite = parse(JUnitXml.of(report("<w4> & \"co\" \u0007\u001B", List.of(MISSED))));
+        Element suite = parse(JUnitXml.of(report("<w4> & \"co\" \u0007\u001B\uFFFF\uFFFE\uD800", List.of(MISSED))));
         Element testCase = (Element) suite.getElementsByTagName("testcase").item(0);
         assertTrue(testCase.getAttribute("classname").startsWith("<w4> & \"co\""), testCase.getAttribute("classname"));
     }

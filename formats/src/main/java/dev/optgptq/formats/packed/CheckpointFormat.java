@@ -27,6 +27,11 @@ public enum CheckpointFormat {
         return label;
     }
 
+    @Override
+    public String toString() {
+        return label;
+    }
+
     /** What a reader adds to a stored zero point. */
     public int zeroOffset() {
         return zeroOffset;

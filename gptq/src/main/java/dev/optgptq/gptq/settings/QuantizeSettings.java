@@ -6,6 +6,7 @@ import dev.optgptq.formats.packed.QuantizationConfig;
 import dev.optgptq.gptq.refine.Refinement;
 import dev.optgptq.gptq.solve.ActOrder;
 import java.nio.file.Path;
+import java.util.Locale;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -63,7 +64,13 @@ public record QuantizeSettings(Path model, Path output, CalibratorKind calibrato
         /** float32. */
         FLOAT32,
         /** float16 or bfloat16, as the model is stored; for GPUs. */
-        HALF
+        HALF;
+
+        /** As the command line writes it. */
+        @Override
+        public String toString() {
+            return name().toLowerCase(Locale.ROOT);
+        }
     }
 
     /** Whether tokens are weighed by the loss's gradient. */
@@ -83,6 +90,12 @@ public record QuantizeSettings(Path model, Path output, CalibratorKind calibrato
         /** GPTQ as published. */
         GPTQ,
         /** Gradient calibration. */
-        GRADIENT
+        GRADIENT;
+
+        /** As the command line writes it. */
+        @Override
+        public String toString() {
+            return name().toLowerCase(Locale.ROOT);
+        }
     }
 }

@@ -9,8 +9,6 @@ public sealed interface Node permits Element, Node.Text, Node.Verbatim {
     /** Text from anywhere, escaped. */
     record Text(String text) implements Node {
 
-        private static final char REPLACEMENT = '\uFFFD';
-
         @Override
         public void write(StringBuilder target) {
             escape(text, target);
@@ -25,15 +23,9 @@ public sealed interface Node permits Element, Node.Text, Node.Verbatim {
                     case '>' -> target.append("&gt;");
                     case '"' -> target.append("&quot;");
                     case '\'' -> target.append("&#39;");
-                    default -> target.appendCodePoint(isXml(point) ? point : REPLACEMENT);
+                    default -> target.appendCodePoint(XmlText.allowed(point));
                 }
             });
-        }
-
-        /** XML 1.0, production [2] Char. */
-        private static boolean isXml(int point) {
-            return point == '\t' || point == '\n' || point == '\r' || (point >= 0x20 && point <= 0xD7FF)
-                    || (point >= 0xE000 && point <= 0xFFFD) || point >= 0x10000;
         }
     }
 

@@ -3,7 +3,10 @@ package dev.optgptq.gptq.run.checkpoint;
 import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.formats.model.ModelDirectory;
+import dev.optgptq.formats.UserError;
+import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.packed.PackedLayout;
+import dev.optgptq.formats.packed.QuantizationConfig;
 import dev.optgptq.formats.safetensors.TensorSpec;
 import dev.optgptq.formats.safetensors.TensorView;
 import java.util.ArrayList;
@@ -13,6 +16,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.stream.IntStream;
+import org.apache.commons.math3.util.ArithmeticUtils;
 
 /**
  * What will be written: the source's tensors in their order, each quantized weight replaced by its packed tensors.
@@ -25,8 +29,11 @@ import java.util.stream.IntStream;
 public record CheckpointPlan(List<TensorSpec> specs, List<TensorView> kept, List<TensorView> outside,
         Map<String, LinearSpec> linears) {
 
+    private static final List<Integer> USUAL_GROUPS = List.of(128, 64, 32);
+
     /** Throws UserError when a linear cannot be packed, or the group size does not divide its inputs. */
     public static CheckpointPlan of(ModelDirectory source, ModelSpec model, int bits, int groupSize) {
+        requireGroups(model, groupSize);
         Map<String, LinearSpec> byWeight = new LinkedHashMap<>();
         Map<String, LinearSpec> linears = new LinkedHashMap<>();
         for (int block = 0; block < model.blocks(); block++) {
@@ -52,6 +59,30 @@ public record CheckpointPlan(List<TensorSpec> specs, List<TensorView> kept, List
         List<TensorView> outside = kept.stream().filter(view -> blocks.stream().noneMatch(view.name()::startsWith))
                 .toList();
         return new CheckpointPlan(specs, kept, outside, linears);
+    }
+
+    /** Names the first linear that the groups do not divide, and a size that divides all. */
+    private static void requireGroups(ModelSpec model, int groupSize) {
+        if (groupSize == QuantizationConfig.ONE_GROUP) {
+            return;
+        }
+        int common = 0;
+        for (LinearSpec linear : model.linears(0)) {
+            common = ArithmeticUtils.gcd(common, linear.inputs());
+        }
+        for (LinearSpec linear : model.linears(0)) {
+            if (linear.inputs() % groupSize != 0) {
+                throw new UserError(Code.BAD_SETTING, linear.module() + ": expected a group size that divides its "
+                        + linear.inputs() + " inputs, found " + groupSize + "; use " + groupOf(common)
+                        + "-1 for one group per output");
+            }
+        }
+    }
+
+    /** The largest usual group size that divides, with an "or" behind it; nothing where none does. */
+    private static String groupOf(int inputs) {
+        return USUAL_GROUPS.stream().filter(size -> inputs % size == 0).findFirst()
+                .map(size -> size + ", which divides all layers' inputs, or ").orElse("");
     }
 
     /** The packed tensors of a block's linears, in file order. */

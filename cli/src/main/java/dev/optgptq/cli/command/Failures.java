@@ -33,7 +33,8 @@ public record Failures(Console console) {
             return ExitCode.USAGE;
         }
         StringWriter suggestions = new StringWriter();
-        boolean found = CommandLine.UnmatchedArgumentException.printSuggestions(problem, new PrintWriter(suggestions, true));
+        boolean found = CommandLine.UnmatchedArgumentException.printSuggestions(problem,
+                new PrintWriter(suggestions, true));
         console.say(found
                 ? suggestions.toString().stripTrailing()
                 : "Run '" + command.getCommandSpec().qualifiedName() + " --help' for what it takes.");
@@ -58,8 +59,9 @@ public record Failures(Console console) {
      * @param exitCode of the command itself
      */
     public int lostResults(int exitCode) {
-        console.error("standard output could not be written: its disk is full, or its reader is gone; results are missing "
-                + "there");
+        console.error(
+                "standard output could not be written: its disk is full, or its reader is gone; results are missing "
+                        + "there");
         return exitCode == ExitCode.DONE ? ExitCode.FAILED : exitCode;
     }
 

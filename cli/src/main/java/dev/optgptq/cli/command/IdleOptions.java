@@ -12,7 +12,8 @@ import picocli.CommandLine.ParseResult;
  */
 record IdleOptions(ParseResult parsed) {
 
-    private static final List<String> OF_GRADIENTS = List.of("--weigh-tokens", "--fisher", "--propagate-error", "--tune",
+    private static final List<String> OF_GRADIENTS = List.of("--weigh-tokens", "--fisher", "--propagate-error",
+            "--tune",
             "--tune-norms");
     private static final List<String> OF_SOLVING = List.of("--scale-search", "--refit-scales", "--coordinate-descent",
             "--act-order", "--damp", "--true-sequential");
@@ -48,7 +49,8 @@ record IdleOptions(ParseResult parsed) {
                     warn(warnings, List.of("--precision"), "with --calibrator gradient, which multiplies in float32");
                 }
             }
-            case GPTQ -> {}
+            case GPTQ -> {
+            }
         }
         if (!evaluation.wanted()) {
             warn(warnings, List.of("--window"), "with --eval none");

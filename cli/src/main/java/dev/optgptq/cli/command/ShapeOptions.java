@@ -43,7 +43,8 @@ final class ShapeOptions {
     /** UserError BAD_SETTING for one that only a shape reads, given with a report. */
     void checkIdle(ParseResult parsed, boolean shaped) {
         for (String option : OF_SHAPES) {
-            Checks.require(shaped || !parsed.hasMatchedOption(option), option, "a REPORT_JSON", "--shape, which alone reads it");
+            Checks.require(shaped || !parsed.hasMatchedOption(option), option, "a REPORT_JSON",
+                    "--shape, which alone reads it");
         }
     }
 

@@ -15,9 +15,10 @@ final class Windows {
     /** What was asked for, or 1024, or less when the model takes less. UserError where a window has nothing to predict. */
     static int of(@Nullable Integer asked, int maxPositions) {
         if (maxPositions < LEAST) {
-            throw new UserError(Code.UNSUPPORTED_MODEL, "perplexity predicts a token from those before it, and the model was "
-                    + "made for " + maxPositions + " position" + (maxPositions == 1 ? "" : "s")
-                    + "; expected at least " + LEAST + " (max_position_embeddings or its like in config.json)");
+            throw new UserError(Code.UNSUPPORTED_MODEL,
+                    "perplexity predicts a token from those before it, and the model was "
+                            + "made for " + maxPositions + " position" + (maxPositions == 1 ? "" : "s")
+                            + "; expected at least " + LEAST + " (max_position_embeddings or its like in config.json)");
         }
         if (asked == null) {
             return Math.min(DEFAULT, maxPositions);

@@ -62,7 +62,7 @@ public final class CommandTree {
     /** By name, in the order of the help. */
     private static SequencedMap<String, Unbuilt> commands(Console console) {
         SequencedMap<String, Unbuilt> commands = new LinkedHashMap<>();
-        commands.put("quantize", Unbuilt.of(QuantizeCommand.class, () -> new QuantizeCommand(console)));
+        commands.put("quantize", new Unbuilt(QuantizeCommand.class, () -> QuantizeCommand.of(console)));
         commands.put("eval", new Unbuilt(EvalCommand.class, () -> new CommandLine(new EvalCommand())
                 .addSubcommand(new EvalPerplexityCommand(console))
                 .addSubcommand(new EvalLogitsCommand(console))));

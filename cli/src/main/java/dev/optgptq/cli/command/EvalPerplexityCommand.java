@@ -1,5 +1,7 @@
 package dev.optgptq.cli.command;
 
+import dev.optgptq.gptq.settings.SettingChecks;
+import dev.optgptq.gptq.settings.Windows;
 import dev.optgptq.cli.console.Console;
 import dev.optgptq.cli.console.JobProgress;
 import dev.optgptq.cli.eval.MaxIncrease;
@@ -75,9 +77,9 @@ final class EvalPerplexityCommand implements Callable<Integer> {
         Double minTop1;
 
         private Thresholds checked(boolean compared) {
-            Checks.require(maxPerplexity == null || (maxPerplexity > 0 && Double.isFinite(maxPerplexity)),
+            SettingChecks.require(maxPerplexity == null || (maxPerplexity > 0 && Double.isFinite(maxPerplexity)),
                     "--max-perplexity", String.valueOf(maxPerplexity), "a perplexity, such as 12.5");
-            Checks.require(maxKl == null || (maxKl >= 0 && Double.isFinite(maxKl)), "--max-kl", String.valueOf(maxKl),
+            SettingChecks.require(maxKl == null || (maxKl >= 0 && Double.isFinite(maxKl)), "--max-kl", String.valueOf(maxKl),
                     "nats per token, such as 0.05");
             requireBaseline("--max-increase", maxIncrease, compared);
             requireBaseline("--max-kl", maxKl, compared);
@@ -86,7 +88,7 @@ final class EvalPerplexityCommand implements Callable<Integer> {
         }
 
         private static void requireBaseline(String option, @Nullable Object limit, boolean compared) {
-            Checks.require(limit == null || compared, option, "no --baseline",
+            SettingChecks.require(limit == null || compared, option, "no --baseline",
                     "a --baseline MODEL_DIR to compare with");
         }
     }

@@ -1,5 +1,6 @@
 package dev.optgptq.cli.command;
 
+import dev.optgptq.gptq.settings.SettingChecks;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.DeviceGroup;
 import dev.optgptq.kernels.Devices;
@@ -33,7 +34,7 @@ final class MachineOptions {
         if (threads == null) {
             return Runtime.getRuntime().availableProcessors();
         }
-        Checks.require(threads >= 1 && threads <= MOST_THREADS, "--threads", threads, "1 to " + MOST_THREADS);
+        SettingChecks.require(threads >= 1 && threads <= MOST_THREADS, "--threads", threads, "1 to " + MOST_THREADS);
         return threads;
     }
 

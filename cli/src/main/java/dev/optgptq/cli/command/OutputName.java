@@ -1,8 +1,11 @@
 package dev.optgptq.cli.command;
 
+import dev.optgptq.gptq.settings.GivenSettings;
 import dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind;
-import dev.optgptq.gptq.solve.ActOrder;
+import dev.optgptq.gptq.settings.SettingSpec;
+import dev.optgptq.gptq.settings.SettingsTable;
 import java.nio.file.Path;
+import java.util.function.Function;
 
 /** The default output directory: beside the model, named after the settings that make a difference. */
 final class OutputName {
@@ -10,10 +13,10 @@ final class OutputName {
     private OutputName() {}
 
     /** MODEL-gradient-w4g128, with a suffix for every choice that differs from the defaults. */
-    static Path beside(Path model, GridOptions grid, RefineOptions refine) {
+    static Path beside(Path model, GivenSettings given) {
         Path source = model.toAbsolutePath().normalize();
         Path name = source.getFileName();
-        String base = (name == null ? "model" : name.toString()) + suffix(grid, refine);
+        String base = (name == null ? "model" : name.toString()) + suffix(given);
         return model.isAbsolute() || model.toString().isEmpty() || name == null || endsInDots(model)
                 ? source.resolveSibling(base)
                 : model.normalize().resolveSibling(base);
@@ -25,23 +28,33 @@ final class OutputName {
         return last == null || last.toString().isEmpty() || last.toString().equals("..");
     }
 
-    private static String suffix(GridOptions grid, RefineOptions refine) {
-        StringBuilder suffix = new StringBuilder("-" + Choices.label(grid.calibrator) + "-w" + grid.bits);
-        suffix.append(grid.groupSize == -1 ? "-row" : "g" + grid.groupSize);
-        suffix.append(grid.symmetric ? "" : "-asym").append(grid.clipSearch ? "-clip" : "")
-                .append(grid.scaleSearch ? "-search" : "");
-        if (grid.calibrator != CalibratorKind.RTN) {
-            ActOrder order = grid.actOrder;
-            suffix.append(order == null ? "" : "-act-" + Choices.label(order));
-            suffix.append(grid.trueSequential ? "-seq" : "");
-            Boolean refit = grid.refitScales;
-            suffix.append(refit == null ? "" : refit ? "-refit" : "-norefit");
-            suffix.append(grid.coordinateDescent == null ? "" : "-descent" + grid.coordinateDescent);
+    private static String suffix(GivenSettings given) {
+        CalibratorKind calibrator = given.get(SettingsTable.CALIBRATOR);
+        int groupSize = given.get(SettingsTable.GROUP_SIZE);
+        StringBuilder suffix = new StringBuilder(
+                "-" + calibrator + "-w" + given.get(SettingsTable.BITS));
+        suffix.append(groupSize == -1 ? "-row" : "g" + groupSize);
+        suffix.append(given.get(SettingsTable.SYMMETRIC) ? "" : "-asym")
+                .append(given.get(SettingsTable.CLIP_SEARCH) ? "-clip" : "")
+                .append(given.get(SettingsTable.SCALE_SEARCH) ? "-search" : "");
+        if (calibrator != CalibratorKind.RTN) {
+            append(suffix, given, SettingsTable.ACT_ORDER, order -> "-act-" + order);
+            suffix.append(given.get(SettingsTable.TRUE_SEQUENTIAL) ? "-seq" : "");
+            append(suffix, given, SettingsTable.REFIT_SCALES, refit -> refit ? "-refit" : "-norefit");
+            append(suffix, given, SettingsTable.COORDINATE_DESCENT, sweeps -> "-descent" + sweeps);
         }
-        if (grid.calibrator == CalibratorKind.GRADIENT && refine.tuneSteps > 0) {
-            Boolean norms = refine.tuneNorms;
-            suffix.append("-tune").append(refine.tuneSteps).append(norms == null ? "" : norms ? "-norms" : "-nonorms");
+        if (calibrator == CalibratorKind.GRADIENT && given.get(SettingsTable.TUNE) > 0) {
+            suffix.append("-tune").append(given.get(SettingsTable.TUNE));
+            append(suffix, given, SettingsTable.TUNE_NORMS, norms -> norms ? "-norms" : "-nonorms");
         }
         return suffix.toString();
+    }
+
+    /** What was given, even if the default is the same. */
+    private static <T> void append(StringBuilder suffix, GivenSettings given, SettingSpec<T> setting,
+            Function<T, String> words) {
+        if (given.has(setting)) {
+            suffix.append(words.apply(given.get(setting)));
+        }
     }
 }

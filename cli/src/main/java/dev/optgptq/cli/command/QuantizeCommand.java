@@ -10,7 +10,10 @@ import dev.optgptq.formats.files.OutputTarget;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.gptq.run.QuantizeRun;
+import dev.optgptq.gptq.settings.GivenSettings;
+import dev.optgptq.gptq.settings.IdleSettings;
 import dev.optgptq.gptq.settings.Origin;
+import dev.optgptq.gptq.settings.OutputSettings;
 import dev.optgptq.gptq.settings.QuantizeSettings;
 import dev.optgptq.kernels.DeviceGroup;
 import java.nio.file.Path;
@@ -22,6 +25,7 @@ import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
+import picocli.CommandLine;
 
 @Command(name = "quantize", mixinStandardHelpOptions = true, abbreviateSynopsis = true, sortOptions = false, header = "Quantize a model directory with GPTQ.", description = {
         "",
@@ -55,38 +59,34 @@ final class QuantizeCommand implements Callable<Integer> {
     @ArgGroup(validate = false, order = 1, heading = "%nOutput:%n")
     private OutputOptions output = new OutputOptions();
 
-    @ArgGroup(validate = false, order = 2, heading = "%nQuantization:%n")
-    private GridOptions grid = new GridOptions();
-
-    @ArgGroup(validate = false, order = 3, heading = "%nGradient calibration:%n")
-    private RefineOptions refine = new RefineOptions();
-
-    @ArgGroup(validate = false, order = 3, heading = "%nCalibration:%n")
-    private CalibrationOptions calibration = new CalibrationOptions();
-
-    @ArgGroup(validate = false, order = 4, heading = "%nEvaluation:%n")
-    private EvaluationOptions evaluation = new EvaluationOptions();
-
-    @ArgGroup(validate = false, order = 5, heading = "%nMachine:%n")
+    @ArgGroup(validate = false, order = 6, heading = "%nMachine:%n")
     private MachineOptions machine = new MachineOptions();
 
-    QuantizeCommand(Console console) {
+    private QuantizeCommand(Console console) {
         this.console = console;
+    }
+
+    /** The command with its options; those of the table of settings stand between output and machine. */
+    static CommandLine of(Console console) {
+        CommandLine command = new CommandLine(new QuantizeCommand(console));
+        SettingOptions.addTo(command.getCommandSpec(), 2);
+        return command;
     }
 
     @Override
     public Integer call() {
-        IdleOptions idle = new IdleOptions(spec.commandLine().getParseResult());
-        idle.refuse(grid.calibrator, refine);
-        QuantizeSettings settings = settings();
-        Stream.of(settings.calibration(), settings.evaluation()).filter(Objects::nonNull)
-                .forEach(input -> OutputTarget.requireOutside(settings.output(), input));
-        ReportFiles files = ReportFiles.at(output.report, settings.output());
-        files.prepare(settings.output());
-        TakenDefaults defaults = TakenDefaults.of(spec.commandLine().getParseResult(), settings, machine.threads());
+        GivenSettings given = SettingOptions.given(spec.commandLine().getParseResult(), maxPositions());
+        Path target = output.directory == null ? OutputName.beside(model, given) : output.directory;
+        QuantizeSettings settings = QuantizeSettings.of(model, given,
+                new OutputSettings(target, output.overwrite, output.fresh), machine.threads());
+        Stream.of(settings.calibration().text(), settings.evaluation().text()).filter(Objects::nonNull)
+                .forEach(input -> OutputTarget.requireOutside(target, input));
+        ReportFiles files = ReportFiles.at(output.report, target);
+        files.prepare(target);
+        TakenDefaults defaults = TakenDefaults.of(spec.commandLine().getParseResult(), settings);
         RunReport report;
         try (JobProgress progress = console.progress(); DeviceGroup devices = machine.openGroup(progress::log)) {
-            idle.warnings(grid.calibrator, calibration, evaluation).forEach(progress::log);
+            IdleSettings.warnings(given, settings).forEach(progress::log);
             progress.log(defaults.sentence());
             report = QuantizeRun.run(settings, devices,
                     new Origin(Version.TOOL, Version.number(), defaults.options()), progress,
@@ -95,23 +95,6 @@ final class QuantizeCommand implements Callable<Integer> {
         files.write(report);
         console.print(output.json ? ReportJson.text(report) : SummaryText.of(report, files));
         return ExitCode.DONE;
-    }
-
-    private QuantizeSettings settings() {
-        grid.check();
-        refine.check();
-        calibration.check();
-        evaluation.check();
-        int maxPositions = maxPositions();
-        Path target = output.directory == null ? OutputName.beside(model, grid, refine) : output.directory;
-        return new QuantizeSettings(model, target, grid.calibrator, grid.bits, grid.groupSize, grid.symmetric,
-                grid.clipSearch, grid.scaleSearch, grid.actOrder(), grid.damp, grid.trueSequential, calibration.file,
-                calibration.sampling,
-                calibration.samples, calibration.sequenceLength(maxPositions), calibration.seed,
-                refine.refinement(calibration.seed).polished(grid.refitScales(), grid.coordinateDescent()),
-                calibration.precision, grid.format(),
-                evaluation.text(), evaluation.wanted(), evaluation.window(maxPositions), output.overwrite,
-                output.fresh, machine.threads());
     }
 
     private int maxPositions() {

@@ -1,5 +1,6 @@
 package dev.optgptq.cli.command;
 
+import dev.optgptq.gptq.settings.SettingChecks;
 import dev.optgptq.gptq.settings.QuantizeSettings.Precision;
 import java.nio.file.Path;
 import java.util.List;
@@ -34,16 +35,16 @@ final class ShapeOptions {
     Path json;
 
     void check() {
-        Checks.atLeast(1, "--samples", samples);
+        SettingChecks.atLeast(1, "--samples", samples);
         if (sequenceLength != null) {
-            Checks.atLeast(2, "--sequence-length", sequenceLength);
+            SettingChecks.atLeast(2, "--sequence-length", sequenceLength);
         }
     }
 
     /** UserError BAD_SETTING for one that only a shape reads, given with a report. */
     void checkIdle(ParseResult parsed, boolean shaped) {
         for (String option : OF_SHAPES) {
-            Checks.require(shaped || !parsed.hasMatchedOption(option), option, "a REPORT_JSON",
+            SettingChecks.require(shaped || !parsed.hasMatchedOption(option), option, "a REPORT_JSON",
                     "--shape, which alone reads it");
         }
     }

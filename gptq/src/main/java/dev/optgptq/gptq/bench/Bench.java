@@ -7,17 +7,18 @@ import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.model.ModelDirectory;
-import dev.optgptq.formats.packed.CheckpointFormat;
 import dev.optgptq.gptq.bench.BenchReport.Entry;
 import dev.optgptq.gptq.bench.BenchReport.Rates;
-import dev.optgptq.gptq.refine.Refinement;
 import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.gptq.run.QuantizeRun;
+import dev.optgptq.gptq.settings.GivenSettings;
 import dev.optgptq.gptq.settings.Origin;
+import dev.optgptq.gptq.settings.OutputSettings;
 import dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind;
 import dev.optgptq.gptq.settings.QuantizeSettings.Precision;
 import dev.optgptq.gptq.settings.QuantizeSettings;
-import dev.optgptq.gptq.solve.ActOrder;
+import dev.optgptq.gptq.settings.SettingSpec;
+import dev.optgptq.gptq.settings.SettingsTable;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.DeviceGroup;
 import java.io.IOException;
@@ -26,6 +27,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Comparator;
 import java.util.List;
+import java.util.Map;
 import java.util.function.Consumer;
 import java.util.stream.Stream;
 
@@ -96,11 +98,12 @@ public record Bench(ModelShape shape, DeviceGroup devices, Precision precision, 
     }
 
     private QuantizeSettings settings(Path model, Path output) {
-        return new QuantizeSettings(model, output, CalibratorKind.GPTQ, BITS, GROUP_SIZE, true, false, false,
-                ActOrder.STATIC, 0.01, false, null, Sampling.SEQUENTIAL, samples, sequenceLength, 0, Refinement.DEFAULT,
-                precision,
-                CheckpointFormat.GPTQ, null, false, sequenceLength, false, false,
-                Runtime.getRuntime().availableProcessors());
+        Map<SettingSpec<?>, Object> given = Map.of(SettingsTable.CALIBRATOR, CalibratorKind.GPTQ,
+                SettingsTable.BITS, BITS, SettingsTable.GROUP_SIZE, GROUP_SIZE, SettingsTable.SAMPLING,
+                Sampling.SEQUENTIAL, SettingsTable.SAMPLES, samples, SettingsTable.SEQUENCE_LENGTH, sequenceLength,
+                SettingsTable.PRECISION, precision, SettingsTable.EVAL, Path.of("none"));
+        return QuantizeSettings.of(model, new GivenSettings(given, shape.spec().maxPositions()),
+                new OutputSettings(output, false, false), Runtime.getRuntime().availableProcessors());
     }
 
     private List<Entry> phases(RunReport job, ModelDirectory model, DType products, Rates rates) {

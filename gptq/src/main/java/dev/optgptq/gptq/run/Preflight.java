@@ -27,17 +27,17 @@ final class Preflight {
             throw new UserError(Code.UNSUPPORTED_MODEL, settings.model() + " is already quantized to "
                     + quantization.bits() + " bits; quantize the original model instead");
         });
-        if (!settings.symmetric() && settings.format() == CheckpointFormat.GPTQ) {
+        if (!settings.grid().symmetric() && settings.grid().format() == CheckpointFormat.GPTQ) {
             throw new UserError(Code.BAD_SETTING, "--no-symmetric needs --format gptq_v2: the zero points of the older "
                     + "format cannot hold every asymmetric grid");
         }
-        if (settings.calibrator() == CalibratorKind.GRADIENT && settings.samples() < 2) {
-            throw new UserError(Code.BAD_SETTING, "--samples " + settings.samples() + ": gradient calibration holds "
+        if (settings.isGradient() && settings.calibration().samples() < 2) {
+            throw new UserError(Code.BAD_SETTING, "--samples " + settings.calibration().samples() + ": gradient calibration holds "
                     + "sequences out to judge by, and needs at least 2; or take --calibrator gptq");
         }
-        if (settings.sequenceLength() > model.maxPositions()) {
+        if (settings.calibration().sequenceLength() > model.maxPositions()) {
             throw new UserError(Code.BAD_SETTING,
-                    "--sequence-length " + settings.sequenceLength() + ": the model was made "
+                    "--sequence-length " + settings.calibration().sequenceLength() + ": the model was made "
                             + "for at most " + model.maxPositions() + " positions");
         }
         checkTarget(settings);
@@ -46,24 +46,24 @@ final class Preflight {
     private static void checkTarget(QuantizeSettings settings) {
         try {
             // Overwriting removes the old output with all that is in it.
-            if (Files.exists(settings.output())
-                    && settings.model().toRealPath().startsWith(settings.output().toRealPath())) {
-                throw new UserError(Code.OUTPUT, settings.output() + " is or holds the model " + settings.model()
+            if (Files.exists(settings.output().directory())
+                    && settings.model().toRealPath().startsWith(settings.output().directory().toRealPath())) {
+                throw new UserError(Code.OUTPUT, settings.output().directory() + " is or holds the model " + settings.model()
                         + "; choose another --output");
             }
         } catch (IOException e) {
-            throw new UserError(Code.OUTPUT, settings.output() + " cannot be examined: " + e.getMessage(), e);
+            throw new UserError(Code.OUTPUT, settings.output().directory() + " cannot be examined: " + e.getMessage(), e);
         }
-        if (Files.exists(settings.output()) && !settings.overwrite()) {
-            throw new UserError(Code.OUTPUT, settings.output() + " exists; choose another --output, or --overwrite it");
+        if (Files.exists(settings.output().directory()) && !settings.output().overwrite()) {
+            throw new UserError(Code.OUTPUT, settings.output().directory() + " exists; choose another --output, or --overwrite it");
         }
     }
 
     /** What works here but not everywhere. */
     static List<String> warnings(QuantizeSettings settings, ModelSpec model) {
         List<String> warnings = new ArrayList<>();
-        if (!VLLM_BITS.contains(settings.bits()) || !VLLM_GROUPS.contains(settings.groupSize())
-                || !settings.symmetric()) {
+        if (!VLLM_BITS.contains(settings.grid().bits()) || !VLLM_GROUPS.contains(settings.grid().groupSize())
+                || !settings.grid().symmetric()) {
             warnings.add(
                     "vLLM loads GPTQ checkpoints only with 4 or 8 bits, symmetric, and groups of 32, 64, 128 or -1; "
                             + "this one is for transformers with GPTQModel, and for opt-gptq");
@@ -71,8 +71,8 @@ final class Preflight {
         if (settings.irregularGroups()) {
             warnings.add("--act-order group makes an irregular g_idx (desc_act): runtimes serve it by slower kernels");
         }
-        if (settings.calibrator() != CalibratorKind.RTN) {
-            long tokens = (long) settings.samples() * settings.sequenceLength();
+        if (settings.solving().calibrator() != CalibratorKind.RTN) {
+            long tokens = (long) settings.calibration().samples() * settings.calibration().sequenceLength();
             int widest = model.linears(0).stream().mapToInt(LinearSpec::inputs).max().orElse(0);
             if (tokens < widest) {
                 warnings.add(tokens + " calibration tokens cannot determine a Hessian of " + widest + " inputs; give "

@@ -38,11 +38,9 @@ import dev.optgptq.gptq.settings.Origin;
 import dev.optgptq.gptq.settings.QuantizeSettings;
 import dev.optgptq.gptq.settings.RunTexts;
 import dev.optgptq.gptq.solve.Calibrator;
-import dev.optgptq.gptq.solve.SolveSettings;
 import dev.optgptq.gptq.tune.HeldOutLosses;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.DeviceGroup;
-import dev.optgptq.kernels.ops.Grid;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -115,7 +113,7 @@ public final class QuantizeRun {
         try (ProcessMemory memory = new ProcessMemory()) {
             Transformer model = Transformer.open(source, device);
             Preflight.check(settings, source, model.spec());
-            CheckpointPlan plan = CheckpointPlan.of(source, model.spec(), settings.bits(), settings.groupSize());
+            CheckpointPlan plan = CheckpointPlan.of(source, model.spec(), settings.grid().bits(), settings.grid().groupSize());
             List<String> warnings = new ArrayList<>(Preflight.warnings(settings, model.spec()));
             warnings.forEach(log);
             clock.enter("tokenize");
@@ -165,14 +163,7 @@ public final class QuantizeRun {
         this.source = source;
         this.calibrated = models.withProducts(products);
         this.texts = texts;
-        int groupSize = settings.groupSize() == -1 ? Integer.MAX_VALUE : settings.groupSize();
-        Grid grid = new Grid(settings.bits(), settings.symmetric(), settings.clipSearch(), DType.F16);
-        SolveSettings solve = new SolveSettings(grid, groupSize, settings.actOrder(), settings.damp());
-        this.calibrator = switch (settings.calibrator()) {
-            case RTN -> new Calibrator.RoundToNearest(solve);
-            case GPTQ -> new Calibrator.Gptq(solve, settings.scaleSearch(), settings.refinement().polish());
-            case GRADIENT -> new Calibrator.Gradient(solve);
-        };
+        this.calibrator = settings.calibrator();
         this.plan = plan;
         this.clock = clock;
         this.log = log;
@@ -183,9 +174,8 @@ public final class QuantizeRun {
 
     private static MemoryPlan.Job job(QuantizeSettings settings, Transformer model, DType products,
             DeviceGroup devices) {
-        boolean refines = settings.calibrator() == QuantizeSettings.CalibratorKind.GRADIENT;
-        return new MemoryPlan.Job(model.spec(), products, settings.bits(), settings.groupSize(),
-                refines ? settings.refinement() : null,
+        return new MemoryPlan.Job(model.spec(), products, settings.grid().bits(), settings.grid().groupSize(),
+                settings.isGradient() ? settings.refinement() : null,
                 devices.size());
     }
 
@@ -222,7 +212,7 @@ public final class QuantizeRun {
 
     /** Which tensors are learned when all blocks are finished. */
     private Predicate<String> comesLater() {
-        return settings.calibrator() == QuantizeSettings.CalibratorKind.GRADIENT
+        return settings.isGradient()
                 ? TunedParameters.tensors(model.spec(), settings.refinement())
                 : TunedParameters.NONE;
     }
@@ -271,7 +261,7 @@ public final class QuantizeRun {
         progress.enter("load", "calibration");
         try (CalibrationStream stream = openStream(memoryPlan);
                 Prefetch prefetch = models.prefetch(memoryPlan.ahead())) {
-            BlockQuantizer quantizer = new BlockQuantizer(calibrated, calibrator, settings.trueSequential(), progress);
+            BlockQuantizer quantizer = new BlockQuantizer(calibrated, calibrator, settings.solving().trueSequential(), progress);
             if (stream != null) {
                 for (int block = 0; block < journal.finished().size(); block++) {
                     prefetch.wants(block);
@@ -299,7 +289,7 @@ public final class QuantizeRun {
     }
 
     private void record(BlockRecorder recorder, SolvedLinear solved) {
-        RunReport.Layer layer = LayerReports.of(recorder.block(), solved, settings.damp());
+        RunReport.Layer layer = LayerReports.of(recorder.block(), solved, settings.solving().damp());
         recorder.write(solved.linear(), solved.solution().weight(), layer);
         layers.add(layer);
         if (layer.problem() != null) {

@@ -1,60 +1,82 @@
 package dev.optgptq.gptq.settings;
 
-import dev.optgptq.calibrate.data.TokenSequences.Sampling;
-import dev.optgptq.formats.packed.CheckpointFormat;
+import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.packed.QuantizationConfig;
 import dev.optgptq.gptq.refine.Refinement;
 import dev.optgptq.gptq.solve.ActOrder;
+import dev.optgptq.gptq.solve.Calibrator;
+import dev.optgptq.gptq.solve.SolveSettings;
+import dev.optgptq.kernels.ops.Grid;
 import java.nio.file.Path;
 import java.util.Locale;
-import org.jspecify.annotations.Nullable;
 
 /**
- * Everything that decides the outcome of a quantize run.
+ * Everything that decides the outcome of a quantize run, grouped as the help groups it. {@link SettingsTable} says what each setting
+ * is.
  *
  * @param model the model directory
- * @param output the directory to write
- * @param calibrator how codes are chosen
- * @param bits 2, 3, 4 or 8
- * @param groupSize inputs per scale, -1 for all
- * @param symmetric whether the grid is symmetric
- * @param clipSearch whether the grid's clip is searched for the least error
- * @param scaleSearch whether each group's scale is searched before solving, weighted by the Hessian's diagonal; gradient
- *     calibration always does
- * @param actOrder order and groups
- * @param damp share of the Hessian's mean diagonal that is added to it, grown when that is not enough
- * @param trueSequential whether inputs are recomputed between the sites of a block
- * @param calibration the text; null for the bundled one
- * @param sampling how sequences are drawn
- * @param samples number of calibration sequences
- * @param sequenceLength tokens in each
- * @param seed of the random sampling
  * @param refinement what gradient calibration tries beyond GPTQ; of it, GPTQ polishes its solutions, and round-to-nearest does
  *     without
- * @param precision what the linears multiply while calibrating
- * @param format v1 or v2
- * @param evaluation the text; null for the bundled one
- * @param evaluate whether to measure perplexity before and after
- * @param evaluationWindow tokens per evaluation window
- * @param overwrite whether an existing output is replaced
- * @param fresh whether what an interrupted run left is deleted instead of gone on from
  * @param threads of the host that read the output back
  */
-public record QuantizeSettings(Path model, Path output, CalibratorKind calibrator, int bits, int groupSize,
-        boolean symmetric, boolean clipSearch, boolean scaleSearch, ActOrder actOrder, double damp,
-        boolean trueSequential,
-        @Nullable Path calibration, Sampling sampling, int samples, int sequenceLength, long seed,
-        Refinement refinement, Precision precision, CheckpointFormat format, @Nullable Path evaluation,
-        boolean evaluate, int evaluationWindow,
-        boolean overwrite, boolean fresh, int threads) {
+public record QuantizeSettings(Path model, GridSettings grid, SolvingSettings solving, CalibrationSettings calibration,
+        Refinement refinement, EvaluationSettings evaluation, OutputSettings output, int threads) {
+
+    /**
+     * The settings that were given, all others by default.
+     *
+     * @param model the model directory
+     * @param threads of the host that read the output back
+     * @throws dev.optgptq.formats.UserError BAD_SETTING for one that cannot be
+     */
+    public static QuantizeSettings of(Path model, GivenSettings given, OutputSettings output, int threads) {
+        SettingConflicts.check(given);
+        GridSettings grid = new GridSettings(given.get(SettingsTable.BITS), given.get(SettingsTable.GROUP_SIZE),
+                given.get(SettingsTable.SYMMETRIC), given.get(SettingsTable.FORMAT));
+        SolvingSettings solving = new SolvingSettings(given.get(SettingsTable.CALIBRATOR),
+                given.get(SettingsTable.CLIP_SEARCH), given.get(SettingsTable.SCALE_SEARCH),
+                given.get(SettingsTable.ACT_ORDER), given.get(SettingsTable.DAMP),
+                given.get(SettingsTable.TRUE_SEQUENTIAL));
+        long seed = given.get(SettingsTable.SEED);
+        CalibrationSettings calibration = new CalibrationSettings(given.find(SettingsTable.TEXT),
+                given.get(SettingsTable.SAMPLING), given.get(SettingsTable.SAMPLES),
+                given.get(SettingsTable.SEQUENCE_LENGTH), seed, given.get(SettingsTable.PRECISION));
+        Refinement refinement = new Refinement(given.get(SettingsTable.WEIGH_TOKENS),
+                given.get(SettingsTable.FISHER).labels(seed), given.get(SettingsTable.PROPAGATE_ERROR),
+                given.get(SettingsTable.TUNE), seed)
+                .polished(given.get(SettingsTable.REFIT_SCALES), given.get(SettingsTable.COORDINATE_DESCENT))
+                .tuningNorms(given.get(SettingsTable.TUNE_NORMS));
+        boolean evaluates = SettingsTable.evaluates(given);
+        EvaluationSettings evaluation = new EvaluationSettings(evaluates,
+                evaluates ? given.find(SettingsTable.EVAL) : null,
+                Windows.of(given.find(SettingsTable.WINDOW), given.maxPositions()));
+        return new QuantizeSettings(model, grid, solving, calibration, refinement, evaluation, output, threads);
+    }
+
+    /** How the run chooses codes. */
+    public Calibrator calibrator() {
+        int groupSize = grid.groupSize() == QuantizationConfig.ONE_GROUP ? Integer.MAX_VALUE : grid.groupSize();
+        Grid codes = new Grid(grid.bits(), grid.symmetric(), solving.clipSearch(), DType.F16);
+        SolveSettings solve = new SolveSettings(codes, groupSize, solving.actOrder(), solving.damp());
+        return switch (solving.calibrator()) {
+            case RTN -> new Calibrator.RoundToNearest(solve);
+            case GPTQ -> new Calibrator.Gptq(solve, solving.scaleSearch(), refinement.polish());
+            case GRADIENT -> new Calibrator.Gradient(solve);
+        };
+    }
+
+    /** Whether a loss's gradient decides anything. */
+    public boolean isGradient() {
+        return solving.calibrator() == CalibratorKind.GRADIENT;
+    }
 
     /**
      * Whether groups hold inputs that are not neighbours, so that g_idx is irregular (desc_act). One group for all inputs
      * is regular in any order, and rounding to nearest has no order.
      */
     public boolean irregularGroups() {
-        return calibrator != CalibratorKind.RTN && actOrder == ActOrder.GROUP
-                && groupSize != QuantizationConfig.ONE_GROUP;
+        return solving.calibrator() != CalibratorKind.RTN && solving.actOrder() == ActOrder.GROUP
+                && grid.groupSize() != QuantizationConfig.ONE_GROUP;
     }
 
     /** What the linears multiply while calibrating. Sums, the residual stream and the solver are in float32 in any case. */
@@ -75,12 +97,12 @@ public record QuantizeSettings(Path model, Path output, CalibratorKind calibrato
 
     /** Whether tokens are weighed by the loss's gradient. */
     public boolean weighsTokens() {
-        return calibrator == CalibratorKind.GRADIENT && refinement.weighTokens();
+        return isGradient() && refinement.weighTokens();
     }
 
     /** Gradients need products in float32, forward as well as back. */
     public Precision calibrationPrecision() {
-        return calibrator == CalibratorKind.GRADIENT ? Precision.FLOAT32 : precision;
+        return isGradient() ? Precision.FLOAT32 : calibration.precision();
     }
 
     /** How codes are chosen. */

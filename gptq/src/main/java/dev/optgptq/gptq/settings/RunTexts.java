@@ -19,36 +19,37 @@ public record RunTexts(@Nullable TokenSequences calibration, @Nullable TokenSequ
         String evaluationName) {
 
     public static RunTexts read(QuantizeSettings settings, ModelSpec model) {
-        boolean calibrates = settings.calibrator() != CalibratorKind.RTN;
-        if (!calibrates && !settings.evaluate()) {
+        boolean calibrates = settings.solving().calibrator() != CalibratorKind.RTN;
+        if (!calibrates && !settings.evaluation().wanted()) {
             return new RunTexts(null, null, "none");
         }
         try (Tokenizer tokenizer = Tokenizer.load(settings.model())) {
             TokenSequences calibration = calibrates ? calibration(settings, tokenizer) : null;
-            TokenSequences evaluation = settings.evaluate() ? evaluation(settings, tokenizer, model) : null;
+            TokenSequences evaluation = settings.evaluation().wanted() ? evaluation(settings, tokenizer, model) : null;
             for (TokenSequences tokens : new TokenSequences[] {calibration, evaluation}) {
                 if (tokens != null) {
                     tokens.requireVocabulary(model.vocabSize());
                 }
             }
-            Path text = settings.evaluation();
+            Path text = settings.evaluation().text();
             return new RunTexts(calibration, evaluation,
                     text == null ? "the bundled evaluation text" : text.toString());
         }
     }
 
     private static TokenSequences calibration(QuantizeSettings settings, Tokenizer tokenizer) {
-        Path text = settings.calibration();
+        CalibrationSettings from = settings.calibration();
+        Path text = from.text();
         return text == null
                 ? TokenSequences.sample(BundledText.calibration(), "the bundled calibration text", tokenizer,
-                        settings.sampling(), settings.samples(), settings.sequenceLength(), settings.seed())
-                : TokenSequences.sample(text, tokenizer, settings.sampling(), settings.samples(),
-                        settings.sequenceLength(), settings.seed());
+                        from.sampling(), from.samples(), from.sequenceLength(), from.seed())
+                : TokenSequences.sample(text, tokenizer, from.sampling(), from.samples(), from.sequenceLength(),
+                        from.seed());
     }
 
     private static TokenSequences evaluation(QuantizeSettings settings, Tokenizer tokenizer, ModelSpec model) {
-        Path text = settings.evaluation();
-        int window = Math.min(settings.evaluationWindow(), model.maxPositions());
+        Path text = settings.evaluation().text();
+        int window = Math.min(settings.evaluation().window(), model.maxPositions());
         return text == null
                 ? TokenSequences.windows(BundledText.evaluation(), "the bundled evaluation text", tokenizer, window)
                 : TokenSequences.windows(text, tokenizer, window);

@@ -14,10 +14,10 @@ import dev.optgptq.gptq.report.Ablation;
 import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.gptq.run.memory.MemoryNeed;
 import dev.optgptq.gptq.run.memory.MemoryPlan;
-import dev.optgptq.gptq.run.resume.RunIdentity;
 import dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind;
 import dev.optgptq.gptq.settings.QuantizeSettings;
 import dev.optgptq.gptq.settings.RunTexts;
+import dev.optgptq.gptq.settings.SettingsTable;
 import dev.optgptq.gptq.solve.ActOrder;
 import dev.optgptq.gptq.solve.Polish;
 import dev.optgptq.gptq.testing.TinyModel;
@@ -135,10 +135,10 @@ class PolishedRunTest {
     void no_run_goes_on_from_blocks_that_were_polished_otherwise(CalibratorKind calibrator, boolean refitScales,
             int sweeps) {
         TinyRun run = run(calibrator, Polish.NONE);
-        var without = RunIdentity.settings(run.settings());
+        var without = SettingsTable.deciding(run.settings());
         run.refinement = polishedBy(new Polish(refitScales, sweeps));
 
-        assertNotEquals(without, RunIdentity.settings(run.settings()));
+        assertNotEquals(without, SettingsTable.deciding(run.settings()));
     }
 
     private static List<RunReport.Layer> firstBlock(RunReport report) {
@@ -163,8 +163,9 @@ class PolishedRunTest {
         QuantizeSettings settings = run.settings();
         try (ModelDirectory directory = ModelDirectory.open(settings.model())) {
             ModelSpec spec = ModelSpec.resolve(directory.config());
-            MemoryPlan.Job job = new MemoryPlan.Job(spec, DType.F32, settings.bits(), settings.groupSize(),
-                    settings.calibrator() == CalibratorKind.GRADIENT ? settings.refinement() : null, 1);
+            MemoryPlan.Job job = new MemoryPlan.Job(spec, DType.F32, settings.grid().bits(),
+                    settings.grid().groupSize(),
+                    settings.isGradient() ? settings.refinement() : null, 1);
             return MemoryPlan.of(job, RunTexts.read(settings, spec),
                     new MemoryNeed.Free(1L << 40, OptionalLong.empty()));
         }

@@ -7,10 +7,15 @@ import dev.optgptq.formats.packed.CheckpointFormat;
 import dev.optgptq.gptq.refine.Refinement;
 import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.gptq.run.checkpoint.BlockRecord;
+import dev.optgptq.gptq.settings.CalibrationSettings;
+import dev.optgptq.gptq.settings.EvaluationSettings;
+import dev.optgptq.gptq.settings.GridSettings;
 import dev.optgptq.gptq.settings.Origin;
+import dev.optgptq.gptq.settings.OutputSettings;
 import dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind;
 import dev.optgptq.gptq.settings.QuantizeSettings.Precision;
 import dev.optgptq.gptq.settings.QuantizeSettings;
+import dev.optgptq.gptq.settings.SolvingSettings;
 import dev.optgptq.gptq.solve.ActOrder;
 import dev.optgptq.gptq.testing.TinyTokenizer;
 import dev.optgptq.kernels.Device;
@@ -73,12 +78,10 @@ public final class TinyRun {
     }
 
     public QuantizeSettings settings() {
-        return new QuantizeSettings(model, output, calibrator, bits, groupSize, symmetric, false, scaleSearch,
-                actOrder, damp,
-                trueSequential, text, Sampling.RANDOM, samples, sequenceLength, 0, refinement, precision, format,
-                evaluation,
-                evaluate, 64,
-                overwrite, fresh, threads);
+        return new QuantizeSettings(model, new GridSettings(bits, groupSize, symmetric, format),
+                new SolvingSettings(calibrator, false, scaleSearch, actOrder, damp, trueSequential),
+                new CalibrationSettings(text, Sampling.RANDOM, samples, sequenceLength, 0, precision), refinement,
+                new EvaluationSettings(evaluate, evaluation, 64), new OutputSettings(output, overwrite, fresh), threads);
     }
 
     public RunReport run() {

@@ -20,8 +20,8 @@ public final class OutputConfig {
         this.settings = settings;
         this.source = source;
         this.plan = plan;
-        this.quantization = new QuantizationConfig(settings.bits(), settings.groupSize(), settings.symmetric(),
-                settings.irregularGroups(), settings.format());
+        this.quantization = new QuantizationConfig(settings.grid().bits(), settings.grid().groupSize(),
+                settings.grid().symmetric(), settings.irregularGroups(), settings.grid().format());
     }
 
     public QuantizationConfig quantization() {
@@ -45,11 +45,11 @@ public final class OutputConfig {
     }
 
     private QuantizationConfig.Provenance provenance(String quantizer) {
-        return switch (settings.calibrator()) {
+        return switch (settings.solving().calibrator()) {
             case RTN -> new QuantizationConfig.Provenance(quantizer, 0, false, false);
             case GPTQ, GRADIENT ->
-                new QuantizationConfig.Provenance(quantizer, settings.damp(), settings.trueSequential(),
-                        settings.actOrder() == ActOrder.STATIC);
+                new QuantizationConfig.Provenance(quantizer, settings.solving().damp(),
+                        settings.solving().trueSequential(), settings.solving().actOrder() == ActOrder.STATIC);
         };
     }
 

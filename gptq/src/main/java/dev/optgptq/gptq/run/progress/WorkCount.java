@@ -80,7 +80,7 @@ public final class WorkCount {
         if (calibration != null && calibrator.needsGradients()) {
             return total + refining(calibration, settings).total();
         }
-        total += model.blocks() * solving(texts, calibrator, settings.trueSequential());
+        total += model.blocks() * solving(texts, calibrator, settings.solving().trueSequential());
         if (calibration != null) {
             total += (model.blocks() - 1) * advancing(calibration);
         }
@@ -96,7 +96,7 @@ public final class WorkCount {
         double replays = calibration == null || blocks < model.blocks()
                 ? 0
                 : (model.blocks() - 1) * advancing(calibration);
-        return blocks * solving(texts, calibrator, settings.trueSequential()) + replays;
+        return blocks * solving(texts, calibrator, settings.solving().trueSequential()) + replays;
     }
 
     private RefineWork refining(TokenSequences calibration, QuantizeSettings settings) {

@@ -22,12 +22,12 @@ record Predecessor(QuantizeSettings settings, Journal journal, int blocks) {
         List<String> parts = journal.names();
         List<String> changes = journal.identity().map(identity::changesSince).orElse(List.of());
         long found = parts.stream().filter(BlockRecord::isName).count();
-        boolean wanted = !settings.fresh();
+        boolean wanted = !settings.output().fresh();
         if (wanted && !parts.isEmpty() && journal.identity().isPresent() && changes.isEmpty()) {
             return;
         }
         if (wanted && found > 0) {
-            throw new UserError(UserError.Code.OUTPUT, settings.output() + ": an interrupted run left " + found + " of "
+            throw new UserError(UserError.Code.OUTPUT, settings.output().directory() + ": an interrupted run left " + found + " of "
                     + blocks + " blocks (" + megabytes(journal.bytes()) + ") in " + journal.path()
                     + ", and this one would give another result: " + String.join("; ", changes)
                     + ". Start it as it was to go on from them, with --fresh to delete them, or choose another output");

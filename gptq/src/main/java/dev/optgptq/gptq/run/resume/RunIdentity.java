@@ -7,15 +7,13 @@ import dev.optgptq.formats.model.SourceFiles;
 import dev.optgptq.gptq.journal.Identity;
 import dev.optgptq.gptq.run.memory.MemoryPlan;
 import dev.optgptq.gptq.settings.Origin;
-import dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind;
 import dev.optgptq.gptq.settings.QuantizeSettings;
+import dev.optgptq.gptq.settings.SettingsTable;
 import dev.optgptq.kernels.Device;
 import java.nio.ByteBuffer;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.HexFormat;
-import java.util.LinkedHashMap;
-import java.util.Locale;
 import java.util.SequencedMap;
 import org.jspecify.annotations.Nullable;
 
@@ -34,7 +32,7 @@ public final class RunIdentity {
             Device device,
             ModelDirectory source,
             @Nullable TokenSequences calibration) {
-        SequencedMap<String, String> facts = settings(settings);
+        SequencedMap<String, String> facts = SettingsTable.deciding(settings);
         facts.put("the calibration text", calibration == null ? "none" : tokens(calibration));
         facts.put("the products of the forward pass", products.toString());
         facts.put("the tokens of a batch", memory.batchRows() + ", in " + memory.parts() + " parts");
@@ -43,32 +41,6 @@ public final class RunIdentity {
         facts.put("the device", device.arithmetic());
         facts.putAll(SourceFiles.describe(source));
         return new Identity(facts);
-    }
-
-    /**
-     * By the names of the options. Those that choose the calibration text count through its tokens; those of the
-     * evaluation, and where the output goes, decide nothing.
-     */
-    public static SequencedMap<String, String> settings(QuantizeSettings settings) {
-        SequencedMap<String, String> facts = new LinkedHashMap<>();
-        facts.put("--calibrator", lower(settings.calibrator()));
-        facts.put("--bits", String.valueOf(settings.bits()));
-        facts.put("--group-size", String.valueOf(settings.groupSize()));
-        facts.put("--symmetric", String.valueOf(settings.symmetric()));
-        facts.put("--clip-search", String.valueOf(settings.clipSearch()));
-        facts.put("--format", settings.format().label());
-        if (settings.calibrator() == CalibratorKind.GRADIENT) {
-            facts.put("the refinement", settings.refinement().toString());
-        }
-        if (settings.calibrator() != CalibratorKind.RTN) {
-            facts.put("--scale-search", String.valueOf(settings.scaleSearch()));
-            facts.put("--refit-scales", String.valueOf(settings.refinement().refitScales()));
-            facts.put("--coordinate-descent", String.valueOf(settings.refinement().descentSweeps()));
-            facts.put("--act-order", lower(settings.actOrder()));
-            facts.put("--damp", String.valueOf(settings.damp()));
-            facts.put("--true-sequential", String.valueOf(settings.trueSequential()));
-        }
-        return facts;
     }
 
     /** Their number and a digest of their ids. */
@@ -81,9 +53,5 @@ public final class RunIdentity {
         } catch (NoSuchAlgorithmException e) {
             throw new IllegalStateException("every Java has SHA-256", e);
         }
-    }
-
-    private static String lower(Enum<?> value) {
-        return value.name().toLowerCase(Locale.ROOT);
     }
 }

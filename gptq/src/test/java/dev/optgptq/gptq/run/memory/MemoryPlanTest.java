@@ -286,8 +286,9 @@ class MemoryPlanTest {
         QuantizeSettings settings = run.settings();
         try (ModelDirectory directory = ModelDirectory.open(settings.model())) {
             ModelSpec spec = ModelSpec.resolve(directory.config());
-            MemoryPlan.Job job = new MemoryPlan.Job(spec, DType.F32, settings.bits(), settings.groupSize(),
-                    settings.calibrator() == CalibratorKind.GRADIENT ? settings.refinement() : null, devices);
+            MemoryPlan.Job job = new MemoryPlan.Job(spec, DType.F32, settings.grid().bits(),
+                    settings.grid().groupSize(),
+                    settings.isGradient() ? settings.refinement() : null, devices);
             return MemoryPlan.of(job, texts == null ? RunTexts.read(settings, spec) : texts, free);
         }
     }

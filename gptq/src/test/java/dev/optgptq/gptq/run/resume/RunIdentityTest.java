@@ -5,15 +5,18 @@ import static org.junit.jupiter.api.Assertions.assertNotEquals;
 
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.gradient.NextToken;
+import dev.optgptq.calibrate.gradient.SampledLabels;
 import dev.optgptq.gptq.refine.Refinement;
 import dev.optgptq.gptq.run.TinyRun;
 import dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind;
 import dev.optgptq.gptq.settings.QuantizeSettings;
+import dev.optgptq.gptq.settings.SettingsTable;
 import dev.optgptq.gptq.testing.TinyModel;
 import java.lang.reflect.RecordComponent;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.HashSet;
+import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.stream.Stream;
@@ -25,29 +28,43 @@ import org.junit.jupiter.params.provider.MethodSource;
 /** A setting that decides the result and is not part of the identity would let a run go on from foreign blocks. */
 class RunIdentityTest {
 
-    /** These count through the tokens or the dtype that they choose, or decide nothing of the result. */
-    private static final Set<String> OTHERS = Set.of("model", "output", "calibration", "sampling", "samples",
-            "sequenceLength", "seed", "precision", "evaluation", "evaluate", "evaluationWindow", "overwrite", "fresh",
-            "threads");
+    /**
+     * These count through the tokens or the dtype that they choose, decide nothing of the result, or follow from another one: the
+     * refinement's seed is the calibration's.
+     */
+    private static final Set<String> OTHERS = Set.of("model", "calibration.text", "calibration.sampling",
+            "calibration.samples", "calibration.sequenceLength", "calibration.precision", "refinement.seed",
+            "evaluation.wanted", "evaluation.text", "evaluation.window", "output.directory", "output.overwrite",
+            "output.fresh", "threads");
 
     @TempDir
     @SuppressWarnings("NullAway.Init") // JUnit fills it in
     Path folder;
 
+    /** "grid.bits": every component of the settings, those of its groups one by one. */
     static Stream<String> settings() {
-        return Arrays.stream(QuantizeSettings.class.getRecordComponents()).map(RecordComponent::getName);
+        return Arrays.stream(QuantizeSettings.class.getRecordComponents())
+                .flatMap(group -> group.getType().isRecord()
+                        ? Arrays.stream(group.getType().getRecordComponents())
+                                .map(setting -> group.getName() + "." + setting.getName())
+                        : Stream.of(group.getName()));
     }
 
     @ParameterizedTest
     @MethodSource("settings")
-    void every_setting_is_part_of_it_or_known_to_decide_nothing(String name) throws ReflectiveOperationException {
+    void every_setting_is_part_of_it_for_some_calibrator_or_known_to_decide_nothing(String name)
+            throws ReflectiveOperationException {
         TinyRun run = new TinyRun(TinyModel.LLAMA.write(folder.resolve("model")), folder);
-        run.calibrator = CalibratorKind.GRADIENT; // which reads every setting
-        QuantizeSettings settings = run.settings();
+        run.refinement = new Refinement(true, new NextToken(), true, 5, 0);
+        boolean counts = false;
+        for (CalibratorKind calibrator : CalibratorKind.values()) {
+            run.calibrator = calibrator;
+            QuantizeSettings settings = run.settings();
+            counts |= !SettingsTable.deciding(settings)
+                    .equals(SettingsTable.deciding(changed(settings, List.of(name.split("\\.")))));
+        }
 
-        boolean same = RunIdentity.settings(settings).equals(RunIdentity.settings(changed(settings, name)));
-
-        assertEquals(OTHERS.contains(name), same, name);
+        assertEquals(!OTHERS.contains(name), counts, name);
     }
 
     @Test
@@ -64,7 +81,7 @@ class RunIdentityTest {
         Set<Map<String, String>> found = new HashSet<>();
         for (boolean norms : new boolean[] {false, true}) {
             run.refinement = new Refinement(true, new NextToken(), true, tuneSteps, 0).tuningNorms(norms);
-            found.add(RunIdentity.settings(run.settings()));
+            found.add(SettingsTable.deciding(run.settings()));
         }
         return found;
     }
@@ -73,10 +90,10 @@ class RunIdentityTest {
     void what_rounding_to_nearest_does_not_read_is_not_part_of_it() {
         TinyRun run = new TinyRun(TinyModel.LLAMA.write(folder.resolve("model")), folder);
         run.calibrator = CalibratorKind.RTN;
-        var before = RunIdentity.settings(run.settings());
+        var before = SettingsTable.deciding(run.settings());
         run.damp = 0.5;
 
-        assertEquals(before, RunIdentity.settings(run.settings()));
+        assertEquals(before, SettingsTable.deciding(run.settings()));
     }
 
     @Test
@@ -89,7 +106,7 @@ class RunIdentityTest {
     }
 
     /** The same record but for one component, whatever its type. */
-    private static <T extends Record> T changed(T record, String name) throws ReflectiveOperationException {
+    private static <T extends Record> T changed(T record, List<String> path) throws ReflectiveOperationException {
         @SuppressWarnings("unchecked")
         Class<T> type = (Class<T>) record.getClass();
         RecordComponent[] components = type.getRecordComponents();
@@ -98,21 +115,27 @@ class RunIdentityTest {
         for (int i = 0; i < components.length; i++) {
             types[i] = components[i].getType();
             Object value = components[i].getAccessor().invoke(record);
-            values[i] = components[i].getName().equals(name) ? another(value) : value;
+            values[i] = components[i].getName().equals(path.getFirst())
+                    ? another(value, path.subList(1, path.size()))
+                    : value;
         }
         return type.getDeclaredConstructor(types).newInstance(values);
     }
 
-    private static Object another(Object value) throws ReflectiveOperationException {
+    /** @param path of the component to change in it; empty for any */
+    private static Object another(Object value, List<String> path) throws ReflectiveOperationException {
         return switch (value) {
             case Boolean flag -> !flag;
             case Integer number -> number + 1;
             case Long number -> number + 1;
             case Double number -> number + 0.5;
-            case Path path -> path.resolve("other");
+            case Path file -> file.resolve("other");
             case Enum<?> choice -> Arrays.stream(choice.getDeclaringClass().getEnumConstants())
                     .filter(other -> !other.equals(choice)).findFirst().orElseThrow();
-            case Record record -> changed(record, record.getClass().getRecordComponents()[0].getName());
+            case NextToken labels -> new SampledLabels(0);
+            case Record record when path.isEmpty() ->
+                changed(record, List.of(record.getClass().getRecordComponents()[0].getName()));
+            case Record record -> changed(record, path);
             default -> throw new AssertionError("a setting of an unknown type: " + value);
         };
     }

@@ -1,11 +1,11 @@
-package dev.optgptq.cli.command;
+package dev.optgptq.gptq.settings;
 
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.UserError.Code;
 import org.jspecify.annotations.Nullable;
 
 /** Length of evaluation windows. */
-final class Windows {
+public final class Windows {
 
     private static final int DEFAULT = 1024;
     private static final int LEAST = 2;
@@ -13,7 +13,7 @@ final class Windows {
     private Windows() {}
 
     /** What was asked for, or 1024, or less when the model takes less. UserError where a window has nothing to predict. */
-    static int of(@Nullable Integer asked, int maxPositions) {
+    public static int of(@Nullable Integer asked, int maxPositions) {
         if (maxPositions < LEAST) {
             throw new UserError(Code.UNSUPPORTED_MODEL,
                     "perplexity predicts a token from those before it, and the model was "
@@ -23,7 +23,7 @@ final class Windows {
         if (asked == null) {
             return Math.min(DEFAULT, maxPositions);
         }
-        Checks.require(asked >= LEAST && asked <= maxPositions, "--window", asked,
+        SettingChecks.require(asked >= LEAST && asked <= maxPositions, "--window", asked,
                 LEAST + " to " + maxPositions + ", the positions the model was made for");
         return asked;
     }

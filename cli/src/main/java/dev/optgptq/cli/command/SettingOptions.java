@@ -1,0 +1,58 @@
+package dev.optgptq.cli.command;
+
+import dev.optgptq.gptq.settings.GivenSettings;
+import dev.optgptq.gptq.settings.SettingGroup;
+import dev.optgptq.gptq.settings.SettingSpec;
+import dev.optgptq.gptq.settings.SettingsTable;
+import java.util.HashMap;
+import java.util.Map;
+import picocli.CommandLine.Model.ArgGroupSpec;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Model.OptionSpec;
+import picocli.CommandLine.ParseResult;
+
+/** The options of quantize that the table of settings holds: made from it, and read into it. */
+final class SettingOptions {
+
+    private SettingOptions() {}
+
+    /**
+     * Adds them, in groups.
+     *
+     * @param firstOrder place of the first group in the help
+     */
+    static void addTo(CommandSpec command, int firstOrder) {
+        for (SettingGroup group : SettingGroup.values()) {
+            ArgGroupSpec.Builder options = ArgGroupSpec.builder().validate(false).order(firstOrder + group.ordinal())
+                    .heading("%n" + group.heading() + ":%n");
+            SettingsTable.all().stream().filter(setting -> setting.group() == group)
+                    .forEach(setting -> options.addArg(option(setting)));
+            command.addArgGroup(options.build());
+        }
+    }
+
+    private static OptionSpec option(SettingSpec<?> setting) {
+        OptionSpec.Builder option = OptionSpec.builder(setting.option()).type(setting.type())
+                .description(setting.help().replace("%", "%%"));
+        if (setting.type() == Boolean.class) {
+            return option.negatable(setting.negatable()).fallbackValue("true").build();
+        }
+        option.paramLabel(setting.label());
+        if (!setting.choices().isEmpty()) {
+            option.completionCandidates(setting.choices());
+        }
+        return option.build();
+    }
+
+    /** What was given. */
+    static GivenSettings given(ParseResult parsed, int maxPositions) {
+        Map<SettingSpec<?>, Object> given = new HashMap<>();
+        for (SettingSpec<?> setting : SettingsTable.all()) {
+            OptionSpec option = parsed.matchedOption(setting.option());
+            if (option != null) {
+                given.put(setting, option.getValue());
+            }
+        }
+        return new GivenSettings(given, maxPositions);
+    }
+}

@@ -1,0 +1,19 @@
+package dev.optgptq.gptq.settings;
+
+import dev.optgptq.calibrate.data.TokenSequences.Sampling;
+import dev.optgptq.gptq.settings.QuantizeSettings.Precision;
+import java.nio.file.Path;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * What the calibrator sees.
+ *
+ * @param text the file; null for the bundled one
+ * @param sampling how sequences are drawn
+ * @param samples number of sequences
+ * @param sequenceLength tokens in each
+ * @param seed of the random sampling
+ * @param precision matmul dtype while calibrating
+ */
+public record CalibrationSettings(@Nullable Path text, Sampling sampling, int samples, int sequenceLength, long seed,
+        Precision precision) {}

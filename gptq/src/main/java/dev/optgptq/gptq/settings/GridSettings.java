@@ -1,0 +1,13 @@
+package dev.optgptq.gptq.settings;
+
+import dev.optgptq.formats.packed.CheckpointFormat;
+
+/**
+ * What the codes are.
+ *
+ * @param bits 2, 3, 4 or 8
+ * @param groupSize inputs per scale, -1 for all
+ * @param symmetric whether the grid is symmetric
+ * @param format v1 or v2
+ */
+public record GridSettings(int bits, int groupSize, boolean symmetric, CheckpointFormat format) {}

@@ -1,0 +1,76 @@
+package dev.optgptq.gptq.settings;
+
+import dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind;
+import dev.optgptq.gptq.settings.QuantizeSettings.Precision;
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * Settings that were given and that nothing would read. One that asks for another method is refused: the result would not be what
+ * was asked for. One that scripts pass to every calibrator alike is warned about.
+ */
+public final class IdleSettings {
+
+    private IdleSettings() {}
+
+    /** Throws UserError BAD_SETTING. */
+    static void refuse(GivenSettings given) {
+        CalibratorKind calibrator = given.get(SettingsTable.CALIBRATOR);
+        for (SettingSpec<?> setting : SettingsTable.all()) {
+            boolean idle = given.has(setting) && !setting.calibrators().contains(calibrator);
+            SettingChecks.require(!idle || isWarnedAbout(setting, calibrator), setting.option(),
+                    "--calibrator " + calibrator, reader(setting, calibrator));
+        }
+        SettingChecks.require(!given.has(SettingsTable.FISHER) || given.get(SettingsTable.WEIGH_TOKENS),
+                SettingsTable.FISHER.option(), "--no-weigh-tokens", "--weigh-tokens, whose loss it chooses");
+    }
+
+    private static boolean isWarnedAbout(SettingSpec<?> setting, CalibratorKind calibrator) {
+        return switch (setting.group()) {
+            case CALIBRATION, EVALUATION -> true;
+            case QUANTIZATION, GRADIENT ->
+                setting == SettingsTable.SCALE_SEARCH && calibrator == CalibratorKind.GRADIENT;
+        };
+    }
+
+    private static String reader(SettingSpec<?> setting, CalibratorKind calibrator) {
+        if (setting.group() == SettingGroup.GRADIENT) {
+            return "--calibrator gradient, which alone reads it";
+        }
+        return switch (calibrator) {
+            case RTN -> "a calibrator that sees text: gptq or gradient";
+            case GPTQ, GRADIENT -> setting == SettingsTable.TRUE_SEQUENTIAL
+                    ? "--calibrator gptq: gradient makes up for errors in another way"
+                    : "one search of the scales, not two: --calibrator gptq without --scale-search";
+        };
+    }
+
+    /** Sentences, without a full stop. */
+    public static List<String> warnings(GivenSettings given, QuantizeSettings settings) {
+        List<String> warnings = new ArrayList<>();
+        for (SettingSpec<?> setting : SettingsTable.all()) {
+            // Gradient calibration multiplies in float32 anyway.
+            boolean sameAnyway = setting == SettingsTable.PRECISION
+                    && settings.calibration().precision() == Precision.FLOAT32;
+            if (given.has(setting) && !setting.isRead(settings) && !sameAnyway) {
+                warnings.add("warning: " + setting.option() + " does nothing with " + reason(setting, settings));
+            }
+        }
+        return warnings;
+    }
+
+    private static String reason(SettingSpec<?> setting, QuantizeSettings settings) {
+        if (setting == SettingsTable.WINDOW) {
+            return "--eval none";
+        }
+        return switch (settings.solving().calibrator()) {
+            case RTN -> "--calibrator rtn, which sees no text";
+            case GPTQ -> "--calibrator gptq";
+            case GRADIENT -> switch (setting.group()) {
+                case QUANTIZATION -> "--calibrator gradient, which always searches scales";
+                case CALIBRATION -> "--calibrator gradient, which multiplies in float32";
+                case GRADIENT, EVALUATION -> "--tune 0";
+            };
+        };
+    }
+}

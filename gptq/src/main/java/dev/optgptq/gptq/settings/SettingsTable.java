@@ -1,0 +1,280 @@
+package dev.optgptq.gptq.settings;
+
+import static dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind.GPTQ;
+import static dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind.GRADIENT;
+import static dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind.RTN;
+import static dev.optgptq.gptq.settings.SettingGroup.CALIBRATION;
+import static dev.optgptq.gptq.settings.SettingGroup.EVALUATION;
+import static dev.optgptq.gptq.settings.SettingGroup.QUANTIZATION;
+
+import dev.optgptq.calibrate.data.TokenSequences.Sampling;
+import dev.optgptq.formats.packed.CheckpointFormat;
+import dev.optgptq.gptq.refine.Refinement;
+import dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind;
+import dev.optgptq.gptq.settings.QuantizeSettings.Precision;
+import dev.optgptq.gptq.solve.ActOrder;
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.SequencedMap;
+import java.util.function.Predicate;
+
+/**
+ * Every setting of quantize, in the order of the help. A new one is a row here, a component of the record that holds its group, and
+ * its place in {@link QuantizeSettings#of}.
+ */
+public final class SettingsTable {
+
+    private static final String BUNDLED = "bundled";
+    private static final String NONE = "none";
+    /** The bundled text has about 100,000 tokens; 128 sequences of 512 fit. */
+    private static final int BUNDLED_LENGTH = 512;
+    private static final int LENGTH = 2048;
+    /** Of coordinate descent in gradient calibration. */
+    private static final int SWEEPS = 2;
+
+    public static final SettingSpec<CalibratorKind> CALIBRATOR = SettingSpec
+            .of(QUANTIZATION, "--calibrator", "NAME", CalibratorKind.class)
+            .help("gradient: gptq with searched scales, tokens weighed by the loss's gradient and errors made up for, each kept "
+                    + "where it helps; three to four times as long. gptq: minimizes each layer's output error over calibration text, as "
+                    + "published. rtn: rounds to nearest; seconds, no text, worse.")
+            .byDefault(GRADIENT)
+            .decidesBits()
+            .value(run -> run.solving().calibrator());
+
+    public static final SettingSpec<Integer> BITS = SettingSpec.of(QUANTIZATION, "--bits", "N", Integer.class)
+            .help("Bits per code: 2, 3, 4 or 8. 4 is the usual choice; 3 and 2 cost quality and load in fewer runtimes.")
+            .byDefault(4)
+            .oneOf(2, 3, 4, 8)
+            .decidesBits()
+            .value(run -> run.grid().bits());
+
+    public static final SettingSpec<Integer> GROUP_SIZE = SettingSpec
+            .of(QUANTIZATION, "--group-size", "N", Integer.class)
+            .help("Inputs that share a scale: 32, 64, 128, any divisor of the layers' inputs, or -1 for all. Smaller is better and "
+                    + "larger on disk: 128 adds 0.16 bits per weight, 32 adds 0.63.")
+            .byDefault(128)
+            .allows("a divisor of the layers' inputs such as 128, or -1 for all inputs", size -> size == -1 || size > 0)
+            .decidesBits()
+            .value(run -> run.grid().groupSize());
+
+    public static final SettingSpec<Boolean> SYMMETRIC = SettingSpec.negatable(QUANTIZATION, "--symmetric")
+            .help("Codes centred on zero, which every runtime serves. --no-symmetric fits a zero point to each group: a little "
+                    + "better, written as gptq_v2.")
+            .byDefault(true)
+            .decidesBits()
+            .value(run -> run.grid().symmetric());
+
+    public static final SettingSpec<Boolean> CLIP_SEARCH = SettingSpec.flag(QUANTIZATION, "--clip-search")
+            .help("Search for each group the clip of its range that costs least, instead of covering every weight. Helps at 2 and 3 "
+                    + "bits; makes solving slower.")
+            .readBy(RTN, GPTQ)
+            .decidesBits()
+            .value(run -> run.solving().clipSearch());
+
+    public static final SettingSpec<Boolean> SCALE_SEARCH = SettingSpec.flag(QUANTIZATION, "--scale-search")
+            .help("Search for each group, before solving, the scale that costs least, its sign included, weighted by how active each "
+                    + "input is. Wins back about half of what gptq loses, for a few seconds; part of gradient.")
+            .readBy(GPTQ)
+            .decidesBits()
+            .value(run -> run.solving().scaleSearch());
+
+    /** What lowers a layer's error helps more surely where a block keeps it only if its output comes closer. */
+    public static final SettingSpec<Boolean> REFIT_SCALES = SettingSpec.negatable(QUANTIZATION, "--refit-scales")
+            .help("After solving, refit the scales to the codes. With gptq in every layer, with gradient in the blocks that it helps.")
+            .byDefault("--refit-scales for gradient, --no-refit-scales for gptq",
+                    given -> given.get(CALIBRATOR) == GRADIENT)
+            .readBy(GPTQ, GRADIENT)
+            .decidesBits()
+            .value(run -> run.refinement().refitScales());
+
+    public static final SettingSpec<Integer> COORDINATE_DESCENT = SettingSpec
+            .of(QUANTIZATION, "--coordinate-descent", "SWEEPS", Integer.class)
+            .help("Then go over the codes so many times, each to the best given all others. 1 to 4 are usual, each as long as solving.")
+            .byDefault("2 for gradient, 0 for gptq", given -> given.get(CALIBRATOR) == GRADIENT ? SWEEPS : 0)
+            .allows("at least 0", atLeast(0))
+            .readBy(GPTQ, GRADIENT)
+            .decidesBits()
+            .value(run -> run.refinement().descentSweeps());
+
+    /** Searched scales and an order by activity do not add up: docs/results/gradient.md. */
+    public static final SettingSpec<ActOrder> ACT_ORDER = SettingSpec
+            .of(QUANTIZATION, "--act-order", "ORDER", ActOrder.class)
+            .help("Order in which inputs are quantized. none: their own. static: most active first, groups of neighbours; costs "
+                    + "nothing at inference. group: groups in that order too (desc_act); best fit, slower kernels at inference.")
+            .byDefault("none for gradient, static for gptq",
+                    given -> given.get(CALIBRATOR) == GRADIENT ? ActOrder.NONE : ActOrder.STATIC)
+            .readBy(GPTQ, GRADIENT)
+            .decidesBits()
+            .value(run -> run.solving().actOrder());
+
+    public static final SettingSpec<Double> DAMP = SettingSpec.of(QUANTIZATION, "--damp", "X", Double.class)
+            .help("Share of the Hessian's mean diagonal that is added to it; grown by itself when a layer needs more.")
+            .byDefault(0.01)
+            .allows("a share from 0 up to, not including, 1, such as 0.01", damp -> damp >= 0 && damp < 1)
+            .readBy(GPTQ, GRADIENT)
+            .decidesBits()
+            .value(run -> run.solving().damp());
+
+    public static final SettingSpec<Boolean> TRUE_SEQUENTIAL = SettingSpec.flag(QUANTIZATION, "--true-sequential")
+            .help("Recompute activations after each quantized part of a block instead of once per block. Up to four times the "
+                    + "forward passes.")
+            .readBy(GPTQ)
+            .decidesBits()
+            .value(run -> run.solving().trueSequential());
+
+    public static final SettingSpec<CheckpointFormat> FORMAT = SettingSpec
+            .of(QUANTIZATION, "--format", "NAME", CheckpointFormat.class)
+            .help("gptq: read by everything, symmetric only. gptq_v2: zero points stored as they are.")
+            .byDefault("gptq, or gptq_v2 with --no-symmetric",
+                    given -> given.get(SYMMETRIC) ? CheckpointFormat.GPTQ : CheckpointFormat.GPTQ_V2)
+            .decidesBits()
+            .value(run -> run.grid().format());
+
+    public static final SettingSpec<Integer> TUNE = SettingSpec
+            .of(SettingGroup.GRADIENT, "--tune", "STEPS", Integer.class)
+            .help("Then learn rounding and scales, so many steps in each block, and scales together in the whole model. 100 wins back "
+                    + "much of what is left, in some twenty times the time of gptq. Costs nothing at inference.")
+            .byDefault(0)
+            .allows("at least 0", atLeast(0))
+            .readBy(GRADIENT)
+            .decidesBits()
+            .value(run -> run.refinement().tuneSteps());
+
+    public static final SettingSpec<Boolean> TUNE_NORMS = SettingSpec.negatable(SettingGroup.GRADIENT, "--tune-norms")
+            .help("With --tune, learn the weights of the norms, and their biases, together with the scales of the whole model. They "
+                    + "are stored in the dtype that they have; without it they stay as they are.")
+            .byDefault(Refinement.TUNES_NORMS)
+            .readBy(GRADIENT)
+            .where(run -> run.refinement().tuneSteps() > 0)
+            .decidesBits()
+            .value(run -> run.refinement().tuneNorms());
+
+    public static final SettingSpec<Boolean> WEIGH_TOKENS = SettingSpec
+            .negatable(SettingGroup.GRADIENT, "--weigh-tokens")
+            .help("Weigh calibration tokens by the loss's squared gradient, from a pass back through the model that takes about as "
+                    + "long as gptq.")
+            .byDefault(true)
+            .readBy(GRADIENT)
+            .decidesBits()
+            .value(run -> run.refinement().weighTokens());
+
+    public static final SettingSpec<Fisher> FISHER = SettingSpec
+            .of(SettingGroup.GRADIENT, "--fisher", "LABELS", Fisher.class)
+            .help("What that loss asks for. empirical: the next token of the text. sampled: one drawn from the model's own "
+                    + "predictions.")
+            .byDefault(Fisher.EMPIRICAL)
+            .readBy(GRADIENT)
+            .where(run -> run.refinement().weighTokens())
+            .decidesBits()
+            .value(run -> Fisher.of(run.refinement().labels()));
+
+    public static final SettingSpec<Boolean> PROPAGATE_ERROR = SettingSpec
+            .negatable(SettingGroup.GRADIENT, "--propagate-error")
+            .help("Let each block make up for the errors of those before it.")
+            .byDefault(true)
+            .readBy(GRADIENT)
+            .decidesBits()
+            .value(run -> run.refinement().propagate());
+
+    public static final SettingSpec<Path> TEXT = SettingSpec.of(CALIBRATION, "--calibration", "FILE", Path.class)
+            .help("Text like what the model will see: .txt, or .jsonl with a \"text\" in each line.")
+            .byDefault("WikiText-2, bundled", given -> null)
+            .readBy(GPTQ, GRADIENT)
+            .value(run -> run.calibration().text() == null ? BUNDLED : run.calibration().text());
+
+    public static final SettingSpec<Sampling> SAMPLING = SettingSpec
+            .of(CALIBRATION, "--sampling", "HOW", Sampling.class)
+            .help("random: sequences from random places, by --seed. sequential: the first ones.")
+            .byDefault(Sampling.RANDOM)
+            .readBy(GPTQ, GRADIENT)
+            .value(run -> run.calibration().sampling());
+
+    public static final SettingSpec<Integer> SAMPLES = SettingSpec.of(CALIBRATION, "--samples", "N", Integer.class)
+            .help("Calibration sequences. Time and activation memory grow with them.")
+            .byDefault(128)
+            .allows("at least 1", atLeast(1))
+            .readBy(GPTQ, GRADIENT)
+            .value(run -> run.calibration().samples());
+
+    public static final SettingSpec<Integer> SEQUENCE_LENGTH = SettingSpec
+            .of(CALIBRATION, "--sequence-length", "N", Integer.class)
+            .help("Tokens in each.")
+            .byDefault("2048, or what the model takes; 512 with the bundled text",
+                    given -> Math.min(given.has(TEXT) ? LENGTH : BUNDLED_LENGTH, given.maxPositions()))
+            .allows("at least 2", atLeast(2))
+            .readBy(GPTQ, GRADIENT)
+            .value(run -> run.calibration().sequenceLength());
+
+    /** Beyond the sampling, gradient calibration draws labels and the order of learning from it. */
+    public static final SettingSpec<Long> SEED = SettingSpec.of(CALIBRATION, "--seed", "N", Long.class)
+            .help("Of random sampling.")
+            .byDefault(0L)
+            .readBy(GPTQ, GRADIENT)
+            .decidesBitsWhere(run -> run.solving().calibrator() == GRADIENT)
+            .value(run -> run.calibration().seed());
+
+    public static final SettingSpec<Precision> PRECISION = SettingSpec
+            .of(CALIBRATION, "--precision", "NAME", Precision.class)
+            .help("What the linear layers multiply while calibrating; sums, solving and evaluating are in float32. half: float16 or "
+                    + "bfloat16, as the model is stored, on a GPU's matrix units; a processor has float32 only. auto: half where "
+                    + "the model is stored so and the GPU is made for it.")
+            .byDefault(Precision.AUTO)
+            .readBy(GPTQ)
+            .value(run -> run.calibration().precision());
+
+    public static final SettingSpec<Path> EVAL = SettingSpec.of(EVALUATION, "--eval", "FILE", Path.class)
+            .help("Text to measure perplexity on, before and after; none to skip that.")
+            .byDefault("held-out WikiText-2, bundled", given -> null)
+            .value(run -> !run.evaluation().wanted()
+                    ? NONE
+                    : run.evaluation().text() == null ? BUNDLED : run.evaluation().text());
+
+    public static final SettingSpec<Integer> WINDOW = SettingSpec
+            .of(EVALUATION, "--window", "N", Integer.class)
+            .help("Tokens per evaluation window.")
+            .byDefault("1024, or what the model takes", given -> Windows.of(null, given.maxPositions()))
+            .allows("at least 2", atLeast(2))
+            .where(run -> run.evaluation().wanted())
+            .value(run -> run.evaluation().window());
+
+    private static final List<SettingSpec<?>> ALL = List.of(CALIBRATOR, BITS, GROUP_SIZE, SYMMETRIC, CLIP_SEARCH,
+            SCALE_SEARCH, REFIT_SCALES, COORDINATE_DESCENT, ACT_ORDER, DAMP, TRUE_SEQUENTIAL, FORMAT, TUNE, TUNE_NORMS,
+            WEIGH_TOKENS, FISHER, PROPAGATE_ERROR, TEXT, SAMPLING, SAMPLES, SEQUENCE_LENGTH, SEED, PRECISION, EVAL,
+            WINDOW);
+
+    private SettingsTable() {}
+
+    public static List<SettingSpec<?>> all() {
+        return ALL;
+    }
+
+    /** What a run with these settings reads, by option. */
+    public static SequencedMap<String, String> values(QuantizeSettings settings) {
+        return values(settings, setting -> setting.isRead(settings));
+    }
+
+    /**
+     * What decides the bits of the checkpoint, by option. The settings that choose the calibration text count through its tokens,
+     * the precision through the matmul dtype.
+     */
+    public static SequencedMap<String, String> deciding(QuantizeSettings settings) {
+        return values(settings, setting -> setting.decidesBits(settings));
+    }
+
+    private static SequencedMap<String, String> values(QuantizeSettings settings, Predicate<SettingSpec<?>> wanted) {
+        SequencedMap<String, String> values = new LinkedHashMap<>();
+        ALL.stream().filter(wanted).forEach(setting -> values.put(setting.option(), setting.value(settings)));
+        return values;
+    }
+
+    /** Whether the model is to be measured, which "none" in place of a file declines. */
+    static boolean evaluates(GivenSettings given) {
+        Path text = given.find(EVAL);
+        return text == null || !text.toString().equals(NONE);
+    }
+
+    private static Predicate<Integer> atLeast(int least) {
+        return value -> value >= least;
+    }
+}

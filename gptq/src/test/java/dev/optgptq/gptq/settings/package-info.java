@@ -1,0 +1,4 @@
+@NullMarked
+package dev.optgptq.gptq.settings;
+
+import org.jspecify.annotations.NullMarked;

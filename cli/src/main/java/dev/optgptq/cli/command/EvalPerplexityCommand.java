@@ -79,7 +79,8 @@ final class EvalPerplexityCommand implements Callable<Integer> {
         private Thresholds checked(boolean compared) {
             SettingChecks.require(maxPerplexity == null || (maxPerplexity > 0 && Double.isFinite(maxPerplexity)),
                     "--max-perplexity", String.valueOf(maxPerplexity), "a perplexity, such as 12.5");
-            SettingChecks.require(maxKl == null || (maxKl >= 0 && Double.isFinite(maxKl)), "--max-kl", String.valueOf(maxKl),
+            SettingChecks.require(maxKl == null || (maxKl >= 0 && Double.isFinite(maxKl)), "--max-kl",
+                    String.valueOf(maxKl),
                     "nats per token, such as 0.05");
             requireBaseline("--max-increase", maxIncrease, compared);
             requireBaseline("--max-kl", maxKl, compared);

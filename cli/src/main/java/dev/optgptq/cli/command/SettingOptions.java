@@ -22,8 +22,9 @@ final class SettingOptions {
      * @param firstOrder place of the first group in the help
      */
     static void addTo(CommandSpec command, int firstOrder) {
+        int order = firstOrder;
         for (SettingGroup group : SettingGroup.values()) {
-            ArgGroupSpec.Builder options = ArgGroupSpec.builder().validate(false).order(firstOrder + group.ordinal())
+            ArgGroupSpec.Builder options = ArgGroupSpec.builder().validate(false).order(order++)
                     .heading("%n" + group.heading() + ":%n");
             SettingsTable.all().stream().filter(setting -> setting.group() == group)
                     .forEach(setting -> options.addArg(option(setting)));

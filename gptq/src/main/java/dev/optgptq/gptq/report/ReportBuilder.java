@@ -46,7 +46,8 @@ public record ReportBuilder(QuantizeSettings settings, DType products, Origin or
 
     private RunReport.Model model(Written written) {
         long parameters = source.tensors().values().stream().mapToLong(view -> view.shape().elements()).sum();
-        return new RunReport.Model(settings.model().toString(), settings.output().directory().toString(), model.family(),
+        return new RunReport.Model(settings.model().toString(), settings.output().directory().toString(),
+                model.family(),
                 model.blocks(), model.hiddenSize(), model.vocabSize(), parameters, written.quantizedParameters());
     }
 

@@ -32,8 +32,9 @@ final class Preflight {
                     + "format cannot hold every asymmetric grid");
         }
         if (settings.isGradient() && settings.calibration().samples() < 2) {
-            throw new UserError(Code.BAD_SETTING, "--samples " + settings.calibration().samples() + ": gradient calibration holds "
-                    + "sequences out to judge by, and needs at least 2; or take --calibrator gptq");
+            throw new UserError(Code.BAD_SETTING,
+                    "--samples " + settings.calibration().samples() + ": gradient calibration holds "
+                            + "sequences out to judge by, and needs at least 2; or take --calibrator gptq");
         }
         if (settings.calibration().sequenceLength() > model.maxPositions()) {
             throw new UserError(Code.BAD_SETTING,
@@ -48,14 +49,17 @@ final class Preflight {
             // Overwriting removes the old output with all that is in it.
             if (Files.exists(settings.output().directory())
                     && settings.model().toRealPath().startsWith(settings.output().directory().toRealPath())) {
-                throw new UserError(Code.OUTPUT, settings.output().directory() + " is or holds the model " + settings.model()
-                        + "; choose another --output");
+                throw new UserError(Code.OUTPUT,
+                        settings.output().directory() + " is or holds the model " + settings.model()
+                                + "; choose another --output");
             }
         } catch (IOException e) {
-            throw new UserError(Code.OUTPUT, settings.output().directory() + " cannot be examined: " + e.getMessage(), e);
+            throw new UserError(Code.OUTPUT, settings.output().directory() + " cannot be examined: " + e.getMessage(),
+                    e);
         }
         if (Files.exists(settings.output().directory()) && !settings.output().overwrite()) {
-            throw new UserError(Code.OUTPUT, settings.output().directory() + " exists; choose another --output, or --overwrite it");
+            throw new UserError(Code.OUTPUT,
+                    settings.output().directory() + " exists; choose another --output, or --overwrite it");
         }
     }
 

@@ -113,7 +113,8 @@ public final class QuantizeRun {
         try (ProcessMemory memory = new ProcessMemory()) {
             Transformer model = Transformer.open(source, device);
             Preflight.check(settings, source, model.spec());
-            CheckpointPlan plan = CheckpointPlan.of(source, model.spec(), settings.grid().bits(), settings.grid().groupSize());
+            CheckpointPlan plan = CheckpointPlan.of(source, model.spec(), settings.grid().bits(),
+                    settings.grid().groupSize());
             List<String> warnings = new ArrayList<>(Preflight.warnings(settings, model.spec()));
             warnings.forEach(log);
             clock.enter("tokenize");
@@ -261,7 +262,8 @@ public final class QuantizeRun {
         progress.enter("load", "calibration");
         try (CalibrationStream stream = openStream(memoryPlan);
                 Prefetch prefetch = models.prefetch(memoryPlan.ahead())) {
-            BlockQuantizer quantizer = new BlockQuantizer(calibrated, calibrator, settings.solving().trueSequential(), progress);
+            BlockQuantizer quantizer = new BlockQuantizer(calibrated, calibrator, settings.solving().trueSequential(),
+                    progress);
             if (stream != null) {
                 for (int block = 0; block < journal.finished().size(); block++) {
                     prefetch.wants(block);

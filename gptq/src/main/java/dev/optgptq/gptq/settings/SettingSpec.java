@@ -166,11 +166,9 @@ public final class SettingSpec<T> {
             return this;
         }
 
-        @SafeVarargs
-        final Builder<T> oneOf(T... values) {
-            List<T> list = List.of(values);
-            String words = list.stream().map(Object::toString).collect(Collectors.joining(", "));
-            return allows("one of " + words, list::contains);
+        Builder<T> oneOf(List<T> values) {
+            String words = values.stream().map(Object::toString).collect(Collectors.joining(", "));
+            return allows("one of " + words, values::contains);
         }
 
         Builder<T> readBy(CalibratorKind first, CalibratorKind... others) {

@@ -45,7 +45,7 @@ public final class SettingsTable {
     public static final SettingSpec<Integer> BITS = SettingSpec.of(QUANTIZATION, "--bits", "N", Integer.class)
             .help("Bits per code: 2, 3, 4 or 8. 4 is the usual choice; 3 and 2 cost quality and load in fewer runtimes.")
             .byDefault(4)
-            .oneOf(2, 3, 4, 8)
+            .oneOf(List.of(2, 3, 4, 8))
             .decidesBits()
             .value(run -> run.grid().bits());
 

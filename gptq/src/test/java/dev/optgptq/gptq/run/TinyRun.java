@@ -81,7 +81,8 @@ public final class TinyRun {
         return new QuantizeSettings(model, new GridSettings(bits, groupSize, symmetric, format),
                 new SolvingSettings(calibrator, false, scaleSearch, actOrder, damp, trueSequential),
                 new CalibrationSettings(text, Sampling.RANDOM, samples, sequenceLength, 0, precision), refinement,
-                new EvaluationSettings(evaluate, evaluation, 64), new OutputSettings(output, overwrite, fresh), threads);
+                new EvaluationSettings(evaluate, evaluation, 64), new OutputSettings(output, overwrite, fresh),
+                threads);
     }
 
     public RunReport run() {

@@ -27,7 +27,8 @@ record Predecessor(QuantizeSettings settings, Journal journal, int blocks) {
             return;
         }
         if (wanted && found > 0) {
-            throw new UserError(UserError.Code.OUTPUT, settings.output().directory() + ": an interrupted run left " + found + " of "
+            throw new UserError(UserError.Code.OUTPUT, settings.output().directory() + ": an interrupted run left "
+                    + found + " of "
                     + blocks + " blocks (" + megabytes(journal.bytes()) + ") in " + journal.path()
                     + ", and this one would give another result: " + String.join("; ", changes)
                     + ". Start it as it was to go on from them, with --fresh to delete them, or choose another output");

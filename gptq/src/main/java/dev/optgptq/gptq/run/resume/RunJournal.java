@@ -55,7 +55,8 @@ public final class RunJournal implements AutoCloseable {
      * @param log hears what is gone on from, and what is kept in the end
      */
     public static RunJournal open(QuantizeSettings settings, Identity identity, int blocks, Consumer<String> log) {
-        OutputDirectory directory = CheckpointWriter.directory(settings.output().directory(), settings.output().overwrite());
+        OutputDirectory directory = CheckpointWriter.directory(settings.output().directory(),
+                settings.output().overwrite());
         try {
             Journal journal = new Journal(directory, log);
             new Predecessor(settings, journal, blocks).prepare(identity, log);

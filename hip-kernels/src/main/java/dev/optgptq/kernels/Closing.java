@@ -27,4 +27,13 @@ public final class Closing {
             throw first;
         }
     }
+
+    /** Takes every step because of a failure, which the caller throws; theirs are suppressed in it. */
+    public static void after(Throwable failure, List<Runnable> steps) {
+        try {
+            all(steps);
+        } catch (RuntimeException e) {
+            failure.addSuppressed(e);
+        }
+    }
 }

@@ -21,6 +21,7 @@ import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Devices;
 import dev.optgptq.kernels.SelfTest;
 import dev.optgptq.kernels.gpu.GpuDevices;
+import dev.optgptq.formats.tokenizer.TokenizerMain;
 import dev.optgptq.kernels.gpu.rtc.CompileMain;
 import java.util.List;
 
@@ -162,7 +163,7 @@ final class Rules {
     static List<Rule> conduct() {
         return List.of(
                 Rule.of("only a main ends its process", noClasses().that()
-                        .doNotBelongToAnyOf(Main.class, CompileMain.class).should()
+                        .doNotBelongToAnyOf(Main.class, CompileMain.class, TokenizerMain.class).should()
                         .callMethod(System.class, "exit", int.class).orShould()
                         .callMethod(Runtime.class, "exit", int.class).orShould()
                         .callMethod(Runtime.class, "halt", int.class), """
@@ -170,7 +171,7 @@ final class Rules {
                                 class Impatient { void run() { System.exit(1); } }
                                 """),
                 Rule.of("only the command line prints, through its console",
-                        noClasses().that().doNotBelongToAnyOf(Main.class, Terminal.class, CompileMain.class)
+                        noClasses().that().doNotBelongToAnyOf(Main.class, Terminal.class, CompileMain.class, TokenizerMain.class)
                                 .should().accessField(System.class, "out").orShould()
                                 .accessField(System.class, "err").orShould()
                                 .callMethod(Throwable.class, "printStackTrace"),

@@ -1,31 +1,34 @@
 package dev.optgptq.formats.tokenizer;
 
 import ai.djl.engine.EngineException;
+import ai.djl.huggingface.tokenizers.Encoding;
 import ai.djl.huggingface.tokenizers.HuggingFaceTokenizer;
-import ai.djl.util.Utils;
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.json.Json;
 import dev.optgptq.formats.natives.CacheFolder;
 import dev.optgptq.formats.natives.NativeFolder;
+import dev.optgptq.formats.natives.PrivateFolder;
+import dev.optgptq.formats.natives.UnpackedLibrary;
 import java.io.IOException;
-import java.nio.file.Files;
+import java.net.URL;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.logging.Level;
 import java.util.logging.Logger;
+import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.node.ObjectNode;
 
 /** The Hugging Face tokenizers library through DJL. The only class that knows of ai.djl. */
 final class DjlTokenizer implements Tokenizer {
 
-    private static final String FILE_NAME = "tokenizer.json";
-
-    /** What DJL reads, as environment variables or system properties: its library, or else where to unpack that. */
+    /** What DJL reads, as an environment variable or a system property: the file of its library. */
     private static final String LIBRARY = "RUST_LIBRARY_PATH";
-    private static final String CACHE = "DJL_CACHE_DIR";
+    private static final String RESOURCES = "/native/lib/";
 
     /** Measured: English text at 3.4 characters a token needs less than 40. */
     private static final long HEAP_BYTES_PER_CHAR = 48;
@@ -42,22 +45,22 @@ final class DjlTokenizer implements Tokenizer {
 
     private final HuggingFaceTokenizer delegate;
     private final Path file;
-    private final TextPieces pieces;
+    private final boolean cuttable;
 
-    private DjlTokenizer(HuggingFaceTokenizer delegate, Path file, TextPieces pieces) {
+    private DjlTokenizer(HuggingFaceTokenizer delegate, Path file, boolean cuttable) {
         this.delegate = delegate;
         this.file = file;
-        this.pieces = pieces;
+        this.cuttable = cuttable;
     }
 
     static DjlTokenizer open(Path modelDirectory) {
-        Path file = modelDirectory.resolve(FILE_NAME);
-        TextPieces pieces = TextPieces.of(readTokenizerFile(file), TextPieces.PIECE_CHARS);
+        Path file = modelDirectory.resolve(TokenizerProcess.FILE_NAME);
+        boolean cuttable = TextPieces.of(readTokenizerFile(file), TextPieces.PIECE_CHARS).isCuttable();
         stayOffline();
         placeLibrary();
         NATIVE_LOG.setLevel(Level.OFF);
         try {
-            return new DjlTokenizer(HuggingFaceTokenizer.newInstance(file, OPTIONS), file, pieces);
+            return new DjlTokenizer(HuggingFaceTokenizer.newInstance(file, OPTIONS), file, cuttable);
         } catch (EngineException | LinkageError e) {
             throw nativeLibrary(e);
         } catch (IOException | RuntimeException e) {
@@ -66,30 +69,39 @@ final class DjlTokenizer implements Tokenizer {
         }
     }
 
-    @Override
-    public int[] encode(String text) {
-        return pieces.of(text).stream().flatMapToInt(piece -> Arrays.stream(encodeWhole(piece))).toArray();
+    /** Whether texts can be cut where TextPieces cuts them, without changing a token. */
+    boolean isCuttable() {
+        return cuttable;
     }
 
-    /** One call of the library. */
-    int[] encodeWhole(String text) {
-        requireHeap(text);
+    @Override
+    public int[] encode(String text) {
+        return encodeAll(List.of(text)).getFirst();
+    }
+
+    /** The ids of each text; the library works on several at a time. */
+    List<int[]> encodeAll(List<String> texts) {
+        long characters = texts.stream().mapToLong(String::length).sum();
+        requireHeap(characters);
         try {
-            long[] ids = delegate.encode(text, false, false).getIds();
-            return Arrays.stream(ids).mapToInt(Math::toIntExact).toArray();
+            Encoding[] encodings = texts.size() == 1
+                    ? new Encoding[] {delegate.encode(texts.getFirst(), false, false)}
+                    : delegate.batchEncode(texts, false, false);
+            return Arrays.stream(encodings)
+                    .map(encoding -> Arrays.stream(encoding.getIds()).mapToInt(Math::toIntExact).toArray()).toList();
         } catch (RuntimeException e) {
-            throw new UserError(Code.BAD_TOKENIZER, file + ": a text of " + text.length() + " characters cannot be"
+            throw new UserError(Code.BAD_TOKENIZER, file + ": a text of " + characters + " characters cannot be"
                     + " tokenized (" + rootCause(e) + "); check that the tokenizer is complete", e);
         }
     }
 
     /** The library ends the process when the heap cannot take its result; half of the heap is left to everything else. */
-    private void requireHeap(String text) {
+    private void requireHeap(long characters) {
         long available = Runtime.getRuntime().maxMemory() / 2;
-        long needed = text.length() * HEAP_BYTES_PER_CHAR;
+        long needed = characters * HEAP_BYTES_PER_CHAR;
         if (needed > available) {
             throw new UserError(Code.MEMORY, file + ": this tokenizer needs a text in one piece, and for "
-                    + text.length() + " characters expected " + needed / 1_000_000 + " MB of heap, found "
+                    + characters + " characters expected " + needed / 1_000_000 + " MB of heap, found "
                     + available / 1_000_000
                     + " MB; use a shorter text, a .jsonl of documents, or a larger heap (-Xmx)");
         }
@@ -111,17 +123,22 @@ final class DjlTokenizer implements Tokenizer {
     }
 
     private static ObjectNode readTokenizerFile(Path file) {
-        if (!Files.exists(file)) {
-            throw new UserError(Code.BAD_TOKENIZER, file + ": the tokenizer is missing; fetch " + FILE_NAME
-                    + " with the model (other forms, such as tokenizer.model, are not read)");
-        }
-        ObjectNode json = Json.readObject(file, Code.BAD_TOKENIZER);
+        ObjectNode json = Json.readObject(file, Json.Limit.TOKENIZER, Code.BAD_TOKENIZER);
         if (!json.path("model").isObject()) {
             throw new UserError(Code.BAD_TOKENIZER,
                     file + ": expected an object at 'model', found none; the file is not"
                             + " a tokenizer of the Hugging Face tokenizers library, fetch it again");
         }
+        requireNoDropout(json.path("model").path("dropout"), file);
         return json;
+    }
+
+    /** For training: it leaves merges out at random, so that a text has other tokens each time. */
+    private static void requireNoDropout(JsonNode dropout, Path file) {
+        if (dropout.isNumber() && dropout.doubleValue() != 0) {
+            throw new UserError(Code.BAD_TOKENIZER, file + ": expected no dropout at 'model.dropout', found "
+                    + Json.kind(dropout) + ", with which a text has other tokens each time; set it to null");
+        }
     }
 
     /**
@@ -136,35 +153,43 @@ final class DjlTokenizer implements Tokenizer {
 
     /**
      * The library is a file of the distribution, or is unpacked into the folder of all that can be made again. Left to
-     * itself DJL would take a folder in /tmp where the home directory cannot be written: a name that anybody can guess,
-     * and fill with a library of theirs.
+     * itself DJL would trust any file of its name that it finds in a cache.
      */
     private static void placeLibrary() {
+        String name = System.mapLibraryName("tokenizers");
         Optional<NativeFolder> folder = NativeFolder.ofThisProgram();
         if (folder.isPresent()) {
-            System.setProperty(LIBRARY, folder.get().file(System.mapLibraryName("tokenizers")).toString());
+            System.setProperty(LIBRARY, folder.get().file(name).toString());
             return;
         }
-        if (System.getenv(CACHE) == null) {
-            try {
-                System.setProperty(CACHE, CacheFolder.of(System::getenv).toString());
-            } catch (IOException e) {
-                throw new UserError(Code.BAD_TOKENIZER,
-                        "the native tokenizers library cannot be unpacked: " + e.getMessage(), e);
-            }
+        URL library = HuggingFaceTokenizer.class.getResource(RESOURCES + platform() + "/cpu/" + name);
+        if (library == null) {
+            throw new UserError(Code.BAD_TOKENIZER, "the native tokenizers library does not come for " + platform()
+                    + "; use a machine that it comes for, such as Linux on x86-64 or aarch64");
+        }
+        try {
+            PrivateFolder cache = PrivateFolder.at(CacheFolder.of(System::getenv).resolve("tokenizers-" + platform()));
+            System.setProperty(LIBRARY, UnpackedLibrary.of(library, cache, name).toString());
+        } catch (IOException e) {
+            throw new UserError(Code.BAD_TOKENIZER, "the native tokenizers library cannot be unpacked (" + e
+                    + "); set the environment variable " + CacheFolder.VARIABLE + " to a writable directory", e);
         }
     }
 
+    /** In DJL's spelling. */
+    private static String platform() {
+        String system = System.getProperty("os.name").toLowerCase(Locale.ROOT);
+        String os = system.startsWith("mac") ? "osx" : system.startsWith("windows") ? "win" : system;
+        return os + "-" + switch (System.getProperty("os.arch")) {
+            case "amd64" -> "x86_64";
+            default -> System.getProperty("os.arch");
+        };
+    }
+
     private static UserError nativeLibrary(Throwable e) {
-        String library = System.getProperty(LIBRARY);
-        if (library != null) {
-            return new UserError(Code.BAD_TOKENIZER, library + ": the native tokenizers library cannot be loaded ("
-                    + rootCause(e) + "); compare what this system has with the needs in the distribution's README", e);
-        }
-        String variable = System.getenv(CACHE) == null ? CacheFolder.VARIABLE : CACHE;
-        return new UserError(Code.BAD_TOKENIZER, Utils.getEngineCacheDir("tokenizers")
-                + ": the native tokenizers library cannot be unpacked there or loaded (" + rootCause(e)
-                + "); set the environment variable " + variable + " to a writable directory", e);
+        return new UserError(Code.BAD_TOKENIZER, System.getProperty(LIBRARY)
+                + ": the native tokenizers library cannot be loaded (" + rootCause(e)
+                + "); compare what this system has with the needs in the distribution's README", e);
     }
 
     private static String rootCause(Throwable e) {

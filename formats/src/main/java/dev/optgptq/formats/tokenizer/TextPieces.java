@@ -30,7 +30,7 @@ final class TextPieces {
     private final boolean cuttable;
     private final int pieceChars;
 
-    private TextPieces(boolean cuttable, int pieceChars) {
+    TextPieces(boolean cuttable, int pieceChars) {
         this.cuttable = cuttable;
         this.pieceChars = pieceChars;
     }

@@ -92,6 +92,33 @@ class TokenizerTest {
     }
 
     @Test
+    void half_a_surrogate_pair_is_no_text() throws IOException {
+        Files.writeString(model.resolve("tokenizer.json"), SMALL);
+        try (Tokenizer tokenizer = Tokenizer.load(model)) {
+            assertUserError(Code.BAD_TEXT, () -> tokenizer.encode("a\uD83D"), "half a surrogate pair");
+        }
+    }
+
+    @Test
+    void dropout_would_give_other_tokens_each_time_and_is_refused() throws IOException {
+        Files.writeString(model.resolve("tokenizer.json"), SMALL.replace("\"dropout\":null", "\"dropout\":0.1"));
+        assertUserError(Code.BAD_TOKENIZER, this::load, model.resolve("tokenizer.json").toString(), "'model.dropout'",
+                "found the number 0.1");
+        Files.writeString(model.resolve("tokenizer.json"), SMALL.replace("\"dropout\":null", "\"dropout\":0.0"));
+        load();
+    }
+
+    @Test
+    void a_pointer_of_git_lfs_or_a_link_to_nowhere_is_named() throws IOException {
+        Path file = model.resolve("tokenizer.json");
+        Files.writeString(file, "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n");
+        assertUserError(Code.BAD_TOKENIZER, this::load, file.toString(), "Git LFS pointer");
+        Files.delete(file);
+        Files.createSymbolicLink(file, Path.of("../blobs/abc"));
+        assertUserError(Code.BAD_TOKENIZER, this::load, file.toString(), "leads to ../blobs/abc");
+    }
+
+    @Test
     void a_missing_tokenizer_is_named() {
         assertUserError(Code.BAD_TOKENIZER, this::load, model.resolve("tokenizer.json").toString(), "missing");
     }
@@ -106,9 +133,9 @@ class TokenizerTest {
         assertUserError(Code.BAD_TOKENIZER, this::load, model.resolve("tokenizer.json").toString());
     }
 
-    @ParameterizedTest
-    @ValueSource(strings = {"OPT_GPTQ_CACHE", "DJL_CACHE_DIR"})
-    void a_cache_directory_that_cannot_be_written_says_which_variable_to_set(String variable) throws Exception {
+    @Test
+    void a_cache_directory_that_cannot_be_written_says_which_variable_to_set() throws Exception {
+        String variable = "OPT_GPTQ_CACHE";
         Files.writeString(model.resolve("tokenizer.json"), SMALL);
         Path file = Files.createFile(model.resolve("not a directory"));
         String output = run(Map.of(variable, file.toString()), "1");

@@ -1,10 +1,11 @@
 package dev.optgptq.kernels.blas;
 
 import java.io.IOException;
+import dev.optgptq.formats.natives.PrivateFolder;
+import dev.optgptq.formats.natives.UnpackedLibrary;
 import java.io.InputStream;
-import java.nio.file.Files;
+import java.net.URL;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
@@ -73,7 +74,7 @@ record BundledLibrary(String version, String platform, String resources, List<St
                 properties.load(in);
             }
         } catch (IOException e) {
-            // The version only names the cache folder; unpack() compares the sizes anyway.
+            // The version only names the cache folder; unpack() compares the content anyway.
             return "unknown";
         }
         return properties.getProperty("version", "unknown");
@@ -84,39 +85,21 @@ record BundledLibrary(String version, String platform, String resources, List<St
     }
 
     /**
-     * Unpacks what is not there yet.
+     * Unpacks what is not there yet, or is not what the jar holds.
      *
      * @param cache the folder for all versions
      * @return the files, in the order of {@link #files()}
      */
     List<Path> unpack(Path cache) throws IOException {
-        Path folder = Files.createDirectories(cache.resolve("openblas-" + version + "-" + platform));
+        PrivateFolder folder = PrivateFolder.at(cache.resolve("openblas-" + version + "-" + platform));
         List<Path> unpacked = new ArrayList<>();
         for (String name : files) {
-            unpacked.add(unpack(name, folder.resolve(name)));
+            URL resource = BundledLibrary.class.getResource(resources + name);
+            if (resource == null) {
+                throw new IOException(resources + name + " has gone from the classpath");
+            }
+            unpacked.add(UnpackedLibrary.of(resource, folder, name));
         }
         return unpacked;
-    }
-
-    private Path unpack(String name, Path target) throws IOException {
-        var resource = BundledLibrary.class.getResource(resources + name);
-        if (resource == null) {
-            throw new IOException(resources + name + " has gone from the classpath");
-        }
-        long size = resource.openConnection().getContentLengthLong();
-        if (Files.isRegularFile(target) && Files.size(target) == size) {
-            return target;
-        }
-        // Another process may unpack at the same time: each writes its own file, and a rename is all or nothing.
-        Path part = Files.createTempFile(target.toAbsolutePath().getParent(), name, ".part");
-        try {
-            try (InputStream in = resource.openStream()) {
-                Files.copy(in, part, StandardCopyOption.REPLACE_EXISTING);
-            }
-            Files.move(part, target, StandardCopyOption.ATOMIC_MOVE);
-        } finally {
-            Files.deleteIfExists(part);
-        }
-        return target;
     }
 }

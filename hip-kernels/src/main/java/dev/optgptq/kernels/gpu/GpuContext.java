@@ -10,7 +10,9 @@ import dev.optgptq.kernels.gpu.rtc.KernelCompiler;
 import dev.optgptq.kernels.gpu.rtc.KernelSource;
 import java.lang.System.Logger;
 import java.lang.foreign.MemorySegment;
+import java.util.ArrayDeque;
 import java.util.ArrayList;
+import java.util.Deque;
 import java.util.EnumMap;
 import java.util.HashMap;
 import java.util.List;
@@ -64,12 +66,25 @@ public final class GpuContext implements AutoCloseable {
         this.compiler = compiler;
         this.info = info;
         this.health = new Health(deviceName(), driver.api());
+        Deque<Runnable> giveBack = new ArrayDeque<>();
         driver.acquire(ordinal);
-        driver.makeCurrent(ordinal);
-        this.stream = driver.createStream();
-        this.memory = new GpuMemory(driver, deviceName());
-        this.transfer = new GpuTransfer(driver, stream, memory, GpuTransfer.BUFFER_BYTES);
-        this.blas = blas.apply(this);
+        giveBack.push(() -> driver.release(ordinal));
+        try {
+            driver.makeCurrent(ordinal);
+            long created = driver.createStream();
+            giveBack.push(() -> driver.destroyStream(created));
+            this.stream = created;
+            GpuMemory made = new GpuMemory(driver, deviceName());
+            giveBack.push(made::close);
+            this.memory = made;
+            GpuTransfer opened = new GpuTransfer(driver, created, made, GpuTransfer.BUFFER_BYTES);
+            giveBack.push(opened::close);
+            this.transfer = opened;
+            this.blas = blas.apply(this);
+        } catch (RuntimeException | Error e) {
+            Closing.after(e, List.copyOf(giveBack));
+            throw e;
+        }
     }
 
     /** What the device is called: hip:0. */

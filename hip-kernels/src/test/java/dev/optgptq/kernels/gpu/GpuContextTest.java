@@ -13,6 +13,8 @@ import dev.optgptq.kernels.emulator.Emulator;
 import dev.optgptq.kernels.ffm.EnvironmentSetting;
 import dev.optgptq.kernels.ffm.NativeLibrary;
 import dev.optgptq.kernels.gpu.driver.GpuDriver;
+import dev.optgptq.kernels.gpu.driver.GpuDrivers;
+import dev.optgptq.kernels.gpu.rtc.RuntimeCompiler;
 import java.lang.foreign.Arena;
 import java.util.List;
 import java.util.Map;
@@ -44,6 +46,22 @@ class GpuContextTest {
         }
         assertEquals(CountingDriver.ways(), counting.taken().size(), () -> "took only " + counting.taken());
         assertEquals(2, counting.taken().get("createStream"), "one to compute on, one to upload on");
+        assertEquals(Map.of(), counting.held());
+    }
+
+    @Test
+    void a_context_that_cannot_be_opened_gives_back_what_it_had_taken() {
+        CountingDriver counting = new CountingDriver();
+        try (Emulator emulator = Emulator.open(64)) {
+            GpuDriver driver = counting.around(GpuDrivers.hip());
+            IllegalStateException failure = assertThrows(IllegalStateException.class,
+                    () -> new GpuContext(driver, 0, RuntimeCompiler.of("hip"), context -> {
+                        context.allocate(256, "a workspace");
+                        throw new IllegalStateException("no matrix library");
+                    }).close());
+            assertEquals("no matrix library", failure.getMessage(), emulator::toString);
+        }
+        assertEquals(3, counting.taken().size(), () -> "took only " + counting.taken());
         assertEquals(Map.of(), counting.held());
     }
 

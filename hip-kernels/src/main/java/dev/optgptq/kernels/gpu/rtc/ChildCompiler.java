@@ -2,7 +2,8 @@ package dev.optgptq.kernels.gpu.rtc;
 
 import dev.optgptq.formats.UserError;
 import java.io.IOException;
-import java.io.OutputStream;
+import dev.optgptq.formats.natives.ChildJava;
+import java.io.DataOutputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -14,8 +15,9 @@ import java.util.concurrent.TimeUnit;
 final class ChildCompiler {
 
     private static final long MINUTES = 10;
-    /** The shell's way to say "ended by a signal", which Java follows. */
-    private static final int SIGNAL = 128;
+    private static final long HEAP_BYTES = 256L << 20;
+    private static final List<String> LIBRARIES = List.of("opt-gptq.hip.lib", "opt-gptq.hiprtc.lib",
+            "opt-gptq.nvrtc.lib");
 
     private final Rtc rtc;
 
@@ -43,38 +45,37 @@ final class ChildCompiler {
     private byte[] compile(KernelSource source, List<String> options, Path folder) throws IOException {
         Path code = folder.resolve("code");
         Path log = folder.resolve("log");
-        List<String> command = command();
-        command.addAll(List.of(rtc.api(), source.name(), code.toString()));
-        command.addAll(options);
-        Process process = new ProcessBuilder(command).redirectErrorStream(true).redirectOutput(log.toFile()).start();
-        try (OutputStream in = process.getOutputStream()) {
-            in.write(source.text().getBytes(StandardCharsets.UTF_8));
+        List<String> arguments = new ArrayList<>(List.of(rtc.api(), source.name(), code.toString()));
+        arguments.addAll(options);
+        byte[] text = source.text().getBytes(StandardCharsets.UTF_8);
+        Process process = ChildJava.of(CompileMain.class, HEAP_BYTES, LIBRARIES, arguments).redirectErrorStream(true)
+                .redirectOutput(log.toFile()).start();
+        // Open until the process has ended: it ends when this ends, whoever does that.
+        try (DataOutputStream in = new DataOutputStream(process.getOutputStream())) {
+            send(text, in, process);
+            return result(await(process, source), source, options, code, log);
+        } finally {
+            process.destroyForcibly();
+        }
+    }
+
+    private static void send(byte[] text, DataOutputStream in, Process process) {
+        try {
+            in.writeInt(text.length);
+            in.write(text);
+            in.flush();
         } catch (IOException e) {
             // The process ended before it read the source; its exit code says more.
             process.onExit().join();
         }
-        int exit = await(process, source);
+    }
+
+    private byte[] result(int exit, KernelSource source, List<String> options, Path code, Path log)
+            throws IOException {
         if (exit != CompileMain.COMPILED) {
             throw failure(source, options, exit, Files.readString(log).strip());
         }
         return Files.readAllBytes(code);
-    }
-
-    private List<String> command() {
-        List<String> command = new ArrayList<>(List.of(
-                Path.of(System.getProperty("java.home"), "bin", "java").toString(), "-Xmx256m",
-                "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:-UsePerfData", "-Xshare:auto",
-                // A crash is an answer here, and needs neither a report in the current folder nor a core.
-                "-XX:+SuppressFatalErrorMessage", "--enable-native-access=ALL-UNNAMED"));
-        for (String setting : List.of("hip.lib", "hiprtc.lib", "nvrtc.lib")) {
-            String property = "opt-gptq." + setting;
-            String value = System.getProperty(property);
-            if (value != null) {
-                command.add("-D" + property + "=" + value);
-            }
-        }
-        command.addAll(List.of("-cp", System.getProperty("java.class.path"), CompileMain.class.getName()));
-        return command;
     }
 
     private static int await(Process process, KernelSource source) {
@@ -101,7 +102,7 @@ final class ChildCompiler {
             return new UserError(UserError.Code.DEVICE, what + "does not compile:\n" + log);
         }
         return new UserError(UserError.Code.DEVICE, what + "the compiler crashed ("
-                + (exit > SIGNAL ? "signal " + (exit - SIGNAL) : "exit code " + exit)
+                + ChildJava.describeExit(exit)
                 + "); most likely it does not know this architecture"
                 + (log.isEmpty() ? "" : ". Its last words:\n" + log));
     }

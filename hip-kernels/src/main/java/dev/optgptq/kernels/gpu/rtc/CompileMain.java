@@ -1,7 +1,10 @@
 package dev.optgptq.kernels.gpu.rtc;
 
 import dev.optgptq.formats.UserError;
+import dev.optgptq.formats.natives.ChildJava;
+import java.io.DataInputStream;
 import java.io.IOException;
+import java.io.OutputStream;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -10,7 +13,8 @@ import java.util.List;
 
 /**
  * The process that compiles one kernel source. Arguments: hip or cuda, the source's name, the file to write, the
- * compiler's options. The source comes on standard input, the compiler's log goes to standard output.
+ * compiler's options. The source comes on standard input, its length in bytes before it, and when that input ends the
+ * process ends; the compiler's log goes to standard output.
  */
 public final class CompileMain {
 
@@ -27,7 +31,9 @@ public final class CompileMain {
 
     private static int run(List<String> args, PrintStream out) throws IOException {
         Rtc rtc = Rtc.of(args.get(0));
-        String text = new String(System.in.readAllBytes(), StandardCharsets.UTF_8);
+        DataInputStream in = new DataInputStream(System.in);
+        String text = new String(in.readNBytes(in.readInt()), StandardCharsets.UTF_8);
+        ChildJava.endWithParent(in, OutputStream.nullOutputStream(), () -> Runtime.getRuntime().halt(REJECTED));
         try {
             RtcLibrary.Result result = new RtcLibrary(rtc, rtc.library())
                     .compile(new KernelSource(args.get(1), text), args.subList(3, args.size()));

@@ -1,12 +1,12 @@
 package dev.optgptq.kernels.gpu.rtc;
 
 import java.io.IOException;
+import dev.optgptq.formats.natives.PrivateFolder;
 import java.lang.System.Logger;
+import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
-import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.Arrays;
@@ -16,7 +16,8 @@ import java.util.function.Supplier;
 
 /**
  * Compiled kernels on disk, one file each: a SHA-256 of the code, then the code. A file is there in full or not at all, and
- * one that was damaged is made again. A folder that cannot be used only costs the time to compile.
+ * one that was damaged, or that others may have written, is made again. A folder that cannot be used only costs the time to
+ * compile.
  */
 record KernelCache(Path folder) {
 
@@ -39,36 +40,42 @@ record KernelCache(Path folder) {
     }
 
     byte[] get(Key key, Supplier<byte[]> compile) {
-        Path file = folder.resolve(key.file);
+        PrivateFolder cache;
         try {
-            byte[] stored = Files.readAllBytes(file);
-            byte[] code = Arrays.copyOfRange(stored, Math.min(DIGEST_BYTES, stored.length), stored.length);
-            if (Arrays.equals(sha256().digest(code), Arrays.copyOf(stored, DIGEST_BYTES))) {
-                return code;
-            }
-            LOG.log(Logger.Level.WARNING, file + " is damaged and is compiled again");
-        } catch (NoSuchFileException e) {
-            LOG.log(Logger.Level.DEBUG, "compiling " + key.file);
+            cache = PrivateFolder.at(folder);
         } catch (IOException e) {
-            LOG.log(Logger.Level.WARNING, "compiled kernels cannot be read: " + e);
+            LOG.log(Logger.Level.WARNING, "compiled kernels cannot be kept, so each start compiles them again: " + e);
+            return compile.get();
         }
-        byte[] code = compile.get();
-        store(file, code);
-        return code;
+        byte[] stored = read(cache, key);
+        byte[] code = Arrays.copyOfRange(stored, Math.min(DIGEST_BYTES, stored.length), stored.length);
+        if (stored.length > 0 && Arrays.equals(sha256().digest(code), Arrays.copyOf(stored, DIGEST_BYTES))) {
+            return code;
+        }
+        LOG.log(Logger.Level.DEBUG, "compiling " + key.file);
+        byte[] compiled = compile.get();
+        store(cache, key, compiled);
+        return compiled;
     }
 
-    private void store(Path file, byte[] code) {
+    /** Empty when there is no such file, or none that this user alone has written. */
+    private static byte[] read(PrivateFolder cache, Key key) {
         try {
-            Files.createDirectories(folder);
-            Path part = Files.createTempFile(folder, file.getFileName().toString(), ".part");
-            try {
-                byte[] stored = Arrays.copyOf(sha256().digest(code), DIGEST_BYTES + code.length);
-                System.arraycopy(code, 0, stored, DIGEST_BYTES, code.length);
-                Files.write(part, stored);
-                Files.move(part, file, StandardCopyOption.ATOMIC_MOVE);
-            } finally {
-                Files.deleteIfExists(part);
-            }
+            return cache.holds(key.file) ? Files.readAllBytes(cache.path().resolve(key.file)) : new byte[0];
+        } catch (IOException e) {
+            LOG.log(Logger.Level.WARNING, "compiled kernels cannot be read: " + e);
+            return new byte[0];
+        }
+    }
+
+    private static void store(PrivateFolder cache, Key key, byte[] code) {
+        ByteBuffer stored = ByteBuffer.allocate(DIGEST_BYTES + code.length).put(sha256().digest(code)).put(code).flip();
+        try {
+            cache.put(key.file, channel -> {
+                while (stored.hasRemaining()) {
+                    channel.write(stored);
+                }
+            });
         } catch (IOException e) {
             LOG.log(Logger.Level.WARNING, "compiled kernels cannot be kept, so each start compiles them again: " + e);
         }

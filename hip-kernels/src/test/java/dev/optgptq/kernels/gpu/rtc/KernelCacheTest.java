@@ -2,14 +2,19 @@ package dev.optgptq.kernels.gpu.rtc;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.util.stream.Stream;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.condition.EnabledOnOs;
+import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.api.io.TempDir;
 
 class KernelCacheTest {
@@ -48,6 +53,37 @@ class KernelCacheTest {
     void a_folder_that_cannot_be_made_costs_only_the_compilation(@TempDir Path folder) throws IOException {
         Path file = Files.writeString(folder.resolve("file"), "not a folder");
         assertArrayEquals(CODE, new KernelCache(file.resolve("kernels")).get(KEY, this::compile));
+    }
+
+    /** As a folder in /tmp that everybody may write would allow it. */
+    @Test
+    @EnabledOnOs(OS.LINUX)
+    void a_file_that_others_may_have_written_or_a_link_is_not_run(@TempDir Path folder) throws IOException {
+        KernelCache cache = new KernelCache(folder.resolve("kernels"));
+        cache.get(KEY, this::compile);
+        Path file = folder.resolve("kernels").resolve(KEY.file());
+
+        Files.setPosixFilePermissions(file, PosixFilePermissions.fromString("rw-rw-rw-"));
+        cache.get(KEY, this::compile);
+        assertEquals(2, compilations.get());
+
+        Path elsewhere = Files.move(file, folder.resolve("elsewhere"));
+        Files.createSymbolicLink(file, elsewhere);
+        cache.get(KEY, this::compile);
+        assertEquals(3, compilations.get());
+        assertFalse(Files.isSymbolicLink(file));
+        assertEquals("rwx------", PosixFilePermissions.toString(Files.getPosixFilePermissions(folder.resolve("kernels"))));
+    }
+
+    @Test
+    @EnabledOnOs(OS.LINUX)
+    void a_folder_that_is_a_link_is_not_used(@TempDir Path folder) throws IOException {
+        Path elsewhere = Files.createDirectory(folder.resolve("elsewhere"));
+        KernelCache cache = new KernelCache(Files.createSymbolicLink(folder.resolve("kernels"), elsewhere));
+        assertArrayEquals(CODE, cache.get(KEY, this::compile));
+        try (Stream<Path> files = Files.list(elsewhere)) {
+            assertEquals(0, files.count());
+        }
     }
 
     @Test

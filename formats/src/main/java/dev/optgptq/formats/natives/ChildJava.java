@@ -1,0 +1,71 @@
+package dev.optgptq.formats.natives;
+
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.OutputStream;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * Another JVM, of the same Java and the same classes, for native code that may crash, hang or take all memory. It reads
+ * its work from standard input, which stays open as long as its parent lives: see {@link #endWithParent}.
+ */
+public final class ChildJava {
+
+    private static final int PIECE_BYTES = 1 << 16;
+    /** The shell's way to say "ended by a signal", which Java follows. */
+    private static final int SIGNAL = 128;
+
+    private ChildJava() {}
+
+    /**
+     * A process that runs a main class, to be started.
+     *
+     * @param heapBytes most that its heap takes
+     * @param properties system properties of this JVM that the child is to have too, where they are set
+     */
+    public static ProcessBuilder of(Class<?> main, long heapBytes, List<String> properties, List<String> arguments) {
+        List<String> command = new ArrayList<>(List.of(
+                Path.of(System.getProperty("java.home"), "bin", "java").toString(), "-Xmx" + (heapBytes >> 20) + "m",
+                "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:-UsePerfData", "-Xshare:auto",
+                // A crash is an answer here, and needs neither a report in the current folder nor a core.
+                "-XX:+SuppressFatalErrorMessage", "-XX:-CreateCoredumpOnCrash", "--enable-native-access=ALL-UNNAMED"));
+        for (String property : properties) {
+            String value = System.getProperty(property);
+            if (value != null) {
+                command.add("-D" + property + "=" + value);
+            }
+        }
+        command.addAll(List.of("-cp", System.getProperty("java.class.path"), main.getName()));
+        command.addAll(arguments);
+        return new ProcessBuilder(command);
+    }
+
+    /**
+     * In the child: passes standard input on as it comes, and ends this process when it ends. The system ends it with the
+     * parent, whatever ended that, and it is seen also while native code runs here.
+     *
+     * @param end ends the process at once
+     */
+    public static void endWithParent(InputStream input, OutputStream passedOn, Runnable end) {
+        Thread watch = Thread.ofPlatform().daemon().name("ends with the parent").unstarted(() -> {
+            try {
+                byte[] piece = new byte[PIECE_BYTES];
+                for (int read = input.read(piece); read >= 0; read = input.read(piece)) {
+                    passedOn.write(piece, 0, read);
+                    passedOn.flush();
+                }
+            } catch (IOException broken) {
+                end.run();
+            }
+            end.run();
+        });
+        watch.start();
+    }
+
+    /** What an exit code says: "signal 11" or "exit code 1". */
+    public static String describeExit(int exit) {
+        return exit > SIGNAL ? "signal " + (exit - SIGNAL) : "exit code " + exit;
+    }
+}

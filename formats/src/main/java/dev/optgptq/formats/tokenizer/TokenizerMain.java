@@ -1,0 +1,85 @@
+package dev.optgptq.formats.tokenizer;
+
+import dev.optgptq.formats.UserError;
+import dev.optgptq.formats.UserError.Code;
+import dev.optgptq.formats.natives.ChildJava;
+import java.io.BufferedOutputStream;
+import java.io.DataInputStream;
+import java.io.DataOutputStream;
+import java.io.FileDescriptor;
+import java.io.FileOutputStream;
+import java.io.IOException;
+import java.io.PipedInputStream;
+import java.io.PipedOutputStream;
+import java.nio.file.Path;
+import java.util.List;
+
+/**
+ * The process that tokenizes: the native library may crash, hang or take all memory over a file, and this process is all
+ * that it takes with it. Argument: the model directory. Says whether it has loaded, and whether texts can be cut; then
+ * answers requests from standard input until that ends.
+ */
+public final class TokenizerMain {
+
+    private static final int PIPE_BYTES = 1 << 16;
+
+    private TokenizerMain() {}
+
+    public static void main(String[] args) throws IOException {
+        DataOutputStream answers = new DataOutputStream(
+                new BufferedOutputStream(new FileOutputStream(FileDescriptor.out), PIPE_BYTES));
+        // The library's log must not get between the answers.
+        System.setOut(System.err);
+        DataInputStream requests = new DataInputStream(passOn());
+        try (DjlTokenizer tokenizer = DjlTokenizer.open(Path.of(args[0]))) {
+            answers.writeByte(Frames.DONE);
+            answers.writeBoolean(tokenizer.isCuttable());
+            answers.flush();
+            for (int operation = requests.read(); operation >= 0; operation = requests.read()) {
+                answer(operation, requests, answers, tokenizer);
+                answers.flush();
+            }
+        } catch (UserError e) {
+            Frames.writeFailure(answers, e);
+            answers.flush();
+        } catch (OutOfMemoryError e) {
+            Frames.writeFailure(answers, new UserError(Code.MEMORY, Path.of(args[0], TokenizerProcess.FILE_NAME)
+                    + ": the tokenizer does not fit the heap; use a larger one (-Xmx)", e));
+            answers.flush();
+        }
+        System.exit(0);
+    }
+
+    /**
+     * Standard input, read by a thread of its own, so that its end is seen while native code runs: the parent has closed
+     * it, or is gone.
+     */
+    private static PipedInputStream passOn() throws IOException {
+        PipedOutputStream passed = new PipedOutputStream();
+        PipedInputStream requests = new PipedInputStream(passed, PIPE_BYTES);
+        ChildJava.endWithParent(System.in, passed, () -> Runtime.getRuntime().halt(0));
+        return requests;
+    }
+
+    private static void answer(int operation, DataInputStream requests, DataOutputStream answers,
+            DjlTokenizer tokenizer) throws IOException {
+        try {
+            if (operation == Frames.ENCODE) {
+                List<int[]> ids = tokenizer.encodeAll(Frames.readTexts(requests));
+                answers.writeByte(Frames.DONE);
+                for (int[] of : ids) {
+                    Frames.writeIds(answers, of);
+                }
+            } else {
+                String text = tokenizer.decode(Frames.readIds(requests));
+                answers.writeByte(Frames.DONE);
+                Frames.writeText(answers, text);
+            }
+        } catch (UserError e) {
+            Frames.writeFailure(answers, e);
+        } catch (OutOfMemoryError e) {
+            Frames.writeFailure(answers, new UserError(Code.MEMORY, tokenizer
+                    + ": its tokens do not fit the heap; use a shorter text, or a larger heap (-Xmx)", e));
+        }
+    }
+}

@@ -171,7 +171,8 @@ final class Rules {
                                 class Impatient { void run() { System.exit(1); } }
                                 """),
                 Rule.of("only the command line prints, through its console",
-                        noClasses().that().doNotBelongToAnyOf(Main.class, Terminal.class, CompileMain.class, TokenizerMain.class)
+                        noClasses().that()
+                                .doNotBelongToAnyOf(Main.class, Terminal.class, CompileMain.class, TokenizerMain.class)
                                 .should().accessField(System.class, "out").orShould()
                                 .accessField(System.class, "err").orShould()
                                 .callMethod(Throwable.class, "printStackTrace"),

@@ -99,7 +99,8 @@ class PrivateFolderTest {
         for (byte[] wrong : List.of(planted, Arrays.copyOf(right, right.length / 2), new byte[0],
                 new byte[right.length])) {
             Files.write(file, wrong);
-            assertEquals(-1, Arrays.mismatch(right, Files.readAllBytes(UnpackedLibrary.of(resource(), folder, LIBRARY))));
+            assertEquals(-1,
+                    Arrays.mismatch(right, Files.readAllBytes(UnpackedLibrary.of(resource(), folder, LIBRARY))));
         }
         Files.writeString(folder.path().resolve(LIBRARY + ".sha256"), "");
         assertEquals(-1, Arrays.mismatch(right, Files.readAllBytes(UnpackedLibrary.of(resource(), folder, LIBRARY))));

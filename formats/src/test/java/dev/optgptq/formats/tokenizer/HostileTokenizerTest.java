@@ -45,7 +45,8 @@ class HostileTokenizerTest {
     @ParameterizedTest
     @ValueSource(strings = {"/////w==", "AAAAAA==", "BAAAAP////8="})
     void a_charsmap_that_is_damaged_is_an_error_that_names_the_file(String charsmap) throws IOException {
-        write("{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"" + charsmap + "\"}", "null", vocabulary("\"a\":0"));
+        write("{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"" + charsmap + "\"}", "null",
+                vocabulary("\"a\":0"));
         assertLoadingOrEncodingSaysTheFile("aé");
     }
 
@@ -126,7 +127,8 @@ class HostileTokenizerTest {
     private void assertEncodingFails(String text, String... fragments) {
         try (Tokenizer tokenizer = Tokenizer.load(model)) {
             assertUserError(Code.BAD_TOKENIZER, () -> tokenizer.encode(text), fragments);
-            assertUserError(Code.BAD_TOKENIZER, () -> tokenizer.encode(text), model.resolve("tokenizer.json").toString());
+            assertUserError(Code.BAD_TOKENIZER, () -> tokenizer.encode(text),
+                    model.resolve("tokenizer.json").toString());
         }
     }
 
@@ -141,7 +143,8 @@ class HostileTokenizerTest {
 
     private void write(String normalizer, String preTokenizer, String bpe) throws IOException {
         Files.writeString(model.resolve("tokenizer.json"), "{\"version\":\"1.0\",\"added_tokens\":[],\"normalizer\":"
-                + normalizer + ",\"pre_tokenizer\":" + preTokenizer + ",\"post_processor\":null,\"decoder\":null,\"model\":"
+                + normalizer + ",\"pre_tokenizer\":" + preTokenizer
+                + ",\"post_processor\":null,\"decoder\":null,\"model\":"
                 + bpe + "}");
     }
 

@@ -72,7 +72,8 @@ class KernelCacheTest {
         cache.get(KEY, this::compile);
         assertEquals(3, compilations.get());
         assertFalse(Files.isSymbolicLink(file));
-        assertEquals("rwx------", PosixFilePermissions.toString(Files.getPosixFilePermissions(folder.resolve("kernels"))));
+        assertEquals("rwx------",
+                PosixFilePermissions.toString(Files.getPosixFilePermissions(folder.resolve("kernels"))));
     }
 
     @Test

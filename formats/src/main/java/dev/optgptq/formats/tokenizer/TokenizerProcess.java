@@ -126,10 +126,13 @@ final class TokenizerProcess implements Tokenizer {
 
     /** A request and its answer, watched. */
     private synchronized <T> T exchange(Limits limits, Exchange<T> exchange) {
-        try (Watchdog.Watch watch = watchdog.watch(limits)) {
+        watchdog.watch(limits);
+        try {
             return exchange.run();
         } catch (IOException e) {
             throw ended(e);
+        } finally {
+            watchdog.rest();
         }
     }
 

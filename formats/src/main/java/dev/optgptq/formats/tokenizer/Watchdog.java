@@ -31,12 +31,14 @@ final class Watchdog implements AutoCloseable {
         this.thread = Thread.ofPlatform().daemon().name("watches the tokenizer").start(this::run);
     }
 
-    /** Watches until the result is closed. */
-    Watch watch(Limits limits) {
-        Watch watch = new Watch(limits, cpuSeconds() + limits.cpuSeconds());
-        current = watch;
+    /** Watches a request until rest(). */
+    void watch(Limits limits) {
+        current = new Watch(limits, cpuSeconds() + limits.cpuSeconds());
         LockSupport.unpark(thread);
-        return watch;
+    }
+
+    void rest() {
+        current = null;
     }
 
     /** What the process took too much of, if it was killed for that. */
@@ -59,7 +61,7 @@ final class Watchdog implements AutoCloseable {
                 continue;
             }
             String problem = problem(watch);
-            if (problem != null && current == watch) {
+            if (problem != null && watch.equals(current)) {
                 exceeded = problem;
                 process.destroyForcibly();
                 return;
@@ -91,20 +93,10 @@ final class Watchdog implements AutoCloseable {
         }
     }
 
-    /** A request under way. */
-    final class Watch implements AutoCloseable {
-
-        private final Limits limits;
-        private final double cpuEnd;
-
-        Watch(Limits limits, double cpuEnd) {
-            this.limits = limits;
-            this.cpuEnd = cpuEnd;
-        }
-
-        @Override
-        public void close() {
-            current = null;
-        }
-    }
+    /**
+     * A request under way.
+     *
+     * @param cpuEnd the CPU time of the process beyond which it has taken too much
+     */
+    private record Watch(Limits limits, double cpuEnd) {}
 }

@@ -3,6 +3,7 @@ package dev.optgptq.kernels;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.ops.GradientOps;
 import dev.optgptq.kernels.ops.MatrixOps;
+import dev.optgptq.kernels.ops.MixtureOps;
 import dev.optgptq.kernels.ops.NeuralOps;
 import dev.optgptq.kernels.ops.QuantOps;
 import dev.optgptq.kernels.ops.TuningOps;
@@ -46,6 +47,9 @@ public interface Device extends AutoCloseable {
 
     /** The ops of learned rounding. */
     TuningOps tuning();
+
+    /** The ops of a mixture of experts. */
+    MixtureOps mixture();
 
     /**
      * What it gains from products of a half-precision dtype, F16 or BF16. Found out by one product on first use, where a

@@ -27,7 +27,8 @@ public final class CpuDevice {
         return new HostDevice("cpu", description(threads, blas), arithmetic(blas), memory,
                 new CpuNeuralOps(parallel, memory::arena),
                 new CpuMatrixOps(blas, parallel, memory::arena), new CpuQuantOps(parallel),
-                new CpuGradientOps(parallel, memory::arena), new CpuTuningOps(parallel), parallel::close);
+                new CpuGradientOps(parallel, memory::arena), new CpuTuningOps(parallel), new CpuMixtureOps(parallel),
+                parallel::close);
     }
 
     /** One line for people: processor, threads, vector width, library. UserError DEVICE as for open. */

@@ -7,10 +7,12 @@ import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.Uploads;
 import dev.optgptq.kernels.ops.CheckedGradientOps;
 import dev.optgptq.kernels.ops.CheckedMatrixOps;
+import dev.optgptq.kernels.ops.CheckedMixtureOps;
 import dev.optgptq.kernels.ops.CheckedQuantOps;
 import dev.optgptq.kernels.ops.CheckedTuningOps;
 import dev.optgptq.kernels.ops.GradientOps;
 import dev.optgptq.kernels.ops.MatrixOps;
+import dev.optgptq.kernels.ops.MixtureOps;
 import dev.optgptq.kernels.ops.NeuralOps;
 import dev.optgptq.kernels.ops.QuantOps;
 import dev.optgptq.kernels.ops.TuningOps;
@@ -28,16 +30,18 @@ public final class GpuDevice implements Device {
     private final QuantOps quant;
     private final GradientOps gradient;
     private final TuningOps tuning;
+    private final MixtureOps mixture;
 
     /** Takes the context over: it is closed with the device. */
     public GpuDevice(GpuContext context, String description, NeuralOps neural, MatrixOps matrix, QuantOps quant,
-            GradientOps gradient, TuningOps tuning) {
+            GradientOps gradient, TuningOps tuning, MixtureOps mixture) {
         this.context = context;
         this.description = description;
         this.neural = neural;
         this.matrix = new CheckedMatrixOps(matrix);
         this.quant = new CheckedQuantOps(quant);
         this.tuning = new CheckedTuningOps(tuning);
+        this.mixture = new CheckedMixtureOps(mixture);
         this.gradient = new CheckedGradientOps(gradient);
     }
 
@@ -84,6 +88,11 @@ public final class GpuDevice implements Device {
     @Override
     public TuningOps tuning() {
         return tuning;
+    }
+
+    @Override
+    public MixtureOps mixture() {
+        return mixture;
     }
 
     @Override

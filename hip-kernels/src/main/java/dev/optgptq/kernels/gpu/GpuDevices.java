@@ -11,6 +11,7 @@ import dev.optgptq.kernels.gpu.driver.GpuDriver;
 import dev.optgptq.kernels.gpu.driver.GpuDrivers;
 import dev.optgptq.kernels.gpu.ops.GpuGradientOps;
 import dev.optgptq.kernels.gpu.ops.GpuMatrixOps;
+import dev.optgptq.kernels.gpu.ops.GpuMixtureOps;
 import dev.optgptq.kernels.gpu.ops.GpuNeuralOps;
 import dev.optgptq.kernels.gpu.ops.GpuQuantOps;
 import dev.optgptq.kernels.gpu.ops.GpuTuningOps;
@@ -86,7 +87,7 @@ public final class GpuDevices {
         String products = blas == null ? "own matrix products, since " + noBlas.get() : blas.description();
         return new GpuDevice(context, describe(info) + "; " + driver.description() + "; " + products,
                 new GpuNeuralOps(context), new GpuMatrixOps(context), new GpuQuantOps(context),
-                new GpuGradientOps(context), new GpuTuningOps(context));
+                new GpuGradientOps(context), new GpuTuningOps(context), new GpuMixtureOps(context));
     }
 
     private static @Nullable GpuBlas blas(GpuContext context, AtomicReference<String> reason) {

@@ -5,10 +5,12 @@ import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.ops.CheckedGradientOps;
 import dev.optgptq.kernels.ops.CheckedMatrixOps;
+import dev.optgptq.kernels.ops.CheckedMixtureOps;
 import dev.optgptq.kernels.ops.CheckedQuantOps;
 import dev.optgptq.kernels.ops.CheckedTuningOps;
 import dev.optgptq.kernels.ops.GradientOps;
 import dev.optgptq.kernels.ops.MatrixOps;
+import dev.optgptq.kernels.ops.MixtureOps;
 import dev.optgptq.kernels.ops.NeuralOps;
 import dev.optgptq.kernels.ops.QuantOps;
 import dev.optgptq.kernels.ops.TuningOps;
@@ -25,6 +27,7 @@ public final class HostDevice implements Device {
     private final QuantOps quant;
     private final GradientOps gradient;
     private final TuningOps tuning;
+    private final MixtureOps mixture;
     private final Runnable onClose;
     private final HostMemory memory;
 
@@ -35,7 +38,7 @@ public final class HostDevice implements Device {
      * @param onClose ends what the ops share, such as worker threads
      */
     public HostDevice(String name, String description, String arithmetic, HostMemory memory, NeuralOps neural,
-            MatrixOps matrix, QuantOps quant, GradientOps gradient, TuningOps tuning,
+            MatrixOps matrix, QuantOps quant, GradientOps gradient, TuningOps tuning, MixtureOps mixture,
             Runnable onClose) {
         this.memory = memory;
         this.name = name;
@@ -46,6 +49,7 @@ public final class HostDevice implements Device {
         this.quant = new CheckedQuantOps(quant);
         this.gradient = new CheckedGradientOps(gradient);
         this.tuning = new CheckedTuningOps(tuning);
+        this.mixture = new CheckedMixtureOps(mixture);
         this.onClose = onClose;
     }
 
@@ -92,6 +96,11 @@ public final class HostDevice implements Device {
     @Override
     public TuningOps tuning() {
         return tuning;
+    }
+
+    @Override
+    public MixtureOps mixture() {
+        return mixture;
     }
 
     @Override

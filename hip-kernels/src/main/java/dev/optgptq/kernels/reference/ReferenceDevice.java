@@ -13,7 +13,8 @@ public final class ReferenceDevice {
     public static Device open() {
         return new HostDevice("reference", description(), description(), new HostMemory(), new ReferenceNeuralOps(),
                 new ReferenceMatrixOps(),
-                new ReferenceQuantOps(), new ReferenceGradientOps(), new ReferenceTuningOps(), () -> {});
+                new ReferenceQuantOps(), new ReferenceGradientOps(), new ReferenceTuningOps(),
+                new ReferenceMixtureOps(), () -> {});
     }
 
     /** One line for people. */

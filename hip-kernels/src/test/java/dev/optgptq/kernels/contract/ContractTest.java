@@ -8,6 +8,7 @@ import dev.optgptq.kernels.Devices;
 import dev.optgptq.kernels.contract.OpCase.Operand;
 import dev.optgptq.kernels.ops.GradientOps;
 import dev.optgptq.kernels.ops.MatrixOps;
+import dev.optgptq.kernels.ops.MixtureOps;
 import dev.optgptq.kernels.ops.NeuralOps;
 import dev.optgptq.kernels.ops.QuantOps;
 import dev.optgptq.kernels.ops.TuningOps;
@@ -82,7 +83,8 @@ class ContractTest {
     }
 
     @ParameterizedTest
-    @ValueSource(classes = {MatrixOps.class, NeuralOps.class, QuantOps.class, GradientOps.class, TuningOps.class})
+    @ValueSource(classes = {MatrixOps.class, NeuralOps.class, QuantOps.class, GradientOps.class, TuningOps.class,
+            MixtureOps.class})
     void everyOpHasACaseAndABenchCase(Class<?> opSet) {
         Set<String> ops = Arrays.stream(opSet.getDeclaredMethods()).map(Method::getName).collect(Collectors.toSet());
         Set<String> tested = ContractSuite.cases().map(OpCase::op).collect(Collectors.toSet());

@@ -71,7 +71,8 @@ class EmulatorContractTest {
 
         @TestFactory
         Stream<DynamicTest> theBitsDoNotDependOnTheOrderOfTheThreads() {
-            return Stream.of(GradientCases.cases(), NormGroupCases.cases(), GateCases.cases(), PackedCases.cases())
+            return Stream.of(GradientCases.cases(), NormGroupCases.cases(), GateCases.cases(),
+                    MixtureCases.cases(), PackedCases.cases())
                     .flatMap(List::stream)
                     .map(opCase -> DynamicTest.dynamicTest(opCase.toString(), () -> {
                         Runner.Outcome first = runInOrder(opCase, opCase.seed());

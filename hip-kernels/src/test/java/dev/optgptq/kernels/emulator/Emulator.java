@@ -13,6 +13,7 @@ import dev.optgptq.kernels.gpu.driver.GpuDriver;
 import dev.optgptq.kernels.gpu.driver.GpuDrivers;
 import dev.optgptq.kernels.gpu.ops.GpuGradientOps;
 import dev.optgptq.kernels.gpu.ops.GpuMatrixOps;
+import dev.optgptq.kernels.gpu.ops.GpuMixtureOps;
 import dev.optgptq.kernels.gpu.ops.GpuNeuralOps;
 import dev.optgptq.kernels.gpu.ops.GpuQuantOps;
 import dev.optgptq.kernels.gpu.ops.GpuTuningOps;
@@ -113,7 +114,8 @@ public final class Emulator implements AutoCloseable {
     /** A device over a context, which it takes over. */
     public static GpuDevice device(GpuContext context) {
         return new GpuDevice(context, context.info().name(), new GpuNeuralOps(context), new GpuMatrixOps(context),
-                new GpuQuantOps(context), new GpuGradientOps(context), new GpuTuningOps(context));
+                new GpuQuantOps(context), new GpuGradientOps(context), new GpuTuningOps(context),
+                new GpuMixtureOps(context));
     }
 
     public GpuContext context(int ordinal) {

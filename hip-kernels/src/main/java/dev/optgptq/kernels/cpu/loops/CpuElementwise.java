@@ -5,6 +5,7 @@ import static dev.optgptq.kernels.cpu.loops.VectorMath.SPECIES;
 
 import dev.optgptq.kernels.Tensor;
 import java.lang.foreign.MemorySegment;
+import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorMask;
 
 /** Sums and products, element by element, in place; rows in parallel. */
@@ -66,6 +67,20 @@ public final class CpuElementwise {
             VectorMask<Float> lanes = SPECIES.indexInRange(c, columns);
             Memory.store(Memory.load(a, aAt + 4L * c, lanes).sub(Memory.load(b, bAt + 4L * c, lanes)), target,
                     targetAt + 4L * c, lanes);
+        }
+    }
+
+    /** x += factor y in one row. */
+    public static void addScaledRow(MemorySegment x, long xAt, float factor, MemorySegment y, long yAt, int columns) {
+        FloatVector factors = FloatVector.broadcast(SPECIES, factor);
+        int c = 0;
+        for (; c <= columns - LANES; c += LANES) {
+            Memory.store(Memory.load(y, yAt + 4L * c).fma(factors, Memory.load(x, xAt + 4L * c)), x, xAt + 4L * c);
+        }
+        if (c < columns) {
+            VectorMask<Float> lanes = SPECIES.indexInRange(c, columns);
+            Memory.store(Memory.load(y, yAt + 4L * c, lanes).fma(factors, Memory.load(x, xAt + 4L * c, lanes)), x,
+                    xAt + 4L * c, lanes);
         }
     }
 

@@ -21,6 +21,17 @@ KERNEL(256) gather_rows(const void* source, i64 sourceStride, i64 sourceRows, co
     }
 }
 
+// target[i, j] = source[i, order[j]]. A column that the source lacks is left as it is.
+KERNEL(256) gather_columns(const void* source, i64 sourceStride, i64 sourceColumns, const int* order, void* target,
+                           i64 targetStride, int bytes, i64 columns) {
+    FOR_CHUNK(row, column, columns) {
+        i64 from = order[column];
+        if (from >= 0 && from < sourceColumns) {
+            move(source, row * sourceStride + from, target, row * targetStride + column, bytes);
+        }
+    }
+}
+
 // target[i, j] = source[order[i], order[j]], both [n, n].
 KERNEL(256) gather_symmetric(const float* source, i64 sourceStride, const int* order, float* target, i64 targetStride,
                              i64 n) {

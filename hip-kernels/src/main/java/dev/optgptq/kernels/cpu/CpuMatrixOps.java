@@ -98,6 +98,11 @@ final class CpuMatrixOps implements MatrixOps {
     }
 
     @Override
+    public void gatherColumns(Tensor source, Tensor order, Tensor target) {
+        CpuCopies.gatherColumns(parallel, source, order, target);
+    }
+
+    @Override
     public void gatherSymmetric(Tensor source, Tensor order, Tensor target) {
         Squares.gather(parallel, source, order, target);
     }

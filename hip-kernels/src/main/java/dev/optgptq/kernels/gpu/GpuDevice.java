@@ -5,11 +5,13 @@ import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.Uploads;
+import dev.optgptq.kernels.ops.CheckedDeltaOps;
 import dev.optgptq.kernels.ops.CheckedGradientOps;
 import dev.optgptq.kernels.ops.CheckedMatrixOps;
 import dev.optgptq.kernels.ops.CheckedMixtureOps;
 import dev.optgptq.kernels.ops.CheckedQuantOps;
 import dev.optgptq.kernels.ops.CheckedTuningOps;
+import dev.optgptq.kernels.ops.DeltaOps;
 import dev.optgptq.kernels.ops.GradientOps;
 import dev.optgptq.kernels.ops.MatrixOps;
 import dev.optgptq.kernels.ops.MixtureOps;
@@ -31,10 +33,11 @@ public final class GpuDevice implements Device {
     private final GradientOps gradient;
     private final TuningOps tuning;
     private final MixtureOps mixture;
+    private final DeltaOps delta;
 
     /** Takes the context over: it is closed with the device. */
     public GpuDevice(GpuContext context, String description, NeuralOps neural, MatrixOps matrix, QuantOps quant,
-            GradientOps gradient, TuningOps tuning, MixtureOps mixture) {
+            GradientOps gradient, TuningOps tuning, MixtureOps mixture, DeltaOps delta) {
         this.context = context;
         this.description = description;
         this.neural = neural;
@@ -42,6 +45,7 @@ public final class GpuDevice implements Device {
         this.quant = new CheckedQuantOps(quant);
         this.tuning = new CheckedTuningOps(tuning);
         this.mixture = new CheckedMixtureOps(mixture);
+        this.delta = new CheckedDeltaOps(delta);
         this.gradient = new CheckedGradientOps(gradient);
     }
 
@@ -93,6 +97,11 @@ public final class GpuDevice implements Device {
     @Override
     public MixtureOps mixture() {
         return mixture;
+    }
+
+    @Override
+    public DeltaOps delta() {
+        return delta;
     }
 
     @Override

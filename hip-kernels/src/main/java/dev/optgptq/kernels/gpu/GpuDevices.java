@@ -9,6 +9,7 @@ import dev.optgptq.kernels.gpu.blas.GpuBlasLibraries;
 import dev.optgptq.kernels.gpu.driver.GpuDriver.DeviceInfo;
 import dev.optgptq.kernels.gpu.driver.GpuDriver;
 import dev.optgptq.kernels.gpu.driver.GpuDrivers;
+import dev.optgptq.kernels.gpu.ops.GpuDeltaOps;
 import dev.optgptq.kernels.gpu.ops.GpuGradientOps;
 import dev.optgptq.kernels.gpu.ops.GpuMatrixOps;
 import dev.optgptq.kernels.gpu.ops.GpuMixtureOps;
@@ -87,7 +88,7 @@ public final class GpuDevices {
         String products = blas == null ? "own matrix products, since " + noBlas.get() : blas.description();
         return new GpuDevice(context, describe(info) + "; " + driver.description() + "; " + products,
                 new GpuNeuralOps(context), new GpuMatrixOps(context), new GpuQuantOps(context),
-                new GpuGradientOps(context), new GpuTuningOps(context), new GpuMixtureOps(context));
+                new GpuGradientOps(context), new GpuTuningOps(context), new GpuMixtureOps(context), new GpuDeltaOps(context));
     }
 
     private static @Nullable GpuBlas blas(GpuContext context, AtomicReference<String> reason) {

@@ -3,11 +3,13 @@ package dev.optgptq.kernels.host;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
+import dev.optgptq.kernels.ops.CheckedDeltaOps;
 import dev.optgptq.kernels.ops.CheckedGradientOps;
 import dev.optgptq.kernels.ops.CheckedMatrixOps;
 import dev.optgptq.kernels.ops.CheckedMixtureOps;
 import dev.optgptq.kernels.ops.CheckedQuantOps;
 import dev.optgptq.kernels.ops.CheckedTuningOps;
+import dev.optgptq.kernels.ops.DeltaOps;
 import dev.optgptq.kernels.ops.GradientOps;
 import dev.optgptq.kernels.ops.MatrixOps;
 import dev.optgptq.kernels.ops.MixtureOps;
@@ -28,6 +30,7 @@ public final class HostDevice implements Device {
     private final GradientOps gradient;
     private final TuningOps tuning;
     private final MixtureOps mixture;
+    private final DeltaOps delta;
     private final Runnable onClose;
     private final HostMemory memory;
 
@@ -38,7 +41,7 @@ public final class HostDevice implements Device {
      * @param onClose ends what the ops share, such as worker threads
      */
     public HostDevice(String name, String description, String arithmetic, HostMemory memory, NeuralOps neural,
-            MatrixOps matrix, QuantOps quant, GradientOps gradient, TuningOps tuning, MixtureOps mixture,
+            MatrixOps matrix, QuantOps quant, GradientOps gradient, TuningOps tuning, MixtureOps mixture, DeltaOps delta,
             Runnable onClose) {
         this.memory = memory;
         this.name = name;
@@ -50,6 +53,7 @@ public final class HostDevice implements Device {
         this.gradient = new CheckedGradientOps(gradient);
         this.tuning = new CheckedTuningOps(tuning);
         this.mixture = new CheckedMixtureOps(mixture);
+        this.delta = new CheckedDeltaOps(delta);
         this.onClose = onClose;
     }
 
@@ -101,6 +105,11 @@ public final class HostDevice implements Device {
     @Override
     public MixtureOps mixture() {
         return mixture;
+    }
+
+    @Override
+    public DeltaOps delta() {
+        return delta;
     }
 
     @Override

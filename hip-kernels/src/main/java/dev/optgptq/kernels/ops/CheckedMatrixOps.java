@@ -90,6 +90,13 @@ public final class CheckedMatrixOps implements MatrixOps {
     }
 
     @Override
+    public void gatherColumns(Tensor source, Tensor order, Tensor target) {
+        Arguments.shaped("gatherColumns: target", target, source.dtype(), source.rows(), target.columns());
+        Arguments.shaped("gatherColumns: order", order, DType.I32, 1, target.columns());
+        ops.gatherColumns(source, order, target);
+    }
+
+    @Override
     public void gatherSymmetric(Tensor source, Tensor order, Tensor target) {
         Arguments.f32("source", source, source.rows(), source.rows());
         Arguments.f32("target", target, source.rows(), source.rows());

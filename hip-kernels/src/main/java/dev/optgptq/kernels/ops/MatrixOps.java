@@ -45,6 +45,12 @@ public interface MatrixOps {
     /** target[i] = source[order[i]], whole rows of any dtype: order I32 [1, rows of target], each a row of source. */
     void gatherRows(Tensor source, Tensor order, Tensor target);
 
+    /**
+     * target[r, j] = source[r, order[j]], any dtype: source [N, C], target [N, columns of order], order I32 [1, ..], each a
+     * column of source. Its gradient, where order has every column once, is the same with the inverse order.
+     */
+    void gatherColumns(Tensor source, Tensor order, Tensor target);
+
     /** target[i, j] = source[order[i], order[j]]: both [n, n], order I32 [1, n]. */
     void gatherSymmetric(Tensor source, Tensor order, Tensor target);
 

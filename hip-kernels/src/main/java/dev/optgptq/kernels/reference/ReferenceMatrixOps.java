@@ -151,6 +151,16 @@ final class ReferenceMatrixOps implements MatrixOps {
     }
 
     @Override
+    public void gatherColumns(Tensor source, Tensor order, Tensor target) {
+        for (long j = 0; j < target.columns(); j++) {
+            long from = Objects.checkIndex(getInt(order, 0, j), source.columns());
+            for (long i = 0; i < target.rows(); i++) {
+                copyElements(source, i, from, target, i, j, 1);
+            }
+        }
+    }
+
+    @Override
     public void gatherSymmetric(Tensor source, Tensor order, Tensor target) {
         for (long i = 0; i < target.rows(); i++) {
             long row = Objects.checkIndex(getInt(order, 0, i), source.rows());

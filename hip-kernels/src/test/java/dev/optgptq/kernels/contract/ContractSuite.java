@@ -10,12 +10,12 @@ final class ContractSuite {
     private static final List<Supplier<List<OpCase>>> CASES = List.of(MatrixCases::cases, QuantCases::cases,
             DescentCases::cases,
             PackedCases::cases, NeuralCases::cases, GradientCases::cases, TuningCases::cases, KlCases::cases,
-            NormGroupCases::cases, GateCases::cases, MixtureCases::cases);
+            NormGroupCases::cases, GateCases::cases, MixtureCases::cases, DeltaCases::cases);
 
     private static final List<Supplier<List<OpCase>>> BENCH = List.of(MatrixCases::bench, QuantCases::bench,
             DescentCases::bench,
             PackedCases::bench, NeuralCases::bench, GradientCases::bench, TuningCases::bench, KlCases::bench,
-            NormGroupCases::bench, GateCases::bench, MixtureCases::bench);
+            NormGroupCases::bench, GateCases::bench, MixtureCases::bench, DeltaCases::bench);
 
     private ContractSuite() {}
 
@@ -27,7 +27,7 @@ final class ContractSuite {
     /** Backward ops with what they are the gradients of; their cases are among those above. */
     static Stream<GradientCase> gradients() {
         return Stream.of(GradientCases.withForward(), NormGroupCases.gradients(), GateCases.gradients(),
-                MixtureCases.gradients())
+                MixtureCases.gradients(), DeltaCases.gradients())
                 .flatMap(List::stream);
     }
 

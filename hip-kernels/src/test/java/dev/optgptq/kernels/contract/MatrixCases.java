@@ -133,6 +133,18 @@ final class MatrixCases {
                     .output("target", dtype, half, n, Tolerance.EXACT).call((device, at) -> device.matrix()
                             .gatherRows(at.get("source"), at.get("order"), at.get("target"))));
         }
+        for (DType dtype : new DType[] {DType.F32, DType.BF16, DType.F64, DType.U8}) {
+            cases.add(op("gatherColumns", dtype + square + " " + half + " columns")
+                    .input("source", dtype, n, n, Values.integers(0, 100))
+                    .input("order", DType.I32, 1, half, Values.permutation((int) n))
+                    .output("target", dtype, n, half, Tolerance.EXACT).call((device, at) -> device.matrix()
+                            .gatherColumns(at.get("source"), at.get("order"), at.get("target"))));
+        }
+        cases.add(op("gatherColumns", square + " in runs of 4").input("source", DType.F32, n, n, normal(1))
+                .input("order", DType.I32, 1, n / 4 * 4,
+                        Values.byIndex((row, column) -> (n / 4 - 1 - column / 4) * 4 + column % 4))
+                .output("target", DType.F32, n, n / 4 * 4, Tolerance.EXACT).call((device, at) -> device.matrix()
+                        .gatherColumns(at.get("source"), at.get("order"), at.get("target"))));
         cases.add(op("gatherSymmetric", square).input("source", DType.F32, n, n, normal(1))
                 .input("order", DType.I32, 1, n, Values.permutation((int) n))
                 .output("target", DType.F32, n, n, Tolerance.EXACT).call((device, at) -> device.matrix()

@@ -107,10 +107,13 @@ final class MixtureCases {
                         at.get("experts"), at.get("weights")));
     }
 
-    /** Logits so far apart that a step of finite differences changes no choice. */
+    /** Logits, and groups of them, so far apart that a step of finite differences changes no choice. */
     private static GradientCase routeGradient(long n, Routing routing) {
         int experts = routing.experts();
-        Values apart = Values.byIndex((row, e) -> ((e * 7 + row * 3) % experts - experts / 2) * 0.25);
+        int size = experts / routing.groups();
+        Values apart = Values.byIndex((row, e) -> (e % size * 7 + row) % size * 0.25
+                + ((e / size * 3 + row) % routing.groups() - routing.groups() / 2) * (size * 0.25 + 0.25)
+                - size * 0.125);
         OpCase route = op("routeGradient", name(n, routing)).input("logits", DType.F32, n, experts, apart)
                 .output("experts", DType.I32, n, routing.active(), Tolerance.EXACT)
                 .output("weights", DType.F32, n, routing.active(), Tolerance.sum(experts))

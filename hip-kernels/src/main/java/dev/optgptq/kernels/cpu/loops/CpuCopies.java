@@ -29,6 +29,25 @@ public final class CpuCopies {
                 target.memory(), Memory.row(target, row), bytes));
     }
 
+    /** Neighbours that stay neighbours, as the columns of a head do, move together. */
+    public static void gatherColumns(Parallel parallel, Tensor source, Tensor order, Tensor target) {
+        int[] columns = checkedOrder(order, source.columns());
+        long bytes = source.dtype().bytes();
+        Rows.forEach(parallel, target, row -> {
+            long from = Memory.row(source, row);
+            long to = Memory.row(target, row);
+            for (int start = 0; start < columns.length;) {
+                int end = start + 1;
+                while (end < columns.length && columns[end] == columns[end - 1] + 1) {
+                    end++;
+                }
+                MemorySegment.copy(source.memory(), from + columns[start] * bytes, target.memory(), to + start * bytes,
+                        (end - start) * bytes);
+                start = end;
+            }
+        });
+    }
+
     /** The indices of an I32 row, each of them in [0, size). */
     public static int[] checkedOrder(Tensor order, long size) {
         int[] indices = new int[Math.toIntExact(order.columns())];

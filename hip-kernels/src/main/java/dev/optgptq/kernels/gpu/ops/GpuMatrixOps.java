@@ -85,6 +85,13 @@ public final class GpuMatrixOps implements MatrixOps {
         move(source, order, target, Extent.byRows(target));
     }
 
+    @Override
+    public void gatherColumns(Tensor source, Tensor order, Tensor target) {
+        Extent extent = Extent.byRows(target);
+        kernel("move", "gather_columns").launch(extent.blocks(), THREADS, 0, source, source.stride(), source.columns(),
+                order, target, target.stride(), source.dtype().bytes(), extent.columns());
+    }
+
     private void move(Tensor source, @Nullable Tensor order, Tensor target, Extent extent) {
         kernel("move", "gather_rows").launch(extent.blocks(), THREADS, 0, source, source.stride(), source.rows(),
                 order, target, target.stride(), source.dtype().bytes(), extent.columns());

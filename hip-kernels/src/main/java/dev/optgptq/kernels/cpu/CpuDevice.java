@@ -27,7 +27,8 @@ public final class CpuDevice {
         return new HostDevice("cpu", description(threads, blas), arithmetic(blas), memory,
                 new CpuNeuralOps(parallel, memory::arena),
                 new CpuMatrixOps(blas, parallel, memory::arena), new CpuQuantOps(parallel),
-                new CpuGradientOps(parallel, memory::arena), new CpuTuningOps(parallel), new CpuMixtureOps(parallel), new CpuDeltaOps(parallel),
+                new CpuGradientOps(parallel, memory::arena), new CpuTuningOps(parallel), new CpuMixtureOps(parallel),
+                new CpuDeltaOps(parallel),
                 parallel::close);
     }
 

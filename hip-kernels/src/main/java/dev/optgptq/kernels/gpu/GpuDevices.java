@@ -88,7 +88,8 @@ public final class GpuDevices {
         String products = blas == null ? "own matrix products, since " + noBlas.get() : blas.description();
         return new GpuDevice(context, describe(info) + "; " + driver.description() + "; " + products,
                 new GpuNeuralOps(context), new GpuMatrixOps(context), new GpuQuantOps(context),
-                new GpuGradientOps(context), new GpuTuningOps(context), new GpuMixtureOps(context), new GpuDeltaOps(context));
+                new GpuGradientOps(context), new GpuTuningOps(context), new GpuMixtureOps(context),
+                new GpuDeltaOps(context));
     }
 
     private static @Nullable GpuBlas blas(GpuContext context, AtomicReference<String> reason) {

@@ -41,7 +41,8 @@ public final class HostDevice implements Device {
      * @param onClose ends what the ops share, such as worker threads
      */
     public HostDevice(String name, String description, String arithmetic, HostMemory memory, NeuralOps neural,
-            MatrixOps matrix, QuantOps quant, GradientOps gradient, TuningOps tuning, MixtureOps mixture, DeltaOps delta,
+            MatrixOps matrix, QuantOps quant, GradientOps gradient, TuningOps tuning, MixtureOps mixture,
+            DeltaOps delta,
             Runnable onClose) {
         this.memory = memory;
         this.name = name;

@@ -140,7 +140,8 @@ final class DeltaCases {
         long keys = (long) shape.keyHeads() * shape.keyDim();
         return op(op, sequences + " x " + shape.sequenceLength() + ", heads " + shape.keyHeads() + "/"
                 + shape.valueHeads() + ", keys of " + shape.keyDim() + ", values of " + shape.valueDim())
-                .input("q", DType.F32, rows, keys, Values.grid(1)).input("k", DType.F32, rows, keys, unit(shape.keyDim()))
+                .input("q", DType.F32, rows, keys, Values.grid(1))
+                .input("k", DType.F32, rows, keys, unit(shape.keyDim()))
                 .input("v", DType.F32, rows, (long) shape.valueHeads() * shape.valueDim(), Values.grid(1))
                 .input("decay", DType.F32, rows, shape.valueHeads(),
                         (random, r, c) -> () -> -random.nextInt(1, 256) / 256.0)
@@ -151,7 +152,8 @@ final class DeltaCases {
     /** Keys of a length near 1, as the model's norm makes them: longer ones would make states grow without bound. */
     private static Values unit(int keyDim) {
         double size = Math.max(1, Math.round(256 / Math.sqrt(keyDim)));
-        return (random, rows, columns) -> () -> (random.nextBoolean() ? 1 : -1) * random.nextInt(1, (int) size + 1) / 256.0;
+        return (random, rows,
+                columns) -> () -> (random.nextBoolean() ? 1 : -1) * random.nextInt(1, (int) size + 1) / 256.0;
     }
 
     private static DeltaInputs at(OpCase.Operands at, DeltaShape shape) {

@@ -1,14 +1,14 @@
 package dev.optgptq.calibrate.capture;
 
 import dev.optgptq.calibrate.family.InputSite;
-import dev.optgptq.calibrate.family.ModelSpec;
+import dev.optgptq.calibrate.family.BlockSpec;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
-import java.util.EnumMap;
 import java.util.Map;
 import java.util.Set;
+import java.util.TreeMap;
 
 /**
  * Sums up, for a block's input sites, how what enters them behind quantized blocks goes with what enters them in the original
@@ -20,21 +20,21 @@ public final class CrossMoments implements AutoCloseable {
     private final Device device;
     private final long totalTokens;
     private final TensorArena arena;
-    private final Map<InputSite, TreeSum> sums = new EnumMap<>(InputSite.class);
+    private final Map<InputSite, TreeSum> sums = new TreeMap<>();
     /** The original inputs of a batch, F32 [rows, n]. */
-    private final Map<InputSite, Tensor> originals = new EnumMap<>(InputSite.class);
+    private final Map<InputSite, Tensor> originals = new TreeMap<>();
 
     /**
      * @param batchRows the most tokens that pass at one time
      * @param totalTokens N, all that will pass on all devices
      */
-    public CrossMoments(Device device, ModelSpec spec, Set<InputSite> sites, long batchRows, long totalTokens) {
+    public CrossMoments(Device device, BlockSpec block, Set<InputSite> sites, long batchRows, long totalTokens) {
         this.device = device;
         this.totalTokens = totalTokens;
         this.arena = device.arena();
         try {
             for (InputSite site : sites) {
-                long n = spec.inputs(site);
+                long n = block.inputs(site);
                 sums.put(site, new TreeSum(device, n, false));
                 originals.put(site, arena.matrix(DType.F32, batchRows, n));
             }
@@ -45,8 +45,8 @@ public final class CrossMoments implements AutoCloseable {
     }
 
     /** What it takes on one device at the most, in bytes, where tokens come in so many parts. */
-    public static long bytes(ModelSpec spec, Set<InputSite> sites, long batchRows, int parts) {
-        return sites.stream().mapToLong(spec::inputs)
+    public static long bytes(BlockSpec block, Set<InputSite> sites, long batchRows, int parts) {
+        return sites.stream().mapToLong(block::inputs)
                 .map(n -> Float.BYTES * n * batchRows + TreeSum.bytes(n, false, parts)).sum();
     }
 

@@ -1,15 +1,15 @@
 package dev.optgptq.calibrate.capture;
 
 import dev.optgptq.calibrate.family.InputSite;
-import dev.optgptq.calibrate.family.ModelSpec;
+import dev.optgptq.calibrate.family.BlockSpec;
 import dev.optgptq.calibrate.model.InputTap;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
-import java.util.EnumMap;
 import java.util.Map;
 import java.util.Set;
+import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -27,7 +27,7 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
     private final Device device;
     private final long totalTokens;
     private final InputSite last;
-    private final Map<InputSite, Sum> sums = new EnumMap<>(InputSite.class);
+    private final Map<InputSite, Sum> sums = new TreeMap<>();
     /** Owns what weighted rows are written to, F32 [rows of a batch, widest site]. */
     private final TensorArena scratch;
     private @Nullable Tensor weighted;
@@ -54,14 +54,14 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
      * @param sites those to accumulate, at least one; the forward pass stops behind the last of them
      * @param totalTokens N, all that will pass on all devices, known from the start so that batches need no rescaling
      */
-    public HessianAccumulator(Device device, ModelSpec spec, Set<InputSite> sites, long totalTokens) {
+    public HessianAccumulator(Device device, BlockSpec block, Set<InputSite> sites, long totalTokens) {
         this.device = device;
         this.totalTokens = totalTokens;
         this.last = sites.stream().max(InputSite::compareTo).orElseThrow();
         this.scratch = device.arena();
         try {
             for (InputSite site : sites) {
-                sums.put(site, new Sum(device, spec.inputs(site)));
+                sums.put(site, new Sum(device, block.inputs(site)));
             }
         } catch (RuntimeException e) {
             close();
@@ -70,8 +70,8 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
     }
 
     /** What the sums of some sites take on one device at the most, in bytes, where tokens come in so many parts. */
-    public static long bytes(ModelSpec spec, Set<InputSite> sites, int parts) {
-        return sites.stream().mapToLong(site -> TreeSum.bytes(spec.inputs(site), true, parts)).sum();
+    public static long bytes(BlockSpec block, Set<InputSite> sites, int parts) {
+        return sites.stream().mapToLong(site -> TreeSum.bytes(block.inputs(site), true, parts)).sum();
     }
 
     /**
@@ -124,7 +124,7 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
             sum.inPart += x.rows();
             sum.tokens += x.rows();
         }
-        return site != last;
+        return !site.equals(last);
     }
 
     /** Takes over the sums of another device, of the parts behind these. */

@@ -1,5 +1,10 @@
 package dev.optgptq.calibrate.eval;
 
+import java.util.function.ToDoubleFunction;
+import dev.optgptq.calibrate.family.Mixer;
+import dev.optgptq.calibrate.family.LinearSpec;
+import dev.optgptq.calibrate.family.FeedForward;
+import dev.optgptq.calibrate.family.BlockSpec;
 import dev.optgptq.calibrate.family.InputSite;
 import dev.optgptq.calibrate.family.ModelSpec;
 
@@ -10,30 +15,55 @@ import dev.optgptq.calibrate.family.ModelSpec;
  */
 public record FlopCount(ModelSpec spec) {
 
-    /** The linears of one block, per token. */
-    public double linears() {
-        return spec.linears(0).stream().mapToDouble(linear -> 2.0 * linear.inputs() * linear.outputs()).sum();
+    /** The linears of one block, per token that passes all of them; of experts those that a token goes through. */
+    public double linears(BlockSpec block) {
+        double passed = 0;
+        for (LinearSpec linear : block.linears()) {
+            passed += share(block, linear) * linear.inputs() * linear.outputs();
+        }
+        return 2 * passed;
+    }
+
+    /** How many of the tokens pass a linear, on average. */
+    public static double share(BlockSpec block, LinearSpec linear) {
+        return linear.site().ofExpert() && block.feedForward() instanceof FeedForward.Experts experts
+                ? (double) experts.router().active() / experts.router().experts()
+                : 1;
     }
 
     /** Causal attention of one block, per sequence: query i has min(i, window) keys; q k^T, and the mix of v. */
-    public double attention(long sequenceLength) {
-        long window = spec.attention().window();
+    public double attention(BlockSpec block, long sequenceLength) {
+        return switch (block.mixer()) {
+            case Mixer.Attention form -> 2 * 2 * pairs(sequenceLength, form.window()) * form.queryWidth();
+            case Mixer.LatentAttention form ->
+                2 * pairs(sequenceLength, 0) * form.heads() * (form.headDim() + form.valueDim());
+            case Mixer.DeltaNet form ->
+                // The state decays, is read twice, and grows by one product.
+                2.0 * 3 * sequenceLength * form.valueHeads() * form.keyDim() * form.valueDim();
+        };
+    }
+
+    private static double pairs(long sequenceLength, long window) {
         double pairs = sequenceLength * (sequenceLength + 1.0) / 2;
         if (window > 0 && window < sequenceLength) {
             double beyond = sequenceLength - window;
             pairs -= beyond * (beyond + 1) / 2;
         }
-        return 2 * 2 * pairs * spec.attention().queryWidth();
+        return pairs;
+    }
+
+    private double ofBlocks(ToDoubleFunction<BlockSpec> of) {
+        return spec.blockSpecs().stream().mapToDouble(of).sum();
     }
 
     /** The output matrix, per token. */
     public double head() {
-        return 2.0 * spec.hiddenSize() * spec.vocabSize();
+        return 2.0 * spec.head().width() * spec.vocabSize();
     }
 
     /** The Hessian of a site, per token: one triangle with its diagonal. */
-    public double hessian(InputSite site) {
-        double n = spec.inputs(site);
+    public static double hessian(BlockSpec block, InputSite site) {
+        double n = block.inputs(site);
         return n * (n + 1);
     }
 
@@ -44,15 +74,16 @@ public record FlopCount(ModelSpec spec) {
      * @param again whether every block is computed again on the way back
      */
     public double gradients(long sequences, int sequenceLength, boolean again) {
-        double forward = sequenceLength * linears() + attention(sequenceLength);
-        double back = sequenceLength * linears() + 2.5 * attention(sequenceLength);
-        double perBlock = (again ? 2 : 1) * forward + back;
-        return sequences * (spec.blocks() * perBlock + 2 * sequenceLength * head());
+        double linears = sequenceLength * ofBlocks(this::linears);
+        double attention = ofBlocks(block -> attention(block, sequenceLength));
+        double forward = linears + attention;
+        double back = linears + 2.5 * attention;
+        return sequences * ((again ? 2 : 1) * forward + back + 2 * sequenceLength * head());
     }
 
     /** Evaluating sequences: every block, and the head. */
     public double evaluation(long sequences, int sequenceLength) {
-        double perBlock = sequenceLength * linears() + attention(sequenceLength);
-        return sequences * (spec.blocks() * perBlock + sequenceLength * head());
+        double blocks = sequenceLength * ofBlocks(this::linears) + ofBlocks(block -> attention(block, sequenceLength));
+        return sequences * (blocks + sequenceLength * head());
     }
 }

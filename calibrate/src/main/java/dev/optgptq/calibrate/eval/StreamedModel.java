@@ -50,8 +50,8 @@ final class StreamedModel {
 
     /** What blocks() takes besides, on the device: the embedding table, F32 at most, and then one block. */
     static long runningBytes(ModelSpec spec, Sizes sizes) {
-        long unpacking = spec.linears(0).stream().mapToLong(linear -> (long) linear.inputs() * linear.outputs()).max()
-                .orElse(0);
+        long unpacking = spec.most(block -> block.linears().stream()
+                .mapToLong(linear -> (long) linear.inputs() * linear.outputs()).max().orElse(0));
         long table = (long) spec.vocabSize() * spec.hiddenSize();
         return Math.max(Float.BYTES * table, Float.BYTES * unpacking + Transformer.blockBytes(spec, DType.F32)
                 + Transformer.workspaceBytes(spec, DType.F32, sizes.batch() * sizes.length(), sizes.length()));
@@ -65,7 +65,7 @@ final class StreamedModel {
     void blocks(Tensor ids) {
         long start = System.nanoTime();
         Tensor group = x.rows(0, ids.columns());
-        model.embed(ids, group);
+        model.embed(ids, sizes.length(), group);
         long room = model.roomBeside(runningBytes(model.spec(), sizes));
         try (Prefetch prefetch = model.prefetch(room); TensorArena arena = model.device().arena()) {
             int batchTokens = sizes.batch() * sizes.length();

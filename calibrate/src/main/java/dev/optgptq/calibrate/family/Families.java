@@ -1,46 +1,162 @@
 package dev.optgptq.calibrate.family;
 
-import dev.optgptq.formats.UserError;
-import dev.optgptq.formats.model.ModelConfig;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
+import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.List;
+import java.util.Map;
 import java.util.Objects;
 import tools.jackson.databind.DeserializationFeature;
+import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
+import tools.jackson.databind.node.ObjectNode;
 
 /** The families that are described. To add one: a JSON file beside the others, its name here, and a fixture in the tests. */
 public final class Families {
 
     private static final List<String> NAMES = List.of("llama", "mpt");
 
+    private static final String FOLDER = "/dev/optgptq/calibrate/families/";
+    private static final String VARIANTS = "variants";
+    private static final int NEAREST = 3;
+
     private static final JsonMapper JSON = JsonMapper.builder()
             .enable(DeserializationFeature.FAIL_ON_UNKNOWN_PROPERTIES)
+            .enable(DeserializationFeature.FAIL_ON_NULL_FOR_PRIMITIVES)
             .build();
 
     private Families() {}
 
-    /** The values of model_type that are supported. */
+    /** Their names. */
     public static List<String> names() {
         return NAMES;
     }
 
-    static Family of(ModelConfig config) {
-        String type = config.text("model_type");
-        if (!NAMES.contains(type)) {
-            throw new UserError(UserError.Code.UNSUPPORTED_MODEL, config.file() + ": model_type is \"" + type
-                    + "\"; supported are " + String.join(", ", NAMES));
-        }
-        return load(type);
+    /**
+     * What a family is, for people.
+     *
+     * @param modelTypes values of model_type that it answers to
+     */
+    public record Summary(String name, List<String> modelTypes, List<String> architectures, String special,
+            List<String> limits) {}
+
+    /** All of them, as the descriptions say. */
+    public static List<Summary> summaries() {
+        return NAMES.stream().map(name -> {
+            ObjectNode json = json(name);
+            json.remove(VARIANTS);
+            Family family = read(json, Family.class);
+            return new Summary(name, family.modelTypes(), family.architectures(), family.special(),
+                    family.requirements().stream().map(Requirement::toString).toList());
+        }).toList();
     }
 
-    static Family load(String name) {
-        String resource = "/dev/optgptq/calibrate/families/" + name + ".json";
+    static Family of(ConfigReader config) {
+        String type = config.text("model_type");
+        for (String name : NAMES) {
+            ObjectNode json = json(name);
+            if (json.path("modelTypes").valueStream().anyMatch(value -> value.stringValue().equals(type))) {
+                return chosen(json, config);
+            }
+        }
+        throw config.unsupported("model_type is \"" + type + "\", which no description answers to; the nearest are "
+                + String.join(", ", nearest(type))
+                + ". 'opt-gptq families' lists all; CONTRIBUTING says how to describe one");
+    }
+
+    /** The description with the changes of the variants that a config asks for, in order. */
+    private static Family chosen(ObjectNode json, ConfigReader config) {
+        JsonNode variants = json.remove(VARIANTS);
+        if (variants != null) {
+            for (JsonNode written : variants) {
+                Variant variant = read(written, Variant.class);
+                if (variant.isAskedFor(config)) {
+                    merge(json, variant.then());
+                }
+            }
+        }
+        return read(json, Family.class);
+    }
+
+    /**
+     * A change to a description.
+     *
+     * @param when values of config.json, by key, that must all be found; null stands for absent
+     */
+    private record Variant(Map<String, List<JsonNode>> when, JsonNode then) {
+        boolean isAskedFor(ConfigReader config) {
+            return when.entrySet().stream()
+                    .allMatch(entry -> new Requirement(entry.getKey(), entry.getValue()).isMet(config));
+        }
+    }
+
+    /** RFC 7396: objects are merged, null removes, everything else replaces. */
+    private static void merge(ObjectNode target, JsonNode patch) {
+        for (Map.Entry<String, JsonNode> change : patch.properties()) {
+            JsonNode value = change.getValue();
+            if (value.isNull()) {
+                target.remove(change.getKey());
+            } else if (value.isObject() && target.path(change.getKey()).isObject()) {
+                merge((ObjectNode) target.path(change.getKey()), value);
+            } else {
+                target.set(change.getKey(), value);
+            }
+        }
+    }
+
+    /** Every variant of a family's description, merged one at a time and all together: for tests of the descriptions. */
+    static List<Family> variants(String name) {
+        List<Family> all = new ArrayList<>();
+        ObjectNode plain = json(name);
+        JsonNode variants = plain.remove(VARIANTS);
+        all.add(read(plain.deepCopy(), Family.class));
+        if (variants != null) {
+            for (JsonNode written : variants) {
+                ObjectNode changed = plain.deepCopy();
+                merge(changed, read(written, Variant.class).then());
+                all.add(read(changed, Family.class));
+            }
+        }
+        return all;
+    }
+
+    static <T> T read(JsonNode json, Class<T> type) {
+        return JSON.treeToValue(json, type);
+    }
+
+    private static ObjectNode json(String name) {
+        String resource = FOLDER + name + ".json";
         try (InputStream json = Families.class.getResourceAsStream(resource)) {
-            return JSON.readValue(Objects.requireNonNull(json, resource), Family.class);
+            return (ObjectNode) JSON.readTree(Objects.requireNonNull(json, resource));
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }
+    }
+
+    private static List<String> nearest(String type) {
+        return summaries().stream().flatMap(summary -> summary.modelTypes().stream())
+                .sorted(Comparator.comparingInt((String known) -> distance(known, type))
+                        .thenComparing(Comparator.naturalOrder()))
+                .limit(NEAREST).toList();
+    }
+
+    /** Letters to insert, remove or change (Levenshtein). */
+    static int distance(String a, String b) {
+        int[] previous = new int[b.length() + 1];
+        for (int j = 0; j <= b.length(); j++) {
+            previous[j] = j;
+        }
+        for (int i = 1; i <= a.length(); i++) {
+            int[] current = new int[b.length() + 1];
+            current[0] = i;
+            for (int j = 1; j <= b.length(); j++) {
+                int changed = previous[j - 1] + (a.charAt(i - 1) == b.charAt(j - 1) ? 0 : 1);
+                current[j] = Math.min(changed, 1 + Math.min(previous[j], current[j - 1]));
+            }
+            previous = current;
+        }
+        return previous[b.length()];
     }
 }

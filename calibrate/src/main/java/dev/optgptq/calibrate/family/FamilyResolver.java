@@ -1,97 +1,58 @@
 package dev.optgptq.calibrate.family;
 
-import dev.optgptq.calibrate.family.ModelSpec.Attention;
-import dev.optgptq.calibrate.family.ModelSpec.BlockLinear;
-import dev.optgptq.calibrate.family.ModelSpec.Mlp;
-import dev.optgptq.calibrate.family.ModelSpec.Norm;
-import dev.optgptq.formats.UserError;
-import dev.optgptq.formats.model.ModelConfig;
-import dev.optgptq.kernels.ops.NeuralOps.Activation;
+import java.util.ArrayList;
 import java.util.List;
 
 /** Fills a family's description with the values of one config.json. */
-record FamilyResolver(Family family, ModelConfig config) {
+record FamilyResolver(Family family, ConfigReader config) {
+
+    /** More blocks than any model has: config.json is damaged, and each takes memory here. */
+    private static final int MOST_BLOCKS = 100_000;
 
     ModelSpec resolve() {
         family.requirements().forEach(requirement -> requirement.check(family.family(), config));
         Family.Sizes sizes = family.sizes();
         int hidden = sizes.hidden().positiveInt(config);
-        Attention attention = attention(hidden);
-        return new ModelSpec(family.family(), hidden, sizes.blocks().positiveInt(config),
-                sizes.vocabulary().positiveInt(config), sizes.positions().positiveInt(config), norm(), attention,
-                position(attention.headDim()), new Mlp(family.mlp().form(), activation(), intermediate(hidden)),
-                family.tiedHead().flag(config), family.tensors(), linears());
-    }
-
-    private Norm norm() {
-        return new Norm(family.norm().kind(), (float) family.norm().eps().number(config),
-                family.norm().bias().flag(config));
-    }
-
-    private Attention attention(int hidden) {
-        Family.AttentionForm form = family.attention();
-        int heads = form.heads().positiveInt(config);
-        int kvHeads = Setting.optionalInt(form.kvHeads(), config).orElse(heads);
-        if (heads % kvHeads != 0) {
-            throw contradiction(heads + " attention heads cannot share " + kvHeads + " key-value heads evenly");
+        int count = sizes.blocks().positiveInt(config);
+        if (count > MOST_BLOCKS) {
+            throw config.bad(sizes.blocks().key() + " is " + count + "; expected at most " + MOST_BLOCKS);
         }
-        int headDim = Setting.optionalInt(form.headDim(), config).orElseGet(() -> headDim(hidden, heads));
-        if ((long) headDim * (heads + 2L * kvHeads) > Integer.MAX_VALUE) {
-            throw contradiction(heads + " attention heads of " + headDim + " elements are more than any model has");
+        int vocabulary = sizes.vocabulary().positiveInt(config);
+        int positions = sizes.positions().positiveInt(config);
+        EmbeddingSpec embedding = embedding(hidden, positions);
+        HeadSpec head = head(hidden, embedding);
+        BlockResolver resolver = new BlockResolver(family, config, hidden, positions);
+        List<BlockSpec> blocks = new ArrayList<>();
+        for (int block = 0; block < count; block++) {
+            blocks.add(resolver.resolve(block));
         }
-        double scale = Setting.optionalNumber(form.scale(), config).orElse(1 / Math.sqrt(headDim));
-        int window = Setting.optionalInt(form.window(), config).orElse(0);
-        return new Attention(heads, kvHeads, headDim, (float) scale, window);
+        List<String> unused = family.unused().stream()
+                .map(pattern -> pattern.replace("${blocks}", Integer.toString(count))).toList();
+        return new ModelSpec(family.family(), hidden, vocabulary, positions, embedding, blocks, head, unused,
+                Remarks.of(family, config));
     }
 
-    private int headDim(int hidden, int heads) {
-        if (hidden % heads != 0) {
-            throw contradiction("hidden size " + hidden + " is not a multiple of " + heads + " attention heads");
+    private EmbeddingSpec embedding(int hidden, int positions) {
+        Family.EmbeddingForm form = family.embedding();
+        int width = Setting.optionalInt(form.width(), config, 0).orElse(hidden);
+        if (width != hidden && form.projection() == null) {
+            throw config.unsupported("embeddings of " + width + " elements in a model of " + hidden);
         }
-        return hidden / heads;
+        Family.LearnedForm learned = form.positions();
+        return new EmbeddingSpec(form.table(), width, width == hidden ? null : form.projection(),
+                Setting.optionalNumber(form.scale(), config).orElse(1.0).floatValue(),
+                learned == null
+                        ? null
+                        : new EmbeddingSpec.Positions(learned.table(), positions + learned.offset(), learned.offset()),
+                form.norm() == null ? null : NormResolver.plain(family, config, form.norm(), hidden));
     }
 
-    private int intermediate(int hidden) {
-        Family.Sizes sizes = family.sizes();
-        if (sizes.intermediate() != null) {
-            return sizes.intermediate().positiveInt(config);
-        }
-        double width = hidden * Setting.optionalNumber(sizes.expansion(), config).orElseThrow();
-        if (width < 1 || width > Integer.MAX_VALUE || width != Math.rint(width)) {
-            throw contradiction("an expansion of hidden size " + hidden + " to " + width + " is no width of an MLP");
-        }
-        return (int) width;
-    }
-
-    private Position position(int headDim) {
-        return switch (family.position()) {
-            case Family.RotaryForm form -> new RotaryReader(config).read(headDim, form.layout());
-            case Family.AlibiForm form -> new Position.Alibi(form.maxBias().number(config));
-            case Family.NoPositionForm() -> new Position.None();
-        };
-    }
-
-    private Activation activation() {
-        String name = family.mlp().activation().text(config);
-        return switch (name) {
-            case "silu", "swish" -> Activation.SILU;
-            case "gelu" -> Activation.GELU;
-            case "gelu_new", "gelu_pytorch_tanh", "gelu_fast" -> Activation.GELU_TANH;
-            case "relu" -> Activation.RELU;
-            default -> throw new UserError(UserError.Code.UNSUPPORTED_MODEL,
-                    config.file() + ": " + family.mlp().activation().key() + " is \"" + name
-                            + "\"; supported are silu, gelu, gelu_new, gelu_pytorch_tanh, gelu_fast, relu");
-        };
-    }
-
-    private List<BlockLinear> linears() {
-        return family.linears().stream()
-                .map(form -> new BlockLinear(form.role(), form.projection(), form.bias().flag(config)))
-                .toList();
-    }
-
-    private UserError contradiction(String what) {
-        return new UserError(UserError.Code.BAD_MODEL,
-                config.file() + ": " + what + "; config.json is damaged or from another model");
+    private HeadSpec head(int hidden, EmbeddingSpec embedding) {
+        Family.HeadForm form = family.head();
+        return new HeadSpec(form.norm() == null ? null : NormResolver.plain(family, config, form.norm(), hidden),
+                embedding.width() == hidden ? null : form.projection(), embedding.width(), form.module(),
+                form.tied().flag(config), Setting.flag(form.bias(), config), Setting.flag(form.normalised(), config),
+                Setting.optionalNumber(form.scale(), config).orElse(1.0).floatValue(),
+                Setting.optionalNumber(form.softcap(), config).orElse(0.0).floatValue());
     }
 }

@@ -3,8 +3,12 @@ package dev.optgptq.calibrate.family;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.ops.NeuralOps.RotaryLayout;
 
-/** How a model knows the order of its tokens. */
+/** How attention knows the order of its tokens. */
 public sealed interface Position {
+
+    default Position withFrequencyType(DType type) {
+        return this;
+    }
 
     /**
      * Rotary embedding of queries and keys (Su et al. 2021).
@@ -20,6 +24,7 @@ public sealed interface Position {
     record Rotary(double theta, int rotaryDim, RotaryLayout layout, RotaryScaling scaling,
             DType frequencyType) implements Position {
 
+        @Override
         public Rotary withFrequencyType(DType type) {
             return new Rotary(theta, rotaryDim, layout, scaling, type);
         }
@@ -29,9 +34,11 @@ public sealed interface Position {
      * A bias on the attention scores that falls linearly with distance (Press et al. 2021).
      *
      * @param maxBias the exponent of the last slope: 8 for 2^-8
+     * @param factor multiplies every slope: 1, or the scores' scale where that is applied to the biased scores (falcon)
+     * @param slopeType what the slopes are rounded to before: F32 for nothing
      */
-    record Alibi(double maxBias) implements Position {}
+    record Alibi(double maxBias, double factor, DType slopeType) implements Position {}
 
-    /** No position at all: causality alone orders the tokens. */
+    /** No position at all: causality alone orders the tokens, or learned positions were added to the embedding. */
     record None() implements Position {}
 }

@@ -1,26 +1,28 @@
 package dev.optgptq.calibrate.family;
 
-import dev.optgptq.formats.UserError;
-import dev.optgptq.formats.model.ModelConfig;
 import java.util.List;
 import java.util.stream.Collectors;
 import tools.jackson.databind.JsonNode;
 
 /**
  * A setting of config.json that would change the forward pass, and the values that the forward pass implements. Anything
- * else is refused: ignoring it would run a different model.
+ * else is refused: ignoring it would change the model.
  *
  * @param supported JSON scalars; null stands for a key that is absent or null
  */
 record Requirement(String key, List<JsonNode> supported) {
 
-    void check(String family, ModelConfig config) {
-        JsonNode found = config.at(key);
-        if (supported.stream().noneMatch(value -> agrees(value, found))) {
-            throw new UserError(UserError.Code.UNSUPPORTED_MODEL, config.file() + ": " + key + " is " + show(found)
-                    + "; " + family + " models are supported with "
+    void check(String family, ConfigReader config) {
+        if (!isMet(config)) {
+            throw config.unsupported(key + " is " + show(config.at(key)) + "; " + family
+                    + " models are supported with "
                     + supported.stream().map(Requirement::show).collect(Collectors.joining(" or ")));
         }
+    }
+
+    boolean isMet(ConfigReader config) {
+        JsonNode found = config.at(key);
+        return supported.stream().anyMatch(value -> agrees(value, found));
     }
 
     private static boolean agrees(JsonNode value, JsonNode found) {

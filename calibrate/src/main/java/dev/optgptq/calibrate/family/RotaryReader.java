@@ -1,49 +1,133 @@
 package dev.optgptq.calibrate.family;
 
-import dev.optgptq.formats.UserError;
+import dev.optgptq.calibrate.family.Family.RotaryForm;
 import dev.optgptq.formats.dtype.DType;
-import dev.optgptq.formats.model.ModelConfig;
-import dev.optgptq.kernels.ops.NeuralOps.RotaryLayout;
+import java.util.List;
+import tools.jackson.databind.JsonNode;
 
 /**
- * Reads the rotary embedding from config.json: "rope_parameters" as transformers 5 writes it, or "rope_theta" and
- * "rope_scaling" as earlier versions did.
+ * Reads the rotary embedding from config.json where transformers 5 reads it: from "rope_scaling", unless that is empty, else
+ * from "rope_parameters", which may hold one block for each type of layer; what stands in the block counts before what
+ * stands beside it.
+ *
+ * @param headDim elements of a head
+ * @param positions the longest sequence of the model
  */
-record RotaryReader(ModelConfig config) {
+record RotaryReader(ConfigReader config, RotaryForm form, int headDim, int positions) {
 
     private static final double DEFAULT_THETA = 10_000;
+    private static final String PARTIAL = "partial_rotary_factor";
+    private static final String ORIGINAL = "original_max_position_embeddings";
+    /** Of image and video positions, which are all equal for text. */
+    private static final List<String> WITHOUT_EFFECT = List.of("mrope_section", "mrope_interleaved");
 
-    Position.Rotary read(int headDim, RotaryLayout layout) {
-        double share = number("partial_rotary_factor", 1.0);
-        int rotaryDim = (int) (headDim * share);
-        if (rotaryDim < 2 || rotaryDim > headDim || rotaryDim % 2 != 0) {
-            throw new UserError(UserError.Code.BAD_MODEL, config.file() + ": rotary embedding of " + rotaryDim
-                    + " of " + headDim + " elements of a head; expected an even number within the head");
+    /** @param local whether a block of the local form is meant */
+    Position.Rotary read(boolean local) {
+        String block = block();
+        boolean nested = !block.isEmpty() && (config.has(block + ".full_attention")
+                || config.has(block + ".sliding_attention"));
+        if (nested) {
+            block += local ? ".sliding_attention" : ".full_attention";
         }
-        double theta = number("rope_theta", DEFAULT_THETA);
-        if (!(theta > 0)) {
-            throw new UserError(UserError.Code.BAD_MODEL,
-                    config.file() + ": rope_theta is " + theta + "; expected a positive number");
-        }
-        return new Position.Rotary(theta, rotaryDim, layout, scaling(), DType.F32);
+        WITHOUT_EFFECT.forEach(key -> config.at("rope_parameters." + key));
+        RotaryScaling scaling = local && !nested ? new RotaryScaling.Default() : scaling(block);
+        return new Position.Rotary(theta(block, local && !nested), rotaryDim(block, scaling), form.layout(), scaling,
+                DType.F32);
     }
 
-    private RotaryScaling scaling() {
-        String block = config.has("rope_parameters") ? "rope_parameters" : "rope_scaling";
-        if (!config.has(block)) {
+    /**
+     * What latent attention multiplies its scores' scale by: the square of the factor that goes with the stretch.
+     */
+    double scoreFactor() {
+        String block = block();
+        if (block.isEmpty() || !(scaling(block) instanceof RotaryScaling.Yarn yarn)) {
+            return 1;
+        }
+        double all = optional(block, "mscale_all_dim", 0);
+        double factor = all == 0 ? 1 : RotaryScaling.Yarn.mscale(yarn.factor(), all);
+        return factor * factor;
+    }
+
+    /** The key of the block that counts; empty when there is none. */
+    private String block() {
+        for (String key : List.of("rope_scaling", "rope_parameters")) {
+            if (config.has(key)) {
+                JsonNode found = config.at(key);
+                if (!found.isObject()) {
+                    throw config.bad(key + " is " + found + "; expected an object");
+                }
+                if (!found.isEmpty()) {
+                    return key;
+                }
+            }
+        }
+        return "";
+    }
+
+    private double theta(String block, boolean local) {
+        if (local) {
+            return positive(form.local() == null ? DEFAULT_THETA : form.local().theta().number(config));
+        }
+        if (!block.isEmpty() && config.has(block + ".rope_theta")) {
+            return config.positive(block + ".rope_theta");
+        }
+        if (form.theta() != null) {
+            return positive(form.theta().number(config));
+        }
+        return config.has("rope_theta") ? config.positive("rope_theta") : DEFAULT_THETA;
+    }
+
+    private double positive(double theta) {
+        if (!(theta > 0)) {
+            throw config.bad("the rotary base is " + theta + "; expected a positive number");
+        }
+        return theta;
+    }
+
+    private int rotaryDim(String block, RotaryScaling scaling) {
+        double share = share(block, scaling);
+        int rotaryDim = (int) (headDim * share);
+        if (rotaryDim < 2 || rotaryDim > headDim || rotaryDim % 2 != 0) {
+            throw config.bad("rotary embedding of " + rotaryDim + " of " + headDim
+                    + " elements of a head; expected an even number within the head");
+        }
+        return rotaryDim;
+    }
+
+    private double share(String block, RotaryScaling scaling) {
+        boolean inside = !block.isEmpty() && config.has(block + "." + PARTIAL);
+        if (form.partial() != null) {
+            return inside ? config.number(block + "." + PARTIAL) : form.partial().number(config);
+        }
+        boolean given = inside || config.has(PARTIAL);
+        double found = inside ? config.number(block + "." + PARTIAL) : given ? config.number(PARTIAL) : 1;
+        if (found != 1 && !(scaling instanceof RotaryScaling.Default)) {
+            throw config.unsupported(PARTIAL + " is " + found
+                    + " with scaled rotary frequencies, which no implementation of this family computes");
+        }
+        // transformers' default rotary embedding of this family does not read it either.
+        return 1;
+    }
+
+    private RotaryScaling scaling(String block) {
+        if (block.isEmpty()) {
             return new RotaryScaling.Default();
         }
         String type = type(block);
         return switch (type) {
-            case "default" -> new RotaryScaling.Default();
-            case "linear" -> new RotaryScaling.Linear(positive(block + ".factor"));
+            case "default", "mrope" -> new RotaryScaling.Default();
+            case "linear" -> new RotaryScaling.Linear(config.positive(block + ".factor"));
+            case "dynamic" -> new RotaryScaling.Dynamic(config.positive(block + ".factor"), positions);
             case "llama3" -> llama3(block);
-            default -> throw new UserError(UserError.Code.UNSUPPORTED_MODEL, config.file() + ": " + block
-                    + ".rope_type is \"" + type + "\"; supported are default, linear, llama3");
+            case "yarn" -> yarn(block);
+            case "longrope", "su" -> longRope(block);
+            default -> throw config.unsupported(block + ".rope_type is \"" + type
+                    + "\"; supported are default, linear, dynamic, llama3, yarn, longrope");
         };
     }
 
     private String type(String block) {
+        config.at(block + ".type");
         if (config.has(block + ".rope_type")) {
             return config.text(block + ".rope_type");
         }
@@ -51,31 +135,60 @@ record RotaryReader(ModelConfig config) {
     }
 
     private RotaryScaling llama3(String block) {
-        double low = positive(block + ".low_freq_factor");
-        double high = positive(block + ".high_freq_factor");
+        double low = config.positive(block + ".low_freq_factor");
+        double high = config.positive(block + ".high_freq_factor");
         if (high <= low) {
-            throw new UserError(UserError.Code.BAD_MODEL, config.file() + ": " + block + ".high_freq_factor is " + high
-                    + "; expected more than low_freq_factor, " + low);
+            throw config.bad(block + ".high_freq_factor is " + high + "; expected more than low_freq_factor, " + low);
         }
-        String original = block + ".original_max_position_embeddings";
-        double positions = positive(config.has(original) ? original : "max_position_embeddings");
-        return new RotaryScaling.Llama3(positive(block + ".factor"), low, high, positions);
+        return new RotaryScaling.Llama3(config.positive(block + ".factor"), low, high, original(block));
     }
 
-    /** A number of rope_parameters, or of the top level where older versions have it. */
-    private double number(String key, double otherwise) {
-        if (config.has("rope_parameters." + key)) {
-            return config.number("rope_parameters." + key);
-        }
-        return config.has(key) ? config.number(key) : otherwise;
+    private RotaryScaling yarn(String block) {
+        double original = original(block);
+        double factor = factor(block, original);
+        double mscale = optional(block, "mscale", 0);
+        double all = optional(block, "mscale_all_dim", 0);
+        double attention = mscale != 0 && all != 0
+                ? RotaryScaling.Yarn.mscale(factor, mscale) / RotaryScaling.Yarn.mscale(factor, all)
+                : RotaryScaling.Yarn.mscale(factor, 1);
+        boolean truncate = !config.has(block + ".truncate") || config.flag(block + ".truncate");
+        return new RotaryScaling.Yarn(factor, original, optional(block, "beta_fast", 32),
+                optional(block, "beta_slow", 1), truncate, optional(block, "attention_factor", attention));
     }
 
-    private double positive(String key) {
-        double value = config.number(key);
-        if (!(value > 0)) {
-            throw new UserError(UserError.Code.BAD_MODEL,
-                    config.file() + ": " + key + " is " + value + "; expected a positive number");
+    private RotaryScaling longRope(String block) {
+        double original = original(block);
+        double factor = factor(block, original);
+        double attention = factor <= 1 ? 1 : Math.sqrt(1 + Math.log(factor) / Math.log(original));
+        return new RotaryScaling.LongRope(factors(block, "short_factor"), factors(block, "long_factor"), original,
+                optional(block, "attention_factor", attention));
+    }
+
+    private List<Double> factors(String block, String key) {
+        JsonNode found = config.at(block + "." + key);
+        int pairs = (int) (headDim * share(block, new RotaryScaling.Default())) / 2;
+        if (found.size() != pairs
+                || !found.valueStream().allMatch(value -> value.isNumber() && value.doubleValue() > 0)) {
+            throw config.bad(block + "." + key + " has " + found.size() + " entries; expected " + pairs
+                    + " positive numbers, one for each pair of a head");
         }
-        return value;
+        return found.valueStream().map(JsonNode::doubleValue).toList();
+    }
+
+    private double factor(String block, double original) {
+        return config.has(block + ".factor") ? config.positive(block + ".factor") : positions / original;
+    }
+
+    /** Beside the block it counts first, as transformers has it. */
+    private double original(String block) {
+        if (config.has(ORIGINAL)) {
+            config.at(block + "." + ORIGINAL);
+            return config.positive(ORIGINAL);
+        }
+        return config.has(block + "." + ORIGINAL) ? config.positive(block + "." + ORIGINAL) : positions;
+    }
+
+    private double optional(String block, String key, double otherwise) {
+        return config.has(block + "." + key) ? config.number(block + "." + key) : otherwise;
     }
 }

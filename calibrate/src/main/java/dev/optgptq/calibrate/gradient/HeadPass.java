@@ -73,11 +73,23 @@ final class HeadPass {
                 continue;
             }
             try (TensorArena scratch = device.arena()) {
+                Tensor logitsAsTheyAre = capped(scratch, chunk);
                 objective.differentiate(chunk, weights(scratch, firstToken + row, n, factor));
-                model.backward().head(head, x.rows(row, n), normed.rows(0, n), chunk, d.rows(row, n), gradients);
+                model.backward().head(head, x.rows(row, n), normed.rows(0, n), logitsAsTheyAre, chunk, d.rows(row, n),
+                        gradients);
                 device.synchronize();
             }
         }
+    }
+
+    /** The logits, which the gradient of a cap needs beside that for them; elsewhere no copy is made. */
+    private Tensor capped(TensorArena scratch, Tensor chunk) {
+        if (head.spec().softcap() == 0) {
+            return chunk;
+        }
+        Tensor copy = scratch.matrix(DType.F32, chunk.rows(), chunk.columns());
+        model.device().matrix().copy(chunk, copy);
+        return copy;
     }
 
     /** The factor, and 0 for the last token of a sequence, which predicts nothing. */

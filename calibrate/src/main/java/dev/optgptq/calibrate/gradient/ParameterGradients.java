@@ -1,5 +1,13 @@
 package dev.optgptq.calibrate.gradient;
 
+import java.util.function.BiConsumer;
+import dev.optgptq.calibrate.weights.ParameterNames.Place;
+import dev.optgptq.calibrate.weights.EmbeddingWeights;
+import dev.optgptq.calibrate.family.WeightView;
+import dev.optgptq.calibrate.family.NormSpec;
+import dev.optgptq.calibrate.family.HeadSpec;
+import dev.optgptq.calibrate.family.EmbeddingSpec;
+import dev.optgptq.calibrate.family.BlockSpec;
 import dev.optgptq.calibrate.Progress;
 import dev.optgptq.calibrate.capture.HostBuffer;
 import dev.optgptq.calibrate.data.TokenSequences;
@@ -68,36 +76,75 @@ public final class ParameterGradients {
         }
     }
 
+    /** Every parameter that the loss has a gradient for, as it lies on disk. */
     private static List<TensorSpec> specs(ModelSpec model) {
-        List<TensorSpec> specs = new ArrayList<>();
-        ModelSpec.TensorNames names = model.names();
-        specs.add(new TensorSpec(LOSS, DType.F32, Shape.of(1)));
-        specs.add(new TensorSpec(names.embedding() + ".weight", DType.F32,
-                Shape.of(model.vocabSize(), model.hiddenSize())));
-        for (int block = 0; block < model.blocks(); block++) {
-            norm(names.inBlock(block, names.attentionNorm()), model, specs);
-            norm(names.inBlock(block, names.mlpNorm()), model, specs);
-            for (LinearSpec linear : model.linears(block)) {
-                specs.add(new TensorSpec(linear.module() + ".weight", DType.F32,
-                        Shape.of(linear.outputs(), linear.inputs())));
-                if (linear.bias()) {
-                    specs.add(new TensorSpec(linear.module() + ".bias", DType.F32, Shape.of(linear.outputs())));
+        Map<String, Shape> shapes = new LinkedHashMap<>();
+        embedding(model, shapes);
+        for (BlockSpec block : model.blockSpecs()) {
+            block.norms().values().forEach(norm -> norm(norm, shapes));
+            block.linears().forEach(linear -> linear(linear, shapes));
+            block.parameters().forEach((which, parameter) -> {
+                if (which.learns()) {
+                    shapes.put(parameter.name(), shape(parameter.shape()));
                 }
-            }
+            });
         }
-        norm(names.finalNorm(), model, specs);
-        if (!model.tiedHead()) {
-            specs.add(new TensorSpec(names.head() + ".weight", DType.F32,
-                    Shape.of(model.vocabSize(), model.hiddenSize())));
-        }
+        head(model, shapes);
+        List<TensorSpec> specs = new ArrayList<>();
+        specs.add(new TensorSpec(LOSS, DType.F32, Shape.of(1)));
+        shapes.forEach((name, shape) -> specs.add(new TensorSpec(name, DType.F32, shape)));
         return specs;
     }
 
-    private static void norm(String name, ModelSpec model, List<TensorSpec> specs) {
-        specs.add(new TensorSpec(name + ".weight", DType.F32, Shape.of(model.hiddenSize())));
-        if (model.norm().bias()) {
-            specs.add(new TensorSpec(name + ".bias", DType.F32, Shape.of(model.hiddenSize())));
+    private static void embedding(ModelSpec model, Map<String, Shape> shapes) {
+        EmbeddingSpec form = model.embedding();
+        shapes.put(form.table() + ".weight", Shape.of(model.vocabSize(), form.width()));
+        if (form.projection() != null) {
+            shapes.put(form.projection() + ".weight", Shape.of(model.hiddenSize(), form.width()));
         }
+        if (form.positions() != null) {
+            shapes.put(form.positions().table() + ".weight", Shape.of(form.positions().rows(), model.hiddenSize()));
+        }
+        if (form.norm() != null) {
+            norm(form.norm(), shapes);
+        }
+    }
+
+    private static void head(ModelSpec model, Map<String, Shape> shapes) {
+        HeadSpec form = model.head();
+        if (form.norm() != null) {
+            norm(form.norm(), shapes);
+        }
+        if (form.projection() != null) {
+            shapes.put(form.projection() + ".weight", Shape.of(form.width(), model.hiddenSize()));
+        }
+        if (!form.tied()) {
+            shapes.put(form.module() + ".weight", Shape.of(model.vocabSize(), form.width()));
+        }
+        if (form.bias()) {
+            shapes.put(form.module() + ".bias", Shape.of(model.vocabSize()));
+        }
+    }
+
+    private static void norm(NormSpec norm, Map<String, Shape> shapes) {
+        norm.stored().forEach(stored -> shapes.put(stored.tensor(), Shape.of(stored.columns())));
+    }
+
+    private static void linear(LinearSpec linear, Map<String, Shape> shapes) {
+        WeightView view = linear.view();
+        boolean turned = view.stored() == WeightView.Stored.IN_OUT;
+        long rows = turned ? linear.inputs() : linear.outputs();
+        long columns = turned ? linear.outputs() : linear.inputs();
+        shapes.put(view.weight(),
+                view.shared() ? Shape.of(view.matrices(), rows, columns) : Shape.of(rows, columns));
+        if (linear.bias()) {
+            shapes.put(view.biasTensor(),
+                    view.shared() ? Shape.of(view.matrices(), linear.outputs()) : Shape.of(linear.outputs()));
+        }
+    }
+
+    private static Shape shape(List<Long> dimensions) {
+        return Shape.of(dimensions.stream().mapToLong(Long::longValue).toArray());
     }
 
     private static Map<String, MemorySegment> slices(List<TensorSpec> specs, MemorySegment memory) {
@@ -163,24 +210,49 @@ public final class ParameterGradients {
 
         @Override
         public void embedded(Tensor ids, Tensor d) {
-            String name = model.parameters().embedding();
             try (TensorArena arena = device.arena()) {
-                Tensor table = arena.matrix(DType.F32, model.spec().vocabSize(), model.spec().hiddenSize());
-                device.upload(slice(name), table);
-                device.gradient().embedGradient(ids, d, table);
-                device.download(table, slice(name));
+                EmbeddingWeights weights = model.loadEmbedding(arena);
+                EmbeddingWeights sums = weights.zeros(device, arena);
+                SequencedMap<Place, Tensor> parameters = model.parameters().all(sums);
+                upload(parameters);
+                model.backward().embedding(weights, ids, text.length(), d, sums);
+                download(parameters);
             }
         }
 
-        private void upload(SequencedMap<String, Tensor> parameters) {
-            parameters.forEach((name, tensor) -> device.upload(slice(name), tensor));
+        private void upload(SequencedMap<Place, Tensor> parameters) {
+            parameters.forEach((place, tensor) -> asOnDisk(place, tensor, (onDisk, slice) -> {
+                device.upload(slice, onDisk);
+                if (place.transposed()) {
+                    device.matrix().transpose(onDisk, tensor);
+                }
+            }));
         }
 
-        private void download(SequencedMap<String, Tensor> parameters) {
-            parameters.forEach((name, tensor) -> {
-                requireFinite(name, tensor);
-                device.download(tensor, slice(name));
+        private void download(SequencedMap<Place, Tensor> parameters) {
+            parameters.forEach((place, tensor) -> {
+                requireFinite(place.toString(), tensor);
+                asOnDisk(place, tensor, (onDisk, slice) -> {
+                    if (place.transposed()) {
+                        device.matrix().transpose(tensor, onDisk);
+                    }
+                    device.download(onDisk, slice);
+                });
             });
+        }
+
+        /** With a tensor of the shape that it has on disk, and its bytes there. */
+        private void asOnDisk(Place place, Tensor tensor, BiConsumer<Tensor, MemorySegment> copy) {
+            long bytes = tensor.elements() * Float.BYTES;
+            MemorySegment slice = slice(place.tensor()).asSlice(place.index() * bytes, bytes);
+            if (!place.transposed()) {
+                copy.accept(tensor, slice);
+                return;
+            }
+            try (TensorArena scratch = device.arena()) {
+                copy.accept(scratch.matrix(DType.F32, tensor.columns(), tensor.rows()), slice);
+                device.synchronize();
+            }
         }
 
         private void requireFinite(String name, Tensor gradient) {

@@ -1,5 +1,6 @@
 package dev.optgptq.calibrate.gradient;
 
+import dev.optgptq.calibrate.weights.EmbeddingWeights;
 import dev.optgptq.calibrate.data.SequenceRange;
 import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.calibrate.model.Backward;
@@ -29,10 +30,9 @@ final class ResidentPass {
     /** What it takes on the device beside the scratch, which has one of the traces, and the head: without sums. */
     static long bytes(ModelSpec spec, int rows, int sequenceLength) {
         long blocks = spec.blocks();
-        long table = (long) spec.vocabSize() * spec.hiddenSize();
-        return blocks * Transformer.blockBytes(spec, DType.F32)
-                + (blocks - 1) * Backward.traceBytes(spec, rows, sequenceLength)
-                + Float.BYTES * (table + (blocks + 1) * rows * spec.hiddenSize());
+        long weights = spec.blockSpecs().stream().mapToLong(block -> BlockWeights.bytes(block, DType.F32)).sum();
+        return weights + EmbeddingWeights.bytes(spec) + (blocks - 1) * Backward.traceBytes(spec, rows, sequenceLength)
+                + Float.BYTES * (blocks + 1) * rows * spec.hiddenSize();
     }
 
     /** A block, where its gradients are summed, and what a batch leaves in it. */
@@ -46,7 +46,7 @@ final class ResidentPass {
             Head head = stream.blocks().head(own, arena);
             Head headGradients = listener.headGradients(head, arena);
             HeadPass loss = new HeadPass(stream, own, head, headGradients, arena, scratch.rows());
-            model.withEmbedding(embedding -> scratch.eachBatch(range, (token, count) -> {
+            model.withEmbedding(stream.text().length(), embedding -> scratch.eachBatch(range, (token, count) -> {
                 Tensor ids = scratch.ids(token, count);
                 embedding.embed(ids, levels.getFirst().input().rows(0, count));
                 forward(levels, output, count);

@@ -20,7 +20,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
-import java.util.EnumMap;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.IntStream;
@@ -38,21 +38,26 @@ public final class Saliency implements AutoCloseable {
     /** Share of the tokens that are not cut. A few tokens of a sequence can hold most of the squared gradient. */
     private static final double KEPT = 0.999;
 
-    /** The order in which they are stored. */
-    private static final List<InputSite> SITES = List.of(InputSite.values());
-
     private final ModelSpec spec;
+    /** Of any block, in the order in which they are stored; experts have none, their tokens all weigh the same. */
+    private final List<InputSite> sites;
     private final long tokens;
     private final HostBuffer buffer;
 
     private Saliency(ModelSpec spec, long tokens, long memoryBytes) {
         this.spec = spec;
+        this.sites = sites(spec);
         this.tokens = tokens;
         this.buffer = new HostBuffer(bytes(spec, tokens), memoryBytes);
     }
 
     private static long bytes(ModelSpec spec, long tokens) {
-        return Math.multiplyExact((long) spec.blocks() * SITES.size() * Float.BYTES, tokens);
+        return Math.multiplyExact((long) spec.blocks() * sites(spec).size() * Float.BYTES, tokens);
+    }
+
+    private static List<InputSite> sites(ModelSpec spec) {
+        return spec.blockSpecs().stream().flatMap(block -> block.sites().stream()).filter(site -> !site.ofExpert())
+                .distinct().sorted().toList();
     }
 
     /**
@@ -161,6 +166,9 @@ public final class Saliency implements AutoCloseable {
      * tokens weigh the same: nothing is to be scaled, and the Hessian is plain GPTQ's to the bit.
      */
     public @Nullable Tensor rowFactors(int block, InputSite site, Device device, TensorArena arena) {
+        if (site.ofExpert()) {
+            return null;
+        }
         float[] weights = weights(block, site);
         if (allEqual(weights)) {
             return null;
@@ -192,7 +200,7 @@ public final class Saliency implements AutoCloseable {
 
     private void normalise() {
         for (int block = 0; block < spec.blocks(); block++) {
-            for (InputSite site : SITES) {
+            for (InputSite site : sites) {
                 float[] weights = weights(block, site);
                 requireFinite(weights, block, site);
                 MemorySegment.copy(normalised(weights), 0, slice(block, site), ValueLayout.JAVA_FLOAT, 0,
@@ -204,7 +212,7 @@ public final class Saliency implements AutoCloseable {
     private void requireFinite(float[] weights, int block, InputSite site) {
         for (int t = 0; t < weights.length; t++) {
             if (!Float.isFinite(weights[t])) {
-                List<String> modules = spec.linears(block).stream().filter(linear -> linear.site() == site)
+                List<String> modules = spec.linears(block).stream().filter(linear -> linear.site().equals(site))
                         .map(LinearSpec::module).toList();
                 throw new UserError(UserError.Code.NUMERIC, String.join(", ", modules)
                         + ": the loss's gradient at calibration token " + t + " is not finite; expected a number: the "
@@ -230,7 +238,7 @@ public final class Saliency implements AutoCloseable {
     }
 
     private MemorySegment slice(int block, InputSite site) {
-        long at = ((long) block * SITES.size() + SITES.indexOf(site)) * tokens;
+        long at = ((long) block * sites.size() + sites.indexOf(site)) * tokens;
         return buffer.memory().asSlice(at * Float.BYTES, tokens * Float.BYTES);
     }
 
@@ -242,11 +250,9 @@ public final class Saliency implements AutoCloseable {
     /** Sums squared gradients over the linears of a site. */
     private final class Capture implements GradientStream.Listener {
         private final Device device;
-        private final Map<InputSite, Integer> outputs = new EnumMap<>(InputSite.class);
 
         private Capture(Transformer model) {
             this.device = model.device();
-            spec.linears(0).forEach(linear -> outputs.merge(linear.site(), linear.outputs(), Integer::sum));
         }
 
         @Override
@@ -256,7 +262,12 @@ public final class Saliency implements AutoCloseable {
 
         @Override
         public OutputTap tap(int block, long firstToken) {
+            Map<InputSite, Integer> outputs = new HashMap<>();
+            spec.linears(block).forEach(linear -> outputs.merge(linear.site(), linear.outputs(), Integer::sum));
             return (linear, dOutput) -> {
+                if (linear.site().ofExpert()) {
+                    return;
+                }
                 int all = outputs.getOrDefault(linear.site(), linear.outputs());
                 try (TensorArena arena = device.arena(); Arena host = Arena.ofShared()) {
                     Tensor squares = arena.vector(DType.F32, dOutput.rows());

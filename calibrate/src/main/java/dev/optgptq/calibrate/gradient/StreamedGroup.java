@@ -49,7 +49,7 @@ final class StreamedGroup implements AutoCloseable {
     void forward() {
         scratch.eachBatch(range, (token, count) -> {
             Tensor x = scratch.x(count);
-            model.embed(scratch.ids(token, count), x);
+            model.embed(scratch.ids(token, count), stream.text().length(), x);
             inputs.getFirst().write(device, token - firstToken, x);
         });
         int depth = model.spec().blocks();

@@ -2,6 +2,7 @@ package dev.optgptq.calibrate.model;
 
 import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.calibrate.weights.BlockWeights;
+import dev.optgptq.calibrate.weights.EmbeddingWeights;
 import dev.optgptq.calibrate.weights.Head;
 import dev.optgptq.calibrate.weights.ParameterKind;
 import dev.optgptq.kernels.Device;
@@ -17,11 +18,15 @@ public final class Backward {
     private final ModelSpec spec;
     private final Device device;
     private final BackwardPass pass;
+    private final HeadStep headStep;
+    private final EmbeddingStep embedding;
 
-    Backward(ModelSpec spec, Device device, BackwardPass pass) {
+    Backward(ModelSpec spec, Device device, ForwardPass forward) {
         this.spec = spec;
         this.device = device;
-        this.pass = pass;
+        this.pass = new BackwardPass(device, forward);
+        this.headStep = new HeadStep(device, forward.norms());
+        this.embedding = new EmbeddingStep(device, forward.norms());
     }
 
     /** Buffers for backward passes of batches of up to {@code rows} tokens in sequences of {@code sequenceLength}. */
@@ -117,12 +122,25 @@ public final class Backward {
     }
 
     /**
-     * The gradient through logits = head(norm(x)): x F32 [N, hidden], normed F32 [N, hidden] as logits left it,
-     * overwritten; dLogits F32 [N, vocabulary]; d F32 [N, hidden], written.
+     * The gradient through the head.
+     *
+     * @param x F32 [N, hidden]
+     * @param normed F32 [N, hidden] as logits left it, overwritten
+     * @param capped F32 [N, vocabulary] as logits left them; only read where the family caps them, so that elsewhere it may
+     *     be dLogits
+     * @param dLogits F32 [N, vocabulary], overwritten
+     * @param d F32 [N, hidden], written
      */
-    public void head(Head head, Tensor x, Tensor normed, Tensor dLogits, Tensor d,
-            @Nullable Head into) {
-        pass.head(head, x, normed, dLogits, d, into);
+    public void head(Head head, Tensor x, Tensor normed, Tensor capped, Tensor dLogits, Tensor d, @Nullable Head into) {
+        headStep.backward(head, x, normed, capped, dLogits, d, into);
+    }
+
+    /**
+     * Adds to the gradients of what the embedding is made of: ids I32 [1, N], d F32 [N, hidden] the gradient for the stream,
+     * left as it is.
+     */
+    public void embedding(EmbeddingWeights weights, Tensor ids, int sequenceLength, Tensor d, EmbeddingWeights into) {
+        embedding.backward(weights, ids, sequenceLength, d, into);
     }
 
     /** Where the gradients of all of a block's parameters are summed, zero at first; the arena owns them. */

@@ -1,20 +1,14 @@
 package dev.optgptq.calibrate.model;
 
-import dev.optgptq.calibrate.family.InputSite;
-import dev.optgptq.calibrate.family.LinearSpec;
-import dev.optgptq.calibrate.family.ModelSpec;
-import dev.optgptq.calibrate.family.Projection;
+import dev.optgptq.calibrate.family.BlockSpec;
+import dev.optgptq.calibrate.family.BlockSpec.Residual;
+import dev.optgptq.calibrate.family.FeedForward;
+import dev.optgptq.calibrate.family.Mixer;
+import dev.optgptq.calibrate.family.NormSlot;
 import dev.optgptq.calibrate.weights.BlockWeights;
-import dev.optgptq.calibrate.weights.Head;
-import dev.optgptq.calibrate.weights.LinearWeights;
 import dev.optgptq.calibrate.weights.NormWeights;
-import dev.optgptq.calibrate.weights.ParameterKind;
+import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
-import dev.optgptq.kernels.ops.GradientOps.Attended;
-import dev.optgptq.kernels.ops.GradientOps;
-import dev.optgptq.kernels.ops.MatrixOps;
-import dev.optgptq.kernels.ops.NeuralOps;
-import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -22,7 +16,7 @@ import org.jspecify.annotations.Nullable;
  * computed again from its input, so that of the whole model only the residual stream needs to be kept (Chen et al. 2016,
  * arXiv 1604.06174); or the forward pass has left its traces.
  */
-record BackwardPass(ModelSpec spec, ForwardPass forward, NeuralOps neural, MatrixOps matrix, GradientOps gradient) {
+record BackwardPass(Device device, ForwardPass forward) {
 
     /**
      * The gradient through one block.
@@ -35,9 +29,9 @@ record BackwardPass(ModelSpec spec, ForwardPass forward, NeuralOps neural, Matri
      */
     void block(BlockWeights block, Tensor x, Tensor d, BackwardBuffers buffers, OutputTap tap,
             @Nullable BlockWeights into) {
-        BackwardBuffers b = buffers.first(x.rows());
-        trace(block, x, b.trace());
-        gradients(block, x, d, b, tap, into);
+        ForwardBuffers kept = buffers.trace().forward();
+        forward.trace(block, x, null, kept, kept.sequences(device.neural(), x.rows()));
+        gradients(block, x, d, buffers, tap, into);
     }
 
     /**
@@ -45,16 +39,14 @@ record BackwardPass(ModelSpec spec, ForwardPass forward, NeuralOps neural, Matri
      * written. The bits are the forward pass's.
      */
     void tracing(BlockWeights block, Tensor x, Tensor y, BlockTrace trace) {
-        BlockTrace t = trace.first(x.rows());
-        trace(block, x, t);
-        matrix.copy(t.residual(), y);
-        forward.addLinear(block.of(Projection.DOWN), t.activated(), y);
+        ForwardBuffers kept = trace.forward();
+        forward.trace(block, x, y, kept, kept.sequences(device.neural(), x.rows()));
     }
 
     /** The gradient through one block whose trace was left by {@link #tracing}; else as {@link #block}. */
     void traced(BlockWeights block, Tensor x, Tensor d, BlockTrace trace, BackwardBuffers buffers, OutputTap tap,
             @Nullable BlockWeights into) {
-        gradients(block, x, d, buffers.of(trace).first(x.rows()), tap, into);
+        gradients(block, x, d, buffers.of(trace), tap, into);
     }
 
     /**
@@ -66,160 +58,121 @@ record BackwardPass(ModelSpec spec, ForwardPass forward, NeuralOps neural, Matri
     void through(BlockWeights block, Tensor x, Tensor y, BackwardBuffers buffers, OutputLoss loss, BlockWeights into) {
         tracing(block, x, y, buffers.trace());
         loss.differentiate(y);
-        gradients(block, x, y, buffers.first(x.rows()), OutputTap.NONE, into);
+        gradients(block, x, y, buffers, OutputTap.NONE, into);
     }
 
-    private void gradients(BlockWeights block, Tensor x, Tensor d, BackwardBuffers b, OutputTap tap,
+    private void gradients(BlockWeights block, Tensor x, Tensor d, BackwardBuffers buffers, OutputTap tap,
             @Nullable BlockWeights into) {
-        BlockTrace trace = b.trace();
-        ForwardBuffers f = trace.forward();
-        Step step = new Step(block, tap, into);
-
-        step.linear(Projection.DOWN, trace.activated(), d, 0, b.dActivated());
-        activation(b);
-        step.linear(Projection.UP, f.normed(), f.up(), 0, b.dNormed());
-        if (spec.mlp().form() == ModelSpec.Mlp.Form.GATED) {
-            step.linear(Projection.GATE, f.normed(), Objects.requireNonNull(f.gate()), 1, b.dNormed());
-        }
-        BlockWeights norms = into != null && into.has(ParameterKind.NORM) ? into : null;
-        norm(block.mlpNorm(), trace.residual(), b.dNormed(), d, norms == null ? null : norms.mlpNorm());
-
-        step.linear(Projection.ATTENTION_OUTPUT, f.attended(), d, 0, b.dAttended());
-        attention(b);
-        if (step.sumsLinears()) {
-            forward.norm(block.attentionNorm(), x, f.normed());
-        }
-        queriesKeysValues(step, b);
-        norm(block.attentionNorm(), x, b.dNormed(), d, norms == null ? null : norms.attentionNorm());
-    }
-
-    /** The forward pass up to the last linear, leaving what the gradients need. */
-    private void trace(BlockWeights block, Tensor x, BlockTrace t) {
-        ForwardBuffers f = t.forward();
-        forward.norm(block.attentionNorm(), x, f.normed());
-        forward.queriesKeysValues(block, f.normed(), f);
-        forward.attention(f);
-        matrix.copy(x, t.residual());
-        forward.addLinear(block.of(Projection.ATTENTION_OUTPUT), f.attended(), t.residual());
-        forward.norm(block.mlpNorm(), t.residual(), f.normed());
-        forward.gateAndUp(block, f.normed(), f);
-        switch (spec.mlp().form()) {
-            case GATED -> {
-                matrix.copy(Objects.requireNonNull(f.gate()), t.activated());
-                neural.activateGated(spec.mlp().activation(), t.activated(), f.up());
-            }
-            case PLAIN -> {
-                matrix.copy(f.up(), t.activated());
-                neural.activate(spec.mlp().activation(), t.activated());
-            }
+        ForwardBuffers kept = buffers.trace().forward();
+        WholeSequences sequences = kept.sequences(device.neural(), x.rows());
+        Frame f = kept.frame(block, x.rows(), sequences, true, InputTap.NONE);
+        Step step = new Step(f, sequences, buffers.gradients().first(x.rows()),
+                LinearGradients.of(f, forward.dense().linears(), tap, into), into);
+        switch (f.spec().residual()) {
+            case SERIAL, NORM_OF_SUM -> serial(step, x, d);
+            case PARALLEL -> parallel(step, x, d);
         }
     }
 
-    /** gate and up become their gradients. */
-    private void activation(BackwardBuffers b) {
-        ForwardBuffers f = b.trace().forward();
-        switch (spec.mlp().form()) {
-            case GATED -> gradient.activateGatedGradient(spec.mlp().activation(), Objects.requireNonNull(f.gate()),
-                    f.up(), b.dActivated());
-            case PLAIN -> gradient.activateGradient(spec.mlp().activation(), f.up(), b.dActivated());
+    /** First the MLP, then attention, whose output the MLP has read. */
+    private void serial(Step step, Tensor x, Tensor d) {
+        Tensor dNormed = step.gradients(Scratch.D_NORMED, d);
+        Tensor between = step.kept(Scratch.RESIDUAL, d);
+        mlp(step, normed(step, NormSlot.BEFORE_MLP, between, Scratch.NORMED), d, 0, dNormed);
+        norm(step, NormSlot.BEFORE_MLP, between, dNormed, d);
+
+        Tensor input = normed(step, NormSlot.BEFORE_ATTENTION, x, Scratch.NORMED);
+        if (step.linears().sumsLinears() && input != x) {
+            // The MLP's norm has overwritten what attention's had put there.
+            forward.before(step.f(), NormSlot.BEFORE_ATTENTION, x, Scratch.NORMED);
+        }
+        attention(step, input, d, 0, dNormed);
+        norm(step, NormSlot.BEFORE_ATTENTION, x, dNormed, d);
+    }
+
+    /** Both have read the block's input, through one norm or two. */
+    private void parallel(Step step, Tensor x, Tensor d) {
+        boolean two = step.f().spec().has(NormSlot.BEFORE_MLP);
+        Tensor input = normed(step, NormSlot.BEFORE_ATTENTION, x, Scratch.NORMED);
+        Tensor mlpInput = two ? step.kept(Scratch.MLP_NORMED, d) : input;
+        Tensor dNormed = step.gradients(Scratch.D_NORMED, d);
+        Tensor dMlpNormed = two ? step.gradients(Scratch.D_MLP_NORMED, d) : dNormed;
+        mlp(step, mlpInput, d, 0, dMlpNormed);
+        attention(step, input, d, two ? 0 : 1, dNormed);
+        if (two) {
+            norm(step, NormSlot.BEFORE_MLP, x, dMlpNormed, d);
+        }
+        norm(step, NormSlot.BEFORE_ATTENTION, x, dNormed, d);
+    }
+
+    /** dInput = beta dInput + the gradient through the MLP, where d is that for the stream after it. */
+    private void mlp(Step step, Tensor input, Tensor d, float beta, Tensor dInput) {
+        Tensor dOut = forward.residual().backward(step.f(), step.scratch(), NormSlot.AFTER_MLP, d, step.into());
+        switch (step.f().spec().feedForward()) {
+            case FeedForward.Dense form -> forward.dense().backward(step.f(), step.scratch(), step.linears(), form,
+                    DenseStep.Linears.of(step.f().spec()), input, dOut, beta, dInput);
+            case FeedForward.Experts form -> throw new UnsupportedOperationException(form.toString());
         }
     }
 
-    /** d += the gradient through norm(x). */
-    void norm(NormWeights norm, Tensor x, Tensor dNormed, Tensor d, @Nullable NormWeights into) {
-        Tensor dWeight = into == null ? null : into.weight();
-        switch (spec.norm().kind()) {
-            case RMS -> gradient.rmsNormGradient(x, norm.weight(), spec.norm().eps(), dNormed, d, dWeight);
-            case LAYER -> gradient.layerNormGradient(x, norm.weight(), spec.norm().eps(), dNormed, d, dWeight,
-                    into == null ? null : into.bias());
+    /** The same through attention. */
+    private void attention(Step step, Tensor input, Tensor d, float beta, Tensor dInput) {
+        Tensor dOut = forward.residual().backward(step.f(), step.scratch(), NormSlot.AFTER_ATTENTION, d, step.into());
+        switch (step.f().spec().mixer()) {
+            case Mixer.Attention form -> forward.attention().backward(step.f(), step.sequences(), step.scratch(),
+                    step.linears(), form, input, dOut, beta, dInput, step.into());
+            case Mixer.LatentAttention form -> throw new UnsupportedOperationException(form.toString());
+            case Mixer.DeltaNet form -> throw new UnsupportedOperationException(form.toString());
         }
     }
 
-    private void attention(BackwardBuffers b) {
-        ForwardBuffers f = b.trace().forward();
-        gradient.attentionGradient(
-                new Attended(f.queries(), f.keys(), f.values(), f.slopes(), f.shape(), f.attended()), b.dAttended(),
-                b.dQueries(), b.dKeys(), b.dValues());
-        ForwardBuffers.Rotation rotation = f.rotation();
-        if (rotation != null) {
-            int headDim = spec.attention().headDim();
-            gradient.rotaryGradient(b.dQueries(), headDim, rotation.cos(), rotation.sin(), rotation.form().layout());
-            gradient.rotaryGradient(b.dKeys(), headDim, rotation.cos(), rotation.sin(), rotation.form().layout());
-        }
+    /** Where the norm of a slot has put what it made of x; x where there is none. */
+    private static Tensor normed(Step step, NormSlot slot, Tensor x, Scratch where) {
+        return step.f().spec().has(slot) ? step.kept(where, x) : x;
     }
 
-    private void queriesKeysValues(Step step, BackwardBuffers b) {
-        float beta = 0;
-        for (LinearSpec linear : step.block().linears()) {
-            if (linear.site() == InputSite.ATTENTION_INPUT) {
-                step.linear(linear.projection(), b.trace().forward().normed(), dOutput(linear.projection(), b), beta,
-                        b.dNormed());
-                beta = 1;
-            }
+    /** d += the gradient through the norm of a slot, or dNormed where there is none. */
+    private void norm(Step step, NormSlot slot, Tensor x, Tensor dNormed, Tensor d) {
+        NormWeights norm = step.f().weights().norm(slot);
+        if (norm == null) {
+            device.neural().add(d, dNormed);
+            return;
         }
-    }
-
-    private static Tensor dOutput(Projection projection, BackwardBuffers b) {
-        return switch (projection) {
-            case QUERY_KEY_VALUE -> b.dQueryKeyValue();
-            case QUERY -> b.dQueries();
-            case KEY -> b.dKeys();
-            case VALUE -> b.dValues();
-            case ATTENTION_OUTPUT, GATE, UP, DOWN ->
-                throw new IllegalArgumentException(projection + " does not read the attention's input");
-        };
-    }
-
-    /** What the linears of one block's backward pass share. */
-    private final class Step {
-        private final BlockWeights block;
-        private final OutputTap tap;
-        /** Null when no gradients of linears are wanted. */
-        private final @Nullable BlockWeights into;
-
-        private Step(BlockWeights block, OutputTap tap, @Nullable BlockWeights into) {
-            this.block = block;
-            this.tap = tap;
-            this.into = into != null && into.has(ParameterKind.LINEAR) ? into : null;
-        }
-
-        boolean sumsLinears() {
-            return into != null;
-        }
-
-        BlockWeights block() {
-            return block;
-        }
-
-        /** dx = beta dx + dy w; the parameters' gradients grow by dy^T x and the sum of dy's rows. */
-        void linear(Projection projection, Tensor x, Tensor dy, float beta, Tensor dx) {
-            tap.at(block.linear(projection), dy);
-            if (into != null) {
-                LinearWeights sums = into.of(projection);
-                matrix.gemm(1, dy, true, x, false, 1, sums.weight());
-                if (sums.bias() != null) {
-                    gradient.addRowsInto(dy, sums.bias());
-                }
-            }
-            matrix.gemm(1, dy, false, block.of(projection).weight(), false, beta, dx);
-        }
+        forward.norms().backward(norm, x, dNormed, d, step.into() == null ? null : step.into().norm(slot));
     }
 
     /**
-     * The gradient through logits = head(norm(x)).
+     * What the steps of one block's backward pass share.
      *
-     * @param x F32 [N, hidden]
-     * @param normed F32 [N, hidden], norm(x); overwritten
-     * @param dLogits F32 [N, vocabulary]
-     * @param d F32 [N, hidden], written
-     * @param into the parameters' gradients, of both kinds or one; the matrix's is a product as large as the logits'
+     * @param scratch gradients
      */
-    void head(Head head, Tensor x, Tensor normed, Tensor dLogits, Tensor d, @Nullable Head into) {
-        if (into != null && into.has(ParameterKind.LINEAR)) {
-            matrix.gemm(1, dLogits, true, normed, false, 1, into.weight());
+    private record Step(Frame f, WholeSequences sequences, Buffers scratch, LinearGradients linears,
+            @Nullable BlockWeights into) {
+
+        Tensor gradients(Scratch what, Tensor like) {
+            return scratch.of(what, (int) like.columns());
         }
-        matrix.gemm(1, dLogits, false, head.weight(), false, 0, normed);
-        matrix.fill(d, 0);
-        norm(head.norm(), x, normed, d, into != null && into.has(ParameterKind.NORM) ? into.norm() : null);
+
+        Tensor kept(Scratch what, Tensor like) {
+            return f.scratch(what, (int) like.columns());
+        }
+    }
+
+    /** Scratch memory of the gradients of any of a model's blocks. */
+    static void gradientNeeds(BlockSpec block, int hidden, Widths widths) {
+        widths.need(Scratch.D_NORMED, hidden);
+        if (block.residual() == Residual.PARALLEL && block.has(NormSlot.BEFORE_MLP)) {
+            widths.need(Scratch.D_MLP_NORMED, hidden);
+        }
+        ResidualStep.gradientNeeds(block, hidden, widths);
+        switch (block.mixer()) {
+            case Mixer.Attention form -> AttentionStep.gradientNeeds(block, form, widths);
+            case Mixer.LatentAttention form -> throw new UnsupportedOperationException(form.toString());
+            case Mixer.DeltaNet form -> throw new UnsupportedOperationException(form.toString());
+        }
+        switch (block.feedForward()) {
+            case FeedForward.Dense form -> DenseStep.gradientNeeds(form, widths);
+            case FeedForward.Experts form -> throw new UnsupportedOperationException(form.toString());
+        }
     }
 }

@@ -1,116 +1,147 @@
 package dev.optgptq.calibrate.model;
 
+import dev.optgptq.calibrate.family.BlockSpec;
+import dev.optgptq.calibrate.family.BlockSpec.Residual;
+import dev.optgptq.calibrate.family.FeedForward;
 import dev.optgptq.calibrate.family.InputSite;
-import dev.optgptq.calibrate.family.LinearSpec;
-import dev.optgptq.calibrate.family.ModelSpec;
-import dev.optgptq.calibrate.family.Projection;
+import dev.optgptq.calibrate.family.Mixer;
+import dev.optgptq.calibrate.family.NormSlot;
 import dev.optgptq.calibrate.weights.BlockWeights;
-import dev.optgptq.calibrate.weights.LinearWeights;
 import dev.optgptq.calibrate.weights.NormWeights;
+import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
-import dev.optgptq.kernels.ops.MatrixOps;
-import dev.optgptq.kernels.ops.NeuralOps;
-import java.util.Objects;
+import org.jspecify.annotations.Nullable;
 
 /**
- * The one forward pass: what every family computes, on the op set alone. What differs between families is read from the
- * spec; N tokens, hidden width d. Activations are F32; what is multiplied, the input of linears and attention's queries, keys
- * and values, is rounded to the dtype of the products first, where that is not F32.
+ * The one forward pass: what every family computes, on the op set alone, one step after the other. What differs between
+ * families is read from the block's spec; N tokens, hidden width d. Activations are F32; what is multiplied, the input of
+ * linears and attention's queries, keys and values, is rounded to the matmul dtype first, where that is not F32.
  */
-record ForwardPass(ModelSpec spec, NeuralOps neural, MatrixOps matrix) {
+record ForwardPass(Device device, NormStep norms, AttentionStep attention, DenseStep dense, ResidualStep residual) {
 
-    /** x [N, d] += attention(norm(x)); x += mlp(norm(x)). The tap sees what enters each group of linears. */
-    void block(BlockWeights block, Tensor x, ForwardBuffers buffers, InputTap tap) {
-        ForwardBuffers b = buffers.first(x.rows());
-
-        norm(block.attentionNorm(), x, b.normed());
-        Tensor attentionInput = b.factor(neural, b.normed());
-        if (!tap.at(InputSite.ATTENTION_INPUT, attentionInput)) {
-            return;
-        }
-        queriesKeysValues(block, attentionInput, b);
-        attention(b);
-        Tensor attended = b.factor(neural, b.attended());
-        if (!tap.at(InputSite.ATTENTION_OUTPUT, attended)) {
-            return;
-        }
-        addLinear(block.of(Projection.ATTENTION_OUTPUT), attended, x);
-
-        norm(block.mlpNorm(), x, b.normed());
-        Tensor mlpInput = b.factor(neural, b.normed());
-        if (!tap.at(InputSite.MLP_INPUT, mlpInput)) {
-            return;
-        }
-        gateAndUp(block, mlpInput, b);
-        Tensor activated = b.factor(neural, activated(b));
-        if (!tap.at(InputSite.MLP_OUTPUT, activated)) {
-            return;
-        }
-        addLinear(block.of(Projection.DOWN), activated, x);
+    static ForwardPass on(Device device) {
+        LinearStep linears = new LinearStep(device);
+        NormStep norms = new NormStep(device);
+        return new ForwardPass(device, norms, new AttentionStep(device, linears, norms), new DenseStep(device, linears),
+                new ResidualStep(device, norms));
     }
 
-    /** out = norm(x), both [N, d]. */
-    void norm(NormWeights norm, Tensor x, Tensor out) {
-        switch (spec.norm().kind()) {
-            case RMS -> neural.rmsNorm(x, norm.weight(), spec.norm().eps(), out);
-            case LAYER -> neural.layerNorm(x, norm.weight(), norm.bias(), spec.norm().eps(), out);
+    /** x [N, d] += attention(norm(x)); x += mlp(norm(x)), in the block's form. The tap sees what enters linears. */
+    void block(BlockWeights weights, Tensor x, ForwardBuffers buffers, TokenContext context, InputTap tap) {
+        Frame f = buffers.frame(weights, x.rows(), context, false, tap);
+        Tensor input = before(f, NormSlot.BEFORE_ATTENTION, x, Scratch.NORMED);
+        Tensor aside = aside(f, x, input);
+        if (attentionPart(f, input, x)) {
+            mlpPart(f, x, aside);
         }
     }
 
-    void queriesKeysValues(BlockWeights block, Tensor x, ForwardBuffers b) {
-        for (LinearSpec linear : block.linears()) {
-            switch (linear.projection()) {
-                case QUERY_KEY_VALUE -> linear(block.of(linear.projection()), x, b.queryKeyValue());
-                case QUERY -> linear(block.of(linear.projection()), x, b.queries());
-                case KEY -> linear(block.of(linear.projection()), x, b.keys());
-                case VALUE -> linear(block.of(linear.projection()), x, b.values());
-                case ATTENTION_OUTPUT, GATE, UP, DOWN -> {
-                    // not of this site
-                }
-            }
+    /**
+     * The same, which leaves what the gradients need.
+     *
+     * @param x F32 [N, d], left as it is
+     * @param y F32 [N, d], written: the block's output; null where it is not wanted
+     */
+    void trace(BlockWeights weights, Tensor x, @Nullable Tensor y, ForwardBuffers buffers, TokenContext context) {
+        boolean needsOutput = y != null || weights.spec().has(NormSlot.AFTER_MLP);
+        // Without an output nobody wants what enters the last linear to be multiplied.
+        InputTap tap = needsOutput ? InputTap.NONE : (site, input) -> !site.equals(InputSite.MLP_OUTPUT);
+        Frame f = buffers.frame(weights, x.rows(), context, true, tap);
+        Tensor between = f.scratch(Scratch.RESIDUAL, (int) x.columns());
+        device.matrix().copy(x, between);
+        Tensor input = before(f, NormSlot.BEFORE_ATTENTION, x, Scratch.NORMED);
+        Tensor aside = aside(f, x, input);
+        attentionPart(f, input, between);
+        Tensor output = y != null ? y : needsOutput ? f.scratch(Scratch.OUTPUT, (int) x.columns()) : between;
+        if (needsOutput) {
+            device.matrix().copy(between, output);
         }
+        mlpPart(f, output, aside);
     }
 
-    void attention(ForwardBuffers b) {
-        ForwardBuffers.Rotation rotation = b.rotation();
-        if (rotation != null) {
-            int headDim = spec.attention().headDim();
-            neural.rotary(b.queries(), headDim, rotation.cos(), rotation.sin(), rotation.form().layout());
-            neural.rotary(b.keys(), headDim, rotation.cos(), rotation.sin(), rotation.form().layout());
+    /** What the MLP reads where it does not wait for attention; null where it does. */
+    private @Nullable Tensor aside(Frame f, Tensor x, Tensor attentionInput) {
+        if (f.spec().residual() != Residual.PARALLEL) {
+            return null;
         }
-        Tensor all = b.factor(neural, b.queryKeyValue());
-        neural.attention(b.queries(all), b.keys(all), b.values(all), b.slopes(), b.shape(), b.attended());
+        return f.spec().has(NormSlot.BEFORE_MLP)
+                ? before(f, NormSlot.BEFORE_MLP, x, Scratch.MLP_NORMED)
+                : attentionInput;
     }
 
-    /** [N, intermediate]: f(gate(x)) * up(x), or f(up(x)). */
-    private Tensor activated(ForwardBuffers b) {
-        return switch (spec.mlp().form()) {
-            case GATED -> {
-                Tensor gate = Objects.requireNonNull(b.gate());
-                neural.activateGated(spec.mlp().activation(), gate, b.up());
-                yield gate;
-            }
-            case PLAIN -> {
-                neural.activate(spec.mlp().activation(), b.up());
-                yield b.up();
-            }
+    private boolean attentionPart(Frame f, Tensor input, Tensor x) {
+        Outlet out = residual.open(f, NormSlot.AFTER_ATTENTION, x);
+        boolean on = switch (f.spec().mixer()) {
+            case Mixer.Attention form -> attention.forward(f, form, input, out);
+            case Mixer.LatentAttention form -> throw new UnsupportedOperationException(form.toString());
+            case Mixer.DeltaNet form -> throw new UnsupportedOperationException(form.toString());
         };
+        if (on) {
+            residual.close(f, NormSlot.AFTER_ATTENTION, x, out);
+        }
+        return on;
     }
 
-    /** The linears before the activation. */
-    void gateAndUp(BlockWeights block, Tensor x, ForwardBuffers b) {
-        linear(block.of(Projection.UP), x, b.up());
-        if (spec.mlp().form() == ModelSpec.Mlp.Form.GATED) {
-            linear(block.of(Projection.GATE), x, Objects.requireNonNull(b.gate()));
+    private void mlpPart(Frame f, Tensor x, @Nullable Tensor aside) {
+        Tensor input = aside != null ? aside : before(f, NormSlot.BEFORE_MLP, x, Scratch.NORMED);
+        Outlet out = residual.open(f, NormSlot.AFTER_MLP, x);
+        Tensor factor = f.factor(device.neural(), input);
+        if (!f.tap().at(InputSite.MLP_INPUT, factor)) {
+            return;
+        }
+        boolean on = switch (f.spec().feedForward()) {
+            case FeedForward.Dense form -> dense.forward(f, form, DenseStep.Linears.of(f.spec()), factor, out);
+            case FeedForward.Experts form -> throw new UnsupportedOperationException(form.toString());
+        };
+        if (on) {
+            residual.close(f, NormSlot.AFTER_MLP, x, out);
         }
     }
 
-    private void linear(LinearWeights linear, Tensor x, Tensor y) {
-        matrix.linear(x, linear.weight(), linear.bias(), 0, y);
+    /** norm(x) where a norm stands there, else x. */
+    Tensor before(Frame f, NormSlot slot, Tensor x, Scratch target) {
+        NormWeights norm = f.weights().norm(slot);
+        if (norm == null) {
+            return x;
+        }
+        Tensor normed = f.scratch(target, (int) x.columns());
+        norms.forward(norm, x, normed);
+        return normed;
     }
 
-    /** y += x w^T + bias: the residual connection is part of the product. */
-    void addLinear(LinearWeights linear, Tensor x, Tensor y) {
-        matrix.linear(x, linear.weight(), linear.bias(), 1, y);
+    /** Scratch memory of block() for any of a model's blocks. */
+    static void forwardNeeds(BlockSpec block, int hidden, Widths widths) {
+        widths.need(Scratch.NORMED, hidden);
+        if (block.residual() == Residual.PARALLEL && block.has(NormSlot.BEFORE_MLP)) {
+            widths.need(Scratch.MLP_NORMED, hidden);
+        }
+        ResidualStep.forwardNeeds(block, hidden, widths);
+        switch (block.mixer()) {
+            case Mixer.Attention form -> AttentionStep.forwardNeeds(block, form, widths);
+            case Mixer.LatentAttention form -> throw new UnsupportedOperationException(form.toString());
+            case Mixer.DeltaNet form -> throw new UnsupportedOperationException(form.toString());
+        }
+        switch (block.feedForward()) {
+            case FeedForward.Dense form -> DenseStep.forwardNeeds(form, DenseStep.Linears.of(block), widths);
+            case FeedForward.Experts form -> throw new UnsupportedOperationException(form.toString());
+        }
+    }
+
+    /** What trace() needs besides. */
+    static void traceNeeds(BlockSpec block, int hidden, Widths widths) {
+        widths.need(Scratch.RESIDUAL, hidden);
+        if (block.has(NormSlot.AFTER_MLP)) {
+            widths.need(Scratch.OUTPUT, hidden);
+        }
+        ResidualStep.traceNeeds(block, hidden, widths);
+        switch (block.mixer()) {
+            case Mixer.Attention form -> AttentionStep.traceNeeds(block, form, widths);
+            case Mixer.LatentAttention form -> throw new UnsupportedOperationException(form.toString());
+            case Mixer.DeltaNet form -> throw new UnsupportedOperationException(form.toString());
+        }
+        switch (block.feedForward()) {
+            case FeedForward.Dense form -> DenseStep.traceNeeds(form, widths);
+            case FeedForward.Experts form -> throw new UnsupportedOperationException(form.toString());
+        }
     }
 }

@@ -14,38 +14,42 @@ final class PositionTables {
 
     private PositionTables() {}
 
-    static ForwardBuffers.Rotation rotation(Position.Rotary form, int positions, Device device, TensorArena arena) {
-        double[] frequencies = frequencies(form);
+    static Tables.Rotation rotation(Position.Rotary form, int positions, Device device, TensorArena arena) {
+        double[] frequencies = frequencies(form, positions);
+        double factor = form.scaling().attentionFactor();
         int pairs = frequencies.length;
         float[] cos = new float[Math.multiplyExact(positions, pairs)];
         float[] sin = new float[cos.length];
         for (int position = 0; position < positions; position++) {
             for (int pair = 0; pair < pairs; pair++) {
                 double angle = position * frequencies[pair];
-                cos[position * pairs + pair] = (float) Math.cos(angle);
-                sin[position * pairs + pair] = (float) Math.sin(angle);
+                cos[position * pairs + pair] = (float) (factor * Math.cos(angle));
+                sin[position * pairs + pair] = (float) (factor * Math.sin(angle));
             }
         }
-        return new ForwardBuffers.Rotation(upload(cos, positions, device, arena), upload(sin, positions, device, arena),
+        return new Tables.Rotation(upload(cos, positions, device, arena), upload(sin, positions, device, arena),
                 form);
     }
 
-    /** Radians per position of each pair: theta^(-2i / rotaryDim), scaled and rounded. */
-    static double[] frequencies(Position.Rotary form) {
-        double[] frequencies = new double[form.rotaryDim() / 2];
+    /**
+     * Radians per position of each pair, scaled and rounded.
+     *
+     * @param length of the sequences
+     */
+    static double[] frequencies(Position.Rotary form, int length) {
+        double[] frequencies = form.scaling().frequencies(form.theta(), form.rotaryDim(), length);
         for (int i = 0; i < frequencies.length; i++) {
-            double frequency = form.scaling().scale(Math.pow(form.theta(), -2.0 * i / form.rotaryDim()));
-            frequencies[i] = round(frequency, form.frequencyType());
+            frequencies[i] = round(frequencies[i], form.frequencyType());
         }
         return frequencies;
     }
 
-    private static double round(double frequency, DType type) {
+    private static double round(double value, DType type) {
         return switch (type) {
-            case F16 -> Floats.fromF16(Floats.toF16((float) frequency));
-            case BF16 -> Floats.fromBF16(Floats.toBF16((float) frequency));
-            case F32 -> (float) frequency;
-            default -> throw new IllegalArgumentException("rotary frequencies in " + type);
+            case F16 -> Floats.fromF16(Floats.toF16((float) value));
+            case BF16 -> Floats.fromBF16(Floats.toBF16((float) value));
+            case F32 -> (float) value;
+            default -> throw new IllegalArgumentException("constants of positions in " + type);
         };
     }
 
@@ -66,7 +70,8 @@ final class PositionTables {
             if (power != heads) {
                 step = head < power / 2 ? 2 * head + 1 : 2 * head - power;
             }
-            slopes[head] = (float) Math.pow(2, -form.maxBias() * (step + 1) / power);
+            double slope = Math.pow(2, -form.maxBias() * (step + 1) / power);
+            slopes[head] = (float) (round(slope, form.slopeType()) * form.factor());
         }
         return slopes;
     }

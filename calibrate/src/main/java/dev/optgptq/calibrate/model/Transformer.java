@@ -1,12 +1,12 @@
 package dev.optgptq.calibrate.model;
 
+import dev.optgptq.calibrate.family.EmbeddingSpec;
 import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.calibrate.family.ModelSpec;
-import dev.optgptq.calibrate.family.Projection;
+import dev.optgptq.calibrate.family.NormSpec;
 import dev.optgptq.calibrate.weights.BlockWeights;
+import dev.optgptq.calibrate.weights.EmbeddingWeights;
 import dev.optgptq.calibrate.weights.Head;
-import dev.optgptq.calibrate.weights.LinearWeights;
-import dev.optgptq.calibrate.weights.NormWeights;
 import dev.optgptq.calibrate.weights.ParameterNames;
 import dev.optgptq.calibrate.weights.Prefetch;
 import dev.optgptq.calibrate.weights.PrefetchedTensors;
@@ -18,10 +18,8 @@ import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import java.nio.file.Path;
-import java.util.EnumMap;
 import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Map;
 import java.util.SequencedMap;
 import java.util.function.Consumer;
 import java.util.function.Function;
@@ -43,6 +41,8 @@ public final class Transformer {
     private final PrefetchedTensors prefetched;
     private final WeightLoader loader;
     private final ForwardPass forward;
+    private final EmbeddingStep embedding;
+    private final HeadStep head;
 
     private Transformer(ModelSpec spec, ModelDirectory directory, Device device, DType products,
             PrefetchedTensors prefetched) {
@@ -52,7 +52,9 @@ public final class Transformer {
         this.products = products;
         this.prefetched = prefetched;
         this.loader = new WeightLoader(directory, device, products, prefetched);
-        this.forward = new ForwardPass(spec, device.neural(), device.matrix());
+        this.forward = ForwardPass.on(device);
+        this.embedding = new EmbeddingStep(device, forward.norms());
+        this.head = new HeadStep(device, forward.norms());
     }
 
     /**
@@ -60,7 +62,7 @@ public final class Transformer {
      * the blocks is not finite. The directory must stay open as long as weights are loaded.
      */
     public static Transformer open(ModelDirectory directory, Device device) {
-        return open(directory, ModelSpec.resolve(directory.config()), device);
+        return open(directory, ModelSpec.resolve(directory), device);
     }
 
     /** As above, but with another architecture than config.json describes; the tensors must agree with it. */
@@ -73,13 +75,19 @@ public final class Transformer {
 
     /** Those of the blocks are checked as they are loaded; these might never be, and are copied as they are. */
     private void requireFinite() {
+        EmbeddingSpec form = spec.embedding();
         try (TensorArena scratch = device.arena()) {
-            loader.requireFinite(spec.names().embedding() + ".weight", embedding(scratch));
-            loader.norm(spec.names().finalNorm(), spec.hiddenSize(), scratch);
-            String head = spec.names().head() + ".weight";
-            if (!spec.tiedHead() && loader.directory().tensors().containsKey(head)) {
-                loader.requireFinite(head,
-                        loader.asStored(head, spec.vocabSize(), spec.hiddenSize(), scratch));
+            EmbeddingWeights weights = EmbeddingWeights.load(spec, loader, scratch);
+            loader.requireFinite(form.table() + ".weight", weights.table());
+            if (weights.positions() != null && form.positions() != null) {
+                loader.requireFinite(form.positions().table() + ".weight", weights.positions());
+            }
+            if (spec.head().norm() != null) {
+                loader.norm(spec.head().norm(), scratch);
+            }
+            String matrix = spec.head().module() + ".weight";
+            if (!spec.head().tied() && directory.tensors().containsKey(matrix)) {
+                loader.requireFinite(matrix, loader.asStored(matrix, spec.vocabSize(), spec.head().width(), scratch));
             }
         }
     }
@@ -121,16 +129,7 @@ public final class Transformer {
 
     /** Loads a block's weights, decoded; names any tensor with NaN or infinity in it. */
     public BlockWeights loadBlock(int block, TensorArena arena) {
-        ModelSpec.TensorNames names = spec.names();
-        List<LinearSpec> linears = spec.linears(block);
-        Map<Projection, LinearWeights> weights = new EnumMap<>(Projection.class);
-        for (LinearSpec linear : linears) {
-            weights.put(linear.projection(),
-                    loader.linear(linear.module(), linear.inputs(), linear.outputs(), arena));
-        }
-        return new BlockWeights(block,
-                loader.norm(names.inBlock(block, names.attentionNorm()), spec.hiddenSize(), arena),
-                loader.norm(names.inBlock(block, names.mlpNorm()), spec.hiddenSize(), arena), linears, weights);
+        return BlockWeights.load(spec.block(block), loader, arena);
     }
 
     /**
@@ -158,9 +157,7 @@ public final class Transformer {
 
     /** Loads the final norm and the head, decoded. A tied head is the embedding table. */
     public Head loadHead(TensorArena arena) {
-        NormWeights norm = loader.norm(spec.names().finalNorm(), spec.hiddenSize(), arena);
-        String module = spec.tiedHead() ? spec.names().embedding() : spec.names().head();
-        return Head.of(norm, loader.linear(module, spec.hiddenSize(), spec.vocabSize(), arena).weight());
+        return Head.load(spec, loader, arena);
     }
 
     /** The same head with a copy of its norm, which can be overwritten; the arena owns that. */
@@ -168,11 +165,11 @@ public final class Transformer {
         return head.withOwnNorm(device, arena);
     }
 
-    /** All norms by their names on disk, as they are stored there: [1, hidden] each, in its own dtype. Only to be read. */
+    /** All norms by their names on disk, as they are stored there: [1, n] each, in its own dtype. Only to be read. */
     public SequencedMap<String, Tensor> loadNorms(TensorArena arena) {
         SequencedMap<String, Tensor> norms = new LinkedHashMap<>();
-        for (String name : spec.normTensors()) {
-            norms.put(name, loader.asStored(name, 1, spec.hiddenSize(), arena));
+        for (NormSpec.Stored norm : spec.normTensors()) {
+            norms.put(norm.tensor(), loader.asStored(norm.tensor(), 1, norm.columns(), arena));
         }
         return norms;
     }
@@ -189,10 +186,7 @@ public final class Transformer {
 
     /** What loadBlock() takes on the device in the end, for any block; packed linears take a copy more for a while. */
     public static long blockBytes(ModelSpec spec, DType products) {
-        long norms = 2L * spec.hiddenSize() * (spec.norm().bias() ? 2 : 1);
-        long biases = spec.linears(0).stream().mapToLong(linear -> linear.bias() ? linear.outputs() : 0).sum();
-        long weights = spec.linears(0).stream().mapToLong(linear -> (long) linear.outputs() * linear.inputs()).sum();
-        return Float.BYTES * (norms + biases) + products.bytes() * weights;
+        return spec.blockSpecs().stream().mapToLong(block -> BlockWeights.bytes(block, products)).max().orElse(0);
     }
 
     /**
@@ -218,21 +212,26 @@ public final class Transformer {
     public sealed interface Workspace permits ForwardBuffers {}
 
     /**
-     * x = embeddings of ids: ids I32 [1, N], each in the vocabulary, x F32 [N, hidden]. The table is on the device during
-     * the call only; embed many tokens at once, or use withEmbedding.
+     * x = embeddings of ids: ids I32 [1, N], each in the vocabulary, in sequences of {@code sequenceLength}, x F32 [N,
+     * hidden]. The table is on the device during the call only; embed many tokens at once, or use withEmbedding.
      */
-    public void embed(Tensor ids, Tensor x) {
-        withEmbedding(embedding -> embedding.embed(ids, x));
+    public void embed(Tensor ids, int sequenceLength, Tensor x) {
+        withEmbedding(sequenceLength, each -> each.embed(ids, x));
     }
 
     /** Embeds several times with the table on the device all the while. */
-    public void withEmbedding(Consumer<Embedding> use) {
+    public void withEmbedding(int sequenceLength, Consumer<Embedding> use) {
         try (TensorArena scratch = device.arena()) {
-            Tensor table = embedding(scratch);
-            use.accept((ids, x) -> device.neural().embed(ids, table, x));
+            EmbeddingWeights weights = loadEmbedding(scratch);
+            use.accept((ids, x) -> embedding.forward(weights, ids, sequenceLength, x));
             // The table must outlive the ops that read it.
             device.synchronize();
         }
+    }
+
+    /** Loads what makes the residual stream of token ids. */
+    public EmbeddingWeights loadEmbedding(TensorArena arena) {
+        return EmbeddingWeights.load(spec, loader, arena);
     }
 
     /** The embedding table on the device: x = embeddings of ids, as embed has it. */
@@ -241,25 +240,34 @@ public final class Transformer {
         void embed(Tensor ids, Tensor x);
     }
 
-    /** [vocabulary, hidden] in the dtype it is stored in. */
-    private Tensor embedding(TensorArena arena) {
-        return loader.asStored(spec.names().embedding() + ".weight", spec.vocabSize(), spec.hiddenSize(), arena);
-    }
-
     /**
      * Runs one block in place: x F32 [N, hidden], N a multiple of the workspace's sequence length and at most its rows.
      * When the tap stops it, x is left half done.
      */
     public void forward(BlockWeights block, Tensor x, Workspace workspace, InputTap tap) {
         switch (workspace) {
-            case ForwardBuffers buffers -> forward.block(block, x, buffers, tap);
+            case ForwardBuffers buffers ->
+                forward.block(block, x, buffers, buffers.sequences(device.neural(), x.rows()), tap);
         }
     }
 
-    /** The way back, from the loss to the weights. */
+    /** The same for rows that stand somewhere else than in whole sequences, N at most the workspace's rows. */
+    public void forward(BlockWeights block, Tensor x, Workspace workspace, TokenContext context, InputTap tap) {
+        switch (workspace) {
+            case ForwardBuffers buffers -> forward.block(block, x, buffers, context, tap);
+        }
+    }
+
+    /** The context of whole sequences, which a context that only looks on may pass its calls to. */
+    public TokenContext wholeSequences(Workspace workspace, long rows) {
+        return switch (workspace) {
+            case ForwardBuffers buffers -> buffers.sequences(device.neural(), rows);
+        };
+    }
+
+    /** The backward pass, from the loss to the weights. */
     public Backward backward() {
-        return new Backward(spec, device,
-                new BackwardPass(spec, forward, device.neural(), device.matrix(), device.gradient()));
+        return new Backward(spec, device, forward);
     }
 
     /** Its parameters by their names on disk. */
@@ -268,14 +276,12 @@ public final class Transformer {
     }
 
     /** logits = head(norm(x)): x F32 [N, hidden], normed F32 [N, hidden] scratch, logits F32 [N, vocabulary]. */
-    public void logits(Head head, Tensor x, Tensor normed, Tensor logits) {
-        forward.norm(head.norm(), x, normed);
-        device.matrix().linear(normed, head.weight(), null, 0, logits);
+    public void logits(Head weights, Tensor x, Tensor normed, Tensor logits) {
+        head.forward(weights, x, normed, logits);
     }
 
     /** What loadHead() takes on the device in the end. */
     public static long headBytes(ModelSpec spec) {
-        return Float.BYTES * ((long) spec.vocabSize() * spec.hiddenSize()
-                + (spec.norm().bias() ? 2L : 1L) * spec.hiddenSize());
+        return Head.bytes(spec);
     }
 }

@@ -1,89 +1,129 @@
 package dev.optgptq.calibrate.weights;
 
+import dev.optgptq.calibrate.family.BlockSpec;
+import dev.optgptq.calibrate.family.BlockSpec.Parameter;
 import dev.optgptq.calibrate.family.LinearSpec;
+import dev.optgptq.calibrate.family.NormSlot;
 import dev.optgptq.calibrate.family.Projection;
+import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import java.util.EnumMap;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Objects;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The weights of one decoder block on the device: norms and biases F32, linears in the dtype of the products. They can be
- * overwritten; the arena given at loading owns them. Of gradients it holds the kinds that were asked for.
+ * The weights of one decoder block on the device: norms, biases and other parameters F32, linears in the matmul dtype. They
+ * can be overwritten; the arena given at loading owns them. Of gradients it holds the kinds that were asked for.
  */
 public final class BlockWeights {
 
-    private final int index;
-    private final @Nullable NormWeights attentionNorm;
-    private final @Nullable NormWeights mlpNorm;
-    private final List<LinearSpec> linears;
-    private final Map<Projection, LinearWeights> weights;
+    private final BlockSpec spec;
+    private final Set<ParameterKind> kinds;
+    private final Map<NormSlot, NormWeights> norms;
+    private final Map<String, LinearWeights> linears;
+    private final Map<Parameter, Tensor> parameters;
 
-    public BlockWeights(int index, @Nullable NormWeights attentionNorm, @Nullable NormWeights mlpNorm,
-            List<LinearSpec> linears,
-            Map<Projection, LinearWeights> weights) {
-        this.index = index;
-        this.attentionNorm = attentionNorm;
-        this.mlpNorm = mlpNorm;
+    private BlockWeights(BlockSpec spec, Set<ParameterKind> kinds, Map<NormSlot, NormWeights> norms,
+            Map<String, LinearWeights> linears, Map<Parameter, Tensor> parameters) {
+        this.spec = spec;
+        this.kinds = Set.copyOf(kinds);
+        this.norms = norms;
         this.linears = linears;
-        this.weights = new EnumMap<>(weights);
+        this.parameters = parameters;
+    }
+
+    /** Loads them, decoded; names any tensor with NaN or infinity in it. */
+    public static BlockWeights load(BlockSpec spec, WeightLoader loader, TensorArena arena) {
+        Map<String, LinearWeights> linears = new HashMap<>();
+        spec.linears().forEach(linear -> linears.put(linear.role(), loader.linear(linear, arena)));
+        Map<NormSlot, NormWeights> norms = new EnumMap<>(NormSlot.class);
+        spec.norms().forEach((slot, norm) -> norms.put(slot, loader.norm(norm, arena)));
+        Map<Parameter, Tensor> parameters = new EnumMap<>(Parameter.class);
+        spec.parameters().forEach((which, parameter) -> parameters.put(which, loader.parameter(parameter, arena)));
+        return new BlockWeights(spec, Set.of(ParameterKind.values()), norms, linears, parameters);
+    }
+
+    /** What load() takes on the device in the end; packed linears take a copy more for a while. */
+    public static long bytes(BlockSpec spec, DType matmul) {
+        long norms = spec.norms().values().stream().mapToLong(NormWeights::bytes).sum();
+        long biases = spec.linears().stream().mapToLong(linear -> linear.bias() ? linear.outputs() : 0).sum();
+        long others = spec.parameters().values().stream()
+                .mapToLong(parameter -> (long) parameter.rows() * parameter.columns()).sum();
+        long weights = spec.linears().stream().mapToLong(linear -> (long) linear.outputs() * linear.inputs()).sum();
+        return norms + Float.BYTES * (biases + others) + matmul.bytes() * weights;
+    }
+
+    public BlockSpec spec() {
+        return spec;
     }
 
     public int index() {
-        return index;
+        return spec.index();
     }
 
     /** The linears in forward order. */
     public List<LinearSpec> linears() {
-        return linears;
+        return spec.linears();
     }
 
-    /** [outputs, inputs] in the dtype of the products; writing to it changes what the block computes. */
+    /** [outputs, inputs] in the matmul dtype; writing to it changes what the block computes. */
     public Tensor weight(LinearSpec linear) {
-        return of(linear.projection()).weight();
+        return of(linear).weight();
     }
 
     public boolean has(ParameterKind kind) {
-        return switch (kind) {
-            case LINEAR -> !weights.isEmpty();
-            case NORM -> attentionNorm != null;
-        };
+        return kinds.contains(kind);
     }
 
-    public NormWeights attentionNorm() {
-        return Objects.requireNonNull(attentionNorm, "these gradients have none of norms");
-    }
-
-    public NormWeights mlpNorm() {
-        return Objects.requireNonNull(mlpNorm, "these gradients have none of norms");
-    }
-
-    public LinearWeights of(Projection projection) {
-        LinearWeights found = weights.get(projection);
+    public LinearWeights of(LinearSpec linear) {
+        LinearWeights found = linears.get(linear.role());
         if (found == null) {
-            throw new IllegalArgumentException("block " + index + " has no " + projection);
+            throw new IllegalArgumentException("block " + index() + " has no " + linear.role());
         }
         return found;
     }
 
-    public LinearSpec linear(Projection projection) {
-        return linears.stream().filter(linear -> linear.projection() == projection).findFirst().orElseThrow(
-                () -> new IllegalArgumentException("block " + index + " has no " + projection));
+    public LinearWeights of(Projection projection) {
+        return of(spec.linear(projection));
+    }
+
+    /** Null where the block has no norm in that place, or these gradients none of norms. */
+    public @Nullable NormWeights norm(NormSlot slot) {
+        return norms.get(slot);
+    }
+
+    public Map<NormSlot, NormWeights> norms() {
+        return norms;
+    }
+
+    /** F32; null where the block has none, or these gradients none of this kind. */
+    public @Nullable Tensor parameter(Parameter parameter) {
+        return parameters.get(parameter);
     }
 
     /** The same shapes, all zero, of these kinds: where gradients are summed. */
-    public BlockWeights zeros(Device device, TensorArena arena, Set<ParameterKind> kinds) {
-        Map<Projection, LinearWeights> sums = new EnumMap<>(Projection.class);
-        if (kinds.contains(ParameterKind.LINEAR)) {
-            weights.forEach((projection, linear) -> sums.put(projection, linear.zeros(device, arena)));
+    public BlockWeights zeros(Device device, TensorArena arena, Set<ParameterKind> wanted) {
+        Map<String, LinearWeights> linearSums = new HashMap<>();
+        if (wanted.contains(ParameterKind.LINEAR)) {
+            linears.forEach((role, linear) -> linearSums.put(role, linear.zeros(device, arena)));
         }
-        boolean norms = kinds.contains(ParameterKind.NORM);
-        return new BlockWeights(index, norms ? attentionNorm().zeros(device, arena) : null,
-                norms ? mlpNorm().zeros(device, arena) : null, linears, sums);
+        Map<NormSlot, NormWeights> normSums = new EnumMap<>(NormSlot.class);
+        if (wanted.contains(ParameterKind.NORM)) {
+            norms.forEach((slot, norm) -> normSums.put(slot, norm.zeros(device, arena)));
+        }
+        Map<Parameter, Tensor> otherSums = new EnumMap<>(Parameter.class);
+        if (wanted.contains(ParameterKind.OTHER)) {
+            parameters.forEach((which, parameter) -> {
+                if (which.learns()) {
+                    otherSums.put(which, Zeros.like(parameter, device, arena));
+                }
+            });
+        }
+        return new BlockWeights(spec, wanted, normSums, linearSums, otherSums);
     }
 }

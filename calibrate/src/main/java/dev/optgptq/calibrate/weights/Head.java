@@ -1,5 +1,7 @@
 package dev.optgptq.calibrate.weights;
 
+import dev.optgptq.calibrate.family.HeadSpec;
+import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
@@ -8,47 +10,62 @@ import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The final norm and the output matrix on the device, F32; the arena given at loading owns them. Of gradients it holds the kinds
- * that were asked for.
+ * The final norm and the output matrix on the device, F32; the arena given at loading owns them. Of gradients it holds the
+ * kinds that were asked for.
+ *
+ * @param norm null where there is none, or where these gradients have none of norms
+ * @param matrix [vocabulary, width] and its bias; null where these gradients have none of linears
+ * @param projection [width, hidden], before the matrix; null where there is none
  */
-public final class Head {
+public record Head(HeadSpec spec, Set<ParameterKind> kinds, @Nullable NormWeights norm, @Nullable LinearWeights matrix,
+        @Nullable LinearWeights projection) {
 
-    private final @Nullable NormWeights norm;
-    private final @Nullable Tensor weight;
-
-    private Head(@Nullable NormWeights norm, @Nullable Tensor weight) {
-        this.norm = norm;
-        this.weight = weight;
+    /** Loads it, decoded. A tied head is the embedding table. */
+    public static Head load(ModelSpec model, WeightLoader loader, TensorArena arena) {
+        HeadSpec spec = model.head();
+        return new Head(spec, Set.of(ParameterKind.values()),
+                spec.norm() == null ? null : loader.norm(spec.norm(), arena),
+                loader.plain(matrixName(model), spec.bias() ? spec.module() + ".bias" : null, model.vocabSize(),
+                        spec.width(), arena),
+                spec.projection() == null
+                        ? null
+                        : loader.plain(spec.projection(), null, spec.width(), model.hiddenSize(), arena));
     }
 
-    public static Head of(NormWeights norm, Tensor weight) {
-        return new Head(norm, weight);
+    /** The module whose weight is the matrix. */
+    public static String matrixName(ModelSpec model) {
+        return model.head().tied() ? model.embedding().table() : model.head().module();
+    }
+
+    /** What load() takes on the device in the end. */
+    public static long bytes(ModelSpec model) {
+        HeadSpec spec = model.head();
+        long bias = spec.bias() ? model.vocabSize() : 0;
+        long projection = spec.projection() == null ? 0 : (long) spec.width() * model.hiddenSize();
+        return (spec.norm() == null ? 0 : NormWeights.bytes(spec.norm()))
+                + Float.BYTES * ((long) model.vocabSize() * spec.width() + bias + projection);
     }
 
     public boolean has(ParameterKind kind) {
-        return switch (kind) {
-            case LINEAR -> weight != null;
-            case NORM -> norm != null;
-        };
+        return kinds.contains(kind);
     }
 
-    public NormWeights norm() {
-        return Objects.requireNonNull(norm, "these gradients have none of the norm");
-    }
-
-    /** F32 [vocabulary, hidden]. */
+    /** F32 [vocabulary, width]. */
     public Tensor weight() {
-        return Objects.requireNonNull(weight, "these gradients have none of the matrix");
+        return Objects.requireNonNull(matrix, "these gradients have none of the matrix").weight();
     }
 
     /** The same matrix behind a copy of the norm, which can be overwritten. */
     public Head withOwnNorm(Device device, TensorArena arena) {
-        return new Head(norm().copy(device, arena), weight);
+        return new Head(spec, kinds, norm == null ? null : norm.copy(device, arena), matrix, projection);
     }
 
     /** The same shapes, all zero, of these kinds: where gradients are summed. */
-    public Head zeros(Device device, TensorArena arena, Set<ParameterKind> kinds) {
-        return new Head(kinds.contains(ParameterKind.NORM) ? norm().zeros(device, arena) : null,
-                kinds.contains(ParameterKind.LINEAR) ? Zeros.like(weight(), device, arena) : null);
+    public Head zeros(Device device, TensorArena arena, Set<ParameterKind> wanted) {
+        boolean linears = wanted.contains(ParameterKind.LINEAR);
+        return new Head(spec, wanted,
+                norm != null && wanted.contains(ParameterKind.NORM) ? norm.zeros(device, arena) : null,
+                matrix != null && linears ? matrix.zeros(device, arena) : null,
+                projection != null && linears ? projection.zeros(device, arena) : null);
     }
 }

@@ -1,5 +1,7 @@
 package dev.optgptq.calibrate.weights;
 
+import dev.optgptq.calibrate.family.NormSpec;
+import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
@@ -8,14 +10,35 @@ import org.jspecify.annotations.Nullable;
 /**
  * The weights of one norm on the device.
  *
- * @param weight F32 [1, hidden]
- * @param bias F32 [1, hidden], or null
+ * @param weight F32 [1, spec.weightColumns()], as it is stored: without what the norm adds to it
+ * @param bias F32 as the weight, or null
+ * @param shifted room for weight + offset; null where nothing is added
  */
-public record NormWeights(Tensor weight, @Nullable Tensor bias) {
+public record NormWeights(NormSpec spec, Tensor weight, @Nullable Tensor bias, @Nullable Tensor shifted) {
+
+    static NormWeights of(NormSpec spec, Tensor weight, @Nullable Tensor bias, TensorArena arena) {
+        return new NormWeights(spec, weight, bias,
+                spec.offset() == 0 ? null : arena.matrix(DType.F32, 1, spec.weightColumns()));
+    }
+
+    /** What it takes on the device. */
+    static long bytes(NormSpec spec) {
+        return Float.BYTES * (spec.elements() + (spec.offset() == 0 ? 0 : spec.weightColumns()));
+    }
+
+    /** What multiplies: F32 [1, spec.weightColumns()]; always of the weight as it is now. */
+    public Tensor factor(Device device) {
+        if (shifted == null) {
+            return weight;
+        }
+        device.matrix().fill(shifted, spec.offset());
+        device.neural().add(shifted, weight);
+        return shifted;
+    }
 
     /** The same, to be overwritten. */
     NormWeights copy(Device device, TensorArena arena) {
-        return new NormWeights(copy(weight, device, arena), bias == null ? null : copy(bias, device, arena));
+        return of(spec, copy(weight, device, arena), bias == null ? null : copy(bias, device, arena), arena);
     }
 
     private static Tensor copy(Tensor tensor, Device device, TensorArena arena) {
@@ -24,9 +47,9 @@ public record NormWeights(Tensor weight, @Nullable Tensor bias) {
         return copy;
     }
 
-    /** The same shapes, all zero. */
+    /** The same shapes, all zero: where gradients are summed. */
     NormWeights zeros(Device device, TensorArena arena) {
-        return new NormWeights(Zeros.like(weight, device, arena),
-                bias == null ? null : Zeros.like(bias, device, arena));
+        return new NormWeights(spec, Zeros.like(weight, device, arena),
+                bias == null ? null : Zeros.like(bias, device, arena), null);
     }
 }

@@ -5,5 +5,7 @@ public enum ParameterKind {
     /** Weights and biases of linears, and the head's matrix. */
     LINEAR,
     /** Weights and biases of norms. */
-    NORM
+    NORM,
+    /** Routers, sinks, convolutions and the like. */
+    OTHER
 }

@@ -57,7 +57,7 @@ public final class Prefetch implements AutoCloseable {
 
     /** The stored tensors of a block. */
     static List<TensorView> tensors(ModelDirectory directory, ModelSpec spec, int block) {
-        String prefix = spec.names().inBlock(block, "");
+        String prefix = spec.block(block).prefix();
         return directory.tensors().values().stream().filter(view -> view.name().startsWith(prefix)).toList();
     }
 

@@ -1,7 +1,12 @@
 package dev.optgptq.calibrate.weights;
 
+import dev.optgptq.calibrate.family.BlockSpec;
+import dev.optgptq.calibrate.family.EmbeddingSpec;
+import dev.optgptq.calibrate.family.HeadSpec;
 import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.calibrate.family.ModelSpec;
+import dev.optgptq.calibrate.family.NormSpec;
+import dev.optgptq.calibrate.family.WeightView;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.dtype.Shape;
 import dev.optgptq.formats.model.ModelDirectory;
@@ -12,6 +17,9 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
+import java.util.function.Predicate;
+import java.util.regex.Pattern;
+import java.util.stream.Stream;
 
 /**
  * Compares the tensors of a directory with what config.json and the family promise: all there, of the right shape and
@@ -20,6 +28,8 @@ import java.util.Set;
 public final class TensorCheck {
 
     private static final int SHOWN = 5;
+    /** Buffers that old exporters wrote among the weights: they follow from config.json. */
+    private static final List<String> LEFTOVERS = List.of(".*rotary_emb\\.inv_freq");
     private static final List<String> PACKED_PARTS = List.of(".qweight", ".qzeros", ".scales", ".g_idx");
 
     private final ModelSpec spec;
@@ -33,51 +43,80 @@ public final class TensorCheck {
     }
 
     public void check() {
-        ModelSpec.TensorNames names = spec.names();
-        int hidden = spec.hiddenSize();
-        plain(names.embedding() + ".weight", Shape.of(spec.vocabSize(), hidden));
-        for (int block = 0; block < spec.blocks(); block++) {
-            norm(names.inBlock(block, names.attentionNorm()));
-            norm(names.inBlock(block, names.mlpNorm()));
-            for (LinearSpec linear : spec.linears(block)) {
-                linear(linear.module(), linear.inputs(), linear.outputs(), linear.bias());
-            }
-            for (String role : names.unused()) {
-                known.add(names.inBlock(block, role));
-            }
+        embedding(spec.embedding());
+        for (BlockSpec block : spec.blockSpecs()) {
+            block.norms().values().forEach(this::norm);
+            block.linears().forEach(this::linear);
+            block.parameters().values().forEach(parameter -> plain(parameter.name(), shape(parameter.shape())));
             if (missing.size() > SHOWN) {
                 // Enough to say, and the number of blocks can be any number.
                 refuseMissing();
             }
         }
-        norm(names.finalNorm());
-        if (spec.tiedHead()) {
-            known.add(names.head() + ".weight");
-        } else {
-            linear(names.head(), hidden, spec.vocabSize(), false);
-        }
+        head(spec.head());
         refuseMissing();
         refuseUnknown();
     }
 
-    private void norm(String name) {
-        Shape shape = Shape.of(spec.hiddenSize());
-        plain(name + ".weight", shape);
-        if (spec.norm().bias()) {
-            plain(name + ".bias", shape);
+    private static Shape shape(List<Long> dimensions) {
+        return Shape.of(dimensions.stream().mapToLong(Long::longValue).toArray());
+    }
+
+    private void embedding(EmbeddingSpec embedding) {
+        plain(embedding.table() + ".weight", Shape.of(spec.vocabSize(), embedding.width()));
+        if (embedding.projection() != null) {
+            plain(embedding.projection() + ".weight", Shape.of(spec.hiddenSize(), embedding.width()));
+        }
+        if (embedding.positions() != null) {
+            plain(embedding.positions().table() + ".weight",
+                    Shape.of(embedding.positions().rows(), spec.hiddenSize()));
+        }
+        if (embedding.norm() != null) {
+            norm(embedding.norm());
         }
     }
 
-    private void linear(String module, int inputs, int outputs, boolean hasBias) {
-        Optional<PackedLinear> packed = directory.packed(module);
-        if (packed.isPresent()) {
-            packed(module, packed.get(), inputs, outputs);
+    private void head(HeadSpec head) {
+        if (head.norm() != null) {
+            norm(head.norm());
+        }
+        if (head.projection() != null) {
+            plain(head.projection() + ".weight", Shape.of(head.width(), spec.hiddenSize()));
+        }
+        if (head.tied()) {
+            known.add(head.module() + ".weight");
         } else {
-            plain(module + ".weight", Shape.of(outputs, inputs));
+            Optional<PackedLinear> packed = directory.packed(head.module());
+            if (packed.isPresent()) {
+                packed(head.module(), packed.get(), head.width(), spec.vocabSize());
+            } else {
+                plain(head.module() + ".weight", Shape.of(spec.vocabSize(), head.width()));
+            }
+        }
+        if (head.bias()) {
+            plain(head.module() + ".bias", Shape.of(spec.vocabSize()));
+        }
+    }
+
+    private void norm(NormSpec norm) {
+        norm.stored().forEach(stored -> plain(stored.tensor(), Shape.of(stored.columns())));
+    }
+
+    private void linear(LinearSpec linear) {
+        WeightView view = linear.view();
+        Optional<PackedLinear> packed = directory.packed(linear.module());
+        if (packed.isPresent()) {
+            packed(linear.module(), packed.get(), linear.inputs(), linear.outputs());
+        } else {
+            boolean turned = view.stored() == WeightView.Stored.IN_OUT;
+            long rows = turned ? linear.inputs() : linear.outputs();
+            long columns = turned ? linear.outputs() : linear.inputs();
+            plain(view.weight(), view.shared() ? Shape.of(view.matrices(), rows, columns) : Shape.of(rows, columns));
         }
         // Older GPTQ writers give every packed linear a bias, and every loader adds it.
-        if (hasBias || (packed.isPresent() && directory.tensors().containsKey(module + ".bias"))) {
-            plain(module + ".bias", Shape.of(outputs));
+        if (linear.bias() || (packed.isPresent() && directory.tensors().containsKey(view.biasTensor()))) {
+            plain(view.biasTensor(),
+                    view.shared() ? Shape.of(view.matrices(), linear.outputs()) : Shape.of(linear.outputs()));
         }
     }
 
@@ -92,7 +131,9 @@ public final class TensorCheck {
     }
 
     private void plain(String name, Shape expected) {
-        known.add(name);
+        if (!known.add(name)) {
+            return; // one tensor holds the weights of several experts
+        }
         TensorView found = directory.tensors().get(name);
         if (found == null) {
             missing.add(name);
@@ -113,13 +154,15 @@ public final class TensorCheck {
     }
 
     private void refuseUnknown() {
+        List<Predicate<String>> unused = Stream.concat(spec.unused().stream(), LEFTOVERS.stream())
+                .map(pattern -> Pattern.compile(pattern).asMatchPredicate()).toList();
         List<String> unknown = directory.tensors().sequencedKeySet().stream()
-                .filter(name -> !known.contains(name))
+                .filter(name -> !known.contains(name) && unused.stream().noneMatch(pattern -> pattern.test(name)))
                 .toList();
         if (!unknown.isEmpty()) {
             throw bad(directory.path() + ": tensors that a " + spec.family()
                     + " model of this config.json does not have: "
-                    + list(unknown) + "; ignoring them would run another model than the one that was trained");
+                    + list(unknown) + "; refusing: ignoring them would change the model");
         }
     }
 

@@ -1,5 +1,9 @@
 package dev.optgptq.calibrate.weights;
 
+import dev.optgptq.calibrate.family.BlockSpec.ParameterSpec;
+import dev.optgptq.calibrate.family.LinearSpec;
+import dev.optgptq.calibrate.family.NormSpec;
+import dev.optgptq.calibrate.family.WeightView;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.model.ModelDirectory;
@@ -11,6 +15,7 @@ import dev.optgptq.kernels.TensorArena;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.Objects;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
@@ -24,39 +29,90 @@ import org.jspecify.annotations.Nullable;
  */
 public record WeightLoader(ModelDirectory directory, Device device, DType products, PrefetchedTensors prefetched) {
 
-    /** @param module its name without ".weight" */
-    public LinearWeights linear(String module, int inputs, int outputs, TensorArena arena) {
-        Optional<PackedLinear> packed = directory.packed(module);
+    /** A linear of a block, packed or plain, [out, in] whichever way round it is stored. */
+    public LinearWeights linear(LinearSpec linear, TensorArena arena) {
+        Optional<PackedLinear> packed = directory.packed(linear.module());
         Tensor weight = packed.isPresent()
-                ? unpack(module, packed.get(), arena)
-                : decode(module + ".weight", products, outputs, inputs, arena);
-        return new LinearWeights(weight, bias(module, outputs, arena));
+                ? unpack(linear.module(), packed.get(), arena)
+                : matrix(linear, arena);
+        WeightView view = linear.view();
+        return new LinearWeights(weight, directory.tensors().containsKey(view.biasTensor())
+                ? decode(view.biasTensor(), view.index(), view.matrices(), DType.F32, 1, linear.outputs(), arena)
+                : null);
     }
 
-    public NormWeights norm(String name, int width, TensorArena arena) {
-        return new NormWeights(decode(name + ".weight", DType.F32, 1, width, arena), bias(name, width, arena));
-    }
-
-    /** [rows, columns] in the wanted dtype; not copied twice where it is stored in that. */
-    private Tensor decode(String name, DType wanted, long rows, long columns, TensorArena arena) {
-        TensorView view = directory.tensor(name);
-        Tensor decoded = arena.matrix(wanted, rows, columns);
-        Tensor there = prefetched.find(name, view.dtype(), rows, columns);
-        if (there != null) {
-            device.neural().convert(there, decoded);
-            requireFinite(name, decoded);
-            return decoded;
+    private Tensor matrix(LinearSpec linear, TensorArena arena) {
+        WeightView view = linear.view();
+        if (view.stored() == WeightView.Stored.OUT_IN) {
+            return decode(view.weight(), view.index(), view.matrices(), products, linear.outputs(), linear.inputs(),
+                    arena);
         }
-        if (view.dtype() == wanted && wanted != DType.F32) {
-            device.upload(view.data(), decoded);
+        Tensor weight = arena.matrix(products, linear.outputs(), linear.inputs());
+        try (TensorArena scratch = device.arena()) {
+            device.matrix().transpose(decode(view.weight(), view.index(), view.matrices(), products, linear.inputs(),
+                    linear.outputs(), scratch), weight);
+        }
+        return weight;
+    }
+
+    /**
+     * A linear outside the blocks, which may be packed.
+     *
+     * @param module its name without ".weight"
+     * @param bias full name of its bias; null for none
+     */
+    public LinearWeights plain(String module, @Nullable String bias, int outputs, int inputs, TensorArena arena) {
+        Optional<PackedLinear> packed = directory.packed(module);
+        return new LinearWeights(packed.isPresent()
+                ? unpack(module, packed.get(), arena)
+                : decode(module + ".weight", 0, 1, products, outputs, inputs, arena),
+                bias == null ? null : decode(bias, 0, 1, DType.F32, 1, outputs, arena));
+    }
+
+    public NormWeights norm(NormSpec norm, TensorArena arena) {
+        Tensor weight = arena.matrix(DType.F32, 1, norm.weightColumns());
+        Tensor bias = norm.bias() ? arena.matrix(DType.F32, 1, norm.weightColumns()) : null;
+        for (NormSpec.Stored stored : norm.stored()) {
+            Tensor whole = stored.isBias() ? Objects.requireNonNull(bias) : weight;
+            decode(stored.tensor(), 0, 1, whole.columns(stored.first(), stored.columns()));
+        }
+        return NormWeights.of(norm, weight, bias, arena);
+    }
+
+    /** F32 [rows, columns], as it is used. */
+    public Tensor parameter(ParameterSpec parameter, TensorArena arena) {
+        return decode(parameter.name(), 0, 1, DType.F32, parameter.rows(), parameter.columns(), arena);
+    }
+
+    private Tensor decode(String name, int index, int matrices, DType wanted, long rows, long columns,
+            TensorArena arena) {
+        Tensor decoded = arena.matrix(wanted, rows, columns);
+        decode(name, index, matrices, decoded);
+        return decoded;
+    }
+
+    /** One of the matrices that a tensor holds, into the wanted dtype; not copied twice where it is stored in that. */
+    private void decode(String name, int index, int matrices, Tensor decoded) {
+        TensorView view = directory.tensor(name);
+        long rows = decoded.rows();
+        long columns = decoded.columns();
+        Tensor there = prefetched.find(name, view.dtype(), rows * matrices, columns);
+        if (there != null) {
+            device.neural().convert(there.rows(index * rows, rows), decoded);
             requireFinite(name, decoded);
-            return decoded;
+            return;
+        }
+        long bytes = rows * columns * view.dtype().bytes();
+        MemorySegment stored = view.data().asSlice(index * bytes, bytes);
+        if (view.dtype() == decoded.dtype() && view.dtype() != DType.F32) {
+            device.upload(stored, decoded);
+            requireFinite(name, decoded);
+            return;
         }
         try (TensorArena scratch = device.arena()) {
-            device.neural().convert(scratch.load(view.data(), view.dtype(), rows, columns), decoded);
+            device.neural().convert(scratch.load(stored, view.dtype(), rows, columns), decoded);
             requireFinite(name, decoded);
         }
-        return decoded;
     }
 
     /** A part of a packed linear. */
@@ -69,11 +125,6 @@ public record WeightLoader(ModelDirectory directory, Device device, DType produc
     public Tensor asStored(String name, long rows, long columns, TensorArena arena) {
         TensorView view = directory.tensor(name);
         return arena.load(view.data(), view.dtype(), rows, columns);
-    }
-
-    private @Nullable Tensor bias(String module, int width, TensorArena arena) {
-        String name = module + ".bias";
-        return directory.tensors().containsKey(name) ? decode(name, DType.F32, 1, width, arena) : null;
     }
 
     private Tensor unpack(String module, PackedLinear packed, TensorArena arena) {

@@ -49,7 +49,7 @@ class CrossMomentsTest {
         float[] hessian;
         try (Device device = TestDevices.reference();
                 TensorArena arena = device.arena();
-                HessianAccumulator hessians = new HessianAccumulator(device, SPEC, Set.of(SITE), TOKENS)) {
+                HessianAccumulator hessians = new HessianAccumulator(device, SPEC.block(0), Set.of(SITE), TOKENS)) {
             hessians.begin(Shard.whole(TOKENS));
             hessians.at(SITE, TestDevices.upload(device, arena, TOKENS, x));
             hessian = TestDevices.download(device, hessians.hessian(SITE));
@@ -61,8 +61,10 @@ class CrossMomentsTest {
     @Test
     void takesTheMemoryThatItSaysAndGivesItBack() {
         try (Device device = TestDevices.reference()) {
-            CrossMoments moments = new CrossMoments(device, SPEC, Set.of(SITE, InputSite.MLP_OUTPUT), 7, TOKENS);
-            assertEquals(CrossMoments.bytes(SPEC, Set.of(SITE, InputSite.MLP_OUTPUT), 7, 1), device.memoryInUse());
+            CrossMoments moments = new CrossMoments(device, SPEC.block(0), Set.of(SITE, InputSite.MLP_OUTPUT), 7,
+                    TOKENS);
+            assertEquals(CrossMoments.bytes(SPEC.block(0), Set.of(SITE, InputSite.MLP_OUTPUT), 7, 1),
+                    device.memoryInUse());
             moments.close();
             assertEquals(0, device.memoryInUse());
         }
@@ -71,7 +73,7 @@ class CrossMomentsTest {
     @Test
     void aSiteThatWasNotAskedForIsRefused() {
         try (Device device = TestDevices.reference();
-                CrossMoments moments = new CrossMoments(device, SPEC, Set.of(SITE), 7, TOKENS)) {
+                CrossMoments moments = new CrossMoments(device, SPEC.block(0), Set.of(SITE), 7, TOKENS)) {
             assertThrows(IllegalArgumentException.class, () -> moments.cross(InputSite.MLP_OUTPUT));
         }
     }
@@ -91,7 +93,7 @@ class CrossMomentsTest {
         List<CrossMoments> moments = new ArrayList<>();
         for (int i = 0; i < count; i++) {
             Device device = TestDevices.reference();
-            CrossMoments sums = new CrossMoments(device, SPEC, Set.of(SITE), 2, TOKENS);
+            CrossMoments sums = new CrossMoments(device, SPEC.block(0), Set.of(SITE), 2, TOKENS);
             TensorArena arena = device.arena();
             Tensor x = TestDevices.upload(device, arena, TOKENS, original);
             Tensor changed = TestDevices.upload(device, arena, TOKENS, quantized);
@@ -113,7 +115,7 @@ class CrossMomentsTest {
     private static float[] cross(float[] original, float[] quantized) {
         try (Device device = TestDevices.reference();
                 TensorArena arena = device.arena();
-                CrossMoments moments = new CrossMoments(device, SPEC, Set.of(SITE), 7, TOKENS)) {
+                CrossMoments moments = new CrossMoments(device, SPEC.block(0), Set.of(SITE), 7, TOKENS)) {
             Tensor x = TestDevices.upload(device, arena, TOKENS, original);
             Tensor changed = TestDevices.upload(device, arena, TOKENS, quantized);
             moments.begin(Shard.whole(TOKENS));

@@ -15,9 +15,9 @@ import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
-import java.util.EnumMap;
-import java.util.EnumSet;
+import java.util.HashMap;
 import java.util.Map;
+import java.util.Set;
 import java.util.SplittableRandom;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -40,7 +40,7 @@ class HalfHessiansTest {
                 TensorArena arena = device.arena()) {
             Transformer model = Transformer.open(directory, device);
             Tensor x = arena.matrix(DType.F32, TOKENS, model.spec().hiddenSize());
-            model.embed(ids(device, arena, model.spec().vocabSize()), x);
+            model.embed(ids(device, arena, model.spec().vocabSize()), TOKENS, x);
             for (int block = 0; block < model.spec().blocks(); block++) {
                 Map<InputSite, float[]> exact = hessians(model, block, x);
                 Map<InputSite, float[]> rounded = hessians(model.withProducts(half), block, x);
@@ -58,10 +58,11 @@ class HalfHessiansTest {
 
     private static Map<InputSite, float[]> hessians(Transformer model, int block, Tensor x) {
         Device device = model.device();
-        EnumSet<InputSite> sites = EnumSet.allOf(InputSite.class);
-        Map<InputSite, float[]> found = new EnumMap<>(InputSite.class);
+        Set<InputSite> sites = model.spec().block(block).sites();
+        Map<InputSite, float[]> found = new HashMap<>();
         try (TensorArena arena = device.arena();
-                HessianAccumulator hessians = new HessianAccumulator(device, model.spec(), sites, TOKENS)) {
+                HessianAccumulator hessians = new HessianAccumulator(device, model.spec().block(block), sites,
+                        TOKENS)) {
             Tensor copy = arena.matrix(DType.F32, x.rows(), x.columns());
             device.matrix().copy(x, copy);
             BlockWeights weights = model.loadBlock(block, arena);

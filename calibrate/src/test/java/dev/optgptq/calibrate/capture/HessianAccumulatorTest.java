@@ -16,7 +16,6 @@ import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import java.util.ArrayList;
-import java.util.EnumSet;
 import java.util.List;
 import java.util.Random;
 import java.util.Set;
@@ -36,7 +35,7 @@ class HessianAccumulatorTest {
         float[] h;
         try (Device device = TestDevices.reference();
                 TensorArena arena = device.arena();
-                HessianAccumulator hessians = new HessianAccumulator(device, SPEC, Set.of(InputSite.MLP_INPUT),
+                HessianAccumulator hessians = new HessianAccumulator(device, SPEC.block(0), Set.of(InputSite.MLP_INPUT),
                         TOKENS)) {
             hessians.begin(Shard.whole(TOKENS));
             Tensor all = TestDevices.upload(device, arena, TOKENS, x);
@@ -66,7 +65,7 @@ class HessianAccumulatorTest {
         float[] h;
         try (Device device = TestDevices.reference();
                 TensorArena arena = device.arena();
-                HessianAccumulator hessians = new HessianAccumulator(device, SPEC, Set.of(InputSite.MLP_INPUT),
+                HessianAccumulator hessians = new HessianAccumulator(device, SPEC.block(0), Set.of(InputSite.MLP_INPUT),
                         TOKENS)) {
             hessians.weigh(InputSite.MLP_INPUT, TestDevices.upload(device, arena, 1, factors));
             hessians.begin(Shard.whole(TOKENS));
@@ -91,7 +90,8 @@ class HessianAccumulatorTest {
         float[] x = {1, 3};
         try (Device device = TestDevices.reference();
                 TensorArena arena = device.arena();
-                HessianAccumulator hessians = new HessianAccumulator(device, SPEC, Set.of(InputSite.MLP_INPUT), 2)) {
+                HessianAccumulator hessians = new HessianAccumulator(device, SPEC.block(0), Set.of(InputSite.MLP_INPUT),
+                        2)) {
             hessians.weigh(InputSite.MLP_INPUT, TestDevices.upload(device, arena, 1, 1, (float) Math.sqrt(2)));
             Tensor halves = arena.matrix(DType.BF16, 2, 64);
             float[] rows = new float[2 * 64];
@@ -112,7 +112,7 @@ class HessianAccumulatorTest {
     void weightsOfAnotherNumberOfTokensAreRefused() {
         try (Device device = TestDevices.reference();
                 TensorArena arena = device.arena();
-                HessianAccumulator hessians = new HessianAccumulator(device, SPEC, Set.of(InputSite.MLP_INPUT),
+                HessianAccumulator hessians = new HessianAccumulator(device, SPEC.block(0), Set.of(InputSite.MLP_INPUT),
                         TOKENS)) {
             Tensor nine = zeros(device, arena, TOKENS - 1);
             assertThrows(IllegalStateException.class, () -> hessians.weigh(InputSite.MLP_INPUT, nine));
@@ -122,8 +122,8 @@ class HessianAccumulatorTest {
     @Test
     void eachSiteHasTheWidthOfItsInputsAndTheLastOneStopsTheForwardPass() {
         try (Device device = TestDevices.reference(); TensorArena arena = device.arena()) {
-            Set<InputSite> sites = EnumSet.of(InputSite.ATTENTION_INPUT, InputSite.MLP_OUTPUT);
-            try (HessianAccumulator hessians = new HessianAccumulator(device, SPEC, sites, 1)) {
+            Set<InputSite> sites = Set.of(InputSite.ATTENTION_INPUT, InputSite.MLP_OUTPUT);
+            try (HessianAccumulator hessians = new HessianAccumulator(device, SPEC.block(0), sites, 1)) {
                 hessians.begin(Shard.whole(1));
                 assertTrue(hessians.at(InputSite.ATTENTION_INPUT, zeros(device, arena, 64)));
                 assertTrue(hessians.at(InputSite.ATTENTION_OUTPUT, zeros(device, arena, 64)), "not asked for, passes");
@@ -138,7 +138,8 @@ class HessianAccumulatorTest {
     void aHessianOfTooFewOrTooManyTokensIsNotGiven() {
         try (Device device = TestDevices.reference();
                 TensorArena arena = device.arena();
-                HessianAccumulator hessians = new HessianAccumulator(device, SPEC, Set.of(InputSite.MLP_INPUT), 1)) {
+                HessianAccumulator hessians = new HessianAccumulator(device, SPEC.block(0), Set.of(InputSite.MLP_INPUT),
+                        1)) {
             assertThrows(IllegalStateException.class, () -> hessians.hessian(InputSite.MLP_INPUT));
             hessians.begin(Shard.whole(1));
             hessians.at(InputSite.MLP_INPUT, zeros(device, arena, 64));
@@ -151,7 +152,8 @@ class HessianAccumulatorTest {
     void aPartIsNotGivenUpBeforeAllItsTokensHavePassed() {
         try (Device device = TestDevices.reference();
                 TensorArena arena = device.arena();
-                HessianAccumulator hessians = new HessianAccumulator(device, SPEC, Set.of(InputSite.MLP_INPUT), 4)) {
+                HessianAccumulator hessians = new HessianAccumulator(device, SPEC.block(0), Set.of(InputSite.MLP_INPUT),
+                        4)) {
             hessians.begin(new Shard(0, 0, 2));
             hessians.at(InputSite.MLP_INPUT, zeros(device, arena, 64));
             assertThrows(IllegalStateException.class, () -> hessians.begin(new Shard(1, 2, 2)));
@@ -180,7 +182,8 @@ class HessianAccumulatorTest {
         List<HessianAccumulator> hessians = new ArrayList<>();
         for (int i = 0; i < partition.devices(); i++) {
             Device device = TestDevices.reference();
-            HessianAccumulator sums = new HessianAccumulator(device, SPEC, Set.of(InputSite.MLP_INPUT), TOKENS);
+            HessianAccumulator sums = new HessianAccumulator(device, SPEC.block(0), Set.of(InputSite.MLP_INPUT),
+                    TOKENS);
             TensorArena arena = device.arena();
             sums.weigh(InputSite.MLP_INPUT, TestDevices.upload(device, arena, 1, factors));
             Tensor all = TestDevices.upload(device, arena, TOKENS, x);
@@ -200,11 +203,11 @@ class HessianAccumulatorTest {
     @Test
     void memoryIsFreedSiteBySiteAndAtTheEnd() {
         try (Device device = TestDevices.reference()) {
-            Set<InputSite> sites = EnumSet.allOf(InputSite.class);
-            HessianAccumulator hessians = new HessianAccumulator(device, SPEC, sites, 1);
+            Set<InputSite> sites = SPEC.block(0).sites();
+            HessianAccumulator hessians = new HessianAccumulator(device, SPEC.block(0), sites, 1);
             long all = device.memoryInUse();
             assertEquals((3L * 64 * 64 + 160 * 160) * Float.BYTES, all);
-            assertEquals(HessianAccumulator.bytes(SPEC, sites, 1), all);
+            assertEquals(HessianAccumulator.bytes(SPEC.block(0), sites, 1), all);
             hessians.release(InputSite.MLP_OUTPUT);
             assertEquals(3L * 64 * 64 * Float.BYTES, device.memoryInUse());
             hessians.close();

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertInstanceOf;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.calibrate.testing.Fixture;
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.model.ModelConfig;
@@ -55,11 +56,31 @@ class ModelSpecTest {
         List<LinearSpec> linears = resolve(Fixture.LLAMA_GQA).linears(1);
         assertEquals(List.of("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
                 "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"), linears.stream().map(LinearSpec::role).toList());
-        assertEquals(
-                new LinearSpec("model.layers.1.self_attn.k_proj", "self_attn.k_proj", Projection.KEY, 64, 32, false),
-                linears.get(1));
-        assertEquals(new LinearSpec("model.layers.1.mlp.down_proj", "mlp.down_proj", Projection.DOWN, 160, 64, false),
-                linears.get(6));
+        assertEquals(plain("model.layers.1.", "self_attn.k_proj", Projection.KEY, 64, 32), linears.get(1));
+        assertEquals(plain("model.layers.1.", "mlp.down_proj", Projection.DOWN, 160, 64), linears.get(6));
+    }
+
+    private static LinearSpec plain(String prefix, String role, Projection projection, int inputs, int outputs) {
+        String module = prefix + role;
+        return new LinearSpec(module, role, projection, LinearSpec.NO_EXPERT, inputs, outputs, false,
+                new WeightView(module + ".weight", module + ".bias", RowOrder.single(outputs),
+                        WeightView.Stored.OUT_IN, 0, 1));
+    }
+
+    private static Mixer.Attention attention(ModelSpec spec) {
+        return (Mixer.Attention) spec.block(0).mixer();
+    }
+
+    private static Activation activation(ModelSpec spec) {
+        return switch (((FeedForward.Dense) spec.block(0).feedForward()).form()) {
+            case FeedForward.Form.Gated gated -> gated.activation();
+            case FeedForward.Form.Plain plain -> plain.activation();
+            case FeedForward.Form.Clamped clamped -> throw new AssertionError(clamped);
+        };
+    }
+
+    private static NormSpec firstNorm(ModelSpec spec) {
+        return spec.norms().getFirst();
     }
 
     @Test
@@ -67,25 +88,29 @@ class ModelSpecTest {
         ModelSpec spec = resolve(Fixture.MPT);
         assertEquals(List.of(192, 64, 256, 64), spec.linears(0).stream().map(LinearSpec::outputs).toList());
         assertEquals(InputSite.ATTENTION_INPUT, spec.linears(0).getFirst().site());
-        assertEquals(new Position.Alibi(8), spec.position());
-        assertEquals(new ModelSpec.Norm(ModelSpec.Norm.Kind.LAYER, 1e-5f, false), spec.norm());
-        assertEquals(Activation.GELU, spec.mlp().activation());
-        assertTrue(spec.tiedHead());
+        assertEquals(new Position.Alibi(8, 1, DType.F32), attention(spec).position());
+        assertEquals(new NormSpec("transformer.blocks.0.norm_1", NormSpec.Kind.LAYER, 1e-5f, 0, false, 64, 64, 1),
+                firstNorm(spec));
+        assertEquals(Activation.GELU, activation(spec));
+        assertTrue(spec.head().tied());
     }
 
     @ParameterizedTest
     @ValueSource(strings = {"llama", "mpt"})
     void everyFamilyListsLinearsInTheOrderOfTheirSites(String family) {
-        List<InputSite> sites = Families.load(family).linears().stream().map(form -> form.projection().site()).toList();
+        List<InputSite> sites = resolve(family.equals("mpt") ? Fixture.MPT : Fixture.LLAMA).linears(0).stream()
+                .map(LinearSpec::site).toList();
         assertEquals(sites.stream().sorted().toList(), sites);
     }
 
     @Test
     void sizesThatFollowFromOthersMayBeAbsent() {
         ModelSpec spec = resolve(Fixture.LLAMA, "head_dim=", "num_key_value_heads=", "rms_norm_eps=", "hidden_act=");
-        assertEquals(new ModelSpec.Attention(4, 4, 16, 0.25f, 0), spec.attention());
-        assertEquals(1e-6f, spec.norm().eps());
-        assertEquals(Activation.SILU, spec.mlp().activation());
+        Mixer.Attention form = attention(spec);
+        assertEquals(List.of(4, 4, 16, 0), List.of(form.heads(), form.kvHeads(), form.headDim(), form.window()));
+        assertEquals(0.25f, form.scale());
+        assertEquals(1e-6f, firstNorm(spec).eps());
+        assertEquals(Activation.SILU, activation(spec));
     }
 
     @Test
@@ -93,20 +118,18 @@ class ModelSpecTest {
         ModelSpec spec = resolve(Fixture.MPT, "attn_config.kv_n_heads=2", "no_bias=false");
         assertEquals(128, spec.linears(0).getFirst().outputs());
         assertTrue(spec.linears(0).stream().allMatch(LinearSpec::bias));
-        assertTrue(spec.norm().bias());
+        assertTrue(firstNorm(spec).bias());
     }
 
     @Test
     void anUnknownFamilyIsRefusedWithTheKnownOnes() {
         assertRefused(Code.UNSUPPORTED_MODEL, () -> resolve(Fixture.LLAMA, "model_type=\"mamba\""), "model_type",
-                "mamba", "llama, mpt");
+                "mamba", "nearest", "llama", "opt-gptq families");
     }
 
     @ParameterizedTest
     @CsvSource(delimiter = '|', value = {"attn_config.alibi=false|attn_config.alibi is false|with true",
             "attn_config.alibi=|attn_config.alibi is absent|with true",
-            "attn_config.qk_ln=true|attn_config.qk_ln is true|with false or absent",
-            "attn_config.clip_qkv=6|attn_config.clip_qkv is 6|with absent",
             "attn_config.prefix_lm=true|attn_config.prefix_lm is true|false",
             "attn_config.attn_type=\"multiquery_attention\"|multiquery_attention|multihead_attention",
             "logit_scale=\"inv_sqrt_d_model\"|logit_scale|absent", "norm_type=\"rmsnorm\"|norm_type|layernorm",
@@ -117,7 +140,7 @@ class ModelSpecTest {
 
     @ParameterizedTest
     @CsvSource(delimiter = '|', value = {"hidden_act=\"softsign\"|hidden_act is \"softsign\"|gelu_new",
-            "rope_parameters.rope_type=\"yarn\"|rope_parameters.rope_type is \"yarn\"|default, linear, llama3"})
+            "rope_parameters.rope_type=\"ntk\"|rope_parameters.rope_type is \"ntk\"|default, linear, dynamic, llama3, yarn"})
     void anActivationOrRotaryFormThatIsNotImplementedIsRefused(String change, String found, String supported) {
         assertRefused(Code.UNSUPPORTED_MODEL, () -> resolve(Fixture.LLAMA, change), "config.json", found, supported);
     }
@@ -126,7 +149,8 @@ class ModelSpecTest {
     @CsvSource(delimiter = '|', value = {"hidden_size=|hidden_size", "num_hidden_layers=-1|num_hidden_layers",
             "num_key_value_heads=3|cannot share 3",
             "head_dim=2000000000|4 attention heads of 2000000000 elements", "rms_norm_eps=\"small\"|rms_norm_eps",
-            "rope_parameters.rope_theta=0|rope_theta", "rope_parameters.partial_rotary_factor=0.2|rotary"})
+            "rope_parameters.rope_theta=0|rope_theta", "rms_norm_eps=-1e-6|rms_norm_eps",
+            "rms_norm_eps=3|between 0 and 1", "rope_parameters=1|expected an object"})
     void aConfigThatContradictsItselfIsRefused(String change, String named) {
         assertRefused(Code.BAD_MODEL, () -> resolve(Fixture.LLAMA, change), "config.json", named);
     }
@@ -136,17 +160,62 @@ class ModelSpecTest {
         assertRefused(Code.BAD_MODEL, () -> resolve(Fixture.MPT, "n_heads=5"), "64", "5");
     }
 
+    private static Position.Rotary rotary(String... changes) {
+        return assertInstanceOf(Position.Rotary.class, attention(resolve(Fixture.LLAMA, changes)).position());
+    }
+
+    /** transformers 5: a non-empty rope_scaling replaces rope_parameters. */
+    @Test
+    void anOlderBlockOfRotarySettingsCountsBeforeANewerOne() {
+        assertEquals(new RotaryScaling.Linear(4),
+                rotary("rope_parameters.rope_type=\"default\"", "rope_scaling={\"type\": \"linear\", \"factor\": 4}")
+                        .scaling());
+    }
+
+    @Test
+    void aThetaInsideTheBlockCountsBeforeOneBesideIt() {
+        assertEquals(500_000, rotary("rope_parameters=", "rope_theta=10000",
+                "rope_scaling={\"type\": \"linear\", \"factor\": 4, \"rope_theta\": 500000}").theta());
+    }
+
+    /** As transformers' default rotary embedding of this family does. */
+    @Test
+    void aShareOfTheHeadThatTheFamilyDoesNotReadChangesNothing() {
+        assertEquals(16, rotary("partial_rotary_factor=0.5").rotaryDim());
+        assertEquals(16, rotary("rope_parameters.partial_rotary_factor=0.5").rotaryDim());
+        assertRefused(Code.UNSUPPORTED_MODEL, () -> rotary("partial_rotary_factor=0.5",
+                "rope_scaling={\"type\": \"linear\", \"factor\": 4}"), "partial_rotary_factor is 0.5");
+    }
+
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', value = {"is_causal=false|is_causal is false",
+            "attn_logit_softcapping=50|attn_logit_softcapping is 50",
+            "residual_modification=\"x\"|residual_modification"})
+    void aFieldOfAnotherFamilyThatChangesTheModelIsRefused(String change, String named) {
+        assertRefused(Code.UNSUPPORTED_MODEL, () -> resolve(Fixture.LLAMA, change), named);
+    }
+
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', value = {"sparkle=3|sparkle", "auto_map={\"AutoModel\": \"m.M\"}|auto_map",
+            "architectures=[\"SparkleForCausalLM\"]|SparkleForCausalLM"})
+    void whatIsUnknownIsNamed(String change, String named) {
+        List<String> remarks = resolve(Fixture.LLAMA, change).remarks();
+        assertEquals(1, remarks.size(), remarks::toString);
+        assertTrue(remarks.getFirst().contains(named), remarks::toString);
+    }
+
     @Test
     void rotarySettingsAreReadFromWhereOlderTransformersWroteThem() {
-        Position.Rotary older = assertInstanceOf(Position.Rotary.class, resolve(Fixture.LLAMA, "rope_parameters=",
-                "rope_theta=500000", "rope_scaling={\"type\": \"linear\", \"factor\": 4}").position());
+        Position.Rotary older = rotary("rope_parameters=", "rope_theta=500000",
+                "rope_scaling={\"type\": \"linear\", \"factor\": 4}");
         assertEquals(500_000, older.theta());
         assertEquals(new RotaryScaling.Linear(4), older.scaling());
     }
 
     @Test
     void rotarySettingsAreReadFromWhereNewerTransformersWritesThem() {
-        Position.Rotary newer = assertInstanceOf(Position.Rotary.class, resolve(Fixture.LLAMA_GQA).position());
+        Position.Rotary newer = assertInstanceOf(Position.Rotary.class,
+                attention(resolve(Fixture.LLAMA_GQA)).position());
         assertEquals(500_000, newer.theta());
         assertEquals(new RotaryScaling.Llama3(8, 1, 4, 64), newer.scaling());
     }

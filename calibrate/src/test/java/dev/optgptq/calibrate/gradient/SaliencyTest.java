@@ -22,12 +22,13 @@ import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.List;
 import java.util.Objects;
 import java.util.function.BiConsumer;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 class SaliencyTest {
@@ -35,8 +36,13 @@ class SaliencyTest {
     private static final int LENGTH = 48;
     private static final Labels NEXT = new NextToken();
 
+    private static List<InputSite> sites() {
+        return List.of(InputSite.ATTENTION_INPUT, InputSite.ATTENTION_OUTPUT, InputSite.MLP_INPUT,
+                InputSite.MLP_OUTPUT);
+    }
+
     @ParameterizedTest
-    @EnumSource(InputSite.class)
+    @MethodSource("sites")
     void everyTokenHasAWeightThatIsNotNegativeAndTheirMeanIsOne(InputSite site) {
         onCpu(Fixture.LLAMA_GQA, (model, text) -> {
             try (Saliency saliency = capture(model, text, NEXT, GradientStream.Limits.DEFAULT)) {
@@ -72,7 +78,7 @@ class SaliencyTest {
         onCpu(fixture, (model, text) -> {
             try (Saliency apart = capture(model, text, NEXT, single);
                     Saliency together = capture(model, text, NEXT, several)) {
-                for (InputSite site : InputSite.values()) {
+                for (InputSite site : sites()) {
                     assertArrayEquals(together.weights(1, site), apart.weights(1, site), site.label());
                 }
             }
@@ -87,7 +93,7 @@ class SaliencyTest {
         onCpu(fixture, (model, text) -> {
             try (Saliency apart = capture(model, text, NEXT, streamed);
                     Saliency resident = capture(model, text, NEXT, streamed.withResident(Long.MAX_VALUE))) {
-                for (InputSite site : InputSite.values()) {
+                for (InputSite site : sites()) {
                     assertArrayEquals(apart.weights(0, site), resident.weights(0, site), site.label());
                     assertArrayEquals(apart.weights(1, site), resident.weights(1, site), site.label());
                 }

@@ -96,7 +96,7 @@ class TeacherTest {
                 Tensor ids = arena.vector(DType.I32, text.tokens());
                 Tensor x = arena.matrix(DType.F32, text.tokens(), model.spec().hiddenSize());
                 text.upload(device, 0, ids);
-                model.embed(ids, x);
+                model.embed(ids, text.length(), x);
                 Transformer.Workspace workspace = model.workspace(arena, (int) text.tokens(), LENGTH);
                 for (int block = 0; block < model.spec().blocks(); block++) {
                     BlockWeights weights = model.loadBlock(block, arena);

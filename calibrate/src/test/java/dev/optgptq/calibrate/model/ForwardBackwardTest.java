@@ -46,7 +46,7 @@ class ForwardBackwardTest {
             Tensor x = arena.matrix(DType.F32, rows, model.spec().hiddenSize());
             Tensor expected = arena.matrix(DType.F32, rows, model.spec().hiddenSize());
             Tensor y = arena.matrix(DType.F32, rows, model.spec().hiddenSize());
-            model.embed(ids, x);
+            model.embed(ids, text.length(), x);
 
             // The loss is half the squared distance between the block's output and its input.
             device.matrix().copy(x, expected);
@@ -61,7 +61,7 @@ class ForwardBackwardTest {
             assertArrayEquals(floats(device, expected), floats(device, y));
             model.parameters().all(apart).forEach((name, gradient) -> {
                 float[] found = floats(device, Objects.requireNonNull(model.parameters().all(together).get(name)));
-                assertArrayEquals(floats(device, gradient), found, name);
+                assertArrayEquals(floats(device, gradient), found, name.toString());
                 assertTrue(found[0] != 0, () -> name + " has a gradient");
             });
         }
@@ -79,7 +79,7 @@ class ForwardBackwardTest {
             Tensor x = arena.matrix(DType.F32, text.tokens(), model.spec().hiddenSize());
             Tensor ids = arena.vector(DType.I32, text.tokens());
             text.upload(device, 0, ids);
-            model.embed(ids, x);
+            model.embed(ids, text.length(), x);
             Kinds kinds = new Kinds(device, model, arena, x, text.length());
 
             Map<String, float[]> all = kinds.gradients(EnumSet.allOf(ParameterKind.class));
@@ -90,7 +90,7 @@ class ForwardBackwardTest {
             assertEquals(all.size(), norms.size() + linears.size());
             all.forEach((name, gradient) -> {
                 float[] found = (norms.containsKey(name) ? norms : linears).get(name);
-                assertArrayEquals(gradient, found, name);
+                assertArrayEquals(gradient, found, name.toString());
             });
         }
     }
@@ -112,9 +112,11 @@ class ForwardBackwardTest {
             Tensor normed = arena.matrix(DType.F32, x.rows(), x.columns());
             Tensor logits = arena.matrix(DType.F32, x.rows(), model.spec().vocabSize());
             model.logits(head, x, normed, logits);
-            model.backward().head(head, x, normed, logits, d, ofHead);
-            model.parameters().all(ofBlock).forEach((name, gradient) -> found.put(name, floats(device, gradient)));
-            model.parameters().all(ofHead).forEach((name, gradient) -> found.put(name, floats(device, gradient)));
+            model.backward().head(head, x, normed, logits, logits, d, ofHead);
+            model.parameters().all(ofBlock)
+                    .forEach((name, gradient) -> found.put(name.toString(), floats(device, gradient)));
+            model.parameters().all(ofHead)
+                    .forEach((name, gradient) -> found.put(name.toString(), floats(device, gradient)));
             return found;
         }
     }

@@ -13,10 +13,12 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 class PositionTablesTest {
 
+    private static final int LENGTH = 16;
+
     @Test
     void slopesOfEightHeadsHalveFromOneHalf() {
         assertArrayEquals(new float[] {1 / 2f, 1 / 4f, 1 / 8f, 1 / 16f, 1 / 32f, 1 / 64f, 1 / 128f, 1 / 256f},
-                PositionTables.slopes(new Position.Alibi(8), 8));
+                PositionTables.slopes(new Position.Alibi(8, 1, DType.F32), 8));
     }
 
     @Test
@@ -24,7 +26,7 @@ class PositionTablesTest {
         assertArrayEquals(
                 new float[] {1 / 2f, 1 / 4f, 1 / 8f, 1 / 16f, 1 / 32f, 1 / 64f, 1 / 128f, 1 / 256f, 0.70710677f,
                         0.35355338f, 0.17677669f, 0.088388346f},
-                PositionTables.slopes(new Position.Alibi(8), 12), 1e-8f);
+                PositionTables.slopes(new Position.Alibi(8, 1, DType.F32), 12), 1e-8f);
     }
 
     /** The formula of the ALiBi authors and of BLOOM, which is written differently. */
@@ -32,7 +34,7 @@ class PositionTablesTest {
     @ValueSource(ints = {1, 2, 3, 5, 7, 12, 20, 31, 32, 33, 112})
     void slopesAgreeWithTheAuthorsForAnyNumberOfHeads(int heads) {
         int power = Integer.highestOneBit(heads);
-        float[] slopes = PositionTables.slopes(new Position.Alibi(8), heads);
+        float[] slopes = PositionTables.slopes(new Position.Alibi(8, 1, DType.F32), heads);
         for (int head = 0; head < heads; head++) {
             double exponent = head < power ? -8.0 * (head + 1) / power : -4.0 * (2 * (head - power) + 1) / power;
             assertEquals(Math.pow(2, exponent), slopes[head], 1e-7, "head " + head + " of " + heads);
@@ -41,8 +43,10 @@ class PositionTablesTest {
 
     @Test
     void aLargerMaximumSteepensEverySlope() {
-        assertArrayEquals(new float[] {1 / 16f, 1 / 256f}, PositionTables.slopes(new Position.Alibi(8), 2));
-        assertArrayEquals(new float[] {1 / 256f, 1 / 65536f}, PositionTables.slopes(new Position.Alibi(16), 2));
+        assertArrayEquals(new float[] {1 / 16f, 1 / 256f},
+                PositionTables.slopes(new Position.Alibi(8, 1, DType.F32), 2));
+        assertArrayEquals(new float[] {1 / 256f, 1 / 65536f},
+                PositionTables.slopes(new Position.Alibi(16, 1, DType.F32), 2));
     }
 
     @Test
@@ -74,7 +78,8 @@ class PositionTablesTest {
     }
 
     private static double[] frequencies(RotaryScaling scaling) {
-        return PositionTables.frequencies(new Position.Rotary(10_000, 8, RotaryLayout.HALF, scaling, DType.F32));
+        return PositionTables.frequencies(new Position.Rotary(10_000, 8, RotaryLayout.HALF, scaling, DType.F32),
+                LENGTH);
     }
 
     @Test
@@ -82,7 +87,7 @@ class PositionTablesTest {
         Position.Rotary form = new Position.Rotary(10_000, 8, RotaryLayout.HALF, new RotaryScaling.Default(),
                 DType.F32);
         // 0.1 is 1.6 / 16: bfloat16 keeps 7 bits of the 0.6, float16 keeps 10.
-        assertEquals(205.0 / 128 / 16, PositionTables.frequencies(form.withFrequencyType(DType.BF16))[1]);
-        assertEquals(1638.0 / 1024 / 16, PositionTables.frequencies(form.withFrequencyType(DType.F16))[1]);
+        assertEquals(205.0 / 128 / 16, PositionTables.frequencies(form.withFrequencyType(DType.BF16), LENGTH)[1]);
+        assertEquals(1638.0 / 1024 / 16, PositionTables.frequencies(form.withFrequencyType(DType.F16), LENGTH)[1]);
     }
 }

@@ -63,7 +63,7 @@ final class EvalLogitsCommand implements Callable<Integer> {
                 ModelDirectory directory = ModelDirectory.open(model)) {
             ModelSpec spec = castBuffers
                     ? ModelSpec.resolveAsCast(directory)
-                    : ModelSpec.resolve(directory.config());
+                    : ModelSpec.resolve(directory);
             Transformer transformer = Transformer.open(directory, spec, device);
             int vocabulary = transformer.spec().vocabSize();
             TokenSequences ids = InputIds.read(input, vocabulary);

@@ -99,7 +99,7 @@ final class QuantizeCommand implements Callable<Integer> {
 
     private int maxPositions() {
         try (ModelDirectory directory = ModelDirectory.open(model)) {
-            return ModelSpec.resolve(directory.config()).maxPositions();
+            return ModelSpec.resolve(directory).maxPositions();
         }
     }
 }

@@ -85,7 +85,7 @@ public record PerplexityJob(String tool, DeviceGroup devices, @Nullable Path tex
 
     private static int positions(Path model) {
         try (ModelDirectory directory = ModelDirectory.open(model)) {
-            return ModelSpec.resolve(directory.config()).maxPositions();
+            return ModelSpec.resolve(directory).maxPositions();
         }
     }
 

@@ -1,5 +1,8 @@
 package dev.optgptq.cli.inspect;
 
+import dev.optgptq.calibrate.family.Mixer;
+import dev.optgptq.calibrate.family.FeedForward;
+import dev.optgptq.calibrate.family.BlockSpec;
 import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.dtype.DType;
@@ -35,9 +38,22 @@ public record ModelSummary(String path, @Nullable String modelType, @Nullable Ar
             int intermediateSize, int vocabSize, int maxPositions, boolean tiedHead) {
 
         static Architecture of(ModelSpec spec) {
-            return new Architecture(spec.family(), spec.blocks(), spec.hiddenSize(), spec.attention().heads(),
-                    spec.attention().kvHeads(), spec.attention().headDim(), spec.mlp().intermediateSize(),
-                    spec.vocabSize(), spec.maxPositions(), spec.tiedHead());
+            BlockSpec first = spec.block(0);
+            int intermediate = switch (first.feedForward()) {
+                case FeedForward.Dense dense -> dense.intermediateSize();
+                case FeedForward.Experts experts -> experts.each().intermediateSize();
+            };
+            return switch (first.mixer()) {
+                case Mixer.Attention form -> of(spec, form.heads(), form.kvHeads(), form.headDim(), intermediate);
+                case Mixer.LatentAttention form -> of(spec, form.heads(), form.heads(), form.headDim(), intermediate);
+                case Mixer.DeltaNet form ->
+                    of(spec, form.valueHeads(), form.keyHeads(), form.valueDim(), intermediate);
+            };
+        }
+
+        private static Architecture of(ModelSpec spec, int heads, int kvHeads, int headDim, int intermediate) {
+            return new Architecture(spec.family(), spec.blocks(), spec.hiddenSize(), heads, kvHeads, headDim,
+                    intermediate, spec.vocabSize(), spec.maxPositions(), spec.head().tied());
         }
     }
 
@@ -58,7 +74,7 @@ public record ModelSummary(String path, @Nullable String modelType, @Nullable Ar
         Architecture architecture = null;
         String notSupported = null;
         try {
-            architecture = Architecture.of(ModelSpec.resolve(config));
+            architecture = Architecture.of(ModelSpec.resolve(directory));
         } catch (UserError e) {
             notSupported = e.getMessage();
         }

@@ -1,5 +1,8 @@
 package dev.optgptq.gptq.bench;
 
+import dev.optgptq.calibrate.family.NormSpec;
+import dev.optgptq.calibrate.family.Mixer;
+import dev.optgptq.calibrate.family.FeedForward;
 import dev.optgptq.calibrate.eval.FlopCount;
 import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.calibrate.family.Position;
@@ -63,11 +66,12 @@ final class OpTimes {
             Tensor weight = random(arena, DType.F32, 1, hidden);
             Tensor out = arena.matrix(DType.F32, rows, hidden);
             double bytes = 8.0 * rows * hidden;
-            switch (spec.norm().kind()) {
+            NormSpec norm = spec.norms().getFirst();
+            switch (norm.kind()) {
                 case RMS -> add("rmsNorm", sizes(rows, hidden), 0, DType.F32, bytes,
-                        () -> device.neural().rmsNorm(x, weight, spec.norm().eps(), out));
+                        () -> device.neural().rmsNorm(x, weight, norm.eps(), out));
                 case LAYER -> add("layerNorm", sizes(rows, hidden), 0, DType.F32, bytes,
-                        () -> device.neural().layerNorm(x, weight, null, spec.norm().eps(), out));
+                        () -> device.neural().layerNorm(x, weight, null, norm.eps(), out));
             }
         }
     }
@@ -86,10 +90,10 @@ final class OpTimes {
     }
 
     private void position(int sequenceLength) {
-        if (!(spec.position() instanceof Position.Rotary rotary)) {
+        if (!(spec.block(0).mixer() instanceof Mixer.Attention form
+                && form.position() instanceof Position.Rotary rotary)) {
             return;
         }
-        ModelSpec.Attention form = spec.attention();
         try (TensorArena arena = device.arena()) {
             Tensor queries = random(arena, DType.F32, rows, form.queryWidth());
             Tensor table = random(arena, DType.F32, sequenceLength, rotary.rotaryDim() / 2);
@@ -100,7 +104,9 @@ final class OpTimes {
     }
 
     private void attention(int sequenceLength) {
-        ModelSpec.Attention form = spec.attention();
+        if (!(spec.block(0).mixer() instanceof Mixer.Attention form)) {
+            return;
+        }
         AttentionShape shape = new AttentionShape(sequenceLength, form.heads(), form.kvHeads(), form.headDim(),
                 form.scale(), form.window());
         try (TensorArena arena = device.arena()) {
@@ -109,7 +115,7 @@ final class OpTimes {
             Tensor k = all.columns(form.queryWidth(), form.kvWidth());
             Tensor v = all.columns(form.queryWidth() + form.kvWidth(), form.kvWidth());
             Tensor out = arena.matrix(DType.F32, rows, form.queryWidth());
-            double operations = new FlopCount(spec).attention(sequenceLength) * rows / sequenceLength;
+            double operations = new FlopCount(spec).attention(spec.block(0), sequenceLength) * rows / sequenceLength;
             double bytes = rows
                     * (products.bytes() * (form.queryWidth() + 2.0 * form.kvWidth()) + 4.0 * form.queryWidth());
             add("attention", products + " " + sizes(rows, form.queryWidth()) + " T " + sequenceLength, operations,
@@ -130,16 +136,24 @@ final class OpTimes {
     }
 
     private void activation() {
-        int width = spec.mlp().intermediateSize();
+        FeedForward.Dense form = switch (spec.block(0).feedForward()) {
+            case FeedForward.Dense dense -> dense;
+            case FeedForward.Experts experts -> experts.each();
+        };
+        int width = form.intermediateSize();
         try (TensorArena arena = device.arena()) {
             Tensor gate = random(arena, DType.F32, rows, width);
             Tensor up = random(arena, DType.F32, rows, width);
             double elements = (double) rows * width;
-            switch (spec.mlp().form()) {
-                case GATED -> add("activateGated", sizes(rows, width), 0, DType.F32, 12 * elements,
-                        () -> device.neural().activateGated(spec.mlp().activation(), gate, up));
-                case PLAIN -> add("activate", sizes(rows, width), 0, DType.F32, 8 * elements,
-                        () -> device.neural().activate(spec.mlp().activation(), up));
+            switch (form.form()) {
+                case FeedForward.Form.Gated gated ->
+                    add("activateGated", sizes(rows, width), 0, DType.F32, 12 * elements,
+                            () -> device.neural().activateGated(gated.activation(), gate, up));
+                case FeedForward.Form.Plain plain -> add("activate", sizes(rows, width), 0, DType.F32, 8 * elements,
+                        () -> device.neural().activate(plain.activation(), up));
+                case FeedForward.Form.Clamped clamped -> add("clampedSwiglu", sizes(rows, width), 0, DType.F32,
+                        12 * elements,
+                        () -> device.neural().clampedSwiglu(gate, up, clamped.alpha(), clamped.limit()));
             }
         }
     }

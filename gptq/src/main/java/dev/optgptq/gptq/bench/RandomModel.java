@@ -1,5 +1,10 @@
 package dev.optgptq.gptq.bench;
 
+import dev.optgptq.formats.UserError;
+import dev.optgptq.calibrate.family.WeightView;
+import dev.optgptq.calibrate.family.NormSpec;
+import dev.optgptq.calibrate.family.EmbeddingSpec;
+import dev.optgptq.calibrate.family.BlockSpec;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.calibrate.family.ModelSpec;
@@ -35,8 +40,9 @@ final class RandomModel {
 
     private RandomModel(ModelSpec spec, Arena arena) {
         this.spec = spec;
-        long largest = spec.linears(0).stream().mapToLong(linear -> (long) linear.inputs() * linear.outputs()).max()
-                .orElse(0);
+        long largest = spec.most(block -> block.linears().stream()
+                .mapToLong(linear -> (long) linear.inputs() * linear.outputs() * linear.view().matrices()).max()
+                .orElse(0));
         long numbers = Math.max(largest, (long) spec.vocabSize() * spec.hiddenSize()) + ROOM;
         pool = arena.allocate(numbers * DType.BF16.bytes(), 64);
         SplittableRandom random = new SplittableRandom(SEED);
@@ -45,8 +51,9 @@ final class RandomModel {
             double sum = random.nextDouble() + random.nextDouble() + random.nextDouble() + random.nextDouble() - 2;
             pool.setAtIndex(ValueLayout.JAVA_SHORT, i, Floats.toBF16((float) (DEVIATION * Math.sqrt(3) * sum)));
         }
-        ones = arena.allocate((long) spec.hiddenSize() * DType.BF16.bytes(), 64);
-        for (int i = 0; i < spec.hiddenSize(); i++) {
+        int widest = spec.norms().stream().mapToInt(NormSpec::weightColumns).max().orElse(0);
+        ones = arena.allocate((long) widest * DType.BF16.bytes(), 64);
+        for (int i = 0; i < widest; i++) {
             ones.setAtIndex(ValueLayout.JAVA_SHORT, i, Floats.toBF16(1));
         }
     }
@@ -66,29 +73,59 @@ final class RandomModel {
     }
 
     private void addAll() {
-        ModelSpec.TensorNames names = spec.names();
-        int hidden = spec.hiddenSize();
-        matrix(names.embedding() + ".weight", spec.vocabSize(), hidden);
-        for (int block = 0; block < spec.blocks(); block++) {
-            norm(names.inBlock(block, names.attentionNorm()));
-            norm(names.inBlock(block, names.mlpNorm()));
-            for (LinearSpec linear : spec.linears(block)) {
-                matrix(linear.module() + ".weight", linear.outputs(), linear.inputs());
-                if (linear.bias()) {
-                    add(linear.module() + ".bias", window(linear.outputs()), linear.outputs());
-                }
-            }
+        EmbeddingSpec embedding = spec.embedding();
+        if (embedding.projection() != null || embedding.positions() != null || embedding.norm() != null) {
+            throw new UserError(UserError.Code.UNSUPPORTED_MODEL,
+                    "bench builds random models without learned positions or norms of embeddings; "
+                            + spec.family() + " has them");
         }
-        norm(names.finalNorm());
-        if (!spec.tiedHead()) {
-            matrix(names.head() + ".weight", spec.vocabSize(), hidden);
+        matrix(embedding.table() + ".weight", spec.vocabSize(), spec.hiddenSize());
+        for (BlockSpec block : spec.blockSpecs()) {
+            block.norms().values().forEach(this::norm);
+            block.linears().forEach(this::linear);
+            block.parameters().values().forEach(parameter -> add(parameter.name(),
+                    window((long) parameter.rows() * parameter.columns()),
+                    parameter.shape().stream().mapToLong(Long::longValue).toArray()));
+        }
+        if (spec.head().norm() != null) {
+            norm(spec.head().norm());
+        }
+        if (!spec.head().tied()) {
+            matrix(spec.head().module() + ".weight", spec.vocabSize(), spec.hiddenSize());
         }
     }
 
-    private void norm(String module) {
-        add(module + ".weight", ones, spec.hiddenSize());
-        if (spec.norm().bias()) {
-            add(module + ".bias", window(spec.hiddenSize()), spec.hiddenSize());
+    private void linear(LinearSpec linear) {
+        WeightView view = linear.view();
+        if (tensors.containsKey(view.weight())) {
+            return;
+        }
+        boolean turned = view.stored() == WeightView.Stored.IN_OUT;
+        long rows = turned ? linear.inputs() : linear.outputs();
+        long columns = turned ? linear.outputs() : linear.inputs();
+        MemorySegment numbers = window(view.matrices() * rows * columns);
+        if (view.shared()) {
+            add(view.weight(), numbers, view.matrices(), rows, columns);
+        } else {
+            add(view.weight(), numbers, rows, columns);
+        }
+        if (linear.bias()) {
+            MemorySegment bias = window((long) view.matrices() * linear.outputs());
+            if (view.shared()) {
+                add(view.biasTensor(), bias, view.matrices(), linear.outputs());
+            } else {
+                add(view.biasTensor(), bias, linear.outputs());
+            }
+        }
+    }
+
+    private void norm(NormSpec norm) {
+        for (NormSpec.Stored stored : norm.stored()) {
+            add(stored.tensor(), stored.isBias()
+                    ? window(stored.columns())
+                    : ones.asSlice(0,
+                            (long) stored.columns() * DType.BF16.bytes()),
+                    stored.columns());
         }
     }
 

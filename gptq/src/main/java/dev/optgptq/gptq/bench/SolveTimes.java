@@ -21,9 +21,10 @@ record SolveTimes(Device device, ModelSpec spec, Limits limits) {
 
     List<Entry> measure() {
         List<Entry> entries = new ArrayList<>();
-        spec.linears(0).stream().map(linear -> linear.inputs()).distinct()
+        spec.blockSpecs().stream().flatMap(block -> block.linears().stream()).map(linear -> linear.inputs()).distinct()
                 .forEach(inputs -> entries.add(inverseFactor(inputs)));
-        spec.linears(0).stream().map(linear -> List.of(linear.inputs(), linear.outputs())).distinct()
+        spec.blockSpecs().stream().flatMap(block -> block.linears().stream())
+                .map(linear -> List.of(linear.inputs(), linear.outputs())).distinct()
                 .forEach(size -> entries.addAll(linear(size.getFirst(), size.getLast())));
         return entries;
     }

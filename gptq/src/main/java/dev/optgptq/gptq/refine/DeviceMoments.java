@@ -6,7 +6,7 @@ import dev.optgptq.calibrate.capture.Partition;
 import dev.optgptq.calibrate.capture.Shard;
 import dev.optgptq.calibrate.capture.ShardPass;
 import dev.optgptq.calibrate.family.InputSite;
-import dev.optgptq.calibrate.family.ModelSpec;
+import dev.optgptq.calibrate.family.BlockSpec;
 import dev.optgptq.calibrate.gradient.Saliency;
 import dev.optgptq.calibrate.model.InputTap;
 import dev.optgptq.calibrate.model.Transformer;
@@ -14,7 +14,7 @@ import dev.optgptq.calibrate.weights.BlockWeights;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
-import java.util.EnumMap;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -37,7 +37,7 @@ final class DeviceMoments implements AutoCloseable {
         this.device = model.device();
         this.streams = streams;
         this.arena = device.arena();
-        ModelSpec spec = model.spec();
+        BlockSpec spec = model.spec().block(block);
         this.sites = spec.sites();
         Map<InputSite, Tensor> factors = factors(block, saliency);
         long rows = streams.trainedRows();
@@ -50,7 +50,7 @@ final class DeviceMoments implements AutoCloseable {
     }
 
     private Map<InputSite, Tensor> factors(int block, @Nullable Saliency saliency) {
-        Map<InputSite, Tensor> factors = new EnumMap<>(InputSite.class);
+        Map<InputSite, Tensor> factors = new HashMap<>();
         if (saliency != null) {
             for (InputSite site : sites) {
                 Tensor found = saliency.rowFactors(block, site, device, arena);

@@ -14,7 +14,7 @@ import dev.optgptq.gptq.solve.SolveSettings;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.TensorArena;
 import java.util.ArrayList;
-import java.util.EnumMap;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
@@ -29,7 +29,7 @@ final class VariantSolver implements AutoCloseable {
     private final BlockMoments moments;
     private final boolean keepRounded;
     private final Phases phases;
-    private final Map<InputSite, SiteSolver> solvers = new EnumMap<>(InputSite.class);
+    private final Map<InputSite, SiteSolver> solvers = new HashMap<>();
     private boolean solversAreWeighted;
 
     /** @param keepRounded whether candidates hold the weights that were rounded, from which rounding can be learned */
@@ -70,10 +70,7 @@ final class VariantSolver implements AutoCloseable {
     }
 
     private @Nullable Propagation propagation(Variant variant, InputSite site) {
-        float strength = switch (site) {
-            case ATTENTION_INPUT, ATTENTION_OUTPUT -> variant.attention();
-            case MLP_INPUT, MLP_OUTPUT -> variant.mlp();
-        };
+        float strength = site.ofMlp() ? variant.mlp() : variant.attention();
         return strength > 0 ? new Propagation(moments.cross(site), strength) : null;
     }
 

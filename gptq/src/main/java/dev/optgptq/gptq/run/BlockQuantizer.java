@@ -22,7 +22,6 @@ import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import java.util.ArrayList;
-import java.util.EnumSet;
 import java.util.List;
 import java.util.Set;
 import java.util.function.Consumer;
@@ -60,12 +59,12 @@ final class BlockQuantizer {
         progress.enter("load", "block " + (block + 1) + "/" + model.spec().blocks());
         try (Replicas.Block weights = models.loadBlock(block)) {
             if (stream == null) {
-                for (InputSite site : model.spec().sites()) {
+                for (InputSite site : model.spec().block(block).sites()) {
                     solve(weights.first(), site, null, solved);
                 }
                 return;
             }
-            for (Set<InputSite> pass : passes()) {
+            for (Set<InputSite> pass : passes(block)) {
                 try (HessianAccumulator hessians = capture(weights, stream, pass)) {
                     for (InputSite site : pass) {
                         solve(weights.first(), site, hessians.hessian(site), solved);
@@ -96,13 +95,13 @@ final class BlockQuantizer {
     }
 
     /** All sites from one pass, or one pass each with everything before it already quantized. */
-    private List<Set<InputSite>> passes() {
-        Set<InputSite> sites = model.spec().sites();
+    private List<Set<InputSite>> passes(int block) {
+        Set<InputSite> sites = model.spec().block(block).sites();
         if (!trueSequential) {
             return List.of(sites);
         }
         List<Set<InputSite>> passes = new ArrayList<>();
-        sites.forEach(site -> passes.add(EnumSet.of(site)));
+        sites.forEach(site -> passes.add(Set.of(site)));
         return passes;
     }
 
@@ -112,7 +111,7 @@ final class BlockQuantizer {
         List<HessianAccumulator> hessians = new ArrayList<>();
         try {
             for (Device each : models.devices()) {
-                hessians.add(new HessianAccumulator(each, model.spec(), wanted, stream.rows()));
+                hessians.add(new HessianAccumulator(each, weights.first().spec(), wanted, stream.rows()));
             }
             SharedPhases shared = shared(stream);
             models.together(index -> capture(index, weights.on(index), stream, wanted, hessians.get(index),
@@ -178,7 +177,7 @@ final class BlockQuantizer {
         String what = "block " + weights.index() + ", " + site.label();
         try (SiteSolver solver = new SiteSolver(device, calibrator, hessian, what)) {
             for (LinearSpec linear : weights.linears()) {
-                if (linear.site() == site) {
+                if (linear.site().equals(site)) {
                     try (TensorArena result = device.arena()) {
                         long start = System.nanoTime();
                         LinearSolution solution = model.rewrite(weights, linear,

@@ -59,7 +59,7 @@ public record CalibrationStream(ActivationStore activations, int sequenceLength,
         try (TensorArena scratch = device.arena()) {
             Tensor buffer = scratch.matrix(DType.F32, partition.batchRows(), model.spec().hiddenSize());
             Tensor ids = scratch.vector(DType.I32, partition.batchRows());
-            model.withEmbedding(embedding -> partition.eachBatch(parts, (first, count) -> {
+            model.withEmbedding(sequences.length(), embedding -> partition.eachBatch(parts, (first, count) -> {
                 Tensor batch = ids.columns(0, count);
                 device.upload(MemorySegment.ofArray(sequences.ids()).asSlice(4L * first, 4L * count), batch);
                 Tensor x = buffer.rows(0, count);

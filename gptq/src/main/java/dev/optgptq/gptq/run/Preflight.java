@@ -1,6 +1,5 @@
 package dev.optgptq.gptq.run;
 
-import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.UserError;
@@ -77,7 +76,7 @@ final class Preflight {
         }
         if (settings.solving().calibrator() != CalibratorKind.RTN) {
             long tokens = (long) settings.calibration().samples() * settings.calibration().sequenceLength();
-            int widest = model.linears(0).stream().mapToInt(LinearSpec::inputs).max().orElse(0);
+            int widest = model.widestInput();
             if (tokens < widest) {
                 warnings.add(tokens + " calibration tokens cannot determine a Hessian of " + widest + " inputs; give "
                         + "at least " + (widest - tokens) + " more (--samples, --sequence-length)");

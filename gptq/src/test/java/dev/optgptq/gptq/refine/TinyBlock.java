@@ -63,7 +63,7 @@ public final class TinyBlock implements AutoCloseable {
             Tensor ids = arena.vector(DType.I32, text.tokens());
             Tensor x = arena.matrix(DType.F32, text.tokens(), model.spec().hiddenSize());
             text.upload(device, 0, ids);
-            model.embed(ids, x);
+            model.embed(ids, text.length(), x);
             store.write(device, 0, x);
         }
         return store;

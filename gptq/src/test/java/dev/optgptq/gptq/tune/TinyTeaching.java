@@ -88,7 +88,7 @@ final class TinyTeaching implements AutoCloseable {
             Tensor x = arena.matrix(DType.F32, rows, TinyModel.HIDDEN);
             Tensor ids = arena.vector(DType.I32, rows);
             text.upload(device, 0, ids);
-            model.embed(ids, x);
+            model.embed(ids, text.length(), x);
             Transformer.Workspace workspace = model.workspace(arena, rows, LENGTH);
             for (int index = 0; index < TinyModel.BLOCKS; index++) {
                 model.forward(weights.load(index, arena), x, workspace, InputTap.NONE);

@@ -1,5 +1,6 @@
 package dev.optgptq.gptq.run.checkpoint;
 
+import dev.optgptq.calibrate.family.BlockSpec;
 import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.formats.model.ModelDirectory;
@@ -15,7 +16,6 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
-import java.util.stream.IntStream;
 import org.apache.commons.math3.util.ArithmeticUtils;
 
 /**
@@ -34,28 +34,28 @@ public record CheckpointPlan(List<TensorSpec> specs, List<TensorView> kept, List
     /** Throws UserError when a linear cannot be packed, or the group size does not divide its inputs. */
     public static CheckpointPlan of(ModelDirectory source, ModelSpec model, int bits, int groupSize) {
         requireGroups(model, groupSize);
-        Map<String, LinearSpec> byWeight = new LinkedHashMap<>();
+        Map<String, List<LinearSpec>> byWeight = new LinkedHashMap<>();
         Map<String, LinearSpec> linears = new LinkedHashMap<>();
         for (int block = 0; block < model.blocks(); block++) {
             for (LinearSpec linear : model.linears(block)) {
-                byWeight.put(linear.module() + ".weight", linear);
+                byWeight.computeIfAbsent(linear.weightTensor(), tensor -> new ArrayList<>()).add(linear);
                 linears.put(linear.module(), linear);
             }
         }
         List<TensorSpec> specs = new ArrayList<>();
         List<TensorView> kept = new ArrayList<>();
         source.tensors().forEach((name, view) -> {
-            LinearSpec linear = byWeight.get(name);
-            if (linear == null) {
+            List<LinearSpec> replaced = byWeight.get(name);
+            if (replaced == null) {
                 specs.add(new TensorSpec(name, view.dtype(), view.shape()));
                 kept.add(view);
             } else {
-                specs.addAll(new PackedLayout(linear.module(), bits, groupSize, linear.inputs(), linear.outputs())
-                        .tensors());
+                replaced.forEach(linear -> specs.addAll(
+                        new PackedLayout(linear.module(), bits, groupSize, linear.inputs(), linear.outputs())
+                                .tensors()));
             }
         });
-        List<String> blocks = IntStream.range(0, model.blocks()).mapToObj(block -> model.names().inBlock(block, ""))
-                .toList();
+        List<String> blocks = model.blockSpecs().stream().map(BlockSpec::prefix).toList();
         List<TensorView> outside = kept.stream().filter(view -> blocks.stream().noneMatch(view.name()::startsWith))
                 .toList();
         return new CheckpointPlan(specs, kept, outside, linears);
@@ -67,10 +67,11 @@ public record CheckpointPlan(List<TensorSpec> specs, List<TensorView> kept, List
             return;
         }
         int common = 0;
-        for (LinearSpec linear : model.linears(0)) {
+        List<LinearSpec> linears = model.blockSpecs().stream().flatMap(block -> block.linears().stream()).toList();
+        for (LinearSpec linear : linears) {
             common = ArithmeticUtils.gcd(common, linear.inputs());
         }
-        for (LinearSpec linear : model.linears(0)) {
+        for (LinearSpec linear : linears) {
             if (linear.inputs() % groupSize != 0) {
                 throw new UserError(Code.BAD_SETTING, linear.module() + ": expected a group size that divides its "
                         + linear.inputs() + " inputs, found " + groupSize + "; use " + groupOf(common)

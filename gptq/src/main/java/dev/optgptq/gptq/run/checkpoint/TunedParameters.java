@@ -1,5 +1,7 @@
 package dev.optgptq.gptq.run.checkpoint;
 
+import java.util.stream.Collectors;
+import dev.optgptq.calibrate.family.NormSpec;
 import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.formats.packed.PackedLinear;
@@ -82,7 +84,9 @@ public record TunedParameters(Part part) {
         if (refinement.tuneSteps() == 0) {
             return NONE;
         }
-        Set<String> norms = refinement.tuneNorms() ? Set.copyOf(model.normTensors()) : Set.of();
+        Set<String> norms = refinement.tuneNorms()
+                ? model.normTensors().stream().map(NormSpec.Stored::tensor).collect(Collectors.toSet())
+                : Set.of();
         return tensor -> tensor.endsWith(SUFFIX) || norms.contains(tensor);
     }
 

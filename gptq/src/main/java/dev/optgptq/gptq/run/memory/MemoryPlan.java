@@ -131,16 +131,17 @@ public record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long
         long evaluating = evaluation == null
                 ? 0
                 : Perplexity.peakBytes(model, evaluation.count(), evaluation.length());
-        long copies = model.linears(0).stream().mapToLong(linear -> solvingLinear(linear, job)).max().orElse(0);
+        long copies = model.most(
+                block -> block.linears().stream().mapToLong(linear -> solvingLinear(linear, job)).max().orElse(0));
         long weights = Transformer.blockBytes(model, job.products());
-        long writing = model.linears(0).stream().mapToLong(linear -> packed(linear, job)).sum();
+        long writing = model.most(block -> block.linears().stream().mapToLong(linear -> packed(linear, job)).sum());
         TokenSequences calibration = texts.calibration();
         if (calibration == null) {
             return new MemoryPlan(free, weights, 0, 0, copies, 0, Cut.NONE, new Residual(0, 0, Place.HOST), 0,
                     Saliency.Memory.NONE, 0,
                     evaluating, writing, 0, 0);
         }
-        long hessians = HessianAccumulator.bytes(model, model.sites(), 1);
+        long hessians = model.most(block -> HessianAccumulator.bytes(block, block.sites(), 1));
         long largestSite = square(model.widestInput());
         long stream = 4L * model.hiddenSize() * calibration.length() * job.sequences(calibration.count());
         long limit = streamLimit(free.host());
@@ -246,7 +247,7 @@ public record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long
         long refined = refinement == null
                 ? 0
                 : RefineMemory.of(model, refinement, job.inputsPerScale(), calibration, rows, intoParts).peak();
-        long sums = HessianAccumulator.bytes(model, model.sites(), intoParts);
+        long sums = model.most(block -> HessianAccumulator.bytes(block, block.sites(), intoParts));
         return new MemoryPlan(free, weights, hessians, sums - hessians, solving, buffers,
                 new Cut(rows, intoParts, cut.devices()), residual, refined, gradients, hostLimit, evaluation, writing,
                 learning, ahead);

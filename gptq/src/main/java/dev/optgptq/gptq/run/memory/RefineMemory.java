@@ -1,5 +1,7 @@
 package dev.optgptq.gptq.run.memory;
 
+import dev.optgptq.calibrate.family.NormSpec;
+import dev.optgptq.calibrate.family.BlockSpec;
 import dev.optgptq.calibrate.capture.CrossMoments;
 import dev.optgptq.calibrate.capture.HessianAccumulator;
 import dev.optgptq.calibrate.data.TokenSequences;
@@ -42,7 +44,8 @@ public record RefineMemory(long solving, long predicting, long tuning, long mode
         long stream = (long) Float.BYTES * batchRows * spec.hiddenSize();
         long block = Transformer.blockBytes(spec, DType.F32);
         boolean learns = refinement.tuneSteps() > 0;
-        long candidate = block + spec.linears(0).stream().mapToLong(linear -> codes(linear, groupSize, learns)).sum();
+        long candidate = block + spec.most(
+                each -> each.linears().stream().mapToLong(linear -> codes(linear, groupSize, learns)).sum());
         long moments = moments(spec, refinement, calibration, batchRows, 1);
         long capturing = block + workspace + stream + moments(spec, refinement, calibration, batchRows, parts)
                 - moments;
@@ -53,9 +56,9 @@ public record RefineMemory(long solving, long predicting, long tuning, long mode
         if (!learns) {
             return new RefineMemory(solving, predicting, 0, 0);
         }
-        long latents = spec.linears(0).stream()
-                .mapToLong(linear -> LatentLinear.bytes(linear, groups(linear, groupSize))).sum();
-        long largest = spec.linears(0).stream().mapToLong(RefineMemory::bytes).max().orElse(0);
+        long latents = spec.most(each -> each.linears().stream()
+                .mapToLong(linear -> LatentLinear.bytes(linear, groups(linear, groupSize))).sum());
+        long largest = spec.most(each -> each.linears().stream().mapToLong(RefineMemory::bytes).max().orElse(0));
         long tuning = 2 * candidate + block + latents + 3 * stream
                 + Math.max(Backward.workspaceBytes(spec, batchRows, calibration.length()), 2 * largest);
         return new RefineMemory(solving, predicting, tuning + 2 * largest,
@@ -64,26 +67,31 @@ public record RefineMemory(long solving, long predicting, long tuning, long mode
 
     private static long moments(ModelSpec spec, Refinement refinement, TokenSequences calibration, int batchRows,
             int parts) {
-        Set<InputSite> sites = spec.sites();
-        long squares = HessianAccumulator.bytes(spec, sites, parts);
+        return spec.most(block -> moments(block, refinement, calibration, batchRows, parts));
+    }
+
+    private static long moments(BlockSpec block, Refinement refinement, TokenSequences calibration, int batchRows,
+            int parts) {
+        Set<InputSite> sites = block.sites();
+        long squares = HessianAccumulator.bytes(block, sites, parts);
+        int widest = sites.stream().mapToInt(block::inputs).max().orElse(0);
         long weighing = refinement.weighTokens()
-                ? squares + Float.BYTES * ((long) batchRows * spec.widestInput() + sites.size() * calibration.tokens())
+                ? squares + Float.BYTES * ((long) batchRows * widest + sites.size() * calibration.tokens())
                 : 0;
-        return squares + weighing + (refinement.propagate() ? CrossMoments.bytes(spec, sites, batchRows, parts) : 0);
+        return squares + weighing + (refinement.propagate() ? CrossMoments.bytes(block, sites, batchRows, parts) : 0);
     }
 
     /** The factors of all sites, which are kept for the next variant, and the damped copy of the largest. */
     private static long factors(ModelSpec spec) {
-        Set<InputSite> sites = spec.sites();
-        return sites.stream().mapToLong(site -> square(spec.inputs(site))).sum()
-                + sites.stream().mapToLong(site -> square(spec.inputs(site))).max().orElse(0);
+        return spec.most(block -> block.sites().stream().mapToLong(site -> square(block.inputs(site))).sum()
+                + block.sites().stream().mapToLong(site -> square(block.inputs(site))).max().orElse(0));
     }
 
     /** The largest linear while it is solved: its copies, or those of the shift that propagates errors. */
     private static long solving(ModelSpec spec, int groupSize) {
-        return spec.linears(0).stream().mapToLong(
+        return spec.most(block -> block.linears().stream().mapToLong(
                 linear -> SiteSolver.peakBytes(linear.inputs(), linear.outputs(), groups(linear, groupSize)))
-                .max().orElse(0);
+                .max().orElse(0));
     }
 
     /** How much of a batch is done at once while the whole model is learned, and how much of it the host may hold. */
@@ -115,8 +123,9 @@ public record RefineMemory(long solving, long predicting, long tuning, long mode
     private static long model(ModelSpec spec, Refinement refinement, int groupSize, TokenSequences calibration,
             long largest) {
         TokenSequences batch = batch(calibration);
-        long scales = spec.blocks() * spec.linears(0).stream().mapToLong(linear -> StudentLinear
-                .bytes(linear.inputs(), linear.outputs(), groups(linear, groupSize))).sum();
+        long scales = spec.blockSpecs().stream().flatMap(block -> block.linears().stream())
+                .mapToLong(linear -> StudentLinear.bytes(linear.inputs(), linear.outputs(), groups(linear, groupSize)))
+                .sum();
         long norms = refinement.tuneNorms() ? norms(spec) : 0;
         GradientStream.Limits limits = limits(Long.MAX_VALUE);
         long teacher = limits.logitsBytes() + 2L * Float.BYTES * batch.tokens() * spec.hiddenSize();
@@ -126,8 +135,9 @@ public record RefineMemory(long solving, long predicting, long tuning, long mode
 
     /** The norms while they are learned, with the student's copy of the final one and its gradients. */
     private static long norms(ModelSpec spec) {
-        long copies = (spec.norm().bias() ? 2 : 1) * 2L * Float.BYTES * spec.hiddenSize();
-        return spec.normTensors().size() * StudentNorm.bytes(spec.hiddenSize()) + copies;
+        NormSpec last = spec.head().norm();
+        long copies = last == null ? 0 : 2L * Float.BYTES * last.elements();
+        return spec.normTensors().stream().mapToLong(norm -> StudentNorm.bytes(norm.columns())).sum() + copies;
     }
 
     /** Codes, grids and g_idx, and the weights that were rounded where learning starts from them. */

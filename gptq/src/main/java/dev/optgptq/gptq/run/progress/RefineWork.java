@@ -41,7 +41,7 @@ record RefineWork(WorkCount flops, ModelSpec model, Refinement refinement, Token
     private double block(int block) {
         int variants = refinement.variants() + (refinement.tuneSteps() > 0 ? 1 : 0);
         double passed = block + 1 < model.blocks() ? calibration.tokens() : judged();
-        Set<InputSite> sites = model.sites();
+        Set<InputSite> sites = model.block(block).sites();
         double solves = 0;
         for (LinearSpec linear : model.linears(block)) {
             solves += refinement.variants() * flops.solve(linear, true);
@@ -52,7 +52,7 @@ record RefineWork(WorkCount flops, ModelSpec model, Refinement refinement, Token
         double hessians = sites.stream().mapToDouble(site -> flops.hessian(site, trained())).sum();
         return solves
                 + hessians * (1 + (refinement.weighTokens() ? 1 : 0) + (refinement.propagate() ? 2 : 0))
-                + trained() * flops.capturePerRow(sites, calibration.length())
+                + trained() * flops.capturePerRow(model.block(block), sites, calibration.length())
                 + blockPerRow() * (original() + passed + variants * judged() + 3 * learned());
     }
 

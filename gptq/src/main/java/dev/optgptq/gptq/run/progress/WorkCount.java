@@ -1,5 +1,6 @@
 package dev.optgptq.gptq.run.progress;
 
+import dev.optgptq.calibrate.family.BlockSpec;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.eval.FlopCount;
 import dev.optgptq.calibrate.family.InputSite;
@@ -9,7 +10,6 @@ import dev.optgptq.gptq.settings.QuantizeSettings;
 import dev.optgptq.gptq.settings.RunTexts;
 import dev.optgptq.gptq.solve.Calibrator;
 import dev.optgptq.gptq.solve.Polish;
-import java.util.EnumSet;
 import java.util.Set;
 
 /** The floating-point operations that each part of a run must do, 2 per multiply-add: for progress and for the floor. */
@@ -26,24 +26,34 @@ public final class WorkCount {
         this.flops = new FlopCount(model);
     }
 
-    /** A whole decoder block, per token of sequences of that length. */
+    /** A whole decoder block, per token of sequences of that length, on average over the blocks. */
     double blockPerRow(int sequenceLength) {
-        return model.linears(0).stream().mapToDouble(WorkCount::perToken).sum()
-                + flops.attention(sequenceLength) / sequenceLength;
+        return model.blockSpecs().stream().mapToDouble(block -> blockPerRow(block, sequenceLength)).average()
+                .orElse(0);
+    }
+
+    private double blockPerRow(BlockSpec block, int sequenceLength) {
+        return flops.linears(block) + flops.attention(block, sequenceLength) / sequenceLength;
     }
 
     /** A block up to the last of the wanted sites, per token. */
-    double capturePerRow(Set<InputSite> wanted, int sequenceLength) {
+    double capturePerRow(BlockSpec block, Set<InputSite> wanted, int sequenceLength) {
         InputSite last = wanted.stream().max(InputSite::compareTo).orElseThrow();
-        double linears = model.linears(0).stream().filter(linear -> linear.site().compareTo(last) < 0)
-                .mapToDouble(WorkCount::perToken).sum();
+        double linears = block.linears().stream().filter(linear -> linear.site().compareTo(last) < 0)
+                .mapToDouble(linear -> FlopCount.share(block, linear) * perToken(linear)).sum();
         boolean attends = last.compareTo(InputSite.ATTENTION_INPUT) > 0;
-        return linears + (attends ? flops.attention(sequenceLength) / sequenceLength : 0);
+        return linears + (attends ? flops.attention(block, sequenceLength) / sequenceLength : 0);
+    }
+
+    /** The same, on average over the blocks that have all of these sites. */
+    double capturePerRow(Set<InputSite> wanted, int sequenceLength) {
+        return model.blockSpecs().stream().filter(block -> block.sites().containsAll(wanted))
+                .mapToDouble(block -> capturePerRow(block, wanted, sequenceLength)).average().orElse(0);
     }
 
     /** Accumulating the Hessian of a site, upper triangle only. */
     double hessian(InputSite site, long rows) {
-        double n = model.inputs(site);
+        double n = model.most(block -> block.sites().contains(site) ? block.inputs(site) : 0);
         return n * n * rows;
     }
 
@@ -80,7 +90,9 @@ public final class WorkCount {
         if (calibration != null && calibrator.needsGradients()) {
             return total + refining(calibration, settings).total();
         }
-        total += model.blocks() * solving(texts, calibrator, settings.solving().trueSequential());
+        for (int block = 0; block < model.blocks(); block++) {
+            total += solving(block, texts, calibrator, settings.solving().trueSequential());
+        }
         if (calibration != null) {
             total += (model.blocks() - 1) * advancing(calibration);
         }
@@ -96,7 +108,11 @@ public final class WorkCount {
         double replays = calibration == null || blocks < model.blocks()
                 ? 0
                 : (model.blocks() - 1) * advancing(calibration);
-        return blocks * solving(texts, calibrator, settings.solving().trueSequential()) + replays;
+        double solved = 0;
+        for (int block = 0; block < blocks; block++) {
+            solved += solving(block, texts, calibrator, settings.solving().trueSequential());
+        }
+        return solved + replays;
     }
 
     private RefineWork refining(TokenSequences calibration, QuantizeSettings settings) {
@@ -104,9 +120,10 @@ public final class WorkCount {
     }
 
     /** A block's inputs, Hessians and codes. */
-    private double solving(RunTexts texts, Calibrator calibrator, boolean trueSequential) {
+    private double solving(int index, RunTexts texts, Calibrator calibrator, boolean trueSequential) {
+        BlockSpec block = model.block(index);
         double total = 0;
-        for (LinearSpec linear : model.linears(0)) {
+        for (LinearSpec linear : block.linears()) {
             total += solve(linear, calibrator.needsHessian()) + polish(linear, calibrator.polish());
         }
         TokenSequences calibration = texts.calibration();
@@ -114,11 +131,13 @@ public final class WorkCount {
             return total;
         }
         double capture = 0;
-        for (InputSite site : model.sites()) {
-            total += hessian(site, calibration.tokens());
-            capture += capturePerRow(EnumSet.of(site), calibration.length());
+        for (InputSite site : block.sites()) {
+            double share = block.linears().stream().filter(linear -> linear.site().equals(site)).findFirst()
+                    .map(linear -> FlopCount.share(block, linear)).orElse(1.0);
+            total += share * hessian(site, calibration.tokens());
+            capture += capturePerRow(block, Set.of(site), calibration.length());
         }
-        double perRow = trueSequential ? capture : capturePerRow(model.sites(), calibration.length());
+        double perRow = trueSequential ? capture : capturePerRow(block, block.sites(), calibration.length());
         return total + calibration.tokens() * perRow;
     }
 

@@ -7,6 +7,8 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 
 import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.calibrate.family.Projection;
+import dev.optgptq.calibrate.family.RowOrder;
+import dev.optgptq.calibrate.family.WeightView;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.dtype.Shape;
 import dev.optgptq.formats.files.OutputDirectory;
@@ -38,7 +40,9 @@ import org.junit.jupiter.api.io.TempDir;
 class TunedParametersTest {
 
     private static final LinearSpec LINEAR = new LinearSpec("model.layers.0.mlp.down_proj", "mlp.down_proj",
-            Projection.DOWN, 64, 32, false);
+            Projection.DOWN, LinearSpec.NO_EXPERT, 64, 32, false,
+            new WeightView("model.layers.0.mlp.down_proj.weight", "model.layers.0.mlp.down_proj.bias",
+                    RowOrder.single(32), WeightView.Stored.OUT_IN, 0, 1));
     private static final TensorSpec SPEC = new TensorSpec(LINEAR.module() + ".scales", DType.F16, Shape.of(2, 32));
     private static final TensorSpec NORM = new TensorSpec("model.norm.weight", DType.BF16, Shape.of(32));
     private static final StepOutcome OUTCOME = new StepOutcome("tuned scales and norms", -1, 0.1 / 3, 0.01, true, 12.5,

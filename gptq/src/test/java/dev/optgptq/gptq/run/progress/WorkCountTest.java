@@ -20,7 +20,7 @@ import dev.optgptq.gptq.testing.TinyModel;
 import dev.optgptq.gptq.tune.ModelTuner;
 import dev.optgptq.kernels.ops.Grid;
 import java.nio.file.Path;
-import java.util.EnumSet;
+import java.util.Set;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -78,10 +78,10 @@ class WorkCountTest {
 
     @Test
     void a_capture_stops_before_the_linears_of_its_last_site() {
-        assertEquals(0, work.capturePerRow(EnumSet.of(InputSite.ATTENTION_INPUT), LENGTH));
+        assertEquals(0, work.capturePerRow(Set.of(InputSite.ATTENTION_INPUT), LENGTH));
         assertEquals(2 * (128 * 128 + 2 * 64 * 128) + ATTENTION / LENGTH,
-                work.capturePerRow(EnumSet.of(InputSite.ATTENTION_OUTPUT), LENGTH));
-        assertEquals(BLOCK - DOWN, work.capturePerRow(EnumSet.allOf(InputSite.class), LENGTH));
+                work.capturePerRow(Set.of(InputSite.ATTENTION_OUTPUT), LENGTH));
+        assertEquals(BLOCK - DOWN, work.capturePerRow(spec.block(0).sites(), LENGTH));
     }
 
     @Test

@@ -1,0 +1,151 @@
+package dev.optgptq.calibrate.model;
+
+import dev.optgptq.calibrate.family.BlockSpec;
+import dev.optgptq.calibrate.family.FeedForward.Dense;
+import dev.optgptq.calibrate.family.FeedForward.Form;
+import dev.optgptq.calibrate.family.LinearSpec;
+import dev.optgptq.calibrate.family.Projection;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Tensor;
+import org.jspecify.annotations.Nullable;
+
+/** One MLP: of a block, of an expert, or the one that all tokens share. */
+record DenseStep(Device device, LinearStep linears) {
+
+    /**
+     * The linears of one MLP.
+     *
+     * @param up null where one linear computes gate and up
+     */
+    record Linears(@Nullable LinearSpec gate, @Nullable LinearSpec up, @Nullable LinearSpec gateUp, LinearSpec down) {
+
+        /** Those of the block itself. */
+        static Linears of(BlockSpec block) {
+            return new Linears(find(block, Projection.GATE), find(block, Projection.UP),
+                    find(block, Projection.GATE_UP),
+                    block.linear(Projection.DOWN));
+        }
+
+        private static @Nullable LinearSpec find(BlockSpec block, Projection projection) {
+            return block.has(projection) ? block.linear(projection) : null;
+        }
+    }
+
+    /** The two factors before they are joined, F32 [n, intermediate]; gate is null in a plain MLP. */
+    private record Parts(@Nullable Tensor both, @Nullable Tensor gate, Tensor up) {}
+
+    static void forwardNeeds(Dense form, Linears linears, Widths widths) {
+        int width = form.intermediateSize();
+        if (linears.gateUp() != null) {
+            widths.need(Scratch.GATE_UP, 2 * width);
+            return;
+        }
+        widths.need(Scratch.UP, width);
+        if (form.form().hasGate()) {
+            widths.need(Scratch.GATE, width);
+        }
+    }
+
+    static void traceNeeds(Dense form, Widths widths) {
+        widths.need(Scratch.ACTIVATED, form.intermediateSize());
+    }
+
+    static void gradientNeeds(Dense form, Widths widths) {
+        widths.need(Scratch.D_ACTIVATED, form.intermediateSize());
+    }
+
+    /**
+     * Computes it for n tokens.
+     *
+     * @param x [n, hidden] in the matmul dtype
+     * @return false when the tap stopped it
+     */
+    boolean forward(Frame f, Dense form, Linears its, Tensor x, Outlet out) {
+        Parts parts = project(f, form, its, x);
+        Tensor activated = f.factor(device.neural(), activate(f, form, parts));
+        if (!f.tap().at(its.down().site(), activated)) {
+            return false;
+        }
+        linears.forward(f.weights().of(its.down()), activated, out.beta(), out.target());
+        return true;
+    }
+
+    private static Parts parts(Frame f, Dense form, Linears its, long rows) {
+        int width = form.intermediateSize();
+        if (its.gateUp() != null) {
+            Tensor both = f.scratch(Scratch.GATE_UP, 2 * width).rows(0, rows);
+            return new Parts(both, both.columns(0, width), both.columns(width, width));
+        }
+        Tensor up = f.scratch(Scratch.UP, width).rows(0, rows);
+        return new Parts(null, form.form().hasGate() ? f.scratch(Scratch.GATE, width).rows(0, rows) : null, up);
+    }
+
+    private Parts project(Frame f, Dense form, Linears its, Tensor x) {
+        Parts parts = parts(f, form, its, x.rows());
+        if (its.gateUp() != null && parts.both() != null) {
+            linears.parts(f, its.gateUp(), x, parts.both());
+        }
+        if (its.up() != null) {
+            linears.forward(f.weights().of(its.up()), x, 0, parts.up());
+        }
+        if (its.gate() != null && parts.gate() != null) {
+            linears.forward(f.weights().of(its.gate()), x, 0, parts.gate());
+        }
+        return parts;
+    }
+
+    /** [n, intermediate], in place unless what went in is kept. */
+    private Tensor activate(Frame f, Dense form, Parts parts) {
+        Tensor from = parts.gate() == null ? parts.up() : parts.gate();
+        Tensor target = from;
+        if (f.keeps()) {
+            target = f.scratch(Scratch.ACTIVATED, form.intermediateSize()).rows(0, from.rows());
+            device.matrix().copy(from, target);
+        }
+        switch (form.form()) {
+            case Form.Gated gated -> device.neural().activateGated(gated.activation(), target, parts.up());
+            case Form.Plain plain -> device.neural().activate(plain.activation(), target);
+            case Form.Clamped clamped ->
+                device.neural().clampedSwiglu(target, parts.up(), clamped.alpha(), clamped.limit());
+        }
+        return target;
+    }
+
+    /**
+     * The mirror of forward: dx = beta dx + the gradient for x, of dOut, which is that for what it put out.
+     *
+     * @param x what forward had
+     */
+    void backward(Frame f, Buffers gradients, LinearGradients linearGradients, Dense form, Linears its, Tensor x,
+            Tensor dOut, float beta, Tensor dx) {
+        Parts parts = parts(f, form, its, x.rows());
+        Tensor activated = f.scratch(Scratch.ACTIVATED, form.intermediateSize()).rows(0, x.rows());
+        Tensor dActivated = gradients.of(Scratch.D_ACTIVATED, form.intermediateSize()).rows(0, x.rows());
+        linearGradients.linear(its.down(), activated, dOut, 0, dActivated);
+        differentiate(form, parts, dActivated);
+        float then = beta;
+        if (its.gateUp() != null && parts.both() != null) {
+            linearGradients.parts(its.gateUp(), x, parts.both(), then, dx);
+            then = 1;
+        }
+        if (its.up() != null) {
+            linearGradients.linear(its.up(), x, parts.up(), then, dx);
+            then = 1;
+        }
+        if (its.gate() != null && parts.gate() != null) {
+            linearGradients.linear(its.gate(), x, parts.gate(), then, dx);
+        }
+    }
+
+    /** gate and up become their gradients. */
+    private void differentiate(Dense form, Parts parts, Tensor dActivated) {
+        Tensor first = parts.gate() == null ? parts.up() : parts.gate();
+        switch (form.form()) {
+            case Form.Gated gated ->
+                device.gradient().activateGatedGradient(gated.activation(), first, parts.up(), dActivated);
+            case Form.Plain plain -> device.gradient().activateGradient(plain.activation(), first, dActivated);
+            case Form.Clamped clamped -> device.gradient().clampedSwigluGradient(first, parts.up(), clamped.alpha(),
+                    clamped.limit(), dActivated);
+        }
+    }
+}

@@ -1,0 +1,63 @@
+package dev.optgptq.calibrate.model;
+
+import dev.optgptq.calibrate.family.LinearSpec;
+import dev.optgptq.calibrate.family.Projection;
+import dev.optgptq.calibrate.weights.BlockWeights;
+import dev.optgptq.calibrate.weights.LinearWeights;
+import dev.optgptq.calibrate.weights.ParameterKind;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.ops.GradientOps;
+import dev.optgptq.kernels.ops.MatrixOps;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * What the linears of one block's backward pass share.
+ *
+ * @param tap sees the gradient for what each puts out, in the order of the disk
+ * @param sums of the linears' gradients; null when they are not wanted
+ */
+record LinearGradients(Frame f, LinearStep step, MatrixOps matrix, GradientOps gradient, OutputTap tap,
+        @Nullable BlockWeights sums) {
+
+    static LinearGradients of(Frame f, LinearStep step, OutputTap tap, @Nullable BlockWeights into) {
+        return new LinearGradients(f, step, step.device().matrix(), step.device().gradient(), tap,
+                into != null && into.has(ParameterKind.LINEAR) ? into : null);
+    }
+
+    boolean sumsLinears() {
+        return sums != null;
+    }
+
+    /** The same where the block has it; the factor of dx for the next one that adds to it. */
+    float ifThere(Projection projection, Tensor x, Tensor dy, float beta, Tensor dx) {
+        if (!f.spec().has(projection)) {
+            return beta;
+        }
+        parts(f.spec().linear(projection), x, dy, beta, dx);
+        return 1;
+    }
+
+    /** As below, with dy's columns part after part. */
+    void parts(LinearSpec linear, Tensor x, Tensor dy, float beta, Tensor dx) {
+        if (linear.view().rows().isConcatenated()) {
+            linear(linear, x, dy, beta, dx);
+            return;
+        }
+        Tensor onDisk = f.scratch(Scratch.FUSED, linear.outputs()).rows(0, x.rows());
+        step.gatherColumns(dy, f.tables().inParts(linear.view().rows()), onDisk);
+        linear(linear, x, onDisk, beta, dx);
+    }
+
+    /** dx = beta dx + dy w; the parameters' gradients grow by dy^T x and the sum of dy's rows. */
+    void linear(LinearSpec linear, Tensor x, Tensor dy, float beta, Tensor dx) {
+        tap.at(linear, dy);
+        if (sums != null) {
+            LinearWeights into = sums.of(linear);
+            matrix.gemm(1, dy, true, x, false, 1, into.weight());
+            if (into.bias() != null) {
+                gradient.addRowsInto(dy, into.bias());
+            }
+        }
+        matrix.gemm(1, dy, false, f.weights().of(linear).weight(), false, beta, dx);
+    }
+}

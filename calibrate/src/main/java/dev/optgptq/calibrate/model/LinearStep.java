@@ -1,0 +1,55 @@
+package dev.optgptq.calibrate.model;
+
+import dev.optgptq.calibrate.family.LinearSpec;
+import dev.optgptq.calibrate.family.Projection;
+import dev.optgptq.calibrate.weights.LinearWeights;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
+
+/** A product with a weight; where several parts share its rows, with each part in its place. */
+record LinearStep(Device device) {
+
+    /** Room for what a linear puts out whose rows lie in groups. */
+    static void needs(LinearSpec linear, Widths widths) {
+        if (!linear.view().rows().isConcatenated()) {
+            widths.need(Scratch.FUSED, linear.outputs());
+        }
+    }
+
+    /** y = x w^T + bias + beta y. */
+    void forward(LinearWeights linear, Tensor x, float beta, Tensor y) {
+        device.matrix().linear(x, linear.weight(), linear.bias(), beta, y);
+    }
+
+    /** The same where the block has it. */
+    void ifThere(Frame f, Projection projection, Tensor x, Tensor y) {
+        if (f.spec().has(projection)) {
+            parts(f, f.spec().linear(projection), x, y);
+        }
+    }
+
+    /** y [n, outputs] = x w^T + bias, with the parts of the linear one after the other. */
+    void parts(Frame f, LinearSpec linear, Tensor x, Tensor y) {
+        if (linear.view().rows().isConcatenated()) {
+            forward(f.weights().of(linear), x, 0, y);
+            return;
+        }
+        Tensor fused = f.scratch(Scratch.FUSED, linear.outputs()).rows(0, x.rows());
+        forward(f.weights().of(linear), x, 0, fused);
+        gatherColumns(fused, f.tables().onDisk(linear.view().rows()), y);
+    }
+
+    /** target[r, j] = source[r, order[j]], by rows of the transposed matrix. */
+    void gatherColumns(Tensor source, Tensor order, Tensor target) {
+        try (TensorArena scratch = device.arena()) {
+            Tensor columns = scratch.matrix(source.dtype(), source.columns(), source.rows());
+            Tensor gathered = scratch.matrix(source.dtype(), target.columns(), target.rows());
+            device.matrix().transpose(source, columns);
+            device.matrix().gatherRows(columns, order, gathered);
+            device.matrix().transpose(gathered, target);
+            // Scratch memory must outlive the ops that read it.
+            device.synchronize();
+        }
+    }
+}

@@ -1,0 +1,40 @@
+package dev.optgptq.calibrate.model;
+
+/** What the passes keep in scratch memory, one matrix each with a row for every token: F32 unless said otherwise. */
+enum Scratch {
+    /** The stream after the norm before attention, then after that before the MLP. */
+    NORMED,
+    /** The latter, where both are needed at one time. */
+    MLP_NORMED,
+    /** What is added to the stream, where a norm or a factor comes between. */
+    BRANCH,
+    /** All queries [and gates], then all keys, then all values. */
+    QUERIES_KEYS_VALUES,
+    /** What a linear puts out whose rows lie in groups, in the order of the disk. */
+    FUSED,
+    /** What attention finds. */
+    ATTENDED,
+    /** Of the MLP; both in one where one linear computes both. */
+    GATE, UP, GATE_UP,
+
+    // What a traced forward pass leaves for the gradients.
+
+    /** The stream between attention and MLP. */
+    RESIDUAL,
+    /** The stream after the MLP, where a norm needs it and nobody else does. */
+    OUTPUT,
+    /** Queries, keys and values before norms and clipping. */
+    RAW,
+    /** What attention found, times its gate. */
+    GATED,
+    /** What entered the last linear. */
+    ACTIVATED,
+    /** What attention and MLP put out before the norm after them; or the sums that are normalised. */
+    ATTENTION_BRANCH, MLP_BRANCH,
+
+    // Gradients.
+
+    D_NORMED, D_MLP_NORMED, D_BRANCH, D_SCALED, D_QUERIES_KEYS_VALUES, D_RAW, D_ATTENDED, D_ACTIVATED,
+    /** A stage between, computed again. */
+    STAGE
+}

@@ -1,0 +1,140 @@
+package dev.optgptq.calibrate.model;
+
+import dev.optgptq.calibrate.family.BlockSpec;
+import dev.optgptq.calibrate.family.LinearSpec;
+import dev.optgptq.calibrate.family.Mixer;
+import dev.optgptq.calibrate.family.ModelSpec;
+import dev.optgptq.calibrate.family.Position;
+import dev.optgptq.calibrate.family.RowOrder;
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
+import java.lang.foreign.Arena;
+import java.lang.foreign.ValueLayout;
+import java.util.HashMap;
+import java.util.LinkedHashSet;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Set;
+
+/** The constants that the passes need on the device: of positions, and of how the rows of fused linears lie. */
+final class Tables {
+
+    private final int sequenceLength;
+    private final Map<Position.Rotary, Rotation> rotations = new HashMap<>();
+    private final Map<Slopes, Tensor> slopes = new HashMap<>();
+    private final Map<RowOrder, Order> orders = new HashMap<>();
+
+    /** cos and sin F32 [sequenceLength, rotaryDim / 2]. */
+    record Rotation(Tensor cos, Tensor sin, Position.Rotary form) {}
+
+    /** I32 [1, rows]: for each row of the parts its place on disk, and the reverse. */
+    private record Order(Tensor onDisk, Tensor inParts) {}
+
+    private record Slopes(Position.Alibi form, int heads) {}
+
+    private Tables(int sequenceLength) {
+        this.sequenceLength = sequenceLength;
+    }
+
+    static Tables of(ModelSpec spec, int sequenceLength, Device device, TensorArena arena) {
+        Tables tables = new Tables(sequenceLength);
+        rotaries(spec).forEach(form -> tables.rotations.put(form,
+                PositionTables.rotation(form, sequenceLength, device, arena)));
+        slopes(spec).forEach(form -> tables.slopes.put(form,
+                PositionTables.slopes(form.form(), form.heads(), device, arena)));
+        orders(spec).forEach(order -> tables.orders.put(order,
+                new Order(upload(order.onDisk(), device, arena), upload(order.inParts(), device, arena))));
+        return tables;
+    }
+
+    /** What of() takes on the device. */
+    static long bytes(ModelSpec spec, int sequenceLength) {
+        long elements = 0;
+        for (Position.Rotary form : rotaries(spec)) {
+            elements += (long) sequenceLength * form.rotaryDim();
+        }
+        for (Slopes form : slopes(spec)) {
+            elements += form.heads();
+        }
+        for (RowOrder order : orders(spec)) {
+            elements += 2L * order.rows();
+        }
+        return Float.BYTES * elements;
+    }
+
+    private static Set<Position.Rotary> rotaries(ModelSpec spec) {
+        Set<Position.Rotary> found = new LinkedHashSet<>();
+        for (BlockSpec block : spec.blockSpecs()) {
+            switch (block.mixer()) {
+                case Mixer.Attention attention -> {
+                    if (attention.position() instanceof Position.Rotary rotary) {
+                        found.add(rotary);
+                    }
+                }
+                case Mixer.LatentAttention latent -> found.add(latent.position());
+                case Mixer.DeltaNet delta -> {
+                    // has no positions
+                }
+            }
+        }
+        return found;
+    }
+
+    private static Set<Slopes> slopes(ModelSpec spec) {
+        Set<Slopes> found = new LinkedHashSet<>();
+        for (BlockSpec block : spec.blockSpecs()) {
+            if (block.mixer() instanceof Mixer.Attention attention
+                    && attention.position() instanceof Position.Alibi alibi) {
+                found.add(new Slopes(alibi, attention.heads()));
+            }
+        }
+        return found;
+    }
+
+    private static Set<RowOrder> orders(ModelSpec spec) {
+        Set<RowOrder> found = new LinkedHashSet<>();
+        for (BlockSpec block : spec.blockSpecs()) {
+            for (LinearSpec linear : block.linears()) {
+                if (!linear.view().rows().isConcatenated()) {
+                    found.add(linear.view().rows());
+                }
+            }
+        }
+        return found;
+    }
+
+    /** T: tokens per sequence. */
+    int sequenceLength() {
+        return sequenceLength;
+    }
+
+    Rotation rotation(Position.Rotary form) {
+        return Objects.requireNonNull(rotations.get(form));
+    }
+
+    /** F32 [1, heads]. */
+    Tensor slopes(Position.Alibi form, int heads) {
+        return Objects.requireNonNull(slopes.get(new Slopes(form, heads)));
+    }
+
+    /** For every column with the parts one after the other, the one that a linear computes there. */
+    Tensor onDisk(RowOrder order) {
+        return Objects.requireNonNull(orders.get(order)).onDisk();
+    }
+
+    /** For every column that a linear computes, its place with the parts one after the other. */
+    Tensor inParts(RowOrder order) {
+        return Objects.requireNonNull(orders.get(order)).inParts();
+    }
+
+    private static Tensor upload(int[] values, Device device, TensorArena arena) {
+        Tensor target = arena.vector(DType.I32, values.length);
+        try (Arena host = Arena.ofShared()) {
+            device.upload(host.allocateFrom(ValueLayout.JAVA_INT, values), target);
+            device.synchronize();
+        }
+        return target;
+    }
+}

@@ -1,0 +1,21 @@
+package dev.optgptq.calibrate.model;
+
+import dev.optgptq.calibrate.family.Position;
+import dev.optgptq.kernels.Tensor;
+
+/**
+ * Where the rows of a batch stand, and what lies before them: whole sequences one after the other, or new tokens behind those
+ * of a cache.
+ */
+public interface TokenContext {
+
+    /** Turns every head of x F32 [N, heads headDim] to the position of its row, in place. */
+    void rotate(Position.Rotary form, int headDim, Tensor x);
+
+    /**
+     * Attends over what each row can see.
+     *
+     * @param out F32 [N, heads headDim], written
+     */
+    void attend(AttentionInputs inputs, Tensor out);
+}

@@ -43,13 +43,19 @@ record LinearStep(Device device) {
     /** target[r, j] = source[r, order[j]], by rows of the transposed matrix. */
     void gatherColumns(Tensor source, Tensor order, Tensor target) {
         try (TensorArena scratch = device.arena()) {
-            Tensor columns = scratch.matrix(source.dtype(), source.columns(), source.rows());
-            Tensor gathered = scratch.matrix(source.dtype(), target.columns(), target.rows());
+            Tensor columns = turned(scratch, source);
+            Tensor gathered = turned(scratch, target);
             device.matrix().transpose(source, columns);
             device.matrix().gatherRows(columns, order, gathered);
             device.matrix().transpose(gathered, target);
             // Scratch memory must outlive the ops that read it.
             device.synchronize();
         }
+    }
+
+    private static Tensor turned(TensorArena arena, Tensor like) {
+        long rows = like.columns();
+        long columns = like.rows();
+        return arena.matrix(like.dtype(), rows, columns);
     }
 }

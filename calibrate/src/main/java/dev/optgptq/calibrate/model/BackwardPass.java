@@ -82,7 +82,7 @@ record BackwardPass(Device device, ForwardPass forward) {
         norm(step, NormSlot.BEFORE_MLP, between, dNormed, d);
 
         Tensor input = normed(step, NormSlot.BEFORE_ATTENTION, x, Scratch.NORMED);
-        if (step.linears().sumsLinears() && input != x) {
+        if (step.linears().sumsLinears() && step.f().spec().has(NormSlot.BEFORE_ATTENTION)) {
             // The MLP's norm has overwritten what attention's had put there.
             forward.before(step.f(), NormSlot.BEFORE_ATTENTION, x, Scratch.NORMED);
         }

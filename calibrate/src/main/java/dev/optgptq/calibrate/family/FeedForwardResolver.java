@@ -16,7 +16,7 @@ record FeedForwardResolver(Family family, ConfigReader config, int hidden, int b
 
     FeedForward resolve() {
         Family.ExpertsForm experts = family.experts();
-        if (experts != null && LayerRule.holds(experts.layers(), config, block)) {
+        if (experts != null && LayerRule.anyOrAll(experts.layers(), config, block)) {
             return experts(experts);
         }
         return dense(mlp(), 1);

@@ -68,7 +68,7 @@ record LayerRule(List<List<Term>> alternatives) {
     }
 
     /** All blocks where nothing is said. */
-    static boolean holds(@Nullable LayerRule rule, ConfigReader config, int block) {
+    static boolean anyOrAll(@Nullable LayerRule rule, ConfigReader config, int block) {
         return rule == null || rule.holds(config, block);
     }
 }

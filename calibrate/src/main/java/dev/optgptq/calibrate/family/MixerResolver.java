@@ -90,7 +90,7 @@ record MixerResolver(Family family, ConfigReader config, int hidden, int positio
         }
         int size = Setting.optionalInt(form.size(), config, block).orElse(0);
         boolean asked = form.when() == null || form.when().flag(config);
-        return size > 0 && asked && LayerRule.holds(form.layers(), config, block) ? size : 0;
+        return size > 0 && asked && LayerRule.anyOrAll(form.layers(), config, block) ? size : 0;
     }
 
     private Position position(Family.PositionForm form, int headDim, double scale) {

@@ -72,7 +72,7 @@ record Setting(String key, JsonNode otherwise, boolean when, double power, boole
     }
 
     /** Of a part of a description that may be absent. */
-    static boolean flag(@Nullable Setting setting, ConfigReader config) {
+    static boolean optionalFlag(@Nullable Setting setting, ConfigReader config) {
         return setting != null && setting.flag(config);
     }
 

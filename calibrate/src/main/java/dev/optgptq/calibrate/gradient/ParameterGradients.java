@@ -250,7 +250,9 @@ public final class ParameterGradients {
                 return;
             }
             try (TensorArena scratch = device.arena()) {
-                copy.accept(scratch.matrix(DType.F32, tensor.columns(), tensor.rows()), slice);
+                long rows = tensor.columns();
+                long columns = tensor.rows();
+                copy.accept(scratch.matrix(DType.F32, rows, columns), slice);
                 device.synchronize();
             }
         }

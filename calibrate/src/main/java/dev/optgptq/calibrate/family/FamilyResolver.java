@@ -51,7 +51,8 @@ record FamilyResolver(Family family, ConfigReader config) {
         Family.HeadForm form = family.head();
         return new HeadSpec(form.norm() == null ? null : NormResolver.plain(family, config, form.norm(), hidden),
                 embedding.width() == hidden ? null : form.projection(), embedding.width(), form.module(),
-                form.tied().flag(config), Setting.optionalFlag(form.bias(), config), Setting.optionalFlag(form.normalised(), config),
+                form.tied().flag(config), Setting.optionalFlag(form.bias(), config),
+                Setting.optionalFlag(form.normalised(), config),
                 Setting.optionalNumber(form.scale(), config).orElse(1.0).floatValue(),
                 Setting.optionalNumber(form.softcap(), config).orElse(0.0).floatValue());
     }

@@ -1,7 +1,8 @@
 package dev.optgptq.calibrate.weights;
 
-import dev.optgptq.calibrate.family.BlockSpec;
 import dev.optgptq.calibrate.family.BlockSpec.Parameter;
+import dev.optgptq.calibrate.family.BlockSpec;
+import dev.optgptq.calibrate.family.InputSite;
 import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.calibrate.family.NormSlot;
 import dev.optgptq.calibrate.family.Projection;
@@ -69,6 +70,11 @@ public final class BlockWeights {
     /** The linears in forward order. */
     public List<LinearSpec> linears() {
         return spec.linears();
+    }
+
+    /** Those that read the site, in forward order. */
+    public List<LinearSpec> linears(InputSite site) {
+        return linears().stream().filter(linear -> linear.site().equals(site)).toList();
     }
 
     /** [outputs, inputs] in the matmul dtype; writing to it changes what the block computes. */

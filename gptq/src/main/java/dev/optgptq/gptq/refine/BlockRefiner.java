@@ -11,7 +11,6 @@ import dev.optgptq.gptq.solve.Polish;
 import dev.optgptq.gptq.solve.SolveSettings;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.TensorArena;
-import java.util.List;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
@@ -50,11 +49,11 @@ public final class BlockRefiner {
     /**
      * Refines the next block, and moves both streams behind it: behind the last one only what is held out.
      *
-     * @param refined takes the linears of the block while their codes are on the device
-     * @return what every step did
+     * @return its linears, whose codes stay on the device until the caller closes it
      */
-    public List<StepOutcome> refine(int block, Consumer<List<SolvedLinear>> refined) {
-        try (Contest contest = solve(block)) {
+    public RefinedBlock refine(int block) {
+        Contest contest = solve(block);
+        try {
             if (refinement.tuneSteps() > 0) {
                 learn(block, contest);
             }
@@ -63,8 +62,10 @@ public final class BlockRefiner {
             try (Replicas.Block weights = models.spread(contest.best().weights())) {
                 passQuantized(weights, last ? streams.trainedRows() : 0);
             }
-            refined.accept(contest.best().linears());
-            return contest.outcomes();
+            return new RefinedBlock(contest);
+        } catch (RuntimeException e) {
+            contest.close();
+            throw e;
         }
     }
 

@@ -13,6 +13,7 @@ import dev.optgptq.calibrate.weights.BlockWeights;
 import dev.optgptq.gptq.refine.Phases;
 import dev.optgptq.gptq.refine.SharedPhases;
 import dev.optgptq.gptq.refine.SolvedLinear;
+import dev.optgptq.gptq.run.checkpoint.BlockRecorder;
 import dev.optgptq.gptq.run.progress.RunPhases;
 import dev.optgptq.gptq.run.progress.RunProgress;
 import dev.optgptq.gptq.solve.Calibrator;
@@ -29,8 +30,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Quantizes a decoder block: captures the inputs of its linears from the calibration stream, solves them, and moves the
- * stream on through the quantized block (GPTQ paper, section 4: each block's inputs come from the quantized blocks before
- * it).
+ * stream on through the quantized block.
  */
 final class BlockQuantizer {
 
@@ -51,34 +51,46 @@ final class BlockQuantizer {
     }
 
     /**
+     * Quantizes a block and records its linears.
+     *
      * @param stream the residual stream before the block, replaced by the one after it; null when the calibrator needs no
      *     data
-     * @param solved hears of each linear while its codes are still on the device
      */
-    void quantize(int block, @Nullable CalibrationStream stream, Consumer<SolvedLinear> solved) {
-        progress.enter("load", "block " + (block + 1) + "/" + model.spec().blocks());
-        try (Replicas.Block weights = models.loadBlock(block)) {
-            if (stream == null) {
-                for (InputSite site : model.spec().block(block).sites()) {
-                    solve(weights.first(), site, null, solved);
-                }
-                return;
-            }
-            for (Set<InputSite> pass : passes(block)) {
-                try (HessianAccumulator hessians = capture(weights, stream, pass)) {
-                    for (InputSite site : pass) {
-                        solve(weights.first(), site, hessians.hessian(site), solved);
-                        hessians.release(site);
+    void quantize(int block, @Nullable CalibrationStream stream, BlockRecorder recorder) {
+        try (Replicas.Block weights = load(block)) {
+            for (Set<InputSite> sites : passes(block)) {
+                try (HessianAccumulator hessians = stream == null ? null : capture(weights, stream, sites)) {
+                    for (InputSite site : sites) {
+                        quantize(weights.first(), site, hessians, recorder);
                     }
                 }
-                if (trueSequential) {
-                    weights.share();
-                }
             }
-            if (block + 1 < model.spec().blocks()) {
-                advance(weights, stream, "forward");
+            if (stream != null) {
+                advance(weights, stream);
             }
         }
+    }
+
+    private void quantize(BlockWeights weights, InputSite site, @Nullable HessianAccumulator hessians,
+            BlockRecorder recorder) {
+        try (SiteSolver solver = solver(weights, site, hessians)) {
+            for (LinearSpec linear : weights.linears(site)) {
+                try (TensorArena arena = device.arena()) {
+                    SolvedLinear solved = solve(weights, linear, solver, arena);
+                    progress.enter("write");
+                    recorder.write(solved);
+                }
+            }
+        }
+        if (hessians != null) {
+            hessians.release(site);
+        }
+    }
+
+    /** Loads a block's weights, which {@link #solve} overwrites with the quantized ones. */
+    Replicas.Block load(int block) {
+        progress.enter("load", "block " + (block + 1) + "/" + model.spec().blocks());
+        return models.loadBlock(block);
     }
 
     /**
@@ -94,8 +106,8 @@ final class BlockQuantizer {
         }
     }
 
-    /** All sites from one pass, or one pass each with everything before it already quantized. */
-    private List<Set<InputSite>> passes(int block) {
+    /** Sites whose inputs are captured together: all from one pass, or one pass each with everything before it already quantized. */
+    List<Set<InputSite>> passes(int block) {
         Set<InputSite> sites = model.spec().block(block).sites();
         if (!trueSequential) {
             return List.of(sites);
@@ -105,8 +117,11 @@ final class BlockQuantizer {
         return passes;
     }
 
-    /** The Hessians of all tokens, on the first device. */
-    private HessianAccumulator capture(Replicas.Block weights, CalibrationStream stream, Set<InputSite> wanted) {
+    /** The Hessians of the wanted sites over all tokens, on the first device. The caller closes them. */
+    HessianAccumulator capture(Replicas.Block weights, CalibrationStream stream, Set<InputSite> wanted) {
+        if (trueSequential) {
+            weights.share();
+        }
         progress.enter("forward");
         List<HessianAccumulator> hessians = new ArrayList<>();
         try {
@@ -155,6 +170,13 @@ final class BlockQuantizer {
         }
     }
 
+    /** Moves the stream on through the block as it is now, unless it is the last. */
+    void advance(Replicas.Block weights, CalibrationStream stream) {
+        if (weights.first().index() + 1 < model.spec().blocks()) {
+            advance(weights, stream, "forward");
+        }
+    }
+
     private void advance(Replicas.Block weights, CalibrationStream stream, String phase) {
         progress.enter(phase);
         weights.share();
@@ -172,23 +194,24 @@ final class BlockQuantizer {
         return new SharedPhases(new RunPhases(progress, stream.sequenceLength()), models.size());
     }
 
-    private void solve(BlockWeights weights, InputSite site, @Nullable Tensor hessian, Consumer<SolvedLinear> solved) {
+    /** Factorises the Hessian of a site, for all linears that read it. The caller closes it. */
+    SiteSolver solver(BlockWeights weights, InputSite site, @Nullable HessianAccumulator hessians) {
         progress.enter("solve");
-        String what = "block " + weights.index() + ", " + site.label();
-        try (SiteSolver solver = new SiteSolver(device, calibrator, hessian, what)) {
-            for (LinearSpec linear : weights.linears()) {
-                if (linear.site().equals(site)) {
-                    try (TensorArena result = device.arena()) {
-                        long start = System.nanoTime();
-                        LinearSolution solution = model.rewrite(weights, linear,
-                                weight -> solver.solve(result, weight));
-                        progress.did(progress.flops().solve(linear, calibrator.needsHessian())
-                                + progress.flops().polish(linear, calibrator.polish()));
-                        solved.accept(new SolvedLinear(linear, solution, (System.nanoTime() - start) / 1e9));
-                        progress.enter("solve");
-                    }
-                }
-            }
-        }
+        return new SiteSolver(device, calibrator, hessians == null ? null : hessians.hessian(site),
+                "block " + weights.index() + ", " + site.label());
+    }
+
+    /**
+     * Solves a linear, and gives the block its quantized weight.
+     *
+     * @param arena owns the codes
+     */
+    SolvedLinear solve(BlockWeights weights, LinearSpec linear, SiteSolver solver, TensorArena arena) {
+        progress.enter("solve");
+        long start = System.nanoTime();
+        LinearSolution solution = model.rewrite(weights, linear, weight -> solver.solve(arena, weight));
+        progress.did(progress.flops().solve(linear, calibrator.needsHessian())
+                + progress.flops().polish(linear, calibrator.polish()));
+        return new SolvedLinear(linear, solution, (System.nanoTime() - start) / 1e9);
     }
 }

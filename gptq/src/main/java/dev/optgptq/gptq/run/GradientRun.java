@@ -5,31 +5,25 @@ import dev.optgptq.calibrate.capture.Partition;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.calibrate.gradient.Saliency;
-import dev.optgptq.calibrate.model.Replicas;
-import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.calibrate.weights.Prefetch;
 import dev.optgptq.formats.packed.PackedLinear;
 import dev.optgptq.formats.packed.PackedLinearReader;
 import dev.optgptq.formats.safetensors.SafetensorsFile;
 import dev.optgptq.formats.safetensors.TensorSpec;
 import dev.optgptq.gptq.refine.BlockRefiner;
+import dev.optgptq.gptq.refine.RefinedBlock;
 import dev.optgptq.gptq.refine.Refinement;
-import dev.optgptq.gptq.refine.SolvedLinear;
 import dev.optgptq.gptq.refine.StepOutcome;
 import dev.optgptq.gptq.refine.Streams;
 import dev.optgptq.gptq.run.checkpoint.BlockRecord;
 import dev.optgptq.gptq.run.checkpoint.BlockRecorder;
-import dev.optgptq.gptq.run.checkpoint.CheckpointPlan;
 import dev.optgptq.gptq.run.checkpoint.LinearPacker;
 import dev.optgptq.gptq.run.checkpoint.TunedParameters;
-import dev.optgptq.gptq.run.memory.MemoryPlan;
 import dev.optgptq.gptq.run.memory.RefineMemory;
-import dev.optgptq.gptq.run.progress.PhaseClock;
 import dev.optgptq.gptq.run.progress.RunPhases;
 import dev.optgptq.gptq.run.progress.RunProgress;
 import dev.optgptq.gptq.run.resume.RunJournal;
 import dev.optgptq.gptq.run.resume.SavedResults;
-import dev.optgptq.gptq.solve.SolveSettings;
 import dev.optgptq.gptq.tune.HeldOutLosses;
 import dev.optgptq.gptq.tune.ModelTuner;
 import dev.optgptq.gptq.tune.PackedBlock;
@@ -38,73 +32,49 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
-import java.util.function.BiConsumer;
 import java.util.function.Predicate;
 import org.jspecify.annotations.Nullable;
 
 /** The blocks of a run that is calibrated by gradients: saliency, refinement block by block, and what is learned over all at the end. */
 final class GradientRun {
 
-    private final Replicas models;
-    private final Transformer model;
-    private final SolveSettings settings;
-    private final Refinement refinement;
+    private final RunContext run;
     private final TokenSequences calibration;
-    private final CheckpointPlan plan;
-    private final MemoryPlan memory;
-    private final Partition partition;
     private final LinearPacker packer;
+    private final Refinement refinement;
     private final RunProgress progress;
-    private final PhaseClock clock;
     private final RunPhases phases;
 
-    GradientRun(Replicas models, SolveSettings settings, Refinement refinement, TokenSequences calibration,
-            CheckpointPlan plan, MemoryPlan memory, LinearPacker packer, RunProgress progress, PhaseClock clock) {
-        this.models = models;
-        this.model = models.first();
-        this.settings = settings;
-        this.refinement = refinement;
+    /** @param calibration the run's, which gradient calibration always has */
+    GradientRun(RunContext run, TokenSequences calibration, LinearPacker packer) {
+        this.run = run;
         this.calibration = calibration;
-        this.plan = plan;
-        this.memory = memory;
-        this.partition = memory.partition(calibration);
         this.packer = packer;
-        this.progress = progress;
-        this.clock = clock;
+        this.refinement = run.settings().refinement();
+        this.progress = run.progress();
         this.phases = new RunPhases(progress, calibration.length());
     }
 
-    /** Whether nothing is left to do but to put the checkpoint together. */
-    boolean isDone(RunJournal journal) {
+    private boolean isDone(RunJournal journal) {
         boolean tuned = refinement.tuneSteps() == 0 || TunedParameters.find(journal.parts()).isPresent();
-        return tuned && journal.finished().size() == model.spec().blocks();
+        return tuned && journal.finished().size() == run.model().blocks();
     }
 
-    /**
-     * Finishes the blocks that are not.
-     *
-     * @param record writes a block down: its linears on the device, and how they came about
-     */
-    void run(RunJournal journal, BiConsumer<BlockRecorder, SolvedLinear> record) {
-        int blocks = model.spec().blocks();
-        try (Saliency saliency = journal.finished().size() < blocks ? saliency(journal) : null;
+    /** Finishes the blocks that are not, and learns over the whole model where that is asked for. */
+    void run(RunJournal journal) {
+        if (isDone(journal)) {
+            return;
+        }
+        boolean unfinished = journal.finished().size() < run.model().blocks();
+        try (Saliency saliency = unfinished ? saliency(journal) : null;
                 CalibrationStream quantized = embed();
                 CalibrationStream original = refinement.followsOriginal() ? embed() : embedHeldOut();
-                CalibrationStream plain = journal.finished().isEmpty() ? embedHeldOut() : null;
-                Prefetch prefetch = models.prefetch(memory.ahead())) {
+                CalibrationStream plain = journal.finished().isEmpty() ? embedHeldOut() : null) {
             Streams streams = new Streams(quantized.activations(), original.activations(),
-                    plain == null ? null : plain.activations(), calibration.length(), partition);
-            BlockRefiner refiner = new BlockRefiner(models, settings, refinement, streams, saliency, phases);
-            for (int block = 0; block < journal.finished().size(); block++) {
-                progress.enter("resume", "block " + (block + 1) + "/" + blocks);
-                prefetch.wants(block);
-                BlockRecord finished = journal.finished().get(block);
-                refiner.replay(block, weights -> finished.restore(model, weights, packer));
-            }
-            for (int block = journal.finished().size(); block < blocks; block++) {
-                prefetch.wants(block);
-                refine(block, refiner, journal, record);
-            }
+                    plain == null ? null : plain.activations(), calibration.length(),
+                    run.memory().partition(calibration));
+            refine(journal, new BlockRefiner(run.models(), run.calibrator().settings(), refinement, streams, saliency,
+                    phases));
             if (new SavedResults(journal.parts()).heldOutLosses().isEmpty()) {
                 measure(journal, streams);
             }
@@ -114,38 +84,49 @@ final class GradientRun {
         }
     }
 
-    private void refine(int block, BlockRefiner refiner, RunJournal journal,
-            BiConsumer<BlockRecorder, SolvedLinear> record) {
-        progress.enter("load", "block " + (block + 1) + "/" + model.spec().blocks());
-        try (BlockRecorder recorder = journal.record(plan.packed(model.spec().linears(block)), packer)) {
-            List<StepOutcome> steps = refiner.refine(block, linears -> {
-                progress.enter("write");
-                linears.forEach(linear -> record.accept(recorder, linear));
-            });
-            recorder.finish(clock.phases(), steps);
+    private void refine(RunJournal journal, BlockRefiner refiner) {
+        int blocks = run.model().blocks();
+        int first = journal.finished().size();
+        try (Prefetch prefetch = run.models().prefetch(run.memory().ahead())) {
+            for (int block = 0; block < first; block++) {
+                progress.enter("resume", "block " + (block + 1) + "/" + blocks);
+                prefetch.wants(block);
+                BlockRecord finished = journal.finished().get(block);
+                refiner.replay(block, weights -> finished.restore(run.models().first(), weights, packer));
+            }
+            for (int block = first; block < blocks; block++) {
+                progress.enter("load", "block " + (block + 1) + "/" + blocks);
+                prefetch.wants(block);
+                try (BlockRecorder recorder = run.record(journal, packer);
+                        RefinedBlock refined = refiner.refine(block)) {
+                    progress.enter("write");
+                    refined.linears().forEach(recorder::write);
+                    recorder.finish(run.clock().phases(), refined.outcomes());
+                }
+            }
         }
     }
 
     private void measure(RunJournal journal, Streams streams) {
         progress.enter("judge", "whole model");
-        HeldOutLosses losses = HeldOutLosses.of(model, streams, calibration);
+        HeldOutLosses losses = HeldOutLosses.of(run.models().first(), streams, calibration);
         progress.enter("write");
-        new SavedResults(journal.parts()).save(losses, clock.phases());
+        new SavedResults(journal.parts()).save(losses, run.clock().phases());
     }
 
     private CalibrationStream embed() {
-        return embed(calibration, partition);
+        return embed(calibration, run.memory().partition(calibration));
     }
 
     /** Of the sequences that are held out. */
     private CalibrationStream embedHeldOut() {
         TokenSequences heldOut = calibration.select(Refinement.heldOutOf(calibration.count()));
-        return embed(heldOut, partition.ofHeldOut());
+        return embed(heldOut, run.memory().partition(calibration).ofHeldOut());
     }
 
     private CalibrationStream embed(TokenSequences sequences, Partition who) {
         progress.enter("load", "calibration");
-        return CalibrationStream.embed(models, sequences, who, memory.place());
+        return CalibrationStream.embed(run.models(), sequences, who, run.memory().place());
     }
 
     private @Nullable Saliency saliency(RunJournal journal) {
@@ -153,16 +134,16 @@ final class GradientRun {
             return null;
         }
         SavedResults saved = new SavedResults(journal.parts());
-        Saliency known = saved.saliency(model.spec(), calibration, memory.hostLimit());
+        Saliency known = saved.saliency(run.model(), calibration, run.memory().hostLimit());
         if (known != null) {
             return known;
         }
         progress.enter("gradients", "calibration");
-        Saliency saliency = Saliency.capture(models, calibration, refinement.labels(), memory.gradientLimits(),
+        Saliency saliency = Saliency.capture(run.models(), calibration, refinement.labels(), run.memory().gradientLimits(),
                 progress.part(progress.flops().gradients(calibration)));
         try {
             progress.enter("write");
-            saved.save(saliency, calibration, clock.phases());
+            saved.save(saliency, calibration, run.clock().phases());
             return saliency;
         } catch (RuntimeException e) {
             saliency.close();
@@ -181,7 +162,7 @@ final class GradientRun {
             for (BlockRecord finished : journal.finished()) {
                 SafetensorsFile file = finished.part().open();
                 files.add(file);
-                List<LinearSpec> linears = model.spec().linears(blocks.size());
+                List<LinearSpec> linears = run.model().linears(blocks.size());
                 List<PackedLinear> packed = linears.stream()
                         .map(linear -> PackedLinearReader.read(linear.module(), file.tensors(), packer.config()))
                         .toList();
@@ -190,22 +171,14 @@ final class GradientRun {
                     byModule.put(linears.get(i).module(), packed.get(i));
                 }
             }
-            Predicate<String> tuned = TunedParameters.tensors(model.spec(), refinement);
-            List<TensorSpec> specs = plan.specs().stream().filter(spec -> tuned.test(spec.name())).toList();
-            ModelTuner tuner = new ModelTuner(model, refinement, phases);
+            Predicate<String> tuned = TunedParameters.tensors(run.model(), refinement);
+            List<TensorSpec> specs = run.plan().specs().stream().filter(spec -> tuned.test(spec.name())).toList();
+            ModelTuner tuner = new ModelTuner(run.models().first(), refinement, phases);
             TunedParameters.record(journal.parts(), specs, module -> Objects.requireNonNull(byModule.get(module)),
-                    sink -> tuner.tune(blocks, calibration, teacher, RefineMemory.limits(memory.hostLimit()), sink),
-                    clock);
+                    sink -> tuner.tune(blocks, calibration, teacher, RefineMemory.limits(run.memory().hostLimit()), sink),
+                    run.clock());
         } finally {
             files.forEach(SafetensorsFile::close);
         }
-    }
-
-    /** What every step did, in the order in which they were tried. */
-    static List<StepOutcome> outcomes(RunJournal journal) {
-        List<StepOutcome> outcomes = new ArrayList<>();
-        journal.finished().forEach(block -> outcomes.addAll(block.steps()));
-        TunedParameters.find(journal.parts()).ifPresent(tuned -> outcomes.add(tuned.outcome()));
-        return outcomes;
     }
 }

@@ -179,13 +179,10 @@ class ReadBackTest {
         List<BlockRecord> records = new ArrayList<>();
         try (WriteBehind behind = new WriteBehind(run.output, 1 << 20)) {
             for (int block = 0; block < TinyModel.BLOCKS; block++) {
-                int index = block;
                 try (BlockRecorder recorder = new BlockRecorder(block,
                         journal.begin(BlockRecord.name(block), plan.packed(model.spec().linears(block))), packer,
-                        behind, records::add)) {
-                    quantizer.quantize(block, null,
-                            solved -> recorder.write(solved.linear(), solved.solution().weight(),
-                                    LayerReports.of(index, solved, run.damp)));
+                        new LayerReports(run.damp, run.log::add), behind, records::add)) {
+                    quantizer.quantize(block, null, recorder);
                     recorder.finish(List.of());
                 }
             }

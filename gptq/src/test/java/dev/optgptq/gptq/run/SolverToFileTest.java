@@ -4,8 +4,11 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import dev.optgptq.calibrate.capture.ActivationStore;
+import dev.optgptq.calibrate.capture.HessianAccumulator;
 import dev.optgptq.calibrate.capture.Partition;
 import dev.optgptq.calibrate.data.TokenSequences;
+import dev.optgptq.calibrate.family.InputSite;
+import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.calibrate.model.Replicas;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.dtype.DType;
@@ -14,6 +17,7 @@ import dev.optgptq.formats.model.CheckpointWriter;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.gptq.journal.Journal;
 import dev.optgptq.gptq.journal.WriteBehind;
+import dev.optgptq.gptq.refine.SolvedLinear;
 import dev.optgptq.gptq.report.LayerReports;
 import dev.optgptq.gptq.run.checkpoint.BlockRecord;
 import dev.optgptq.gptq.run.checkpoint.BlockRecorder;
@@ -28,6 +32,7 @@ import dev.optgptq.gptq.run.progress.WorkCount;
 import dev.optgptq.gptq.solve.ActOrder;
 import dev.optgptq.gptq.solve.Calibrator;
 import dev.optgptq.gptq.solve.QuantizedWeight;
+import dev.optgptq.gptq.solve.SiteSolver;
 import dev.optgptq.gptq.solve.SolveSettings;
 import dev.optgptq.gptq.testing.TinyModel;
 import dev.optgptq.gptq.testing.TinyTokenizer;
@@ -35,6 +40,7 @@ import dev.optgptq.gptq.testing.WrittenCheckpoint;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Devices;
 import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.ops.Grid;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -42,7 +48,9 @@ import java.lang.foreign.ValueLayout;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
+import java.util.function.Consumer;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -110,13 +118,11 @@ class SolverToFileTest {
                         run.progress, 1);
                 BlockQuantizer quantizer = new BlockQuantizer(Replicas.of(model), gptq, false, progress);
                 for (int block = 0; block < TinyModel.BLOCKS; block++) {
-                    int index = block;
                     try (BlockRecorder recorder = new BlockRecorder(block,
                             journal.begin(BlockRecord.name(block), plan.packed(model.spec().linears(block))), packer,
-                            behind, output::write)) {
-                        quantizer.quantize(block, stream, solved -> {
-                            recorder.write(solved.linear(), solved.solution().weight(),
-                                    LayerReports.of(index, solved, run.damp));
+                            new LayerReports(run.damp, run.log::add), behind, output::write)) {
+                        solve(quantizer, device, block, stream, solved -> {
+                            recorder.write(solved);
                             weights.put(solved.linear().module(), values(device, solved.solution().weight()));
                         });
                         recorder.finish(List.of());
@@ -129,6 +135,26 @@ class SolverToFileTest {
             }
         }
         return weights;
+    }
+
+    /** As BlockQuantizer.quantize does it. */
+    private static void solve(BlockQuantizer quantizer, Device device, int block, CalibrationStream stream,
+            Consumer<SolvedLinear> each) {
+        try (Replicas.Block weights = quantizer.load(block)) {
+            for (Set<InputSite> sites : quantizer.passes(block)) {
+                try (HessianAccumulator hessians = quantizer.capture(weights, stream, sites)) {
+                    for (InputSite site : sites) {
+                        try (SiteSolver solver = quantizer.solver(weights.first(), site, hessians);
+                                TensorArena arena = device.arena()) {
+                            for (LinearSpec linear : weights.first().linears(site)) {
+                                each.accept(quantizer.solve(weights.first(), linear, solver, arena));
+                            }
+                        }
+                    }
+                }
+            }
+            quantizer.advance(weights, stream);
+        }
     }
 
     private static float[] values(Device device, QuantizedWeight weight) {

@@ -1,11 +1,11 @@
 package dev.optgptq.gptq.run.checkpoint;
 
-import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.gptq.journal.PartWriter;
 import dev.optgptq.gptq.journal.WriteBehind;
+import dev.optgptq.gptq.refine.SolvedLinear;
 import dev.optgptq.gptq.refine.StepOutcome;
+import dev.optgptq.gptq.report.LayerReports;
 import dev.optgptq.gptq.report.RunReport;
-import dev.optgptq.gptq.solve.QuantizedWeight;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -22,28 +22,27 @@ public final class BlockRecorder implements AutoCloseable {
     private final int block;
     private final PartWriter writer;
     private final LinearPacker packer;
+    private final LayerReports reports;
     private final WriteBehind behind;
     private final Consumer<BlockRecord> finished;
     private final List<RunReport.Layer> layers = new ArrayList<>();
     private final Map<String, Long> fingerprints = new LinkedHashMap<>();
 
     /** @param finished hears of the block once it counts, on the thread that writes */
-    public BlockRecorder(int block, PartWriter writer, LinearPacker packer, WriteBehind behind,
-            Consumer<BlockRecord> finished) {
+    public BlockRecorder(int block, PartWriter writer, LinearPacker packer, LayerReports reports,
+            WriteBehind behind, Consumer<BlockRecord> finished) {
         this.block = block;
         this.writer = writer;
         this.packer = packer;
+        this.reports = reports;
         this.behind = behind;
         this.finished = finished;
     }
 
-    public int block() {
-        return block;
-    }
-
-    /** Hands over a linear's packed tensors. */
-    public void write(LinearSpec linear, QuantizedWeight weight, RunReport.Layer layer) {
-        fingerprints.put(linear.module(), packer.pack(linear, weight,
+    /** Packs a linear, while its codes are on the device, and hands it over. */
+    public void write(SolvedLinear solved) {
+        RunReport.Layer layer = reports.of(block, solved);
+        fingerprints.put(solved.linear().module(), packer.pack(solved.linear(), solved.solution().weight(),
                 (tensor, bytes, fill) -> behind.write(bytes, fill, data -> writer.write(tensor, data))));
         layers.add(layer);
     }

@@ -7,6 +7,7 @@ import dev.optgptq.gptq.journal.Identity;
 import dev.optgptq.gptq.journal.Journal;
 import dev.optgptq.gptq.journal.Part;
 import dev.optgptq.gptq.journal.WriteBehind;
+import dev.optgptq.gptq.report.LayerReports;
 import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.gptq.run.checkpoint.BlockRecord;
 import dev.optgptq.gptq.run.checkpoint.BlockRecorder;
@@ -23,6 +24,7 @@ import java.util.Optional;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.function.Consumer;
+import java.util.function.IntFunction;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
@@ -151,10 +153,14 @@ public final class RunJournal implements AutoCloseable {
         return new RunReport.Resumed(starts.subList(1, starts.size()), found);
     }
 
-    /** Begins the record of the first block of which there is none; it counts when it is on the disk. */
-    public BlockRecorder record(List<TensorSpec> tensors, LinearPacker packer) {
+    /**
+     * Begins the record of the first block of which there is none; it counts when it is on the disk.
+     *
+     * @param tensors of a block, by its index
+     */
+    public BlockRecorder record(IntFunction<List<TensorSpec>> tensors, LinearPacker packer, LayerReports reports) {
         int block = begun++;
-        return new BlockRecorder(block, journal.begin(BlockRecord.name(block), tensors), packer,
+        return new BlockRecorder(block, journal.begin(BlockRecord.name(block), tensors.apply(block)), packer, reports,
                 writer(), this::add);
     }
 

@@ -1,0 +1,85 @@
+package dev.optgptq.gptq.run;
+
+import dev.optgptq.formats.model.CheckpointWriter;
+import dev.optgptq.formats.model.ModelDirectory;
+import dev.optgptq.gptq.journal.WriteBehind;
+import dev.optgptq.gptq.run.checkpoint.CheckpointOutput;
+import dev.optgptq.gptq.run.checkpoint.LinearPacker;
+import dev.optgptq.gptq.run.checkpoint.OutputConfig;
+import dev.optgptq.gptq.run.checkpoint.TunedParameters;
+import dev.optgptq.gptq.run.resume.RunJournal;
+
+/**
+ * The checkpoint that a run writes. Blocks are written while others are computed; the output directory appears when all of it is
+ * written and verified.
+ */
+final class Checkpoint implements AutoCloseable {
+
+    private final RunContext run;
+    private final RunJournal journal;
+    private final OutputConfig config;
+    private final CheckpointWriter writer;
+    private final WriteBehind behind;
+    private final CheckpointOutput output;
+
+    /**
+     * Begins to write: what belongs to no block, and the blocks of earlier runs.
+     *
+     * @param maxShardBytes size above which the output is split
+     */
+    Checkpoint(RunContext run, RunJournal journal, long maxShardBytes) {
+        this.run = run;
+        this.journal = journal;
+        this.config = new OutputConfig(run.settings(), run.source(), run.plan());
+        this.writer = new CheckpointWriter(journal.directory(), run.plan().specs(), maxShardBytes);
+        this.behind = new WriteBehind(journal.directory().path(), run.memory().writing());
+        // What is learned over the whole model takes the place of its tensors at the end.
+        this.output = new CheckpointOutput(writer, run.plan(), run.settings().isGradient()
+                ? TunedParameters.tensors(run.model(), run.settings().refinement())
+                : TunedParameters.NONE);
+        behind.then(output::writeOutside);
+        journal.writeBehind(behind, output::write);
+    }
+
+    /** Between the solver's codes and the packed tensors. */
+    LinearPacker packer() {
+        return new LinearPacker(config.quantization(), run.device());
+    }
+
+    /** Writes what is left: learned parameters, the source's other tensors, config and companions. */
+    void write() {
+        run.progress().enter("write", "checkpoint");
+        behind.await();
+        TunedParameters.find(journal.parts()).ifPresent(output::write);
+        output.writeKept();
+        config.write(writer, run.caller().origin());
+        writer.finishTensors();
+    }
+
+    /** Opens what was written as any reader would. */
+    ModelDirectory open() {
+        run.progress().enter("verify", "read back");
+        return ModelDirectory.open(writer.workDirectory());
+    }
+
+    /** Compares it with the solver's codes and the source; throws UserError OUTPUT for a difference. */
+    void verify(ModelDirectory written) {
+        output.verify(written, run.settings().threads());
+    }
+
+    /** Makes the output directory appear, and removes the journal's parts from it. */
+    void publish() {
+        run.progress().enter("write", "finish");
+        writer.finish();
+        journal.complete();
+    }
+
+    @Override
+    public void close() {
+        try {
+            behind.close();
+        } finally {
+            writer.close();
+        }
+    }
+}

@@ -1,0 +1,65 @@
+package dev.optgptq.gptq.run;
+
+import dev.optgptq.calibrate.data.TokenSequences;
+import dev.optgptq.calibrate.model.Replicas;
+import dev.optgptq.calibrate.weights.Prefetch;
+import dev.optgptq.gptq.run.checkpoint.BlockRecord;
+import dev.optgptq.gptq.run.checkpoint.BlockRecorder;
+import dev.optgptq.gptq.run.checkpoint.LinearPacker;
+import dev.optgptq.gptq.run.resume.RunJournal;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Calibrate and solve, one block after the other: each block's inputs come from the quantized blocks before it (Frantar et al.,
+ * arXiv 2210.17323, section 4). Rounding to nearest is the same without a calibration stream.
+ */
+final class GptqRun {
+
+    private final RunContext run;
+    private final LinearPacker packer;
+    /** The models as the stream passes through them. */
+    private final Replicas models;
+    private final BlockQuantizer quantizer;
+
+    GptqRun(RunContext run, LinearPacker packer) {
+        this.run = run;
+        this.packer = packer;
+        this.models = run.calibrated();
+        this.quantizer = new BlockQuantizer(models, run.calibrator(),
+                run.settings().solving().trueSequential(), run.progress());
+    }
+
+    /** Finishes the blocks that are not. */
+    void run(RunJournal journal) {
+        int blocks = run.model().blocks();
+        int first = journal.finished().size();
+        if (first == blocks) {
+            return;
+        }
+        run.progress().enter("load", "calibration");
+        try (CalibrationStream stream = embed(); Prefetch prefetch = run.models().prefetch(run.memory().ahead())) {
+            for (int block = 0; block < first && stream != null; block++) {
+                prefetch.wants(block);
+                BlockRecord finished = journal.finished().get(block);
+                quantizer.replay(block, stream,
+                        weights -> finished.restore(models.first(), weights, packer));
+            }
+            for (int block = first; block < blocks; block++) {
+                prefetch.wants(block);
+                try (BlockRecorder recorder = run.record(journal, packer)) {
+                    quantizer.quantize(block, stream, recorder);
+                    run.progress().enter("write");
+                    recorder.finish(run.clock().phases());
+                }
+            }
+        }
+    }
+
+    private @Nullable CalibrationStream embed() {
+        TokenSequences calibration = run.texts().calibration();
+        return calibration == null
+                ? null
+                : CalibrationStream.embed(models, calibration, run.memory().partition(calibration),
+                        run.memory().place());
+    }
+}

@@ -1,0 +1,117 @@
+package dev.optgptq.gptq.run;
+
+import dev.optgptq.calibrate.family.ModelSpec;
+import dev.optgptq.calibrate.model.Replicas;
+import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.formats.model.ModelDirectory;
+import dev.optgptq.gptq.journal.Identity;
+import dev.optgptq.gptq.report.LayerReports;
+import dev.optgptq.gptq.run.checkpoint.BlockRecorder;
+import dev.optgptq.gptq.run.checkpoint.CheckpointPlan;
+import dev.optgptq.gptq.run.checkpoint.LinearPacker;
+import dev.optgptq.gptq.run.memory.MemoryNeed;
+import dev.optgptq.gptq.run.memory.MemoryPlan;
+import dev.optgptq.gptq.run.progress.PhaseClock;
+import dev.optgptq.gptq.run.progress.RunProgress;
+import dev.optgptq.gptq.run.progress.WorkCount;
+import dev.optgptq.gptq.run.resume.RunIdentity;
+import dev.optgptq.gptq.run.resume.RunJournal;
+import dev.optgptq.gptq.settings.QuantizeSettings;
+import dev.optgptq.gptq.settings.RunTexts;
+import dev.optgptq.gptq.solve.Calibrator;
+import dev.optgptq.kernels.Device;
+import java.util.List;
+import java.util.function.Function;
+
+/**
+ * A run that is prepared: what every step of it needs, decided before anything is computed.
+ *
+ * @param source the model directory, open
+ * @param models the model on every device
+ * @param matmulDtype F32, F16 or BF16: what linears are multiplied in while calibrating
+ * @param texts the tokens
+ * @param plan what will be written
+ * @param memory what will be allocated
+ * @param warnings what the user should know
+ */
+record RunContext(QuantizeSettings settings, Caller caller, ModelDirectory source, Replicas models, DType matmulDtype,
+        RunTexts texts, CheckpointPlan plan, MemoryPlan memory, PhaseClock clock, RunProgress progress,
+        List<String> warnings) {
+
+    /**
+     * Checks what can be checked, reads the texts and plans the memory. Throws UserError for what cannot work.
+     *
+     * @param texts reads the tokens, given the model
+     * @param clock runs since before the source was opened
+     */
+    static RunContext prepare(QuantizeSettings settings, Caller caller, ModelDirectory source,
+            Function<ModelSpec, RunTexts> texts, PhaseClock clock) {
+        Device device = caller.devices().first();
+        Transformer model = Transformer.open(source, device);
+        Preflight.check(settings, source, model.spec());
+        CheckpointPlan plan = CheckpointPlan.of(source, model.spec(), settings.grid().bits(),
+                settings.grid().groupSize());
+        List<String> warnings = Preflight.warnings(settings, model.spec());
+        warnings.forEach(caller.log());
+        clock.enter("tokenize");
+        RunTexts tokens = texts.apply(model.spec());
+        MatmulDtype matmul = MatmulDtype.choose(settings.calibrationPrecision(), source, model.spec(), device);
+        if (matmul.remark() != null && tokens.calibration() != null) {
+            caller.log().accept(matmul.remark());
+        }
+        MemoryPlan memory = plan(settings, caller, model, matmul.dtype(), tokens);
+        WorkCount work = new WorkCount(model.spec(), !memory.gradients().resident());
+        RunProgress progress = new RunProgress(clock, work, caller.listener(),
+                work.run(tokens, settings.calibrator(), settings));
+        return new RunContext(settings, caller, source, Replicas.of(model, caller.devices().devices()), matmul.dtype(),
+                tokens, plan, memory, clock, progress, warnings);
+    }
+
+    private static MemoryPlan plan(QuantizeSettings settings, Caller caller, Transformer model, DType matmulDtype,
+            RunTexts texts) {
+        int devices = caller.devices().size();
+        MemoryPlan.Job job = new MemoryPlan.Job(model.spec(), matmulDtype, settings.grid().bits(),
+                settings.grid().groupSize(), settings.isGradient() ? settings.refinement() : null, devices);
+        MemoryPlan plan = MemoryPlan.of(job, texts, MemoryNeed.Free.of(caller.devices().devices()))
+                .prefetching(model.prefetchBytes());
+        plan.require();
+        caller.log().accept("memory: about " + (plan.total() >> 20) + " MiB needed: " + plan);
+        if (plan.busyDevices() < devices) {
+            caller.log().accept("device memory allows only " + plan.busyDevices() + " of " + devices
+                    + " devices to share the calibration");
+        }
+        return plan;
+    }
+
+    ModelSpec model() {
+        return models.first().spec();
+    }
+
+    /** The first one, on which linears are solved. */
+    Device device() {
+        return models.first().device();
+    }
+
+    /** The models as the calibration stream passes through them: linears multiply in {@link #matmulDtype}. */
+    Replicas calibrated() {
+        return models.withProducts(matmulDtype);
+    }
+
+    Calibrator calibrator() {
+        return settings.calibrator();
+    }
+
+    /** Opens the output directory, and what an earlier run of the same identity finished. */
+    RunJournal openJournal() {
+        Identity identity = RunIdentity.of(settings, matmulDtype, memory, caller.origin(), device(), source,
+                texts.calibration());
+        return RunJournal.open(settings, identity, model().blocks(), caller.log());
+    }
+
+    /** Begins the record of the first block of which there is none. */
+    BlockRecorder record(RunJournal journal, LinearPacker packer) {
+        return journal.record(block -> plan.packed(model().linears(block)), packer,
+                new LayerReports(settings.solving().damp(), caller.log()));
+    }
+}

@@ -1,0 +1,70 @@
+package dev.optgptq.gptq.run;
+
+import dev.optgptq.calibrate.eval.Perplexity;
+import dev.optgptq.gptq.refine.StepOutcome;
+import dev.optgptq.gptq.report.Ablations;
+import dev.optgptq.gptq.report.ReportBuilder;
+import dev.optgptq.gptq.report.RunReport;
+import dev.optgptq.gptq.run.checkpoint.CheckpointPlan;
+import dev.optgptq.gptq.run.checkpoint.TunedParameters;
+import dev.optgptq.gptq.run.resume.RunJournal;
+import dev.optgptq.gptq.run.resume.SavedResults;
+import dev.optgptq.gptq.tune.HeldOutLosses;
+import java.util.ArrayList;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * What a run found out.
+ *
+ * @param layers every linear, in the order in which they were solved
+ * @param steps what every step beyond GPTQ did, in the order in which they were tried
+ * @param heldOut the whole model on the held-out sequences; null where it was not measured
+ * @param before perplexity of the source, and {@code after} of what was written; null where nothing is evaluated
+ */
+record RunResults(List<RunReport.Layer> layers, List<StepOutcome> steps, @Nullable HeldOutLosses heldOut,
+        @Nullable Perplexity before, @Nullable Perplexity after) {
+
+    /** Takes them from the journal, whose parts are gone when the checkpoint is published. */
+    static RunResults of(RunJournal journal, @Nullable Perplexity before, @Nullable Perplexity after) {
+        List<RunReport.Layer> layers = new ArrayList<>();
+        List<StepOutcome> steps = new ArrayList<>();
+        journal.finished().forEach(block -> {
+            layers.addAll(block.layers());
+            steps.addAll(block.steps());
+        });
+        TunedParameters.find(journal.parts()).ifPresent(tuned -> steps.add(tuned.outcome()));
+        return new RunResults(layers, steps, new SavedResults(journal.parts()).heldOutLosses().orElse(null), before,
+                after);
+    }
+
+    /** @param peakAnonymous the most anonymous memory of the process, in bytes */
+    RunReport report(RunContext run, RunJournal journal, long peakAnonymous) {
+        List<String> warnings = new ArrayList<>(run.warnings());
+        Ablations.warning(heldOut).ifPresent(warning -> {
+            warnings.add(warning);
+            run.caller().log().accept(warning);
+        });
+        List<RunReport.Phase> phases = run.clock().phases();
+        CheckpointPlan plan = run.plan();
+        return new ReportBuilder(run.settings(), run.matmulDtype(), run.caller().origin(), run.caller().devices(),
+                run.model(), run.source()).build(
+                        journal.started(), journal.resumed(),
+                        new ReportBuilder.Written(plan.bytes(), plan.keptBytes(), plan.quantizedParameters()),
+                        layers, phases, new RunReport.Memory(run.memory().total(), run.caller().devices().peakMemory(),
+                                peakAnonymous, run.memory().spilled()),
+                        quality(run), warnings, Ablations.of(steps, run.texts().calibration(), phases, heldOut));
+    }
+
+    private RunReport.@Nullable Quality quality(RunContext run) {
+        if (before == null || after == null) {
+            return null;
+        }
+        return new RunReport.Quality(run.texts().evaluationName(), before.window(), before.windowNll().length,
+                score(before), score(after));
+    }
+
+    private static RunReport.Score score(Perplexity perplexity) {
+        return new RunReport.Score(perplexity.perplexity(), perplexity.low(), perplexity.high());
+    }
+}

@@ -12,7 +12,7 @@ import java.util.TreeMap;
 
 /**
  * Sums up, for a block's input sites, how what enters them behind quantized blocks goes with what enters them in the original
- * model: C = 2/N sum_t x~_t x_t^T over N tokens, F32 [n, n], x~ being quantized and x original (notes 3.3). With x~ =
+ * model: C = 2/N sum_t x~_t x_t^T over N tokens, F32 [n, n], x~ being quantized and x original (docs/algorithms.md, section 5). With x~ =
  * x it is the Hessian. Parts and devices as with HessianAccumulator.
  */
 public final class CrossMoments implements AutoCloseable {

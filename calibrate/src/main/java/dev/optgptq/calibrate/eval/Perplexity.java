@@ -19,7 +19,7 @@ import org.apache.commons.math3.stat.StatUtils;
 
 /**
  * Perplexity of a model over windows of text: per window the mean cross-entropy of its length - 1 predictions, averaged
- * over windows; perplexity is exp of that (notes/algorithms 2.6, the GPTQ paper's protocol).
+ * over windows; perplexity is exp of that (docs/algorithms.md, section 10; the GPTQ paper's protocol).
  *
  * @param perplexity exp(meanNll)
  * @param meanNll nats per token, mean over windows

@@ -29,7 +29,7 @@ import org.jspecify.annotations.Nullable;
 /**
  * How much each calibration token matters to the loss at each linear's output: s_t = mean over the outputs j of (dL / dy_tj)
  * squared, L the sum of the tokens' cross-entropies on the original model (GuidedQuant, arXiv 2505.07004, with one group
- * of outputs; notes/algorithms 3.2). Linears that share an input site share s, so that they share a Hessian: the mean then
+ * of outputs; docs/algorithms.md, section 6). Linears that share an input site share s, so that they share a Hessian: the mean then
  * runs over the outputs of all of them. Held for every block, float32, and normalised: the largest 0.1 % are cut to the
  * rest's largest, and the mean is 1.
  */

@@ -3,7 +3,7 @@ package dev.optgptq.formats.packed;
 import java.util.Arrays;
 import java.util.Optional;
 
-/** The two layouts of GPTQ checkpoints; they differ in the stored zero point only (notes: zero - 1 in v1). */
+/** The two layouts of GPTQ checkpoints; they differ in the stored zero point only: v1 stores it minus one. */
 public enum CheckpointFormat {
     /** Zero points are stored minus one. Symmetric only: every runtime reads it. */
     GPTQ("gptq", 1),

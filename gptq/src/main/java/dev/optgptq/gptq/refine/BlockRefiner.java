@@ -15,7 +15,7 @@ import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Gradient calibration of one block after the other (notes 3.11). A block is solved as published, and then refined in one way
+ * Gradient calibration of one block after the other (docs/algorithms.md, section 9). A block is solved as published, and then refined in one way
  * after the other; a refinement is kept only where the block's output on held-out sequences comes closer to
  * the original's. So no block is worse there than plain GPTQ's.
  */

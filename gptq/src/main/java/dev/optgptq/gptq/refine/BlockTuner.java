@@ -17,7 +17,7 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * Learned rounding (notes 3.8): the codes and scales of a block are moved, all of them together, so that the block puts out,
+ * Learned rounding (docs/algorithms.md, section 8): the codes and scales of a block are moved, all of them together, so that the block puts out,
  * from the quantized stream, what the original block puts out from the original stream. The loss is the mean squared
  * difference. Weighing it by the loss's gradient, token by token or element by element, was measured and did not help:
  * docs/results/gradient.md.

@@ -13,7 +13,7 @@ import dev.optgptq.kernels.ops.TuningOps.LatentGrid;
 import java.util.Objects;
 
 /**
- * A linear whose codes and scales are being learned (notes 3.8): a latent weight in steps of the scale, whose rounding is
+ * A linear whose codes and scales are being learned (docs/algorithms.md, section 8): a latent weight in steps of the scale, whose rounding is
  * the code, and one scale per group. It starts at a solution's codes, the latents being the weights that were rounded to
  * them.
  */

@@ -9,7 +9,7 @@ import java.util.List;
  */
 final class Variants {
 
-    /** Strength at which errors are propagated; 1 would chase the noise of the calibration text (notes 3.3). */
+    /** Strength at which errors are propagated; 1 would chase the noise of the calibration text (docs/algorithms.md, section 5). */
     private static final float STRENGTH = 0.5f;
 
     /**

@@ -29,7 +29,7 @@ public sealed interface Calibrator {
         }
     }
 
-    /** GPTQ in several variants, weighted by the loss's gradient, of which each block keeps what helps it (notes 3.11). */
+    /** GPTQ in several variants, weighted by the loss's gradient, of which each block keeps what helps it (docs/algorithms.md, section 9). */
     record Gradient(SolveSettings settings) implements Calibrator {
         @Override
         public boolean needsHessian() {

@@ -8,7 +8,7 @@ import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.ops.QuantOps.DescentProblem;
 
 /**
- * Coordinate descent over codes, the grid fixed (notes 3.2): each input in order goes to its best code given all others. By
+ * Coordinate descent over codes, the grid fixed (docs/algorithms.md, section 7): each input in order goes to its best code given all others. By
  * blocks of inputs: what a block needs of all the others is its rows of H (q - w), one GEMM from the errors as they are,
  * so that roundings do not add up from block to block.
  */

@@ -19,7 +19,7 @@ public record GptqVariant(boolean searchScales, @Nullable Propagation propagatio
     public static final GptqVariant PLAIN = new GptqVariant(false, null, Polish.NONE, false);
 
     /**
-     * Error propagation (QEP, arXiv 2504.09629; notes 3.3): the inputs x~ that a layer gets from the quantized layers before
+     * Error propagation (QEP, arXiv 2504.09629; docs/algorithms.md, section 5): the inputs x~ that a layer gets from the quantized layers before
      * it are not those, x, that it was made for, so that it aims at W + strength (W* - W), W* being what gives the
      * original outputs from the inputs there are: W*^T - W^T = (H + damp)^-1 (C - H) W^T.
      *

@@ -4,7 +4,7 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * What is done to a solution afterwards, on the objective that it was solved for (notes 3.11 F). Nothing is, as published.
+ * What is done to a solution afterwards, on the objective that it was solved for (docs/algorithms.md, section 7). Nothing is, as published.
  *
  * @param refitScales whether the scales of its groups are refitted to the codes
  * @param sweeps of coordinate descent over the codes, the grid fixed; 0 for none

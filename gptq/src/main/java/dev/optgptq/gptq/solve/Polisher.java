@@ -7,7 +7,7 @@ import dev.optgptq.kernels.ops.Grid;
 
 /**
  * Lowers what a solution leaves of the objective that it was solved for: per output (q - w)^T H (q - w), H the damped Hessian
- * (notes 3.11 F). Two ways, of which neither ever raises it: scales go to the best for their codes, and codes to the best
+ * (docs/algorithms.md, section 7). Two ways, of which neither ever raises it: scales go to the best for their codes, and codes to the best
  * for their scales.
  */
 final class Polisher {

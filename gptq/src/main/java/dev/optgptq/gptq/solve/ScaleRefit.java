@@ -9,7 +9,7 @@ import dev.optgptq.kernels.ops.QuantOps.RefitProblem;
 
 /**
  * The best scales for given codes, those of all groups of an output together: s = (A^T H A)^-1 A^T H w, the columns of A being
- * the codes less zeros of each group (notes 3.11 F). One group after the other, given all others, would need no matrix [G,
+ * the codes less zeros of each group (docs/algorithms.md, section 7). One group after the other, given all others, would need no matrix [G,
  * G] for each output; but where inputs go together, as in language models, many rounds end far from there. So outputs go
  * by panels, whose matrices take no more than the weight.
  */

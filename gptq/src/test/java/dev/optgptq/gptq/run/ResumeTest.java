@@ -110,7 +110,7 @@ class ResumeTest {
         stop(run, "block 2/2: tune");
         run.refinement = run.refinement.tuningNorms(false);
 
-        assertRefused(Code.OUTPUT, run::run, "1 of 2 blocks", "another result", "tuneNorms");
+        assertRefused(Code.OUTPUT, run::run, "1 of 2 blocks", "another result", "--tune-norms was true and is false");
     }
 
     /** Where the forward pass rounds weights to halves, they are restored before that. */

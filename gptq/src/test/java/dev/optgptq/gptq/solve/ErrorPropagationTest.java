@@ -21,7 +21,7 @@ import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
 
 /**
- * What a solve aims at when the inputs are not those that the layer was made for (notes 3.3). The aim is seen through 8 bits
+ * What a solve aims at when the inputs are not those that the layer was made for (docs/algorithms.md, section 5). The aim is seen through 8 bits
  * without feedback: a diagonal Hessian leaves nothing to make up for, so that codes stand for it within half a step.
  */
 class ErrorPropagationTest {

@@ -106,7 +106,7 @@ record PolishProblem(double[][] w, double[][] h, SolveSettings settings) {
             return new Solved(problem, codes, rounded, zeros, gIdx);
         }
 
-        /** s = (A^T H A)^-1 A^T H w (notes 3.11 F), [group][out]. */
+        /** s = (A^T H A)^-1 A^T H w (docs/algorithms.md, section 7), [group][out]. */
         private double[][] jointScales() {
             double[][] h = problem.damped();
             int groups = scales.length;

@@ -76,7 +76,7 @@ public interface QuantOps {
     void packCodes(int bits, Tensor codes, Tensor qweight);
 
     /**
-     * Quantizes a block of inputs with error feedback (GPTQ paper, algorithm 1, inner loop; notes 2.2 step 6): for each
+     * Quantizes a block of inputs with error feedback (GPTQ paper, algorithm 1, inner loop; docs/algorithms.md, section 3): for each
      * row i of the block in order
      *
      * <pre>
@@ -108,7 +108,7 @@ public interface QuantOps {
     int DESCENT_INPUTS = 128;
 
     /**
-     * One sweep of coordinate descent over a block of inputs (GuidedQuant, arXiv 2505.07004, section 4; notes 3.2): with the
+     * One sweep of coordinate descent over a block of inputs (GuidedQuant, arXiv 2505.07004, section 4; docs/algorithms.md, section 7): with the
      * errors d = q - w of an output and the objective d^T h d, each code in order goes to the best that its grid has for it,
      * given all others. With g = h d, for each row i of the block in order
      *

@@ -4,7 +4,7 @@ import dev.optgptq.kernels.Tensor;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The ops of learned rounding (notes 3.8; AutoRound, arXiv 2309.05516, and Block-AP of EfficientQAT, arXiv 2407.11062).
+ * The ops of learned rounding (docs/algorithms.md, section 8; AutoRound, arXiv 2309.05516, and Block-AP of EfficientQAT, arXiv 2407.11062).
  * What is learned is a latent weight, counted in steps of its group's scale from the zero point: the code is the latent
  * rounded, and gradients pass the rounding as if it were not there (straight-through estimator, Bengio et al. 2013, arXiv
  * 1308.3432). Weights lie as in QuantOps, one row per input: latent F32 [in, out].

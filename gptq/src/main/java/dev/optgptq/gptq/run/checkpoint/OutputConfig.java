@@ -30,7 +30,7 @@ public final class OutputConfig {
 
     /**
      * The source's config with the quantization, and float16 as the dtype to compute in: scales are float16, and the
-     * kernels of older runtimes take nothing else (notes: GPTQ format, item 3).
+     * kernels of older runtimes take nothing else.
      */
     public void write(CheckpointWriter writer, Origin origin) {
         ObjectNode block = quantization.toJson(provenance(origin.tool() + ":" + origin.version()));

@@ -20,7 +20,6 @@ import dev.optgptq.gptq.solve.Calibrator;
 import dev.optgptq.gptq.solve.LinearSolution;
 import dev.optgptq.gptq.solve.SiteSolver;
 import dev.optgptq.kernels.Device;
-import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import java.util.ArrayList;
 import java.util.List;

@@ -13,7 +13,6 @@ import dev.optgptq.formats.safetensors.TensorSpec;
 import dev.optgptq.gptq.refine.BlockRefiner;
 import dev.optgptq.gptq.refine.RefinedBlock;
 import dev.optgptq.gptq.refine.Refinement;
-import dev.optgptq.gptq.refine.StepOutcome;
 import dev.optgptq.gptq.refine.Streams;
 import dev.optgptq.gptq.run.checkpoint.BlockRecord;
 import dev.optgptq.gptq.run.checkpoint.BlockRecorder;
@@ -139,7 +138,8 @@ final class GradientRun {
             return known;
         }
         progress.enter("gradients", "calibration");
-        Saliency saliency = Saliency.capture(run.models(), calibration, refinement.labels(), run.memory().gradientLimits(),
+        Saliency saliency = Saliency.capture(run.models(), calibration, refinement.labels(),
+                run.memory().gradientLimits(),
                 progress.part(progress.flops().gradients(calibration)));
         try {
             progress.enter("write");
@@ -175,7 +175,8 @@ final class GradientRun {
             List<TensorSpec> specs = run.plan().specs().stream().filter(spec -> tuned.test(spec.name())).toList();
             ModelTuner tuner = new ModelTuner(run.models().first(), refinement, phases);
             TunedParameters.record(journal.parts(), specs, module -> Objects.requireNonNull(byModule.get(module)),
-                    sink -> tuner.tune(blocks, calibration, teacher, RefineMemory.limits(run.memory().hostLimit()), sink),
+                    sink -> tuner.tune(blocks, calibration, teacher, RefineMemory.limits(run.memory().hostLimit()),
+                            sink),
                     run.clock());
         } finally {
             files.forEach(SafetensorsFile::close);

@@ -40,10 +40,32 @@ KERNEL(256) dequantize_packed(int bits, PACKED_ARGUMENTS, float* out, i64 outStr
     }
 }
 
-// y = bias + the sum of the parts, in order: parts [count, rows, columns], y [rows, columns]; bias may be null.
-KERNEL(256) sum_parts(const float* parts, int count, const float* bias, float* y, i64 yStride, i64 rows, i64 columns) {
+// The same as halves.
+KERNEL(256) dequantize_halves(int bits, PACKED_ARGUMENTS, u16* out, i64 outStride, int type) {
+    Packed layer = PACKED_LAYER;
+    FOR_CHUNK(block, o, outputs) {
+        int group = -1;
+        int zero = 0;
+        float scale = 0;
+        for (int i = 0; i < PACKED; i++) {
+            i64 input = block * PACKED + i;
+            if (groupOf[input] != group) {
+                group = groupOf[input];
+                zero = layer.zero(group, o, bits);
+                scale = layer.scale(group, o);
+            }
+            store_float(out, input * outStride + o, type, value_of(unpack(qweight + o, qweightStride, input, bits), scale, zero));
+        }
+    }
+}
+
+// y = bias + beta y + the sum of the parts, in order: parts [count, rows, columns], y [rows, columns]; bias may be null, and beta
+// 0 never reads y.
+KERNEL(256) sum_parts(const float* parts, int count, const float* bias, float beta, float* y, i64 yStride, i64 rows,
+                      i64 columns) {
     FOR_CHUNK(row, column, columns) {
         float sum = bias == 0 ? 0.0f : bias[column];
+        sum = beta == 0 ? sum : fmaf(beta, y[row * yStride + column], sum);
         for (int part = 0; part < count; part++) {
             sum += parts[(part * rows + row) * columns + column];
         }

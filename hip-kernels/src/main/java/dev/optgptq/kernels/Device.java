@@ -1,6 +1,7 @@
 package dev.optgptq.kernels;
 
 import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.kernels.ops.CacheOps;
 import dev.optgptq.kernels.ops.DeltaOps;
 import dev.optgptq.kernels.ops.GradientOps;
 import dev.optgptq.kernels.ops.MatrixOps;
@@ -54,6 +55,9 @@ public interface Device extends AutoCloseable {
 
     /** The ops of linear attention by the gated delta rule. */
     DeltaOps delta();
+
+    /** The ops of generation. */
+    CacheOps cache();
 
     /**
      * What it gains from products of a half-precision dtype, F16 or BF16. Found out by one product on first use, where a

@@ -8,7 +8,7 @@ import org.jspecify.annotations.Nullable;
 /**
  * All that attention of one block reads: queries and keys are turned to their positions already.
  *
- * @param queries [N, heads headDim] in the matmul dtype
+ * @param queries [N, heads headDim] in the matmul dtype, or F32 as the context wants
  * @param keys [N, kvHeads headDim], as are values
  * @param sinks F32 [1, heads]; null where the block has none
  */

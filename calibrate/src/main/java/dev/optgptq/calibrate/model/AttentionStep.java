@@ -141,7 +141,9 @@ record AttentionStep(Device device, LinearStep linears, NormStep norms) {
     }
 
     private Tensor attend(Frame f, Mixer.Attention form, Parts parts) {
-        Parts factors = Parts.of(f.factor(device.neural(), parts.all()), form);
+        Parts factors = f.context().roundsFactors()
+                ? Parts.of(f.factor(device.neural(), parts.all()), form)
+                : parts;
         Tensor attended = f.scratch(Scratch.ATTENDED, form.queryWidth());
         f.context().attend(new AttentionInputs(f.spec(), form, factors.queries(), factors.keys(), factors.values(),
                 f.weights().parameter(Parameter.SINKS)), attended);

@@ -9,6 +9,7 @@ import dev.optgptq.kernels.TensorArena;
 import java.lang.foreign.Arena;
 import java.lang.foreign.ValueLayout;
 import java.util.Objects;
+import org.jspecify.annotations.Nullable;
 
 /** Token ids to the residual stream: look up, project, scale, add positions, normalise. */
 record EmbeddingStep(Device device, NormStep norms) {
@@ -26,7 +27,18 @@ record EmbeddingStep(Device device, NormStep norms) {
             return;
         }
         try (TensorArena scratch = device.arena()) {
-            Tensor sum = beforeNorm(weights, ids, sequenceLength, x, scratch);
+            forward(weights, ids, positions(weights, x.rows(), sequenceLength, scratch), x);
+        }
+    }
+
+    /** The same where each row says its row in the table of positions, I32 [1, N]; not read where there is no table. */
+    void forward(EmbeddingWeights weights, Tensor ids, @Nullable Tensor positionRows, Tensor x) {
+        if (weights.isPlain()) {
+            device.neural().embed(ids, weights.table(), x);
+            return;
+        }
+        try (TensorArena scratch = device.arena()) {
+            Tensor sum = beforeNorm(weights, ids, positionRows, x, scratch);
             if (weights.norm() != null) {
                 norms.forward(weights.norm(), sum, x);
             }
@@ -36,7 +48,8 @@ record EmbeddingStep(Device device, NormStep norms) {
     }
 
     /** In x, or beside it where a norm follows. */
-    private Tensor beforeNorm(EmbeddingWeights weights, Tensor ids, int sequenceLength, Tensor x, TensorArena scratch) {
+    private Tensor beforeNorm(EmbeddingWeights weights, Tensor ids, @Nullable Tensor positionRows, Tensor x,
+            TensorArena scratch) {
         EmbeddingSpec spec = weights.spec();
         Tensor sum = weights.norm() == null ? x : scratch.matrix(DType.F32, x.rows(), x.columns());
         if (weights.projection() == null) {
@@ -51,15 +64,18 @@ record EmbeddingStep(Device device, NormStep norms) {
         }
         if (weights.positions() != null) {
             Tensor learned = scratch.matrix(DType.F32, x.rows(), x.columns());
-            device.neural().embed(positions(spec, x.rows(), sequenceLength, scratch), weights.positions(), learned);
+            device.neural().embed(Objects.requireNonNull(positionRows), weights.positions(), learned);
             device.neural().add(sum, learned);
         }
         return sum;
     }
 
-    /** The row of the table of positions for each token: I32 [1, N]. */
-    private Tensor positions(EmbeddingSpec spec, long rows, int sequenceLength, TensorArena scratch) {
-        int first = Objects.requireNonNull(spec.positions()).offset();
+    /** The row of the table of positions for each token: I32 [1, N]; null where there is no table. */
+    private @Nullable Tensor positions(EmbeddingWeights weights, long rows, int sequenceLength, TensorArena scratch) {
+        if (weights.positions() == null) {
+            return null;
+        }
+        int first = Objects.requireNonNull(weights.spec().positions()).offset();
         int[] positions = new int[Math.toIntExact(rows)];
         for (int i = 0; i < positions.length; i++) {
             positions[i] = first + i % sequenceLength;
@@ -86,11 +102,12 @@ record EmbeddingStep(Device device, NormStep norms) {
             } else {
                 Tensor x = scratch.matrix(DType.F32, d.rows(), d.columns());
                 device.matrix().fill(dSum, 0);
-                norms.backward(weights.norm(), beforeNorm(weights, ids, sequenceLength, x, scratch), d, dSum,
+                norms.backward(weights.norm(), beforeNorm(weights, ids, positions(weights, d.rows(), sequenceLength, scratch), x, scratch), d, dSum,
                         into.norm());
             }
             if (into.positions() != null) {
-                device.gradient().embedGradient(positions(spec, d.rows(), sequenceLength, scratch), dSum,
+                device.gradient().embedGradient(
+                        Objects.requireNonNull(positions(weights, d.rows(), sequenceLength, scratch)), dSum,
                         into.positions());
             }
             if (spec.scale() != 1) {

@@ -28,6 +28,12 @@ record ForwardBuffers(Buffers scratch, Tables tables, @Nullable Tensor halves) i
         return allocate(widths(spec), spec, matmul, Tables.of(spec, sequenceLength, device, arena), arena, rows);
     }
 
+    /** For new tokens of sequences of up to so many positions. */
+    static ForwardBuffers allocatePaged(ModelSpec spec, DType matmul, Device device, TensorArena arena, int rows,
+            int positions) {
+        return allocate(widths(spec), spec, matmul, Tables.of(spec, positions, device, arena), arena, rows);
+    }
+
     static ForwardBuffers allocate(Widths widths, ModelSpec spec, DType matmul, Tables tables, TensorArena arena,
             int rows) {
         return new ForwardBuffers(Buffers.allocate(widths, arena, rows), tables,

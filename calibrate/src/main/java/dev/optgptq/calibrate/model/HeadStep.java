@@ -26,12 +26,12 @@ record HeadStep(Device device, NormStep norms) {
         }
         LinearWeights matrix = Objects.requireNonNull(head.matrix());
         if (head.projection() == null) {
-            device.matrix().linear(input, matrix.weight(), matrix.bias(), 0, logits);
+            multiply(matrix, input, logits);
         } else {
             try (TensorArena scratch = device.arena()) {
                 Tensor projected = scratch.matrix(DType.F32, x.rows(), head.spec().width());
-                device.matrix().linear(input, head.projection().weight(), null, 0, projected);
-                device.matrix().linear(projected, matrix.weight(), matrix.bias(), 0, logits);
+                multiply(head.projection(), input, projected);
+                multiply(matrix, projected, logits);
                 device.synchronize();
             }
         }
@@ -40,6 +40,20 @@ record HeadStep(Device device, NormStep norms) {
         }
         if (head.spec().softcap() > 0) {
             device.neural().softcap(logits, head.spec().softcap());
+        }
+    }
+
+    /** Where the matrix is of halves, so is what it multiplies. */
+    private void multiply(LinearWeights matrix, Tensor x, Tensor y) {
+        DType dtype = matrix.weight().dtype();
+        if (dtype == DType.F32) {
+            device.matrix().linear(x, matrix.weight(), matrix.bias(), 0, y);
+            return;
+        }
+        try (TensorArena scratch = device.arena()) {
+            Tensor halves = scratch.matrix(dtype, x.rows(), x.columns());
+            device.neural().convert(x, halves);
+            device.matrix().linear(halves, matrix.weight(), matrix.bias(), 0, y);
         }
     }
 

@@ -19,7 +19,11 @@ record LinearStep(Device device) {
 
     /** y = x w^T + bias + beta y. */
     void forward(LinearWeights linear, Tensor x, float beta, Tensor y) {
-        device.matrix().linear(x, linear.weight(), linear.bias(), beta, y);
+        switch (linear) {
+            case LinearWeights.Dense dense -> device.matrix().linear(x, dense.weight(), dense.bias(), beta, y);
+            case LinearWeights.Packed packed ->
+                device.quant().linearPacked(packed.packed(), x, packed.bias(), beta, y);
+        }
     }
 
     /** The same where the block has it. */

@@ -12,6 +12,11 @@ public interface TokenContext {
     /** Turns every head of x F32 [N, heads headDim] to the position of its row, in place. */
     void rotate(Position.Rotary form, int headDim, Tensor x);
 
+    /** Whether queries, keys and values are rounded to the matmul dtype before it attends; else they stay F32. */
+    default boolean roundsFactors() {
+        return true;
+    }
+
     /**
      * Attends over what each row can see.
      *

@@ -17,6 +17,8 @@ import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
+import dev.optgptq.kernels.ops.CachePages;
+import dev.optgptq.kernels.ops.CacheRows;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -46,12 +48,18 @@ public final class Transformer {
 
     private Transformer(ModelSpec spec, ModelDirectory directory, Device device, DType products,
             PrefetchedTensors prefetched) {
+        this(spec, directory, device, products, prefetched,
+                new WeightLoader(directory, device, products, prefetched));
+    }
+
+    private Transformer(ModelSpec spec, ModelDirectory directory, Device device, DType products,
+            PrefetchedTensors prefetched, WeightLoader loader) {
         this.spec = spec;
         this.directory = directory;
         this.device = device;
         this.products = products;
         this.prefetched = prefetched;
-        this.loader = new WeightLoader(directory, device, products, prefetched);
+        this.loader = loader;
         this.forward = ForwardPass.on(device);
         this.embedding = new EmbeddingStep(device, forward.norms());
         this.head = new HeadStep(device, forward.norms());
@@ -98,6 +106,21 @@ public final class Transformer {
      */
     public Transformer withProducts(DType dtype) {
         return dtype == products ? this : new Transformer(spec, directory, device, dtype, prefetched);
+    }
+
+    /** The same model for generation: packed linears stay packed, all else in this dtype. For forward passes only. */
+    public Transformer forGeneration(DType dtype) {
+        return new Transformer(spec, directory, device, dtype, prefetched,
+                new WeightLoader(directory, device, dtype, prefetched).keepingPacked());
+    }
+
+    /** What all its weights take on the device together, as this model loads them. */
+    public long weightBytes() {
+        long linears = spec.blockSpecs().stream().flatMap(block -> block.linears().stream())
+                .mapToLong(loader::weightBytes).sum();
+        long rest = spec.blockSpecs().stream().mapToLong(block -> BlockWeights.bytes(block, DType.F32)
+                - block.linears().stream().mapToLong(linear -> 4L * linear.inputs() * linear.outputs()).sum()).sum();
+        return linears + rest + Head.bytes(spec) + EmbeddingWeights.bytes(spec);
     }
 
     /** The same model on another device. */
@@ -256,6 +279,36 @@ public final class Transformer {
         switch (workspace) {
             case ForwardBuffers buffers -> forward.block(block, x, buffers, context, tap);
         }
+    }
+
+    /** Buffers for up to {@code rows} tokens of sequences of up to {@code positions}, whose earlier tokens lie in pages. */
+    public Workspace pagedWorkspace(TensorArena arena, int rows, int positions) {
+        return ForwardBuffers.allocatePaged(spec, products, device, arena, rows, positions);
+    }
+
+    /**
+     * New tokens of sequences whose earlier tokens lie in pages.
+     *
+     * @param workspace a paged one
+     * @param pages of each block
+     * @param positions I32 [1, N], each below the workspace's
+     * @param slots I32 [1, N]: where each row's keys and values go
+     */
+    public TokenContext pagedSequences(Workspace workspace, List<CachePages> pages, CacheRows rows, Tensor positions,
+            Tensor slots) {
+        return switch (workspace) {
+            case ForwardBuffers buffers ->
+                new PagedSequences(device.cache(), buffers.tables(), pages, rows, positions, slots);
+        };
+    }
+
+    /**
+     * x = embeddings of ids: ids I32 [1, N], x F32 [N, hidden].
+     *
+     * @param positionRows I32 [1, N]: the row of each token in the table of positions; read where the model has one
+     */
+    public void embed(EmbeddingWeights weights, Tensor ids, Tensor positionRows, Tensor x) {
+        embedding.forward(weights, ids, positionRows, x);
     }
 
     /** The context of whole sequences, which a context that only looks on may pass its calls to. */

@@ -3,19 +3,38 @@ package dev.optgptq.calibrate.weights;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
+import dev.optgptq.kernels.ops.QuantOps.PackedWeights;
 import org.jspecify.annotations.Nullable;
 
-/**
- * The weights of one linear layer on the device.
- *
- * @param weight [outputs, inputs] in the dtype of the products: F32, F16 or BF16
- * @param bias F32 [1, outputs], or null
- */
-public record LinearWeights(Tensor weight, @Nullable Tensor bias) {
+/** The weights of one linear layer on the device. */
+public sealed interface LinearWeights {
 
-    /** The same shapes, all zero. */
-    LinearWeights zeros(Device device, TensorArena arena) {
-        return new LinearWeights(Zeros.like(weight, device, arena),
-                bias == null ? null : Zeros.like(bias, device, arena));
+    /** F32 [1, outputs], or null. */
+    @Nullable
+    Tensor bias();
+
+    /** [outputs, inputs] in the dtype of the products; packed weights have none, and serve forward passes only. */
+    Tensor weight();
+
+    /**
+     * Numbers, which can be overwritten.
+     *
+     * @param weight [outputs, inputs] in the dtype of the products: F32, F16 or BF16
+     */
+    record Dense(Tensor weight, @Nullable Tensor bias) implements LinearWeights {}
+
+    /** Codes as a checkpoint has them, multiplied as they are: for generation, where reading weights is what takes time. */
+    record Packed(PackedWeights packed, @Nullable Tensor bias) implements LinearWeights {
+
+        @Override
+        public Tensor weight() {
+            throw new IllegalStateException("a packed linear has no plain weight; it was loaded for generation");
+        }
+    }
+
+    /** The same shapes, all zero: where gradients are summed. */
+    default LinearWeights zeros(Device device, TensorArena arena) {
+        Tensor own = bias();
+        return new Dense(Zeros.like(weight(), device, arena), own == null ? null : Zeros.like(own, device, arena));
     }
 }

@@ -12,9 +12,11 @@ import dev.optgptq.formats.safetensors.TensorView;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
+import dev.optgptq.kernels.ops.QuantOps.PackedWeights;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.nio.ByteOrder;
 import java.util.Objects;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
@@ -27,18 +29,44 @@ import org.jspecify.annotations.Nullable;
  * @param products dtype of what the linears multiply: F32, F16 or BF16
  * @param prefetched what need not be uploaded again
  */
-public record WeightLoader(ModelDirectory directory, Device device, DType products, PrefetchedTensors prefetched) {
+public record WeightLoader(ModelDirectory directory, Device device, DType products, PrefetchedTensors prefetched,
+        boolean keepsPacked) {
+
+    /** One that decodes what is packed. */
+    public WeightLoader(ModelDirectory directory, Device device, DType products, PrefetchedTensors prefetched) {
+        this(directory, device, products, prefetched, false);
+    }
+
+    private static final ValueLayout.OfInt GROUP = ValueLayout.JAVA_INT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+
+    /** The same, which keeps packed linears of blocks as they are. */
+    public WeightLoader keepingPacked() {
+        return new WeightLoader(directory, device, products, prefetched, true);
+    }
+
+    /** What a linear's weight takes on the device. */
+    public long weightBytes(LinearSpec linear) {
+        long plain = (long) linear.inputs() * linear.outputs() * products.bytes();
+        return keepsPacked
+                ? directory.packed(linear.module()).map(packed -> packed.qweight().byteSize()
+                        + packed.qzeros().byteSize() + packed.scales().byteSize() + packed.gIdx().byteSize())
+                        .orElse(plain)
+                : plain;
+    }
 
     /** A linear of a block, packed or plain, [out, in] whichever way round it is stored. */
     public LinearWeights linear(LinearSpec linear, TensorArena arena) {
         Optional<PackedLinear> packed = directory.packed(linear.module());
-        Tensor weight = packed.isPresent()
-                ? unpack(linear.module(), packed.get(), arena)
-                : matrix(linear, arena);
         WeightView view = linear.view();
-        return new LinearWeights(weight, directory.tensors().containsKey(view.biasTensor())
+        Tensor bias = directory.tensors().containsKey(view.biasTensor())
                 ? decode(view.biasTensor(), view.index(), view.matrices(), DType.F32, 1, linear.outputs(), arena)
-                : null);
+                : null;
+        if (packed.isPresent() && keepsPacked) {
+            return new LinearWeights.Packed(pack(linear.module(), packed.get(), arena), bias);
+        }
+        return new LinearWeights.Dense(packed.isPresent()
+                ? unpack(linear.module(), packed.get(), arena)
+                : matrix(linear, arena), bias);
     }
 
     private Tensor matrix(LinearSpec linear, TensorArena arena) {
@@ -63,7 +91,7 @@ public record WeightLoader(ModelDirectory directory, Device device, DType produc
      */
     public LinearWeights plain(String module, @Nullable String bias, int outputs, int inputs, TensorArena arena) {
         Optional<PackedLinear> packed = directory.packed(module);
-        return new LinearWeights(packed.isPresent()
+        return new LinearWeights.Dense(packed.isPresent()
                 ? unpack(module, packed.get(), arena)
                 : decode(module + ".weight", 0, 1, products, outputs, inputs, arena),
                 bias == null ? null : decode(bias, 0, 1, DType.F32, 1, outputs, arena));
@@ -127,19 +155,49 @@ public record WeightLoader(ModelDirectory directory, Device device, DType produc
         return arena.load(view.data(), view.dtype(), rows, columns);
     }
 
+    /** As it is stored; the arena owns it, or it stays in the mapped file where the device reads host memory. */
+    private PackedWeights pack(String module, PackedLinear packed, TensorArena arena) {
+        PackedWeights weights = new PackedWeights(packed.bits(), packed.zeroOffset(),
+                part(module + ".qweight", packed.qweight(), DType.I32, packed.inputs() * (long) packed.bits() / 32,
+                        packed.outputs(), arena),
+                part(module + ".qzeros", packed.qzeros(), DType.I32, packed.groups(),
+                        packed.outputs() * (long) packed.bits() / 32, arena),
+                part(module + ".scales", packed.scales(), DType.F16, packed.groups(), packed.outputs(), arena),
+                part(module + ".g_idx", packed.gIdx(), DType.I32, 1, packed.inputs(), arena), groupSize(packed));
+        requireFinite(module + ".scales", weights.scales());
+        return weights;
+    }
+
+    /** Where inputs of a group are neighbours, all groups but the last of one size; else 0. */
+    private static int groupSize(PackedLinear packed) {
+        int size = 1;
+        while (size < packed.inputs() && group(packed, size) == group(packed, 0)) {
+            size++;
+        }
+        if (size == packed.inputs()) {
+            return group(packed, 0) == 0 ? Math.ceilDiv(size, 32) * 32 : 0;
+        }
+        for (int input = 0; input < packed.inputs(); input++) {
+            if (group(packed, input) != input / size) {
+                return 0;
+            }
+        }
+        return size;
+    }
+
+    private static int group(PackedLinear packed, int input) {
+        return packed.gIdx().get(GROUP, (long) input * Integer.BYTES);
+    }
+
     private Tensor unpack(String module, PackedLinear packed, TensorArena arena) {
         int inputs = packed.inputs();
         int outputs = packed.outputs();
         Tensor weight = arena.matrix(products, outputs, inputs);
         try (TensorArena scratch = device.arena()) {
             Tensor transposed = scratch.matrix(DType.F32, inputs, outputs);
-            device.quant().dequantizePacked(packed.bits(), packed.zeroOffset(),
-                    part(module + ".qweight", packed.qweight(), DType.I32, inputs * (long) packed.bits() / 32, outputs,
-                            scratch),
-                    part(module + ".qzeros", packed.qzeros(), DType.I32, packed.groups(),
-                            outputs * (long) packed.bits() / 32, scratch),
-                    part(module + ".scales", packed.scales(), DType.F16, packed.groups(), outputs, scratch),
-                    part(module + ".g_idx", packed.gIdx(), DType.I32, 1, inputs, scratch), transposed);
+            PackedWeights stored = pack(module, packed, scratch);
+            device.quant().dequantizePacked(stored.bits(), stored.zeroOffset(), stored.qweight(), stored.qzeros(),
+                    stored.scales(), stored.groupOf(), transposed);
             Tensor unpacked = products == DType.F32 ? weight : scratch.matrix(DType.F32, outputs, inputs);
             device.matrix().transpose(transposed, unpacked);
             requireFinite(module + ".scales", unpacked);

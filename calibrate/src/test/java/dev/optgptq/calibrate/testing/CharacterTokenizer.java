@@ -32,6 +32,17 @@ public final class CharacterTokenizer implements Tokenizer {
         return Arrays.stream(ids).mapToObj(Character::toString).collect(Collectors.joining());
     }
 
+    /** It has no special tokens. */
+    @Override
+    public int[] encodePrompt(String text) {
+        return encode(text);
+    }
+
+    @Override
+    public String decodeText(int[] ids) {
+        return decode(ids);
+    }
+
     @Override
     public void close() {
         // holds nothing

@@ -4,6 +4,7 @@ import dev.optgptq.cli.console.Console;
 import dev.optgptq.cli.console.JobProgress;
 import dev.optgptq.cli.console.TextTable;
 import dev.optgptq.cli.render.BenchText;
+import dev.optgptq.cli.render.GenerateBenchText;
 import dev.optgptq.cli.render.ReportJson;
 import dev.optgptq.cli.render.TextFile;
 import dev.optgptq.formats.UserError;
@@ -11,6 +12,7 @@ import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.json.Json;
 import dev.optgptq.gptq.bench.Bench;
 import dev.optgptq.gptq.bench.BenchReport;
+import dev.optgptq.gptq.bench.GenerateReport;
 import dev.optgptq.gptq.bench.ModelShape;
 import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.gptq.settings.Origin;
@@ -53,6 +55,9 @@ final class BenchCommand implements Callable<Integer> {
     @ArgGroup(validate = false, heading = "%nInstead of a report:%n")
     private ShapeOptions shape = new ShapeOptions();
 
+    @ArgGroup(validate = false, heading = "%nGenerating, with --shape:%n")
+    private BenchGenerateOptions generate = new BenchGenerateOptions();
+
     @ArgGroup(validate = false, heading = "%nMachine:%n")
     private MachineOptions machine = new MachineOptions();
 
@@ -77,6 +82,10 @@ final class BenchCommand implements Callable<Integer> {
     }
 
     private void measure(ModelShape wanted) {
+        if (generate.generate) {
+            decode(wanted);
+            return;
+        }
         shape.check();
         TextFile.prepare(shape.json);
         BenchReport measured;
@@ -90,6 +99,19 @@ final class BenchCommand implements Callable<Integer> {
             TextFile.write(shape.json, ReportJson.text(measured));
         }
         console.print(BenchText.of(measured));
+    }
+
+    private void decode(ModelShape wanted) {
+        TextFile.prepare(shape.json);
+        GenerateReport measured;
+        try (JobProgress progress = console.progress()) {
+            measured = generate.bench(wanted, () -> machine.open(line -> {}))
+                    .run(Version.TOOL + " " + Version.number(), progress::log);
+        }
+        if (shape.json != null) {
+            TextFile.write(shape.json, ReportJson.text(measured));
+        }
+        console.print(GenerateBenchText.of(measured));
     }
 
     private void holdAgainstTheFloor(Path file) {

@@ -66,6 +66,7 @@ public final class CommandTree {
         commands.put("eval", new Unbuilt(EvalCommand.class, () -> new CommandLine(new EvalCommand())
                 .addSubcommand(new EvalPerplexityCommand(console))
                 .addSubcommand(new EvalLogitsCommand(console))));
+        commands.put("generate", Unbuilt.of(GenerateCommand.class, () -> new GenerateCommand(console)));
         commands.put("inspect", Unbuilt.of(InspectCommand.class, () -> new InspectCommand(console)));
         commands.put("devices", Unbuilt.of(DevicesCommand.class, () -> new DevicesCommand(console)));
         commands.put("bench", Unbuilt.of(BenchCommand.class, () -> new BenchCommand(console)));

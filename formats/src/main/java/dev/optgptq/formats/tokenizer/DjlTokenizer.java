@@ -113,6 +113,22 @@ final class DjlTokenizer implements Tokenizer {
     }
 
     @Override
+    public int[] encodePrompt(String text) {
+        requireHeap(text.length());
+        try {
+            return Arrays.stream(delegate.encode(text, true, false).getIds()).mapToInt(Math::toIntExact).toArray();
+        } catch (RuntimeException e) {
+            throw new UserError(Code.BAD_TOKENIZER, file + ": a prompt of " + text.length() + " characters cannot be"
+                    + " tokenized (" + rootCause(e) + "); check that the tokenizer is complete", e);
+        }
+    }
+
+    @Override
+    public String decodeText(int[] ids) {
+        return delegate.decode(Arrays.stream(ids).asLongStream().toArray(), true);
+    }
+
+    @Override
     public void close() {
         delegate.close();
     }

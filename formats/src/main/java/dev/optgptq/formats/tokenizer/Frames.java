@@ -20,6 +20,9 @@ final class Frames {
     /** Requests: ENCODE with texts, answered by as many lists of ids; DECODE with ids, answered by a text. */
     static final int ENCODE = 1;
     static final int DECODE = 2;
+    /** ENCODE_PROMPT with a text, answered by ids; DECODE_TEXT as DECODE, without special tokens. */
+    static final int ENCODE_PROMPT = 3;
+    static final int DECODE_TEXT = 4;
 
     /** Answers: DONE with the data asked for, or FAILED with a UserError's code and message. */
     static final int DONE = 0;

@@ -18,6 +18,12 @@ public interface Tokenizer extends AutoCloseable {
 
     String decode(int[] ids);
 
+    /** A prompt as the model was trained to see it: with the special tokens that the tokenizer puts around a text. */
+    int[] encodePrompt(String text);
+
+    /** The text of tokens, in which special ones leave nothing. */
+    String decodeText(int[] ids);
+
     @Override
     void close();
 }

@@ -70,8 +70,13 @@ public final class TokenizerMain {
                 for (int[] of : ids) {
                     Frames.writeIds(answers, of);
                 }
+            } else if (operation == Frames.ENCODE_PROMPT) {
+                int[] ids = tokenizer.encodePrompt(Frames.readText(requests));
+                answers.writeByte(Frames.DONE);
+                Frames.writeIds(answers, ids);
             } else {
-                String text = tokenizer.decode(Frames.readIds(requests));
+                int[] ids = Frames.readIds(requests);
+                String text = operation == Frames.DECODE_TEXT ? tokenizer.decodeText(ids) : tokenizer.decode(ids);
                 answers.writeByte(Frames.DONE);
                 Frames.writeText(answers, text);
             }

@@ -114,9 +114,30 @@ final class TokenizerProcess implements Tokenizer {
     }
 
     @Override
+    public int[] encodePrompt(String text) {
+        requireWhole(text);
+        return exchange(REQUEST.forText(text.length()), () -> {
+            requests.writeByte(Frames.ENCODE_PROMPT);
+            Frames.writeText(requests, text);
+            requests.flush();
+            Frames.readStatus(answers);
+            return Frames.readIds(answers);
+        });
+    }
+
+    @Override
     public String decode(int[] ids) {
+        return decode(Frames.DECODE, ids);
+    }
+
+    @Override
+    public String decodeText(int[] ids) {
+        return decode(Frames.DECODE_TEXT, ids);
+    }
+
+    private String decode(int operation, int[] ids) {
         return exchange(REQUEST.forText(8L * ids.length), () -> {
-            requests.writeByte(Frames.DECODE);
+            requests.writeByte(operation);
             Frames.writeIds(requests, ids);
             requests.flush();
             Frames.readStatus(answers);

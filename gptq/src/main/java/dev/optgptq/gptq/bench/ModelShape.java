@@ -1,5 +1,6 @@
 package dev.optgptq.gptq.bench;
 
+import dev.optgptq.calibrate.family.Mixer;
 import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.UserError;
@@ -12,6 +13,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import tools.jackson.databind.node.ObjectNode;
 
 /**
  * The shape of a model: a config.json without weights.
@@ -23,10 +25,44 @@ public record ModelShape(String name, ModelConfig config, ModelSpec spec) {
     /** Those that come along, as config.json files among the resources. */
     public static final List<String> BUNDLED = List.of("tiny", "tinyllama", "llama-7b");
 
+    /** Of quantized random weights. */
+    static final int GROUP_SIZE = 128;
+
     /** A shape that comes along, by its name, or any model's config.json, by its path. Throws UserError BAD_SETTING. */
     public static ModelShape of(String name) {
         ModelConfig config = BUNDLED.contains(name) ? bundled(name) : read(name);
         return new ModelShape(name, config, ModelSpec.resolve(config));
+    }
+
+    /** Query heads of its first block. */
+    public int heads() {
+        return attention().heads();
+    }
+
+    /** Key-value heads of its first block. */
+    public int kvHeads() {
+        return attention().kvHeads();
+    }
+
+    private Mixer.Attention attention() {
+        if (spec.block(0).mixer() instanceof Mixer.Attention attention) {
+            return attention;
+        }
+        throw new UserError(Code.BAD_SETTING,
+                "--shape: expected a model with attention over keys and values, found " + spec.family());
+    }
+
+    /** The same with so many KV heads, and quantized to so many bits in groups of 128 where they are fewer than 16. */
+    ModelShape with(int kvHeads, int bits) {
+        ObjectNode json = ((ObjectNode) config.json()).deepCopy();
+        json.put("num_key_value_heads", kvHeads);
+        if (bits < 16) {
+            json.putObject("quantization_config").put("quant_method", "gptq").put("bits", bits)
+                    .put("group_size", GROUP_SIZE).put("sym", false).put("desc_act", false)
+                    .put("checkpoint_format", "gptq_v2");
+        }
+        ModelConfig changed = new ModelConfig(json, config.file());
+        return new ModelShape(name, changed, ModelSpec.resolve(changed));
     }
 
     private static ModelConfig read(String name) {

@@ -19,6 +19,7 @@ import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.SequencedMap;
 import java.util.SplittableRandom;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A model of a shape with random weights, BF16, in memory. Its tensors are windows into one pool of normal numbers, each at
@@ -38,6 +39,9 @@ final class RandomModel {
     private final MemorySegment ones;
     private final SequencedMap<String, TensorView> tensors = new LinkedHashMap<>();
 
+    /** Null where linears are plain. */
+    private @Nullable RandomPacking packing;
+
     private RandomModel(ModelSpec spec, Arena arena) {
         this.spec = spec;
         long largest = spec.most(block -> block.linears().stream()
@@ -56,6 +60,15 @@ final class RandomModel {
         for (int i = 0; i < widest; i++) {
             ones.setAtIndex(ValueLayout.JAVA_SHORT, i, Floats.toBF16(1));
         }
+    }
+
+    /** The same with linears of blocks packed at so many bits, the GPTQ layout with random codes. */
+    static ModelDirectory openPacked(ModelShape shape, int bits, Arena arena) {
+        RandomModel model = new RandomModel(shape.spec(), arena);
+        model.packing = new RandomPacking(bits, model.pool, arena);
+        model.addAll();
+        return ModelDirectory.inMemory(Path.of("random-" + Path.of(shape.name()).getFileName()), shape.config(),
+                model.tensors);
     }
 
     /** @param arena owns the weights */
@@ -97,6 +110,10 @@ final class RandomModel {
 
     private void linear(LinearSpec linear) {
         WeightView view = linear.view();
+        if (packing != null) {
+            packing.add(linear, tensors);
+            return;
+        }
         if (tensors.containsKey(view.weight())) {
             return;
         }

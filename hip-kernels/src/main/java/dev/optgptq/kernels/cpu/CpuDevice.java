@@ -2,6 +2,7 @@ package dev.optgptq.kernels.cpu;
 
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.blas.OpenBlas;
+import dev.optgptq.kernels.cpu.cache.CpuCacheOps;
 import dev.optgptq.kernels.cpu.loops.Parallel;
 import dev.optgptq.kernels.cpu.quant.CpuQuantOps;
 import dev.optgptq.kernels.cpu.quant.CpuTuningOps;
@@ -28,7 +29,7 @@ public final class CpuDevice {
                 new CpuNeuralOps(parallel, memory::arena),
                 new CpuMatrixOps(blas, parallel, memory::arena), new CpuQuantOps(parallel),
                 new CpuGradientOps(parallel, memory::arena), new CpuTuningOps(parallel), new CpuMixtureOps(parallel),
-                new CpuDeltaOps(parallel),
+                new CpuDeltaOps(parallel), new CpuCacheOps(parallel),
                 parallel::close);
     }
 

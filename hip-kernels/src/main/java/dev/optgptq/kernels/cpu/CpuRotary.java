@@ -9,12 +9,13 @@ import dev.optgptq.kernels.cpu.loops.Parallel;
 import dev.optgptq.kernels.cpu.loops.Rows;
 import dev.optgptq.kernels.ops.NeuralOps.RotaryLayout;
 import java.lang.foreign.MemorySegment;
+import java.util.function.LongUnaryOperator;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorShuffle;
 
 /** Rotary embedding, rows in parallel. */
-final class CpuRotary {
+public final class CpuRotary {
 
     private static final VectorShuffle<Float> EVEN = VectorShuffle.makeUnzip(SPECIES, 0);
     private static final VectorShuffle<Float> ODD = VectorShuffle.makeUnzip(SPECIES, 1);
@@ -24,21 +25,30 @@ final class CpuRotary {
     private CpuRotary() {}
 
     static void rotate(Parallel parallel, Tensor x, int headDim, Tensor cos, Tensor sin, RotaryLayout layout) {
-        turn(parallel, x, headDim, cos, sin, layout, 1);
+        turn(parallel, x, headDim, cos, sin, row -> row % cos.rows(), layout, 1);
+    }
+
+    /** Where each row says its position: positions I32 [1, N]. */
+    public static void rotate(Parallel parallel, Tensor x, int headDim, Tensor cos, Tensor sin, Tensor positions,
+            RotaryLayout layout) {
+        turn(parallel, x, headDim, cos, sin, row -> positions.memory().get(Memory.INT, row * Integer.BYTES), layout, 1);
     }
 
     /** The other way round, which is also the transposed rotation. */
     static void rotateBack(Parallel parallel, Tensor x, int headDim, Tensor cos, Tensor sin, RotaryLayout layout) {
-        turn(parallel, x, headDim, cos, sin, layout, -1);
+        turn(parallel, x, headDim, cos, sin, row -> row % cos.rows(), layout, -1);
     }
 
-    /** @param sign of the angle, 1 or -1 */
-    private static void turn(Parallel parallel, Tensor x, int headDim, Tensor cos, Tensor sin, RotaryLayout layout,
-            float sign) {
+    /**
+     * @param position of each row
+     * @param sign of the angle, 1 or -1
+     */
+    private static void turn(Parallel parallel, Tensor x, int headDim, Tensor cos, Tensor sin,
+            LongUnaryOperator position, RotaryLayout layout, float sign) {
         int pairs = Math.toIntExact(cos.columns());
         Rows.forEach(parallel, x, row -> {
-            long cosAt = Memory.row(cos, row % cos.rows());
-            long sinAt = Memory.row(sin, row % cos.rows());
+            long cosAt = Memory.row(cos, position.applyAsLong(row));
+            long sinAt = Memory.row(sin, position.applyAsLong(row));
             long at = Memory.row(x, row);
             for (long head = 0; head < x.columns(); head += headDim) {
                 switch (layout) {

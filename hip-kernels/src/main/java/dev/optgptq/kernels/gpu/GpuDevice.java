@@ -5,6 +5,8 @@ import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.Uploads;
+import dev.optgptq.kernels.ops.CacheOps;
+import dev.optgptq.kernels.ops.CheckedCacheOps;
 import dev.optgptq.kernels.ops.CheckedDeltaOps;
 import dev.optgptq.kernels.ops.CheckedGradientOps;
 import dev.optgptq.kernels.ops.CheckedMatrixOps;
@@ -34,10 +36,12 @@ public final class GpuDevice implements Device {
     private final TuningOps tuning;
     private final MixtureOps mixture;
     private final DeltaOps delta;
+    private final CacheOps cache;
 
     /** Takes the context over: it is closed with the device. */
     public GpuDevice(GpuContext context, String description, NeuralOps neural, MatrixOps matrix, QuantOps quant,
-            GradientOps gradient, TuningOps tuning, MixtureOps mixture, DeltaOps delta) {
+            GradientOps gradient, TuningOps tuning, MixtureOps mixture, DeltaOps delta,
+            CacheOps cache) {
         this.context = context;
         this.description = description;
         this.neural = neural;
@@ -46,6 +50,7 @@ public final class GpuDevice implements Device {
         this.tuning = new CheckedTuningOps(tuning);
         this.mixture = new CheckedMixtureOps(mixture);
         this.delta = new CheckedDeltaOps(delta);
+        this.cache = new CheckedCacheOps(cache);
         this.gradient = new CheckedGradientOps(gradient);
     }
 
@@ -102,6 +107,11 @@ public final class GpuDevice implements Device {
     @Override
     public DeltaOps delta() {
         return delta;
+    }
+
+    @Override
+    public CacheOps cache() {
+        return cache;
     }
 
     @Override

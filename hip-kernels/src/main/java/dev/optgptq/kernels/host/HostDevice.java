@@ -3,6 +3,8 @@ package dev.optgptq.kernels.host;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
+import dev.optgptq.kernels.ops.CacheOps;
+import dev.optgptq.kernels.ops.CheckedCacheOps;
 import dev.optgptq.kernels.ops.CheckedDeltaOps;
 import dev.optgptq.kernels.ops.CheckedGradientOps;
 import dev.optgptq.kernels.ops.CheckedMatrixOps;
@@ -31,6 +33,7 @@ public final class HostDevice implements Device {
     private final TuningOps tuning;
     private final MixtureOps mixture;
     private final DeltaOps delta;
+    private final CacheOps cache;
     private final Runnable onClose;
     private final HostMemory memory;
 
@@ -42,7 +45,7 @@ public final class HostDevice implements Device {
      */
     public HostDevice(String name, String description, String arithmetic, HostMemory memory, NeuralOps neural,
             MatrixOps matrix, QuantOps quant, GradientOps gradient, TuningOps tuning, MixtureOps mixture,
-            DeltaOps delta,
+            DeltaOps delta, CacheOps cache,
             Runnable onClose) {
         this.memory = memory;
         this.name = name;
@@ -55,6 +58,7 @@ public final class HostDevice implements Device {
         this.tuning = new CheckedTuningOps(tuning);
         this.mixture = new CheckedMixtureOps(mixture);
         this.delta = new CheckedDeltaOps(delta);
+        this.cache = new CheckedCacheOps(cache);
         this.onClose = onClose;
     }
 
@@ -111,6 +115,11 @@ public final class HostDevice implements Device {
     @Override
     public DeltaOps delta() {
         return delta;
+    }
+
+    @Override
+    public CacheOps cache() {
+        return cache;
     }
 
     @Override

@@ -55,14 +55,19 @@ public final class CheckedQuantOps implements QuantOps {
     }
 
     @Override
-    public void linearPacked(PackedWeights weights, Tensor x, @Nullable Tensor bias, Tensor y) {
-        Arguments.f32("x", x, x.rows(), x.columns());
+    public void linearPacked(PackedWeights weights, Tensor x, @Nullable Tensor bias, float beta, Tensor y) {
+        if (x.dtype() != DType.F16 && x.dtype() != DType.BF16) {
+            Arguments.f32("x", x, x.rows(), x.columns());
+        }
         Arguments.f32("y", y, x.rows(), y.columns());
         if (bias != null) {
             Arguments.f32("bias", bias, 1, y.columns());
         }
+        if (weights.groupSize() < 0) {
+            throw new IllegalArgumentException("groupSize: expected at least 0, found " + weights.groupSize());
+        }
         checkPacked(weights, x.columns(), y.columns());
-        ops.linearPacked(weights, x, bias, y);
+        ops.linearPacked(weights, x, bias, beta, y);
     }
 
     private static void checkPacked(PackedWeights packed, long inputs, long outputs) {

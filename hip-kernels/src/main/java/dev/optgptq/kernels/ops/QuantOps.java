@@ -51,8 +51,15 @@ public interface QuantOps {
      * @param qzeros I32 [G, out * bits / 32]
      * @param scales F16 [G, out]
      * @param groupOf I32 [1, in]: the group of each input, each in [0, G), in any order
+     * @param groupSize where groupOf[i] is i / groupSize for every input; 0 where it is not, or may not be
      */
-    record PackedWeights(int bits, int zeroOffset, Tensor qweight, Tensor qzeros, Tensor scales, Tensor groupOf) {
+    record PackedWeights(int bits, int zeroOffset, Tensor qweight, Tensor qzeros, Tensor scales, Tensor groupOf,
+            int groupSize) {
+
+        /** Of which nothing is known of the order of groups. */
+        public PackedWeights(int bits, int zeroOffset, Tensor qweight, Tensor qzeros, Tensor scales, Tensor groupOf) {
+            this(bits, zeroOffset, qweight, qzeros, scales, groupOf, 0);
+        }
 
         public long inputs() {
             return groupOf.columns();
@@ -64,10 +71,11 @@ public interface QuantOps {
     }
 
     /**
-     * y = x W^T + bias straight from the packed weights, of which never more than a tile is dequantized: x F32 [N, in], bias
-     * F32 [1, out], y F32 [N, out]. W is what dequantizePacked gives; a scale times a code is exact in float32.
+     * y = x W^T + bias + beta y straight from the packed weights: x F32, F16 or BF16 [N, in], bias F32 [1, out], y F32 [N,
+     * out]; beta 0 never reads y. W is what dequantizePacked gives; a scale times a code is exact in float32. With x of halves a
+     * device may round W to their dtype, where many rows pay for dequantizing it first.
      */
-    void linearPacked(PackedWeights weights, Tensor x, @Nullable Tensor bias, Tensor y);
+    void linearPacked(PackedWeights weights, Tensor x, @Nullable Tensor bias, float beta, Tensor y);
 
     /**
      * Packs codes U8 [in, out], each below 2^bits, to qweight I32 [in * bits / 32, out] (the definition is

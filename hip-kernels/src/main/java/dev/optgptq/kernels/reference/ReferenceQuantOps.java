@@ -162,7 +162,7 @@ final class ReferenceQuantOps implements QuantOps {
     }
 
     @Override
-    public void linearPacked(PackedWeights weights, Tensor x, @Nullable Tensor bias, Tensor y) {
+    public void linearPacked(PackedWeights weights, Tensor x, @Nullable Tensor bias, float beta, Tensor y) {
         for (long o = 0; o < y.columns(); o++) {
             double[] sums = new double[Math.toIntExact(y.rows())];
             Arrays.fill(sums, bias == null ? 0 : get(bias, 0, o));
@@ -173,7 +173,7 @@ final class ReferenceQuantOps implements QuantOps {
                 }
             }
             for (int r = 0; r < sums.length; r++) {
-                set(y, r, o, sums[r]);
+                set(y, r, o, beta == 0 ? sums[r] : sums[r] + beta * get(y, r, o));
             }
         }
     }

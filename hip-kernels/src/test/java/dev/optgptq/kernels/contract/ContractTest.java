@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Devices;
 import dev.optgptq.kernels.contract.OpCase.Operand;
+import dev.optgptq.kernels.ops.CacheOps;
 import dev.optgptq.kernels.ops.DeltaOps;
 import dev.optgptq.kernels.ops.GradientOps;
 import dev.optgptq.kernels.ops.MatrixOps;
@@ -85,7 +86,7 @@ class ContractTest {
 
     @ParameterizedTest
     @ValueSource(classes = {MatrixOps.class, NeuralOps.class, QuantOps.class, GradientOps.class, TuningOps.class,
-            MixtureOps.class, DeltaOps.class})
+            MixtureOps.class, DeltaOps.class, CacheOps.class})
     void everyOpHasACaseAndABenchCase(Class<?> opSet) {
         Set<String> ops = Arrays.stream(opSet.getDeclaredMethods()).map(Method::getName).collect(Collectors.toSet());
         Set<String> tested = ContractSuite.cases().map(OpCase::op).collect(Collectors.toSet());

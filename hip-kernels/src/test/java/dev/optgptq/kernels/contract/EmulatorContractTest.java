@@ -72,7 +72,8 @@ class EmulatorContractTest {
         @TestFactory
         Stream<DynamicTest> theBitsDoNotDependOnTheOrderOfTheThreads() {
             return Stream.of(GradientCases.cases(), NormGroupCases.cases(), GateCases.cases(),
-                    MixtureCases.cases(), DeltaCases.cases(), PackedCases.cases())
+                    MixtureCases.cases(), DeltaCases.cases(), PackedCases.cases(),
+                    CacheCases.cases())
                     .flatMap(List::stream)
                     .map(opCase -> DynamicTest.dynamicTest(opCase.toString(), () -> {
                         Runner.Outcome first = runInOrder(opCase, opCase.seed());

@@ -38,6 +38,11 @@ final class PackedCases {
             };
         }
 
+        /** As a layer says it: 0 where inputs of a group are not neighbours. */
+        int groupSize(long inputs) {
+            return this == SCATTERED ? 0 : (int) Math.min(size(), Math.ceilDiv(inputs, 32L) * 32);
+        }
+
         int groups(long inputs) {
             return (int) Math.ceilDiv(inputs, (long) size());
         }
@@ -65,6 +70,17 @@ final class PackedCases {
                 cases.add(linear(bits, Grouping.ACROSS, rows, 544, 288, true));
             }
         }
+        for (DType half : new DType[] {DType.F16, DType.BF16}) {
+            for (int bits : new int[] {2, 4, 8}) {
+                for (int rows : new int[] {1, 7, 8, 9, 16, 17, 33, 64, 65, 130}) {
+                    cases.add(halves(half, bits, Grouping.NEIGHBOURS, rows, 96, 160, 0));
+                }
+                cases.add(halves(half, bits, Grouping.OF_128, 3, 1056, 288, 1));
+                cases.add(halves(half, bits, Grouping.ONE, 20, 544, 288, 0.5f));
+                cases.add(halves(half, bits, Grouping.SCATTERED, 5, 96, 64, 0));
+                cases.add(halves(half, bits, Grouping.ACROSS, 5, 96, 64, 1));
+            }
+        }
         cases.add(linear(4, Grouping.NEIGHBOURS, 1, 2080, 64, true));
         cases.add(linear(4, Grouping.SCATTERED, 20, 2080, 64, false));
         return cases;
@@ -83,27 +99,44 @@ final class PackedCases {
         for (int rows : new int[] {2, 8, 64, 512}) {
             cases.add(linear(4, Grouping.OF_128, rows, in, out, false).flops(2.0 * rows * in * out));
         }
+        // Llama-2-7B's down projection.
+        for (int rows : new int[] {1, 8, 16, 64, 128}) {
+            cases.add(halves(DType.F16, 4, Grouping.OF_128, rows, 11008, 4096, 0).bytes(11008 * 4096 * 0.5));
+        }
         return cases;
     }
 
     private static OpCase linear(int bits, Grouping grouping, long rows, long inputs, long outputs, boolean bias) {
+        return linear(DType.F32, bits, grouping, rows, inputs, outputs, bias, bias ? 0.5f : 0, Tolerance.sum(inputs));
+    }
+
+    /** Many rows may be multiplied by weights that are rounded to halves: half a unit in the last place of each. */
+    private static OpCase halves(DType dtype, int bits, Grouping grouping, long rows, long inputs, long outputs,
+            float beta) {
+        return linear(dtype, bits, grouping, rows, inputs, outputs, true, beta,
+                new Tolerance(dtype == DType.F16 ? 0x1p-10 : 0x1p-7));
+    }
+
+    private static OpCase linear(DType dtype, int bits, Grouping grouping, long rows, long inputs, long outputs,
+            boolean bias, float beta, Tolerance tolerance) {
         Values anyBits = (random, r, c) -> random::nextInt;
         int groups = grouping.groups(inputs);
         int zeroOffset = bias ? 0 : 1;
         return op("linearPacked",
-                bits + " bits, groups " + grouping + " [" + rows + ", " + inputs + "] to " + outputs
-                        + (bias ? " with bias" : ""))
-                .input("x", DType.F32, rows, inputs, normal(1))
+                (dtype == DType.F32 ? "" : dtype + " ") + bits + " bits, groups " + grouping + " [" + rows + ", " + inputs + "] to " + outputs
+                        + (bias ? " with bias" : "") + (beta == 0 ? "" : ", beta " + beta))
+                .input("x", dtype, rows, inputs, normal(1))
                 .input("qweight", DType.I32, inputs * bits / 32, outputs, anyBits)
                 .input("qzeros", DType.I32, groups, outputs * bits / 32, anyBits)
                 .input("scales", DType.F16, groups, outputs, uniform(-0.1, 0.1))
                 .input("groups", DType.I32, 1, inputs, grouping.values(inputs))
                 .input("bias", DType.F32, 1, outputs, normal(1))
-                .output("y", DType.F32, rows, outputs, Tolerance.sum(inputs))
+                .inPlace("y", DType.F32, rows, outputs, beta == 0 ? Values.garbage() : normal(1), tolerance)
                 .call((device, at) -> device.quant()
                         .linearPacked(
                                 new PackedWeights(bits, zeroOffset, at.get("qweight"), at.get("qzeros"),
-                                        at.get("scales"), at.get("groups")),
-                                at.get("x"), bias ? at.get("bias") : null, at.get("y")));
+                                        at.get("scales"), at.get("groups"),
+                                        grouping.groupSize(inputs)),
+                                at.get("x"), bias ? at.get("bias") : null, beta, at.get("y")));
     }
 }

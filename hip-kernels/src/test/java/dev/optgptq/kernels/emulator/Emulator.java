@@ -11,6 +11,7 @@ import dev.optgptq.kernels.gpu.GpuContext;
 import dev.optgptq.kernels.gpu.GpuDevice;
 import dev.optgptq.kernels.gpu.driver.GpuDriver;
 import dev.optgptq.kernels.gpu.driver.GpuDrivers;
+import dev.optgptq.kernels.gpu.ops.GpuCacheOps;
 import dev.optgptq.kernels.gpu.ops.GpuDeltaOps;
 import dev.optgptq.kernels.gpu.ops.GpuGradientOps;
 import dev.optgptq.kernels.gpu.ops.GpuMatrixOps;
@@ -116,7 +117,7 @@ public final class Emulator implements AutoCloseable {
     public static GpuDevice device(GpuContext context) {
         return new GpuDevice(context, context.info().name(), new GpuNeuralOps(context), new GpuMatrixOps(context),
                 new GpuQuantOps(context), new GpuGradientOps(context), new GpuTuningOps(context),
-                new GpuMixtureOps(context), new GpuDeltaOps(context));
+                new GpuMixtureOps(context), new GpuDeltaOps(context), new GpuCacheOps(context));
     }
 
     public GpuContext context(int ordinal) {

@@ -60,7 +60,7 @@ final class CpuPackedLinear {
         }
     }
 
-    static void run(Parallel parallel, PackedWeights weights, Tensor x, @Nullable Tensor bias, Tensor y) {
+    static void run(Parallel parallel, PackedWeights weights, Tensor x, @Nullable Tensor bias, float beta, Tensor y) {
         int[] groupOf = CpuCopies.checkedOrder(weights.groupOf(), weights.scales().rows());
         int width = width(y.columns(), parallel.threads());
         long across = Math.ceilDiv(y.columns(), width);
@@ -73,7 +73,7 @@ final class CpuPackedLinear {
                     ? new PackedVector(panel, rows).sums()
                     : new PackedMatrix(panel, rows).sums();
             for (int r = 0; r < rows.rows(); r++) {
-                write(sums, r * panel.outputs(), bias, y.rows(row + r, 1).columns(from, panel.outputs()), from);
+                write(sums, r * panel.outputs(), bias, beta, y.rows(row + r, 1).columns(from, panel.outputs()), from);
             }
         });
     }
@@ -84,12 +84,15 @@ final class CpuPackedLinear {
         return Math.clamp(Math.ceilDiv(even, NARROWEST) * NARROWEST, NARROWEST, WIDEST);
     }
 
-    private static void write(float[] sums, int at, @Nullable Tensor bias, Tensor target, long from) {
+    private static void write(float[] sums, int at, @Nullable Tensor bias, float beta, Tensor target, long from) {
         int outputs = (int) target.columns();
         if (bias != null) {
             for (int c = 0; c < outputs; c++) {
                 sums[at + c] += bias.memory().get(Memory.FLOAT, (from + c) * Float.BYTES);
             }
+        }
+        for (int c = 0; beta != 0 && c < outputs; c++) {
+            sums[at + c] = Math.fma(beta, target.memory().get(Memory.FLOAT, (long) c * Float.BYTES), sums[at + c]);
         }
         MemorySegment.copy(sums, at, target.memory(), Memory.FLOAT, 0, outputs);
     }

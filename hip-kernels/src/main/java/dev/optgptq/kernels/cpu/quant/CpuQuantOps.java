@@ -42,8 +42,8 @@ public final class CpuQuantOps implements QuantOps {
     }
 
     @Override
-    public void linearPacked(PackedWeights weights, Tensor x, @Nullable Tensor bias, Tensor y) {
-        CpuPackedLinear.run(parallel, weights, x, bias, y);
+    public void linearPacked(PackedWeights weights, Tensor x, @Nullable Tensor bias, float beta, Tensor y) {
+        CpuPackedLinear.run(parallel, weights, x, bias, beta, y);
     }
 
     @Override

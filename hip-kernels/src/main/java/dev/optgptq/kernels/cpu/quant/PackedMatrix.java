@@ -5,7 +5,6 @@ import static dev.optgptq.kernels.cpu.loops.VectorMath.LANES;
 import static dev.optgptq.kernels.cpu.loops.VectorMath.SPECIES;
 
 import dev.optgptq.kernels.Tensor;
-import dev.optgptq.kernels.cpu.loops.Memory;
 import java.lang.foreign.MemorySegment;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
@@ -30,7 +29,7 @@ final class PackedMatrix {
     /** [BLOCK, STRIP]. */
     private final float[] weights = new float[BLOCK * STRIP];
 
-    /** @param x F32 [rows, in] */
+    /** @param x F32, F16 or BF16 [rows, in] */
     PackedMatrix(CpuPackedLinear.Panel panel, Tensor x) {
         this.panel = panel;
         this.x = x;
@@ -46,8 +45,7 @@ final class PackedMatrix {
     float[] sums() {
         for (int block = 0; block < panel.blocks(); block++) {
             for (int r = 0; r < rows; r++) {
-                MemorySegment.copy(x.memory(), Memory.FLOAT, Memory.row(x, r) + (long) block * BLOCK * Float.BYTES,
-                        inputs, r * BLOCK, BLOCK);
+                PackedRows.read(x, r, (long) block * BLOCK, BLOCK, inputs, r * BLOCK);
             }
             for (int c = 0; c < panel.outputs(); c += STRIP) {
                 dequantize(block, c);

@@ -5,7 +5,6 @@ import static dev.optgptq.kernels.cpu.loops.VectorMath.LANES;
 import static dev.optgptq.kernels.cpu.loops.VectorMath.SPECIES;
 
 import dev.optgptq.kernels.Tensor;
-import dev.optgptq.kernels.cpu.loops.Memory;
 import java.lang.foreign.MemorySegment;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
@@ -25,13 +24,13 @@ final class PackedVector {
     private final float[] sums;
     private final float[] strip = new float[STRIP];
 
-    /** @param row F32 [1, in] */
+    /** @param row F32, F16 or BF16 [1, in] */
     PackedVector(CpuPackedLinear.Panel panel, Tensor row) {
         this.panel = panel;
         this.bits = panel.weights().bits();
         this.codes = new PackedCodes(bits);
         this.x = new float[panel.inputs()];
-        MemorySegment.copy(row.memory(), Memory.FLOAT, 0, x, 0, x.length);
+        PackedRows.read(row, 0, 0, x.length, x, 0);
         this.grids = new PackedGrids(panel.weights(), panel.from(), panel.outputs(), panel.outputs(),
                 PackedCodes.centre(bits));
         this.sums = new float[panel.outputs()];

@@ -3,14 +3,16 @@ package dev.optgptq.kernels.gpu.ops;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
+import dev.optgptq.kernels.gpu.GpuBlas;
 import dev.optgptq.kernels.gpu.GpuContext;
 import dev.optgptq.kernels.ops.QuantOps.PackedWeights;
 import org.jspecify.annotations.Nullable;
 
 /**
- * y = x W^T straight from packed weights: packed_vector.hip for up to 8 rows, packed_matrix.hip for more. Where a layer has
- * too few outputs to fill a card, blocks share its inputs, and their parts are summed in order. How many parts there are
- * depends on the shape alone, so the bits are the same on every device.
+ * y = x W^T straight from packed weights: packed_units.hip for halves, where a card has matrix units and inputs of a group are
+ * neighbours; packed_vector.hip for up to 8 rows of anything else, packed_matrix.hip for more. Where a layer has too few outputs
+ * to fill a card, blocks share its inputs, and their parts are summed in order. How many parts there are depends on the shape
+ * alone, so the bits are the same on every device. Many rows of halves pay for dequantizing the weights for the library.
  */
 final class GpuPackedLinear {
 
@@ -27,29 +29,78 @@ final class GpuPackedLinear {
     private static final long BLOCKS = 512;
 
     private final GpuContext context;
+    private final PackedUnits units;
 
     GpuPackedLinear(GpuContext context) {
         this.context = context;
+        this.units = new PackedUnits(context);
     }
 
-    void run(PackedWeights weights, Tensor x, @Nullable Tensor bias, Tensor y) {
+    void run(PackedWeights weights, Tensor x, @Nullable Tensor bias, float beta, Tensor y) {
         if (y.elements() == 0) {
             return;
         }
+        GpuBlas blas = context.blas();
+        if (units.takes(weights, x)) {
+            long parts = units.parts(weights);
+            share(parts, bias, beta, y, (target, part) -> units.multiply(weights, x, target, parts, part));
+        } else if (x.dtype() != DType.F32 && blas != null && context.trustsProducts(x.dtype())) {
+            dequantized(weights, blas, x, bias, beta, y);
+        } else if (x.dtype() != DType.F32) {
+            try (TensorArena arena = context.arena()) {
+                Tensor widened = arena.matrix(DType.F32, x.rows(), x.columns());
+                Conversion.run(context, x, widened);
+                plain(weights, widened, bias, beta, y);
+            }
+        } else {
+            plain(weights, x, bias, beta, y);
+        }
+    }
+
+    private void plain(PackedWeights weights, Tensor x, @Nullable Tensor bias, float beta, Tensor y) {
         long across = Math.ceilDiv(y.columns(), OUTPUTS);
         long down = x.rows() <= VECTOR_ROWS ? 1 : Math.ceilDiv(x.rows(), MATRIX_ROWS);
         long most = Math.ceilDiv(x.columns(), x.rows() <= VECTOR_ROWS ? VECTOR_INPUTS : MATRIX_INPUTS);
         long parts = Math.clamp(Math.ceilDiv(BLOCKS, across * down), 1, Math.max(1, most));
-        if (parts == 1) {
+        if (parts == 1 && beta == 0) {
             multiply(weights, x, bias, y, parts, 0);
-            return;
+        } else {
+            share(parts, bias, beta, y, (target, part) -> multiply(weights, x, null, target, parts, part));
         }
+    }
+
+    /** Computes parts of the inputs. */
+    @FunctionalInterface
+    private interface Parts {
+        /** @param part elements of the target from one part to the next */
+        void into(Tensor target, long part);
+    }
+
+    /** Parts beside each other, then their sum. */
+    private void share(long parts, @Nullable Tensor bias, float beta, Tensor y, Parts body) {
         try (TensorArena arena = context.arena()) {
             Tensor sums = arena.matrix(DType.F32, parts * y.rows(), y.columns());
-            multiply(weights, x, null, sums, parts, y.elements());
+            body.into(sums, y.elements());
             Extent extent = Extent.byRows(y);
-            context.kernel("packed", "sum_parts").launch(extent.blocks(), Extent.THREADS, 0, sums, (int) parts, bias, y,
-                    y.stride(), y.rows(), y.columns());
+            context.kernel("packed", "sum_parts").launch(extent.blocks(), Extent.THREADS, 0, sums, (int) parts, bias,
+                    beta, y, y.stride(), y.rows(), y.columns());
+        }
+    }
+
+    private void dequantized(PackedWeights w, GpuBlas blas, Tensor x, @Nullable Tensor bias, float beta, Tensor y) {
+        try (TensorArena arena = context.arena()) {
+            Tensor weights = arena.matrix(x.dtype(), w.inputs(), w.outputs());
+            Extent extent = new Extent(w.inputs() / 32, w.outputs());
+            context.kernel("packed", "dequantize_halves").launch(extent.blocks(), Extent.THREADS, 0, w.bits(),
+                    w.zeroOffset(), w.qweight(), w.qweight().stride(), w.qzeros(), w.qzeros().stride(), w.scales(),
+                    w.scales().stride(), w.groupOf(), w.inputs(), w.outputs(), weights, weights.stride(),
+                    Extent.code(x.dtype()));
+            blas.gemm(1, x, false, weights, false, beta, y);
+            if (bias != null) {
+                Extent all = Extent.byRows(y);
+                context.kernel("elementwise", "add_to").launch(all.blocks(), Extent.THREADS, 0, y, y.stride(), bias, 0L,
+                        all.columns());
+            }
         }
     }
 

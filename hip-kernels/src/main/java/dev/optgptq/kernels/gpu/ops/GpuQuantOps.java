@@ -74,8 +74,8 @@ public final class GpuQuantOps implements QuantOps {
     }
 
     @Override
-    public void linearPacked(PackedWeights weights, Tensor x, @Nullable Tensor bias, Tensor y) {
-        packedLinear.run(weights, x, bias, y);
+    public void linearPacked(PackedWeights weights, Tensor x, @Nullable Tensor bias, float beta, Tensor y) {
+        packedLinear.run(weights, x, bias, beta, y);
     }
 
     @Override

@@ -1,0 +1,26 @@
+package dev.optgptq.calibrate.generate;
+
+/** Why an answer ended. */
+public enum Finish {
+    /** A stop token, which is not part of the answer. */
+    STOP_TOKEN("stop_token"),
+    /** A stop text, which is not part of the answer. */
+    STOP_TEXT("stop_text"),
+    /** As many tokens as were asked for. */
+    LENGTH("length"),
+    /** The model's context is full. */
+    CONTEXT("context"),
+    /** It was broken off. */
+    INTERRUPTED("interrupted");
+
+    private final String word;
+
+    Finish(String word) {
+        this.word = word;
+    }
+
+    /** As it is called in files. */
+    public String word() {
+        return word;
+    }
+}

@@ -1,0 +1,45 @@
+package dev.optgptq.calibrate.model;
+
+import dev.optgptq.calibrate.family.Mixer;
+import dev.optgptq.calibrate.family.Position;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.ops.CacheOps;
+import dev.optgptq.kernels.ops.CachePages;
+import dev.optgptq.kernels.ops.CacheRows;
+import dev.optgptq.kernels.ops.CacheShape;
+import java.util.List;
+
+/**
+ * Rows that are new tokens of sequences whose earlier tokens lie in pages.
+ *
+ * @param pages of each block
+ * @param positions I32 [1, N]
+ * @param slots I32 [1, N]: where each row's keys and values go
+ */
+record PagedSequences(CacheOps cache, Tables tables, List<CachePages> pages, CacheRows rows, Tensor positions,
+        Tensor slots) implements TokenContext {
+
+    @Override
+    public void rotate(Position.Rotary form, int headDim, Tensor x) {
+        Tables.Rotation rotation = tables.rotation(form);
+        cache.rotaryAt(x, headDim, rotation.cos(), rotation.sin(), positions, form.layout());
+    }
+
+    /** Pages round by their own type. */
+    @Override
+    public boolean roundsFactors() {
+        return false;
+    }
+
+    @Override
+    public void attend(AttentionInputs in, Tensor out) {
+        Mixer.Attention form = in.form();
+        CachePages own = pages.get(in.block().index());
+        cache.append(in.keys(), in.values(), slots, own);
+        cache.attend(in.queries(), own, rows,
+                form.position() instanceof Position.Alibi alibi ? tables.slopes(alibi, form.heads()) : null, in.sinks(),
+                new CacheShape(form.heads(), form.kvHeads(), form.headDim(), form.scale(), form.softcap(),
+                        form.window()),
+                out);
+    }
+}

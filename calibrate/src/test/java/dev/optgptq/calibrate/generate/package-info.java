@@ -1,0 +1,4 @@
+@NullMarked
+package dev.optgptq.calibrate.generate;
+
+import org.jspecify.annotations.NullMarked;

@@ -1,0 +1,92 @@
+package dev.optgptq.cli.command;
+
+import dev.optgptq.cli.console.Console;
+import dev.optgptq.cli.console.JobProgress;
+import dev.optgptq.cli.generate.AnswerOutput;
+import dev.optgptq.cli.generate.GenerateJob;
+import dev.optgptq.cli.generate.Prompt;
+import dev.optgptq.kernels.Device;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.concurrent.Callable;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.ArgGroup;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+import tools.jackson.databind.node.JsonNodeFactory;
+
+/** generate: let a model speak. */
+@Command(name = "generate", header = "Continue prompts with a model, plain or quantized.", mixinStandardHelpOptions = true, sortOptions = false, description = {
+        "",
+        "Keys and values of past tokens are kept in pages; many prompts are answered together, and prompts that begin alike share "
+                + "what they have in common. By default the likeliest token is taken; with --temperature tokens are drawn, the "
+                + "same ones for the same --seed.",
+        ""}, footer = {"", "Examples:", "  opt-gptq generate out/w4 --prompt \"The city of York\" --tokens 200",
+                "  opt-gptq generate out/w4 --prompts prompts.jsonl --output answers.jsonl", "",
+                "A line of prompts.jsonl is {\"prompt\": \"...\"}, with \"id\" and \"max_tokens\" if wanted; a line of answers.jsonl has "
+                        + "id, prompt, text, tokens and finish_reason, in the order in which answers end. What is finished is kept "
+                        + "when the command is interrupted."})
+final class GenerateCommand implements Callable<Integer> {
+
+    private final Console console;
+
+    @Parameters(paramLabel = "MODEL_DIR", description = "The model that speaks.")
+    private Path model = Path.of("");
+
+    @ArgGroup(multiplicity = "1")
+    private Source source = new Source();
+
+    @ArgGroup(validate = false, order = 2, heading = "%nAnswers:%n")
+    private GenerateOptions options = new GenerateOptions();
+
+    @ArgGroup(validate = false, order = 3, heading = "%nOutput:%n")
+    private Files files = new Files();
+
+    @ArgGroup(validate = false, order = 4, heading = "%nMachine:%n")
+    private MachineOptions machine = new MachineOptions();
+
+    /** Where prompts come from. */
+    static final class Source {
+        @Option(names = "--prompt", paramLabel = "TEXT", description = "The text to continue.")
+        @Nullable
+        String prompt;
+
+        @Option(names = "--prompts", paramLabel = "FILE", description = "A .jsonl of prompts.")
+        @Nullable
+        Path prompts;
+    }
+
+    /** Where answers go. */
+    static final class Files {
+        @Option(names = "--output", paramLabel = "FILE", description = "A .jsonl to write. Default: standard output")
+        @Nullable
+        Path output;
+
+        @Option(names = "--overwrite", description = "Replace an existing file.")
+        boolean overwrite;
+
+        @Option(names = "--json", description = "Print answers as lines of JSON also where --prompt is given.")
+        boolean json;
+    }
+
+    GenerateCommand(Console console) {
+        this.console = console;
+    }
+
+    @Override
+    public Integer call() {
+        Path file = source.prompts;
+        String text = source.prompt;
+        List<Prompt> prompts = file == null
+                ? List.of(new Prompt(JsonNodeFactory.instance.numberNode(1), text == null ? "" : text, null))
+                : Prompt.read(file);
+        boolean streams = file == null && !files.json && files.output == null;
+        try (JobProgress progress = console.progress();
+                AnswerOutput output = AnswerOutput.of(console, progress, files.output, files.overwrite, streams);
+                Device device = machine.open(progress::log)) {
+            new GenerateJob(device, options.settings(device), progress::log).run(model, prompts, output::listener);
+        }
+        return ExitCode.DONE;
+    }
+}

@@ -1,0 +1,166 @@
+// CacheOps.attend on the plain units, of any type of cache: out = softmax(q k^T scale + bias) v over pages. A block takes up to
+// 16 pairs of a row and a query head that share a KV head, so that a page is read once for all of them, and walks over pages
+// with a running maximum and sum. Long sequences are shared by blocks, whose parts are merged in order.
+#include "cache_pages.h"
+#include "reduce.h"
+
+#define ATTEND_THREADS 256
+
+// A maximum, a sum of weights and sums of values, which follow it, for each pair.
+#define PART (WIDTH + 2)
+
+template <int WIDTH>
+DEVICE void attend(const float* q, i64 qStride, Pages keys, Pages values, int type, Batch batch, const float* slopes,
+                   const float* sinks, float* out,
+                   i64 outStride, int kvHeads, int group, int headDim, int width, float scale, float inCaps,
+                   int window, float* parts,
+                   int mostChunks, int partPairs) {
+    constexpr int PITCH = WIDTH + 1;  // rows begin in different banks
+    SHARED(float, queries, PAIRS * PITCH);
+    SHARED(float, page, TOKENS * PITCH);
+    SHARED(float, weights, PAIRS * TOKENS);
+    int thread = threadIdx.x;
+    Work work;
+    if (!find_work(batch, kvHeads, group, window, blockIdx.z, blockIdx.y, blockIdx.x % kvHeads, blockIdx.x / kvHeads, &work)) {
+        return;
+    }
+    int pair = thread / TOKENS;
+    int token = thread % TOKENS;
+    int head = work.head(pair, group);
+    bool real = pair < work.pairs;
+    int position = work.at(pair, group);
+    for (int i = thread; i < PAIRS * WIDTH; i += ATTEND_THREADS) {
+        int p = i / WIDTH;
+        int d = i % WIDTH;
+        bool inside = p < work.pairs && d < headDim;
+        queries[p * PITCH + d] =
+            inside ? q[work.row(p, group) * qStride + (i64)work.head(p, group) * headDim + d] : 0.0f;
+    }
+    float slope = slopes == 0 || !real ? 0.0f : slopes[head];
+    float most = -infinity();
+    float total = 0;
+    float sum[WIDTH / TOKENS];
+    #pragma unroll
+    for (int c = 0; c < WIDTH / TOKENS; c++) {
+        sum[c] = 0;
+    }
+    // Tokens behind the last row's are not there yet.
+    int end = work.at(work.pairs - 1, group) + 1;
+    for (int index = work.fromPage; index < work.toPage; index++) {
+        i64 row = (i64)batch.table[work.sequence * batch.tableStride + index] * kvHeads + work.kvHead;
+        __syncthreads();
+        for (int i = thread; i < TOKENS * WIDTH; i += ATTEND_THREADS) {
+            int t = i / WIDTH;
+            int d = i % WIDTH;
+            page[t * PITCH + d] =
+                d < headDim && index * TOKENS + t < end ? keys.value(type, row, t, d, width) : 0.0f;
+        }
+        __syncthreads();
+        float product = 0;
+        #pragma unroll 4
+        for (int d = 0; d < WIDTH; d++) {
+            product = fmaf(queries[pair * PITCH + d], page[token * PITCH + d], product);
+        }
+        int j = index * TOKENS + token;
+        bool sees = real && j <= position && (window == 0 || j > position - window);
+        float score = sees ? fmaf(capped(product, inCaps), scale, slope * (j - position)) : -infinity();
+        float top = fmaxf(most, score);
+        #pragma unroll
+        for (int step = TOKENS / 2; step > 0; step /= 2) {
+            top = fmaxf(top, shuffle(top, token ^ step, TOKENS));
+        }
+        float weight = score == -infinity() ? 0.0f : expf(score - top);
+        float added = weight;
+        #pragma unroll
+        for (int step = TOKENS / 2; step > 0; step /= 2) {
+            added += shuffle(added, token ^ step, TOKENS);
+        }
+        float factor = most == -infinity() ? 0.0f : expf(most - top);
+        most = top;
+        total = fmaf(total, factor, added);
+        weights[thread] = weight;
+        __syncthreads();
+        for (int i = thread; i < TOKENS * WIDTH; i += ATTEND_THREADS) {
+            int t = i / WIDTH;
+            int d = i % WIDTH;
+            page[t * PITCH + d] =
+                d < headDim && index * TOKENS + t < end ? values.value(type, row, t, d, width) : 0.0f;
+        }
+        __syncthreads();
+        #pragma unroll
+        for (int c = 0; c < WIDTH / TOKENS; c++) {
+            float next = sum[c] * factor;
+            #pragma unroll
+            for (int t = 0; t < TOKENS; t++) {
+                next = fmaf(weights[pair * TOKENS + t], page[t * PITCH + c * TOKENS + token], next);
+            }
+            sum[c] = next;
+        }
+    }
+    if (!real) {
+        return;
+    }
+    float* part = parts + (((i64)work.sequence * kvHeads + work.kvHead) * mostChunks + work.chunk) * partPairs * PART
+        + (i64)pair * PART;
+    #pragma unroll
+    for (int c = 0; c < WIDTH / TOKENS; c++) {
+        int d = c * TOKENS + token;
+        if (d < headDim && work.chunks == 1) {
+            out[work.row(pair, group) * outStride + (i64)head * headDim + d] = sum[c] / with_sink(total, most, sinks, head);
+        } else if (d < headDim) {
+            part[2 + d] = sum[c];
+        }
+    }
+    if (work.chunks > 1 && token == 0) {
+        part[0] = most;
+        part[1] = total;
+    }
+}
+
+// The grid is (kvHeads * most chunks) x tiles of 16 pairs x sequences. slopes and grids may be null.
+#define ARGUMENTS const float *q, i64 qStride, int type, const void *keys, i64 keyStride, const u16 *keyGrids,               \
+                  i64 keyGridStride, const void *values, i64 valueStride, const u16 *valueGrids, i64 valueGridStride,        \
+                  const int *table, i64 tableStride, const int *lengths, const int *starts, const float *slopes, \
+                  const float *sinks, float *out, \
+                  i64 outStride, int kvHeads, int group, int headDim, int width, float scale, float inCaps, int window, float *parts,      \
+                  int mostChunks, int partPairs
+#define VALUES q, qStride, Pages{keys, keyStride, keyGrids, keyGridStride},                                              \
+               Pages{values, valueStride, valueGrids, valueGridStride}, type, Batch{table, tableStride, lengths, starts}, \
+               slopes, sinks, out, outStride, kvHeads, group, headDim, width, scale, inCaps, window, parts, mostChunks, partPairs
+
+KERNEL(ATTEND_THREADS) attend64(ARGUMENTS) { attend<64>(VALUES); }
+KERNEL(ATTEND_THREADS) attend128(ARGUMENTS) { attend<128>(VALUES); }
+KERNEL(ATTEND_THREADS) attend256(ARGUMENTS) { attend<256>(VALUES); }
+
+// Merges the chunks of sequences that were shared by blocks, in their order. The grid is kvHeads x sequences; part is what a pair
+// of a chunk takes: width + 2.
+KERNEL(128) merge(const float* parts, int part, const int* lengths, const int* starts, const float* sinks, float* out,
+                  i64 outStride, int kvHeads,
+                  int group, int headDim, int window, int mostChunks, int partPairs) {
+    Work work;
+    Batch batch = {0, 0, lengths, starts};
+    if (!find_work(batch, kvHeads, group, window, blockIdx.y, 0, blockIdx.x, 0, &work) || work.chunks == 1) {
+        return;
+    }
+    const float* first = parts + ((i64)work.sequence * kvHeads + work.kvHead) * mostChunks * partPairs * part;
+    i64 chunkStride = (i64)partPairs * part;
+    for (int i = threadIdx.x; i < work.pairs * headDim; i += blockDim.x) {
+        int pair = i / headDim;
+        int d = i % headDim;
+        const float* own = first + (i64)pair * part;
+        float most = -infinity();
+        for (int c = 0; c < work.chunks; c++) {
+            most = fmaxf(most, own[c * chunkStride]);
+        }
+        float total = 0;
+        float sum = 0;
+        for (int c = 0; c < work.chunks; c++) {
+            const float* chunk = own + c * chunkStride;
+            float weight = chunk[0] == -infinity() ? 0.0f : expf(chunk[0] - most);
+            total = fmaf(chunk[1], weight, total);
+            sum = fmaf(chunk[2 + d], weight, sum);
+        }
+        out[work.row(pair, group) * outStride + (i64)work.head(pair, group) * headDim + d] =
+            sum / with_sink(total, most, sinks, work.head(pair, group));
+    }
+}

@@ -1,0 +1,149 @@
+package dev.optgptq.kernels.gpu.ops;
+
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
+import dev.optgptq.kernels.gpu.GpuContext;
+import dev.optgptq.kernels.ops.CachePages;
+import dev.optgptq.kernels.ops.CacheRows;
+import dev.optgptq.kernels.ops.CacheShape;
+import dev.optgptq.kernels.ops.CacheType;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Attention over pages on a GPU: on the matrix units where a card has them and pages and heads are of a kind that they take, else
+ * on the plain ones. Blocks share long sequences; a second kernel merges their parts.
+ */
+final class PagedAttention {
+
+    private static final String UNITS = "paged_attention_units";
+    /** Pairs of a row and a query head that a block takes. */
+    private static final int PAIRS = 16;
+    private static final int PLAIN_THREADS = 256;
+    private static final int UNIT_WAVES = 4;
+    private static final int MERGE_THREADS = 128;
+    /** As chunk_pages of cache_pages.h: pages of a chunk at least, and chunks of a sequence at most. */
+    private static final long CHUNK_PAGES = 16;
+    private static final long MOST_CHUNKS = 64;
+    private static final int UNIT_ALIGNMENT = 16;
+
+    private final GpuContext context;
+    private final MatrixUnits matrixUnits;
+
+    PagedAttention(GpuContext context) {
+        this.context = context;
+        this.matrixUnits = new MatrixUnits(context);
+    }
+
+    void run(Tensor q, CachePages pages, CacheRows rows, @Nullable Tensor slopes, @Nullable Tensor sinks,
+            CacheShape shape, Tensor out) {
+        if (q.rows() == 0) {
+            return;
+        }
+        boolean units = takes(pages) && matrixUnits.areThere();
+        int width = units ? shape.headDim() : GpuAttention.width(shape.headDim());
+        long chunks = mostChunks(rows.table().columns());
+        int pairs = (int) Math.min(PAIRS, (long) rows.mostRows() * shape.group());
+        try (TensorArena arena = context.arena()) {
+            Tensor parts = chunks == 1
+                    ? null
+                    : arena.matrix(DType.F32, rows.sequences() * shape.kvHeads() * chunks * pairs, width + 2L);
+            Launch launch = new Launch(q, pages, rows, slopes, sinks, shape, out, parts, (int) chunks, pairs);
+            if (units) {
+                launch.units();
+            } else {
+                launch.plain(width);
+            }
+            if (parts != null) {
+                context.kernel("paged_attention", "merge").launchGrid(shape.kvHeads(), rows.sequences(), 1,
+                        MERGE_THREADS, 0, parts, width + 2, rows.lengths(), rows.starts(), sinks, out,
+                        out.stride(), shape.kvHeads(), shape.group(), shape.headDim(), shape.window(), (int) chunks,
+                        pairs);
+            }
+        }
+    }
+
+    private static long mostChunks(long pages) {
+        return Math.clamp(Math.ceilDiv(pages, CHUNK_PAGES), 1, MOST_CHUNKS);
+    }
+
+    /** As attention_shape.h has it: the score of the product 1 in caps. */
+    private static float inCaps(CacheShape shape) {
+        return shape.softcap() == 0 ? 0 : shape.scale() / shape.softcap();
+    }
+
+    private boolean takes(CachePages pages) {
+        return pages.type() != CacheType.F32 && (pages.headDim() == 64 || pages.headDim() == 128)
+                && isAligned(pages.keys()) && isAligned(pages.values())
+                && (pages.keyGrids() == null || isAligned(pages.keyGrids()))
+                && (pages.valueGrids() == null || isAligned(pages.valueGrids()));
+    }
+
+    private boolean isAligned(Tensor tensor) {
+        return context.address(tensor) % UNIT_ALIGNMENT == 0
+                && tensor.stride() * tensor.dtype().bytes() % UNIT_ALIGNMENT == 0;
+    }
+
+    /** The arguments of one call. */
+    private final class Launch {
+        private final Tensor q;
+        private final CachePages pages;
+        private final CacheRows rows;
+        private final @Nullable Tensor slopes;
+        private final @Nullable Tensor sinks;
+        private final CacheShape shape;
+        private final Tensor out;
+        private final @Nullable Tensor parts;
+        private final int chunks;
+        private final int partPairs;
+
+        Launch(Tensor q, CachePages pages, CacheRows rows, @Nullable Tensor slopes, @Nullable Tensor sinks,
+                CacheShape shape, Tensor out, @Nullable Tensor parts, int chunks, int partPairs) {
+            this.q = q;
+            this.pages = pages;
+            this.rows = rows;
+            this.slopes = slopes;
+            this.sinks = sinks;
+            this.shape = shape;
+            this.out = out;
+            this.parts = parts;
+            this.chunks = chunks;
+            this.partPairs = partPairs;
+        }
+
+        private long tiles() {
+            return Math.ceilDiv((long) rows.mostRows() * shape.group(), PAIRS);
+        }
+
+        void units() {
+            context.kernel(UNITS, "attend_" + name(pages.type()) + "_" + shape.headDim()).launchGrid(
+                    (long) shape.kvHeads() * chunks, tiles(), rows.sequences(), UNIT_WAVES * context.waveWidth(), 0, q,
+                    q.stride(), pages.keys(), pages.keys().stride(), pages.keyGrids(),
+                    GpuCacheOps.stride(pages.keyGrids()), pages.values(), pages.values().stride(), pages.valueGrids(),
+                    GpuCacheOps.stride(pages.valueGrids()), rows.table(), rows.table().stride(), rows.lengths(),
+                    rows.starts(), slopes, sinks, out, out.stride(), shape.kvHeads(), shape.group(), shape.scale(),
+                    inCaps(shape), shape.window(), parts, chunks, partPairs);
+        }
+
+        void plain(int width) {
+            context.kernel("paged_attention", "attend" + width).launchGrid((long) shape.kvHeads() * chunks, tiles(),
+                    rows.sequences(), PLAIN_THREADS, 0, q, q.stride(), GpuCacheOps.code(pages.type()), pages.keys(),
+                    pages.keys().stride(), pages.keyGrids(), GpuCacheOps.stride(pages.keyGrids()), pages.values(),
+                    pages.values().stride(), pages.valueGrids(), GpuCacheOps.stride(pages.valueGrids()), rows.table(),
+                    rows.table().stride(), rows.lengths(), rows.starts(), slopes, sinks, out, out.stride(), shape.kvHeads(),
+                    shape.group(), shape.headDim(), pages.type().width(shape.headDim()), shape.scale(), inCaps(shape),
+                    shape.window(),
+                    parts, chunks, partPairs);
+        }
+
+        private static String name(CacheType type) {
+            return switch (type) {
+                case F32 -> throw new IllegalArgumentException("the matrix units take no F32");
+                case F16 -> "f16";
+                case BF16 -> "bf16";
+                case INT8 -> "int8";
+                case INT4 -> "int4";
+            };
+        }
+    }
+}

@@ -102,7 +102,9 @@ record EmbeddingStep(Device device, NormStep norms) {
             } else {
                 Tensor x = scratch.matrix(DType.F32, d.rows(), d.columns());
                 device.matrix().fill(dSum, 0);
-                norms.backward(weights.norm(), beforeNorm(weights, ids, positions(weights, d.rows(), sequenceLength, scratch), x, scratch), d, dSum,
+                norms.backward(weights.norm(),
+                        beforeNorm(weights, ids, positions(weights, d.rows(), sequenceLength, scratch), x, scratch), d,
+                        dSum,
                         into.norm());
             }
             if (into.positions() != null) {

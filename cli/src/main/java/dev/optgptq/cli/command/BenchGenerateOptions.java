@@ -49,7 +49,8 @@ final class BenchGenerateOptions {
         batches.forEach(batch -> SettingChecks.atLeast(1, "--batch", batch));
         int heads = shape.heads();
         int own = kvHeads == null ? shape.kvHeads() : kvHeads;
-        SettingChecks.require(own >= 1 && heads % own == 0, "--kv-heads", own, "a divisor of the model's " + heads + " heads");
+        SettingChecks.require(own >= 1 && heads % own == 0, "--kv-heads", own,
+                "a divisor of the model's " + heads + " heads");
         List<Variant> variants = new ArrayList<>();
         if (compare) {
             variants.add(new Variant("MHA fp16", heads, 16, CacheType.F16));

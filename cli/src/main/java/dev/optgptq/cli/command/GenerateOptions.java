@@ -53,7 +53,8 @@ final class GenerateOptions {
         SettingChecks.atLeast(1, "--tokens", tokens);
         Integer sequences = null;
         if (!batch.equals("auto")) {
-            SettingChecks.require(batch.matches("[1-9][0-9]{0,5}"), "--batch", batch, "auto, or a number of at least 1");
+            SettingChecks.require(batch.matches("[1-9][0-9]{0,5}"), "--batch", batch,
+                    "auto, or a number of at least 1");
             sequences = Integer.valueOf(batch);
         }
         stops.forEach(stop -> SettingChecks.require(!stop.isEmpty(), "--stop", "nothing", "a text"));

@@ -85,9 +85,10 @@ public record GenerateJob(Device device, GenerateSettings settings, Consumer<Str
                         + ": expected at least one token, found none: this model's tokenizer puts none before an empty text; give a text");
             }
             if (tokens.length >= spec.maxPositions()) {
-                throw new UserError(UserError.Code.BAD_TEXT, "prompt " + (requests.size() + 1) + ": expected fewer than "
-                        + spec.maxPositions() + " tokens, the model's context, found " + tokens.length
-                        + "; shorten it");
+                throw new UserError(UserError.Code.BAD_TEXT,
+                        "prompt " + (requests.size() + 1) + ": expected fewer than "
+                                + spec.maxPositions() + " tokens, the model's context, found " + tokens.length
+                                + "; shorten it");
             }
             Integer own = prompt.maxTokens();
             requests.add(new Request(tokens, own == null ? settings.maxTokens() : own, settings.sampling(),

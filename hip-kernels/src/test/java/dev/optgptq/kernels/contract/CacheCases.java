@@ -84,7 +84,8 @@ final class CacheCases {
         for (int headDim : new int[] {64, 128}) {
             for (int length : new int[] {1, 15, 17, 530}) {
                 cases.add(attend(type, shape(8, 2, headDim, 0), length == 17, new Sequence(length, 1)));
-                cases.add(attend(type, shape(4, 4, headDim, 20), length == 15, new Sequence(length, Math.min(3, length))));
+                cases.add(attend(type, shape(4, 4, headDim, 20), length == 15,
+                        new Sequence(length, Math.min(3, length))));
             }
         }
         cases.add(attendForked(type));

@@ -123,7 +123,8 @@ final class PackedCases {
         int groups = grouping.groups(inputs);
         int zeroOffset = bias ? 0 : 1;
         return op("linearPacked",
-                (dtype == DType.F32 ? "" : dtype + " ") + bits + " bits, groups " + grouping + " [" + rows + ", " + inputs + "] to " + outputs
+                (dtype == DType.F32 ? "" : dtype + " ") + bits + " bits, groups " + grouping + " [" + rows + ", "
+                        + inputs + "] to " + outputs
                         + (bias ? " with bias" : "") + (beta == 0 ? "" : ", beta " + beta))
                 .input("x", dtype, rows, inputs, normal(1))
                 .input("qweight", DType.I32, inputs * bits / 32, outputs, anyBits)

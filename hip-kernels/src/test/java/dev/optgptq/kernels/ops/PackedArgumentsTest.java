@@ -24,7 +24,8 @@ class PackedArgumentsTest {
             Tensor x = arena.matrix(DType.F32, 2, 64);
             Tensor y = arena.matrix(DType.F32, 2, 32);
             PackedWeights weights = weights(arena, 4);
-            refused("y: expected F32[2, 64], found F32[1, 64]", () -> ops.linearPacked(weights, x, null, 0, x.rows(0, 1)));
+            refused("y: expected F32[2, 64], found F32[1, 64]",
+                    () -> ops.linearPacked(weights, x, null, 0, x.rows(0, 1)));
             refused("bias: expected F32[1, 32], found F32[1, 64]",
                     () -> ops.linearPacked(weights, x, x.rows(0, 1), 0, y));
             refused("qweight: expected I32[4, 32], found I32[8, 32]",

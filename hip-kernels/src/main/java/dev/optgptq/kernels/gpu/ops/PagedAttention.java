@@ -130,7 +130,8 @@ final class PagedAttention {
                     rows.sequences(), PLAIN_THREADS, 0, q, q.stride(), GpuCacheOps.code(pages.type()), pages.keys(),
                     pages.keys().stride(), pages.keyGrids(), GpuCacheOps.stride(pages.keyGrids()), pages.values(),
                     pages.values().stride(), pages.valueGrids(), GpuCacheOps.stride(pages.valueGrids()), rows.table(),
-                    rows.table().stride(), rows.lengths(), rows.starts(), slopes, sinks, out, out.stride(), shape.kvHeads(),
+                    rows.table().stride(), rows.lengths(), rows.starts(), slopes, sinks, out, out.stride(),
+                    shape.kvHeads(),
                     shape.group(), shape.headDim(), pages.type().width(shape.headDim()), shape.scale(), inCaps(shape),
                     shape.window(),
                     parts, chunks, partPairs);

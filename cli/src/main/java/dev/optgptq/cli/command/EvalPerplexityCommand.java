@@ -13,6 +13,7 @@ import dev.optgptq.cli.render.PerplexityText;
 import dev.optgptq.cli.render.ReportJson;
 import dev.optgptq.cli.render.TextFile;
 import dev.optgptq.kernels.DeviceGroup;
+import dev.optgptq.kernels.ops.CacheType;
 import java.nio.file.Path;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
@@ -47,6 +48,9 @@ final class EvalPerplexityCommand implements Callable<Integer> {
 
     @Option(names = "--baseline", paramLabel = "MODEL_DIR", description = "Another model with the same tokenizer, to compare with; both run in one pass.")
     private @Nullable Path baseline;
+
+    @Option(names = "--cache", paramLabel = "TYPE", converter = CacheTypeConverter.class, description = "Compute each window in parts, with keys and values in a cache of this type, as generate does: float32, float16, bfloat16, int8 or int4. Default: no cache")
+    private @Nullable CacheType cache;
 
     @ArgGroup(validate = false, order = 2, heading = "%nThresholds:%n")
     private ThresholdOptions thresholds = new ThresholdOptions();
@@ -112,11 +116,13 @@ final class EvalPerplexityCommand implements Callable<Integer> {
     @Override
     public Integer call() {
         Thresholds limits = thresholds.checked(baseline != null);
+        SettingChecks.require(cache == null || baseline == null, "--cache", "--baseline",
+                "no --baseline: evaluate the model with and without --cache instead");
         TextFile.prepare(files.json);
         TextFile.prepare(files.junit);
         PerplexityReport report;
         try (JobProgress progress = console.progress(); DeviceGroup devices = machine.openGroup(progress::log)) {
-            PerplexityJob job = new PerplexityJob(Version.TOOL + " " + Version.number(), devices, text, progress,
+            PerplexityJob job = new PerplexityJob(Version.TOOL + " " + Version.number(), devices, text, cache, progress,
                     progress::log, maxPositions -> Windows.of(window, maxPositions));
             report = job.run(model, baseline, limits);
         }

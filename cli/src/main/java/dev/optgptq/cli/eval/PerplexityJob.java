@@ -6,6 +6,7 @@ import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.eval.ModelComparison;
 import dev.optgptq.calibrate.eval.Perplexity;
 import dev.optgptq.calibrate.family.ModelSpec;
+import dev.optgptq.calibrate.generate.CachedPerplexity;
 import dev.optgptq.calibrate.model.Replicas;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.cli.eval.PerplexityReport.Measurement;
@@ -15,6 +16,7 @@ import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.formats.tokenizer.Tokenizer;
 import dev.optgptq.gptq.run.memory.MemoryNeed;
 import dev.optgptq.kernels.DeviceGroup;
+import dev.optgptq.kernels.ops.CacheType;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.function.Consumer;
@@ -26,10 +28,12 @@ import org.jspecify.annotations.Nullable;
  *
  * @param tool name and version, for the report
  * @param text null for the bundled one
+ * @param cache what keys and values go through; null for no cache
  * @param log hears what the job needs, a line at a time
  * @param window tokens per window, from the most positions that every model takes
  */
-public record PerplexityJob(String tool, DeviceGroup devices, @Nullable Path text, Progress progress,
+public record PerplexityJob(String tool, DeviceGroup devices, @Nullable Path text, @Nullable CacheType cache,
+        Progress progress,
         Consumer<String> log, IntUnaryOperator window) {
 
     private static final String BUNDLED = "bundled WikiText-2";
@@ -46,11 +50,20 @@ public record PerplexityJob(String tool, DeviceGroup devices, @Nullable Path tex
         TokenSequences tokens = tokens(model, window.applyAsInt(positions(model)));
         try (ModelDirectory directory = ModelDirectory.open(model)) {
             Transformer transformer = Transformer.open(directory, devices.first());
-            requireMemory(1, Perplexity.peakBytes(transformer.spec(), tokens.count(), tokens.length()));
-            Perplexity found = Perplexity.evaluate(onAll(transformer), tokens, progress);
+            Perplexity found = cache == null ? evaluate(transformer, tokens) : throughCache(transformer, cache, tokens);
             return new PerplexityReport(1, tool, devices.name(), textName(), tokens.length(), tokens.count(),
                     Measurement.of(model.toString(), found), null, null, null, null, thresholds.judge(found, null));
         }
+    }
+
+    private Perplexity evaluate(Transformer model, TokenSequences tokens) {
+        requireMemory(1, Perplexity.peakBytes(model.spec(), tokens.count(), tokens.length()));
+        return Perplexity.evaluate(onAll(model), tokens, progress);
+    }
+
+    private Perplexity throughCache(Transformer model, CacheType type, TokenSequences tokens) {
+        requireMemory(1, CachedPerplexity.peakBytes(model, type, tokens));
+        return CachedPerplexity.evaluate(model, type, tokens, progress);
     }
 
     /** Both in one pass. */
@@ -75,7 +88,8 @@ public record PerplexityJob(String tool, DeviceGroup devices, @Nullable Path tex
     }
 
     private String textName() {
-        return text == null ? BUNDLED : text.toString();
+        return (text == null ? BUNDLED : text.toString())
+                + (cache == null ? "" : ", through a cache of " + cache.word());
     }
 
     private void requireMemory(int models, long bytes) {

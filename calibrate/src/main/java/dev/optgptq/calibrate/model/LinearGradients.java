@@ -5,6 +5,7 @@ import dev.optgptq.calibrate.family.Projection;
 import dev.optgptq.calibrate.weights.BlockWeights;
 import dev.optgptq.calibrate.weights.LinearWeights;
 import dev.optgptq.calibrate.weights.ParameterKind;
+import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.ops.GradientOps;
 import dev.optgptq.kernels.ops.MatrixOps;
@@ -16,11 +17,11 @@ import org.jspecify.annotations.Nullable;
  * @param tap sees the gradient for what each puts out, in the order of the disk
  * @param sums of the linears' gradients; null when they are not wanted
  */
-record LinearGradients(Frame f, LinearStep step, MatrixOps matrix, GradientOps gradient, OutputTap tap,
+record LinearGradients(Frame f, MatrixOps matrix, GradientOps gradient, OutputTap tap,
         @Nullable BlockWeights sums) {
 
-    static LinearGradients of(Frame f, LinearStep step, OutputTap tap, @Nullable BlockWeights into) {
-        return new LinearGradients(f, step, step.device().matrix(), step.device().gradient(), tap,
+    static LinearGradients of(Frame f, Device device, OutputTap tap, @Nullable BlockWeights into) {
+        return new LinearGradients(f, device.matrix(), device.gradient(), tap,
                 into != null && into.has(ParameterKind.LINEAR) ? into : null);
     }
 
@@ -44,7 +45,7 @@ record LinearGradients(Frame f, LinearStep step, MatrixOps matrix, GradientOps g
             return;
         }
         Tensor onDisk = f.scratch(Scratch.FUSED, linear.outputs()).rows(0, x.rows());
-        step.gatherColumns(dy, f.tables().inParts(linear.view().rows()), onDisk);
+        matrix.gatherColumns(dy, f.tables().inParts(linear.view().rows()), onDisk);
         linear(linear, x, onDisk, beta, dx);
     }
 

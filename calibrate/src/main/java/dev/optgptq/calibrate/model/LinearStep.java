@@ -5,7 +5,6 @@ import dev.optgptq.calibrate.family.Projection;
 import dev.optgptq.calibrate.weights.LinearWeights;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
-import dev.optgptq.kernels.TensorArena;
 
 /** A product with a weight; where several parts share its rows, with each part in its place. */
 record LinearStep(Device device) {
@@ -41,25 +40,6 @@ record LinearStep(Device device) {
         }
         Tensor fused = f.scratch(Scratch.FUSED, linear.outputs()).rows(0, x.rows());
         forward(f.weights().of(linear), x, 0, fused);
-        gatherColumns(fused, f.tables().onDisk(linear.view().rows()), y);
-    }
-
-    /** target[r, j] = source[r, order[j]], by rows of the transposed matrix. */
-    void gatherColumns(Tensor source, Tensor order, Tensor target) {
-        try (TensorArena scratch = device.arena()) {
-            Tensor columns = turned(scratch, source);
-            Tensor gathered = turned(scratch, target);
-            device.matrix().transpose(source, columns);
-            device.matrix().gatherRows(columns, order, gathered);
-            device.matrix().transpose(gathered, target);
-            // Scratch memory must outlive the ops that read it.
-            device.synchronize();
-        }
-    }
-
-    private static Tensor turned(TensorArena arena, Tensor like) {
-        long rows = like.columns();
-        long columns = like.rows();
-        return arena.matrix(like.dtype(), rows, columns);
+        device.matrix().gatherColumns(fused, f.tables().onDisk(linear.view().rows()), y);
     }
 }

@@ -1,0 +1,22 @@
+package dev.optgptq.calibrate.family;
+
+import java.util.List;
+
+/** The fixtures of described families, in the folder that is shared. */
+public final class FamilyFixtures {
+
+    /** Those that PyTorch computed, by transformers or by a plain reference. */
+    public static final List<String> DENSE = List.of("baichuan-13b", "bloom", "cohere2", "ernie4_5", "exaone4",
+            "exaone4-all-full", "falcon-alibi-gqa", "falcon-multi-query", "falcon-new-decoder", "falcon-rw", "gemma2",
+            "gemma3-text", "glm4", "gpt-neox", "gpt2", "granite", "llama-dynamic", "llama-gqa-rope-llama3",
+            "llama-longrope", "llama-mha", "llama-yarn", "mistral-sliding-window", "mpt", "mpt-bias-clip-qk-ln",
+            "mpt-gqa", "olmo2", "opt", "opt-gqa", "phi", "phi-qk-layernorm-gqa", "phi3", "phi3-longrope", "qwen2",
+            "qwen2-yarn-window", "qwen3", "seed-oss", "smollm3", "stablelm", "stablelm-parallel-qk-layernorm",
+            "starcoder2");
+
+    private FamilyFixtures() {}
+
+    static List<String> dense() {
+        return DENSE;
+    }
+}

@@ -16,7 +16,8 @@ import tools.jackson.databind.node.ObjectNode;
 /** The families that are described. To add one: a JSON file beside the others, its name here, and a fixture in the tests. */
 public final class Families {
 
-    private static final List<String> NAMES = List.of("baichuan", "bloom", "cohere2", "ernie4_5", "exaone4", "falcon", "gemma2", "gemma3", "glm4", "gpt2",
+    private static final List<String> NAMES = List.of("baichuan", "bloom", "cohere2", "ernie4_5", "exaone4", "falcon",
+            "gemma2", "gemma3", "glm4", "gpt2",
             "gpt_neox", "granite", "internlm2", "llama", "mistral", "mpt", "olmo2", "opt", "opt_gqa", "phi",
             "phi3", "qwen2", "qwen3", "seed_oss", "smollm3", "stablelm", "starcoder2");
 

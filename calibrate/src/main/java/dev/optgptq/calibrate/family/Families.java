@@ -52,7 +52,7 @@ public final class Families {
             json.remove(VARIANTS);
             Family family = read(json, Family.class);
             return new Summary(name, family.modelTypes(), family.architectures(), family.special(),
-                    family.requirements().stream().map(Requirement::toString).toList());
+                    family.requirements().stream().map(Requirement::inWords).toList());
         }).toList();
     }
 

@@ -16,8 +16,17 @@ record Requirement(String key, List<JsonNode> supported) {
         if (!isMet(config)) {
             throw config.unsupported(key + " is " + show(config.at(key)) + "; " + family
                     + " models are supported with "
-                    + supported.stream().map(Requirement::show).collect(Collectors.joining(" or ")));
+                    + values());
         }
+    }
+
+    /** For people: "norm_type layernorm or absent". */
+    String inWords() {
+        return key + " " + values();
+    }
+
+    private String values() {
+        return supported.stream().map(Requirement::show).collect(Collectors.joining(" or "));
     }
 
     boolean isMet(ConfigReader config) {

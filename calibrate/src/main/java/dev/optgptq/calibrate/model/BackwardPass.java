@@ -121,7 +121,8 @@ record BackwardPass(Device device, ForwardPass forward) {
         switch (step.f().spec().mixer()) {
             case Mixer.Attention form -> forward.attention().backward(step.f(), step.sequences(), step.scratch(),
                     step.linears(), form, input, dOut, beta, dInput, step.into());
-            case Mixer.LatentAttention form -> throw new UnsupportedOperationException(form.toString());
+            case Mixer.LatentAttention form -> forward.latent().backward(step.f(), step.sequences(), step.scratch(),
+                    step.linears(), form, input, dOut, beta, dInput, step.into());
             case Mixer.DeltaNet form -> throw new UnsupportedOperationException(form.toString());
         }
     }
@@ -167,7 +168,7 @@ record BackwardPass(Device device, ForwardPass forward) {
         ResidualStep.gradientNeeds(block, hidden, widths);
         switch (block.mixer()) {
             case Mixer.Attention form -> AttentionStep.gradientNeeds(block, form, widths);
-            case Mixer.LatentAttention form -> throw new UnsupportedOperationException(form.toString());
+            case Mixer.LatentAttention form -> LatentAttentionStep.gradientNeeds(form, widths);
             case Mixer.DeltaNet form -> throw new UnsupportedOperationException(form.toString());
         }
         switch (block.feedForward()) {

@@ -56,9 +56,11 @@ record ForwardBuffers(Buffers scratch, Tables tables, @Nullable Tensor halves) i
     private static int widestFactor(ModelSpec spec) {
         int widest = spec.widestInput();
         for (BlockSpec block : spec.blockSpecs()) {
-            if (block.mixer() instanceof Mixer.Attention attention) {
-                widest = Math.max(widest, AttentionStep.widestFactor(attention));
-            }
+            widest = Math.max(widest, switch (block.mixer()) {
+                case Mixer.Attention form -> AttentionStep.widestFactor(form);
+                case Mixer.LatentAttention form -> LatentAttentionStep.widestFactor(form);
+                case Mixer.DeltaNet form -> 0;
+            });
         }
         return widest;
     }

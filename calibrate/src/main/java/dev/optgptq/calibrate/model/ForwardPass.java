@@ -17,12 +17,14 @@ import org.jspecify.annotations.Nullable;
  * families is read from the block's spec; N tokens, hidden width d. Activations are F32; what is multiplied, the input of
  * linears and attention's queries, keys and values, is rounded to the matmul dtype first, where that is not F32.
  */
-record ForwardPass(Device device, NormStep norms, AttentionStep attention, DenseStep dense, ResidualStep residual) {
+record ForwardPass(Device device, NormStep norms, AttentionStep attention, LatentAttentionStep latent, DenseStep dense,
+        ResidualStep residual) {
 
     static ForwardPass on(Device device) {
         LinearStep linears = new LinearStep(device);
         NormStep norms = new NormStep(device);
-        return new ForwardPass(device, norms, new AttentionStep(device, linears, norms), new DenseStep(device, linears),
+        return new ForwardPass(device, norms, new AttentionStep(device, linears, norms),
+                new LatentAttentionStep(device, linears, norms), new DenseStep(device, linears),
                 new ResidualStep(device, norms));
     }
 
@@ -73,7 +75,7 @@ record ForwardPass(Device device, NormStep norms, AttentionStep attention, Dense
         Outlet out = residual.open(f, NormSlot.AFTER_ATTENTION, x);
         boolean on = switch (f.spec().mixer()) {
             case Mixer.Attention form -> attention.forward(f, form, input, out);
-            case Mixer.LatentAttention form -> throw new UnsupportedOperationException(form.toString());
+            case Mixer.LatentAttention form -> latent.forward(f, form, input, out);
             case Mixer.DeltaNet form -> throw new UnsupportedOperationException(form.toString());
         };
         if (on) {
@@ -118,7 +120,7 @@ record ForwardPass(Device device, NormStep norms, AttentionStep attention, Dense
         ResidualStep.forwardNeeds(block, hidden, widths);
         switch (block.mixer()) {
             case Mixer.Attention form -> AttentionStep.forwardNeeds(block, form, widths);
-            case Mixer.LatentAttention form -> throw new UnsupportedOperationException(form.toString());
+            case Mixer.LatentAttention form -> LatentAttentionStep.forwardNeeds(form, widths);
             case Mixer.DeltaNet form -> throw new UnsupportedOperationException(form.toString());
         }
         switch (block.feedForward()) {
@@ -136,7 +138,7 @@ record ForwardPass(Device device, NormStep norms, AttentionStep attention, Dense
         ResidualStep.traceNeeds(block, hidden, widths);
         switch (block.mixer()) {
             case Mixer.Attention form -> AttentionStep.traceNeeds(block, form, widths);
-            case Mixer.LatentAttention form -> throw new UnsupportedOperationException(form.toString());
+            case Mixer.LatentAttention form -> LatentAttentionStep.traceNeeds(form, widths);
             case Mixer.DeltaNet form -> throw new UnsupportedOperationException(form.toString());
         }
         switch (block.feedForward()) {

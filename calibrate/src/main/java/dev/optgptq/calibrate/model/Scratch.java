@@ -16,6 +16,10 @@ enum Scratch {
     ATTENDED,
     /** Of the MLP; both in one where one linear computes both. */
     GATE, UP, GATE_UP,
+    /** Of latent attention: latents before and after their norms, queries as they lie on disk, what keys and values are made of. */
+    QUERY_LATENT, KEY_VALUE_DOWN, KEY_VALUE_LATENT, LATENT_QUERIES, LATENT_KEYS_VALUES,
+    /** Of a gated deltanet: queries, keys, values and gates before and after the convolution, and the two scalars a head. */
+    DELTA_INPUTS, DELTA_MIXED, DELTA_SCALARS, DELTA_DECAYS,
 
     // What a traced forward pass leaves for the gradients.
 
@@ -25,6 +29,10 @@ enum Scratch {
     OUTPUT,
     /** Queries, keys and values before norms and clipping. */
     RAW,
+    /** What a latent was before its norm. */
+    QUERY_LATENT_RAW,
+    /** What the convolution of a deltanet put out, and what its rule found before the norm. */
+    DELTA_CONVOLVED, DELTA_FOUND, DELTA_NORMED,
     /** What attention found, times its gate. */
     GATED,
     /** What entered the last linear. */
@@ -35,6 +43,9 @@ enum Scratch {
     // Gradients.
 
     D_NORMED, D_MLP_NORMED, D_BRANCH, D_SCALED, D_QUERIES_KEYS_VALUES, D_RAW, D_ATTENDED, D_ACTIVATED,
+    /** As their namesakes. */
+    D_LATENT_QUERIES, D_LATENT_KEYS_VALUES, D_KEY_VALUE_DOWN, D_QUERY_LATENT, D_KEY_VALUE_LATENT, D_DELTA_INPUTS,
+    D_DELTA_MIXED, D_DELTA_SCALARS, D_DELTA_DECAYS, D_DELTA_NORMED,
     /** A stage between, computed again. */
     STAGE
 }

@@ -26,6 +26,56 @@ final class Tables {
     private final Map<Slopes, Tensor> slopes = new HashMap<>();
     private final Map<RowOrder, Order> orders = new HashMap<>();
 
+    private final Map<Mixer.LatentAttention, LatentOrders> latents = new HashMap<>();
+    private final Map<Integer, Tensor> units = new HashMap<>();
+
+    /**
+     * Of latent attention, I32 [1, columns] each.
+     *
+     * @param queries for every column of queries, with what turns first in each head, the one on disk
+     * @param keysValues for every column of all keys, then of all values, the one of what they are made of: each head's plain
+     *     elements and values, then the one key that turns
+     * @param queriesBack the reverse of queries
+     * @param madeBack for every column of each head's plain elements and values, the one among all keys and values
+     */
+    record LatentOrders(Tensor queries, Tensor keysValues, Tensor queriesBack, Tensor madeBack) {
+
+        private static LatentOrders of(Mixer.LatentAttention form, Device device, TensorArena arena) {
+            int width = form.headDim();
+            int made = form.plainDim() + form.valueDim();
+            int turning = form.rotaryDim();
+            int[] queries = new int[form.heads() * width];
+            int[] queriesBack = new int[queries.length];
+            int[] keysValues = new int[form.heads() * (width + form.valueDim())];
+            int[] madeBack = new int[form.heads() * made];
+            for (int head = 0; head < form.heads(); head++) {
+                for (int i = 0; i < width; i++) {
+                    int onDisk = head * width + (i < turning ? form.plainDim() + i : i - turning);
+                    queries[head * width + i] = onDisk;
+                    queriesBack[onDisk] = head * width + i;
+                    keysValues[head * width + i] = i < turning
+                            ? form.heads() * made + i
+                            : head * made + i - turning;
+                    if (i >= turning) {
+                        madeBack[head * made + i - turning] = head * width + i;
+                    }
+                }
+                for (int i = 0; i < form.valueDim(); i++) {
+                    int value = form.heads() * width + head * form.valueDim() + i;
+                    keysValues[value] = head * made + form.plainDim() + i;
+                    madeBack[head * made + form.plainDim() + i] = value;
+                }
+            }
+            return new LatentOrders(upload(queries, device, arena), upload(keysValues, device, arena),
+                    upload(queriesBack, device, arena), upload(madeBack, device, arena));
+        }
+
+        private static long columns(Mixer.LatentAttention form) {
+            long heads = form.heads();
+            return heads * (3L * form.headDim() + 2L * form.valueDim() + form.plainDim());
+        }
+    }
+
     /** cos and sin F32 [sequenceLength, rotaryDim / 2]. */
     record Rotation(Tensor cos, Tensor sin, Position.Rotary form) {}
 
@@ -46,6 +96,20 @@ final class Tables {
                 PositionTables.slopes(form.form(), form.heads(), device, arena)));
         orders(spec).forEach(order -> tables.orders.put(order,
                 new Order(upload(order.onDisk(), device, arena), upload(order.inParts(), device, arena))));
+        for (BlockSpec block : spec.blockSpecs()) {
+            switch (block.mixer()) {
+                case Mixer.Attention attention -> {
+                    // has none
+                }
+                case Mixer.LatentAttention latent ->
+                    tables.latents.computeIfAbsent(latent, form -> LatentOrders.of(form, device, arena));
+                case Mixer.DeltaNet delta -> tables.units.computeIfAbsent(delta.keyDim(), width -> {
+                    Tensor unit = arena.vector(DType.F32, width);
+                    device.matrix().fill(unit, (float) (1 / Math.sqrt(width)));
+                    return unit;
+                });
+            }
+        }
         return tables;
     }
 
@@ -61,6 +125,11 @@ final class Tables {
         for (RowOrder order : orders(spec)) {
             elements += 2L * order.rows();
         }
+        elements += spec.blockSpecs().stream().map(BlockSpec::mixer).distinct().mapToLong(mixer -> switch (mixer) {
+            case Mixer.Attention attention -> 0;
+            case Mixer.LatentAttention latent -> LatentOrders.columns(latent);
+            case Mixer.DeltaNet delta -> delta.keyDim();
+        }).sum();
         return Float.BYTES * elements;
     }
 
@@ -108,6 +177,15 @@ final class Tables {
     /** T: tokens per sequence. */
     int sequenceLength() {
         return sequenceLength;
+    }
+
+    LatentOrders orders(Mixer.LatentAttention form) {
+        return Objects.requireNonNull(latents.get(form));
+    }
+
+    /** 1 / sqrt(width) in every column, F32 [1, width]: an RMS norm with it gives rows of length 1. */
+    Tensor unit(int width) {
+        return Objects.requireNonNull(units.get(width));
     }
 
     Rotation rotation(Position.Rotary form) {

@@ -1,6 +1,8 @@
 package dev.optgptq.calibrate.model;
 
+import dev.optgptq.calibrate.family.Mixer;
 import dev.optgptq.calibrate.family.Position;
+import dev.optgptq.formats.UserError;
 import dev.optgptq.kernels.Tensor;
 
 /**
@@ -23,4 +25,20 @@ public interface TokenContext {
      * @param out F32 [N, heads headDim], written
      */
     void attend(AttentionInputs inputs, Tensor out);
+
+    /**
+     * The same for latent attention: queries and keys F32 or the matmul dtype [N, heads headDim], values [N, heads valueDim].
+     *
+     * @param out F32 [N, heads valueDim], written
+     */
+    default void attendLatent(Mixer.LatentAttention form, Tensor queries, Tensor keys, Tensor values, Tensor out) {
+        throw new UserError(UserError.Code.UNSUPPORTED_MODEL,
+                "latent attention is supported over whole sequences only, not over a cache");
+    }
+
+    /** The length of every sequence where rows are whole sequences; what carries a state from token to token needs it. */
+    default int sequenceLength() {
+        throw new UserError(UserError.Code.UNSUPPORTED_MODEL,
+                "linear attention is supported over whole sequences only, not over a cache");
+    }
 }

@@ -22,6 +22,21 @@ record WholeSequences(NeuralOps neural, Tables tables) implements TokenContext {
         neural.attention(in.queries(), in.keys(), in.values(), slopes(in.form()), in.sinks(), shape(in.form()), out);
     }
 
+    @Override
+    public void attendLatent(Mixer.LatentAttention form, Tensor queries, Tensor keys, Tensor values, Tensor out) {
+        neural.attention(queries, keys, values, null, null, shape(form), out);
+    }
+
+    @Override
+    public int sequenceLength() {
+        return tables.sequenceLength();
+    }
+
+    AttentionShape shape(Mixer.LatentAttention form) {
+        return new AttentionShape(tables.sequenceLength(), form.heads(), form.heads(), form.headDim(), form.valueDim(),
+                form.scale(), 0, 0);
+    }
+
     /** The gradient of rotate, in place. */
     void rotateBack(GradientOps gradient, Position.Rotary form, int headDim, Tensor d) {
         Tables.Rotation rotation = tables.rotation(form);

@@ -68,6 +68,7 @@ public final class CommandTree {
                 .addSubcommand(new EvalLogitsCommand(console))));
         commands.put("generate", Unbuilt.of(GenerateCommand.class, () -> new GenerateCommand(console)));
         commands.put("inspect", Unbuilt.of(InspectCommand.class, () -> new InspectCommand(console)));
+        commands.put("families", Unbuilt.of(FamiliesCommand.class, () -> new FamiliesCommand(console)));
         commands.put("devices", Unbuilt.of(DevicesCommand.class, () -> new DevicesCommand(console)));
         commands.put("bench", Unbuilt.of(BenchCommand.class, () -> new BenchCommand(console)));
         commands.put(COMPLETION, Unbuilt.of(CompletionCommand.class, () -> new CompletionCommand(console)));

@@ -64,7 +64,7 @@ final class Preflight {
 
     /** What works here but not everywhere. */
     static List<String> warnings(QuantizeSettings settings, ModelSpec model) {
-        List<String> warnings = new ArrayList<>();
+        List<String> warnings = new ArrayList<>(model.remarks());
         if (!VLLM_BITS.contains(settings.grid().bits()) || !VLLM_GROUPS.contains(settings.grid().groupSize())
                 || !settings.grid().symmetric()) {
             warnings.add(

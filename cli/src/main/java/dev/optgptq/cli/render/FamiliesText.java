@@ -1,0 +1,55 @@
+package dev.optgptq.cli.render;
+
+import dev.optgptq.calibrate.eval.GoldenCheck;
+import dev.optgptq.calibrate.eval.GoldenCheck.Distance;
+import dev.optgptq.calibrate.family.Families;
+import java.util.Comparator;
+import java.util.List;
+import java.util.Locale;
+
+/** Model families, and how far one is from another implementation, for a terminal. */
+public final class FamiliesText {
+
+    /** The worst of the gradients that are shown. */
+    private static final int SHOWN = 5;
+
+    private FamiliesText() {}
+
+    public static String of(List<Families.Summary> families) {
+        StringBuilder text = new StringBuilder();
+        for (Families.Summary family : families) {
+            line(text, family.name());
+            line(text, "  model_type     " + String.join(", ", family.modelTypes()));
+            line(text, "  architectures  " + String.join(", ", family.architectures()));
+            line(text, "  special        " + family.special());
+            for (String limit : family.limits()) {
+                line(text, "  supported      " + limit);
+            }
+        }
+        return text.toString();
+    }
+
+    public static String of(GoldenCheck.Found found, double tolerance) {
+        StringBuilder text = new StringBuilder();
+        line(text, "family " + found.spec().family() + ", " + found.spec().blocks() + " blocks, hidden size "
+                + found.spec().hiddenSize());
+        found.spec().remarks().forEach(remark -> line(text, "warning: " + remark));
+        found.logits().ifPresent(
+                logits -> line(text, "logits: largest difference / largest logit = " + number(logits.relative())));
+        List<Distance> worst = found.gradients().stream()
+                .sorted(Comparator.comparingDouble(Distance::relative).reversed()).toList();
+        line(text, "gradients: " + worst.size() + " tensors" + (worst.isEmpty() ? "" : ", the worst:"));
+        worst.stream().limit(SHOWN).forEach(
+                distance -> line(text, "  " + distance.tensor() + " " + number(distance.relative())));
+        line(text, (found.worst() <= tolerance ? "agrees within " : "does not agree within ") + number(tolerance));
+        return text.toString();
+    }
+
+    private static void line(StringBuilder text, String line) {
+        text.append(line).append('\n');
+    }
+
+    private static String number(double value) {
+        return String.format(Locale.ROOT, "%.3g", value);
+    }
+}

@@ -95,7 +95,8 @@ public record GoldenCheck(Path folder, Device device) {
 
     private static List<Distance> distances(Path golden, Path computed) {
         List<Distance> distances = new ArrayList<>();
-        try (SafetensorsFile expected = SafetensorsFile.open(golden); SafetensorsFile found = SafetensorsFile.open(computed)) {
+        try (SafetensorsFile expected = SafetensorsFile.open(golden);
+                SafetensorsFile found = SafetensorsFile.open(computed)) {
             for (Map.Entry<String, TensorView> entry : expected.tensors().entrySet()) {
                 TensorView other = found.tensors().get(entry.getKey());
                 if (entry.getValue().dtype() == DType.F32) {

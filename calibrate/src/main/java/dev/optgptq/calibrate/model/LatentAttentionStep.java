@@ -155,7 +155,8 @@ record LatentAttentionStep(Device device, LinearStep linears, NormStep norms) {
         Tensor dAttended = gradients.of(Scratch.D_ATTENDED, form.outputWidth());
         linearGradients.linear(f.spec().linear(Projection.ATTENTION_OUTPUT), attended, dOut, 0, dAttended);
         device.gradient().attentionGradient(
-                new Attended(parts.queries(), parts.keys(), parts.values(), null, null, sequences.shape(form), attended),
+                new Attended(parts.queries(), parts.keys(), parts.values(), null, null, sequences.shape(form),
+                        attended),
                 dAttended, d.queries(), d.keys(), d.values(), null);
         float then = queriesBackward(f, sequences, gradients, linearGradients, form, input, d, beta, dInput, into);
         keysAndValuesBackward(f, sequences, gradients, linearGradients, form, input, d, then, dInput, into);

@@ -57,7 +57,8 @@ final class FamiliesCommand implements Callable<Integer> {
     @Override
     public Integer call() {
         if (check == null) {
-            console.print(json ? ReportJson.text(new Listing(Families.summaries())) : FamiliesText.of(Families.summaries()));
+            console.print(
+                    json ? ReportJson.text(new Listing(Families.summaries())) : FamiliesText.of(Families.summaries()));
             return ExitCode.DONE;
         }
         GoldenCheck.Found found;

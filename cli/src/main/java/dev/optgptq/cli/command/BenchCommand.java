@@ -34,11 +34,12 @@ import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 import tools.jackson.databind.JsonNode;
 
-@Command(name = "bench", mixinStandardHelpOptions = true, description = {
-        "Holds a finished run's report against the floor of this machine: the matrix-product rate is measured now, and each "
-                + "phase's floating-point operations divided by it are the time it cannot go below.",
-        "Run it right after the quantize run whose report.json it reads.", "",
-        "With --shape it needs no model: it measures this machine at the shape of one."})
+@Command(name = "bench", mixinStandardHelpOptions = true, header = "Compare a run with this machine's peak, or measure the machine.", description = {
+        "",
+        "With a report: measures the sgemm rate now and divides each phase's floating-point operations by it. The result is the "
+                + "least time the phase could take. Run it right after the quantize run that wrote the report.",
+        "", "With --shape: quantizes random weights of a model's shape in memory and times each op. Needs no model files."}, footer = {
+                "", "Examples:", "  opt-gptq bench out/w4/report.json", "  opt-gptq bench --shape llama-7b --samples 16"})
 final class BenchCommand implements Callable<Integer> {
 
     private static final int SIZE = 2048;

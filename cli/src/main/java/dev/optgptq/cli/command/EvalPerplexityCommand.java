@@ -22,12 +22,11 @@ import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 
-@Command(name = "perplexity", mixinStandardHelpOptions = true, abbreviateSynopsis = true, sortOptions = false, header = "Measure perplexity, compare with another model, and hold both to thresholds.", description = {
+@Command(name = "perplexity", mixinStandardHelpOptions = true, abbreviateSynopsis = true, sortOptions = false, header = "Measure perplexity; compare with a baseline; check thresholds.", description = {
         "",
-        "Cuts the text into windows that don't overlap, predicts every token of each from those before it, and prints exp of the "
-                + "mean cross-entropy with a 95 %% confidence interval over windows. With a baseline both models see the same "
-                + "windows: two paired tests say whether the difference is more than chance, and the divergence of the "
-                + "predictions shows what perplexity averages away.",
+        "Cuts the text into windows that don't overlap and prints exp of the mean cross-entropy, with a 95 %% confidence interval "
+                + "over windows. With --baseline both models see the same windows in one pass: KL divergence and top-1 agreement "
+                + "compare their predictions, and two paired tests say whether the difference in perplexity is more than chance.",
         ""}, footer = {"", "Examples:", "  opt-gptq eval perplexity out/w4 --text test.txt", "",
                 "  # in continuous integration: fail when quality drops by more than 2 percent",
                 "  opt-gptq eval perplexity out/w4 --text test.txt --baseline models/my-llama \\",

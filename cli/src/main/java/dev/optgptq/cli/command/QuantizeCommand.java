@@ -27,24 +27,25 @@ import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 import picocli.CommandLine;
 
-@Command(name = "quantize", mixinStandardHelpOptions = true, abbreviateSynopsis = true, sortOptions = false, header = "Quantize a model directory with GPTQ.", description = {
+@Command(name = "quantize", mixinStandardHelpOptions = true, abbreviateSynopsis = true, sortOptions = false, header = "Quantize a model with GPTQ.", description = {
         "",
-        "Reads MODEL_DIR block by block, quantizes its linear layers, writes a checkpoint that other tools load, reads it back, "
-                + "and measures what that cost. MODEL_DIR alone is enough; everything else has a default that the run names.",
+        "Quantizes the linear layers of MODEL_DIR block by block, writes a checkpoint, reads it back, and compares it with the "
+                + "original: KL divergence, top-1 agreement, perplexity. Only MODEL_DIR is needed; the run prints the defaults it uses.",
         ""}, footer = {"", "Examples:", "  # 4 bits, groups of 128, bundled calibration text",
                 "  opt-gptq quantize models/my-llama", "",
-                "  # your own text, measured on another",
+                "  # your own calibration and evaluation text",
                 "  opt-gptq quantize models/my-llama --output out/w4 --calibration train.jsonl --eval test.txt", "",
-                "  # as small as it gets, with what helps there",
+                "  # 2 bits, with learned rounding and scales",
                 "  opt-gptq quantize models/my-llama --bits 2 --group-size 64 --tune 100", "",
-                "  # on all AMD GPUs or DCUs of this machine; one of them gives the same files",
+                "  # on all AMD GPUs or DCUs of this machine; the files are the same as with one",
                 "  opt-gptq quantize models/my-llama --device hip:all", "",
-                "What it costs: about seven passes of the model over the calibration tokens (two with --calibrator gptq), and one over "
-                        + "the evaluation text before and after. Memory: one block of weights in float32, all of them while gradients are "
-                        + "found if they fit, and the activations, which go to a temporary file when they don't.",
+                "Time: about seven forward passes over the calibration tokens (two with --calibrator gptq), and one of each model over "
+                        + "the evaluation text; the run says beforehand what it will do. Memory: one block of weights in float32, all "
+                        + "of them during the gradient pass if they fit, and the activations, which go to a temporary file when "
+                        + "they don't.",
                 "",
-                "Interrupted, by Ctrl-C, a crash, a full disk or a lost GPU, the same command goes on behind the last block that "
-                        + "it had finished, and gives the same files.",
+                "After an interruption (Ctrl-C, a crash, a full disk, a lost GPU), the same command resumes after the last finished "
+                        + "block and writes the same files.",
                 "", "Exit codes: 0 done, 1 failed, 2 wrong usage."})
 final class QuantizeCommand implements Callable<Integer> {
 

@@ -7,14 +7,14 @@ import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Spec;
 
 @Command(name = "opt-gptq", mixinStandardHelpOptions = true, header = {
-        "Makes language models smaller: GPTQ quantization on the JVM, without Python.", ""}, description = {
-                "Reads a Hugging Face model directory (config.json, *.safetensors, tokenizer.json) and writes one that "
-                        + "vLLM, transformers and GPTQModel load as it is."}, footer = {"",
-                                "Try it, in a checkout:", "  opt-gptq quantize samples/wiki-tiny-llama", "",
-                                "See what came out, and what it cost:",
-                                "  opt-gptq inspect samples/wiki-tiny-llama-gptq-w4g128",
-                                "  open samples/wiki-tiny-llama-gptq-w4g128/report.html", "",
-                                "Every command explains itself: opt-gptq quantize --help", "",
+        "Quantizes language models to 2, 3, 4 or 8 bits with GPTQ, on the JVM, without Python.", ""}, description = {
+                "Reads a Hugging Face model directory (config.json, *.safetensors, tokenizer.json) and writes a checkpoint that "
+                        + "vLLM, transformers and GPTQModel load."}, footer = {"",
+                                "Quantize the sample model of a checkout:", "  opt-gptq quantize samples/wiki-tiny-llama", "",
+                                "Inspect the result and open its report:",
+                                "  opt-gptq inspect samples/wiki-tiny-llama-gradient-w4g128",
+                                "  xdg-open samples/wiki-tiny-llama-gradient-w4g128/report.html", "",
+                                "Help on one command: opt-gptq quantize --help", "",
                                 "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a threshold was missed."})
 final class RootCommand implements Callable<Integer> {
 

@@ -33,7 +33,7 @@ record TakenDefaults(SequencedMap<String, String> values) {
     /** For the log: flags that are off say nothing and are left out. */
     String sentence() {
         return values.entrySet().stream().filter(entry -> !entry.getValue().equals("false")).map(TakenDefaults::words)
-                .collect(Collectors.joining(" ", "taken by default: ", ""));
+                .collect(Collectors.joining(" ", "defaults: ", ""));
     }
 
     private static String words(Map.Entry<String, String> entry) {

@@ -17,7 +17,7 @@ public final class BenchText {
         Rates rates = report.rates();
         return String.format(Locale.ROOT, """
                 %s on %s: %s
-                products of %s; %d x %d calibration tokens, ops with %d tokens
+                matmul dtype %s; %d x %d calibration tokens, ops with %d tokens
                 measured here: float32 %.2f TFLOP/s%s (%d x %d x %d), copy %.1f GB/s, upload %.1f GB/s
 
                 """, report.shape(), report.device(), report.deviceDescription(), report.products(), report.samples(),
@@ -28,7 +28,7 @@ public final class BenchText {
 
     private static String half(BenchReport report) {
         Double half = report.rates().half();
-        return half == null ? "" : String.format(Locale.ROOT, ", halves %.2f TFLOP/s", half / 1e12);
+        return half == null ? "" : String.format(Locale.ROOT, ", fp16/bf16 %.2f TFLOP/s", half / 1e12);
     }
 
     private static String ops(List<Entry> ops) {

@@ -1,5 +1,6 @@
 package dev.optgptq.cli.render;
 
+import dev.optgptq.calibrate.eval.Divergence;
 import dev.optgptq.cli.console.TextTable;
 import dev.optgptq.cli.console.Units;
 import dev.optgptq.gptq.report.RunReport.Layer;
@@ -26,12 +27,12 @@ public final class SummaryText {
         table.row("time", time(report));
         RunReport.Resumed resumed = report.resumed();
         if (resumed.happened()) {
-            table.row("resumed", "behind " + resumed.blocks() + " blocks of a run from " + report.started()
-                    + "; the time is that of both, but for what was lost");
+            table.row("resumed", "after " + resumed.blocks() + " blocks of a run started " + report.started()
+                    + "; time covers both runs, without the work that was lost");
         }
         long peak = report.memory().peakAnonymous();
-        table.row("memory", (peak < 0 ? "unknown" : Units.bytes(peak)) + " at most, of the " + Units.bytes(
-                report.memory().planned()) + " that were planned");
+        table.row("memory", (peak < 0 ? "unknown" : Units.bytes(peak)) + " peak, of " + Units.bytes(
+                report.memory().planned()) + " planned");
         table.row("report", files.html().toString());
         return String.join(System.lineSeparator(), "", "wrote " + report.model().output(), "", table.text("  "))
                 + troubled(report.layers()) + System.lineSeparator() + next(report) + System.lineSeparator();
@@ -46,17 +47,24 @@ public final class SummaryText {
     private static void quality(TextTable table, RunReport report) {
         RunReport.Quality quality = report.quality();
         if (quality == null) {
-            table.row("perplexity", "not measured (--eval none)");
+            table.row("quality", "not measured (--eval none)");
             return;
         }
         RunReport.Score before = quality.before();
         RunReport.Score after = quality.after();
+        Divergence divergence = quality.divergence();
+        table.row("KL divergence", String.format(Locale.ROOT, "%s nats per token from the original (95 %% %s .. %s)",
+                Units.small(divergence.kl()), Units.small(divergence.klLow()), Units.small(divergence.klHigh())));
+        table.row("top-1 agreement", String.format(Locale.ROOT, "%.2f %% of predictions (95 %% %.2f .. %.2f %%)",
+                100 * divergence.top1(), 100 * divergence.top1Low(), 100 * divergence.top1High()));
         table.row("perplexity",
                 Units.perplexity(before.perplexity()) + " -> " + Units.perplexity(after.perplexity()) + " ("
                         + Units.change(before.perplexity(), after.perplexity()) + ")");
-        table.row("",
-                String.format(Locale.ROOT, "95 %% intervals %s -> %s; %d windows of %d tokens, %s", interval(before),
-                        interval(after), quality.windows(), quality.window(), quality.text()));
+        table.row("", String.format(Locale.ROOT, "95 %% intervals %s -> %s; of the change %+.2f .. %+.2f %%",
+                interval(before), interval(after), 100 * quality.change().increaseLow(),
+                100 * quality.change().increaseHigh()));
+        table.row("measured on", String.format(Locale.ROOT, "%s, %d windows of %d tokens", quality.text(),
+                quality.windows(), quality.window()));
     }
 
     private static String interval(RunReport.Score score) {
@@ -88,7 +96,7 @@ public final class SummaryText {
 
     private static String troubled(List<Layer> layers) {
         return layers.stream().filter(layer -> layer.problem() != null)
-                .map(layer -> "  attention: " + layer.module() + ": " + layer.problem() + System.lineSeparator())
+                .map(layer -> "  warning: " + layer.module() + ": " + layer.problem() + System.lineSeparator())
                 .collect(Collectors.joining());
     }
 

@@ -99,7 +99,7 @@ class QuantizeCommandTest {
 
     @Test
     void progress_and_defaults_are_told_on_standard_error() {
-        run.says("taken by default: ", "--calibrator gradient", "--weigh-tokens", "--propagate-error",
+        run.says("defaults: ", "--calibrator gradient", "--weigh-tokens", "--propagate-error",
                 "--act-order none", "--damp 0.01", "memory: about");
         assertTrue(DONE.matcher(run.err()).find(), run::toString);
         assertFalse(run.err().contains("\u001B["), "escape sequences without a terminal");

@@ -49,10 +49,10 @@ class InterruptTest {
 
         String killed = stop(results, 2, "KILL", KILLED);
         assertEquals(List.of(".w4.partial"), Models.names(results));
-        assertTrue(killed.contains("continuing behind block "), killed);
+        assertTrue(killed.contains("resuming after block "), killed);
 
         CommandRun last = CommandRun.of(command(results.resolve("w4"))).succeeds();
-        last.says("continuing behind block ", " of 4 (settings equal, from ");
+        last.says("resuming after block ", " of 4 (same settings, started ");
         assertEquals(List.of("w4"), Models.names(results));
 
         CommandRun.of(command(results.resolve("undisturbed"))).succeeds();

@@ -52,12 +52,12 @@ class LostDeviceTest {
 
         String lost = quantize(results.resolve("w4"), LATE, 1);
         assertTrue(lost.contains("hip:0 is lost: hip: "), lost);
-        assertTrue(lost.contains(" of 4 blocks, ") && lost.contains("the same command goes on from there"), lost);
+        assertTrue(lost.contains(" of 4 blocks, ") && lost.contains("run the same command to resume"), lost);
         assertEquals(List.of(".w4.partial"), Models.names(results));
 
         String resumed = quantize(results.resolve("w4"), NEVER, 0);
 
-        assertTrue(resumed.contains("continuing behind block "), resumed);
+        assertTrue(resumed.contains("resuming after block "), resumed);
         assertEquals(List.of("w4"), Models.names(results));
     }
 

@@ -46,7 +46,7 @@ final class BlockJudge implements AutoCloseable {
 
     /** The error of the block with those weights, as a share of its output. */
     double error(BlockWeights weights) {
-        phases.enter("judge");
+        phases.enter("validate");
         try (TensorArena scratch = device.arena()) {
             Transformer.Workspace workspace = model.workspace(scratch, streams.batchRows(), streams.sequenceLength());
             Tensor expected = scratch.matrix(DType.F32, streams.batchRows(), model.spec().hiddenSize());

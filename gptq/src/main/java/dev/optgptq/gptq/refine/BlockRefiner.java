@@ -153,7 +153,7 @@ public final class BlockRefiner {
     private void passPlain(BlockWeights weights) {
         ActivationStore plain = streams.plain();
         if (plain != null) {
-            phases.enter("judge");
+            phases.enter("validate");
             long before = streams.trainedRows();
             try (ShardPass pass = pass(0)) {
                 pass.advance(weights, streams.partition().heldOut(),

@@ -82,7 +82,7 @@ final class DeviceMoments implements AutoCloseable {
                     phases.captured(sites, count);
                 });
             }
-            phases.enter("judge");
+            phases.enter("validate");
             partition.eachBatch(heldOut,
                     (first, count) -> original(weights, first, count, pass, InputTap.NONE, phases));
             device.synchronize();

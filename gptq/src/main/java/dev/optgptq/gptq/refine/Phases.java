@@ -10,7 +10,7 @@ public interface Phases {
 
     /**
      * What the time counts for from now on. What plain GPTQ does as well: load, forward, hessian, solve; what only a step
-     * beyond it needs: forward original, hessian weighted, cross moments, solve again, judge, tune.
+     * beyond it needs: forward original, hessian weighted, cross moments, solve variants, validate, tune.
      */
     void enter(String phase);
 

@@ -45,7 +45,7 @@ final class VariantSolver implements AutoCloseable {
     }
 
     Candidate solve(Variant variant) {
-        phases.enter(variant.equals(Variants.PLAIN) ? "solve" : "solve again");
+        phases.enter(variant.equals(Variants.PLAIN) ? "solve" : "solve variants");
         if (solversAreWeighted != variant.weighted()) {
             closeSolvers();
             solversAreWeighted = variant.weighted();

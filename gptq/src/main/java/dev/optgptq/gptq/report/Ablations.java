@@ -53,9 +53,9 @@ public final class Ablations {
             return Optional.empty();
         }
         return Optional.of(String.format(Locale.ROOT,
-                "the refined blocks together predict the held-out sequences worse "
-                        + "than plain GPTQ's would: KL divergence from the original model %.4g nats per token, not %.4g. Expected "
-                        + "less, as each block alone is no worse; more --samples judge better, and --calibrator gptq is plain GPTQ",
+                "on the held-out sequences the refined model is further from the original than plain GPTQ's: KL divergence "
+                        + "%.4g nats per token, against %.4g; expected less, since each block alone is no worse. More --samples "
+                        + "validate better; --calibrator gptq is plain GPTQ",
                 losses.divergence(), losses.plainDivergence()));
     }
 

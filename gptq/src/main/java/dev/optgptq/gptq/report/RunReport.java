@@ -1,5 +1,7 @@
 package dev.optgptq.gptq.report;
 
+import dev.optgptq.calibrate.eval.Divergence;
+import dev.optgptq.calibrate.eval.PerplexityComparison;
 import java.util.List;
 import java.util.SequencedMap;
 import org.jspecify.annotations.Nullable;
@@ -70,7 +72,7 @@ public record RunReport(int schemaVersion, String tool, String started, Resumed 
     /**
      * Where the time went; phases do not overlap and add up to the whole run but for small change.
      *
-     * @param name load, forward, hessian, solve, write, verify, evaluate before, evaluate after, ...
+     * @param name load, forward, hessian, solve, write, verify, evaluate, ...
      * @param flops floating-point operations that the phase must do, 0 where it is not arithmetic
      */
     public record Phase(String name, double seconds, double flops) {}
@@ -93,11 +95,16 @@ public record RunReport(int schemaVersion, String tool, String started, Resumed 
     public record Size(long bytesBefore, long bytesAfter, double bitsBefore, double bitsPerWeight) {}
 
     /**
+     * Original and quantized model, over the same windows.
+     *
      * @param text what was evaluated
      * @param window tokens per window
      * @param windows how many
+     * @param change of perplexity, paired over windows
+     * @param divergence of the quantized model's predictions from the original's
      */
-    public record Quality(String text, int window, int windows, Score before, Score after) {}
+    public record Quality(String text, int window, int windows, Score before, Score after,
+            PerplexityComparison change, Divergence divergence) {}
 
     /** Perplexity with its 95 % confidence interval over windows. */
     public record Score(double perplexity, double low, double high) {}

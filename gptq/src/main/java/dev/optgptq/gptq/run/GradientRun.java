@@ -107,7 +107,7 @@ final class GradientRun {
     }
 
     private void measure(RunJournal journal, Streams streams) {
-        progress.enter("judge", "whole model");
+        progress.enter("validate", "whole model");
         HeldOutLosses losses = HeldOutLosses.of(run.models().first(), streams, calibration);
         progress.enter("write");
         new SavedResults(journal.parts()).save(losses, run.clock().phases());

@@ -51,8 +51,8 @@ record MatmulDtype(DType dtype, @Nullable String remark) {
         }
         if (stored == DType.F32) {
             return new MatmulDtype(DType.F32,
-                    "products in float32: the model is stored in it, and --precision half, which is "
-                            + "several times as fast on matrix units, would round its weights");
+                    "matmul dtype float32, as the model is stored; --precision half is several times as fast on matrix "
+                            + "units, and would round its weights");
         }
         for (DType half : preferred(stored)) {
             if (device.halves().apply(half) == Halves.FAST) {
@@ -60,8 +60,7 @@ record MatmulDtype(DType dtype, @Nullable String remark) {
             }
         }
         return new MatmulDtype(DType.F32,
-                "products in float32: " + device.name() + " has no matrix library that is right with "
-                        + "halves");
+                "matmul dtype float32: no BLAS on " + device.name() + " passed the fp16/bf16 check");
     }
 
     private static MatmulDtype half(DType stored, Multiplier device) {
@@ -76,13 +75,13 @@ record MatmulDtype(DType dtype, @Nullable String remark) {
             throw new UserError(UserError.Code.BAD_SETTING, "--precision half: " + device.name()
                     + " multiplies in float32 only; leave the option out, or use a GPU (--device)");
         }
-        return new MatmulDtype(preferred.getFirst(), "products of halves on " + device.name()
-                + " by our own kernel, no faster than float32: there is no matrix library that is right with them");
+        return new MatmulDtype(preferred.getFirst(), "matmul dtype " + preferred.getFirst() + " on "
+                + device.name() + " by our own kernel, no faster than float32: no BLAS on this device passed the fp16/bf16 check");
     }
 
     private static String instead(DType first, DType half, Multiplier device) {
-        return "products of " + half + " instead of " + first + ": the matrix library of " + device.name()
-                + " gives wrong products of " + first;
+        return "matmul dtype " + half + " instead of " + first + ": the BLAS of " + device.name()
+                + " failed the check of " + first + " products";
     }
 
     /** bfloat16 has float32's range, so a model that says nothing gets that. */

@@ -33,7 +33,7 @@ final class Preflight {
         if (settings.isGradient() && settings.calibration().samples() < 2) {
             throw new UserError(Code.BAD_SETTING,
                     "--samples " + settings.calibration().samples() + ": gradient calibration holds "
-                            + "sequences out to judge by, and needs at least 2; or take --calibrator gptq");
+                            + "sequences out for validation and needs at least 2; or use --calibrator gptq");
         }
         if (settings.calibration().sequenceLength() > model.maxPositions()) {
             throw new UserError(Code.BAD_SETTING,

@@ -2,7 +2,7 @@ package dev.optgptq.gptq.run;
 
 import dev.optgptq.calibrate.Progress;
 import dev.optgptq.calibrate.data.TokenSequences;
-import dev.optgptq.calibrate.eval.Perplexity;
+import dev.optgptq.calibrate.eval.ModelComparison;
 import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.calibrate.model.Replicas;
 import dev.optgptq.calibrate.model.Transformer;
@@ -18,7 +18,6 @@ import dev.optgptq.gptq.settings.Origin;
 import dev.optgptq.gptq.settings.QuantizeSettings;
 import dev.optgptq.gptq.settings.RunTexts;
 import dev.optgptq.kernels.DeviceGroup;
-import java.util.Optional;
 import java.util.function.Consumer;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
@@ -85,12 +84,10 @@ public final class QuantizeRun {
     private RunResults run(long maxShardBytes) {
         journal.requireSpace(run.plan());
         resume();
-        Perplexity before = evaluateSource();
         try (Checkpoint checkpoint = new Checkpoint(run, journal, maxShardBytes)) {
             calibrateAndSolve(checkpoint.packer());
             checkpoint.write();
-            Perplexity after = verifyAndEvaluate(checkpoint);
-            RunResults results = RunResults.of(journal, before, after);
+            RunResults results = RunResults.of(journal, verifyAndEvaluate(checkpoint));
             checkpoint.publish();
             return results;
         }
@@ -118,39 +115,18 @@ public final class QuantizeRun {
         }
     }
 
-    /** Null where nothing is evaluated. */
-    private @Nullable Perplexity evaluateSource() {
-        TokenSequences evaluation = run.texts().evaluation();
-        if (evaluation == null) {
-            return null;
-        }
-        SavedResults saved = new SavedResults(journal.parts());
-        Optional<Perplexity> known = saved.perplexity(evaluation);
-        if (known.isPresent()) {
-            run.progress().skip(run.progress().flops().evaluation(evaluation));
-            return known.get();
-        }
-        Perplexity before = evaluate(run.models(), evaluation, "before");
-        run.progress().enter("write");
-        saved.save(before, evaluation, run.clock().phases());
-        return before;
-    }
-
-    /** Null where nothing is evaluated. */
-    private @Nullable Perplexity verifyAndEvaluate(Checkpoint checkpoint) {
+    /** Original and quantized model side by side; null where nothing is evaluated. */
+    private @Nullable ModelComparison verifyAndEvaluate(Checkpoint checkpoint) {
         TokenSequences evaluation = run.texts().evaluation();
         try (ModelDirectory written = checkpoint.open()) {
             checkpoint.verify(written);
-            return evaluation == null
-                    ? null
-                    : evaluate(Replicas.of(Transformer.open(written, run.device()), run.models().devices()),
-                            evaluation, "after");
+            if (evaluation == null) {
+                return null;
+            }
+            run.progress().enter("evaluate", "original and quantized model");
+            return ModelComparison.evaluate(run.models(),
+                    Replicas.of(Transformer.open(written, run.device()), run.models().devices()), evaluation,
+                    run.progress().part(2 * run.progress().flops().evaluation(evaluation)));
         }
-    }
-
-    private Perplexity evaluate(Replicas models, TokenSequences evaluation, String when) {
-        run.progress().enter("evaluate " + when, "perplexity");
-        return Perplexity.evaluate(models, evaluation,
-                run.progress().part(run.progress().flops().evaluation(evaluation)));
     }
 }

@@ -1,5 +1,6 @@
 package dev.optgptq.gptq.run;
 
+import dev.optgptq.calibrate.eval.ModelComparison;
 import dev.optgptq.calibrate.eval.Perplexity;
 import dev.optgptq.gptq.refine.StepOutcome;
 import dev.optgptq.gptq.report.Ablations;
@@ -20,13 +21,13 @@ import org.jspecify.annotations.Nullable;
  * @param layers every linear, in the order in which they were solved
  * @param steps what every step beyond GPTQ did, in the order in which they were tried
  * @param heldOut the whole model on the held-out sequences; null where it was not measured
- * @param before perplexity of the source, and {@code after} of what was written; null where nothing is evaluated
+ * @param comparison of the original with what was written; null where nothing is evaluated
  */
 record RunResults(List<RunReport.Layer> layers, List<StepOutcome> steps, @Nullable HeldOutLosses heldOut,
-        @Nullable Perplexity before, @Nullable Perplexity after) {
+        @Nullable ModelComparison comparison) {
 
     /** Takes them from the journal, whose parts are gone when the checkpoint is published. */
-    static RunResults of(RunJournal journal, @Nullable Perplexity before, @Nullable Perplexity after) {
+    static RunResults of(RunJournal journal, @Nullable ModelComparison comparison) {
         List<RunReport.Layer> layers = new ArrayList<>();
         List<StepOutcome> steps = new ArrayList<>();
         journal.finished().forEach(block -> {
@@ -34,8 +35,8 @@ record RunResults(List<RunReport.Layer> layers, List<StepOutcome> steps, @Nullab
             steps.addAll(block.steps());
         });
         TunedParameters.find(journal.parts()).ifPresent(tuned -> steps.add(tuned.outcome()));
-        return new RunResults(layers, steps, new SavedResults(journal.parts()).heldOutLosses().orElse(null), before,
-                after);
+        return new RunResults(layers, steps, new SavedResults(journal.parts()).heldOutLosses().orElse(null),
+                comparison);
     }
 
     /** @param peakAnonymous the most anonymous memory of the process, in bytes */
@@ -57,11 +58,12 @@ record RunResults(List<RunReport.Layer> layers, List<StepOutcome> steps, @Nullab
     }
 
     private RunReport.@Nullable Quality quality(RunContext run) {
-        if (before == null || after == null) {
+        if (comparison == null) {
             return null;
         }
+        Perplexity before = comparison.baseline();
         return new RunReport.Quality(run.texts().evaluationName(), before.window(), before.windowNll().length,
-                score(before), score(after));
+                score(before), score(comparison.candidate()), comparison.change(), comparison.divergence());
     }
 
     private static RunReport.Score score(Perplexity perplexity) {

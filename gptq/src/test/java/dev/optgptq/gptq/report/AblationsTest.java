@@ -29,8 +29,8 @@ class AblationsTest {
     private static final List<RunReport.Phase> PHASES = List.of(phase("open", 1), phase("tokenize", 1),
             phase("gradients", 100), phase("load", 2), phase("forward original", 1000), phase("forward", 30),
             phase("hessian", 10), phase("hessian weighted", 200), phase("cross moments", 2000), phase("solve", 4),
-            phase("solve again", 9000), phase("judge", 9000), phase("write", 1), phase("verify", 1),
-            phase("evaluate after", 9000));
+            phase("solve variants", 9000), phase("validate", 9000), phase("write", 1), phase("verify", 1),
+            phase("evaluate", 9000));
 
     @Test
     void a_run_without_steps_or_without_calibration_has_none() {

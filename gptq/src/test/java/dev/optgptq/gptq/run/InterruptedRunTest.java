@@ -58,7 +58,7 @@ class InterruptedRunTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"block 1/2: hessian", "block 2/2: solve", "evaluate after"})
+    @ValueSource(strings = {"block 1/2: hessian", "block 2/2: solve", "evaluate"})
     void a_run_that_is_cancelled_later_leaves_what_is_finished_and_no_output(String where) throws IOException {
         run.evaluate = true;
 

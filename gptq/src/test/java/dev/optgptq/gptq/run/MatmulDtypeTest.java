@@ -50,7 +50,7 @@ class MatmulDtypeTest {
 
     @Test
     void a_model_stored_in_float32_is_rounded_only_when_asked_for() {
-        assertSays(MatmulDtype.choose(Precision.AUTO, DType.F32, CARD), DType.F32, "stored in it");
+        assertSays(MatmulDtype.choose(Precision.AUTO, DType.F32, CARD), DType.F32, "as the model is stored");
         assertEquals(new MatmulDtype(DType.BF16, null), MatmulDtype.choose(Precision.HALF, DType.F32, CARD));
     }
 
@@ -62,7 +62,7 @@ class MatmulDtypeTest {
 
     @Test
     void without_a_library_halves_are_taken_only_when_asked_for() {
-        assertSays(MatmulDtype.choose(Precision.AUTO, DType.BF16, NO_LIBRARY), DType.F32, "no matrix library");
+        assertSays(MatmulDtype.choose(Precision.AUTO, DType.BF16, NO_LIBRARY), DType.F32, "no BLAS");
         assertSays(MatmulDtype.choose(Precision.HALF, DType.BF16, NO_LIBRARY), DType.BF16, "no faster than float32");
     }
 

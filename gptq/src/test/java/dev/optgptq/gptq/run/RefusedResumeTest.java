@@ -154,7 +154,7 @@ class RefusedResumeTest {
     @Test
     void blocks_behind_a_damaged_one_are_computed_again_too() throws IOException {
         run.evaluate = true;
-        ResumeTest.stop(run, "evaluate after");
+        ResumeTest.stop(run, "evaluate");
         Files.writeString(folder.resolve(".out.partial/block-00000.safetensors"), "damaged");
 
         RunReport report = run.run();

@@ -123,7 +123,7 @@ class RunReportTest {
     }
 
     @Test
-    void perplexity_hardly_moves_with_8_bits_and_is_missing_when_nothing_was_evaluated() {
+    void predictions_hardly_move_with_8_bits_and_quality_is_missing_when_nothing_was_evaluated() {
         Path model = TinyModel.LLAMA.write(folder.resolve("model"));
         TinyRun run = new TinyRun(model, folder);
         run.bits = 8;
@@ -136,6 +136,10 @@ class RunReportTest {
         assertEquals(quality.before().perplexity(), quality.after().perplexity(),
                 0.01 * quality.before().perplexity());
         assertTrue(quality.before().perplexity() != quality.after().perplexity(), "the quantized model was evaluated");
+        double kl = quality.divergence().kl();
+        assertTrue(kl > 0 && kl < 0.01, () -> "KL divergence " + kl);
+        assertTrue(quality.divergence().top1() > 0.9, () -> "top-1 agreement " + quality.divergence().top1());
+        assertEquals(quality.after().perplexity() / quality.before().perplexity() - 1, quality.change().increase(), 1e-9);
         run.evaluate = false;
         run.overwrite = true;
         assertNull(run.run().quality());

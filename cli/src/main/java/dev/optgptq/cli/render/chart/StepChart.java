@@ -67,7 +67,7 @@ public record StepChart(List<String> steps, List<Attempt> attempts) {
             addColumn(parts, MODEL, x, MODEL_WIDTH, up);
             parts.add(Svg.text("tick", x, bottom + 20, "middle", "whole model"));
         }
-        return Svg.chart(WIDTH, bottom + BOTTOM, "What each step bought", description()).addAll(parts);
+        return Svg.chart(WIDTH, bottom + BOTTOM, "What each step gained", description()).addAll(parts);
     }
 
     private static void addGrid(List<Element> parts, Scale up, double left) {

@@ -1,5 +1,6 @@
 package dev.optgptq.cli.render.page;
 
+import dev.optgptq.calibrate.eval.Divergence;
 import dev.optgptq.cli.console.Units;
 import dev.optgptq.cli.render.chart.BarChart;
 import dev.optgptq.cli.render.chart.IntervalChart.Interval;
@@ -45,10 +46,15 @@ final class BeforeAfter {
     private static Element perplexity(RunReport.Quality quality) {
         IntervalChart chart = new IntervalChart("Perplexity before and after",
                 List.of(interval("before", quality.before()), interval("after", quality.after())));
+        Divergence divergence = quality.divergence();
         return titled("Perplexity", Html.figure(chart.svg(), String.format(Locale.ROOT,
-                "Lower is better. Measured on %s, %d windows of %d tokens. The whiskers are 95 %% confidence intervals over windows; "
-                        + "both models saw the same windows, so their difference is known better than either value.",
-                quality.text(), quality.windows(), quality.window())));
+                "Measured on %s, %d windows of %d tokens, by both models. Whiskers are 95 %% confidence intervals over windows; of "
+                        + "the change, which is known better since both saw the same windows, it is %+.2f to %+.2f %%. "
+                        + "Perplexity may move either way in a model that is not calibrated to the text. KL divergence cannot: it "
+                        + "is %s nats per token (95 %% %s to %s), 99th percentile %s.",
+                quality.text(), quality.windows(), quality.window(), 100 * quality.change().increaseLow(),
+                100 * quality.change().increaseHigh(), Units.small(divergence.kl()), Units.small(divergence.klLow()),
+                Units.small(divergence.klHigh()), Units.small(divergence.klPercentile99()))));
     }
 
     private static Interval interval(String name, RunReport.Score score) {

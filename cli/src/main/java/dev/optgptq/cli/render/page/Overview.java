@@ -1,5 +1,6 @@
 package dev.optgptq.cli.render.page;
 
+import dev.optgptq.calibrate.eval.Divergence;
 import dev.optgptq.cli.console.Units;
 import dev.optgptq.cli.render.markup.Element;
 import dev.optgptq.gptq.report.RunReport;
@@ -50,6 +51,10 @@ final class Overview {
                 Units.bytes(size.bytesBefore()).replace(' ', NO_BREAK))));
         RunReport.Quality quality = report.quality();
         if (quality != null) {
+            Divergence divergence = quality.divergence();
+            cards.add(card("KL divergence", Units.small(divergence.kl()), "nats per token, from the original"));
+            cards.add(card("Top-1 agreement", String.format(Locale.ROOT, "%.1f %%", 100 * divergence.top1()),
+                    "of predictions, with the original"));
             double before = quality.before().perplexity();
             double after = quality.after().perplexity();
             cards.add(card("Perplexity", String.format(Locale.ROOT, "%.3f", after),
@@ -71,7 +76,7 @@ final class Overview {
     static Element footer(RunReport report) {
         RunReport.Resumed resumed = report.resumed();
         String wentOn = resumed.happened()
-                ? ", interrupted, and gone on behind " + resumed.blocks() + " blocks at " + resumed.starts().getLast()
+                ? ", interrupted, and resumed after " + resumed.blocks() + " blocks at " + resumed.starts().getLast()
                 : "";
         return Element.of("footer").add(Html.paragraph("",
                 "Written by " + report.tool() + ", started " + report.started() + wentOn

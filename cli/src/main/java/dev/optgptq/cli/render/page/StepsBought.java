@@ -21,8 +21,8 @@ final class StepsBought {
 
     /** More steps than this are folded away until asked for. */
     private static final int MANY = 60;
-    private static final String READING = "Each bar begins at 100 %, a block\u2019s with plain GPTQ and the whole "
-            + "model\u2019s behind all blocks: a coloured part is what a step took off, the grey part what is left. Squares "
+    private static final String READING = "Each bar starts at 100 %, a block\u2019s with plain GPTQ and the whole "
+            + "model\u2019s after all blocks: a coloured part is what a step took off, the grey part what is left. Squares "
             + "below: filled where the step was kept, crossed where it did not help on the held-out text and was left out "
             + "again. Rest on any of them for its numbers.";
     private static final List<String> COLUMNS = List.of("step", "where", ">before", ">after", ">change", "decision",
@@ -38,7 +38,7 @@ final class StepsBought {
         }
         List<String> names = ablation.totals().stream().map(Total::name).toList();
         Element chart = new StepChart(names, attempts(ablation.steps(), names)).svg();
-        return List.of(Html.section("ablation", "What each step bought")
+        return List.of(Html.section("ablation", "What each step gained")
                 .add(Html.paragraph("lead", lead(ablation)))
                 .add(Html.figure(Html.scrolling(chart), READING))
                 .add(Html.scrolling(totals(ablation)))
@@ -111,7 +111,7 @@ final class StepsBought {
         for (int i = 0; i < totals.size(); i++) {
             body = body.add(total(totals.get(i), i, shares, losses));
         }
-        body = body.addAll(reference("what came out", ablation.quantizedLoss(), shares));
+        body = body.addAll(reference("this checkpoint", ablation.quantizedLoss(), shares));
         return Element.of("table", "totals").add(Html.tableHead(columns)).add(body);
     }
 

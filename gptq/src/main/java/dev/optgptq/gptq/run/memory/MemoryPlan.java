@@ -3,7 +3,7 @@ package dev.optgptq.gptq.run.memory;
 import dev.optgptq.calibrate.capture.HessianAccumulator;
 import dev.optgptq.calibrate.capture.Partition;
 import dev.optgptq.calibrate.data.TokenSequences;
-import dev.optgptq.calibrate.eval.Perplexity;
+import dev.optgptq.calibrate.eval.ModelComparison;
 import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.calibrate.gradient.Saliency;
@@ -130,7 +130,7 @@ public record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long
         TokenSequences evaluation = texts.evaluation();
         long evaluating = evaluation == null
                 ? 0
-                : Perplexity.peakBytes(model, evaluation.count(), evaluation.length());
+                : ModelComparison.peakBytes(model, model, evaluation.count(), evaluation.length());
         long copies = model.most(
                 block -> block.linears().stream().mapToLong(linear -> solvingLinear(linear, job)).max().orElse(0));
         long weights = Transformer.blockBytes(model, job.products());

@@ -80,9 +80,9 @@ public final class RunJournal implements AutoCloseable {
         boolean continues = !journal.starts().isEmpty();
         if (continues) {
             log.accept(found == 0
-                    ? "continuing a run that had finished no block (settings equal, from " + journal.starts().getFirst()
+                    ? "resuming a run that had finished no block (same settings, started " + journal.starts().getFirst()
                             + ")"
-                    : "continuing behind block " + found + " of " + blocks + " (settings equal, from "
+                    : "resuming after block " + found + " of " + blocks + " (same settings, started "
                             + journal.starts().getFirst() + ")");
         }
         journal.begin(Instant.now().truncatedTo(ChronoUnit.SECONDS).toString());
@@ -198,9 +198,9 @@ public final class RunJournal implements AutoCloseable {
         }
         // Counted on the disk, where the next run will look.
         long kept = parts.stream().filter(BlockRecord::isName).count();
-        String what = kept == 0 ? "what comes before the first block" : kept + " of " + blocks + " blocks";
-        log.accept("kept: " + what + ", " + Predecessor.megabytes(journal.bytes()) + " in " + journal.path()
-                + "; the same command goes on from there, with --fresh it starts over");
+        String what = kept == 0 ? "the work before the first block" : kept + " of " + blocks + " blocks";
+        log.accept("saved " + what + ", " + Predecessor.megabytes(journal.bytes()) + " in " + journal.path()
+                + "; run the same command to resume, or add --fresh to start over");
     }
 
     @SuppressWarnings("EmptyCatch") // see the comment in it

@@ -1,7 +1,6 @@
 package dev.optgptq.gptq.run.resume;
 
 import dev.optgptq.calibrate.data.TokenSequences;
-import dev.optgptq.calibrate.eval.Perplexity;
 import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.calibrate.gradient.Saliency;
 import dev.optgptq.formats.dtype.DType;
@@ -30,31 +29,12 @@ import tools.jackson.databind.node.ObjectNode;
 public record SavedResults(Journal journal) {
 
     private static final String SALIENCY = "saliency";
-    private static final String PERPLEXITY = "perplexity-before";
     private static final String HELD_OUT = "held-out-losses";
-    private static final String TEXT = "text";
-    private static final String SECONDS = "seconds";
-
-    /** The source's perplexity on this text. */
-    public Optional<Perplexity> perplexity(TokenSequences evaluation) {
-        return journal.find(PERPLEXITY)
-                .filter(part -> part.note().path(TEXT).asString().equals(RunIdentity.tokens(evaluation)))
-                .map(part -> Perplexity.of(numbers(part), evaluation.length(), part.note().path(SECONDS).asDouble()));
-    }
 
     private static double[] numbers(Part part) {
         try (SafetensorsFile file = part.open()) {
             return file.tensors().sequencedValues().getFirst().data().toArray(ValueLayout.JAVA_DOUBLE_UNALIGNED);
         }
-    }
-
-    public void save(Perplexity perplexity, TokenSequences evaluation, List<RunReport.Phase> phases) {
-        ObjectNode note = Notes.withPhases(phases);
-        note.put(TEXT, RunIdentity.tokens(evaluation));
-        note.put(SECONDS, perplexity.seconds());
-        MemorySegment windows = MemorySegment.ofArray(perplexity.windowNll());
-        write(PERPLEXITY, new TensorSpec("windowNll", DType.F64, Shape.of(perplexity.windowNll().length)), windows,
-                note);
     }
 
     public boolean hasSaliency() {

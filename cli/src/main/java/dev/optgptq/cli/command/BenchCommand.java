@@ -38,8 +38,10 @@ import tools.jackson.databind.JsonNode;
         "",
         "With a report: measures the sgemm rate now and divides each phase's floating-point operations by it. The result is the "
                 + "least time the phase could take. Run it right after the quantize run that wrote the report.",
-        "", "With --shape: quantizes random weights of a model's shape in memory and times each op. Needs no model files."}, footer = {
-                "", "Examples:", "  opt-gptq bench out/w4/report.json", "  opt-gptq bench --shape llama-7b --samples 16"})
+        "",
+        "With --shape: quantizes random weights of a model's shape in memory and times each op. Needs no model files."}, footer = {
+                "", "Examples:", "  opt-gptq bench out/w4/report.json",
+                "  opt-gptq bench --shape llama-7b --samples 16"})
 final class BenchCommand implements Callable<Integer> {
 
     private static final int SIZE = 2048;

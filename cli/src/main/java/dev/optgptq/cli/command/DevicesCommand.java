@@ -10,8 +10,10 @@ import java.util.List;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 
-@Command(name = "devices", mixinStandardHelpOptions = true, header = "List the compute devices, and why others cannot be used.", description = {"",
-        "Opens each usable device and compares its arithmetic with the reference. Exit code 1 when one fails."}, footer = {"",
+@Command(name = "devices", mixinStandardHelpOptions = true, header = "List the compute devices, and why others cannot be used.", description = {
+        "",
+        "Opens each usable device and compares its arithmetic with the reference. Exit code 1 when one fails."}, footer = {
+                "",
                 "Example:", "  opt-gptq devices"})
 final class DevicesCommand implements Callable<Integer> {
 

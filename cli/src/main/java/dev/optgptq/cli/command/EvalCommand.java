@@ -5,7 +5,8 @@ import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Spec;
 
-@Command(name = "eval", mixinStandardHelpOptions = true, header = "Measure a model: perplexity, or its raw logits.", synopsisSubcommandLabel = "(perplexity | logits)", description = "", footer = {"", "Examples:",
+@Command(name = "eval", mixinStandardHelpOptions = true, header = "Measure a model: perplexity, or its raw logits.", synopsisSubcommandLabel = "(perplexity | logits)", description = "", footer = {
+        "", "Examples:",
         "  opt-gptq eval perplexity out/w4 --baseline models/my-llama", "  opt-gptq eval perplexity --help"})
 final class EvalCommand implements Runnable {
 

@@ -10,7 +10,8 @@ import picocli.CommandLine.Spec;
         "Quantizes language models to 2, 3, 4 or 8 bits with GPTQ, on the JVM, without Python.", ""}, description = {
                 "Reads a Hugging Face model directory (config.json, *.safetensors, tokenizer.json) and writes a checkpoint that "
                         + "vLLM, transformers and GPTQModel load."}, footer = {"",
-                                "Quantize the sample model of a checkout:", "  opt-gptq quantize samples/wiki-tiny-llama", "",
+                                "Quantize the sample model of a checkout:",
+                                "  opt-gptq quantize samples/wiki-tiny-llama", "",
                                 "Inspect the result and open its report:",
                                 "  opt-gptq inspect samples/wiki-tiny-llama-gradient-w4g128",
                                 "  xdg-open samples/wiki-tiny-llama-gradient-w4g128/report.html", "",

@@ -16,7 +16,8 @@ class HelpTest {
 
     @Test
     void no_command_at_all_shows_what_there_is() {
-        CommandRun.of().succeeds().prints("quantize", "eval", "inspect", "devices", "bench", "completion", "Quantize the sample model",
+        CommandRun.of().succeeds().prints("quantize", "eval", "inspect", "devices", "bench", "completion",
+                "Quantize the sample model",
                 "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a threshold was missed.");
     }
 

@@ -76,7 +76,8 @@ record MatmulDtype(DType dtype, @Nullable String remark) {
                     + " multiplies in float32 only; leave the option out, or use a GPU (--device)");
         }
         return new MatmulDtype(preferred.getFirst(), "matmul dtype " + preferred.getFirst() + " on "
-                + device.name() + " by our own kernel, no faster than float32: no BLAS on this device passed the fp16/bf16 check");
+                + device.name()
+                + " by our own kernel, no faster than float32: no BLAS on this device passed the fp16/bf16 check");
     }
 
     private static String instead(DType first, DType half, Multiplier device) {

@@ -139,7 +139,8 @@ class RunReportTest {
         double kl = quality.divergence().kl();
         assertTrue(kl > 0 && kl < 0.01, () -> "KL divergence " + kl);
         assertTrue(quality.divergence().top1() > 0.9, () -> "top-1 agreement " + quality.divergence().top1());
-        assertEquals(quality.after().perplexity() / quality.before().perplexity() - 1, quality.change().increase(), 1e-9);
+        assertEquals(quality.after().perplexity() / quality.before().perplexity() - 1, quality.change().increase(),
+                1e-9);
         run.evaluate = false;
         run.overwrite = true;
         assertNull(run.run().quality());

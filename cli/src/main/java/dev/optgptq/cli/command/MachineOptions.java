@@ -16,8 +16,9 @@ final class MachineOptions {
     private static final Set<String> NO_GPU = Set.of("cpu", "reference");
 
     @Option(names = "--device", paramLabel = "NAME", description = {
-            "auto, hip, hip:N, hip:0,1, hip:all, the same with cuda, cpu or reference; 'opt-gptq devices' says what is there. auto is a GPU if "
-                    + "there is one, else cpu. Several GPUs share the work of quantize and of eval perplexity; the result is that of one of them. reference is the slow definition of the arithmetic, for checking. "
+            "auto, cpu, hip, hip:N, hip:0,1, hip:all, the same with cuda, or reference; 'opt-gptq devices' lists them. auto: a GPU if "
+                    + "there is one, else cpu. Several GPUs share the work of quantize and eval perplexity and give the same result as "
+                    + "one. reference: the slow definition of the arithmetic, for checking. "
                     + "Default: auto"})
     private String device = "auto";
 

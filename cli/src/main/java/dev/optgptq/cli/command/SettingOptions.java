@@ -1,6 +1,8 @@
 package dev.optgptq.cli.command;
 
+import dev.optgptq.formats.UserError;
 import dev.optgptq.gptq.settings.GivenSettings;
+import dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind;
 import dev.optgptq.gptq.settings.SettingGroup;
 import dev.optgptq.gptq.settings.SettingSpec;
 import dev.optgptq.gptq.settings.SettingsTable;
@@ -13,6 +15,9 @@ import picocli.CommandLine.ParseResult;
 
 /** The options of quantize that the table of settings holds: made from it, and read into it. */
 final class SettingOptions {
+
+    private static final Map<SettingSpec<?>, Object> QUICK = Map.of(SettingsTable.CALIBRATOR, CalibratorKind.GPTQ,
+            SettingsTable.SCALE_SEARCH, true, SettingsTable.SAMPLES, 32);
 
     private SettingOptions() {}
 
@@ -45,15 +50,25 @@ final class SettingOptions {
         return option.build();
     }
 
-    /** What was given. */
-    static GivenSettings given(ParseResult parsed, int maxPositions) {
-        Map<SettingSpec<?>, Object> given = new HashMap<>();
+    /**
+     * What was given. UserError BAD_SETTING for --quick with another calibrator than the one that it stands for.
+     *
+     * @param quick whether the settings of --quick stand for those that were not given
+     */
+    static GivenSettings given(ParseResult parsed, int maxPositions, boolean quick) {
+        Map<SettingSpec<?>, Object> given = quick ? new HashMap<>(QUICK) : new HashMap<>();
         for (SettingSpec<?> setting : SettingsTable.all()) {
             OptionSpec option = parsed.matchedOption(setting.option());
             if (option != null) {
                 given.put(setting, option.getValue());
             }
         }
-        return new GivenSettings(given, maxPositions);
+        GivenSettings settings = new GivenSettings(given, maxPositions);
+        CalibratorKind calibrator = settings.get(SettingsTable.CALIBRATOR);
+        if (quick && calibrator != CalibratorKind.GPTQ) {
+            throw new UserError(UserError.Code.BAD_SETTING, "--quick: expected --calibrator gptq, which it stands for, found "
+                    + "--calibrator " + calibrator);
+        }
+        return settings;
     }
 }

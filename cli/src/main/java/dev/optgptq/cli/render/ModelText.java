@@ -48,8 +48,8 @@ public final class ModelText {
     private static String quantization(ModelSummary.@Nullable Quantization quantization) {
         return quantization == null
                 ? "none"
-                : String.format(Locale.ROOT, "%s, %d bits, groups of %s, %s%s, %d packed layers", quantization.format(),
-                        quantization.bits(), quantization.groupSize() == -1 ? "all inputs" : quantization.groupSize(),
+                : String.format(Locale.ROOT, "%s, %d bits, %s, %s%s, %d packed layers", quantization.format(),
+                        quantization.bits(), quantization.groupSize() == -1 ? "one group per output" : "groups of " + quantization.groupSize(),
                         quantization.symmetric() ? "symmetric" : "asymmetric",
                         quantization.descAct() ? ", desc_act" : "", quantization.packedLayers());
     }

@@ -52,6 +52,7 @@ class UsageErrorsTest {
                 arguments("--calibrator rtn --damp 0.1", List.of("--damp", "gptq or gradient", "--calibrator rtn")),
                 arguments("--calibrator rtn --act-order none", List.of("--act-order", "gptq or gradient")),
                 arguments("--calibrator rtn --true-sequential", List.of("--true-sequential", "gptq or gradient")),
+                arguments("--quick --calibrator gradient", List.of("--quick", "--calibrator gptq", "--calibrator gradient")),
                 arguments("--true-sequential", List.of("--true-sequential", "--calibrator gptq")),
                 arguments("--clip-search", List.of("--clip-search", "--calibrator gptq")),
                 arguments("--tune -1", List.of("--tune", "-1")),

@@ -11,6 +11,7 @@ import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.gptq.run.checkpoint.LinearPacker;
 import dev.optgptq.gptq.run.memory.ProcessMemory;
+import dev.optgptq.gptq.run.progress.Forecast;
 import dev.optgptq.gptq.run.progress.PhaseClock;
 import dev.optgptq.gptq.run.resume.RunJournal;
 import dev.optgptq.gptq.run.resume.SavedResults;
@@ -84,6 +85,10 @@ public final class QuantizeRun {
     private RunResults run(long maxShardBytes) {
         journal.requireSpace(run.plan());
         resume();
+        if (journal.finished().isEmpty()) {
+            Forecast.lines(run.device(), run.model(), run.texts(), run.settings(), run.progress().flops(),
+                    run.progress().total()).forEach(run.caller().log());
+        }
         try (Checkpoint checkpoint = new Checkpoint(run, journal, maxShardBytes)) {
             calibrateAndSolve(checkpoint.packer());
             checkpoint.write();

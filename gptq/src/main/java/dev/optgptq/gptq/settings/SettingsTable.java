@@ -35,9 +35,10 @@ public final class SettingsTable {
 
     public static final SettingSpec<CalibratorKind> CALIBRATOR = SettingSpec
             .of(QUANTIZATION, "--calibrator", "NAME", CalibratorKind.class)
-            .help("gradient: gptq with searched scales, tokens weighed by the loss's gradient and errors made up for, each kept "
-                    + "where it helps; three to four times as long. gptq: minimizes each layer's output error over calibration text, as "
-                    + "published. rtn: rounds to nearest; seconds, no text, worse.")
+            .help("gradient: gptq plus scale search, token weights from the loss's gradient, and error propagation, each "
+                    + "kept in a block only where it lowers the error on held-out text; three to four times as long as gptq. "
+                    + "gptq: minimizes each layer's output error over calibration text, as published. rtn: round to nearest; "
+                    + "seconds, no text, less accurate.")
             .byDefault(GRADIENT)
             .decidesBits()
             .value(run -> run.solving().calibrator());
@@ -51,37 +52,38 @@ public final class SettingsTable {
 
     public static final SettingSpec<Integer> GROUP_SIZE = SettingSpec
             .of(QUANTIZATION, "--group-size", "N", Integer.class)
-            .help("Inputs that share a scale: 32, 64, 128, any divisor of the layers' inputs, or -1 for all. Smaller is better and "
-                    + "larger on disk: 128 adds 0.16 bits per weight, 32 adds 0.63.")
+            .help("Inputs that share a scale: 32, 64, 128, any divisor of the layers' inputs, or -1 for all. Smaller "
+                    + "groups are more accurate and larger on disk: 128 adds 0.16 bits per weight, 32 adds 0.63.")
             .byDefault(128)
             .allows("a divisor of the layers' inputs such as 128, or -1 for all inputs", size -> size == -1 || size > 0)
             .decidesBits()
             .value(run -> run.grid().groupSize());
 
     public static final SettingSpec<Boolean> SYMMETRIC = SettingSpec.negatable(QUANTIZATION, "--symmetric")
-            .help("Codes centred on zero, which every runtime serves. --no-symmetric fits a zero point to each group: a little "
-                    + "better, written as gptq_v2.")
+            .help("Grid centred on zero, which every runtime supports. --no-symmetric fits a zero point to each group: a "
+                    + "little more accurate, written as gptq_v2.")
             .byDefault(true)
             .decidesBits()
             .value(run -> run.grid().symmetric());
 
     public static final SettingSpec<Boolean> CLIP_SEARCH = SettingSpec.flag(QUANTIZATION, "--clip-search")
-            .help("Search for each group the clip of its range that costs least, instead of covering every weight. Helps at 2 and 3 "
-                    + "bits; makes solving slower.")
+            .help("Search each group's clipping range for the least error instead of covering every weight. Helps at 2 and "
+                    + "3 bits; solving takes longer.")
             .readBy(RTN, GPTQ)
             .decidesBits()
             .value(run -> run.solving().clipSearch());
 
     public static final SettingSpec<Boolean> SCALE_SEARCH = SettingSpec.flag(QUANTIZATION, "--scale-search")
-            .help("Search for each group, before solving, the scale that costs least, its sign included, weighted by how active each "
-                    + "input is. Wins back about half of what gptq loses, for a few seconds; part of gradient.")
+            .help("Search each group's scale before solving, sign included, weighted by input activity. Recovers about "
+                    + "half of gptq's loss in a few seconds; gradient always does it.")
             .readBy(GPTQ)
             .decidesBits()
             .value(run -> run.solving().scaleSearch());
 
     /** What lowers a layer's error helps more surely where a block keeps it only if its output comes closer. */
     public static final SettingSpec<Boolean> REFIT_SCALES = SettingSpec.negatable(QUANTIZATION, "--refit-scales")
-            .help("After solving, refit the scales to the codes. With gptq in every layer, with gradient in the blocks that it helps.")
+            .help("Refit the scales to the codes after solving: in every layer with gptq, in the blocks where it helps "
+                    + "with gradient.")
             .byDefault("--refit-scales for gradient, --no-refit-scales for gptq",
                     given -> given.get(CALIBRATOR) == GRADIENT)
             .readBy(GPTQ, GRADIENT)
@@ -90,7 +92,8 @@ public final class SettingsTable {
 
     public static final SettingSpec<Integer> COORDINATE_DESCENT = SettingSpec
             .of(QUANTIZATION, "--coordinate-descent", "SWEEPS", Integer.class)
-            .help("Then go over the codes so many times, each to the best given all others. 1 to 4 are usual, each as long as solving.")
+            .help("Sweeps of coordinate descent after solving: each code is set to its optimum with all others fixed. 1 to "
+                    + "4 are usual, each as long as solving.")
             .byDefault("2 for gradient, 0 for gptq", given -> given.get(CALIBRATOR) == GRADIENT ? SWEEPS : 0)
             .allows("at least 0", atLeast(0))
             .readBy(GPTQ, GRADIENT)
@@ -100,8 +103,9 @@ public final class SettingsTable {
     /** Searched scales and an order by activity do not add up: docs/results/gradient.md. */
     public static final SettingSpec<ActOrder> ACT_ORDER = SettingSpec
             .of(QUANTIZATION, "--act-order", "ORDER", ActOrder.class)
-            .help("Order in which inputs are quantized. none: their own. static: most active first, groups of neighbours; costs "
-                    + "nothing at inference. group: groups in that order too (desc_act); best fit, slower kernels at inference.")
+            .help("Order in which inputs are quantized. none: as stored. static: most active first, groups of neighbours; "
+                    + "no cost at inference. group: groups in that order too (desc_act); most accurate, slower kernels at "
+                    + "inference.")
             .byDefault("none for gradient, static for gptq",
                     given -> given.get(CALIBRATOR) == GRADIENT ? ActOrder.NONE : ActOrder.STATIC)
             .readBy(GPTQ, GRADIENT)
@@ -109,7 +113,7 @@ public final class SettingsTable {
             .value(run -> run.solving().actOrder());
 
     public static final SettingSpec<Double> DAMP = SettingSpec.of(QUANTIZATION, "--damp", "X", Double.class)
-            .help("Share of the Hessian's mean diagonal that is added to it; grown by itself when a layer needs more.")
+            .help("Share of the Hessian's mean diagonal that is added to it; raised automatically where a layer needs more.")
             .byDefault(0.01)
             .allows("a share from 0 up to, not including, 1, such as 0.01", damp -> damp >= 0 && damp < 1)
             .readBy(GPTQ, GRADIENT)
@@ -133,8 +137,8 @@ public final class SettingsTable {
 
     public static final SettingSpec<Integer> TUNE = SettingSpec
             .of(SettingGroup.GRADIENT, "--tune", "STEPS", Integer.class)
-            .help("Then learn rounding and scales, so many steps in each block, and scales together in the whole model. 100 wins back "
-                    + "much of what is left, in some twenty times the time of gptq. Costs nothing at inference.")
+            .help("Learn rounding and scales after solving: STEPS in each block, then the scales of the whole model. 100 "
+                    + "recovers much of the remaining loss in about twenty times gptq's time. No cost at inference.")
             .byDefault(0)
             .allows("at least 0", atLeast(0))
             .readBy(GRADIENT)
@@ -142,8 +146,8 @@ public final class SettingsTable {
             .value(run -> run.refinement().tuneSteps());
 
     public static final SettingSpec<Boolean> TUNE_NORMS = SettingSpec.negatable(SettingGroup.GRADIENT, "--tune-norms")
-            .help("With --tune, learn the weights of the norms, and their biases, together with the scales of the whole model. They "
-                    + "are stored in the dtype that they have; without it they stay as they are.")
+            .help("With --tune, also learn the weights and biases of the norms, together with the scales of the whole "
+                    + "model. They keep their dtype.")
             .byDefault(Refinement.TUNES_NORMS)
             .readBy(GRADIENT)
             .where(run -> run.refinement().tuneSteps() > 0)
@@ -152,8 +156,8 @@ public final class SettingsTable {
 
     public static final SettingSpec<Boolean> WEIGH_TOKENS = SettingSpec
             .negatable(SettingGroup.GRADIENT, "--weigh-tokens")
-            .help("Weigh calibration tokens by the loss's squared gradient, from a pass back through the model that takes about as "
-                    + "long as gptq.")
+            .help("Weight calibration tokens by the loss's squared gradient, from a backward pass that takes about as long "
+                    + "as gptq.")
             .byDefault(true)
             .readBy(GRADIENT)
             .decidesBits()
@@ -161,7 +165,7 @@ public final class SettingsTable {
 
     public static final SettingSpec<Fisher> FISHER = SettingSpec
             .of(SettingGroup.GRADIENT, "--fisher", "LABELS", Fisher.class)
-            .help("What that loss asks for. empirical: the next token of the text. sampled: one drawn from the model's own "
+            .help("Labels of that loss. empirical: the next token of the text. sampled: a token drawn from the model's own "
                     + "predictions.")
             .byDefault(Fisher.EMPIRICAL)
             .readBy(GRADIENT)
@@ -171,7 +175,7 @@ public final class SettingsTable {
 
     public static final SettingSpec<Boolean> PROPAGATE_ERROR = SettingSpec
             .negatable(SettingGroup.GRADIENT, "--propagate-error")
-            .help("Let each block make up for the errors of those before it.")
+            .help("Error propagation: each block is solved to correct the errors of the blocks before it.")
             .byDefault(true)
             .readBy(GRADIENT)
             .decidesBits()
@@ -208,7 +212,7 @@ public final class SettingsTable {
 
     /** Beyond the sampling, gradient calibration draws labels and the order of learning from it. */
     public static final SettingSpec<Long> SEED = SettingSpec.of(CALIBRATION, "--seed", "N", Long.class)
-            .help("Of random sampling.")
+            .help("Seed of random sampling, of sampled labels and of tuning.")
             .byDefault(0L)
             .readBy(GPTQ, GRADIENT)
             .decidesBitsWhere(run -> run.solving().calibrator() == GRADIENT)
@@ -216,15 +220,16 @@ public final class SettingsTable {
 
     public static final SettingSpec<Precision> PRECISION = SettingSpec
             .of(CALIBRATION, "--precision", "NAME", Precision.class)
-            .help("What the linear layers multiply while calibrating; sums, solving and evaluating are in float32. half: float16 or "
-                    + "bfloat16, as the model is stored, on a GPU's matrix units; a processor has float32 only. auto: half where "
-                    + "the model is stored so and the GPU is made for it.")
+            .help("Dtype of matrix products during calibration; sums, solving and evaluation are in float32. half: fp16 or "
+                    + "bf16, as the model is stored, on a GPU's matrix units; a CPU has float32 only. auto: half where the "
+                    + "model is stored so and the GPU is fast with it.")
             .byDefault(Precision.AUTO)
             .readBy(GPTQ)
             .value(run -> run.calibration().precision());
 
     public static final SettingSpec<Path> EVAL = SettingSpec.of(EVALUATION, "--eval", "FILE", Path.class)
-            .help("Text to measure perplexity on, before and after; none to skip that.")
+            .help("Text for comparing the quantized model with the original (KL divergence, top-1 agreement, perplexity); "
+                    + "none to skip.")
             .byDefault("held-out WikiText-2, bundled", given -> null)
             .value(run -> !run.evaluation().wanted()
                     ? NONE

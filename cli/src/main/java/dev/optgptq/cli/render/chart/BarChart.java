@@ -5,7 +5,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.Collectors;
 
-/** A few horizontal bars from zero, each with its name before and its value behind. */
+/** A few horizontal bars from zero, each with its name before it and its value after it. */
 public record BarChart(String title, List<Bar> bars) {
 
     private static final double WIDTH = 460;

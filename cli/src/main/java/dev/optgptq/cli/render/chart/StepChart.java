@@ -71,7 +71,7 @@ public record StepChart(List<String> steps, List<Attempt> attempts) {
     }
 
     private static void addGrid(List<Element> parts, Scale up, double left) {
-        parts.add(Svg.text("axis", left, TOP - 14, "start", "share of the loss that is left"));
+        parts.add(Svg.text("axis", left, TOP - 14, "start", "share of the loss that remains"));
         for (Scale.Tick tick : up.ticks()) {
             double y = up.at(tick.value());
             parts.add(Svg.line("grid", left, y, WIDTH - RIGHT, y));

@@ -25,8 +25,8 @@ final class Problems {
             return List.of();
         }
         String title = troubled == 0
-                ? "What to know"
-                : troubled == 1 ? "1 layer needs a look" : troubled + " layers need a look";
+                ? "Warnings"
+                : troubled == 1 ? "1 layer needs attention" : troubled + " layers need attention";
         return List.of(Element.of("section", troubled == 0 ? "notice" : "notice alarming").with("id", "problems")
                 .add(Element.of("h2").add(title)).add(Element.of("ul").addAll(items)));
     }

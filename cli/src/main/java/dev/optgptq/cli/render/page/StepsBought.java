@@ -22,9 +22,9 @@ final class StepsBought {
     /** More steps than this are folded away until asked for. */
     private static final int MANY = 60;
     private static final String READING = "Each bar starts at 100 %, a block\u2019s with plain GPTQ and the whole "
-            + "model\u2019s after all blocks: a coloured part is what a step took off, the grey part what is left. Squares "
-            + "below: filled where the step was kept, crossed where it did not help on the held-out text and was left out "
-            + "again. Rest on any of them for its numbers.";
+            + "model\u2019s after all blocks: a coloured part is what a step took off, the grey part what remains. Squares "
+            + "below: filled where the step was kept, crossed where it did not help on the held-out text and was dropped. "
+            + "Hover over any of them for its numbers.";
     private static final List<String> COLUMNS = List.of("step", "where", ">before", ">after", ">change", "decision",
             ">time");
 
@@ -49,8 +49,7 @@ final class StepsBought {
         List<Step> blocks = ablation.steps().stream().filter(step -> step.block() != null).toList();
         List<Step> model = ablation.steps().stream().filter(step -> step.block() == null).toList();
         return String.format(Locale.ROOT,
-                "%d of %d steps were kept. Each was judged on %s, %,d tokens that nothing was "
-                        + "computed from: %s.",
+                "%d of %d steps were kept. Each was validated on %s, %,d held-out tokens: %s.",
                 ablation.steps().stream().filter(Step::kept).count(), ablation.steps().size(),
                 ablation.text(), ablation.tokens(),
                 Stream.of(measured("in a block", blocks), measured("over the whole model", model))
@@ -63,7 +62,7 @@ final class StepsBought {
         }
         return where + " by the " + steps.stream().map(Step::unit).distinct().collect(Collectors.joining(", or the "))
                 + String.format(Locale.ROOT, ", which fell by %.1f %%%s", 100 * (1 - left(steps)),
-                        steps.stream().map(Step::block).distinct().count() > 1 ? " in the mean" : "");
+                        steps.stream().map(Step::block).distinct().count() > 1 ? " on average" : "");
     }
 
     /** Mean over scopes of what the kept steps left of the first one's loss, as a share. */
@@ -91,7 +90,7 @@ final class StepsBought {
     }
 
     private static String decision(Step step) {
-        return step.kept() ? "kept" : "left out";
+        return step.kept() ? "kept" : "dropped";
     }
 
     private static String change(Step step) {

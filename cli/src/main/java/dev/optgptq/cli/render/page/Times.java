@@ -23,7 +23,7 @@ final class Times {
         Element table = Element.of("table", "narrow")
                 .add(Html.tableHead(List.of("phase", ">time", ">share", ">GFLOP/s")))
                 .add(Element.of("tbody").addAll(rows(report.phases(), chart.seconds())));
-        return Html.section("time", "Where the time went").add(chart.svg()).add(Html.scrolling(table));
+        return Html.section("time", "Where the time went").add(Html.scrolling(chart.svg())).add(Html.scrolling(table));
     }
 
     private static List<Element> rows(List<Phase> phases, double total) {

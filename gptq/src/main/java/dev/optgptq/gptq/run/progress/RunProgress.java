@@ -27,6 +27,11 @@ public final class RunProgress {
         return flops;
     }
 
+    /** Floating-point operations of the whole run, without what an earlier one has done. */
+    public double total() {
+        return total;
+    }
+
     /** Work that is not to be done: an earlier run has done it. Before any other is. */
     public void skip(double operations) {
         total = Math.max(0, total - operations);

@@ -48,10 +48,9 @@ final class BeforeAfter {
                 List.of(interval("before", quality.before()), interval("after", quality.after())));
         Divergence divergence = quality.divergence();
         return titled("Perplexity", Html.figure(chart.svg(), String.format(Locale.ROOT,
-                "Measured on %s, %d windows of %d tokens, by both models. Whiskers are 95 %% confidence intervals over windows; of "
-                        + "the change, which is known better since both saw the same windows, it is %+.2f to %+.2f %%. "
-                        + "Perplexity may move either way in a model that is not calibrated to the text. KL divergence cannot: it "
-                        + "is %s nats per token (95 %% %s to %s), 99th percentile %s.",
+                "%s, %d windows of %d tokens, seen by both models. Whiskers: 95 %% confidence intervals over windows; that of the "
+                        + "change, paired, is %+.2f to %+.2f %%. Perplexity may move either way in a small model, KL divergence "
+                        + "cannot: %s nats per token (95 %% %s to %s), 99th percentile %s.",
                 quality.text(), quality.windows(), quality.window(), 100 * quality.change().increaseLow(),
                 100 * quality.change().increaseHigh(), Units.small(divergence.kl()), Units.small(divergence.klLow()),
                 Units.small(divergence.klHigh()), Units.small(divergence.klPercentile99()))));

@@ -54,12 +54,12 @@ final class Browser implements AutoCloseable {
         driver.get(page.toUri().toString());
     }
 
-    /** The open page as paper of that width takes it, in CSS pixels. */
+    /** The open page as paper of that width takes it, in CSS pixels, printed by a dark desktop. */
     void asPrinted(int width) {
         call("Emulation.setDeviceMetricsOverride", Map.of("width", width, "height", 1000, "deviceScaleFactor", 1,
                 "mobile", false));
         call("Emulation.setEmulatedMedia", Map.of("media", "print", "features",
-                List.of(Map.of("name", "prefers-color-scheme", "value", "light"))));
+                List.of(Map.of("name", "prefers-color-scheme", "value", "dark"))));
     }
 
     /** What the page's console says. */
@@ -86,8 +86,10 @@ final class Browser implements AutoCloseable {
         write(file, call("Page.captureScreenshot", Map.of("captureBeyondViewport", true)));
     }
 
-    /** The page printed on A4, as a PDF. */
+    /** The page printed on A4 by a dark desktop, as a PDF. */
     void print(Path file) throws IOException {
+        call("Emulation.setEmulatedMedia", Map.of("media", "print", "features",
+                List.of(Map.of("name", "prefers-color-scheme", "value", "dark"))));
         write(file, call("Page.printToPDF",
                 Map.of("paperWidth", 8.27, "paperHeight", 11.69, "printBackground", true)));
     }

@@ -66,8 +66,9 @@ final class SettingOptions {
         GivenSettings settings = new GivenSettings(given, maxPositions);
         CalibratorKind calibrator = settings.get(SettingsTable.CALIBRATOR);
         if (quick && calibrator != CalibratorKind.GPTQ) {
-            throw new UserError(UserError.Code.BAD_SETTING, "--quick: expected --calibrator gptq, which it stands for, found "
-                    + "--calibrator " + calibrator);
+            throw new UserError(UserError.Code.BAD_SETTING,
+                    "--quick: expected --calibrator gptq, which it stands for, found "
+                            + "--calibrator " + calibrator);
         }
         return settings;
     }

@@ -49,7 +49,10 @@ public final class ModelText {
         return quantization == null
                 ? "none"
                 : String.format(Locale.ROOT, "%s, %d bits, %s, %s%s, %d packed layers", quantization.format(),
-                        quantization.bits(), quantization.groupSize() == -1 ? "one group per output" : "groups of " + quantization.groupSize(),
+                        quantization.bits(),
+                        quantization.groupSize() == -1
+                                ? "one group per output"
+                                : "groups of " + quantization.groupSize(),
                         quantization.symmetric() ? "symmetric" : "asymmetric",
                         quantization.descAct() ? ", desc_act" : "", quantization.packedLayers());
     }

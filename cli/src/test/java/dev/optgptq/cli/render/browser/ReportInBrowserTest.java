@@ -124,8 +124,10 @@ class ReportInBrowserTest {
         browser.show(page(report), width, dark);
         browser.picture(PICTURES.resolve(report + "-" + width + (dark ? "-dark" : "-light") + ".png"));
         assertEquals(List.of(), browser.console(), "the console");
-        assertEquals(List.of(), browser.requests().stream().filter(url -> !url.startsWith("file:") && !url.startsWith("data:"))
-                .toList(), "requests that leave the page");
+        assertEquals(List.of(),
+                browser.requests().stream().filter(url -> !url.startsWith("file:") && !url.startsWith("data:"))
+                        .toList(),
+                "requests that leave the page");
         assertEquals("[]", browser.run(CHART_FAULTS).toString(), "charts");
         assertEquals("[]", browser.run(OVERFLOW).toString(), "wider than their place");
         assertEquals("[]", browser.run(FAINT).toString(), "text without contrast");

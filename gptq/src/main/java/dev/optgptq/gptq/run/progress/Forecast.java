@@ -41,7 +41,8 @@ public final class Forecast {
         double evaluating = evaluation == null ? 0 : 2 * work.evaluation(evaluation);
         List<String> lines = new ArrayList<>();
         if (gradients > 0) {
-            lines.add(line("gradient pass", gradients / rate, "backward pass over the calibration text, for token weights"));
+            lines.add(line("gradient pass", gradients / rate,
+                    "backward pass over the calibration text, for token weights"));
         }
         lines.add(line(model.blocks() + " blocks", (total - gradients - evaluating) / rate, blocks(settings)));
         if (evaluation != null) {

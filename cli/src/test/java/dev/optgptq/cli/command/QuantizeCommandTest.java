@@ -44,6 +44,15 @@ class QuantizeCommandTest {
     }
 
     @Test
+    void quick_stands_for_gptq_with_scale_search_on_fewer_sequences_where_nothing_else_was_given() {
+        JsonNode report = CommandRun.of("quantize", Models.llama(), "--quick", "--samples", 2, "--sequence-length", 64,
+                "--eval", "none", "--output", directory.resolve("quick"), "--json").succeeds().json();
+        assertEquals("gptq", report.at("/command/--calibrator").asString());
+        assertEquals("true", report.at("/command/--scale-search").asString());
+        assertEquals("2", report.at("/command/--samples").asString());
+    }
+
+    @Test
     void standard_output_with_json_is_the_report_and_nothing_else() throws IOException {
         JsonNode written = JsonMapper.shared()
                 .readTree(Files.readString(directory.resolve("w4/report.json")));

@@ -96,7 +96,7 @@ class ReportPageTest {
     @Test
     void a_layer_that_could_not_be_solved_well_is_named_at_the_top() throws Exception {
         String notice = section(Reports.troubled(), "problems").getTextContent();
-        assertTrue(notice.contains("1 layer needs a look"), notice);
+        assertTrue(notice.contains("1 layer needs attention"), notice);
         assertTrue(notice.contains("model.layers.2.mlp.down_proj: the Hessian was not positive definite"), notice);
         assertTrue(notice.contains("vLLM loads GPTQ checkpoints only"), notice);
     }
@@ -121,7 +121,7 @@ class ReportPageTest {
         List<String> hints = elements(section, "title").stream().map(Element::getTextContent).toList();
         for (Ablation.Step step : steps) {
             assertTrue(hints.stream().anyMatch(hint -> hint.startsWith(step.name() + ", " + step.scope() + ": ")
-                    && hint.contains(step.kept() ? ", kept, " : ", left out, ")), step::toString);
+                    && hint.contains(step.kept() ? ", kept, " : ", dropped, ")), step::toString);
         }
         assertEquals(steps.stream().filter(step -> !step.kept()).count(), elements(section, "path").stream()
                 .filter(path -> path.getAttribute("class").equals("rejected")).count());
@@ -142,7 +142,7 @@ class ReportPageTest {
     void totals_say_what_each_step_bought_and_cost() throws Exception {
         String text = section(Reports.refined(6), "ablation").getTextContent();
         for (String part : List.of("6 of 6", "KL divergence, nats per token", "0.0391", "0.0312", "0.0250", "-19.87 %",
-                "40 %", "8,192 tokens", "the last 16 of the calibration sequences",
+                "40 %", "8,192 held-out tokens", "the last 16 of the calibration sequences",
                 "over the whole model by the KL divergence, nats per token, which fell by 19.9 %.")) {
             assertTrue(text.contains(part), () -> part + " in " + text);
         }

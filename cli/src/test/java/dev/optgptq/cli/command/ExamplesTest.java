@@ -22,7 +22,8 @@ class ExamplesTest {
 
     /** The program, by any of its paths, at the start of a line or of a YAML item, and what follows it in that line. */
     private static final Pattern COMMAND = Pattern
-            .compile("^(?: {2,}|run: |\\$ |- )*(?:\\./|opt-gptq/)?opt-gptq ((?:quantize|eval|inspect|devices|bench|completion)\\b.*)$");
+            .compile(
+                    "^(?: {2,}|run: |\\$ |- )*(?:\\./|opt-gptq/)?opt-gptq ((?:quantize|eval|inspect|devices|bench|completion)\\b.*)$");
     /** A line that goes on in the next, in a shell and in YAML. */
     private static final Pattern CONTINUED = Pattern.compile("( \\\\)?\\R {6,}--");
 

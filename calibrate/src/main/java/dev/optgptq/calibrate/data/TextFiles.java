@@ -9,12 +9,23 @@ import java.nio.charset.CodingErrorAction;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Set;
+import tools.jackson.core.JacksonException;
+import tools.jackson.core.JsonParser;
+import tools.jackson.core.JsonToken;
+import tools.jackson.databind.json.JsonMapper;
 
 /** Reads text strictly: bytes that are not UTF-8 are an error, not a replacement character. */
 final class TextFiles {
 
     /** What fits a Java string with room to spare. */
     private static final long MOST_BYTES = 1L << 30;
+
+    private static final String BYTE_ORDER_MARK = "\uFEFF";
+    private static final Set<Integer> UTF16_MARKS = Set.of(0xfeff, 0xfffe);
+    private static final String LFS_POINTER = "version https://git-lfs.github.com/spec/";
+
+    private static final JsonMapper JSON = new JsonMapper();
 
     private TextFiles() {}
 
@@ -29,6 +40,7 @@ final class TextFiles {
             if (text.isBlank()) {
                 throw badText(file + " holds no text");
             }
+            requireProse(text, file);
             return text;
         } catch (IOException e) {
             throw unreadable(file, e);
@@ -41,10 +53,40 @@ final class TextFiles {
                 .onMalformedInput(CodingErrorAction.REPORT)
                 .onUnmappableCharacter(CodingErrorAction.REPORT);
         try {
-            return decoder.decode(bytes).toString();
+            String text = decoder.decode(bytes).toString();
+            return text.startsWith(BYTE_ORDER_MARK) ? text.substring(1) : text;
         } catch (CharacterCodingException e) {
+            if (bytes.limit() > 1 && UTF16_MARKS.contains(Short.toUnsignedInt(bytes.getShort(0)))) {
+                throw new UserError(UserError.Code.BAD_TEXT, origin + " begins with the byte order mark of UTF-16; save it as"
+                        + " UTF-8", e);
+            }
             throw new UserError(UserError.Code.BAD_TEXT, origin + " is not UTF-8 from byte " + bytes.position()
                     + " on; convert it, or give a .txt or .jsonl file", e);
+        }
+    }
+
+    /** What stands in for a text under its name must not become one, nor the syntax around it. */
+    private static void requireProse(String text, Path file) {
+        if (text.startsWith(LFS_POINTER)) {
+            throw badText(file + ": expected the text itself, found a Git LFS pointer to it; run 'git lfs pull' in its"
+                    + " repository");
+        }
+        String start = text.substring(0, Math.min(text.length(), 4096)).stripLeading();
+        if ((start.startsWith("[") || start.startsWith("{")) && isJson(text)) {
+            throw badText(file + ": expected plain text, found JSON, whose syntax would be taken for text; give a .jsonl"
+                    + " file, on each line an object with the text under \"text\"");
+        }
+    }
+
+    /** One JSON value, or objects one after the other. Prose that begins with a bracket is neither. */
+    private static boolean isJson(String text) {
+        try (JsonParser json = JSON.createParser(text)) {
+            JsonToken first = json.nextToken();
+            json.skipChildren();
+            JsonToken second = json.nextToken();
+            return second == null || (first == JsonToken.START_OBJECT && second == JsonToken.START_OBJECT);
+        } catch (JacksonException notJson) {
+            return false;
         }
     }
 

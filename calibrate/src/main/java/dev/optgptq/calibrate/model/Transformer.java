@@ -14,6 +14,7 @@ import dev.optgptq.calibrate.weights.TensorCheck;
 import dev.optgptq.calibrate.weights.WeightLoader;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.model.ModelDirectory;
+import dev.optgptq.formats.safetensors.TensorView;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
@@ -85,17 +86,16 @@ public final class Transformer {
     private void requireFinite() {
         EmbeddingSpec form = spec.embedding();
         try (TensorArena scratch = device.arena()) {
-            EmbeddingWeights weights = EmbeddingWeights.load(spec, loader, scratch);
-            loader.requireFinite(form.table() + ".weight", weights.table());
-            if (weights.positions() != null && form.positions() != null) {
-                loader.requireFinite(form.positions().table() + ".weight", weights.positions());
+            loader.requireFinite(form.table() + ".weight", spec.vocabSize(), form.width());
+            if (form.positions() != null) {
+                loader.requireFinite(form.positions().table() + ".weight", form.positions().rows(), spec.hiddenSize());
             }
             if (spec.head().norm() != null) {
                 loader.norm(spec.head().norm(), scratch);
             }
             String matrix = spec.head().module() + ".weight";
             if (!spec.head().tied() && directory.tensors().containsKey(matrix)) {
-                loader.requireFinite(matrix, loader.asStored(matrix, spec.vocabSize(), spec.head().width(), scratch));
+                loader.requireFinite(matrix, spec.vocabSize(), spec.head().width());
             }
         }
     }
@@ -192,7 +192,7 @@ public final class Transformer {
     public SequencedMap<String, Tensor> loadNorms(TensorArena arena) {
         SequencedMap<String, Tensor> norms = new LinkedHashMap<>();
         for (NormSpec.Stored norm : spec.normTensors()) {
-            norms.put(norm.tensor(), loader.asStored(norm.tensor(), 1, norm.columns(), arena));
+            norms.put(norm.tensor(), loader.copied(norm.tensor(), 1, norm.columns(), arena));
         }
         return norms;
     }
@@ -246,7 +246,8 @@ public final class Transformer {
     public void withEmbedding(int sequenceLength, Consumer<Embedding> use) {
         try (TensorArena scratch = device.arena()) {
             EmbeddingWeights weights = loadEmbedding(scratch);
-            use.accept((ids, x) -> embedding.forward(weights, ids, sequenceLength, x));
+            TensorView table = directory.tensor(spec.embedding().table() + ".weight");
+            use.accept((ids, x) -> table.reading(() -> embedding.forward(weights, ids, sequenceLength, x)));
             // The table must outlive the ops that read it.
             device.synchronize();
         }

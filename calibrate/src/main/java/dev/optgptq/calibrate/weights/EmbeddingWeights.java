@@ -28,7 +28,7 @@ public record EmbeddingWeights(EmbeddingSpec spec, Tensor table, @Nullable Linea
                         : loader.plain(spec.projection(), null, model.hiddenSize(), spec.width(), arena),
                 learned == null
                         ? null
-                        : loader.asStored(learned.table() + ".weight", learned.rows(), model.hiddenSize(), arena),
+                        : loader.copied(learned.table() + ".weight", learned.rows(), model.hiddenSize(), arena),
                 spec.norm() == null ? null : loader.norm(spec.norm(), arena));
     }
 

@@ -43,6 +43,8 @@ public final class TensorCheck {
     }
 
     public void check() {
+        // Refuses a quantization of another method, whatever the tensors look like: runtimes would act on it.
+        directory.quantization();
         embedding(spec.embedding());
         for (BlockSpec block : spec.blockSpecs()) {
             block.norms().values().forEach(this::norm);

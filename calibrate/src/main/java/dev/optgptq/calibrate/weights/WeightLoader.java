@@ -54,6 +54,9 @@ public record WeightLoader(ModelDirectory directory, Device device, DType produc
                 : plain;
     }
 
+    /** Copied at a time: fits the caches of most processors, and is large enough for a launch on a GPU. */
+    private static final long PIECE_BYTES = 4L << 20;
+
     /** A linear of a block, packed or plain, [out, in] whichever way round it is stored. */
     public LinearWeights linear(LinearSpec linear, TensorArena arena) {
         Optional<PackedLinear> packed = directory.packed(linear.module());
@@ -132,30 +135,59 @@ public record WeightLoader(ModelDirectory directory, Device device, DType produc
         }
         long bytes = rows * columns * view.dtype().bytes();
         MemorySegment stored = view.data().asSlice(index * bytes, bytes);
-        if (view.dtype() == decoded.dtype() && view.dtype() != DType.F32) {
-            device.upload(stored, decoded);
-            requireFinite(name, decoded);
-            return;
+        if (view.dtype() == decoded.dtype()) {
+            view.reading(() -> device.upload(stored, decoded));
+        } else {
+            pieces(view, stored, rows, columns, (piece, from) -> device.neural().convert(piece,
+                    decoded.rows(from, piece.rows())));
         }
-        try (TensorArena scratch = device.arena()) {
-            device.neural().convert(scratch.load(stored, view.dtype(), rows, columns), decoded);
-            requireFinite(name, decoded);
-        }
+        requireFinite(name, decoded);
     }
 
-    /** A part of a packed linear. */
+    /** A part of a packed linear, copied: its bytes may lie in a file. */
     private Tensor part(String name, MemorySegment bytes, DType dtype, long rows, long columns, TensorArena scratch) {
-        Tensor there = prefetched.find(name, dtype, rows, columns);
-        return there == null ? scratch.load(bytes, dtype, rows, columns) : there;
+        TensorView view = directory.tensors().get(name);
+        boolean asStored = view != null && view.data().equals(bytes);
+        Tensor there = asStored ? prefetched.find(name, dtype, rows, columns) : null;
+        if (there != null) {
+            return there;
+        }
+        Tensor part = scratch.matrix(dtype, rows, columns);
+        if (view != null) {
+            view.reading(() -> device.upload(bytes, part));
+        } else {
+            device.upload(bytes, part);
+        }
+        return part;
     }
 
-    /** [rows, columns] in the stored dtype. */
+    /** What is done with rows of a tensor, as stored: the piece, and its first row. */
+    private interface PieceUse {
+        void use(Tensor piece, long from);
+    }
+
+    /** Passes a stored matrix on in copies of some megabytes. */
+    private void pieces(TensorView view, MemorySegment stored, long rows, long columns, PieceUse use) {
+        long rowBytes = columns * view.dtype().bytes();
+        long step = Math.clamp(PIECE_BYTES / Math.max(1, rowBytes), 1, Math.max(1, rows));
+        try (TensorArena scratch = device.arena()) {
+            Tensor buffer = scratch.matrix(view.dtype(), step, columns);
+            for (long from = 0; from < rows; from += step) {
+                Tensor piece = buffer.rows(0, Math.min(step, rows - from));
+                MemorySegment bytes = stored.asSlice(from * rowBytes, piece.rows() * rowBytes);
+                view.reading(() -> device.upload(bytes, piece));
+                use.use(piece, from);
+            }
+        }
+    }
+
+    /** [rows, columns] in the stored dtype, where it can be had without a copy: only ops that copy rows may read it. */
     public Tensor asStored(String name, long rows, long columns, TensorArena arena) {
         TensorView view = directory.tensor(name);
         return arena.load(view.data(), view.dtype(), rows, columns);
     }
 
-    /** As it is stored; the arena owns it, or it stays in the mapped file where the device reads host memory. */
+    /** As it is stored; the arena owns it. */
     private PackedWeights pack(String module, PackedLinear packed, TensorArena arena) {
         PackedWeights weights = new PackedWeights(packed.bits(), packed.zeroOffset(),
                 part(module + ".qweight", packed.qweight(), DType.I32, packed.inputs() * (long) packed.bits() / 32,
@@ -187,6 +219,20 @@ public record WeightLoader(ModelDirectory directory, Device device, DType produc
 
     private static int group(PackedLinear packed, int input) {
         return packed.gIdx().get(GROUP, (long) input * Integer.BYTES);
+    }
+
+    /** [rows, columns] in the stored dtype, copied. */
+    public Tensor copied(String name, long rows, long columns, TensorArena arena) {
+        TensorView view = directory.tensor(name);
+        Tensor copy = arena.matrix(view.dtype(), rows, columns);
+        view.reading(() -> device.upload(view.data(), copy));
+        return copy;
+    }
+
+    /** Throws UserError NUMERIC where a tensor, as stored, holds a value that is not finite. */
+    public void requireFinite(String name, long rows, long columns) {
+        TensorView view = directory.tensor(name);
+        pieces(view, view.data(), rows, columns, (piece, from) -> requireFinite(name, piece));
     }
 
     private Tensor unpack(String module, PackedLinear packed, TensorArena arena) {

@@ -146,6 +146,34 @@ class TokenSequencesTest {
         assertRefused(Code.BAD_TEXT, () -> TokenSequences.windows(broken, CHARACTERS, 2), "line 2", "not JSON");
     }
 
+    @ParameterizedTest
+    @ValueSource(strings = {"[\"a text\", \"another\"]", "\n [{\"text\":\"a\"}]\n", "{\"text\":\"a\"}",
+            "{\"text\":\"a\"}\n{\"text\":\"b\"}\n"})
+    void json_does_not_become_calibration_text(String json) throws IOException {
+        Path text = Files.writeString(folder.resolve("texts.json"), json);
+        assertRefused(Code.BAD_TEXT, () -> TokenSequences.windows(text, CHARACTERS, 2), "texts.json", "found JSON",
+                ".jsonl");
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"[1] As was shown", "{ braces } in prose", "[sic]"})
+    void prose_that_begins_with_a_bracket_is_text(String prose) throws IOException {
+        Path text = Files.writeString(folder.resolve("prose.txt"), prose);
+        assertEquals(prose.length() / 2, TokenSequences.windows(text, CHARACTERS, 2).count());
+    }
+
+    @Test
+    void a_byte_order_mark_is_no_text_and_utf16_and_lfs_pointers_are_named() throws IOException {
+        Path text = Files.writeString(folder.resolve("text.txt"), "\uFEFFabcd");
+        assertEquals(2, TokenSequences.windows(text, CHARACTERS, 2).count());
+        Path lines = Files.writeString(folder.resolve("text.jsonl"), "\uFEFF{\"text\":\"abcd\"}\n");
+        assertEquals(2, TokenSequences.windows(lines, CHARACTERS, 2).count());
+        Files.writeString(text, "\uFEFFabcd", StandardCharsets.UTF_16LE);
+        assertRefused(Code.BAD_TEXT, () -> TokenSequences.windows(text, CHARACTERS, 2), "text.txt", "UTF-16");
+        Files.writeString(text, "version https://git-lfs.github.com/spec/v1\noid sha256:0\n");
+        assertRefused(Code.BAD_TEXT, () -> TokenSequences.windows(text, CHARACTERS, 2), "text.txt", "Git LFS pointer");
+    }
+
     @Test
     void bytesThatAreNotUtf8AreRefusedWithTheirPlace() throws IOException {
         Path text = Files.write(folder.resolve("latin1.txt"),

@@ -3,13 +3,14 @@ package dev.optgptq.formats.packed;
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.dtype.DType;
-import dev.optgptq.formats.dtype.Floats;
 import dev.optgptq.formats.safetensors.TensorSpec;
 import dev.optgptq.formats.safetensors.TensorView;
+import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Finds the packed tensors of a linear and checks that they agree with each other and with the quantization_config, shapes
@@ -18,8 +19,7 @@ import java.util.Map;
 public final class PackedLinearReader {
 
     private static final ValueLayout.OfInt INT = ValueLayout.JAVA_INT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
-    private static final ValueLayout.OfShort SHORT = ValueLayout.JAVA_SHORT_UNALIGNED
-            .withOrder(ByteOrder.LITTLE_ENDIAN);
+    private static final int WORD_BITS = 32;
 
     private PackedLinearReader() {}
 
@@ -33,25 +33,47 @@ public final class PackedLinearReader {
             throw bad(find(module + ".weight", tensors),
                     "expected either a plain weight or packed tensors, found both");
         }
-        PackedLayout layout = layout(module, find(module + ".qweight", tensors), find(module + ".g_idx", tensors),
-                quantization);
+        TensorView qweight = find(module + ".qweight", tensors);
+        TensorView gIdx = groupIndices(module, tensors, quantization);
+        PackedLayout layout = layout(module, qweight, gIdx, quantization);
+        MemorySegment sequential = gIdx == null || isLeftZero(gIdx, layout, quantization)
+                ? sequential(layout.inputs(), layout.groups())
+                : null;
         PackedLinear linear = new PackedLinear(layout.bits(), layout.inputs(), layout.outputs(), layout.groups(),
                 quantization.format().zeroOffset(), data(layout.qweight(), tensors), data(layout.qzeros(), tensors),
-                data(layout.scales(), tensors), data(layout.gIdx(), tensors));
-        checkGroups(linear, find(module + ".g_idx", tensors), quantization);
-        checkScales(linear, find(module + ".scales", tensors));
+                ScaleReader.read(scales(layout.scales(), tensors)),
+                sequential == null ? data(layout.gIdx(), tensors) : sequential);
+        if (gIdx != null && sequential == null) {
+            checkGroups(linear, gIdx, quantization);
+        }
         if (quantization.symmetric()) {
             checkSymmetricZeros(linear, find(module + ".qzeros", tensors));
         }
         return linear;
     }
 
-    /** The sizes that qweight and g_idx state; everything else is checked against them. */
-    private static PackedLayout layout(String module, TensorView qweight, TensorView gIdx,
+    /** Null where there are none and none are needed: other tools leave them out when groups follow each other. */
+    private static @Nullable TensorView groupIndices(String module, Map<String, TensorView> tensors,
+            QuantizationConfig quantization) {
+        TensorView found = tensors.get(module + ".g_idx");
+        if (found == null && quantization.descAct()) {
+            throw new UserError(Code.BAD_MODEL, "tensor '" + module + ".g_idx': expected beside the other packed tensors"
+                    + " of its module, because desc_act is true or not given, found no such tensor; fetch the model again,"
+                    + " or set desc_act to false if its groups follow each other");
+        }
+        return found;
+    }
+
+    /** The sizes that qweight, and g_idx where it is there, state; everything else is checked against them. */
+    private static PackedLayout layout(String module, TensorView qweight, @Nullable TensorView gIdx,
             QuantizationConfig quantization) {
         requireRank(2, qweight);
-        requireRank(1, gIdx);
-        long inputs = gIdx.shape().dimension(0);
+        if (gIdx != null) {
+            requireRank(1, gIdx);
+        }
+        long inputs = gIdx == null
+                ? qweight.shape().dimension(0) * WORD_BITS / quantization.bits()
+                : gIdx.shape().dimension(0);
         long outputs = qweight.shape().dimension(1);
         if (inputs > Integer.MAX_VALUE || outputs > Integer.MAX_VALUE) {
             throw new UserError(Code.UNSUPPORTED_MODEL, module + ": expected at most " + Integer.MAX_VALUE
@@ -64,6 +86,35 @@ public final class PackedLinearReader {
                     + " source model again with a group size that divides");
         }
         return new PackedLayout(module, quantization.bits(), groupSize, (int) inputs, (int) outputs);
+    }
+
+    /**
+     * Whether a g_idx is the zeros it was allocated with, as old writers left it where groups follow each other. With
+     * desc_act the order is nowhere then.
+     */
+    private static boolean isLeftZero(TensorView gIdx, PackedLayout layout, QuantizationConfig quantization) {
+        if (layout.groups() == 1 || gIdx.data().byteSize() != (long) layout.inputs() * Integer.BYTES) {
+            return false;
+        }
+        for (int input = 0; input < layout.inputs(); input++) {
+            if (gIdx.data().get(INT, (long) input * Integer.BYTES) != 0) {
+                return false;
+            }
+        }
+        if (quantization.descAct()) {
+            throw bad(gIdx, "expected the groups of all " + layout.groups() + ", found every input in group 0, although"
+                    + " desc_act is true or not given");
+        }
+        return true;
+    }
+
+    private static MemorySegment sequential(int inputs, int groups) {
+        MemorySegment indices = Arena.ofAuto().allocate((long) inputs * Integer.BYTES, Integer.BYTES);
+        int groupSize = inputs / groups;
+        for (int input = 0; input < inputs; input++) {
+            indices.set(INT, (long) input * Integer.BYTES, input / groupSize);
+        }
+        return indices;
     }
 
     private static void requireRank(int rank, TensorView tensor) {
@@ -83,17 +134,25 @@ public final class PackedLinearReader {
 
     private static MemorySegment data(TensorSpec expected, Map<String, TensorView> tensors) {
         TensorView found = find(expected.name(), tensors);
-        boolean otherFloat = expected.dtype() == DType.F16 && found.dtype().isFloat();
-        if (!found.shape().equals(expected.shape()) || (found.dtype() != expected.dtype() && !otherFloat)) {
-            throw bad(found, "expected " + expected.dtype() + " " + expected.shape()
-                    + " by its quantization_config and the other packed tensors, found " + found.dtype() + " "
-                    + found.shape());
-        }
-        if (found.dtype() != expected.dtype()) {
-            throw new UserError(Code.UNSUPPORTED_MODEL, place(found) + "expected " + expected.dtype() + ", found "
-                    + found.dtype() + "; scales of that type are not read, convert them");
+        if (!found.shape().equals(expected.shape()) || found.dtype() != expected.dtype()) {
+            throw other(expected, found);
         }
         return found.data();
+    }
+
+    /** Of any float dtype. */
+    private static TensorView scales(TensorSpec expected, Map<String, TensorView> tensors) {
+        TensorView found = find(expected.name(), tensors);
+        if (!found.shape().equals(expected.shape()) || !found.dtype().isFloat()) {
+            throw other(expected, found);
+        }
+        return found;
+    }
+
+    private static UserError other(TensorSpec expected, TensorView found) {
+        return bad(found, "expected " + expected.dtype() + " " + expected.shape()
+                + " by its quantization_config and the other packed tensors, found " + found.dtype() + " "
+                + found.shape());
     }
 
     /** Each index in range, and sequential unless desc_act says otherwise: fast kernels never look at g_idx then. */
@@ -108,18 +167,6 @@ public final class PackedLinearReader {
             if (!quantization.descAct() && group != input / groupSize) {
                 throw bad(gIdx, "expected group " + input / groupSize + " at input " + input
                         + ", because desc_act is false, found " + group);
-            }
-        }
-    }
-
-    private static void checkScales(PackedLinear linear, TensorView scales) {
-        long count = (long) linear.groups() * linear.outputs();
-        for (long i = 0; i < count; i++) {
-            float scale = Floats.fromF16(linear.scales().get(SHORT, i * Short.BYTES));
-            if (!Float.isFinite(scale)) {
-                throw new UserError(Code.NUMERIC, place(scales) + "expected finite scales, found " + scale
-                        + " at group " + i / linear.outputs() + ", output " + i % linear.outputs()
-                        + "; the checkpoint was damaged or written by a run that failed, quantize again");
             }
         }
     }
@@ -140,12 +187,12 @@ public final class PackedLinearReader {
         }
     }
 
-    private static UserError bad(TensorView tensor, String what) {
+    static UserError bad(TensorView tensor, String what) {
         return new UserError(Code.BAD_MODEL, place(tensor) + what
                 + "; the tensors or the config are damaged or of another model, fetch them again");
     }
 
-    private static String place(TensorView tensor) {
+    static String place(TensorView tensor) {
         return tensor.file() + ", tensor '" + tensor.name() + "': ";
     }
 }

@@ -11,6 +11,7 @@ import dev.optgptq.formats.dtype.Shape;
 import dev.optgptq.formats.safetensors.TensorSpec;
 import dev.optgptq.formats.safetensors.TensorView;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.HashMap;
@@ -20,6 +21,9 @@ import java.util.Random;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** A sound layer of 64 inputs, 32 outputs and 2 groups, and one fault at a time. */
 class PackedLinearReaderTest {
@@ -129,11 +133,30 @@ class PackedLinearReaderTest {
 
     @Test
     void a_missing_tensor_is_named() {
-        for (String name : new String[] {"m.qzeros", "m.scales", "m.g_idx"}) {
+        for (String name : new String[] {"m.qzeros", "m.scales"}) {
             TensorView removed = tensors.remove(name);
             assertUserError(Code.BAD_MODEL, () -> read(V1), "'" + name + "'", "found no such tensor");
             tensors.put(name, Objects.requireNonNull(removed));
         }
+    }
+
+    @Test
+    void without_g_idx_groups_follow_each_other_where_desc_act_is_false() {
+        tensors.remove("m.g_idx");
+        PackedLinear linear = read(V1);
+        assertEquals(64, linear.inputs());
+        assertArrayEquals(gIdx, linear.gIdx().toArray(ValueLayout.JAVA_INT));
+        assertUserError(Code.BAD_MODEL, () -> read(new QuantizationConfig(4, 32, true, true, CheckpointFormat.GPTQ)),
+                "'m.g_idx'", "desc_act is true or not given");
+    }
+
+    /** The buffer's first content: AutoGPTQ before 0.2 never filled it. */
+    @Test
+    void a_g_idx_of_zeros_means_groups_that_follow_each_other_where_desc_act_is_false() {
+        int[] sequential = gIdx.clone();
+        Arrays.fill(gIdx, 0);
+        assertArrayEquals(sequential, read(V1).gIdx().toArray(ValueLayout.JAVA_INT));
+        assertBad(new QuantizationConfig(4, 32, true, true, CheckpointFormat.GPTQ), "m.g_idx", "every input in group 0");
     }
 
     @Test
@@ -142,12 +165,42 @@ class PackedLinearReaderTest {
         assertBad(V1, "m.weight", "found both");
     }
 
+    @ParameterizedTest
+    @EnumSource(names = {"BF16", "F32", "F64"})
+    void scales_of_another_float_are_rounded_to_float16(DType dtype) {
+        putScales(dtype, 0.0123);
+        short expected = Floats.toF16(dtype == DType.BF16 ? Floats.fromBF16(Floats.toBF16(0.0123f)) : 0.0123f);
+        short[] read = read(V1).scales().toArray(ValueLayout.JAVA_SHORT);
+        assertEquals(64, read.length);
+        assertEquals(expected, read[63]);
+    }
+
+    @ParameterizedTest
+    @ValueSource(doubles = {1e-6, 1e-9, 70_000, -1e38})
+    void a_scale_that_float16_cannot_hold_is_named_with_its_place(double scale) {
+        putScales(DType.F32, scale);
+        assertUserError(Code.UNSUPPORTED_MODEL, () -> read(V1), "m.scales", "expected scales that float16 holds",
+                "at group 0, output 0 in F32");
+    }
+
     @Test
-    void other_dtypes_are_refused_and_scales_of_another_float_called_unsupported() {
-        put(new TensorSpec("m.scales", DType.BF16, Shape.of(2, 32)), MemorySegment.ofArray(scales));
-        assertUserError(Code.UNSUPPORTED_MODEL, () -> read(V1), "m.scales", "expected F16, found BF16");
+    void scales_that_are_no_floats_are_refused() {
         put(new TensorSpec("m.scales", DType.I16, Shape.of(2, 32)), MemorySegment.ofArray(scales));
         assertBad(V1, "m.scales", "found I16 [2, 32]");
+    }
+
+    private void putScales(DType dtype, double value) {
+        MemorySegment data = MemorySegment.ofArray(new byte[64 * dtype.bytes()]);
+        for (int i = 0; i < 64; i++) {
+            if (dtype == DType.BF16) {
+                data.set(ValueLayout.JAVA_SHORT_UNALIGNED, 2L * i, Floats.toBF16((float) value));
+            } else if (dtype == DType.F32) {
+                data.set(ValueLayout.JAVA_FLOAT_UNALIGNED, 4L * i, (float) value);
+            } else {
+                data.set(ValueLayout.JAVA_DOUBLE_UNALIGNED, 8L * i, value);
+            }
+        }
+        put(new TensorSpec("m.scales", dtype, Shape.of(2, 32)), data);
     }
 
     @Test

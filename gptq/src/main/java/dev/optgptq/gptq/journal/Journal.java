@@ -2,6 +2,7 @@ package dev.optgptq.gptq.journal;
 
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.UserError;
+import dev.optgptq.formats.files.InputFiles;
 import dev.optgptq.formats.files.OutputDirectory;
 import dev.optgptq.formats.files.OutputFiles;
 import dev.optgptq.formats.json.Json;
@@ -40,11 +41,12 @@ public final class Journal {
     private final OutputDirectory directory;
     private final Consumer<String> log;
     private @Nullable Identity identity;
+    private @Nullable UserError problem;
     private final List<String> starts = new ArrayList<>();
 
     /**
-     * Reads what an earlier run left; its parts are not looked at yet. Throws UserError OUTPUT when that cannot be
-     * understood.
+     * Reads what an earlier run left; its parts are not looked at yet. That it cannot be understood is a problem() until
+     * startOver() deletes it.
      *
      * @param log hears of parts that are damaged
      */
@@ -52,9 +54,18 @@ public final class Journal {
         this.directory = directory;
         this.log = log;
         Path file = directory.path().resolve(RUN_FILE);
-        if (Files.exists(file)) {
-            read(file);
+        if (InputFiles.isThere(file)) {
+            try {
+                read(file);
+            } catch (UserError e) {
+                problem = e;
+            }
         }
+    }
+
+    /** Why what an earlier run left cannot be understood: it is damaged, or of another version; empty when it can. */
+    public Optional<UserError> problem() {
+        return Optional.ofNullable(problem);
     }
 
     private void read(Path file) {
@@ -98,6 +109,7 @@ public final class Journal {
     public void startOver(Identity what) {
         directory.clear();
         starts.clear();
+        problem = null;
         identity = what;
     }
 

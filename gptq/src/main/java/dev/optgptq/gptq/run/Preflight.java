@@ -41,6 +41,8 @@ final class Preflight {
                             + "for at most " + model.maxPositions() + " positions");
         }
         checkTarget(settings);
+        // They go along in the end: a link that leads nowhere is to be known before hours of work.
+        source.companions();
     }
 
     private static void checkTarget(QuantizeSettings settings) {

@@ -19,6 +19,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
+import dev.optgptq.formats.UserError;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -161,13 +162,20 @@ class JournalTest {
     @ParameterizedTest
     @ValueSource(strings = {"", "{", "{}", "{\"format\": 2, \"starts\": [], \"identity\": {}}",
             "{\"format\": 1, \"starts\": [], \"identity\": 3}", "[]"})
-    void a_journal_of_an_unknown_run_is_refused_and_left_alone(String content) throws IOException {
+    void a_journal_of_an_unknown_run_is_a_problem_until_it_is_started_over(String content) throws IOException {
         finish(begun("2026-01-01T00:00:00Z"), "block-0", 1, note());
         Files.writeString(directory.path().resolve("run.json"), content);
 
-        assertRefused(Code.OUTPUT, this::reopened, "run.json", "--fresh");
+        Journal journal = reopened();
 
+        UserError problem = journal.problem().orElseThrow();
+        assertEquals(Code.OUTPUT, problem.code());
+        assertTrue(String.valueOf(problem.getMessage()).matches("(?s).*run.json: .*--fresh.*"), problem.getMessage());
         assertTrue(Files.exists(directory.path().resolve("block-0.safetensors")));
+
+        journal.startOver(new Identity(new LinkedHashMap<>(Map.of("--bits", "3"))));
+        assertTrue(journal.problem().isEmpty());
+        assertFalse(Files.exists(directory.path().resolve("block-0.safetensors")));
     }
 
     /** A process that is killed while it writes a block. */

@@ -112,6 +112,19 @@ class RefusedResumeTest {
         assertTrue(run.log.contains("starting over: deleted 1 of 2 blocks of an interrupted run"), run.log.toString());
     }
 
+    @ParameterizedTest
+    @ValueSource(strings = {"", "{", "{\"format\": 2, \"starts\": [], \"identity\": {}}", "[1]"})
+    void what_cannot_be_understood_is_refused_and_fresh_starts_over(String runJson) throws IOException {
+        Files.writeString(folder.resolve(".out.partial/run.json"), runJson);
+        assertRefused(Code.OUTPUT, run::run, "run.json", "--fresh");
+
+        run.fresh = true;
+        run.log.clear();
+
+        assertFalse(run.run().resumed().happened());
+        assertTrue(run.log.stream().anyMatch(line -> line.startsWith("starting over: deleted")), run.log.toString());
+    }
+
     @Test
     void fresh_starts_over_with_equal_settings_too() {
         run.fresh = true;

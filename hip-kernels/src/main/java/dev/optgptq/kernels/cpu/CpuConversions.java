@@ -8,6 +8,7 @@ import dev.optgptq.kernels.cpu.loops.Memory;
 import dev.optgptq.kernels.cpu.loops.Parallel;
 import dev.optgptq.kernels.cpu.loops.Rows;
 import dev.optgptq.kernels.ops.NeuralArguments;
+import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 
 /** Conversion between float dtypes and embedding, rows in parallel. */
@@ -24,8 +25,22 @@ final class CpuConversions {
         int columns = Math.toIntExact(out.columns());
         Rows.forEach(parallel, out, row -> {
             int id = NeuralArguments.token("embed", ids.memory().get(Memory.INT, 4 * row), row, table.rows());
-            convertRow(table, id, out, row, columns);
+            if (table.memory().isMapped()) {
+                embedMapped(table, id, out, row, columns);
+            } else {
+                convertRow(table, id, out, row, columns);
+            }
         });
+    }
+
+    /** A mapped file can shrink: a copy of the row then throws, where vector code would end the process. */
+    private static void embedMapped(Tensor table, int id, Tensor out, long row, int columns) {
+        long bytes = (long) columns * table.dtype().bytes();
+        try (Arena scratch = Arena.ofConfined()) {
+            MemorySegment copy = scratch.allocate(Math.max(1, bytes), Float.BYTES);
+            MemorySegment.copy(table.memory(), Memory.row(table, id), copy, 0, bytes);
+            convertRow(Tensor.dense(table.dtype(), 1, columns, copy), 0, out, row, columns);
+        }
     }
 
     /** The pairs that models meet have vector loops; the others go through double, which holds them all exactly. */

@@ -23,6 +23,9 @@ record Predecessor(QuantizeSettings settings, Journal journal, int blocks) {
         List<String> changes = journal.identity().map(identity::changesSince).orElse(List.of());
         long found = parts.stream().filter(BlockRecord::isName).count();
         boolean wanted = !settings.output().fresh();
+        if (wanted && journal.problem().isPresent()) {
+            throw journal.problem().get();
+        }
         if (wanted && !parts.isEmpty() && journal.identity().isPresent() && changes.isEmpty()) {
             return;
         }
@@ -33,7 +36,10 @@ record Predecessor(QuantizeSettings settings, Journal journal, int blocks) {
                     + ", and this one would give another result: " + String.join("; ", changes)
                     + ". Start it as it was to go on from them, with --fresh to delete them, or choose another output");
         }
-        if (found > 0) {
+        if (journal.problem().isPresent()) {
+            log.accept("starting over: deleted " + megabytes(journal.bytes()) + " of an interrupted run, of which nothing"
+                    + " can be used");
+        } else if (found > 0) {
             log.accept("starting over: deleted " + found + " of " + blocks + " blocks of an interrupted run");
         }
         journal.startOver(identity);

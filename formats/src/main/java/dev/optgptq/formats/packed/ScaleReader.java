@@ -1,0 +1,79 @@
+package dev.optgptq.formats.packed;
+
+import dev.optgptq.formats.UserError;
+import dev.optgptq.formats.UserError.Code;
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.formats.dtype.Floats;
+import dev.optgptq.formats.safetensors.TensorView;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.ByteOrder;
+
+/**
+ * Scales as float16, which ops take. Of another float they are rounded to it, as runtimes do that compute in float16; one
+ * that float16 cannot hold to half its last digit is refused.
+ */
+final class ScaleReader {
+
+    private static final ValueLayout.OfShort SHORT = ValueLayout.JAVA_SHORT_UNALIGNED
+            .withOrder(ByteOrder.LITTLE_ENDIAN);
+    private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED
+            .withOrder(ByteOrder.LITTLE_ENDIAN);
+    private static final ValueLayout.OfDouble DOUBLE = ValueLayout.JAVA_DOUBLE_UNALIGNED
+            .withOrder(ByteOrder.LITTLE_ENDIAN);
+    /** What rounding to the 11 digits of float16 changes at most, relative to the value. */
+    private static final double HALF_DIGIT = 0x1p-11;
+
+    private ScaleReader() {}
+
+    /**
+     * The data of scales [groups, outputs] as float16: the stored bytes where they are that. Throws UserError NUMERIC for a
+     * scale that is not finite, UNSUPPORTED_MODEL for one that float16 cannot hold.
+     */
+    static MemorySegment read(TensorView scales) {
+        long count = scales.shape().elements();
+        boolean stored = scales.dtype() == DType.F16;
+        MemorySegment rounded = stored ? scales.data() : Arena.ofAuto().allocate(count * Short.BYTES, Short.BYTES);
+        for (long i = 0; i < count; i++) {
+            double scale = value(scales, i);
+            if (!Double.isFinite(scale)) {
+                throw new UserError(Code.NUMERIC, PackedLinearReader.place(scales) + "expected finite scales, found "
+                        + scale + at(scales, i) + "; the checkpoint was damaged or written by a run that failed, quantize"
+                        + " again");
+            }
+            if (!stored) {
+                rounded.set(SHORT, i * Short.BYTES, round(scale, scales, i));
+            }
+        }
+        return rounded;
+    }
+
+    private static double value(TensorView scales, long i) {
+        return switch (scales.dtype()) {
+            case F16 -> Floats.fromF16(scales.data().get(SHORT, i * Short.BYTES));
+            case BF16 -> Floats.fromBF16(scales.data().get(SHORT, i * Short.BYTES));
+            case F32 -> scales.data().get(FLOAT, i * Float.BYTES);
+            case F64 -> scales.data().get(DOUBLE, i * Double.BYTES);
+            case BOOL, U8, I8, F8_E5M2, F8_E4M3, I16, U16, I32, U32, I64, U64 ->
+                throw new IllegalArgumentException("scales of " + scales.dtype());
+        };
+    }
+
+    private static short round(double scale, TensorView scales, long i) {
+        short half = Floats.toF16((float) scale);
+        double change = Math.abs(Floats.fromF16(half) - scale);
+        // A float in between may round the same way twice, which costs some digits further down.
+        if (change > HALF_DIGIT * Math.abs(scale) * (1 + 0x1p-12)) {
+            throw new UserError(Code.UNSUPPORTED_MODEL, PackedLinearReader.place(scales) + "expected scales that float16"
+                    + " holds, from 6.1e-5 to 65504 or 0, found " + scale + at(scales, i) + " in " + scales.dtype()
+                    + "; quantize the source model again");
+        }
+        return half;
+    }
+
+    private static String at(TensorView scales, long i) {
+        long outputs = scales.shape().dimension(1);
+        return " at group " + i / outputs + ", output " + i % outputs;
+    }
+}

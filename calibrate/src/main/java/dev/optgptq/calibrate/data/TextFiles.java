@@ -57,8 +57,10 @@ final class TextFiles {
             return text.startsWith(BYTE_ORDER_MARK) ? text.substring(1) : text;
         } catch (CharacterCodingException e) {
             if (bytes.limit() > 1 && UTF16_MARKS.contains(Short.toUnsignedInt(bytes.getShort(0)))) {
-                throw new UserError(UserError.Code.BAD_TEXT, origin + " begins with the byte order mark of UTF-16; save it as"
-                        + " UTF-8", e);
+                throw new UserError(UserError.Code.BAD_TEXT,
+                        origin + " begins with the byte order mark of UTF-16; save it as"
+                                + " UTF-8",
+                        e);
             }
             throw new UserError(UserError.Code.BAD_TEXT, origin + " is not UTF-8 from byte " + bytes.position()
                     + " on; convert it, or give a .txt or .jsonl file", e);
@@ -73,8 +75,9 @@ final class TextFiles {
         }
         String start = text.substring(0, Math.min(text.length(), 4096)).stripLeading();
         if ((start.startsWith("[") || start.startsWith("{")) && isJson(text)) {
-            throw badText(file + ": expected plain text, found JSON, whose syntax would be taken for text; give a .jsonl"
-                    + " file, on each line an object with the text under \"text\"");
+            throw badText(
+                    file + ": expected plain text, found JSON, whose syntax would be taken for text; give a .jsonl"
+                            + " file, on each line an object with the text under \"text\"");
         }
     }
 

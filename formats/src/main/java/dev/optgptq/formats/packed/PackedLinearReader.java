@@ -2,7 +2,6 @@ package dev.optgptq.formats.packed;
 
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.UserError;
-import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.safetensors.TensorSpec;
 import dev.optgptq.formats.safetensors.TensorView;
 import java.lang.foreign.Arena;
@@ -57,7 +56,8 @@ public final class PackedLinearReader {
             QuantizationConfig quantization) {
         TensorView found = tensors.get(module + ".g_idx");
         if (found == null && quantization.descAct()) {
-            throw new UserError(Code.BAD_MODEL, "tensor '" + module + ".g_idx': expected beside the other packed tensors"
+            throw new UserError(Code.BAD_MODEL, "tensor '" + module
+                    + ".g_idx': expected beside the other packed tensors"
                     + " of its module, because desc_act is true or not given, found no such tensor; fetch the model again,"
                     + " or set desc_act to false if its groups follow each other");
         }

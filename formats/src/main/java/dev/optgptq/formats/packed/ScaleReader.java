@@ -39,7 +39,8 @@ final class ScaleReader {
             double scale = value(scales, i);
             if (!Double.isFinite(scale)) {
                 throw new UserError(Code.NUMERIC, PackedLinearReader.place(scales) + "expected finite scales, found "
-                        + scale + at(scales, i) + "; the checkpoint was damaged or written by a run that failed, quantize"
+                        + scale + at(scales, i)
+                        + "; the checkpoint was damaged or written by a run that failed, quantize"
                         + " again");
             }
             if (!stored) {
@@ -65,9 +66,11 @@ final class ScaleReader {
         double change = Math.abs(Floats.fromF16(half) - scale);
         // A float in between may round the same way twice, which costs some digits further down.
         if (change > HALF_DIGIT * Math.abs(scale) * (1 + 0x1p-12)) {
-            throw new UserError(Code.UNSUPPORTED_MODEL, PackedLinearReader.place(scales) + "expected scales that float16"
-                    + " holds, from 6.1e-5 to 65504 or 0, found " + scale + at(scales, i) + " in " + scales.dtype()
-                    + "; quantize the source model again");
+            throw new UserError(Code.UNSUPPORTED_MODEL,
+                    PackedLinearReader.place(scales) + "expected scales that float16"
+                            + " holds, from 6.1e-5 to 65504 or 0, found " + scale + at(scales, i) + " in "
+                            + scales.dtype()
+                            + "; quantize the source model again");
         }
         return half;
     }

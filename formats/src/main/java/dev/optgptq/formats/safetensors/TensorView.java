@@ -28,7 +28,8 @@ public record TensorView(String name, DType dtype, Shape shape, MemorySegment da
             read.run();
         } catch (InternalError fault) {
             throw new UserError(Code.BAD_MODEL, file + ", tensor '" + name + "': cannot be read any more (" + now()
-                    + "); the file was cut off or replaced while it was read, or its disk fails: fetch it again", fault);
+                    + "); the file was cut off or replaced while it was read, or its disk fails: fetch it again",
+                    fault);
         }
     }
 

@@ -156,7 +156,8 @@ class PackedLinearReaderTest {
         int[] sequential = gIdx.clone();
         Arrays.fill(gIdx, 0);
         assertArrayEquals(sequential, read(V1).gIdx().toArray(ValueLayout.JAVA_INT));
-        assertBad(new QuantizationConfig(4, 32, true, true, CheckpointFormat.GPTQ), "m.g_idx", "every input in group 0");
+        assertBad(new QuantizationConfig(4, 32, true, true, CheckpointFormat.GPTQ), "m.g_idx",
+                "every input in group 0");
     }
 
     @Test

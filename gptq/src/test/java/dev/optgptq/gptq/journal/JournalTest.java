@@ -1,6 +1,5 @@
 package dev.optgptq.gptq.journal;
 
-import static dev.optgptq.gptq.testing.Failures.assertRefused;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;

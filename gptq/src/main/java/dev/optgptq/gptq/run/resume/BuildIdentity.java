@@ -50,8 +50,10 @@ final class BuildIdentity {
                     .update((name + " " + checksum + "\n").getBytes(StandardCharsets.UTF_8)));
             return HexFormat.of().formatHex(digest.digest(), 0, 8);
         } catch (IOException e) {
-            throw new UserError(UserError.Code.OUTPUT, places + ": expected the program's classes, found files that cannot"
-                    + " be read (" + e + "); install it again", e);
+            throw new UserError(UserError.Code.OUTPUT,
+                    places + ": expected the program's classes, found files that cannot"
+                            + " be read (" + e + "); install it again",
+                    e);
         } catch (NoSuchAlgorithmException e) {
             throw new IllegalStateException("every Java has SHA-256", e);
         }

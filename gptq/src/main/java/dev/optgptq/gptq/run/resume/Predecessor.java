@@ -37,8 +37,9 @@ record Predecessor(QuantizeSettings settings, Journal journal, int blocks) {
                     + ". Start it as it was to go on from them, with --fresh to delete them, or choose another output");
         }
         if (journal.problem().isPresent()) {
-            log.accept("starting over: deleted " + megabytes(journal.bytes()) + " of an interrupted run, of which nothing"
-                    + " can be used");
+            log.accept(
+                    "starting over: deleted " + megabytes(journal.bytes()) + " of an interrupted run, of which nothing"
+                            + " can be used");
         } else if (found > 0) {
             log.accept("starting over: deleted " + found + " of " + blocks + " blocks of an interrupted run");
         }

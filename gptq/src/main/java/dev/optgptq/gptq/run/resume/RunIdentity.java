@@ -36,7 +36,8 @@ public final class RunIdentity {
         facts.put("the calibration text", calibration == null ? "none" : tokens(calibration));
         facts.put("the products of the forward pass", products.toString());
         facts.put("the tokens of a batch", memory.batchRows() + ", in " + memory.parts() + " parts");
-        facts.put("the program", origin.tool() + " " + origin.version() + ", build " + BuildIdentity.OF_THIS_PROGRAM);
+        facts.put("the program", origin.tool() + " " + origin.version());
+        facts.put("its build", BuildIdentity.OF_THIS_PROGRAM);
         facts.put("Java", Runtime.version().toString());
         facts.put("the device", device.arithmetic());
         facts.putAll(SourceFiles.describe(source));

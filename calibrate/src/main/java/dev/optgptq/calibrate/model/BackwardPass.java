@@ -111,7 +111,8 @@ record BackwardPass(Device device, ForwardPass forward) {
         switch (step.f().spec().feedForward()) {
             case FeedForward.Dense form -> forward.dense().backward(step.f(), step.scratch(), step.linears(), form,
                     DenseStep.Linears.of(step.f().spec()), input, dOut, beta, dInput);
-            case FeedForward.Experts form -> throw new UnsupportedOperationException(form.toString());
+            case FeedForward.Experts form -> forward.experts().backward(step.f(), step.scratch(), step.linears(), form,
+                    input, dOut, beta, dInput, step.into());
         }
     }
 
@@ -173,7 +174,7 @@ record BackwardPass(Device device, ForwardPass forward) {
         }
         switch (block.feedForward()) {
             case FeedForward.Dense form -> DenseStep.gradientNeeds(form, widths);
-            case FeedForward.Experts form -> throw new UnsupportedOperationException(form.toString());
+            case FeedForward.Experts form -> ExpertsStep.gradientNeeds(form, hidden, widths);
         }
     }
 }

@@ -3,10 +3,14 @@ package dev.optgptq.calibrate.model;
 import dev.optgptq.calibrate.family.BlockSpec;
 import dev.optgptq.calibrate.family.FeedForward.Dense;
 import dev.optgptq.calibrate.family.FeedForward.Form;
+import dev.optgptq.calibrate.family.InputSite;
 import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.calibrate.family.Projection;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
+import java.util.EnumMap;
+import java.util.Map;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /** One MLP: of a block, of an expert, or the one that all tokens share. */
@@ -24,6 +28,21 @@ record DenseStep(Device device, LinearStep linears) {
             return new Linears(find(block, Projection.GATE), find(block, Projection.UP),
                     find(block, Projection.GATE_UP),
                     block.linear(Projection.DOWN));
+        }
+
+        /** Those of one of its experts. */
+        static Linears ofExpert(BlockSpec block, int expert) {
+            Map<Projection, LinearSpec> found = new EnumMap<>(Projection.class);
+            block.linears().stream().filter(linear -> linear.expert() == expert)
+                    .forEach(linear -> found.put(linear.projection(), linear));
+            return new Linears(found.get(Projection.EXPERT_GATE), found.get(Projection.EXPERT_UP),
+                    found.get(Projection.EXPERT_GATE_UP),
+                    Objects.requireNonNull(found.get(Projection.EXPERT_DOWN), () -> "expert " + expert));
+        }
+
+        /** Where its input enters. */
+        InputSite inputSite() {
+            return Objects.requireNonNull(gateUp != null ? gateUp : up).site();
         }
 
         private static @Nullable LinearSpec find(BlockSpec block, Projection projection) {
@@ -68,6 +87,11 @@ record DenseStep(Device device, LinearStep linears) {
         }
         linears.forward(f.weights().of(its.down()), activated, out.beta(), out.target());
         return true;
+    }
+
+    /** Leaves what backward needs, without what comes out. */
+    void trace(Frame f, Dense form, Linears its, Tensor x) {
+        activate(f, form, project(f, form, its, x));
     }
 
     private static Parts parts(Frame f, Dense form, Linears its, long rows) {

@@ -18,13 +18,14 @@ import org.jspecify.annotations.Nullable;
  * linears and attention's queries, keys and values, is rounded to the matmul dtype first, where that is not F32.
  */
 record ForwardPass(Device device, NormStep norms, AttentionStep attention, LatentAttentionStep latent, DenseStep dense,
-        ResidualStep residual) {
+        ExpertsStep experts, ResidualStep residual) {
 
     static ForwardPass on(Device device) {
         LinearStep linears = new LinearStep(device);
         NormStep norms = new NormStep(device);
+        DenseStep dense = new DenseStep(device, linears);
         return new ForwardPass(device, norms, new AttentionStep(device, linears, norms),
-                new LatentAttentionStep(device, linears, norms), new DenseStep(device, linears),
+                new LatentAttentionStep(device, linears, norms), dense, ExpertsStep.on(device, dense),
                 new ResidualStep(device, norms));
     }
 
@@ -47,7 +48,9 @@ record ForwardPass(Device device, NormStep norms, AttentionStep attention, Laten
     void trace(BlockWeights weights, Tensor x, @Nullable Tensor y, ForwardBuffers buffers, TokenContext context) {
         boolean needsOutput = y != null || weights.spec().has(NormSlot.AFTER_MLP);
         // Without an output nobody wants what enters the last linear to be multiplied.
-        InputTap tap = needsOutput ? InputTap.NONE : (site, input) -> !site.equals(InputSite.MLP_OUTPUT);
+        InputTap tap = needsOutput
+                ? InputTap.NONE
+                : (site, input) -> !site.equals(InputSite.MLP_OUTPUT) && !site.ofExpert();
         Frame f = buffers.frame(weights, x.rows(), context, true, tap);
         Tensor between = f.scratch(Scratch.RESIDUAL, (int) x.columns());
         device.matrix().copy(x, between);
@@ -87,13 +90,13 @@ record ForwardPass(Device device, NormStep norms, AttentionStep attention, Laten
     private void mlpPart(Frame f, Tensor x, @Nullable Tensor aside) {
         Tensor input = aside != null ? aside : before(f, NormSlot.BEFORE_MLP, x, Scratch.NORMED);
         Outlet out = residual.open(f, NormSlot.AFTER_MLP, x);
-        Tensor factor = f.factor(device.neural(), input);
-        if (!f.tap().at(InputSite.MLP_INPUT, factor)) {
-            return;
-        }
         boolean on = switch (f.spec().feedForward()) {
-            case FeedForward.Dense form -> dense.forward(f, form, DenseStep.Linears.of(f.spec()), factor, out);
-            case FeedForward.Experts form -> throw new UnsupportedOperationException(form.toString());
+            case FeedForward.Dense form -> {
+                Tensor factor = f.factor(device.neural(), input);
+                yield f.tap().at(InputSite.MLP_INPUT, factor)
+                        && dense.forward(f, form, DenseStep.Linears.of(f.spec()), factor, out);
+            }
+            case FeedForward.Experts form -> experts.forward(f, form, input, out);
         };
         if (on) {
             residual.close(f, NormSlot.AFTER_MLP, x, out);
@@ -125,7 +128,7 @@ record ForwardPass(Device device, NormStep norms, AttentionStep attention, Laten
         }
         switch (block.feedForward()) {
             case FeedForward.Dense form -> DenseStep.forwardNeeds(form, DenseStep.Linears.of(block), widths);
-            case FeedForward.Experts form -> throw new UnsupportedOperationException(form.toString());
+            case FeedForward.Experts form -> ExpertsStep.forwardNeeds(block, form, hidden, widths);
         }
     }
 
@@ -143,7 +146,7 @@ record ForwardPass(Device device, NormStep norms, AttentionStep attention, Laten
         }
         switch (block.feedForward()) {
             case FeedForward.Dense form -> DenseStep.traceNeeds(form, widths);
-            case FeedForward.Experts form -> throw new UnsupportedOperationException(form.toString());
+            case FeedForward.Experts form -> ExpertsStep.traceNeeds(form, widths);
         }
     }
 }

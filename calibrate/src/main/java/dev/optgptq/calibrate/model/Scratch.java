@@ -20,6 +20,14 @@ enum Scratch {
     QUERY_LATENT, KEY_VALUE_DOWN, KEY_VALUE_LATENT, LATENT_QUERIES, LATENT_KEYS_VALUES,
     /** Of a gated deltanet: queries, keys, values and gates before and after the convolution, and the two scalars a head. */
     DELTA_INPUTS, DELTA_MIXED, DELTA_SCALARS, DELTA_DECAYS,
+    /** What the router finds of each token: logits, the experts that it chooses and their weights. */
+    ROUTER_LOGITS, ROUTER_CHOICE, ROUTER_WEIGHTS,
+    /** Tokens by expert, and where their weights are. */
+    ROUTER_TOKENS, ROUTER_SLOTS,
+    /** Of one expert's tokens: what they have, what it makes of them, and their weights. */
+    EXPERT_INPUT, EXPERT_OUTPUT, EXPERT_WEIGHTS,
+    /** Of the shared expert, before the sigmoid. */
+    SHARED_GATE,
 
     // What a traced forward pass leaves for the gradients.
 
@@ -45,6 +53,7 @@ enum Scratch {
     D_NORMED, D_MLP_NORMED, D_BRANCH, D_SCALED, D_QUERIES_KEYS_VALUES, D_RAW, D_ATTENDED, D_ACTIVATED,
     /** As their namesakes. */
     D_LATENT_QUERIES, D_LATENT_KEYS_VALUES, D_KEY_VALUE_DOWN, D_QUERY_LATENT, D_KEY_VALUE_LATENT, D_DELTA_INPUTS, D_DELTA_MIXED, D_DELTA_SCALARS, D_DELTA_DECAYS, D_DELTA_NORMED,
+    D_ROUTER_LOGITS, D_ROUTER_WEIGHTS, D_EXPERT_INPUT, D_EXPERT_OUTPUT, D_EXPERT_WEIGHTS,
     /** A stage between, computed again. */
     STAGE
 }

@@ -1,6 +1,7 @@
 package dev.optgptq.calibrate.family;
 
 import java.util.List;
+import java.util.stream.Stream;
 
 /** The fixtures of described families, in the folder that is shared. */
 public final class FamilyFixtures {
@@ -14,9 +15,13 @@ public final class FamilyFixtures {
             "qwen2-yarn-window", "qwen3", "seed-oss", "smollm3", "stablelm", "stablelm-parallel-qk-layernorm",
             "starcoder2");
 
+    /** Those with experts. */
+    public static final List<String> MIXTURES = List.of("glm4-moe", "granite-moe", "mixtral", "olmoe", "qwen2-moe",
+            "qwen3-moe");
+
     private FamilyFixtures() {}
 
-    static List<String> dense() {
-        return DENSE;
+    static Stream<String> all() {
+        return Stream.concat(DENSE.stream(), MIXTURES.stream());
     }
 }

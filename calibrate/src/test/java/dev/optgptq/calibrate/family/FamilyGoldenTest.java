@@ -45,7 +45,7 @@ class FamilyGoldenTest {
     Path folder;
 
     static Stream<Arguments> fixtures() {
-        return FamilyFixtures.dense().stream()
+        return FamilyFixtures.all()
                 .flatMap(fixture -> Stream.of(Arguments.of(fixture, "reference"), Arguments.of(fixture, "cpu")));
     }
 

@@ -20,7 +20,7 @@ public final class Families {
             "gemma2", "gemma3", "glm4", "glm4_moe", "gpt2", "gpt_neox", "granite", "granitemoe", "internlm2", "llama",
             "mistral", "mixtral", "mpt", "olmo2", "olmoe", "opt", "opt_gqa", "phi", "phi3", "qwen2", "qwen2_moe",
             "qwen3",
-            "qwen3_moe", "seed_oss", "smollm3", "stablelm", "starcoder2");
+            "qwen3_5", "qwen3_moe", "seed_oss", "smollm3", "stablelm", "starcoder2");
 
     private static final String FOLDER = "/dev/optgptq/calibrate/families/";
     private static final String VARIANTS = "variants";

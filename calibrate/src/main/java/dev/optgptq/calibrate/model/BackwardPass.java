@@ -124,7 +124,8 @@ record BackwardPass(Device device, ForwardPass forward) {
                     step.linears(), form, input, dOut, beta, dInput, step.into());
             case Mixer.LatentAttention form -> forward.latent().backward(step.f(), step.sequences(), step.scratch(),
                     step.linears(), form, input, dOut, beta, dInput, step.into());
-            case Mixer.DeltaNet form -> throw new UnsupportedOperationException(form.toString());
+            case Mixer.DeltaNet form -> forward.delta().backward(step.f(), step.scratch(), step.linears(), form, input,
+                    dOut, beta, dInput, step.into());
         }
     }
 
@@ -170,7 +171,7 @@ record BackwardPass(Device device, ForwardPass forward) {
         switch (block.mixer()) {
             case Mixer.Attention form -> AttentionStep.gradientNeeds(block, form, widths);
             case Mixer.LatentAttention form -> LatentAttentionStep.gradientNeeds(form, widths);
-            case Mixer.DeltaNet form -> throw new UnsupportedOperationException(form.toString());
+            case Mixer.DeltaNet form -> DeltaNetStep.gradientNeeds(form, widths);
         }
         switch (block.feedForward()) {
             case FeedForward.Dense form -> DenseStep.gradientNeeds(form, widths);

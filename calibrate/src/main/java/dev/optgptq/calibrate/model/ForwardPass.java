@@ -17,15 +17,16 @@ import org.jspecify.annotations.Nullable;
  * families is read from the block's spec; N tokens, hidden width d. Activations are F32; what is multiplied, the input of
  * linears and attention's queries, keys and values, is rounded to the matmul dtype first, where that is not F32.
  */
-record ForwardPass(Device device, NormStep norms, AttentionStep attention, LatentAttentionStep latent, DenseStep dense,
-        ExpertsStep experts, ResidualStep residual) {
+record ForwardPass(Device device, NormStep norms, AttentionStep attention, LatentAttentionStep latent, DeltaNetStep delta,
+        DenseStep dense, ExpertsStep experts, ResidualStep residual) {
 
     static ForwardPass on(Device device) {
         LinearStep linears = new LinearStep(device);
         NormStep norms = new NormStep(device);
         DenseStep dense = new DenseStep(device, linears);
         return new ForwardPass(device, norms, new AttentionStep(device, linears, norms),
-                new LatentAttentionStep(device, linears, norms), dense, ExpertsStep.on(device, dense),
+                new LatentAttentionStep(device, linears, norms), new DeltaNetStep(device, linears, norms), dense,
+                ExpertsStep.on(device, dense),
                 new ResidualStep(device, norms));
     }
 
@@ -79,7 +80,7 @@ record ForwardPass(Device device, NormStep norms, AttentionStep attention, Laten
         boolean on = switch (f.spec().mixer()) {
             case Mixer.Attention form -> attention.forward(f, form, input, out);
             case Mixer.LatentAttention form -> latent.forward(f, form, input, out);
-            case Mixer.DeltaNet form -> throw new UnsupportedOperationException(form.toString());
+            case Mixer.DeltaNet form -> delta.forward(f, form, input, out);
         };
         if (on) {
             residual.close(f, NormSlot.AFTER_ATTENTION, x, out);
@@ -124,7 +125,10 @@ record ForwardPass(Device device, NormStep norms, AttentionStep attention, Laten
         switch (block.mixer()) {
             case Mixer.Attention form -> AttentionStep.forwardNeeds(block, form, widths);
             case Mixer.LatentAttention form -> LatentAttentionStep.forwardNeeds(form, widths);
-            case Mixer.DeltaNet form -> throw new UnsupportedOperationException(form.toString());
+            case Mixer.DeltaNet form -> {
+                DeltaNetStep.forwardNeeds(form, widths);
+                block.linears().forEach(linear -> LinearStep.needs(linear, widths));
+            }
         }
         switch (block.feedForward()) {
             case FeedForward.Dense form -> DenseStep.forwardNeeds(form, DenseStep.Linears.of(block), widths);
@@ -142,7 +146,7 @@ record ForwardPass(Device device, NormStep norms, AttentionStep attention, Laten
         switch (block.mixer()) {
             case Mixer.Attention form -> AttentionStep.traceNeeds(block, form, widths);
             case Mixer.LatentAttention form -> LatentAttentionStep.traceNeeds(form, widths);
-            case Mixer.DeltaNet form -> throw new UnsupportedOperationException(form.toString());
+            case Mixer.DeltaNet form -> DeltaNetStep.traceNeeds(form, widths);
         }
         switch (block.feedForward()) {
             case FeedForward.Dense form -> DenseStep.traceNeeds(form, widths);

@@ -81,7 +81,8 @@ record DeltaNetStep(Device device, LinearStep linears, NormStep norms) {
             return false;
         }
         Inputs inputs = project(f, form, x);
-        DeltaInputs rule = new DeltaInputs(mix(f, form, inputs).queries(), mixed(f, form).keys(), mixed(f, form).values(),
+        DeltaInputs rule = new DeltaInputs(mix(f, form, inputs).queries(), mixed(f, form).keys(),
+                mixed(f, form).values(),
                 decay(f, form), beta(f, form), shape(form, f.context().sequenceLength()));
         Tensor found = f.scratch(Scratch.ATTENDED, form.valueWidth());
         device.delta().gatedDeltaRule(rule, found);
@@ -231,7 +232,8 @@ record DeltaNetStep(Device device, LinearStep linears, NormStep norms) {
         length(f, form, activated.keys(), dMixed.keys(), dActivated.keys());
         // The convolution's output becomes the gradient for it.
         device.gradient().activateGradient(Activation.SILU, convolved, dActivated.all());
-        device.delta().causalConvolutionGradient(inputs.mixed(), convolution(f), f.context().sequenceLength(), convolved,
+        device.delta().causalConvolutionGradient(inputs.mixed(), convolution(f), f.context().sequenceLength(),
+                convolved,
                 d.mixed(), into == null ? null : into.parameter(Parameter.CONVOLUTION), null);
     }
 

@@ -12,7 +12,8 @@ public final class FamilyFixtures {
             "gemma3-text", "glm4", "gpt-neox", "gpt2", "granite", "llama-dynamic", "llama-gqa-rope-llama3",
             "llama-longrope", "llama-mha", "llama-yarn", "mistral-sliding-window", "mpt", "mpt-bias-clip-qk-ln",
             "mpt-gqa", "olmo2", "opt", "opt-gqa", "phi", "phi-qk-layernorm-gqa", "phi3", "phi3-longrope", "qwen2",
-            "qwen2-yarn-window", "qwen3", "qwen3-5-text", "seed-oss", "smollm3", "stablelm", "stablelm-parallel-qk-layernorm",
+            "qwen2-yarn-window", "qwen3", "qwen3-5-text", "seed-oss", "smollm3", "stablelm",
+            "stablelm-parallel-qk-layernorm",
             "starcoder2");
 
     /** Those with experts. */

@@ -46,7 +46,8 @@ class FamilyQuantizeTest {
             return Stream.of("no folder 'shared'");
         }
         try (Stream<Path> all = Files.list(shared.resolve("shared/fixtures"))) {
-            return all.filter(Files::isDirectory).filter(FamilyQuantizeTest::isKnown).map(Path::toString).sorted().toList()
+            return all.filter(Files::isDirectory).filter(FamilyQuantizeTest::isKnown).map(Path::toString).sorted()
+                    .toList()
                     .stream();
         }
     }

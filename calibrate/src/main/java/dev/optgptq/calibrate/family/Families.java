@@ -16,7 +16,8 @@ import tools.jackson.databind.node.ObjectNode;
 /** The families that are described. To add one: a JSON file beside the others, its name here, and a fixture in the tests. */
 public final class Families {
 
-    private static final List<String> NAMES = List.of("baichuan", "bloom", "cohere2", "deepseek_v2", "deepseek_v3", "ernie4_5", "exaone4", "falcon",
+    private static final List<String> NAMES = List.of("baichuan", "bloom", "cohere2", "deepseek_v2", "deepseek_v3",
+            "ernie4_5", "exaone4", "falcon",
             "gemma2", "gemma3", "glm4", "glm4_moe", "gpt2", "gpt_neox", "granite", "granitemoe", "internlm2", "llama",
             "mistral", "mixtral", "mpt", "olmo2", "olmoe", "opt", "opt_gqa", "phi", "phi3", "qwen2", "qwen2_moe",
             "qwen3",

@@ -17,7 +17,8 @@ import org.jspecify.annotations.Nullable;
  * families is read from the block's spec; N tokens, hidden width d. Activations are F32; what is multiplied, the input of
  * linears and attention's queries, keys and values, is rounded to the matmul dtype first, where that is not F32.
  */
-record ForwardPass(Device device, NormStep norms, AttentionStep attention, LatentAttentionStep latent, DeltaNetStep delta,
+record ForwardPass(Device device, NormStep norms, AttentionStep attention, LatentAttentionStep latent,
+        DeltaNetStep delta,
         DenseStep dense, ExpertsStep experts, ResidualStep residual) {
 
     static ForwardPass on(Device device) {

@@ -7,7 +7,8 @@ import java.util.stream.Stream;
 public final class FamilyFixtures {
 
     /** Those that PyTorch computed, by transformers or by a plain reference. */
-    public static final List<String> DENSE = List.of("baichuan-13b", "bloom", "cohere2", "deepseek-v2", "deepseek-v2-lite", "deepseek-v3", "ernie4_5", "exaone4",
+    public static final List<String> DENSE = List.of("baichuan-13b", "bloom", "cohere2", "deepseek-v2",
+            "deepseek-v2-lite", "deepseek-v3", "ernie4_5", "exaone4",
             "exaone4-all-full", "falcon-alibi-gqa", "falcon-multi-query", "falcon-new-decoder", "falcon-rw", "gemma2",
             "gemma3-text", "glm4", "gpt-neox", "gpt2", "granite", "llama-dynamic", "llama-gqa-rope-llama3",
             "llama-longrope", "llama-mha", "llama-yarn", "mistral-sliding-window", "mpt", "mpt-bias-clip-qk-ln",

@@ -67,6 +67,8 @@ public final class CommandTree {
                 .addSubcommand(new EvalPerplexityCommand(console))
                 .addSubcommand(new EvalLogitsCommand(console))));
         commands.put("generate", Unbuilt.of(GenerateCommand.class, () -> new GenerateCommand(console)));
+        commands.put("export", new Unbuilt(ExportCommand.class, () -> new CommandLine(new ExportCommand())
+                .addSubcommand(new ExportGgufCommand(console))));
         commands.put("inspect", Unbuilt.of(InspectCommand.class, () -> new InspectCommand(console)));
         commands.put("families", Unbuilt.of(FamiliesCommand.class, () -> new FamiliesCommand(console)));
         commands.put("devices", Unbuilt.of(DevicesCommand.class, () -> new DevicesCommand(console)));

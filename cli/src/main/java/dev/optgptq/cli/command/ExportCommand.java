@@ -1,0 +1,18 @@
+package dev.optgptq.cli.command;
+
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.Spec;
+
+@Command(name = "export", mixinStandardHelpOptions = true, abbreviateSynopsis = true, header = "Write a checkpoint in another runtime's format, without quantizing again.", synopsisSubcommandLabel = "(gguf)", description = "")
+final class ExportCommand implements Runnable {
+
+    @Spec
+    private CommandSpec spec = CommandSpec.create();
+
+    @Override
+    public void run() {
+        throw new ParameterException(spec.commandLine(), "say in which format: export gguf");
+    }
+}

@@ -1,0 +1,100 @@
+package dev.optgptq.formats.gguf;
+
+import dev.optgptq.formats.UserError;
+import dev.optgptq.formats.UserError.Code;
+import dev.optgptq.formats.files.OutputFiles;
+import java.io.IOException;
+import java.lang.foreign.MemorySegment;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.nio.file.StandardOpenOption;
+import java.util.List;
+import java.util.SequencedMap;
+
+/**
+ * Writes one GGUF file as a stream: the header is planned from the tensors, whose data follows in their order. Written to a
+ * temporary file beside the target, synced, then renamed. Failures to write are UserError OUTPUT naming the file.
+ */
+final class GgufWriter implements AutoCloseable {
+
+    /** A ByteBuffer reaches no further than an int. */
+    private static final long PIECE_BYTES = 1L << 26;
+
+    private final Path target;
+    private final Path partial;
+    private final List<GgufTensor> tensors;
+    private final FileChannel channel;
+    private int written;
+
+    /** @param target its directory exists; a file of that name is replaced in the end */
+    GgufWriter(Path target, SequencedMap<String, GgufValue> metadata, List<GgufTensor> tensors) {
+        this.target = target;
+        this.partial = target.resolveSibling("." + target.getFileName() + ".partial-" + ProcessHandle.current().pid());
+        this.tensors = List.copyOf(tensors);
+        try {
+            Files.deleteIfExists(partial);
+            this.channel = FileChannel.open(partial, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE);
+        } catch (IOException e) {
+            throw OutputFiles.failure(target, e);
+        }
+        try {
+            writeFully(ByteBuffer.wrap(GgufHeader.of(metadata, tensors)));
+        } catch (IOException e) {
+            close();
+            throw OutputFiles.failure(target, e);
+        }
+    }
+
+    /** Writes the next tensor's bytes. */
+    void write(GgufTensor tensor, MemorySegment data) {
+        if (written == tensors.size() || !tensors.get(written).equals(tensor) || data.byteSize() != tensor.bytes()) {
+            throw new IllegalArgumentException(tensor + " of " + data.byteSize() + " bytes is not what comes next");
+        }
+        try {
+            for (long at = 0; at < data.byteSize(); at += PIECE_BYTES) {
+                writeFully(data.asSlice(at, Math.min(PIECE_BYTES, data.byteSize() - at)).asByteBuffer());
+            }
+            long padding = GgufHeader.aligned(channel.position()) - channel.position();
+            writeFully(ByteBuffer.allocate((int) padding));
+        } catch (IOException e) {
+            throw OutputFiles.failure(target, e);
+        }
+        written++;
+    }
+
+    /** Syncs and renames to the target. */
+    void finish() {
+        if (written < tensors.size()) {
+            throw new UserError(Code.OUTPUT, target + ": expected " + tensors.size() + " tensors, but only " + written
+                    + " were written; please report this");
+        }
+        try {
+            channel.force(true);
+            channel.close();
+            Files.move(partial, target, StandardCopyOption.ATOMIC_MOVE);
+        } catch (IOException e) {
+            throw OutputFiles.failure(target, e);
+        }
+        OutputFiles.syncDirectory(target.toAbsolutePath().resolveSibling("."));
+    }
+
+    /** Removes the temporary file unless finish() has run. */
+    @Override
+    public void close() {
+        try {
+            channel.close();
+            Files.deleteIfExists(partial);
+        } catch (IOException e) {
+            throw OutputFiles.failure(partial, e);
+        }
+    }
+
+    private void writeFully(ByteBuffer buffer) throws IOException {
+        while (buffer.hasRemaining()) {
+            channel.write(buffer);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+package dev.optgptq.formats.gguf;
+
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+
+/**
+ * A GGUF file read by the specification alone, one value at a time, and its blocks decoded as ggml-quants.c does: what the
+ * writer is held against. Knows nothing of the writer.
+ */
+final class GgufFile {
+
+    record Tensor(List<Long> dimensions, int type, long offset) {}
+
+    private final ByteBuffer bytes;
+    private final Map<String, Object> metadata = new LinkedHashMap<>();
+    private final Map<String, Tensor> tensors = new LinkedHashMap<>();
+    private final long dataStart;
+
+    private GgufFile(ByteBuffer bytes) {
+        this.bytes = bytes.order(ByteOrder.LITTLE_ENDIAN);
+        byte[] magic = new byte[4];
+        bytes.get(magic);
+        require("GGUF".equals(new String(magic, StandardCharsets.US_ASCII)), "magic");
+        require(bytes.getInt() == 3, "version");
+        long tensorCount = bytes.getLong();
+        long metadataCount = bytes.getLong();
+        for (long i = 0; i < metadataCount; i++) {
+            String key = text();
+            require(metadata.put(key, value(bytes.getInt())) == null, "twice: " + key);
+        }
+        for (long i = 0; i < tensorCount; i++) {
+            String name = text();
+            List<Long> dimensions = new ArrayList<>();
+            int rank = bytes.getInt();
+            for (int d = 0; d < rank; d++) {
+                dimensions.add(bytes.getLong());
+            }
+            require(tensors.put(name, new Tensor(dimensions, bytes.getInt(), bytes.getLong())) == null, "twice: " + name);
+        }
+        this.dataStart = (bytes.position() + 31) / 32 * 32;
+    }
+
+    static GgufFile read(Path file) throws IOException {
+        return new GgufFile(ByteBuffer.wrap(Files.readAllBytes(file)));
+    }
+
+    Map<String, Object> metadata() {
+        return metadata;
+    }
+
+    Map<String, Tensor> tensors() {
+        return tensors;
+    }
+
+    /** A tensor's values, row by row. */
+    float[] floats(String name) {
+        Tensor tensor = Objects.requireNonNull(tensors.get(name), name);
+        require(tensor.offset % 32 == 0, "offset of " + name);
+        int count = (int) tensor.dimensions.stream().mapToLong(Long::longValue).reduce(1, (a, b) -> a * b);
+        int at = Math.toIntExact(dataStart + tensor.offset);
+        float[] values = new float[count];
+        for (int i = 0; i < count; i++) {
+            values[i] = switch (tensor.type) {
+                case 0 -> bytes.getFloat(at + 4 * i);
+                case 1 -> Float.float16ToFloat(bytes.getShort(at + 2 * i));
+                case 2 -> q40(at + i / 32 * 18, i % 32);
+                case 3 -> q41(at + i / 32 * 20, i % 32);
+                case 8 -> Float.float16ToFloat(bytes.getShort(at + i / 32 * 34)) * bytes.get(at + i / 32 * 34 + 2 + i % 32);
+                default -> throw new IllegalStateException("type " + tensor.type);
+            };
+        }
+        return values;
+    }
+
+    private float q40(int block, int element) {
+        return Float.float16ToFloat(bytes.getShort(block)) * (nibble(block + 2, element) - 8);
+    }
+
+    private float q41(int block, int element) {
+        return Float.float16ToFloat(bytes.getShort(block)) * nibble(block + 4, element)
+                + Float.float16ToFloat(bytes.getShort(block + 2));
+    }
+
+    private int nibble(int at, int element) {
+        int both = bytes.get(at + element % 16) & 0xff;
+        return element < 16 ? both & 15 : both >> 4;
+    }
+
+    private Object value(int type) {
+        return switch (type) {
+            case 4, 5 -> bytes.getInt();
+            case 6 -> bytes.getFloat();
+            case 7 -> bytes.get() != 0;
+            case 8 -> text();
+            case 9 -> {
+                int of = bytes.getInt();
+                long length = bytes.getLong();
+                List<Object> values = new ArrayList<>();
+                for (long i = 0; i < length; i++) {
+                    values.add(value(of));
+                }
+                yield values;
+            }
+            default -> throw new IllegalStateException("value type " + type);
+        };
+    }
+
+    private String text() {
+        byte[] utf8 = new byte[Math.toIntExact(bytes.getLong())];
+        bytes.get(utf8);
+        return new String(utf8, StandardCharsets.UTF_8);
+    }
+
+    private static void require(boolean holds, String what) {
+        if (!holds) {
+            throw new IllegalStateException(what);
+        }
+    }
+}

@@ -1,0 +1,4 @@
+@NullMarked
+package dev.optgptq.formats.gguf;
+
+import org.jspecify.annotations.NullMarked;

@@ -4,7 +4,7 @@ MVN ?= mvn
 BENCH_MODEL ?= ../shared/models/wiki-llama-14m
 BENCH_DATA ?= ../shared/data
 
-.PHONY: build test check kernels dist check-dist bench bench-ops bench-memory fmt clean
+.PHONY: build test check kernels dist check-dist bench bench-ops bench-memory fuzz fmt clean
 
 build:            ## compile and package, without tests: what ./opt-gptq runs
 	$(MVN) -q package -DskipTests
@@ -37,6 +37,11 @@ bench-memory: build  ## memory of a quantize of a random model of TinyLlama-1.1B
 	test -d out/random-tinyllama || OPT_GPTQ_CLASSES=cli/target/test-classes OPT_GPTQ_MAIN=dev.optgptq.cli.bench.RandomLlama \
 	  ./opt-gptq out/random-tinyllama samples/wiki-tiny-llama/tokenizer.json
 	./opt-gptq quantize out/random-tinyllama --calibrator gptq --output out/bench-memory --overwrite --samples 16 --sequence-length 512 --eval none
+
+fuzz: build       ## random inputs until INPUTS are read or MINUTES are over, seeds printed; 1 and a stack trace for any that is not understood or refused
+	$(MVN) -q -pl calibrate -am test-compile
+	OPT_GPTQ_CLASSES=calibrate/target/test-classes OPT_GPTQ_MAIN=dev.optgptq.calibrate.fuzz.FuzzCampaign \
+	  ./opt-gptq $(or $(INPUTS),100000) $(or $(MINUTES),20) $(or $(SEED),1)
 
 fmt:              ## format the sources
 	$(MVN) -q spotless:apply

@@ -112,14 +112,16 @@ public final class FuzzCampaign {
                 byte[] header = mutation.ofJson(Seeds.HEADER);
                 byte[] file = ByteBuffer.allocate(8 + header.length + seeds.dataBytes()).order(ByteOrder.LITTLE_ENDIAN)
                         .putLong(header.length).put(header).array();
-                Files.write(folder.resolve("model.safetensors"), header.length % 7 == 0 ? mutation.ofBytes(file) : file);
+                Files.write(folder.resolve("model.safetensors"),
+                        header.length % 7 == 0 ? mutation.ofBytes(file) : file);
             }
             case CONFIG -> Files.write(folder.resolve("config.json"), mutation.ofJson(Seeds.CONFIG));
             case INDEX -> Files.write(folder.resolve("model.safetensors.index.json"), mutation.ofJson(Seeds.INDEX));
             case PACKED -> {
                 byte[] file = Files.readAllBytes(folder.resolve("model.safetensors"));
                 byte[] data = mutation.ofBytes(Arrays.copyOfRange(file, file.length - seeds.dataBytes(), file.length));
-                System.arraycopy(data, 0, file, file.length - seeds.dataBytes(), Math.min(data.length, seeds.dataBytes()));
+                System.arraycopy(data, 0, file, file.length - seeds.dataBytes(),
+                        Math.min(data.length, seeds.dataBytes()));
                 Files.write(folder.resolve("model.safetensors"), file);
                 Files.write(folder.resolve("quantize_config.json"), mutation.ofJson(Seeds.QUANTIZATION));
             }

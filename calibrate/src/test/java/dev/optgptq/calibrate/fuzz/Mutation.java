@@ -17,7 +17,8 @@ final class Mutation {
 
     private static final JsonMapper JSON = JsonMapper.shared();
     private static final JsonNodeFactory NODES = JsonNodeFactory.instance;
-    private static final List<String> TEXTS = List.of("", " ", "\u0000", "\uD800", "\u001b[2J", "../../etc/passwd", "float16",
+    private static final List<String> TEXTS = List.of("", " ", "\u0000", "\uD800", "\u001b[2J", "../../etc/passwd",
+            "float16",
             "default", "gptq", "BPE", "Replace", "(a+)+$", "([", "\\p{L}+", "a", "aa", "\u0120", "model.safetensors",
             "e\u0301", "\uFFFF", "x".repeat(5000));
 
@@ -47,7 +48,8 @@ final class Mutation {
                 case 1 -> bytes[at] = (byte) random.nextInt(256);
                 case 2 -> bytes = Arrays.copyOf(bytes, at);
                 case 3 -> bytes = spliced(bytes, at, random.nextInt(Math.min(64, bytes.length - at) + 1));
-                default -> Arrays.fill(bytes, at, Math.min(bytes.length, at + 8), (byte) (random.nextBoolean() ? 0 : -1));
+                default ->
+                    Arrays.fill(bytes, at, Math.min(bytes.length, at + 8), (byte) (random.nextBoolean() ? 0 : -1));
             }
         }
         return bytes;

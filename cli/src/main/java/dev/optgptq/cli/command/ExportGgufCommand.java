@@ -44,7 +44,8 @@ final class ExportGgufCommand implements Callable<Integer> {
     public Integer call() {
         if (Files.exists(output, LinkOption.NOFOLLOW_LINKS) && (!overwrite || !Files.isRegularFile(output))) {
             throw new UserError(Code.OUTPUT, output + ": expected nothing there, found "
-                    + (Files.isRegularFile(output) ? "a file; choose another name, or replace it with --overwrite"
+                    + (Files.isRegularFile(output)
+                            ? "a file; choose another name, or replace it with --overwrite"
                             : "something that is no file; choose another name"));
         }
         try (JobProgress progress = console.progress(); ModelDirectory directory = ModelDirectory.open(model)) {

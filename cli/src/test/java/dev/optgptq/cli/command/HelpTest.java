@@ -53,7 +53,8 @@ class HelpTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"", "quantize", "eval", "eval perplexity", "eval logits", "export", "export gguf", "inspect", "devices", "bench",
+    @ValueSource(strings = {"", "quantize", "eval", "eval perplexity", "eval logits", "export", "export gguf",
+            "inspect", "devices", "bench",
             "completion"})
     void help_fits_a_terminal_and_says_nothing_on_standard_error(String command) {
         List<String> words = command.isEmpty() ? List.of() : List.of(command.split(" "));

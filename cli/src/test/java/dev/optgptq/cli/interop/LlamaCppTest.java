@@ -41,7 +41,8 @@ class LlamaCppTest {
     @Test
     void a_quantized_model_has_the_same_perplexity() throws Exception {
         Path quantized = folder.resolve("w4");
-        CommandRun.of("quantize", Models.llama(), "--calibrator", "rtn", "--bits", 4, "--group-size", 32, "--eval", "none",
+        CommandRun.of("quantize", Models.llama(), "--calibrator", "rtn", "--bits", 4, "--group-size", 32, "--eval",
+                "none",
                 "--output", quantized).succeeds();
         assertSamePerplexity(quantized);
     }

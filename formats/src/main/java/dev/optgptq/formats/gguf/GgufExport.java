@@ -80,8 +80,9 @@ public final class GgufExport {
         for (String name : model.tensors().keySet()) {
             int dot = name.lastIndexOf('.');
             if (dot < 0) {
-                throw new UserError(Code.UNSUPPORTED_MODEL, model.path() + ": expected tensors of modules, found '" + name
-                        + "'; use the checkpoint as it is");
+                throw new UserError(Code.UNSUPPORTED_MODEL,
+                        model.path() + ": expected tensors of modules, found '" + name
+                                + "'; use the checkpoint as it is");
             }
             modules.computeIfAbsent(name.substring(0, dot), module -> new ArrayList<>()).add(name.substring(dot));
         }
@@ -94,8 +95,9 @@ public final class GgufExport {
     private void requireHead() {
         boolean head = items.stream().anyMatch(item -> item.tensor.name().equals("output.weight"));
         if (!head && !family.isTied()) {
-            throw new UserError(Code.BAD_MODEL, model.path() + ": expected an output head, because tie_word_embeddings is"
-                    + " false, found none; fetch the model again");
+            throw new UserError(Code.BAD_MODEL,
+                    model.path() + ": expected an output head, because tie_word_embeddings is"
+                            + " false, found none; fetch the model again");
         }
     }
 
@@ -123,7 +125,8 @@ public final class GgufExport {
         GgufType type = PackedBlocks.type(module, linear, symmetric);
         IntUnaryOperator order = order(name, linear.outputs());
         items.add(new Item(new GgufTensor(name + ".weight", type, linear.outputs(), linear.inputs()),
-                target -> model.tensor(module + ".qweight").reading(() -> PackedBlocks.put(linear, type, order, target))));
+                target -> model.tensor(module + ".qweight")
+                        .reading(() -> PackedBlocks.put(linear, type, order, target))));
     }
 
     private void planPlain(TensorView view, String name) {
@@ -163,7 +166,8 @@ public final class GgufExport {
     private Summary write(Path target) {
         SequencedMap<String, GgufValue> all = new LinkedHashMap<>();
         all.put("general.architecture", new GgufValue.Text(family.architecture()));
-        all.put("general.name", new GgufValue.Text(String.valueOf(model.path().toAbsolutePath().normalize().getFileName())));
+        all.put("general.name",
+                new GgufValue.Text(String.valueOf(model.path().toAbsolutePath().normalize().getFileName())));
         all.put("general.quantization_version", new GgufValue.U32(QUANTIZATION_VERSION));
         all.put("general.file_type", new GgufValue.U32(fileType()));
         all.putAll(metadata);
@@ -204,7 +208,8 @@ public final class GgufExport {
         long rows = view.shape().elements() / columns;
         for (int row = 0; row < rows; row++) {
             for (long column = 0; column < columns; column++) {
-                target.set(FLOAT, 4 * (row * columns + column), (float) value(view, order.applyAsInt(row) * columns + column));
+                target.set(FLOAT, 4 * (row * columns + column),
+                        (float) value(view, order.applyAsInt(row) * columns + column));
             }
         }
     }

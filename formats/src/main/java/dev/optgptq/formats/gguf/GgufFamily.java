@@ -51,8 +51,9 @@ final class GgufFamily {
                 return family;
             }
         }
-        throw new UserError(Code.UNSUPPORTED_MODEL, config.file() + ": expected a model_type that is exported to GGUF, of "
-                + FAMILIES + ", found " + Json.kind(config.at("model_type")) + "; use its checkpoint as it is");
+        throw new UserError(Code.UNSUPPORTED_MODEL,
+                config.file() + ": expected a model_type that is exported to GGUF, of "
+                        + FAMILIES + ", found " + Json.kind(config.at("model_type")) + "; use its checkpoint as it is");
     }
 
     private static ObjectNode read(String resource) {
@@ -60,7 +61,8 @@ final class GgufFamily {
             if (in == null) {
                 throw new IllegalStateException(resource + " is missing");
             }
-            return Json.parseObject(Json.decodeUtf8(ByteBuffer.wrap(in.readAllBytes()), resource, Code.BAD_MODEL), resource,
+            return Json.parseObject(Json.decodeUtf8(ByteBuffer.wrap(in.readAllBytes()), resource, Code.BAD_MODEL),
+                    resource,
                     Code.BAD_MODEL);
         } catch (IOException e) {
             throw new UncheckedIOException(e);
@@ -174,7 +176,9 @@ final class GgufFamily {
      */
     int interleavedHeads(String tensor, SequencedMap<String, GgufValue> metadata) {
         JsonNode heads = description.path("interleaved").path(tensor.substring(tensor.lastIndexOf('.') + 1));
-        return heads.isString() && metadata.get(architecture() + "." + heads.stringValue()) instanceof GgufValue.U32(
-                int count) ? count : 0;
+        return heads.isString()
+                && metadata.get(architecture() + "." + heads.stringValue()) instanceof GgufValue.U32(int count)
+                        ? count
+                        : 0;
     }
 }

@@ -28,7 +28,8 @@ final class GgufRotary {
         metadata.put(architecture + ".rope.freq_base", new GgufValue.F32((float) theta));
         JsonNode type = config.has(block + ".rope_type") ? config.at(block + ".rope_type") : config.at(block + ".type");
         switch (type.asString("default")) {
-            case "default" -> { }
+            case "default" -> {
+            }
             case "linear" -> {
                 metadata.put(architecture + ".rope.scaling.type", new GgufValue.Text("linear"));
                 metadata.put(architecture + ".rope.scaling.factor",

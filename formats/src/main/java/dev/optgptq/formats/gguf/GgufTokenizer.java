@@ -92,7 +92,8 @@ final class GgufTokenizer {
         if (bpe && steps.size() == 2 && name != null && isByteLevel(steps.path(1), false)) {
             return name;
         }
-        throw new UserError(Code.UNSUPPORTED_MODEL, file + ": expected byte-level BPE that splits words as GPT-2, Llama 3 or"
+        throw new UserError(Code.UNSUPPORTED_MODEL, file
+                + ": expected byte-level BPE that splits words as GPT-2, Llama 3 or"
                 + " Qwen 2 do, found another tokenizer; it is not exported to GGUF yet, use the checkpoint as it is");
     }
 
@@ -111,7 +112,8 @@ final class GgufTokenizer {
         json.path("model").path("vocab").propertyStream()
                 .forEach(entry -> put(entry.getKey(), entry.getValue().asInt(-1), NORMAL, tokens, types));
         json.path("added_tokens").valueStream().forEach(token -> put(token.path("content").asString(""),
-                token.path("id").asInt(-1), token.path("special").asBoolean(false) ? CONTROL : USER_DEFINED, tokens, types));
+                token.path("id").asInt(-1), token.path("special").asBoolean(false) ? CONTROL : USER_DEFINED, tokens,
+                types));
         metadata.put(PREFIX + "tokens", new GgufValue.Texts(List.of(tokens)));
         metadata.put(PREFIX + "token_type", new GgufValue.Integers(Collections.unmodifiableList(Arrays.asList(types))));
     }

@@ -5,8 +5,7 @@ package dev.optgptq.formats.gguf;
  * elements of a row.
  */
 public enum GgufType {
-    F32(0, 1, 4),
-    F16(1, 1, 2),
+    F32(0, 1, 4), F16(1, 1, 2),
     /** d float16, 16 bytes: byte j holds element j below and j + 16 above; w = d (q - 8). */
     Q4_0(2, 32, 18),
     /** d and m float16, 16 bytes as above; w = d q + m. */

@@ -41,8 +41,10 @@ final class PackedBlocks {
     static GgufType type(String module, PackedLinear linear, boolean symmetric) {
         int groupSize = linear.inputs() / linear.groups();
         if (linear.groups() > 1 && groupSize % GgufBlocks.ELEMENTS != 0) {
-            throw refused(module, "groups of a multiple of 32 inputs, since a block of GGUF has one scale, found groups of "
-                    + groupSize, "--group-size 32");
+            throw refused(module,
+                    "groups of a multiple of 32 inputs, since a block of GGUF has one scale, found groups of "
+                            + groupSize,
+                    "--group-size 32");
         }
         for (int input = 0; input < linear.inputs(); input++) {
             if (linear.gIdx().get(INT, 4L * input) != input / groupSize) {
@@ -60,7 +62,8 @@ final class PackedBlocks {
     }
 
     private static UserError refused(String module, String expected, String remedy) {
-        return new UserError(Code.UNSUPPORTED_MODEL, module + ": expected " + expected + "; quantize again with " + remedy);
+        return new UserError(Code.UNSUPPORTED_MODEL,
+                module + ": expected " + expected + "; quantize again with " + remedy);
     }
 
     /**

@@ -57,20 +57,23 @@ class GgufExportTest {
     Path folder;
 
     @ParameterizedTest
-    @CsvSource({"4, 32, true, 2", "4, 64, true, 2", "4, -1, true, 2", "3, 32, true, 2", "2, 32, true, 2", "8, 32, true, 8",
+    @CsvSource({"4, 32, true, 2", "4, 64, true, 2", "4, -1, true, 2", "3, 32, true, 2", "2, 32, true, 2",
+            "8, 32, true, 8",
             "4, 32, false, 3", "3, 64, false, 3"})
     void a_packed_linear_is_the_same_matrix_in_the_file(int bits, int groupSize, boolean symmetric, int type)
             throws IOException {
         float[][] expected = packed(bits, groupSize, symmetric);
         GgufFile file = export(bits, groupSize, symmetric);
 
-        assertEquals(new GgufFile.Tensor(List.of(64L, 64L), type, offset(file)), file.tensors().get("blk.0.attn_q.weight"));
+        assertEquals(new GgufFile.Tensor(List.of(64L, 64L), type, offset(file)),
+                file.tensors().get("blk.0.attn_q.weight"));
         float[] found = file.floats("blk.0.attn_q.weight");
         for (int row = 0; row < HIDDEN; row++) {
             float[] wanted = expected[permuted(row)];
             for (int column = 0; column < HIDDEN; column++) {
                 float allowed = symmetric ? 0 : 0.0074f * 0.02f;
-                assertEquals(wanted[column], found[row * HIDDEN + column], allowed, "row " + row + ", column " + column);
+                assertEquals(wanted[column], found[row * HIDDEN + column], allowed,
+                        "row " + row + ", column " + column);
             }
         }
     }
@@ -117,7 +120,8 @@ class GgufExportTest {
                 Map.entry("general.file_type", 2), Map.entry("llama.context_length", 128),
                 Map.entry("llama.embedding_length", 64), Map.entry("llama.block_count", 1),
                 Map.entry("llama.feed_forward_length", 96), Map.entry("llama.attention.head_count", 2),
-                Map.entry("llama.attention.head_count_kv", 1), Map.entry("llama.attention.layer_norm_rms_epsilon", 1e-5f),
+                Map.entry("llama.attention.head_count_kv", 1),
+                Map.entry("llama.attention.layer_norm_rms_epsilon", 1e-5f),
                 Map.entry("llama.rope.freq_base", 500000f), Map.entry("llama.rope.dimension_count", 32),
                 Map.entry("llama.vocab_size", 8), Map.entry("tokenizer.ggml.model", "gpt2"),
                 Map.entry("tokenizer.ggml.pre", "gpt-2"), Map.entry("tokenizer.ggml.merges", List.of("a b")),
@@ -169,7 +173,8 @@ class GgufExportTest {
     void a_model_whose_head_is_missing_is_refused() throws IOException {
         packed(4, 32, true);
         plain();
-        write(LLAMA.formatted(4, 32, true, true).replace("\"tie_word_embeddings\":true", "\"tie_word_embeddings\":false"));
+        write(LLAMA.formatted(4, 32, true, true).replace("\"tie_word_embeddings\":true",
+                "\"tie_word_embeddings\":false"));
         assertUserError(Code.BAD_MODEL, this::export, "tie_word_embeddings is false");
         assertFalse(Files.exists(folder.resolve("x.gguf")));
     }
@@ -186,7 +191,8 @@ class GgufExportTest {
     }
 
     @ParameterizedTest
-    @CsvSource(delimiter = '|', quoteCharacter = '~', value = {"\"model_type\":\"llama\"|\"model_type\":\"opt\"|model_type",
+    @CsvSource(delimiter = '|', quoteCharacter = '~', value = {
+            "\"model_type\":\"llama\"|\"model_type\":\"opt\"|model_type",
             "\"hidden_act\":\"silu\"|\"hidden_act\":\"gelu\"|'hidden_act'",
             "\"rope_type\":\"default\"|\"rope_type\":\"yarn\"|rotary scaling"})
     void a_config_that_gguf_cannot_say_is_refused_with_its_key(String was, String is, String said) throws IOException {

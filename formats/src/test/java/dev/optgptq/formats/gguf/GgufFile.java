@@ -44,7 +44,8 @@ final class GgufFile {
             for (int d = 0; d < rank; d++) {
                 dimensions.add(bytes.getLong());
             }
-            require(tensors.put(name, new Tensor(dimensions, bytes.getInt(), bytes.getLong())) == null, "twice: " + name);
+            require(tensors.put(name, new Tensor(dimensions, bytes.getInt(), bytes.getLong())) == null,
+                    "twice: " + name);
         }
         this.dataStart = (bytes.position() + 31) / 32 * 32;
     }
@@ -74,7 +75,8 @@ final class GgufFile {
                 case 1 -> Float.float16ToFloat(bytes.getShort(at + 2 * i));
                 case 2 -> q40(at + i / 32 * 18, i % 32);
                 case 3 -> q41(at + i / 32 * 20, i % 32);
-                case 8 -> Float.float16ToFloat(bytes.getShort(at + i / 32 * 34)) * bytes.get(at + i / 32 * 34 + 2 + i % 32);
+                case 8 ->
+                    Float.float16ToFloat(bytes.getShort(at + i / 32 * 34)) * bytes.get(at + i / 32 * 34 + 2 + i % 32);
                 default -> throw new IllegalStateException("type " + tensor.type);
             };
         }

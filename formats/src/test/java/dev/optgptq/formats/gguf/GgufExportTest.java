@@ -66,7 +66,7 @@ class GgufExportTest {
         GgufFile file = export(bits, groupSize, symmetric);
 
         assertEquals(new GgufFile.Tensor(List.of(64L, 64L), type, offset(file)),
-                file.tensors().get("blk.0.attn_q.weight"));
+                file.tensor("blk.0.attn_q.weight"));
         float[] found = file.floats("blk.0.attn_q.weight");
         for (int row = 0; row < HIDDEN; row++) {
             float[] wanted = expected[permuted(row)];
@@ -135,10 +135,10 @@ class GgufExportTest {
     void what_is_not_quantized_is_float16_and_vectors_are_float32() throws IOException {
         packed(4, 32, true);
         GgufFile file = export(4, 32, true);
-        assertEquals(List.of(64L), file.tensors().get("output_norm.weight").dimensions());
-        assertEquals(0, file.tensors().get("output_norm.weight").type());
-        assertEquals(List.of(64L, 8L), file.tensors().get("token_embd.weight").dimensions());
-        assertEquals(1, file.tensors().get("token_embd.weight").type());
+        assertEquals(List.of(64L), file.tensor("output_norm.weight").dimensions());
+        assertEquals(0, file.tensor("output_norm.weight").type());
+        assertEquals(List.of(64L, 8L), file.tensor("token_embd.weight").dimensions());
+        assertEquals(1, file.tensor("token_embd.weight").type());
         float[] table = new float[8 * HIDDEN];
         for (int i = 0; i < table.length; i++) {
             table[i] = Floats.fromF16(Floats.toF16(Floats.fromBF16((short) (0x3c00 + i))));
@@ -222,7 +222,7 @@ class GgufExportTest {
     }
 
     private static long offset(GgufFile file) {
-        return file.tensors().get("blk.0.attn_q.weight").offset();
+        return file.tensor("blk.0.attn_q.weight").offset();
     }
 
     /** The q projection, packed: its weights by the definition, [output][input]. */

@@ -47,7 +47,7 @@ final class GgufFile {
             require(tensors.put(name, new Tensor(dimensions, bytes.getInt(), bytes.getLong())) == null,
                     "twice: " + name);
         }
-        this.dataStart = (bytes.position() + 31) / 32 * 32;
+        this.dataStart = (bytes.position() + 31L) / 32 * 32;
     }
 
     static GgufFile read(Path file) throws IOException {
@@ -58,13 +58,13 @@ final class GgufFile {
         return metadata;
     }
 
-    Map<String, Tensor> tensors() {
-        return tensors;
+    Tensor tensor(String name) {
+        return Objects.requireNonNull(tensors.get(name), name);
     }
 
     /** A tensor's values, row by row. */
     float[] floats(String name) {
-        Tensor tensor = Objects.requireNonNull(tensors.get(name), name);
+        Tensor tensor = tensor(name);
         require(tensor.offset % 32 == 0, "offset of " + name);
         int count = (int) tensor.dimensions.stream().mapToLong(Long::longValue).reduce(1, (a, b) -> a * b);
         int at = Math.toIntExact(dataStart + tensor.offset);

@@ -1,14 +1,20 @@
 package dev.optgptq.cli;
 
 import dev.optgptq.cli.command.CommandTree;
+import dev.optgptq.cli.command.ExitCode;
 import dev.optgptq.cli.command.Failures;
+import dev.optgptq.cli.command.Version;
 import dev.optgptq.cli.console.Console;
 import dev.optgptq.cli.console.Terminal;
 import java.io.PrintStream;
 import java.io.PrintWriter;
+import java.util.Set;
 
 /** The opt-gptq command. */
 public final class Main {
+
+    /** Answered without the command line's parser, which takes longer to load than all else. */
+    private static final Set<String> VERSION = Set.of("-V", "--version");
 
     private Main() {}
 
@@ -26,6 +32,10 @@ public final class Main {
     }
 
     private static int run(Console console, String... args) {
+        if (args.length == 1 && VERSION.contains(args[0])) {
+            console.print(Version.text());
+            return console.lostResults() ? new Failures(console).lostResults(ExitCode.DONE) : ExitCode.DONE;
+        }
         Failures failures = new Failures(console);
         int exitCode = execute(console, failures, args);
         return console.lostResults() ? failures.lostResults(exitCode) : exitCode;

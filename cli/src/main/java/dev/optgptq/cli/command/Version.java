@@ -7,7 +7,7 @@ import java.util.Properties;
 import picocli.CommandLine.IVersionProvider;
 
 /** The version, which the build wrote into the jar. */
-final class Version implements IVersionProvider {
+public final class Version implements IVersionProvider {
 
     static final String TOOL = "opt-gptq";
     private static final String RESOURCE = "/dev/optgptq/cli/version.properties";
@@ -23,8 +23,17 @@ final class Version implements IVersionProvider {
         }
     }
 
+    /** What --version prints. */
+    public static String text() {
+        return String.join(System.lineSeparator(), lines()) + System.lineSeparator();
+    }
+
     @Override
     public String[] getVersion() {
+        return lines();
+    }
+
+    private static String[] lines() {
         return new String[] {TOOL + " " + number(), "Java " + Runtime.version() + ", "
                 + System.getProperty("os.name") + " " + System.getProperty("os.arch")};
     }

@@ -10,11 +10,9 @@ import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.HostVectors;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
-import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
@@ -91,13 +89,13 @@ public record ModelComparison(Perplexity baseline, Perplexity candidate, Perplex
             copy(device, baselineNll.columns(from, count), tokens.baseline, from);
             copy(device, candidateNll.columns(from, count), tokens.candidate, from);
             copy(device, kl.columns(from, count), tokens.kl, from);
-            System.arraycopy(ints(device, agrees.columns(from, count)), 0, tokens.agrees, from, count);
+            System.arraycopy(HostVectors.ints(device, agrees.columns(from, count)), 0, tokens.agrees, from, count);
             return seconds;
         }
     }
 
     private static void copy(Device device, Tensor source, double[] target, int from) {
-        double[] values = Perplexity.doubles(device, source);
+        double[] values = HostVectors.doubles(device, source);
         System.arraycopy(values, 0, target, from, values.length);
     }
 
@@ -121,14 +119,6 @@ public record ModelComparison(Perplexity baseline, Perplexity candidate, Perplex
                     "--baseline: expected a model that predicts " + expected + " tokens, as " + candidate.path()
                             + " does, found " + found + " in " + baseline.path()
                             + "; their predictions cannot be compared. Measure each without --baseline");
-        }
-    }
-
-    private static int[] ints(Device device, Tensor source) {
-        try (Arena host = Arena.ofShared()) {
-            MemorySegment values = host.allocate(ValueLayout.JAVA_INT, source.elements());
-            device.download(source, values);
-            return values.toArray(ValueLayout.JAVA_INT);
         }
     }
 }

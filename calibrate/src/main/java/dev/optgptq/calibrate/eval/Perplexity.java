@@ -9,10 +9,10 @@ import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.HostVectors;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.List;
 import org.apache.commons.math3.stat.StatUtils;
@@ -90,7 +90,7 @@ public record Perplexity(double perplexity, double meanNll, double low, double h
             stream.run(range, (first, logits) -> crossEntropy(device, logits.getFirst(), first, targets, nll));
             int from = range.from() * text.length();
             int count = range.count() * text.length();
-            System.arraycopy(doubles(device, nll.columns(from, count)), 0, found, from, count);
+            System.arraycopy(HostVectors.doubles(device, nll.columns(from, count)), 0, found, from, count);
         }
     }
 
@@ -111,15 +111,6 @@ public record Perplexity(double perplexity, double meanNll, double low, double h
     /** nll[first, first + n) from logits F32 [n, vocabulary] of these tokens; targets, nll [1, N]. */
     static void crossEntropy(Device device, Tensor logits, long first, Tensor targets, Tensor nll) {
         device.neural().crossEntropy(logits, targets.columns(first, logits.rows()), nll.columns(first, logits.rows()));
-    }
-
-    /** The values of a tensor F64 [1, N]. */
-    static double[] doubles(Device device, Tensor source) {
-        try (Arena host = Arena.ofShared()) {
-            MemorySegment values = host.allocate(ValueLayout.JAVA_DOUBLE, source.elements());
-            device.download(source, values);
-            return values.toArray(ValueLayout.JAVA_DOUBLE);
-        }
     }
 
     /** Mean cross-entropy of each window; throws UserError NUMERIC that names the model when one is not finite. */

@@ -1,5 +1,6 @@
 package dev.optgptq.calibrate.gradient;
 
+import dev.optgptq.kernels.HostVectors;
 import java.util.function.BiConsumer;
 import dev.optgptq.calibrate.weights.ParameterNames.Place;
 import dev.optgptq.calibrate.weights.EmbeddingWeights;
@@ -24,7 +25,6 @@ import dev.optgptq.formats.safetensors.TensorSpec;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
-import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.Path;
@@ -174,13 +174,10 @@ public final class ParameterGradients {
 
         @Override
         public void loss(long firstToken, Tensor nll) {
-            try (Arena host = Arena.ofShared()) {
-                MemorySegment values = host.allocate(ValueLayout.JAVA_DOUBLE, nll.columns());
-                device.download(nll, values);
-                for (long i = 0; i < nll.columns(); i++) {
-                    boolean last = (firstToken + i + 1) % text.length() == 0;
-                    loss += last ? 0 : values.getAtIndex(ValueLayout.JAVA_DOUBLE, i);
-                }
+            double[] values = HostVectors.doubles(device, nll);
+            for (int i = 0; i < values.length; i++) {
+                boolean last = (firstToken + i + 1) % text.length() == 0;
+                loss += last ? 0 : values[i];
             }
         }
 
@@ -258,13 +255,12 @@ public final class ParameterGradients {
         }
 
         private void requireFinite(String name, Tensor gradient) {
-            try (TensorArena arena = device.arena(); Arena host = Arena.ofShared()) {
+            try (TensorArena arena = device.arena()) {
                 Tensor count = arena.matrix(DType.I64, 1, 1);
                 device.neural().countNonFinite(gradient, count);
-                MemorySegment found = host.allocate(ValueLayout.JAVA_LONG);
-                device.download(count, found);
-                if (found.get(ValueLayout.JAVA_LONG, 0) > 0) {
-                    throw new UserError(UserError.Code.NUMERIC, name + ": " + found.get(ValueLayout.JAVA_LONG, 0)
+                long bad = HostVectors.longs(device, count)[0];
+                if (bad > 0) {
+                    throw new UserError(UserError.Code.NUMERIC, name + ": " + bad
                             + " of " + gradient.elements() + " elements of the loss's gradient are NaN or infinite; "
                             + "the weights of " + model.path() + " overflow float32, or were damaged");
                 }

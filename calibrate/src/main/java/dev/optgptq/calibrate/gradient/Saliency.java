@@ -14,6 +14,7 @@ import dev.optgptq.calibrate.weights.Prefetch;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.HostVectors;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import java.lang.foreign.Arena;
@@ -269,21 +270,18 @@ public final class Saliency implements AutoCloseable {
                     return;
                 }
                 int all = outputs.getOrDefault(linear.site(), linear.outputs());
-                try (TensorArena arena = device.arena(); Arena host = Arena.ofShared()) {
+                try (TensorArena arena = device.arena()) {
                     Tensor squares = arena.vector(DType.F32, dOutput.rows());
                     device.matrix().fill(squares, 0);
                     device.gradient().addSquares(1f / all, dOutput, squares);
-                    MemorySegment found = host.allocate(ValueLayout.JAVA_FLOAT, dOutput.rows());
-                    device.download(squares, found);
-                    add(found, slice(block, linear.site()), firstToken);
+                    add(HostVectors.floats(device, squares), slice(block, linear.site()), firstToken);
                 }
             };
         }
 
-        private static void add(MemorySegment found, MemorySegment target, long firstToken) {
-            for (long i = 0; i < found.byteSize() / Float.BYTES; i++) {
-                float sum = target.getAtIndex(ValueLayout.JAVA_FLOAT, firstToken + i)
-                        + found.getAtIndex(ValueLayout.JAVA_FLOAT, i);
+        private static void add(float[] found, MemorySegment target, long firstToken) {
+            for (int i = 0; i < found.length; i++) {
+                float sum = target.getAtIndex(ValueLayout.JAVA_FLOAT, firstToken + i) + found[i];
                 target.setAtIndex(ValueLayout.JAVA_FLOAT, firstToken + i, sum);
             }
         }

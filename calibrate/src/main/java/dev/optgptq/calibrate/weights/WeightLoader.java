@@ -10,10 +10,10 @@ import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.formats.packed.PackedLinear;
 import dev.optgptq.formats.safetensors.TensorView;
 import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.HostVectors;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.ops.QuantOps.PackedWeights;
-import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
@@ -256,12 +256,10 @@ public record WeightLoader(ModelDirectory directory, Device device, DType produc
 
     /** @param name of the tensor that the values come from, for messages */
     public void requireFinite(String name, Tensor values) {
-        try (TensorArena scratch = device.arena(); Arena host = Arena.ofShared()) {
+        try (TensorArena scratch = device.arena()) {
             Tensor count = scratch.matrix(DType.I64, 1, 1);
             device.neural().countNonFinite(values, count);
-            MemorySegment found = host.allocate(ValueLayout.JAVA_LONG);
-            device.download(count, found);
-            long bad = found.get(ValueLayout.JAVA_LONG, 0);
+            long bad = HostVectors.longs(device, count)[0];
             if (bad > 0) {
                 DType stored = directory.tensor(name).dtype();
                 if (values.dtype() == DType.F16 && stored != DType.F16) {

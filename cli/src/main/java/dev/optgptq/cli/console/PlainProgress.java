@@ -1,5 +1,6 @@
 package dev.optgptq.cli.console;
 
+import dev.optgptq.gptq.run.memory.ProcessMemory;
 import java.io.PrintWriter;
 import java.util.Locale;
 import java.util.function.LongSupplier;

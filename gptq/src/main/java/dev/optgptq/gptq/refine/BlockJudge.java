@@ -7,11 +7,9 @@ import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.calibrate.weights.BlockWeights;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.HostVectors;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
-import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -78,7 +76,7 @@ final class BlockJudge implements AutoCloseable {
 
     /** sum_t s_t |y_t|^2. */
     private double squares(long first, Tensor y) {
-        try (TensorArena scratch = device.arena(); Arena host = Arena.ofConfined()) {
+        try (TensorArena scratch = device.arena()) {
             Tensor scaled = y;
             if (factors != null) {
                 scaled = scratch.matrix(DType.F32, y.rows(), y.columns());
@@ -86,9 +84,7 @@ final class BlockJudge implements AutoCloseable {
             }
             Tensor sum = scratch.vector(DType.F64, 1);
             device.matrix().dot(scaled, scaled, sum);
-            MemorySegment found = host.allocate(ValueLayout.JAVA_DOUBLE);
-            device.download(sum, found);
-            return found.get(ValueLayout.JAVA_DOUBLE, 0);
+            return HostVectors.doubles(device, sum)[0];
         }
     }
 

@@ -4,6 +4,7 @@ import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.gptq.solve.LinearSolution;
 import dev.optgptq.gptq.solve.QuantizedWeight;
+import dev.optgptq.gptq.solve.StoredScales;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
@@ -106,7 +107,7 @@ public final class LatentLinear {
         Tensor codes = arena.matrix(DType.U8, linear.inputs(), linear.outputs());
         device.tuning().latentCodes(latentGrid, latent, codes);
         Tensor scales = arena.matrix(DType.F32, latentGrid.scales().rows(), latentGrid.scales().columns());
-        StoredScales.round(device, grid, latentGrid.scales(), scales);
+        StoredScales.round(device, grid.scaleType(), latentGrid.scales(), scales);
         QuantizedWeight learned = new QuantizedWeight(codes, scales, copy(arena, latentGrid.zeros()),
                 copy(arena, latentGrid.groupOf()));
         try (TensorArena scratch = device.arena()) {

@@ -1,6 +1,7 @@
 package dev.optgptq.gptq.solve;
 
 import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.HostVectors;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.ops.Grid;

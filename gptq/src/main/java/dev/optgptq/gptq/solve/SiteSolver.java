@@ -2,6 +2,7 @@ package dev.optgptq.gptq.solve;
 
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.HostVectors;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import java.util.stream.IntStream;
@@ -83,7 +84,8 @@ public final class SiteSolver implements AutoCloseable {
             device.matrix().transpose(weight, wt);
             zeroDead(wt);
             QuantizedWeight quantized = rounding.of(wt);
-            roundToStored(scratch, quantized.scales());
+            // From here on the scales are what the file will hold: the next blocks' inputs and the report see the stored weight.
+            StoredScales.round(device, calibrator.settings().grid().scaleType(), quantized.scales(), quantized.scales());
             polish(polish, wt, quantized);
             Tensor q = scratch.matrix(DType.F32, inputs, outputs);
             device.quant().dequantize(quantized.codes(), quantized.scales(), quantized.zeros(), quantized.groupOf(), q);
@@ -113,13 +115,6 @@ public final class SiteSolver implements AutoCloseable {
             device.neural().add(wt, shift);
         }
         zeroDead(wt);
-    }
-
-    /** From here on the scales are what the file will hold: the next blocks' inputs and the report see the stored weight. */
-    private void roundToStored(TensorArena scratch, Tensor scales) {
-        Tensor stored = scratch.matrix(calibrator.settings().grid().scaleType(), scales.rows(), scales.columns());
-        device.neural().convert(scales, stored);
-        device.neural().convert(stored, scales);
     }
 
     /**

@@ -2,10 +2,8 @@ package dev.optgptq.gptq.tune;
 
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.HostVectors;
 import dev.optgptq.kernels.Tensor;
-import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 
 /** The tokens that predict one that is known: all but the last of each sequence. */
 final class Predictions {
@@ -23,15 +21,12 @@ final class Predictions {
      * @param length tokens per sequence
      */
     static double sum(Device device, long firstToken, Tensor losses, int length) {
-        try (Arena host = Arena.ofConfined()) {
-            MemorySegment values = host.allocate(ValueLayout.JAVA_DOUBLE, losses.columns());
-            device.download(losses, values);
-            double sum = 0;
-            for (long i = 0; i < losses.columns(); i++) {
-                boolean last = (firstToken + i + 1) % length == 0;
-                sum += last ? 0 : values.getAtIndex(ValueLayout.JAVA_DOUBLE, i);
-            }
-            return sum;
+        double[] values = HostVectors.doubles(device, losses);
+        double sum = 0;
+        for (int i = 0; i < values.length; i++) {
+            boolean last = (firstToken + i + 1) % length == 0;
+            sum += last ? 0 : values[i];
         }
+        return sum;
     }
 }

@@ -3,6 +3,7 @@ package dev.optgptq.gptq.tune;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.packed.PackedLinear;
 import dev.optgptq.formats.packed.Packing;
+import dev.optgptq.gptq.solve.StoredScales;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
@@ -99,10 +100,8 @@ public final class StudentLinear {
             Tensor steps = steps(scratch);
             Tensor used = scales;
             if (stored) {
-                Tensor halves = scratch.matrix(DType.F16, scales.rows(), scales.columns());
                 used = scratch.matrix(DType.F32, scales.rows(), scales.columns());
-                device.neural().convert(scales, halves);
-                device.neural().convert(halves, used);
+                StoredScales.round(device, DType.F16, scales, used);
             }
             Tensor wt = scratch.matrix(DType.F32, packed.inputs(), packed.outputs());
             device.tuning().roundLatent(grid(used), steps, wt);

@@ -3,6 +3,7 @@ package dev.optgptq.gptq.run.memory;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.OptionalLong;
 import java.util.concurrent.atomic.AtomicLong;
 
 /**
@@ -29,7 +30,7 @@ public final class ProcessMemory implements AutoCloseable {
     private void sample() {
         try {
             while (true) {
-                peak.accumulateAndGet(anonymous(), Math::max);
+                peak.accumulateAndGet(anonymous().orElse(-1), Math::max);
                 Thread.sleep(SAMPLE_MILLIS);
             }
         } catch (InterruptedException ignored) {
@@ -39,12 +40,13 @@ public final class ProcessMemory implements AutoCloseable {
 
     /** The most anonymous memory seen since the start, in bytes; -1 where unknown. */
     public long peakAnonymous() {
-        return peak.accumulateAndGet(anonymous(), Math::max);
+        return peak.accumulateAndGet(anonymous().orElse(-1), Math::max);
     }
 
-    /** Anonymous memory now, in bytes; -1 where unknown. */
-    static long anonymous() {
-        return kilobytes(STATUS, "RssAnon:");
+    /** Anonymous memory now, in bytes; empty where unknown. */
+    public static OptionalLong anonymous() {
+        long bytes = kilobytes(STATUS, "RssAnon:");
+        return bytes < 0 ? OptionalLong.empty() : OptionalLong.of(bytes);
     }
 
     /** What the machine, or the container, can still give, in bytes; Long.MAX_VALUE where unknown. */

@@ -1,6 +1,6 @@
 package dev.optgptq.calibrate.data;
 
-import static dev.optgptq.calibrate.testing.Failures.assertRefused;
+import static dev.optgptq.formats.testing.Failures.assertUserError;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
@@ -38,18 +38,18 @@ class InputIdsTest {
 
     @Test
     void anotherNameShapeOrTypeIsRefusedSayingWhatIsThere() {
-        assertRefused(Code.BAD_TEXT, () -> InputIds.read(longs("ids", Shape.of(1, 1), 0), 6), "input_ids", "found ids");
-        assertRefused(Code.BAD_TEXT, () -> InputIds.read(longs("input_ids", Shape.of(2), 0, 1), 6),
+        assertUserError(Code.BAD_TEXT, () -> InputIds.read(longs("ids", Shape.of(1, 1), 0), 6), "input_ids", "found ids");
+        assertUserError(Code.BAD_TEXT, () -> InputIds.read(longs("input_ids", Shape.of(2), 0, 1), 6),
                 "[batch, length]", "I64 [2]");
-        assertRefused(Code.BAD_TEXT, () -> InputIds.read(longs("input_ids", Shape.of(0, 4)), 6), "I64 [0, 4]");
+        assertUserError(Code.BAD_TEXT, () -> InputIds.read(longs("input_ids", Shape.of(0, 4)), 6), "I64 [0, 4]");
     }
 
     @Test
     void idsOutsideTheVocabularyAreRefused() {
-        assertRefused(Code.BAD_TOKENIZER, () -> InputIds.read(longs("input_ids", Shape.of(1, 1), 6), 6), "id 6",
+        assertUserError(Code.BAD_TOKENIZER, () -> InputIds.read(longs("input_ids", Shape.of(1, 1), 6), 6), "id 6",
                 "of 6");
-        assertRefused(Code.BAD_TOKENIZER, () -> InputIds.read(longs("input_ids", Shape.of(1, 1), -1), 6), "id -1");
-        assertRefused(Code.BAD_TOKENIZER, () -> InputIds.read(longs("input_ids", Shape.of(1, 1), 1L << 32), 6),
+        assertUserError(Code.BAD_TOKENIZER, () -> InputIds.read(longs("input_ids", Shape.of(1, 1), -1), 6), "id -1");
+        assertUserError(Code.BAD_TOKENIZER, () -> InputIds.read(longs("input_ids", Shape.of(1, 1), 1L << 32), 6),
                 "id 4294967296");
     }
 

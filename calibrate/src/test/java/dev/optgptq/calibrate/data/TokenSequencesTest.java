@@ -1,6 +1,6 @@
 package dev.optgptq.calibrate.data;
 
-import static dev.optgptq.calibrate.testing.Failures.assertRefused;
+import static dev.optgptq.formats.testing.Failures.assertUserError;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
@@ -122,28 +122,28 @@ class TokenSequencesTest {
     @Test
     void aTextTooShortSaysWhatItHasAndWhatIsNeeded() throws IOException {
         Path file = write("short.txt", "abcde");
-        assertRefused(Code.BAD_TEXT, () -> TokenSequences.sample(file, CHARACTERS, Sampling.SEQUENTIAL, 2, 3, 0),
+        assertUserError(Code.BAD_TEXT, () -> TokenSequences.sample(file, CHARACTERS, Sampling.SEQUENTIAL, 2, 3, 0),
                 "short.txt", "holds 5 tokens", "need 6");
-        assertRefused(Code.BAD_TEXT, () -> TokenSequences.sample(file, CHARACTERS, Sampling.RANDOM, 1, 6, 0),
+        assertUserError(Code.BAD_TEXT, () -> TokenSequences.sample(file, CHARACTERS, Sampling.RANDOM, 1, 6, 0),
                 "short.txt", "holds 5 tokens", "needs 6");
-        assertRefused(Code.BAD_TEXT, () -> TokenSequences.windows(file, CHARACTERS, 6), "short.txt", "5", "6");
+        assertUserError(Code.BAD_TEXT, () -> TokenSequences.windows(file, CHARACTERS, 6), "short.txt", "5", "6");
     }
 
     @Test
     void documentsTooShortSayHowLongTheLongestIs() throws IOException {
         Path file = documents("{\"text\": \"abc\"}", "{\"text\": \"abcd\"}");
-        assertRefused(Code.BAD_TEXT, () -> TokenSequences.sample(file, CHARACTERS, Sampling.RANDOM, 1, 6, 0),
+        assertUserError(Code.BAD_TEXT, () -> TokenSequences.sample(file, CHARACTERS, Sampling.RANDOM, 1, 6, 0),
                 "the longest of its 2 documents has 4", "needs 6");
-        assertRefused(Code.BAD_TEXT, () -> TokenSequences.sample(file, CHARACTERS, Sampling.SEQUENTIAL, 2, 4, 0),
+        assertUserError(Code.BAD_TEXT, () -> TokenSequences.sample(file, CHARACTERS, Sampling.SEQUENTIAL, 2, 4, 0),
                 "holds 7 tokens", "need 8");
     }
 
     @Test
     void aLineWithoutTextIsNamedByItsNumber() throws IOException {
         Path file = documents("{\"text\": \"abc\"}", "", "{\"content\": \"abcd\"}");
-        assertRefused(Code.BAD_TEXT, () -> TokenSequences.windows(file, CHARACTERS, 2), "line 3", "\"text\"");
+        assertUserError(Code.BAD_TEXT, () -> TokenSequences.windows(file, CHARACTERS, 2), "line 3", "\"text\"");
         Path broken = documents("{\"text\": \"abc\"}", "{\"text\": ");
-        assertRefused(Code.BAD_TEXT, () -> TokenSequences.windows(broken, CHARACTERS, 2), "line 2", "not JSON");
+        assertUserError(Code.BAD_TEXT, () -> TokenSequences.windows(broken, CHARACTERS, 2), "line 2", "not JSON");
     }
 
     @ParameterizedTest
@@ -178,32 +178,32 @@ class TokenSequencesTest {
     void bytesThatAreNotUtf8AreRefusedWithTheirPlace() throws IOException {
         Path text = Files.write(folder.resolve("latin1.txt"),
                 "caf\u00e9 au lait".getBytes(StandardCharsets.ISO_8859_1));
-        assertRefused(Code.BAD_TEXT, () -> TokenSequences.windows(text, CHARACTERS, 2), "latin1.txt", "not UTF-8",
+        assertUserError(Code.BAD_TEXT, () -> TokenSequences.windows(text, CHARACTERS, 2), "latin1.txt", "not UTF-8",
                 "byte 3");
         Path lines = Files.write(folder.resolve("latin1.jsonl"),
                 "{\"text\": \"caf\u00e9\"}\n".getBytes(StandardCharsets.ISO_8859_1));
-        assertRefused(Code.BAD_TEXT, () -> TokenSequences.windows(lines, CHARACTERS, 2), "line 1", "not UTF-8");
+        assertUserError(Code.BAD_TEXT, () -> TokenSequences.windows(lines, CHARACTERS, 2), "line 1", "not UTF-8");
     }
 
     @Test
     void emptyAndMissingFilesAreNamed() throws IOException {
-        assertRefused(Code.BAD_TEXT, () -> TokenSequences.windows(write("empty.txt", " \n"), CHARACTERS, 2),
+        assertUserError(Code.BAD_TEXT, () -> TokenSequences.windows(write("empty.txt", " \n"), CHARACTERS, 2),
                 "empty.txt",
                 "no text");
-        assertRefused(Code.BAD_TEXT, () -> TokenSequences.windows(write("empty.jsonl", "\n\n"), CHARACTERS, 2),
+        assertUserError(Code.BAD_TEXT, () -> TokenSequences.windows(write("empty.jsonl", "\n\n"), CHARACTERS, 2),
                 "empty.jsonl", "no documents");
-        assertRefused(Code.BAD_TEXT, () -> TokenSequences.windows(write("none.jsonl", ""), CHARACTERS, 2), "none.jsonl",
+        assertUserError(Code.BAD_TEXT, () -> TokenSequences.windows(write("none.jsonl", ""), CHARACTERS, 2), "none.jsonl",
                 "no documents");
-        assertRefused(Code.BAD_TEXT, () -> TokenSequences.windows(folder.resolve("gone.txt"), CHARACTERS, 2),
+        assertUserError(Code.BAD_TEXT, () -> TokenSequences.windows(folder.resolve("gone.txt"), CHARACTERS, 2),
                 "gone.txt",
                 "no such file");
-        assertRefused(Code.BAD_TEXT, () -> TokenSequences.windows(folder, CHARACTERS, 2), folder.toString());
+        assertUserError(Code.BAD_TEXT, () -> TokenSequences.windows(folder, CHARACTERS, 2), folder.toString());
     }
 
     @Test
     void numbersThatCannotBeDrawnAreASettingError() {
-        assertRefused(Code.BAD_SETTING, () -> sample("abc", Sampling.SEQUENTIAL, 0, 2, 0), "0 sequences");
-        assertRefused(Code.BAD_SETTING, () -> sample("abc", Sampling.RANDOM, 1 << 20, 1 << 20, 0), "1048576");
+        assertUserError(Code.BAD_SETTING, () -> sample("abc", Sampling.SEQUENTIAL, 0, 2, 0), "0 sequences");
+        assertUserError(Code.BAD_SETTING, () -> sample("abc", Sampling.RANDOM, 1 << 20, 1 << 20, 0), "1048576");
     }
 
     @Test
@@ -221,7 +221,7 @@ class TokenSequencesTest {
     void idsOutsideTheVocabularyAreRefused() {
         TokenSequences ids = new TokenSequences(new int[] {0, 5}, 1, 2);
         ids.requireVocabulary(6);
-        assertRefused(Code.BAD_TOKENIZER, () -> ids.requireVocabulary(5), "5");
+        assertUserError(Code.BAD_TOKENIZER, () -> ids.requireVocabulary(5), "5");
     }
 
     @Test

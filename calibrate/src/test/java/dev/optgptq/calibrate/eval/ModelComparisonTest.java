@@ -1,6 +1,6 @@
 package dev.optgptq.calibrate.eval;
 
-import static dev.optgptq.calibrate.testing.Failures.assertRefused;
+import static dev.optgptq.formats.testing.Failures.assertUserError;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -101,7 +101,7 @@ class ModelComparisonTest {
     @Test
     void anotherVocabularyIsRefusedWithBothModelsNamed(@TempDir Path folder) {
         Path smaller = withVocabulary(300, folder.resolve("smaller"));
-        assertRefused(Code.BAD_SETTING, () -> compare(smaller, CANDIDATE, Progress.SILENT), "--baseline", "320",
+        assertUserError(Code.BAD_SETTING, () -> compare(smaller, CANDIDATE, Progress.SILENT), "--baseline", "320",
                 CANDIDATE.toString(), "300", smaller.toString());
     }
 

@@ -1,6 +1,6 @@
 package dev.optgptq.calibrate.eval;
 
-import static dev.optgptq.calibrate.testing.Failures.assertRefused;
+import static dev.optgptq.formats.testing.Failures.assertUserError;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNull;
 
@@ -90,15 +90,15 @@ class PerplexityTest {
             Fixture.damage(model, "transformer.norm_f.weight", 2L * input, BFLOAT16_LARGEST);
         }
         TokenSequences ids = InputIds.read(Fixture.golden(Fixture.MPT), 320);
-        assertRefused(Code.NUMERIC, () -> evaluate(model, ids, Progress.SILENT), model.toString(), "window 0");
+        assertUserError(Code.NUMERIC, () -> evaluate(model, ids, Progress.SILENT), model.toString(), "window 0");
     }
 
     @Test
     void windowsWithoutAPredictionAndForeignIdsAreRefused() {
         Path model = Fixture.directory(Fixture.MPT);
-        assertRefused(Code.BAD_SETTING,
+        assertUserError(Code.BAD_SETTING,
                 () -> evaluate(model, new TokenSequences(new int[] {1, 2}, 2, 1), Progress.SILENT), "at least 2");
-        assertRefused(Code.BAD_TOKENIZER,
+        assertUserError(Code.BAD_TOKENIZER,
                 () -> evaluate(model, new TokenSequences(new int[] {1, 320}, 1, 2), Progress.SILENT), "320");
     }
 

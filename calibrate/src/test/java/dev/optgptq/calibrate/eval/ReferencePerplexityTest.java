@@ -5,7 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import dev.optgptq.calibrate.Progress;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.model.Transformer;
-import dev.optgptq.calibrate.testing.SharedFiles;
+import dev.optgptq.formats.testing.SharedFiles;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.formats.tokenizer.Tokenizer;
 import dev.optgptq.kernels.Device;

@@ -1,6 +1,6 @@
 package dev.optgptq.calibrate.family;
 
-import static dev.optgptq.calibrate.testing.Failures.assertRefused;
+import static dev.optgptq.formats.testing.Failures.assertUserError;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertInstanceOf;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -123,7 +123,7 @@ class ModelSpecTest {
 
     @Test
     void anUnknownFamilyIsRefusedWithTheKnownOnes() {
-        assertRefused(Code.UNSUPPORTED_MODEL, () -> resolve(Fixture.LLAMA, "model_type=\"mamba\""), "model_type",
+        assertUserError(Code.UNSUPPORTED_MODEL, () -> resolve(Fixture.LLAMA, "model_type=\"mamba\""), "model_type",
                 "mamba", "nearest", "llama", "opt-gptq families");
     }
 
@@ -135,14 +135,14 @@ class ModelSpecTest {
             "logit_scale=\"inv_sqrt_d_model\"|logit_scale|absent", "norm_type=\"rmsnorm\"|norm_type|layernorm",
             "embedding_fraction=0.5|embedding_fraction is 0.5|with 1"})
     void aSettingThatChangesTheModelIsRefusedByName(String change, String found, String supported) {
-        assertRefused(Code.UNSUPPORTED_MODEL, () -> resolve(Fixture.MPT, change), "config.json", found, supported);
+        assertUserError(Code.UNSUPPORTED_MODEL, () -> resolve(Fixture.MPT, change), "config.json", found, supported);
     }
 
     @ParameterizedTest
     @CsvSource(delimiter = '|', value = {"hidden_act=\"softsign\"|hidden_act is \"softsign\"|gelu_new",
             "rope_parameters.rope_type=\"ntk\"|rope_parameters.rope_type is \"ntk\"|default, linear, dynamic, llama3, yarn"})
     void anActivationOrRotaryFormThatIsNotImplementedIsRefused(String change, String found, String supported) {
-        assertRefused(Code.UNSUPPORTED_MODEL, () -> resolve(Fixture.LLAMA, change), "config.json", found, supported);
+        assertUserError(Code.UNSUPPORTED_MODEL, () -> resolve(Fixture.LLAMA, change), "config.json", found, supported);
     }
 
     @ParameterizedTest
@@ -152,12 +152,12 @@ class ModelSpecTest {
             "rope_parameters.rope_theta=0|rope_theta", "rms_norm_eps=-1e-6|rms_norm_eps",
             "rms_norm_eps=3|between 0 and 1", "rope_parameters=1|expected an object"})
     void aConfigThatContradictsItselfIsRefused(String change, String named) {
-        assertRefused(Code.BAD_MODEL, () -> resolve(Fixture.LLAMA, change), "config.json", named);
+        assertUserError(Code.BAD_MODEL, () -> resolve(Fixture.LLAMA, change), "config.json", named);
     }
 
     @Test
     void headsThatDoNotDivideTheHiddenSizeAreRefused() {
-        assertRefused(Code.BAD_MODEL, () -> resolve(Fixture.MPT, "n_heads=5"), "64", "5");
+        assertUserError(Code.BAD_MODEL, () -> resolve(Fixture.MPT, "n_heads=5"), "64", "5");
     }
 
     private static Position.Rotary rotary(String... changes) {
@@ -183,7 +183,7 @@ class ModelSpecTest {
     void aShareOfTheHeadThatTheFamilyDoesNotReadChangesNothing() {
         assertEquals(16, rotary("partial_rotary_factor=0.5").rotaryDim());
         assertEquals(16, rotary("rope_parameters.partial_rotary_factor=0.5").rotaryDim());
-        assertRefused(Code.UNSUPPORTED_MODEL, () -> rotary("partial_rotary_factor=0.5",
+        assertUserError(Code.UNSUPPORTED_MODEL, () -> rotary("partial_rotary_factor=0.5",
                 "rope_scaling={\"type\": \"linear\", \"factor\": 4}"), "partial_rotary_factor is 0.5");
     }
 
@@ -192,7 +192,7 @@ class ModelSpecTest {
             "attn_logit_softcapping=50|attn_logit_softcapping is 50",
             "residual_modification=\"x\"|residual_modification"})
     void aFieldOfAnotherFamilyThatChangesTheModelIsRefused(String change, String named) {
-        assertRefused(Code.UNSUPPORTED_MODEL, () -> resolve(Fixture.LLAMA, change), named);
+        assertUserError(Code.UNSUPPORTED_MODEL, () -> resolve(Fixture.LLAMA, change), named);
     }
 
     @ParameterizedTest
@@ -223,7 +223,7 @@ class ModelSpecTest {
     @Test
     void messagesNameTheFile(@TempDir Path folder) {
         Path copy = Fixture.copy(Fixture.LLAMA, folder.resolve("m"), config -> config.put("model_type", "rwkv"));
-        assertRefused(Code.UNSUPPORTED_MODEL, () -> ModelSpec.resolve(ModelConfig.read(copy.resolve("config.json"))),
+        assertUserError(Code.UNSUPPORTED_MODEL, () -> ModelSpec.resolve(ModelConfig.read(copy.resolve("config.json"))),
                 copy.resolve("config.json").toString());
     }
 }

@@ -12,7 +12,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.optgptq.calibrate.generate.Generation.Outcome;
 import dev.optgptq.calibrate.model.Transformer;
-import dev.optgptq.calibrate.testing.Failures;
+import dev.optgptq.formats.testing.Failures;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.kernels.ops.CacheType;
 import java.util.ArrayList;
@@ -184,7 +184,7 @@ class GeneratorTest {
 
     private static void assertFails(UserError.Code code, Transformer model, int pages, Request request,
             String message) {
-        Failures.assertRefused(code, () -> run(model, limits(CacheType.F32, pages, 1), List.of(request)), message);
+        Failures.assertUserError(code, () -> run(model, limits(CacheType.F32, pages, 1), List.of(request)), message);
     }
 
     @Test

@@ -3,7 +3,7 @@ package dev.optgptq.calibrate.generate;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import dev.optgptq.calibrate.testing.Failures;
+import dev.optgptq.formats.testing.Failures;
 import dev.optgptq.formats.UserError;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
@@ -72,10 +72,10 @@ class SamplerTest {
 
     @Test
     void settingsOutsideTheirRangeAreRefused() {
-        Failures.assertRefused(UserError.Code.BAD_SETTING, () -> new Sampling(-1, 0, 1, 1, 0), "temperature", "-1");
-        Failures.assertRefused(UserError.Code.BAD_SETTING, () -> new Sampling(1, 0, 0, 1, 0), "top-p");
-        Failures.assertRefused(UserError.Code.BAD_SETTING, () -> new Sampling(1, -3, 1, 1, 0), "top-k", "-3");
-        Failures.assertRefused(UserError.Code.BAD_SETTING, () -> new Sampling(1, 0, 1, 0, 0), "repetition");
+        Failures.assertUserError(UserError.Code.BAD_SETTING, () -> new Sampling(-1, 0, 1, 1, 0), "temperature", "-1");
+        Failures.assertUserError(UserError.Code.BAD_SETTING, () -> new Sampling(1, 0, 0, 1, 0), "top-p");
+        Failures.assertUserError(UserError.Code.BAD_SETTING, () -> new Sampling(1, -3, 1, 1, 0), "top-k", "-3");
+        Failures.assertUserError(UserError.Code.BAD_SETTING, () -> new Sampling(1, 0, 1, 0, 0), "repetition");
     }
 
     private static int[] counts(Sampler sampler, int draws) {

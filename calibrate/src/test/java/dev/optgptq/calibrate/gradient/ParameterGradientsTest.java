@@ -1,6 +1,6 @@
 package dev.optgptq.calibrate.gradient;
 
-import static dev.optgptq.calibrate.testing.Failures.assertRefused;
+import static dev.optgptq.formats.testing.Failures.assertUserError;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -10,7 +10,7 @@ import dev.optgptq.calibrate.data.InputIds;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.calibrate.model.Transformer;
-import dev.optgptq.calibrate.testing.EmulatedGpu;
+import dev.optgptq.kernels.testing.EmulatedGpu;
 import dev.optgptq.calibrate.testing.Fixture;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.model.ModelDirectory;
@@ -50,7 +50,7 @@ class ParameterGradientsTest {
     @ValueSource(strings = {"llama-mha", "llama-gqa-rope-llama3", "mpt"})
     void theKernelsOfGpusGiveTheGradientsThatPyTorchComputes(String fixture) {
         try (EmulatedGpu gpu = EmulatedGpu.open()) {
-            assertGolden(fixture, write(fixture, gpu.device(), 1, GradientStream.Limits.DEFAULT));
+            assertGolden(fixture, write(fixture, gpu.device(), "hip", GradientStream.Limits.DEFAULT));
         }
     }
 
@@ -77,16 +77,21 @@ class ParameterGradientsTest {
                 ModelDirectory directory = ModelDirectory.open(Fixture.directory(Fixture.MPT))) {
             Transformer model = Transformer.open(directory, device);
             TokenSequences single = new TokenSequences(new int[] {1, 2}, 2, 1);
-            assertRefused(UserError.Code.BAD_SETTING,
+            assertUserError(UserError.Code.BAD_SETTING,
                     () -> ParameterGradients.write(model, single, folder.resolve("out"), Progress.SILENT),
                     "1 tokens hold no prediction");
         }
     }
 
     private Path write(String fixture, String deviceName, int threads, GradientStream.Limits limits) {
-        Path output = folder.resolve(deviceName + threads + limits.batchTokens() + ".safetensors");
-        try (Device device = Devices.open(deviceName, threads);
-                ModelDirectory directory = ModelDirectory.open(Fixture.directory(fixture))) {
+        try (Device device = Devices.open(deviceName, threads)) {
+            return write(fixture, device, deviceName + threads, limits);
+        }
+    }
+
+    private Path write(String fixture, Device device, String name, GradientStream.Limits limits) {
+        Path output = folder.resolve(name + limits.batchTokens() + ".safetensors");
+        try (ModelDirectory directory = ModelDirectory.open(Fixture.directory(fixture))) {
             Transformer model = Transformer.open(directory, ModelSpec.resolve(directory.config()), device);
             TokenSequences ids = InputIds.read(Fixture.golden(fixture), model.spec().vocabSize());
             ParameterGradients.write(model, ids, output, Progress.SILENT, limits);

@@ -1,6 +1,6 @@
 package dev.optgptq.calibrate.gradient;
 
-import static dev.optgptq.calibrate.testing.Failures.assertRefused;
+import static dev.optgptq.formats.testing.Failures.assertUserError;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNull;
@@ -167,7 +167,7 @@ class SaliencyTest {
         try (Device device = Devices.open("cpu", 1); ModelDirectory directory = ModelDirectory.open(broken)) {
             Transformer model = Transformer.open(directory, device);
             TokenSequences text = InputIds.read(Fixture.golden(Fixture.LLAMA), model.spec().vocabSize());
-            assertRefused(UserError.Code.NUMERIC, () -> capture(model, text, NEXT, GradientStream.Limits.DEFAULT),
+            assertUserError(UserError.Code.NUMERIC, () -> capture(model, text, NEXT, GradientStream.Limits.DEFAULT),
                     "model.layers.0.self_attn.q_proj", "not finite", "--calibrator gptq");
         }
     }

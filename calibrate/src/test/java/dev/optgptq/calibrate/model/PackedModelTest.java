@@ -1,10 +1,10 @@
 package dev.optgptq.calibrate.model;
 
-import static dev.optgptq.calibrate.testing.Failures.assertRefused;
+import static dev.optgptq.formats.testing.Failures.assertUserError;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 
 import dev.optgptq.calibrate.family.Projection;
-import dev.optgptq.calibrate.testing.EmulatedGpu;
+import dev.optgptq.kernels.testing.EmulatedGpu;
 import dev.optgptq.calibrate.testing.Fixture;
 import dev.optgptq.calibrate.testing.TestDevices;
 import dev.optgptq.calibrate.weights.BlockWeights;
@@ -72,9 +72,9 @@ class PackedModelTest {
         Path path = write(bits, format, new PackedLayout(MODULE, bits, GROUP, INPUTS, OUTPUTS), new Random(bits),
                 expected);
         try (EmulatedGpu gpu = EmulatedGpu.open();
-                Device device = Devices.open(gpu.device(), 1);
                 ModelDirectory directory = ModelDirectory.open(path);
-                TensorArena arena = device.arena()) {
+                TensorArena arena = gpu.device().arena()) {
+            Device device = gpu.device();
             Transformer model = Transformer.open(directory, device);
             try (Prefetch prefetch = model.prefetch(model.prefetchBytes())) {
                 prefetch.wants(1);
@@ -89,7 +89,7 @@ class PackedModelTest {
         Path model = write(4, CheckpointFormat.GPTQ, new PackedLayout(MODULE, 4, GROUP, INPUTS, OUTPUTS - 32),
                 new Random(0), new float[OUTPUTS * INPUTS]);
         try (Device device = TestDevices.reference(); ModelDirectory directory = ModelDirectory.open(model)) {
-            assertRefused(Code.BAD_MODEL, () -> Transformer.open(directory, device), MODULE,
+            assertUserError(Code.BAD_MODEL, () -> Transformer.open(directory, device), MODULE,
                     "expected 160 outputs and 64 inputs, found 128 and 64");
         }
     }

@@ -1,13 +1,13 @@
 package dev.optgptq.calibrate.model;
 
-import static dev.optgptq.calibrate.testing.Failures.assertRefused;
+import static dev.optgptq.formats.testing.Failures.assertUserError;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertDoesNotThrow;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import dev.optgptq.calibrate.testing.EmulatedGpu;
+import dev.optgptq.kernels.testing.EmulatedGpu;
 import dev.optgptq.calibrate.testing.Fixture;
 import dev.optgptq.calibrate.testing.TestDevices;
 import dev.optgptq.calibrate.weights.Prefetch;
@@ -48,12 +48,11 @@ class PrefetchTest {
     @BeforeEach
     void open() {
         gpu = EmulatedGpu.open();
-        device = Devices.open(gpu.device(), 1);
+        device = gpu.device();
     }
 
     @AfterEach
     void close() {
-        device.close();
         gpu.close();
     }
 
@@ -122,7 +121,7 @@ class PrefetchTest {
                 List<float[]> second = parameters(model, 1);
                 assertArrayEquals(first.getLast(), second.getLast());
             }
-            assertRefused(Code.NUMERIC, () -> parameters(model, 1), DAMAGED);
+            assertUserError(Code.NUMERIC, () -> parameters(model, 1), DAMAGED);
         }
     }
 
@@ -136,7 +135,7 @@ class PrefetchTest {
                 prefetch.wants(0);
                 assertDoesNotThrow(() -> parameters(model, 0));
                 prefetch.wants(1);
-                assertRefused(Code.NUMERIC, () -> parameters(model, 1), DAMAGED, "1 of 10240");
+                assertUserError(Code.NUMERIC, () -> parameters(model, 1), DAMAGED, "1 of 10240");
             }
         }
         assertEquals(0, device.memoryInUse());

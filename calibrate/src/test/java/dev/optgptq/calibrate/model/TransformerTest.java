@@ -1,6 +1,6 @@
 package dev.optgptq.calibrate.model;
 
-import static dev.optgptq.calibrate.testing.Failures.assertRefused;
+import static dev.optgptq.formats.testing.Failures.assertUserError;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
@@ -134,33 +134,33 @@ class TransformerTest {
     @Test
     void aTensorOfAnotherShapeIsNamedWithBothShapesAndTheFile() {
         Path model = changed(Fixture.LLAMA, config -> config.put("intermediate_size", 168));
-        assertRefused(Code.BAD_MODEL, () -> open(model), "model.layers.0.mlp.gate_proj.weight",
+        assertUserError(Code.BAD_MODEL, () -> open(model), "model.layers.0.mlp.gate_proj.weight",
                 "expected [168, 64], found [160, 64]", model.resolve("model.safetensors").toString());
     }
 
     @Test
     void missingTensorsAreNamed() {
         Path model = changed(Fixture.LLAMA, config -> config.put("num_hidden_layers", 3));
-        assertRefused(Code.BAD_MODEL, () -> open(model), "missing", "model.layers.2.input_layernorm.weight",
+        assertUserError(Code.BAD_MODEL, () -> open(model), "missing", "model.layers.2.input_layernorm.weight",
                 "and more");
     }
 
     @Test
     void anAbsurdNumberOfBlocksIsRefusedAtOnce() {
         Path model = changed(Fixture.LLAMA, config -> config.put("num_hidden_layers", Integer.MAX_VALUE));
-        assertRefused(Code.BAD_MODEL, () -> open(model), "num_hidden_layers is 2147483647");
+        assertUserError(Code.BAD_MODEL, () -> open(model), "num_hidden_layers is 2147483647");
     }
 
     @Test
     void tensorsThatWouldBeIgnoredAreRefused() {
         Path model = changed(Fixture.LLAMA, config -> config.put("num_hidden_layers", 1));
-        assertRefused(Code.BAD_MODEL, () -> open(model), "model.layers.1.");
+        assertUserError(Code.BAD_MODEL, () -> open(model), "model.layers.1.");
     }
 
     @Test
     void aBiasThatConfigPromisesMustBeThere() {
         Path model = changed(Fixture.LLAMA, config -> config.put("attention_bias", true));
-        assertRefused(Code.BAD_MODEL, () -> open(model), "missing", "model.layers.0.self_attn.q_proj.bias");
+        assertUserError(Code.BAD_MODEL, () -> open(model), "missing", "model.layers.0.self_attn.q_proj.bias");
     }
 
     @Test
@@ -170,7 +170,7 @@ class TransformerTest {
         try (ModelDirectory directory = ModelDirectory.open(model); TensorArena arena = device.arena()) {
             Transformer opened = Transformer.open(directory, device);
             opened.loadBlock(0, arena);
-            assertRefused(Code.NUMERIC, () -> opened.loadBlock(1, arena), "model.layers.1.mlp.up_proj.weight",
+            assertUserError(Code.NUMERIC, () -> opened.loadBlock(1, arena), "model.layers.1.mlp.up_proj.weight",
                     "1 of 10240", model.resolve("model.safetensors").toString());
         }
     }
@@ -179,7 +179,7 @@ class TransformerTest {
     void anInfinityInTheEmbeddingIsNamedAtOnce() {
         Path model = changed(Fixture.MPT, config -> {});
         Fixture.damage(model, "transformer.wte.weight", 0, BFLOAT16_INFINITY);
-        assertRefused(Code.NUMERIC, () -> open(model), "transformer.wte.weight", "1 of 20480");
+        assertUserError(Code.NUMERIC, () -> open(model), "transformer.wte.weight", "1 of 20480");
     }
 
     private Path changed(String fixture, Consumer<ObjectNode> change) {

@@ -4,7 +4,7 @@ import dev.optgptq.calibrate.Progress;
 import dev.optgptq.gptq.bench.BenchReport.Entry;
 import dev.optgptq.gptq.settings.Origin;
 import dev.optgptq.gptq.settings.QuantizeSettings.Precision;
-import dev.optgptq.gptq.testing.EmulatedGpu;
+import dev.optgptq.kernels.testing.EmulatedGpu;
 import dev.optgptq.kernels.DeviceGroup;
 import dev.optgptq.kernels.Devices;
 import java.io.IOException;

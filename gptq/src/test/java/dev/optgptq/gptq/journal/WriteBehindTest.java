@@ -1,6 +1,6 @@
 package dev.optgptq.gptq.journal;
 
-import static dev.optgptq.gptq.testing.Failures.assertRefused;
+import static dev.optgptq.formats.testing.Failures.assertUserError;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertSame;
@@ -182,7 +182,7 @@ class WriteBehindTest {
         try (WriteBehind behind = new WriteBehind(WHERE, 64)) {
             Thread.currentThread().interrupt();
 
-            assertRefused(Code.OUTPUT, () -> hand(behind, 1), "out", "interrupted");
+            assertUserError(Code.OUTPUT, () -> hand(behind, 1), "out", "interrupted");
 
             assertTrue(Thread.interrupted(), "whoever interrupted wants to see it");
         }

@@ -1,6 +1,6 @@
 package dev.optgptq.gptq.run;
 
-import static dev.optgptq.gptq.testing.Failures.assertRefused;
+import static dev.optgptq.formats.testing.Failures.assertUserError;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -39,7 +39,7 @@ class BadInputTest {
         TinyRun run = new TinyRun(TinyModel.LLAMA.write(folder.resolve("model"), set(tensor, 77, bad)), folder);
 
         try (Device device = Devices.open("cpu", 2)) {
-            assertRefused(Code.NUMERIC, () -> run.run(device), tensor, "1 of", "NaN or infinite",
+            assertUserError(Code.NUMERIC, () -> run.run(device), tensor, "1 of", "NaN or infinite",
                     "model.safetensors");
 
             assertEquals(0, device.memoryInUse(), "bytes that stayed on the device");
@@ -91,7 +91,7 @@ class BadInputTest {
             throw new AssertionError("computes: " + phase);
         };
 
-        assertRefused(Code.BAD_SETTING, run::run, "group size", "found " + groupSize);
+        assertUserError(Code.BAD_SETTING, run::run, "group size", "found " + groupSize);
 
         assertEquals(Set.of("model", "text.txt", "evaluation.txt"), names(folder));
     }

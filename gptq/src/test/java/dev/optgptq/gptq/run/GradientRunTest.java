@@ -1,6 +1,6 @@
 package dev.optgptq.gptq.run;
 
-import static dev.optgptq.gptq.testing.Failures.assertRefused;
+import static dev.optgptq.formats.testing.Failures.assertUserError;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
@@ -210,7 +210,7 @@ class GradientRunTest {
         TinyRun run = tuned(TinyModel.Family.LLAMA);
         run.samples = 1;
 
-        assertRefused(Code.BAD_SETTING, run::run, "--samples 1", "holds sequences out to judge by", "at least 2",
+        assertUserError(Code.BAD_SETTING, run::run, "--samples 1", "holds sequences out to judge by", "at least 2",
                 "--calibrator gptq");
     }
 

@@ -1,6 +1,6 @@
 package dev.optgptq.gptq.run;
 
-import static dev.optgptq.gptq.testing.Failures.assertRefused;
+import static dev.optgptq.formats.testing.Failures.assertUserError;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -134,7 +134,7 @@ class InterruptedRunTest {
             throw new AssertionError("computes: " + phase);
         };
 
-        assertRefused(Code.OUTPUT, run::run, run.output.toString(), "--overwrite");
+        assertUserError(Code.OUTPUT, run::run, run.output.toString(), "--overwrite");
     }
 
     /** Ctrl-C and kill; kill -9, a crash and a power cut run no hooks and write no last word. */
@@ -151,7 +151,7 @@ class InterruptedRunTest {
             for (String line = lines.readLine(); line != null && !line.equals("in block 2"); line = lines.readLine()) {
                 said.append(line).append('\n');
             }
-            assertRefused(Code.OUTPUT, run::run, run.output.toString(), "another run (process " + process.pid());
+            assertUserError(Code.OUTPUT, run::run, run.output.toString(), "another run (process " + process.pid());
             // Through its handle, which leaves its output readable.
             assertTrue(forcibly ? process.toHandle().destroyForcibly() : process.toHandle().destroy());
             lines.lines().forEach(line -> said.append(line).append('\n'));
@@ -204,7 +204,7 @@ class InterruptedRunTest {
         nested.output = outer;
         nested.overwrite = true;
 
-        assertRefused(Code.OUTPUT, nested::run, outer.toString(), "is or holds the model");
+        assertUserError(Code.OUTPUT, nested::run, outer.toString(), "is or holds the model");
 
         assertTrue(Files.exists(inner.resolve("model.safetensors")), "the source must be untouched");
     }
@@ -225,7 +225,7 @@ class InterruptedRunTest {
                 }
             };
 
-            assertRefused(Code.OUTPUT, run::run, "the disk is full");
+            assertUserError(Code.OUTPUT, run::run, "the disk is full");
             assertEquals(Set.of("filler", ".out.partial"), names(disk));
             assertTrue(run.log.getLast().startsWith("kept: 1 of 2 blocks"), run.log.toString());
             Files.delete(disk.resolve("filler"));
@@ -248,7 +248,7 @@ class InterruptedRunTest {
         try {
             run.output = disk.resolve("out");
 
-            assertRefused(Code.OUTPUT, run::run, disk.toString(), "of free space");
+            assertUserError(Code.OUTPUT, run::run, disk.toString(), "of free space");
 
             assertEquals(Set.of(), names(disk));
         } finally {

@@ -1,6 +1,6 @@
 package dev.optgptq.gptq.run;
 
-import static dev.optgptq.gptq.testing.Failures.assertRefused;
+import static dev.optgptq.formats.testing.Failures.assertUserError;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertNull;
@@ -43,7 +43,7 @@ class MatmulDtypeTest {
 
     @Test
     void halves_on_a_processor_are_refused() {
-        assertRefused(Code.BAD_SETTING, () -> MatmulDtype.choose(Precision.HALF, DType.BF16, PROCESSOR),
+        assertUserError(Code.BAD_SETTING, () -> MatmulDtype.choose(Precision.HALF, DType.BF16, PROCESSOR),
                 "--precision half",
                 "cpu", "float32 only");
     }

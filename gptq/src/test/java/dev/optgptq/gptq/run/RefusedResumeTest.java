@@ -19,7 +19,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
-import static dev.optgptq.gptq.testing.Failures.assertRefused;
+import static dev.optgptq.formats.testing.Failures.assertUserError;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -61,7 +61,7 @@ class RefusedResumeTest {
         SortedMap<String, Long> before = parts();
         change.change().accept(run);
 
-        assertRefused(Code.OUTPUT, run::run, run.output.toString(), "1 of 2 blocks", change.said(), "--fresh");
+        assertUserError(Code.OUTPUT, run::run, run.output.toString(), "1 of 2 blocks", change.said(), "--fresh");
 
         assertEquals(before, parts());
     }
@@ -77,7 +77,7 @@ class RefusedResumeTest {
             Files.setLastModifiedTime(changed, FileTime.fromMillis(1));
         }
 
-        assertRefused(Code.OUTPUT, run::run, file + " was ", "--fresh");
+        assertUserError(Code.OUTPUT, run::run, file + " was ", "--fresh");
     }
 
     @Test
@@ -85,19 +85,19 @@ class RefusedResumeTest {
         Path text = folder.resolve("text.txt");
         Files.writeString(text, Files.readString(text).replace('e', 'a'));
 
-        assertRefused(Code.OUTPUT, run::run, "the calibration text was 6 x 64 tokens");
+        assertUserError(Code.OUTPUT, run::run, "the calibration text was 6 x 64 tokens");
     }
 
     @Test
     void another_version_of_the_program_is_refused() {
         Origin newer = new Origin("opt-gptq", "10.0.0", List.of());
 
-        assertRefused(Code.OUTPUT, () -> run.runAs(newer), "the program was opt-gptq 9.9.9 and is opt-gptq 10.0.0");
+        assertUserError(Code.OUTPUT, () -> run.runAs(newer), "the program was opt-gptq 9.9.9 and is opt-gptq 10.0.0");
     }
 
     @Test
     void another_device_is_refused() {
-        assertRefused(Code.OUTPUT, () -> run.runOn("reference"), "the device was ", "scalar loops");
+        assertUserError(Code.OUTPUT, () -> run.runOn("reference"), "the device was ", "scalar loops");
     }
 
     @Test
@@ -199,7 +199,7 @@ class RefusedResumeTest {
     void an_output_that_appeared_in_the_meantime_is_not_overwritten_and_the_blocks_are_kept() throws IOException {
         Files.createDirectory(run.output);
 
-        assertRefused(Code.OUTPUT, run::run, run.output.toString(), "--overwrite");
+        assertUserError(Code.OUTPUT, run::run, run.output.toString(), "--overwrite");
 
         assertTrue(Files.exists(folder.resolve(".out.partial/block-00000.safetensors")));
         run.overwrite = true;

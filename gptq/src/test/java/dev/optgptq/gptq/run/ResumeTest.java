@@ -1,6 +1,6 @@
 package dev.optgptq.gptq.run;
 
-import static dev.optgptq.gptq.testing.Failures.assertRefused;
+import static dev.optgptq.formats.testing.Failures.assertUserError;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNull;
@@ -17,7 +17,7 @@ import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind;
 import dev.optgptq.gptq.settings.QuantizeSettings.Precision;
 import dev.optgptq.gptq.solve.ActOrder;
-import dev.optgptq.gptq.testing.EmulatedGpu;
+import dev.optgptq.kernels.testing.EmulatedGpu;
 import dev.optgptq.gptq.testing.TinyModel;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -110,7 +110,7 @@ class ResumeTest {
         stop(run, "block 2/2: tune");
         run.refinement = run.refinement.tuningNorms(false);
 
-        assertRefused(Code.OUTPUT, run::run, "1 of 2 blocks", "another result", "--tune-norms was true and is false");
+        assertUserError(Code.OUTPUT, run::run, "1 of 2 blocks", "another result", "--tune-norms was true and is false");
     }
 
     /** Where the forward pass rounds weights to halves, they are restored before that. */

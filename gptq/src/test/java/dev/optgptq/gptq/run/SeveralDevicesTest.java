@@ -11,7 +11,7 @@ import dev.optgptq.gptq.report.Ablation;
 import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind;
 import dev.optgptq.gptq.settings.QuantizeSettings.Precision;
-import dev.optgptq.gptq.testing.EmulatedGpu;
+import dev.optgptq.kernels.testing.EmulatedGpu;
 import dev.optgptq.gptq.testing.TinyModel;
 import dev.optgptq.kernels.Device;
 import java.nio.file.Files;

@@ -9,7 +9,7 @@ import dev.optgptq.calibrate.weights.BlockWeights;
 import dev.optgptq.calibrate.weights.Head;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.gptq.refine.StepOutcome;
-import dev.optgptq.gptq.testing.EmulatedGpu;
+import dev.optgptq.kernels.testing.EmulatedGpu;
 import dev.optgptq.gptq.testing.TinyModel;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Devices;

@@ -1,6 +1,6 @@
 package dev.optgptq.gptq.run.checkpoint;
 
-import static dev.optgptq.gptq.testing.Failures.assertRefused;
+import static dev.optgptq.formats.testing.Failures.assertUserError;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -94,7 +94,7 @@ class ParallelChecksTest {
         CountDownLatch never = new CountDownLatch(1);
         Thread.currentThread().interrupt();
 
-        assertRefused(Code.OUTPUT, () -> new ParallelChecks(WHERE, 1).run(List.of(() -> await(never))), "out",
+        assertUserError(Code.OUTPUT, () -> new ParallelChecks(WHERE, 1).run(List.of(() -> await(never))), "out",
                 "interrupted");
 
         assertTrue(Thread.interrupted(), "whoever interrupted wants to see it");

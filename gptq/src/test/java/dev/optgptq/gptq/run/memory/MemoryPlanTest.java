@@ -1,6 +1,6 @@
 package dev.optgptq.gptq.run.memory;
 
-import static dev.optgptq.gptq.testing.Failures.assertRefused;
+import static dev.optgptq.formats.testing.Failures.assertUserError;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -110,7 +110,7 @@ class MemoryPlanTest {
 
         plan(run, plan.total()).require();
 
-        assertRefused(Code.MEMORY, () -> plan(run, plan.total() - 1).require(), (plan.total() >> 20) + " MiB of memory",
+        assertUserError(Code.MEMORY, () -> plan(run, plan.total() - 1).require(), (plan.total() >> 20) + " MiB of memory",
                 "Hessians", "evaluating", "are free");
     }
 
@@ -163,7 +163,7 @@ class MemoryPlanTest {
     void too_little_device_memory_is_refused_before_anything_is_computed() {
         MemoryPlan plan = plan(longRun(), PLENTY, OptionalLong.of(MemoryPlan.LIBRARIES));
 
-        assertRefused(Code.MEMORY, plan::require, "of device memory", "Hessians", "512 MiB are free there",
+        assertUserError(Code.MEMORY, plan::require, "of device memory", "Hessians", "512 MiB are free there",
                 "--device cpu");
     }
 

@@ -1,4 +1,4 @@
-package dev.optgptq.gptq.testing;
+package dev.optgptq.kernels.testing;
 
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.DeviceGroup;
@@ -14,6 +14,8 @@ import org.junit.jupiter.api.Assumptions;
 public final class EmulatedGpu implements AutoCloseable {
 
     private static final String LIBRARY = "opt-gptq.hip.lib";
+    /** A card's own BLAS would multiply, which the emulator is not. */
+    private static final String BLAS = "opt-gptq.rocblas.lib";
     private static final Path SOURCES = Path.of("../hip-kernels/src/test/emulator");
     private static final long MINUTES = 5;
 
@@ -33,10 +35,11 @@ public final class EmulatedGpu implements AutoCloseable {
         boolean here = System.getProperty("os.name").equals("Linux") && System.getProperty("os.arch").equals("amd64");
         Assumptions.assumeTrue(here && hasCompiler(), "the GPU emulator needs g++ on x86-64 Linux; not tested here");
         System.setProperty(LIBRARY, build().resolve("libhip-emulator-64.so").toString());
+        System.setProperty(BLAS, "none");
         try {
             return new EmulatedGpu(Devices.openGroup(names, 1));
         } catch (RuntimeException e) {
-            System.clearProperty(LIBRARY);
+            forget();
             throw e;
         }
     }
@@ -47,6 +50,11 @@ public final class EmulatedGpu implements AutoCloseable {
 
     public DeviceGroup devices() {
         return devices;
+    }
+
+    private static void forget() {
+        System.clearProperty(LIBRARY);
+        System.clearProperty(BLAS);
     }
 
     private static boolean hasCompiler() {
@@ -60,7 +68,7 @@ public final class EmulatedGpu implements AutoCloseable {
 
     /** Its make file builds what is not up to date. */
     private static Path build() {
-        Path target = Path.of("target/emulator").toAbsolutePath();
+        Path target = Path.of("../hip-kernels/target/emulator").toAbsolutePath().normalize();
         try {
             Process make = new ProcessBuilder("make", "-s", "-C", SOURCES.toString(), "TARGET=" + target).inheritIO()
                     .start();
@@ -79,6 +87,6 @@ public final class EmulatedGpu implements AutoCloseable {
     @Override
     public void close() {
         devices.close();
-        System.clearProperty(LIBRARY);
+        forget();
     }
 }

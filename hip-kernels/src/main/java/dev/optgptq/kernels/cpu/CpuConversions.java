@@ -7,7 +7,7 @@ import dev.optgptq.kernels.cpu.loops.HalfVectors;
 import dev.optgptq.kernels.cpu.loops.Memory;
 import dev.optgptq.kernels.cpu.loops.Parallel;
 import dev.optgptq.kernels.cpu.loops.Rows;
-import dev.optgptq.kernels.ops.NeuralArguments;
+import dev.optgptq.kernels.ops.Arguments;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 
@@ -24,7 +24,7 @@ final class CpuConversions {
     static void embed(Parallel parallel, Tensor ids, Tensor table, Tensor out) {
         int columns = Math.toIntExact(out.columns());
         Rows.forEach(parallel, out, row -> {
-            int id = NeuralArguments.token("embed", ids.memory().get(Memory.INT, 4 * row), row, table.rows());
+            int id = Arguments.token("embed", ids.memory().get(Memory.INT, 4 * row), row, table.rows());
             if (table.memory().isMapped()) {
                 embedMapped(table, id, out, row, columns);
             } else {

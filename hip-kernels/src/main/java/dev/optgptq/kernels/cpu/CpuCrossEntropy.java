@@ -8,7 +8,7 @@ import dev.optgptq.kernels.cpu.loops.Memory;
 import dev.optgptq.kernels.cpu.loops.Parallel;
 import dev.optgptq.kernels.cpu.loops.Rows;
 import dev.optgptq.kernels.cpu.loops.VectorMath;
-import dev.optgptq.kernels.ops.NeuralArguments;
+import dev.optgptq.kernels.ops.Arguments;
 import java.lang.foreign.MemorySegment;
 import jdk.incubator.vector.DoubleVector;
 import jdk.incubator.vector.FloatVector;
@@ -30,7 +30,7 @@ final class CpuCrossEntropy {
         int vocabulary = Math.toIntExact(logits.columns());
         Rows.forEach(parallel, logits, row -> {
             int id = targets.memory().get(Memory.INT, 4 * row);
-            long target = NeuralArguments.token("crossEntropy", id, row, vocabulary);
+            long target = Arguments.token("crossEntropy", id, row, vocabulary);
             MemorySegment memory = logits.memory();
             long at = Memory.row(logits, row);
             float max = max(memory, at, vocabulary);

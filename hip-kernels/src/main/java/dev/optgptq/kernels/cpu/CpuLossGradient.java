@@ -9,7 +9,7 @@ import dev.optgptq.kernels.cpu.loops.Memory;
 import dev.optgptq.kernels.cpu.loops.Parallel;
 import dev.optgptq.kernels.cpu.loops.Rows;
 import dev.optgptq.kernels.cpu.loops.VectorMath;
-import dev.optgptq.kernels.ops.NeuralArguments;
+import dev.optgptq.kernels.ops.Arguments;
 import java.lang.foreign.MemorySegment;
 import jdk.incubator.vector.VectorMask;
 
@@ -25,7 +25,7 @@ final class CpuLossGradient {
         int vocabulary = Math.toIntExact(logits.columns());
         Rows.forEach(parallel, logits, row -> {
             int id = targets.memory().get(Memory.INT, 4 * row);
-            long target = NeuralArguments.token("crossEntropyGradient", id, row, vocabulary);
+            long target = Arguments.token("crossEntropyGradient", id, row, vocabulary);
             MemorySegment memory = logits.memory();
             long at = Memory.row(logits, row);
             float weight = weights.memory().get(Memory.FLOAT, 4 * row);
@@ -53,7 +53,7 @@ final class CpuLossGradient {
     static void embed(Parallel parallel, Tensor ids, Tensor dOut, Tensor dTable) {
         parallel.forRanges(dTable.columns(), COLUMNS, (from, to) -> {
             for (long row = 0; row < dOut.rows(); row++) {
-                int id = NeuralArguments.token("embedGradient", ids.memory().get(Memory.INT, 4 * row), row,
+                int id = Arguments.token("embedGradient", ids.memory().get(Memory.INT, 4 * row), row,
                         dTable.rows());
                 CpuElementwise.addRow(dTable.memory(), Memory.row(dTable, id) + 4 * from, dOut.memory(),
                         Memory.row(dOut, row) + 4 * from, (int) (to - from));

@@ -5,7 +5,6 @@ import dev.optgptq.kernels.cpu.attention.CpuAttention;
 import dev.optgptq.kernels.cpu.loops.Parallel;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.ops.GradientOps.Attended;
-import dev.optgptq.kernels.ops.NeuralArguments;
 import dev.optgptq.kernels.ops.NeuralOps;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
@@ -28,50 +27,42 @@ public final class CpuNeuralOps implements NeuralOps {
 
     @Override
     public void convert(Tensor source, Tensor target) {
-        NeuralArguments.convert(source, target);
         CpuConversions.convert(parallel, source, target);
     }
 
     @Override
     public void embed(Tensor ids, Tensor table, Tensor out) {
-        NeuralArguments.embed(ids, table, out);
         CpuConversions.embed(parallel, ids, table, out);
     }
 
     @Override
     public void rmsNorm(Tensor x, Tensor weight, float eps, Tensor out) {
-        NeuralArguments.rmsNorm(x, weight, out);
         CpuNorms.rmsNorm(parallel, x, weight, Math.toIntExact(x.columns()), eps, out);
     }
 
     @Override
     public void layerNorm(Tensor x, Tensor weight, @Nullable Tensor bias, float eps, Tensor out) {
-        NeuralArguments.layerNorm(x, weight, bias, out);
         CpuNorms.layerNorm(parallel, x, weight, bias, Math.toIntExact(x.columns()), eps, out);
     }
 
     @Override
     public void rmsNormGroups(Tensor x, Tensor weight, int width, float eps, Tensor out) {
-        NeuralArguments.rmsNormGroups(x, weight, width, out);
         CpuNorms.rmsNorm(parallel, x, weight, width, eps, out);
     }
 
     @Override
     public void layerNormGroups(Tensor x, Tensor weight, @Nullable Tensor bias, int width, float eps, Tensor out) {
-        NeuralArguments.layerNormGroups(x, weight, bias, width, out);
         CpuNorms.layerNorm(parallel, x, weight, bias, width, eps, out);
     }
 
     @Override
     public void rotary(Tensor x, int headDim, Tensor cos, Tensor sin, RotaryLayout layout) {
-        NeuralArguments.rotary(x, headDim, cos, sin);
         CpuRotary.rotate(parallel, x, headDim, cos, sin, layout);
     }
 
     @Override
     public void attention(Tensor q, Tensor k, Tensor v, @Nullable Tensor slopes, @Nullable Tensor sinks,
             AttentionShape shape, Tensor out) {
-        NeuralArguments.attention(q, k, v, slopes, sinks, shape, out);
         if (q.dtype() == DType.F32) {
             attention.run(new Attended(q, k, v, slopes, sinks, shape, out));
             return;
@@ -90,73 +81,61 @@ public final class CpuNeuralOps implements NeuralOps {
 
     @Override
     public void activate(Activation activation, Tensor x) {
-        NeuralArguments.activate(x);
         CpuActivations.activate(parallel, activation, x);
     }
 
     @Override
     public void activateGated(Activation activation, Tensor gate, Tensor up) {
-        NeuralArguments.activateGated(gate, up);
         CpuActivations.activateGated(parallel, activation, gate, up);
     }
 
     @Override
     public void clampedSwiglu(Tensor gate, Tensor up, float alpha, float limit) {
-        NeuralArguments.clampedSwiglu(gate, up, limit);
         CpuGates.clampedSwiglu(parallel, gate, up, alpha, limit);
     }
 
     @Override
     public void gateSigmoid(Tensor x, Tensor gate) {
-        NeuralArguments.gateSigmoid(x, gate);
         CpuGates.gateSigmoid(parallel, x, gate);
     }
 
     @Override
     public void scale(Tensor x, float factor) {
-        NeuralArguments.scale(x);
         CpuLimits.scale(parallel, x, factor);
     }
 
     @Override
     public void softcap(Tensor x, float cap) {
-        NeuralArguments.softcap(x, cap);
         CpuLimits.softcap(parallel, x, cap);
     }
 
     @Override
     public void clamp(Tensor x, float limit) {
-        NeuralArguments.clamp(x, limit);
         CpuLimits.clamp(parallel, x, limit);
     }
 
     @Override
     public void add(Tensor x, Tensor y) {
-        NeuralArguments.add(x, y);
         CpuElementwise.add(parallel, x, y);
     }
 
     @Override
     public void addRow(Tensor x, Tensor row) {
-        NeuralArguments.addRow(x, row);
         CpuElementwise.addRow(parallel, x, row);
     }
 
     @Override
     public void crossEntropy(Tensor logits, Tensor targets, Tensor nll) {
-        NeuralArguments.crossEntropy(logits, targets, nll);
         CpuCrossEntropy.run(parallel, logits, targets, nll);
     }
 
     @Override
     public void klDivergence(Tensor teacher, Tensor student, Tensor kl, Tensor agrees) {
-        NeuralArguments.klDivergence(teacher, student, kl, agrees);
         CpuKlDivergence.run(parallel, teacher, student, kl, agrees);
     }
 
     @Override
     public void countNonFinite(Tensor x, Tensor count) {
-        NeuralArguments.countNonFinite(x, count);
         CpuFiniteCheck.count(parallel, x, count);
     }
 }

@@ -11,6 +11,7 @@ import dev.optgptq.kernels.ops.CheckedDeltaOps;
 import dev.optgptq.kernels.ops.CheckedGradientOps;
 import dev.optgptq.kernels.ops.CheckedMatrixOps;
 import dev.optgptq.kernels.ops.CheckedMixtureOps;
+import dev.optgptq.kernels.ops.CheckedNeuralOps;
 import dev.optgptq.kernels.ops.CheckedQuantOps;
 import dev.optgptq.kernels.ops.CheckedTuningOps;
 import dev.optgptq.kernels.ops.DeltaOps;
@@ -44,7 +45,7 @@ public final class GpuDevice implements Device {
             CacheOps cache) {
         this.context = context;
         this.description = description;
-        this.neural = neural;
+        this.neural = new CheckedNeuralOps(neural);
         this.matrix = new CheckedMatrixOps(matrix);
         this.quant = new CheckedQuantOps(quant);
         this.tuning = new CheckedTuningOps(tuning);

@@ -9,6 +9,7 @@ import dev.optgptq.kernels.ops.CheckedDeltaOps;
 import dev.optgptq.kernels.ops.CheckedGradientOps;
 import dev.optgptq.kernels.ops.CheckedMatrixOps;
 import dev.optgptq.kernels.ops.CheckedMixtureOps;
+import dev.optgptq.kernels.ops.CheckedNeuralOps;
 import dev.optgptq.kernels.ops.CheckedQuantOps;
 import dev.optgptq.kernels.ops.CheckedTuningOps;
 import dev.optgptq.kernels.ops.DeltaOps;
@@ -51,7 +52,7 @@ public final class HostDevice implements Device {
         this.name = name;
         this.description = description;
         this.arithmetic = arithmetic;
-        this.neural = neural;
+        this.neural = new CheckedNeuralOps(neural);
         this.matrix = new CheckedMatrixOps(matrix);
         this.quant = new CheckedQuantOps(quant);
         this.gradient = new CheckedGradientOps(gradient);

@@ -16,66 +16,66 @@ public final class CheckedCacheOps implements CacheOps {
     @Override
     public void append(Tensor k, Tensor v, Tensor slots, CachePages pages) {
         long width = (long) pages.kvHeads() * pages.headDim();
-        Arguments.f32("k", k, k.rows(), width);
-        Arguments.f32("v", v, k.rows(), width);
-        Arguments.shaped("slots", slots, DType.I32, 1, k.rows());
-        check(pages);
+        Arguments.f32("append", "k", k, k.rows(), width);
+        Arguments.f32("append", "v", v, k.rows(), width);
+        Arguments.shaped("append", "slots", slots, DType.I32, 1, k.rows());
+        check("append", pages);
         ops.append(k, v, slots, pages);
     }
 
     @Override
     public void attend(Tensor q, CachePages pages, CacheRows rows, @Nullable Tensor slopes, @Nullable Tensor sinks,
             CacheShape shape, Tensor out) {
-        Arguments.f32("q", q, q.rows(), (long) shape.heads() * shape.headDim());
-        Arguments.f32("out", out, q.rows(), q.columns());
+        Arguments.f32("attend", "q", q, q.rows(), (long) shape.heads() * shape.headDim());
+        Arguments.f32("attend", "out", out, q.rows(), q.columns());
         if (slopes != null) {
-            Arguments.f32("slopes", slopes, 1, shape.heads());
+            Arguments.f32("attend", "slopes", slopes, 1, shape.heads());
         }
         if (sinks != null) {
-            Arguments.f32("sinks", sinks, 1, shape.heads());
+            Arguments.f32("attend", "sinks", sinks, 1, shape.heads());
         }
         long sequences = rows.sequences();
-        Arguments.shaped("table", rows.table(), DType.I32, sequences, rows.table().columns());
-        Arguments.shaped("lengths", rows.lengths(), DType.I32, 1, sequences);
-        Arguments.shaped("starts", rows.starts(), DType.I32, 1, sequences + 1);
+        Arguments.shaped("attend", "table", rows.table(), DType.I32, sequences, rows.table().columns());
+        Arguments.shaped("attend", "lengths", rows.lengths(), DType.I32, 1, sequences);
+        Arguments.shaped("attend", "starts", rows.starts(), DType.I32, 1, sequences + 1);
         if (pages.kvHeads() != shape.kvHeads() || pages.headDim() != shape.headDim()) {
-            throw new IllegalArgumentException("pages: expected " + shape.kvHeads() + " heads of " + shape.headDim()
+            throw new IllegalArgumentException("attend: pages: expected " + shape.kvHeads() + " heads of " + shape.headDim()
                     + ", found " + pages.kvHeads() + " of " + pages.headDim());
         }
-        check(pages);
+        check("attend", pages);
         ops.attend(q, pages, rows, slopes, sinks, shape, out);
     }
 
-    private static void check(CachePages pages) {
+    private static void check(String op, CachePages pages) {
         CacheType type = pages.type();
         long rows = pages.keys().rows();
         long columns = (long) CachePages.TOKENS * type.width(pages.headDim());
         if (rows % pages.kvHeads() != 0) {
             throw new IllegalArgumentException(
-                    "keys: expected rows for " + pages.kvHeads() + " heads of each page, found " + pages.keys());
+                    op + ": keys: expected rows for " + pages.kvHeads() + " heads of each page, found " + pages.keys());
         }
-        Arguments.shaped("keys", pages.keys(), type.dtype(), rows, columns);
-        Arguments.shaped("values", pages.values(), type.dtype(), rows, columns);
+        Arguments.shaped(op, "keys", pages.keys(), type.dtype(), rows, columns);
+        Arguments.shaped(op, "values", pages.values(), type.dtype(), rows, columns);
         if (type.isQuantized()) {
-            grids("keyGrids", pages.keyGrids(), rows);
-            grids("valueGrids", pages.valueGrids(), rows);
+            grids(op, "keyGrids", pages.keyGrids(), rows);
+            grids(op, "valueGrids", pages.valueGrids(), rows);
         }
     }
 
-    private static void grids(String name, @Nullable Tensor grids, long rows) {
+    private static void grids(String op, String name, @Nullable Tensor grids, long rows) {
         if (grids == null) {
-            throw new IllegalArgumentException(name + ": expected scales and minima beside codes, found none");
+            throw new IllegalArgumentException(op + ": " + name + ": expected scales and minima beside codes, found none");
         }
-        Arguments.shaped(name, grids, DType.F16, rows, (long) CachePages.TOKENS * CacheType.GRID);
+        Arguments.shaped(op, name, grids, DType.F16, rows, (long) CachePages.TOKENS * CacheType.GRID);
     }
 
     @Override
     public void rotaryAt(Tensor x, int headDim, Tensor cos, Tensor sin, Tensor positions,
             NeuralOps.RotaryLayout layout) {
-        Arguments.f32("x", x, x.rows(), x.columns());
-        Arguments.f32("cos", cos, cos.rows(), cos.columns());
-        Arguments.f32("sin", sin, cos.rows(), cos.columns());
-        Arguments.shaped("positions", positions, DType.I32, 1, x.rows());
+        Arguments.f32("rotaryAt", "x", x, x.rows(), x.columns());
+        Arguments.f32("rotaryAt", "cos", cos, cos.rows(), cos.columns());
+        Arguments.f32("rotaryAt", "sin", sin, cos.rows(), cos.columns());
+        Arguments.shaped("rotaryAt", "positions", positions, DType.I32, 1, x.rows());
         if (headDim < 1 || x.columns() % headDim != 0 || 2 * cos.columns() > headDim) {
             throw new IllegalArgumentException(
                     "rotaryAt: heads of " + headDim + " do not fit x " + x + " and cos " + cos);
@@ -85,8 +85,8 @@ public final class CheckedCacheOps implements CacheOps {
 
     @Override
     public void argmax(Tensor logits, Tensor ids) {
-        Arguments.f32("logits", logits, logits.rows(), Math.max(1, logits.columns()));
-        Arguments.shaped("ids", ids, DType.I32, 1, logits.rows());
+        Arguments.f32("argmax", "logits", logits, logits.rows(), Math.max(1, logits.columns()));
+        Arguments.shaped("argmax", "ids", ids, DType.I32, 1, logits.rows());
         ops.argmax(logits, ids);
     }
 }

@@ -15,55 +15,55 @@ public final class CheckedTuningOps implements TuningOps {
 
     @Override
     public void latent(LatentGrid grid, Tensor wt, Tensor codes, Tensor latent) {
-        check(grid, latent);
-        same("wt", wt, latent);
-        Arguments.shaped("codes", codes, DType.U8, latent.rows(), latent.columns());
+        check("latent", grid, latent);
+        same("latent", "wt", wt, latent);
+        Arguments.shaped("latent", "codes", codes, DType.U8, latent.rows(), latent.columns());
         ops.latent(grid, wt, codes, latent);
     }
 
     @Override
     public void roundLatent(LatentGrid grid, Tensor latent, Tensor wt) {
-        check(grid, latent);
-        same("wt", wt, latent);
+        check("roundLatent", grid, latent);
+        same("roundLatent", "wt", wt, latent);
         ops.roundLatent(grid, latent, wt);
     }
 
     @Override
     public void latentCodes(LatentGrid grid, Tensor latent, Tensor codes) {
-        check(grid, latent);
-        Arguments.shaped("codes", codes, DType.U8, latent.rows(), latent.columns());
+        check("latentCodes", grid, latent);
+        Arguments.shaped("latentCodes", "codes", codes, DType.U8, latent.rows(), latent.columns());
         ops.latentCodes(grid, latent, codes);
     }
 
     @Override
     public void latentGradient(LatentGrid grid, Tensor latent, Tensor d, Tensor dScales) {
-        check(grid, latent);
-        same("d", d, latent);
-        same("dScales", dScales, grid.scales());
+        check("latentGradient", grid, latent);
+        same("latentGradient", "d", d, latent);
+        same("latentGradient", "dScales", dScales, grid.scales());
         ops.latentGradient(grid, latent, d, dScales);
     }
 
     @Override
     public void adam(AdamStep step, Tensor gradient, Tensor first, Tensor second, @Nullable Tensor unit,
             Tensor parameter) {
-        Arguments.f32("parameter", parameter, parameter.rows(), parameter.columns());
-        same("gradient", gradient, parameter);
-        same("first", first, parameter);
-        same("second", second, parameter);
+        Arguments.f32("adam", "parameter", parameter, parameter.rows(), parameter.columns());
+        same("adam", "gradient", gradient, parameter);
+        same("adam", "first", first, parameter);
+        same("adam", "second", second, parameter);
         if (unit != null) {
-            same("unit", unit, parameter);
+            same("adam", "unit", unit, parameter);
         }
         ops.adam(step, gradient, first, second, unit, parameter);
     }
 
-    private static void check(LatentGrid grid, Tensor latent) {
-        Arguments.f32("latent", latent, latent.rows(), latent.columns());
-        Arguments.f32("scales", grid.scales(), grid.scales().rows(), latent.columns());
-        Arguments.shaped("zeros", grid.zeros(), DType.I32, grid.scales().rows(), latent.columns());
-        Arguments.shaped("groupOf", grid.groupOf(), DType.I32, 1, latent.rows());
+    private static void check(String op, LatentGrid grid, Tensor latent) {
+        Arguments.f32(op, "latent", latent, latent.rows(), latent.columns());
+        Arguments.f32(op, "scales", grid.scales(), grid.scales().rows(), latent.columns());
+        Arguments.shaped(op, "zeros", grid.zeros(), DType.I32, grid.scales().rows(), latent.columns());
+        Arguments.shaped(op, "groupOf", grid.groupOf(), DType.I32, 1, latent.rows());
     }
 
-    private static void same(String name, Tensor tensor, Tensor like) {
-        Arguments.f32(name, tensor, like.rows(), like.columns());
+    private static void same(String op, String name, Tensor tensor, Tensor like) {
+        Arguments.f32(op, name, tensor, like.rows(), like.columns());
     }
 }

@@ -5,7 +5,7 @@ import static dev.optgptq.kernels.reference.Elements.set;
 
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.ops.GradientOps;
-import dev.optgptq.kernels.ops.NeuralArguments;
+import dev.optgptq.kernels.ops.Arguments;
 import dev.optgptq.kernels.ops.NeuralOps.Activation;
 import dev.optgptq.kernels.ops.NeuralOps.RotaryLayout;
 import org.jspecify.annotations.Nullable;
@@ -119,7 +119,7 @@ final class ReferenceGradientOps implements GradientOps {
     @Override
     public void embedGradient(Tensor ids, Tensor dOut, Tensor dTable) {
         for (long r = 0; r < dOut.rows(); r++) {
-            int id = NeuralArguments.token("embedGradient", Elements.getInt(ids, 0, r), r, dTable.rows());
+            int id = Arguments.token("embedGradient", Elements.getInt(ids, 0, r), r, dTable.rows());
             for (long c = 0; c < dOut.columns(); c++) {
                 set(dTable, id, c, get(dTable, id, c) + get(dOut, r, c));
             }
@@ -129,7 +129,7 @@ final class ReferenceGradientOps implements GradientOps {
     @Override
     public void crossEntropyGradient(Tensor logits, Tensor targets, Tensor weights) {
         for (long r = 0; r < logits.rows(); r++) {
-            int target = NeuralArguments.token("crossEntropyGradient", Elements.getInt(targets, 0, r), r,
+            int target = Arguments.token("crossEntropyGradient", Elements.getInt(targets, 0, r), r,
                     logits.columns());
             double[] logP = LogSoftmax.of(logits, r);
             for (int c = 0; c < logP.length; c++) {

@@ -1,7 +1,7 @@
 package dev.optgptq.kernels.reference;
 
 import dev.optgptq.kernels.ops.GradientOps.Attended;
-import dev.optgptq.kernels.ops.NeuralArguments;
+import dev.optgptq.kernels.ops.Arguments;
 import dev.optgptq.kernels.ops.NeuralOps;
 import dev.optgptq.kernels.Tensor;
 import java.lang.foreign.ValueLayout;
@@ -16,7 +16,6 @@ public final class ReferenceNeuralOps implements NeuralOps {
 
     @Override
     public void convert(Tensor source, Tensor target) {
-        NeuralArguments.convert(source, target);
         for (long r = 0; r < source.rows(); r++) {
             for (long c = 0; c < source.columns(); c++) {
                 Elements.set(target, r, c, Elements.get(source, r, c));
@@ -26,9 +25,8 @@ public final class ReferenceNeuralOps implements NeuralOps {
 
     @Override
     public void embed(Tensor ids, Tensor table, Tensor out) {
-        NeuralArguments.embed(ids, table, out);
         for (long r = 0; r < out.rows(); r++) {
-            int id = NeuralArguments.token("embed", Elements.getInt(ids, 0, r), r, table.rows());
+            int id = Arguments.token("embed", Elements.getInt(ids, 0, r), r, table.rows());
             for (long c = 0; c < out.columns(); c++) {
                 Elements.set(out, r, c, Elements.get(table, id, c));
             }
@@ -37,25 +35,21 @@ public final class ReferenceNeuralOps implements NeuralOps {
 
     @Override
     public void rmsNorm(Tensor x, Tensor weight, float eps, Tensor out) {
-        NeuralArguments.rmsNorm(x, weight, out);
         norm(x, weight, x.columns(), eps, false, null, out);
     }
 
     @Override
     public void layerNorm(Tensor x, Tensor weight, @Nullable Tensor bias, float eps, Tensor out) {
-        NeuralArguments.layerNorm(x, weight, bias, out);
         norm(x, weight, x.columns(), eps, true, bias, out);
     }
 
     @Override
     public void rmsNormGroups(Tensor x, Tensor weight, int width, float eps, Tensor out) {
-        NeuralArguments.rmsNormGroups(x, weight, width, out);
         norm(x, weight, width, eps, false, null, out);
     }
 
     @Override
     public void layerNormGroups(Tensor x, Tensor weight, @Nullable Tensor bias, int width, float eps, Tensor out) {
-        NeuralArguments.layerNormGroups(x, weight, bias, width, out);
         norm(x, weight, width, eps, true, bias, out);
     }
 
@@ -66,7 +60,6 @@ public final class ReferenceNeuralOps implements NeuralOps {
 
     @Override
     public void rotary(Tensor x, int headDim, Tensor cos, Tensor sin, RotaryLayout layout) {
-        NeuralArguments.rotary(x, headDim, cos, sin);
         long pairs = cos.columns();
         for (long r = 0; r < x.rows(); r++) {
             long position = r % cos.rows();
@@ -88,13 +81,11 @@ public final class ReferenceNeuralOps implements NeuralOps {
     @Override
     public void attention(Tensor q, Tensor k, Tensor v, @Nullable Tensor slopes, @Nullable Tensor sinks,
             AttentionShape shape, Tensor out) {
-        NeuralArguments.attention(q, k, v, slopes, sinks, shape, out);
         new ReferenceAttention(new Attended(q, k, v, slopes, sinks, shape, out)).run();
     }
 
     @Override
     public void activate(Activation activation, Tensor x) {
-        NeuralArguments.activate(x);
         map(x, value -> Activations.apply(activation, value));
     }
 
@@ -108,7 +99,6 @@ public final class ReferenceNeuralOps implements NeuralOps {
 
     @Override
     public void activateGated(Activation activation, Tensor gate, Tensor up) {
-        NeuralArguments.activateGated(gate, up);
         for (long r = 0; r < gate.rows(); r++) {
             for (long c = 0; c < gate.columns(); c++) {
                 double activated = Activations.apply(activation, Elements.get(gate, r, c));
@@ -119,37 +109,31 @@ public final class ReferenceNeuralOps implements NeuralOps {
 
     @Override
     public void clampedSwiglu(Tensor gate, Tensor up, float alpha, float limit) {
-        NeuralArguments.clampedSwiglu(gate, up, limit);
         ReferenceGates.clampedSwiglu(gate, up, alpha, limit);
     }
 
     @Override
     public void gateSigmoid(Tensor x, Tensor gate) {
-        NeuralArguments.gateSigmoid(x, gate);
         ReferenceGates.gateSigmoid(x, gate);
     }
 
     @Override
     public void scale(Tensor x, float factor) {
-        NeuralArguments.scale(x);
         map(x, value -> factor * value);
     }
 
     @Override
     public void softcap(Tensor x, float cap) {
-        NeuralArguments.softcap(x, cap);
         map(x, value -> cap * Math.tanh(value / cap));
     }
 
     @Override
     public void clamp(Tensor x, float limit) {
-        NeuralArguments.clamp(x, limit);
         map(x, value -> ReferenceGates.clamp(value, limit));
     }
 
     @Override
     public void add(Tensor x, Tensor y) {
-        NeuralArguments.add(x, y);
         for (long r = 0; r < x.rows(); r++) {
             for (long c = 0; c < x.columns(); c++) {
                 Elements.set(x, r, c, Elements.get(x, r, c) + Elements.get(y, r, c));
@@ -159,7 +143,6 @@ public final class ReferenceNeuralOps implements NeuralOps {
 
     @Override
     public void addRow(Tensor x, Tensor row) {
-        NeuralArguments.addRow(x, row);
         for (long r = 0; r < x.rows(); r++) {
             for (long c = 0; c < x.columns(); c++) {
                 Elements.set(x, r, c, Elements.get(x, r, c) + Elements.get(row, 0, c));
@@ -169,16 +152,14 @@ public final class ReferenceNeuralOps implements NeuralOps {
 
     @Override
     public void crossEntropy(Tensor logits, Tensor targets, Tensor nll) {
-        NeuralArguments.crossEntropy(logits, targets, nll);
         for (long r = 0; r < logits.rows(); r++) {
-            int target = NeuralArguments.token("crossEntropy", Elements.getInt(targets, 0, r), r, logits.columns());
+            int target = Arguments.token("crossEntropy", Elements.getInt(targets, 0, r), r, logits.columns());
             Elements.set(nll, 0, r, -LogSoftmax.of(logits, r)[target]);
         }
     }
 
     @Override
     public void klDivergence(Tensor teacher, Tensor student, Tensor kl, Tensor agrees) {
-        NeuralArguments.klDivergence(teacher, student, kl, agrees);
         for (long r = 0; r < teacher.rows(); r++) {
             double[] logP = LogSoftmax.of(teacher, r);
             double[] logQ = LogSoftmax.of(student, r);
@@ -202,7 +183,6 @@ public final class ReferenceNeuralOps implements NeuralOps {
 
     @Override
     public void countNonFinite(Tensor x, Tensor count) {
-        NeuralArguments.countNonFinite(x, count);
         long found = 0;
         for (long r = 0; r < x.rows(); r++) {
             for (long c = 0; c < x.columns(); c++) {

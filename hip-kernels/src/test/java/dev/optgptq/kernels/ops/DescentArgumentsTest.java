@@ -22,11 +22,11 @@ class DescentArgumentsTest {
     @ValueSource(strings = {"reference", "cpu"})
     void aWrongArgumentOfADescentIsNamedWithWhatWasExpectedAndFound(String name) {
         try (Device device = Devices.open(name, 1); TensorArena arena = device.arena()) {
-            refused("h: expected F32[6, 6], found F32[6, 8]",
+            refused("descendCodes: h: expected F32[6, 6], found F32[6, 8]",
                     () -> descend(device, arena, 6, arena.matrix(DType.F32, 6, 8), DType.U8));
-            refused("codes: expected U8[6, 8], found I32[6, 8]",
+            refused("descendCodes: codes: expected U8[6, 8], found I32[6, 8]",
                     () -> descend(device, arena, 6, arena.matrix(DType.F32, 6, 6), DType.I32));
-            refused("errors: expected at most 128 inputs, found F32[129, 8]",
+            refused("descendCodes: errors: expected at most 128 inputs, found F32[129, 8]",
                     () -> descend(device, arena, 129, arena.matrix(DType.F32, 129, 129), DType.U8));
         }
     }
@@ -44,9 +44,9 @@ class DescentArgumentsTest {
         try (Device device = Devices.open(name, 1); TensorArena arena = device.arena()) {
             Tensor scales = arena.matrix(DType.F32, 3, 8);
             Tensor normal = arena.matrix(DType.F32, 9, 8);
-            refused("normal: expected F32[9, 8], found F32[3, 8]",
+            refused("refitScales: normal: expected F32[9, 8], found F32[3, 8]",
                     () -> device.quant().refitScales(new RefitProblem(GRID, scales, scales, scales)));
-            refused("slope: expected F32[3, 8], found F32[9, 8]",
+            refused("refitScales: slope: expected F32[3, 8], found F32[9, 8]",
                     () -> device.quant().refitScales(new RefitProblem(GRID, normal, normal, scales)));
         }
     }
@@ -59,11 +59,11 @@ class DescentArgumentsTest {
             Tensor zeros = arena.matrix(DType.I32, 2, 8);
             Tensor values = arena.matrix(DType.F32, 6, 8);
             Tensor sums = arena.matrix(DType.F32, 2, 8);
-            refused("zeros: expected I32[3, 8], found I32[2, 8]",
+            refused("groupSums: zeros: expected I32[3, 8], found I32[2, 8]",
                     () -> device.quant().groupSums(2, codes, zeros, values, sums));
-            refused("sums: expected F32[2, 8], found F32[6, 8]",
+            refused("groupSums: sums: expected F32[2, 8], found F32[6, 8]",
                     () -> device.quant().groupSums(4, codes, zeros, values, values));
-            refused("groupSize: expected at least 1, found 0",
+            refused("groupSums: groupSize: expected at least 1, found 0",
                     () -> device.quant().groupSums(0, codes, zeros, values, sums));
         }
     }

@@ -27,23 +27,23 @@ class GradientArgumentsTest {
             Tensor narrow = arena.matrix(DType.F32, 6, 4);
             Tensor row = arena.vector(DType.F32, 8);
             Tensor ids = arena.vector(DType.I32, 6);
-            refused("dx: expected F32[6, 8], found F32[6, 4]",
+            refused("rmsNormGradient: dx: expected F32[6, 8], found F32[6, 4]",
                     () -> ops.rmsNormGradient(x, row, 0, x, narrow, null));
-            refused("dWeight: expected F32[1, 8], found F32[6, 4]",
+            refused("layerNormGradient: dWeight: expected F32[1, 8], found F32[6, 4]",
                     () -> ops.layerNormGradient(x, row, 0, x, x, narrow, null));
-            refused("dk: expected F32[6, 4], found F32[6, 8]", () -> ops.attentionGradient(
+            refused("attentionGradient: dk: expected F32[6, 4], found F32[6, 8]", () -> ops.attentionGradient(
                     new Attended(x, narrow, narrow, null, new AttentionShape(6, 2, 1, 4, 1, 0), x), x, x, x, narrow));
-            refused("dOut: expected F32[6, 8], found F32[6, 4]",
+            refused("activateGradient: dOut: expected F32[6, 8], found F32[6, 4]",
                     () -> ops.activateGradient(Activation.SILU, x, narrow));
-            refused("up: expected F32[6, 8], found F32[6, 4]",
+            refused("activateGatedGradient: up: expected F32[6, 8], found F32[6, 4]",
                     () -> ops.activateGatedGradient(Activation.SILU, x, narrow, x));
-            refused("dOut: expected F32[6, 8], found F32[6, 4]", () -> ops.embedGradient(ids, narrow, x));
-            refused("weights: expected F32[1, 6], found F32[1, 8]", () -> ops.crossEntropyGradient(x, ids, row));
-            refused("student: expected F32[6, 8], found F32[6, 4]", () -> ops.klGradient(x, narrow, row));
-            refused("weights: expected F32[1, 6], found F32[1, 8]", () -> ops.klGradient(x, x, row));
-            refused("sums: expected F32[1, 4], found F32[1, 8]", () -> ops.addRowsInto(narrow, row));
-            refused("squares: expected F32[1, 6], found F32[1, 8]", () -> ops.addSquares(1, x, row));
-            refused("factors: expected F32[1, 6], found F32[1, 8]", () -> ops.scaleRows(x, row, x));
+            refused("embedGradient: dOut: expected F32[6, 8], found F32[6, 4]", () -> ops.embedGradient(ids, narrow, x));
+            refused("crossEntropyGradient: weights: expected F32[1, 6], found F32[1, 8]", () -> ops.crossEntropyGradient(x, ids, row));
+            refused("klGradient: student: expected F32[6, 8], found F32[6, 4]", () -> ops.klGradient(x, narrow, row));
+            refused("klGradient: weights: expected F32[1, 6], found F32[1, 8]", () -> ops.klGradient(x, x, row));
+            refused("addRowsInto: sums: expected F32[1, 4], found F32[1, 8]", () -> ops.addRowsInto(narrow, row));
+            refused("addSquares: squares: expected F32[1, 6], found F32[1, 8]", () -> ops.addSquares(1, x, row));
+            refused("scaleRows: factors: expected F32[1, 6], found F32[1, 8]", () -> ops.scaleRows(x, row, x));
         }
     }
 

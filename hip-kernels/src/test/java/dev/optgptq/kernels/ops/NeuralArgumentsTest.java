@@ -28,48 +28,48 @@ class NeuralArgumentsTest {
             Tensor halves = arena.matrix(DType.F16, 6, 8);
             Tensor ids = arena.vector(DType.I32, 6);
             Tensor angles = arena.matrix(DType.F32, 3, 4);
-            refused("rmsNorm: weight must be F32[1, 8], found F32[6, 4]", () -> ops.rmsNorm(x, narrow, 0, x));
-            refused("layerNorm: x must be F32[6, 8], found F16[6, 8]", () -> ops.layerNorm(halves, x, null, 0, x));
-            refused("convert: target must be F16[6, 4], found F16[6, 8]", () -> ops.convert(narrow, halves));
-            refused("convert: source must be of a float dtype, found I32[1, 6]", () -> ops.convert(ids, x));
-            refused("embed: out must be F32[6, 4], found F32[6, 8]", () -> ops.embed(ids, narrow, x));
+            refused("rmsNorm: weight: expected F32[1, 8], found F32[6, 4]", () -> ops.rmsNorm(x, narrow, 0, x));
+            refused("layerNorm: x: expected F32[6, 8], found F16[6, 8]", () -> ops.layerNorm(halves, x, null, 0, x));
+            refused("convert: target: expected F16[6, 4], found F16[6, 8]", () -> ops.convert(narrow, halves));
+            refused("convert: source: expected a float dtype, found I32[1, 6]", () -> ops.convert(ids, x));
+            refused("embed: out: expected F32[6, 4], found F32[6, 8]", () -> ops.embed(ids, narrow, x));
             refused("rotary: headDim must divide x's columns: headDim 3, x F32[6, 8]",
                     () -> ops.rotary(x, 3, angles, angles, RotaryLayout.HALF));
             refused("rotary: cos holds more pairs than a head: headDim 4, cos F32[3, 4]",
                     () -> ops.rotary(x, 4, angles, angles, RotaryLayout.HALF));
             refused("rotary: rows must be whole sequences of 3, found F32[4, 8]",
                     () -> ops.rotary(x.rows(0, 4), 8, angles, angles, RotaryLayout.HALF));
-            refused("attention: k must be F32[6, 4], found F32[6, 8]",
+            refused("attention: k: expected F32[6, 4], found F32[6, 8]",
                     () -> ops.attention(x, x, x, null, new AttentionShape(6, 2, 1, 4, 1, 0), x));
             refused("attention: rows must be whole sequences of 4, found F32[6, 8]",
                     () -> ops.attention(x, x, x, null, new AttentionShape(4, 2, 2, 4, 1, 0), x));
-            refused("attention: v must be F32[6, 3], found F32[6, 4]", () -> ops.attention(narrow, narrow, narrow, null,
+            refused("attention: v: expected F32[6, 3], found F32[6, 4]", () -> ops.attention(narrow, narrow, narrow, null,
                     new AttentionShape(6, 1, 1, 4, 3, 1, 0, 0), narrow));
-            refused("attention: sinks must be F32[1, 2], found F32[6, 8]",
+            refused("attention: sinks: expected F32[1, 2], found F32[6, 8]",
                     () -> ops.attention(x, x, x, null, x, new AttentionShape(6, 2, 2, 4, 1, 0), x));
             refused("rmsNormGroups: width must divide x's columns: width 3, x F32[6, 8]",
                     () -> ops.rmsNormGroups(x, narrow, 3, 0, x));
-            refused("rmsNormGroups: weight must be F32[1, 8], found F32[1, 2]",
+            refused("rmsNormGroups: weight: expected F32[1, 8], found F32[1, 2]",
                     () -> ops.rmsNormGroups(x, narrow.rows(0, 1).columns(0, 2), 4, 0, x));
-            refused("layerNormGroups: bias must be F32[1, 4], found F32[6, 8]",
+            refused("layerNormGroups: bias: expected F32[1, 4], found F32[6, 8]",
                     () -> ops.layerNormGroups(x, narrow.rows(0, 1), x, 4, 0, x));
-            refused("clampedSwiglu: up must be F32[6, 8], found F32[6, 4]", () -> ops.clampedSwiglu(x, narrow, 1, 7));
-            refused("clampedSwiglu: limit must be at least 0, found -1.0", () -> ops.clampedSwiglu(x, x, 1, -1));
-            refused("gateSigmoid: gate must be F32[6, 8], found F32[6, 4]", () -> ops.gateSigmoid(x, narrow));
-            refused("softcap: cap must be above 0", () -> ops.softcap(x, 0));
-            refused("clamp: limit must be at least 0, found NaN", () -> ops.clamp(x, Float.NaN));
-            refused("activate: x must be F32[6, 8], found F16[6, 8]", () -> ops.activate(Activation.SILU, halves));
-            refused("activateGated: up must be F32[6, 8], found F32[6, 4]",
+            refused("clampedSwiglu: up: expected F32[6, 8], found F32[6, 4]", () -> ops.clampedSwiglu(x, narrow, 1, 7));
+            refused("clampedSwiglu: limit: expected at least 0, found -1.0", () -> ops.clampedSwiglu(x, x, 1, -1));
+            refused("gateSigmoid: gate: expected F32[6, 8], found F32[6, 4]", () -> ops.gateSigmoid(x, narrow));
+            refused("softcap: cap: expected above 0, found 0.0", () -> ops.softcap(x, 0));
+            refused("clamp: limit: expected at least 0, found NaN", () -> ops.clamp(x, Float.NaN));
+            refused("activate: x: expected F32[6, 8], found F16[6, 8]", () -> ops.activate(Activation.SILU, halves));
+            refused("activateGated: up: expected F32[6, 8], found F32[6, 4]",
                     () -> ops.activateGated(Activation.SILU, x, narrow));
-            refused("add: y must be F32[6, 8], found F32[6, 4]", () -> ops.add(x, narrow));
-            refused("addRow: row must be F32[1, 8], found F32[6, 8]", () -> ops.addRow(x, x));
-            refused("crossEntropy: nll must be F64[1, 6], found F32[6, 8]", () -> ops.crossEntropy(x, ids, x));
-            refused("klDivergence: student must be F32[6, 8], found F32[6, 4]",
+            refused("add: y: expected F32[6, 8], found F32[6, 4]", () -> ops.add(x, narrow));
+            refused("addRow: row: expected F32[1, 8], found F32[6, 8]", () -> ops.addRow(x, x));
+            refused("crossEntropy: nll: expected F64[1, 6], found F32[6, 8]", () -> ops.crossEntropy(x, ids, x));
+            refused("klDivergence: student: expected F32[6, 8], found F32[6, 4]",
                     () -> ops.klDivergence(x, narrow, x, ids));
-            refused("klDivergence: kl must be F64[1, 6], found F32[6, 8]", () -> ops.klDivergence(x, x, x, ids));
-            refused("klDivergence: agrees must be I32[1, 6], found F32[6, 8]",
+            refused("klDivergence: kl: expected F64[1, 6], found F32[6, 8]", () -> ops.klDivergence(x, x, x, ids));
+            refused("klDivergence: agrees: expected I32[1, 6], found F32[6, 8]",
                     () -> ops.klDivergence(x, x, arena.vector(DType.F64, 6), x));
-            refused("countNonFinite: count must be I64[1, 1], found I32[1, 6]", () -> ops.countNonFinite(x, ids));
+            refused("countNonFinite: count: expected I64[1, 1], found I32[1, 6]", () -> ops.countNonFinite(x, ids));
         }
     }
 

@@ -24,14 +24,14 @@ class PackedArgumentsTest {
             Tensor x = arena.matrix(DType.F32, 2, 64);
             Tensor y = arena.matrix(DType.F32, 2, 32);
             PackedWeights weights = weights(arena, 4);
-            refused("y: expected F32[2, 64], found F32[1, 64]",
+            refused("linearPacked: y: expected F32[2, 64], found F32[1, 64]",
                     () -> ops.linearPacked(weights, x, null, 0, x.rows(0, 1)));
-            refused("bias: expected F32[1, 32], found F32[1, 64]",
+            refused("linearPacked: bias: expected F32[1, 32], found F32[1, 64]",
                     () -> ops.linearPacked(weights, x, x.rows(0, 1), 0, y));
-            refused("qweight: expected I32[4, 32], found I32[8, 32]",
+            refused("linearPacked: qweight: expected I32[4, 32], found I32[8, 32]",
                     () -> ops.linearPacked(weights, x.columns(0, 32), null, 0, y));
-            refused("bits: expected 2, 3, 4 or 8, found 5", () -> ops.linearPacked(weights(arena, 5), x, null, 0, y));
-            refused("packed sizes are multiples of 32, found 40",
+            refused("linearPacked: bits: expected 2, 3, 4 or 8, found 5", () -> ops.linearPacked(weights(arena, 5), x, null, 0, y));
+            refused("linearPacked: packed sizes are multiples of 32, found 40",
                     () -> ops.linearPacked(weights, x.columns(0, 40), null, 0, y));
         }
     }

@@ -1,7 +1,6 @@
 package dev.optgptq.kernels.gpu.ops;
 
 import dev.optgptq.kernels.ops.GradientOps.Attended;
-import dev.optgptq.kernels.ops.NeuralArguments;
 import dev.optgptq.kernels.ops.NeuralOps;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.gpu.GpuContext;
@@ -30,13 +29,11 @@ public final class GpuNeuralOps implements NeuralOps {
 
     @Override
     public void convert(Tensor source, Tensor target) {
-        NeuralArguments.convert(source, target);
         Conversion.run(context, source, target);
     }
 
     @Override
     public void embed(Tensor ids, Tensor table, Tensor out) {
-        NeuralArguments.embed(ids, table, out);
         Extent extent = Extent.byRows(out);
         kernel("embedding", "embed").launch(extent.blocks(), THREADS, 0, ids, table, Extent.code(table.dtype()),
                 table.stride(), table.rows(), out, out.stride(), extent.columns());
@@ -44,21 +41,18 @@ public final class GpuNeuralOps implements NeuralOps {
 
     @Override
     public void rmsNorm(Tensor x, Tensor weight, float eps, Tensor out) {
-        NeuralArguments.rmsNorm(x, weight, out);
         kernel("norm", "rms_norm").launch(x.rows(), THREADS, 0, x, x.stride(), weight, eps, out, out.stride(),
                 x.columns());
     }
 
     @Override
     public void layerNorm(Tensor x, Tensor weight, @Nullable Tensor bias, float eps, Tensor out) {
-        NeuralArguments.layerNorm(x, weight, bias, out);
         kernel("norm", "layer_norm").launch(x.rows(), THREADS, 0, x, x.stride(), weight, bias, eps, out, out.stride(),
                 x.columns());
     }
 
     @Override
     public void rmsNormGroups(Tensor x, Tensor weight, int width, float eps, Tensor out) {
-        NeuralArguments.rmsNormGroups(x, weight, width, out);
         Groups groups = Groups.of(x, weight, width);
         kernel("norm", "rms_norm_groups").launch(groups.blocks(), THREADS, 0, x, x.stride(), weight, eps, out,
                 out.stride(), x.rows(), groups.count(), (long) width, groups.own());
@@ -66,7 +60,6 @@ public final class GpuNeuralOps implements NeuralOps {
 
     @Override
     public void layerNormGroups(Tensor x, Tensor weight, @Nullable Tensor bias, int width, float eps, Tensor out) {
-        NeuralArguments.layerNormGroups(x, weight, bias, width, out);
         Groups groups = Groups.of(x, weight, width);
         kernel("norm", "layer_norm_groups").launch(groups.blocks(), THREADS, 0, x, x.stride(), weight, bias, eps, out,
                 out.stride(), x.rows(), groups.count(), (long) width, groups.own());
@@ -74,7 +67,6 @@ public final class GpuNeuralOps implements NeuralOps {
 
     @Override
     public void rotary(Tensor x, int headDim, Tensor cos, Tensor sin, RotaryLayout layout) {
-        NeuralArguments.rotary(x, headDim, cos, sin);
         Extent extent = new Extent(x.rows(), x.columns() / headDim * cos.columns());
         kernel("rotary", "rotary").launch(extent.blocks(), THREADS, 0, x, x.stride(), headDim, cos, cos.stride(), sin,
                 sin.stride(), cos.rows(), Math.toIntExact(cos.columns()), layout == RotaryLayout.INTERLEAVED ? 1 : 0,
@@ -84,13 +76,11 @@ public final class GpuNeuralOps implements NeuralOps {
     @Override
     public void attention(Tensor q, Tensor k, Tensor v, @Nullable Tensor slopes, @Nullable Tensor sinks,
             AttentionShape shape, Tensor out) {
-        NeuralArguments.attention(q, k, v, slopes, sinks, shape, out);
         attention.run(new Attended(q, k, v, slopes, sinks, shape, out));
     }
 
     @Override
     public void activate(Activation activation, Tensor x) {
-        NeuralArguments.activate(x);
         Extent extent = Extent.of(x);
         kernel("activation", "activate").launch(extent.blocks(), THREADS, 0, code(activation), x, x.stride(),
                 extent.columns());
@@ -98,7 +88,6 @@ public final class GpuNeuralOps implements NeuralOps {
 
     @Override
     public void activateGated(Activation activation, Tensor gate, Tensor up) {
-        NeuralArguments.activateGated(gate, up);
         Extent extent = Extent.of(gate, up);
         kernel("activation", "activate_gated").launch(extent.blocks(), THREADS, 0, code(activation), gate,
                 gate.stride(), up, up.stride(), extent.columns());
@@ -119,7 +108,6 @@ public final class GpuNeuralOps implements NeuralOps {
 
     @Override
     public void clampedSwiglu(Tensor gate, Tensor up, float alpha, float limit) {
-        NeuralArguments.clampedSwiglu(gate, up, limit);
         Extent extent = Extent.of(gate, up);
         kernel("gates", "clamped_swiglu").launch(extent.blocks(), THREADS, 0, gate, gate.stride(), up, up.stride(),
                 alpha, limit, extent.columns());
@@ -127,7 +115,6 @@ public final class GpuNeuralOps implements NeuralOps {
 
     @Override
     public void gateSigmoid(Tensor x, Tensor gate) {
-        NeuralArguments.gateSigmoid(x, gate);
         Extent extent = Extent.byRows(x);
         kernel("gates", "gate_sigmoid").launch(extent.blocks(), THREADS, 0, x, x.stride(), gate, gate.stride(),
                 gate.columns() == 1 ? 0 : 1, extent.columns());
@@ -135,28 +122,24 @@ public final class GpuNeuralOps implements NeuralOps {
 
     @Override
     public void scale(Tensor x, float factor) {
-        NeuralArguments.scale(x);
         Extent extent = Extent.of(x);
         kernel("elementwise", "scale").launch(extent.blocks(), THREADS, 0, x, x.stride(), factor, extent.columns());
     }
 
     @Override
     public void softcap(Tensor x, float cap) {
-        NeuralArguments.softcap(x, cap);
         Extent extent = Extent.of(x);
         kernel("limits", "softcap").launch(extent.blocks(), THREADS, 0, x, x.stride(), cap, extent.columns());
     }
 
     @Override
     public void clamp(Tensor x, float limit) {
-        NeuralArguments.clamp(x, limit);
         Extent extent = Extent.of(x);
         kernel("limits", "clamp").launch(extent.blocks(), THREADS, 0, x, x.stride(), limit, extent.columns());
     }
 
     @Override
     public void add(Tensor x, Tensor y) {
-        NeuralArguments.add(x, y);
         Extent extent = Extent.of(x, y);
         kernel("elementwise", "add_to").launch(extent.blocks(), THREADS, 0, x, x.stride(), y, y.stride(),
                 extent.columns());
@@ -164,27 +147,23 @@ public final class GpuNeuralOps implements NeuralOps {
 
     @Override
     public void addRow(Tensor x, Tensor row) {
-        NeuralArguments.addRow(x, row);
         Extent extent = Extent.byRows(x);
         kernel("elementwise", "add_to").launch(extent.blocks(), THREADS, 0, x, x.stride(), row, 0L, extent.columns());
     }
 
     @Override
     public void crossEntropy(Tensor logits, Tensor targets, Tensor nll) {
-        NeuralArguments.crossEntropy(logits, targets, nll);
         kernel("cross_entropy", "cross_entropy").launch(logits.rows(), THREADS, 0, logits, logits.stride(),
                 logits.columns(), targets, nll);
     }
 
     @Override
     public void klDivergence(Tensor teacher, Tensor student, Tensor kl, Tensor agrees) {
-        NeuralArguments.klDivergence(teacher, student, kl, agrees);
         GpuKlDivergence.value(context, teacher, student, kl, agrees);
     }
 
     @Override
     public void countNonFinite(Tensor x, Tensor count) {
-        NeuralArguments.countNonFinite(x, count);
         // The double 0 has the bits of the integer 0.
         kernel("move", "fill").launch(1, THREADS, 0, count, 1L, 8, 0f, 1L);
         Extent extent = Extent.of(x);

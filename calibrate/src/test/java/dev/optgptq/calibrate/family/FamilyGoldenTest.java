@@ -10,7 +10,7 @@ import dev.optgptq.calibrate.eval.Logits;
 import dev.optgptq.calibrate.gradient.ParameterGradients;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.calibrate.testing.Fixture;
-import dev.optgptq.calibrate.testing.SharedFiles;
+import dev.optgptq.formats.testing.SharedFiles;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.formats.safetensors.SafetensorsFile;
 import dev.optgptq.formats.safetensors.TensorView;

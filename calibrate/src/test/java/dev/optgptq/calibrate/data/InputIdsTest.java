@@ -38,7 +38,8 @@ class InputIdsTest {
 
     @Test
     void anotherNameShapeOrTypeIsRefusedSayingWhatIsThere() {
-        assertUserError(Code.BAD_TEXT, () -> InputIds.read(longs("ids", Shape.of(1, 1), 0), 6), "input_ids", "found ids");
+        assertUserError(Code.BAD_TEXT, () -> InputIds.read(longs("ids", Shape.of(1, 1), 0), 6), "input_ids",
+                "found ids");
         assertUserError(Code.BAD_TEXT, () -> InputIds.read(longs("input_ids", Shape.of(2), 0, 1), 6),
                 "[batch, length]", "I64 [2]");
         assertUserError(Code.BAD_TEXT, () -> InputIds.read(longs("input_ids", Shape.of(0, 4)), 6), "I64 [0, 4]");

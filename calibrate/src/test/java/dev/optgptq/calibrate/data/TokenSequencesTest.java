@@ -192,7 +192,8 @@ class TokenSequencesTest {
                 "no text");
         assertUserError(Code.BAD_TEXT, () -> TokenSequences.windows(write("empty.jsonl", "\n\n"), CHARACTERS, 2),
                 "empty.jsonl", "no documents");
-        assertUserError(Code.BAD_TEXT, () -> TokenSequences.windows(write("none.jsonl", ""), CHARACTERS, 2), "none.jsonl",
+        assertUserError(Code.BAD_TEXT, () -> TokenSequences.windows(write("none.jsonl", ""), CHARACTERS, 2),
+                "none.jsonl",
                 "no documents");
         assertUserError(Code.BAD_TEXT, () -> TokenSequences.windows(folder.resolve("gone.txt"), CHARACTERS, 2),
                 "gone.txt",

@@ -85,7 +85,8 @@ public final class SiteSolver implements AutoCloseable {
             zeroDead(wt);
             QuantizedWeight quantized = rounding.of(wt);
             // From here on the scales are what the file will hold: the next blocks' inputs and the report see the stored weight.
-            StoredScales.round(device, calibrator.settings().grid().scaleType(), quantized.scales(), quantized.scales());
+            StoredScales.round(device, calibrator.settings().grid().scaleType(), quantized.scales(),
+                    quantized.scales());
             polish(polish, wt, quantized);
             Tensor q = scratch.matrix(DType.F32, inputs, outputs);
             device.quant().dequantize(quantized.codes(), quantized.scales(), quantized.zeros(), quantized.groupOf(), q);

@@ -39,8 +39,9 @@ public final class CheckedCacheOps implements CacheOps {
         Arguments.shaped("attend", "lengths", rows.lengths(), DType.I32, 1, sequences);
         Arguments.shaped("attend", "starts", rows.starts(), DType.I32, 1, sequences + 1);
         if (pages.kvHeads() != shape.kvHeads() || pages.headDim() != shape.headDim()) {
-            throw new IllegalArgumentException("attend: pages: expected " + shape.kvHeads() + " heads of " + shape.headDim()
-                    + ", found " + pages.kvHeads() + " of " + pages.headDim());
+            throw new IllegalArgumentException(
+                    "attend: pages: expected " + shape.kvHeads() + " heads of " + shape.headDim()
+                            + ", found " + pages.kvHeads() + " of " + pages.headDim());
         }
         check("attend", pages);
         ops.attend(q, pages, rows, slopes, sinks, shape, out);
@@ -64,7 +65,8 @@ public final class CheckedCacheOps implements CacheOps {
 
     private static void grids(String op, String name, @Nullable Tensor grids, long rows) {
         if (grids == null) {
-            throw new IllegalArgumentException(op + ": " + name + ": expected scales and minima beside codes, found none");
+            throw new IllegalArgumentException(
+                    op + ": " + name + ": expected scales and minima beside codes, found none");
         }
         Arguments.shaped(op, name, grids, DType.F16, rows, (long) CachePages.TOKENS * CacheType.GRID);
     }

@@ -63,7 +63,8 @@ public final class CheckedGradientOps implements GradientOps {
     @Override
     public void attentionGradient(Attended forward, Tensor dOut, Tensor dq, Tensor dk, Tensor dv,
             @Nullable Tensor dSinks) {
-        NeuralArguments.attention("attentionGradient", forward.q(), forward.k(), forward.v(), forward.slopes(), forward.sinks(),
+        NeuralArguments.attention("attentionGradient", forward.q(), forward.k(), forward.v(), forward.slopes(),
+                forward.sinks(),
                 forward.shape(), forward.out());
         same("attentionGradient", "out", forward.out(), "dOut", dOut);
         same("attentionGradient", "q", forward.q(), "dq", dq);

@@ -55,7 +55,8 @@ public final class CheckedNeuralOps implements NeuralOps {
     }
 
     @Override
-    public void attention(Tensor q, Tensor k, Tensor v, @Nullable Tensor slopes, @Nullable Tensor sinks, AttentionShape shape, Tensor out) {
+    public void attention(Tensor q, Tensor k, Tensor v, @Nullable Tensor slopes, @Nullable Tensor sinks,
+            AttentionShape shape, Tensor out) {
         NeuralArguments.attention("attention", q, k, v, slopes, sinks, shape, out);
         ops.attention(q, k, v, slopes, sinks, shape, out);
     }

@@ -50,7 +50,8 @@ public final class CheckedQuantOps implements QuantOps {
     public void dequantizePacked(int bits, int zeroOffset, Tensor qweight, Tensor qzeros, Tensor scales, Tensor groupOf,
             Tensor out) {
         Arguments.f32("dequantizePacked", "out", out, out.rows(), out.columns());
-        checkPacked("dequantizePacked", new PackedWeights(bits, zeroOffset, qweight, qzeros, scales, groupOf), out.rows(), out.columns());
+        checkPacked("dequantizePacked", new PackedWeights(bits, zeroOffset, qweight, qzeros, scales, groupOf),
+                out.rows(), out.columns());
         ops.dequantizePacked(bits, zeroOffset, qweight, qzeros, scales, groupOf, out);
     }
 
@@ -64,7 +65,8 @@ public final class CheckedQuantOps implements QuantOps {
             Arguments.f32("linearPacked", "bias", bias, 1, y.columns());
         }
         if (weights.groupSize() < 0) {
-            throw new IllegalArgumentException("linearPacked: groupSize: expected at least 0, found " + weights.groupSize());
+            throw new IllegalArgumentException(
+                    "linearPacked: groupSize: expected at least 0, found " + weights.groupSize());
         }
         checkPacked("linearPacked", weights, x.columns(), y.columns());
         ops.linearPacked(weights, x, bias, beta, y);
@@ -98,11 +100,13 @@ public final class CheckedQuantOps implements QuantOps {
         Arguments.f32("solveBlock", "errors", problem.errors(), wt.rows(), wt.columns());
         checkGrids("solveBlock", wt, problem.scales(), problem.zeros(), problem.groupOf());
         if (problem.fitEvery() < 0) {
-            throw new IllegalArgumentException("solveBlock: fitEvery: expected at least 0, found " + problem.fitEvery());
+            throw new IllegalArgumentException(
+                    "solveBlock: fitEvery: expected at least 0, found " + problem.fitEvery());
         }
         if (problem.fitEvery() > 0 && problem.scales().rows() < Math.ceilDiv(wt.rows(), (long) problem.fitEvery())) {
-            throw new IllegalArgumentException("solveBlock: scales: expected a row for each " + problem.fitEvery() + " of "
-                    + wt.rows() + " inputs, found " + problem.scales());
+            throw new IllegalArgumentException(
+                    "solveBlock: scales: expected a row for each " + problem.fitEvery() + " of "
+                            + wt.rows() + " inputs, found " + problem.scales());
         }
         ops.solveBlock(problem);
     }

@@ -37,8 +37,10 @@ class GradientArgumentsTest {
                     () -> ops.activateGradient(Activation.SILU, x, narrow));
             refused("activateGatedGradient: up: expected F32[6, 8], found F32[6, 4]",
                     () -> ops.activateGatedGradient(Activation.SILU, x, narrow, x));
-            refused("embedGradient: dOut: expected F32[6, 8], found F32[6, 4]", () -> ops.embedGradient(ids, narrow, x));
-            refused("crossEntropyGradient: weights: expected F32[1, 6], found F32[1, 8]", () -> ops.crossEntropyGradient(x, ids, row));
+            refused("embedGradient: dOut: expected F32[6, 8], found F32[6, 4]",
+                    () -> ops.embedGradient(ids, narrow, x));
+            refused("crossEntropyGradient: weights: expected F32[1, 6], found F32[1, 8]",
+                    () -> ops.crossEntropyGradient(x, ids, row));
             refused("klGradient: student: expected F32[6, 8], found F32[6, 4]", () -> ops.klGradient(x, narrow, row));
             refused("klGradient: weights: expected F32[1, 6], found F32[1, 8]", () -> ops.klGradient(x, x, row));
             refused("addRowsInto: sums: expected F32[1, 4], found F32[1, 8]", () -> ops.addRowsInto(narrow, row));

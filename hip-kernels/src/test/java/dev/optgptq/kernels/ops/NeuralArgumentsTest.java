@@ -43,8 +43,9 @@ class NeuralArgumentsTest {
                     () -> ops.attention(x, x, x, null, new AttentionShape(6, 2, 1, 4, 1, 0), x));
             refused("attention: rows must be whole sequences of 4, found F32[6, 8]",
                     () -> ops.attention(x, x, x, null, new AttentionShape(4, 2, 2, 4, 1, 0), x));
-            refused("attention: v: expected F32[6, 3], found F32[6, 4]", () -> ops.attention(narrow, narrow, narrow, null,
-                    new AttentionShape(6, 1, 1, 4, 3, 1, 0, 0), narrow));
+            refused("attention: v: expected F32[6, 3], found F32[6, 4]",
+                    () -> ops.attention(narrow, narrow, narrow, null,
+                            new AttentionShape(6, 1, 1, 4, 3, 1, 0, 0), narrow));
             refused("attention: sinks: expected F32[1, 2], found F32[6, 8]",
                     () -> ops.attention(x, x, x, null, x, new AttentionShape(6, 2, 2, 4, 1, 0), x));
             refused("rmsNormGroups: width must divide x's columns: width 3, x F32[6, 8]",

@@ -30,7 +30,8 @@ class PackedArgumentsTest {
                     () -> ops.linearPacked(weights, x, x.rows(0, 1), 0, y));
             refused("linearPacked: qweight: expected I32[4, 32], found I32[8, 32]",
                     () -> ops.linearPacked(weights, x.columns(0, 32), null, 0, y));
-            refused("linearPacked: bits: expected 2, 3, 4 or 8, found 5", () -> ops.linearPacked(weights(arena, 5), x, null, 0, y));
+            refused("linearPacked: bits: expected 2, 3, 4 or 8, found 5",
+                    () -> ops.linearPacked(weights(arena, 5), x, null, 0, y));
             refused("linearPacked: packed sizes are multiples of 32, found 40",
                     () -> ops.linearPacked(weights, x.columns(0, 40), null, 0, y));
         }

@@ -29,8 +29,10 @@ class TuningArgumentsTest {
                     arena.vector(DType.I32, 6));
             LatentGrid fewZeros = new LatentGrid(15, grid.scales(), arena.matrix(DType.I32, 1, 8), grid.groupOf());
             refused("latent: wt: expected F32[6, 8], found F32[6, 4]", () -> ops.latent(grid, narrow, codes, latent));
-            refused("latentCodes: codes: expected U8[6, 8], found F32[6, 8]", () -> ops.latentCodes(grid, latent, latent));
-            refused("roundLatent: zeros: expected I32[2, 8], found I32[1, 8]", () -> ops.roundLatent(fewZeros, latent, latent));
+            refused("latentCodes: codes: expected U8[6, 8], found F32[6, 8]",
+                    () -> ops.latentCodes(grid, latent, latent));
+            refused("roundLatent: zeros: expected I32[2, 8], found I32[1, 8]",
+                    () -> ops.roundLatent(fewZeros, latent, latent));
             refused("latentGradient: dScales: expected F32[2, 8], found F32[6, 8]",
                     () -> ops.latentGradient(grid, latent, latent, latent));
             refused("adam: second: expected F32[6, 8], found F32[6, 4]",

@@ -110,7 +110,8 @@ class MemoryPlanTest {
 
         plan(run, plan.total()).require();
 
-        assertUserError(Code.MEMORY, () -> plan(run, plan.total() - 1).require(), (plan.total() >> 20) + " MiB of memory",
+        assertUserError(Code.MEMORY, () -> plan(run, plan.total() - 1).require(),
+                (plan.total() >> 20) + " MiB of memory",
                 "Hessians", "evaluating", "are free");
     }
 

@@ -151,7 +151,7 @@ class TokenSequencesTest {
             "{\"text\":\"a\"}\n{\"text\":\"b\"}\n"})
     void json_does_not_become_calibration_text(String json) throws IOException {
         Path text = Files.writeString(folder.resolve("texts.json"), json);
-        assertRefused(Code.BAD_TEXT, () -> TokenSequences.windows(text, CHARACTERS, 2), "texts.json", "found JSON",
+        assertUserError(Code.BAD_TEXT, () -> TokenSequences.windows(text, CHARACTERS, 2), "texts.json", "found JSON",
                 ".jsonl");
     }
 
@@ -169,9 +169,9 @@ class TokenSequencesTest {
         Path lines = Files.writeString(folder.resolve("text.jsonl"), "\uFEFF{\"text\":\"abcd\"}\n");
         assertEquals(2, TokenSequences.windows(lines, CHARACTERS, 2).count());
         Files.writeString(text, "\uFEFFabcd", StandardCharsets.UTF_16LE);
-        assertRefused(Code.BAD_TEXT, () -> TokenSequences.windows(text, CHARACTERS, 2), "text.txt", "UTF-16");
+        assertUserError(Code.BAD_TEXT, () -> TokenSequences.windows(text, CHARACTERS, 2), "text.txt", "UTF-16");
         Files.writeString(text, "version https://git-lfs.github.com/spec/v1\noid sha256:0\n");
-        assertRefused(Code.BAD_TEXT, () -> TokenSequences.windows(text, CHARACTERS, 2), "text.txt", "Git LFS pointer");
+        assertUserError(Code.BAD_TEXT, () -> TokenSequences.windows(text, CHARACTERS, 2), "text.txt", "Git LFS pointer");
     }
 
     @Test

@@ -10,7 +10,7 @@ import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.eval.Logits;
 import dev.optgptq.calibrate.gradient.ParameterGradients;
 import dev.optgptq.calibrate.model.Transformer;
-import dev.optgptq.calibrate.testing.EmulatedGpu;
+import dev.optgptq.kernels.testing.EmulatedGpu;
 import dev.optgptq.calibrate.testing.Fixture;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.formats.safetensors.SafetensorsFile;
@@ -50,8 +50,8 @@ class ExpertsGoldenTest {
     @ParameterizedTest
     @ValueSource(strings = {MIXTRAL, GLM})
     void soAreThoseOfTheKernelsOfGpus(String fixture) {
-        try (EmulatedGpu gpu = EmulatedGpu.open()) {
-            assertGolden(Fixture.directory(fixture), gpu.device());
+        try (EmulatedGpu emulated = EmulatedGpu.open()) {
+            assertGolden(Fixture.directory(fixture), "hip");
         }
     }
 

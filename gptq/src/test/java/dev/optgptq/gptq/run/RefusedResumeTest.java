@@ -116,7 +116,7 @@ class RefusedResumeTest {
     @ValueSource(strings = {"", "{", "{\"format\": 2, \"starts\": [], \"identity\": {}}", "[1]"})
     void what_cannot_be_understood_is_refused_and_fresh_starts_over(String runJson) throws IOException {
         Files.writeString(folder.resolve(".out.partial/run.json"), runJson);
-        assertRefused(Code.OUTPUT, run::run, "run.json", "--fresh");
+        assertUserError(Code.OUTPUT, run::run, "run.json", "--fresh");
 
         run.fresh = true;
         run.log.clear();

@@ -171,7 +171,8 @@ class TokenSequencesTest {
         Files.writeString(text, "\uFEFFabcd", StandardCharsets.UTF_16LE);
         assertUserError(Code.BAD_TEXT, () -> TokenSequences.windows(text, CHARACTERS, 2), "text.txt", "UTF-16");
         Files.writeString(text, "version https://git-lfs.github.com/spec/v1\noid sha256:0\n");
-        assertUserError(Code.BAD_TEXT, () -> TokenSequences.windows(text, CHARACTERS, 2), "text.txt", "Git LFS pointer");
+        assertUserError(Code.BAD_TEXT, () -> TokenSequences.windows(text, CHARACTERS, 2), "text.txt",
+                "Git LFS pointer");
     }
 
     @Test

@@ -50,8 +50,8 @@ class ExpertsGoldenTest {
     @ParameterizedTest
     @ValueSource(strings = {MIXTRAL, GLM})
     void soAreThoseOfTheKernelsOfGpus(String fixture) {
-        try (EmulatedGpu emulated = EmulatedGpu.open()) {
-            assertGolden(Fixture.directory(fixture), "hip");
+        try (EmulatedGpu gpu = EmulatedGpu.open()) {
+            assertGolden(Fixture.directory(fixture), gpu.device().name());
         }
     }
 

@@ -7,8 +7,12 @@ import dev.optgptq.kernels.Tensor;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.nio.ByteBuffer;
 import java.nio.file.Path;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
 import java.util.Arrays;
+import java.util.HexFormat;
 import java.util.Locale;
 
 /**
@@ -100,6 +104,18 @@ public record TokenSequences(int[] ids, int count, int length) {
                     + ": give more text, or a shorter window");
         }
         return new TokenSequences(Arrays.copyOf(stream, count * length), count, length);
+    }
+
+    /** Their number and a digest of their ids, in words. */
+    public String digest() {
+        ByteBuffer bytes = ByteBuffer.allocate(Math.multiplyExact(Integer.BYTES, ids.length));
+        bytes.asIntBuffer().put(ids);
+        try {
+            return count + " x " + length + " tokens, SHA-256 "
+                    + HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(bytes.array()));
+        } catch (NoSuchAlgorithmException e) {
+            throw new IllegalStateException("every Java has SHA-256", e);
+        }
     }
 
     /** All tokens. */

@@ -44,6 +44,11 @@ public record GradientStream(Transformer model, Blocks blocks, TokenSequences te
             return own;
         }
 
+        /** Embeds with the model's own table, or another. */
+        default void withEmbedding(Transformer model, int sequenceLength, Consumer<Transformer.Embedding> use) {
+            model.withEmbedding(sequenceLength, use);
+        }
+
         /** This block is loaded now and that one next, if there is one of that number. */
         default void wants(int block, int next) {
             // what is loaded fast need not know

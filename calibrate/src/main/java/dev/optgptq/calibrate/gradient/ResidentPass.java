@@ -46,16 +46,17 @@ final class ResidentPass {
             Head head = stream.blocks().head(own, arena);
             Head headGradients = listener.headGradients(head, arena);
             HeadPass loss = new HeadPass(stream, own, head, headGradients, arena, scratch.rows());
-            model.withEmbedding(stream.text().length(), embedding -> scratch.eachBatch(range, (token, count) -> {
-                Tensor ids = scratch.ids(token, count);
-                embedding.embed(ids, levels.getFirst().input().rows(0, count));
-                forward(levels, output, count);
-                scratch.report("head", count);
-                Tensor d = scratch.d(count);
-                loss.run(token, output.rows(0, count), d, factor, listener);
-                backward(levels, token, d, listener);
-                listener.embedded(ids, d);
-            }));
+            stream.blocks().withEmbedding(model, stream.text().length(),
+                    embedding -> scratch.eachBatch(range, (token, count) -> {
+                        Tensor ids = scratch.ids(token, count);
+                        embedding.embed(ids, levels.getFirst().input().rows(0, count));
+                        forward(levels, output, count);
+                        scratch.report("head", count);
+                        Tensor d = scratch.d(count);
+                        loss.run(token, output.rows(0, count), d, factor, listener);
+                        backward(levels, token, d, listener);
+                        listener.embedded(ids, d);
+                    }));
             for (Level level : levels.reversed()) {
                 if (level.gradients() != null) {
                     listener.blockDone(level.gradients());

@@ -47,11 +47,12 @@ final class StreamedGroup implements AutoCloseable {
     }
 
     void forward() {
-        scratch.eachBatch(range, (token, count) -> {
-            Tensor x = scratch.x(count);
-            model.embed(scratch.ids(token, count), stream.text().length(), x);
-            inputs.getFirst().write(device, token - firstToken, x);
-        });
+        stream.blocks().withEmbedding(model, stream.text().length(),
+                embedding -> scratch.eachBatch(range, (token, count) -> {
+                    Tensor x = scratch.x(count);
+                    embedding.embed(scratch.ids(token, count), x);
+                    inputs.getFirst().write(device, token - firstToken, x);
+                }));
         int depth = model.spec().blocks();
         Transformer.Workspace workspace = Backward.forwardPart(scratch.backward());
         for (int index = 0; index < depth; index++) {

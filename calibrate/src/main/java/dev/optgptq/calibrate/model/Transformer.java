@@ -253,6 +253,11 @@ public final class Transformer {
         }
     }
 
+    /** Embeds with other weights than the model's. */
+    public Embedding embedding(EmbeddingWeights weights, int sequenceLength) {
+        return (ids, x) -> embedding.forward(weights, ids, sequenceLength, x);
+    }
+
     /** Loads what makes the residual stream of token ids. */
     public EmbeddingWeights loadEmbedding(TensorArena arena) {
         return EmbeddingWeights.load(spec, loader, arena);

@@ -63,6 +63,7 @@ public final class CommandTree {
     private static SequencedMap<String, Unbuilt> commands(Console console) {
         SequencedMap<String, Unbuilt> commands = new LinkedHashMap<>();
         commands.put("quantize", new Unbuilt(QuantizeCommand.class, () -> QuantizeCommand.of(console)));
+        commands.put("convert-gqa", new Unbuilt(ConvertGqaCommand.class, () -> ConvertGqaCommand.of(console)));
         commands.put("eval", new Unbuilt(EvalCommand.class, () -> new CommandLine(new EvalCommand())
                 .addSubcommand(new EvalPerplexityCommand(console))
                 .addSubcommand(new EvalLogitsCommand(console))));

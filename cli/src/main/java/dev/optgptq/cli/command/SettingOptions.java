@@ -7,6 +7,7 @@ import dev.optgptq.gptq.settings.SettingGroup;
 import dev.optgptq.gptq.settings.SettingSpec;
 import dev.optgptq.gptq.settings.SettingsTable;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import picocli.CommandLine.Model.ArgGroupSpec;
 import picocli.CommandLine.Model.CommandSpec;
@@ -27,11 +28,19 @@ final class SettingOptions {
      * @param firstOrder place of the first group in the help
      */
     static void addTo(CommandSpec command, int firstOrder) {
+        addTo(command, firstOrder, SettingsTable.all());
+    }
+
+    /** Some of them. */
+    static void addTo(CommandSpec command, int firstOrder, List<SettingSpec<?>> settings) {
         int order = firstOrder;
         for (SettingGroup group : SettingGroup.values()) {
+            if (settings.stream().noneMatch(setting -> setting.group() == group)) {
+                continue;
+            }
             ArgGroupSpec.Builder options = ArgGroupSpec.builder().validate(false).order(order++)
                     .heading("%n" + group.heading() + ":%n");
-            SettingsTable.all().stream().filter(setting -> setting.group() == group)
+            settings.stream().filter(setting -> setting.group() == group)
                     .forEach(setting -> options.addArg(option(setting)));
             command.addArgGroup(options.build());
         }
@@ -57,12 +66,7 @@ final class SettingOptions {
      */
     static GivenSettings given(ParseResult parsed, int maxPositions, boolean quick) {
         Map<SettingSpec<?>, Object> given = quick ? new HashMap<>(QUICK) : new HashMap<>();
-        for (SettingSpec<?> setting : SettingsTable.all()) {
-            OptionSpec option = parsed.matchedOption(setting.option());
-            if (option != null) {
-                given.put(setting, option.getValue());
-            }
-        }
+        given.putAll(found(parsed, SettingsTable.all()));
         GivenSettings settings = new GivenSettings(given, maxPositions);
         CalibratorKind calibrator = settings.get(SettingsTable.CALIBRATOR);
         if (quick && calibrator != CalibratorKind.GPTQ) {
@@ -71,5 +75,21 @@ final class SettingOptions {
                             + "--calibrator " + calibrator);
         }
         return settings;
+    }
+
+    /** What was given to a command that has some of them. */
+    static GivenSettings given(ParseResult parsed, int maxPositions, List<SettingSpec<?>> settings) {
+        return new GivenSettings(found(parsed, settings), maxPositions);
+    }
+
+    private static Map<SettingSpec<?>, Object> found(ParseResult parsed, List<SettingSpec<?>> settings) {
+        Map<SettingSpec<?>, Object> found = new HashMap<>();
+        for (SettingSpec<?> setting : settings) {
+            OptionSpec option = parsed.matchedOption(setting.option());
+            if (option != null) {
+                found.put(setting, option.getValue());
+            }
+        }
+        return found;
     }
 }

@@ -1,6 +1,7 @@
 package dev.optgptq.cli.render;
 
 import dev.optgptq.cli.render.page.ReportPage;
+import dev.optgptq.gptq.convert.ConvertReport;
 import dev.optgptq.gptq.report.RunReport;
 import java.io.File;
 import java.nio.file.Files;
@@ -40,5 +41,10 @@ public record ReportFiles(Path json, Path html) {
     public void write(RunReport report) {
         TextFile.write(json, ReportJson.text(report));
         TextFile.write(html, ReportPage.of(report));
+    }
+
+    /** A conversion has no page. */
+    public void write(ConvertReport report) {
+        TextFile.write(json, ReportJson.text(report));
     }
 }

@@ -37,6 +37,8 @@ final class Rules {
     private static final String[] DEVICES = {"dev.optgptq.kernels.cpu..", "dev.optgptq.kernels.reference..",
             "dev.optgptq.kernels.host..", "dev.optgptq.kernels.blas..", "dev.optgptq.kernels.gpu..",
             "dev.optgptq.kernels.ffm.."};
+    /** Float64 on the host, by the same library as the cpu device. */
+    private static final String DENSE = "dev.optgptq.kernels.dense..";
     /** Where libraries are looked for, kernels are compiled and kept, and the system is asked what cards it has. */
     private static final String[] SYSTEM = {"dev.optgptq.kernels.blas..", "dev.optgptq.kernels.ffm..",
             "dev.optgptq.kernels.gpu.blas..", "dev.optgptq.kernels.gpu.driver..", "dev.optgptq.kernels.gpu.rtc.."};
@@ -90,7 +92,7 @@ final class Rules {
                                 class WeightMapper { java.nio.file.Path path; }
                                 """),
                 Rule.of("which device computes is known to Devices and the self-test alone",
-                        noClasses().that().resideOutsideOfPackages(DEVICES).and()
+                        noClasses().that().resideOutsideOfPackages(DEVICES).and().resideOutsideOfPackage(DENSE).and()
                                 .doNotBelongToAnyOf(Devices.class, SelfTest.class)
                                 .should().dependOnClassesThat().resideInAnyPackage(DEVICES),
                         """

@@ -16,7 +16,7 @@ class HelpTest {
 
     @Test
     void no_command_at_all_shows_what_there_is() {
-        CommandRun.of().succeeds().prints("quantize", "eval", "inspect", "devices", "bench", "completion",
+        CommandRun.of().succeeds().prints("quantize", "convert-gqa", "eval", "inspect", "devices", "bench", "completion",
                 "Quantize the sample model",
                 "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a threshold was missed.");
     }
@@ -39,6 +39,15 @@ class HelpTest {
     }
 
     @Test
+    void help_of_convert_gqa_names_every_option() {
+        CommandRun.of("convert-gqa", "--help").succeeds().prints("MODEL_DIR", "--output", "--kv-heads", "--ratio",
+                "--heal", "--text", "--heal-scope",
+                "--heal-rate", "--weight-decay", "--heal-batch", "--heal-length",
+                "--calibration", "--samples", "--sequence-length", "--eval", "--window", "--device", "--threads",
+                "--overwrite", "--fresh", "--report", "--json", "Examples:");
+    }
+
+    @Test
     void help_of_eval_perplexity_names_every_option() {
         CommandRun.of("eval", "perplexity", "--help").succeeds().prints("MODEL_DIR", "--text", "--window", "--baseline",
                 "--max-perplexity", "--max-increase", "--max-kl", "--min-top1", "--json", "--junit", "--device",
@@ -53,7 +62,7 @@ class HelpTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"", "quantize", "eval", "eval perplexity", "eval logits", "export", "export gguf",
+    @ValueSource(strings = {"", "quantize", "convert-gqa", "eval", "eval perplexity", "eval logits", "export", "export gguf",
             "inspect", "devices", "bench",
             "completion"})
     void help_fits_a_terminal_and_says_nothing_on_standard_error(String command) {
@@ -65,7 +74,7 @@ class HelpTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"", "quantize", "eval", "inspect", "devices", "bench", "completion"})
+    @ValueSource(strings = {"", "quantize", "convert-gqa", "eval", "inspect", "devices", "bench", "completion"})
     void every_command_knows_its_version(String command) {
         CommandRun run = command.isEmpty() ? CommandRun.of("--version") : CommandRun.of(command, "--version");
         run.succeeds().prints("opt-gptq ", "Java ");

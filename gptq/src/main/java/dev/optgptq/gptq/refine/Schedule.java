@@ -10,8 +10,9 @@ import java.util.SplittableRandom;
  * @param steps how many
  * @param sequences those that may be learned from
  * @param batch sequences of a step
+ * @param warmUp steps over which the rates rise to what they are to be; 0 where they begin with that
  */
-public record Schedule(int steps, int sequences, int batch, long seed) {
+public record Schedule(int steps, int sequences, int batch, long seed, int warmUp) {
 
     /** Measured beside 4 and 16: 8 sequences lost nothing to more. */
     public static final int BATCH = 8;
@@ -21,7 +22,7 @@ public record Schedule(int steps, int sequences, int batch, long seed) {
     private static final double EPSILON = 1e-8;
 
     public static Schedule of(int steps, int sequences, long seed) {
-        return new Schedule(steps, sequences, Math.min(BATCH, sequences), seed);
+        return new Schedule(steps, sequences, Math.min(BATCH, sequences), seed, 0);
     }
 
     /**
@@ -32,7 +33,8 @@ public record Schedule(int steps, int sequences, int batch, long seed) {
      *     gradient's size but by its epsilon
      */
     public AdamStep adam(int step, double rate, double terms) {
-        double now = rate * 0.5 * (1 + Math.cos(Math.PI * step / steps));
+        double risen = warmUp == 0 ? 1 : Math.min(1, (step + 1.0) / warmUp);
+        double now = rate * risen * 0.5 * (1 + Math.cos(Math.PI * step / steps));
         return new AdamStep((float) now, BETA1, BETA2, (float) (EPSILON * terms), step + 1);
     }
 

@@ -274,7 +274,7 @@ public final class SettingsTable {
     }
 
     /** Whether the model is to be measured, which "none" in place of a file declines. */
-    static boolean evaluates(GivenSettings given) {
+    public static boolean evaluates(GivenSettings given) {
         Path text = given.find(EVAL);
         return text == null || !text.toString().equals(NONE);
     }

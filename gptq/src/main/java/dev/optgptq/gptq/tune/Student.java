@@ -7,6 +7,7 @@ import dev.optgptq.calibrate.weights.BlockWeights;
 import dev.optgptq.calibrate.weights.Head;
 import dev.optgptq.calibrate.weights.ParameterKind;
 import dev.optgptq.formats.packed.PackedLinear;
+import dev.optgptq.gptq.refine.Schedule;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.ops.TuningOps.AdamStep;
@@ -24,14 +25,19 @@ import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /** The quantized model while its scales, and its norms where that is wanted, are being learned. */
-final class Student implements AutoCloseable {
+final class Student implements Learner, AutoCloseable {
+
+    /** In shares of the scales. */
+    private static final double SCALE_RATE = 0.001;
+    /** In shares of the norms' weights. */
+    private static final double NORM_RATE = 0.001;
 
     private final Transformer model;
     private final List<PackedBlock> blocks;
     private final TensorArena arena;
     private final List<List<StudentLinear>> linears = new ArrayList<>();
     /** By their names on disk, in the model's order; none where they are not learned. */
-    private final SequencedMap<String, StudentNorm> norms = new LinkedHashMap<>();
+    private final SequencedMap<String, LearnedTensor> norms = new LinkedHashMap<>();
 
     /** @param blocks all of the model's; must stay valid */
     Student(Transformer model, List<PackedBlock> blocks, boolean learnsNorms) {
@@ -57,7 +63,7 @@ final class Student implements AutoCloseable {
             Map<String, Tensor> stored = model.loadNorms(scratch);
             stored.forEach((name, values) -> {
                 String weight = name.substring(0, name.lastIndexOf('.')) + ".weight";
-                norms.put(name, new StudentNorm(model.device(), arena, values,
+                norms.put(name, LearnedTensor.ofNorm(model.device(), arena, values,
                         Objects.requireNonNull(stored.get(weight), weight)));
             });
             model.device().synchronize();
@@ -73,7 +79,8 @@ final class Student implements AutoCloseable {
      *
      * @param stored whether it is rounded as it would be stored
      */
-    GradientStream.Blocks weights(boolean stored) {
+    @Override
+    public GradientStream.Blocks weights(boolean stored) {
         return new GradientStream.Blocks() {
             @Override
             public BlockWeights load(int block, TensorArena owner) {
@@ -97,7 +104,7 @@ final class Student implements AutoCloseable {
         targets.forEach((name, target) -> norm(name).write(target, stored));
     }
 
-    private StudentNorm norm(String name) {
+    private LearnedTensor norm(String name) {
         return Objects.requireNonNull(norms.get(name), name);
     }
 
@@ -114,7 +121,8 @@ final class Student implements AutoCloseable {
     }
 
     /** Where the gradients of what is learned in a block are summed; the arena owns them. */
-    BlockWeights zeroGradients(BlockWeights block, TensorArena owner) {
+    @Override
+    public BlockWeights zeroGradients(BlockWeights block, TensorArena owner) {
         Set<ParameterKind> kinds = learnsNorms()
                 ? EnumSet.of(ParameterKind.LINEAR, ParameterKind.NORM)
                 : EnumSet.of(ParameterKind.LINEAR);
@@ -122,13 +130,14 @@ final class Student implements AutoCloseable {
     }
 
     /** Where the gradients of the final norm are summed, if it is learned; the head's matrix stays. */
-    @Nullable
-    Head zeroGradients(Head head, TensorArena owner) {
+    @Override
+    public @Nullable Head zeroGradients(Head head, TensorArena owner) {
         return learnsNorms() ? model.backward().zeroGradients(head, owner, EnumSet.of(ParameterKind.NORM)) : null;
     }
 
     /** Adds a block's gradients. */
-    void add(BlockWeights gradients) {
+    @Override
+    public void add(BlockWeights gradients) {
         List<LinearSpec> specs = blocks.get(gradients.index()).linears();
         for (int i = 0; i < specs.size(); i++) {
             linears.get(gradients.index()).get(i).add(gradients.weight(specs.get(i)));
@@ -139,8 +148,15 @@ final class Student implements AutoCloseable {
     }
 
     /** Adds those of the final norm. */
-    void add(Head gradients) {
+    @Override
+    public void add(Head gradients) {
         model.parameters().norms(gradients).forEach((name, sums) -> norm(name).add(sums));
+    }
+
+    @Override
+    public boolean step(Schedule schedule, int step, double factor) {
+        step(schedule.adam(step, factor * SCALE_RATE, 1), schedule.adam(step, factor * NORM_RATE, 1));
+        return true;
     }
 
     /** Moves all scales, and the norms. */
@@ -149,10 +165,18 @@ final class Student implements AutoCloseable {
         norms.values().forEach(norm -> norm.step(ofNorms));
     }
 
+    /** Goes back to what was kept last. */
+    @Override
+    public void revert() {
+        each(StudentLinear::revert);
+        norms.values().forEach(LearnedTensor::revert);
+    }
+
     /** Remembers all as it is now. */
-    void keep() {
+    @Override
+    public void keep() {
         each(StudentLinear::keep);
-        norms.values().forEach(StudentNorm::keep);
+        norms.values().forEach(LearnedTensor::keep);
     }
 
     private void each(Consumer<StudentLinear> action) {

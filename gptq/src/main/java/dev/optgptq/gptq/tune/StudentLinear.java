@@ -131,6 +131,14 @@ public final class StudentLinear {
         device.neural().convert(scales, best);
     }
 
+    /** Goes back to what was kept, with no memory of what led away from it. */
+    void revert() {
+        device.neural().convert(best, scales);
+        for (Tensor zero : new Tensor[] {gradient, first, second}) {
+            device.matrix().fill(zero, 0);
+        }
+    }
+
     /** The scales that were kept last, at first those it began with: F16 [G, out], dense. */
     void download(MemorySegment kept) {
         device.download(best, kept);

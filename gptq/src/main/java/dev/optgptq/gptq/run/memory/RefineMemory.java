@@ -18,7 +18,7 @@ import dev.optgptq.gptq.refine.Schedule;
 import dev.optgptq.gptq.solve.SiteSolver;
 import dev.optgptq.gptq.tune.HeldOutLosses;
 import dev.optgptq.gptq.tune.StudentLinear;
-import dev.optgptq.gptq.tune.StudentNorm;
+import dev.optgptq.gptq.tune.LearnedTensor;
 import java.util.Set;
 
 /**
@@ -137,7 +137,7 @@ public record RefineMemory(long solving, long predicting, long tuning, long mode
     private static long norms(ModelSpec spec) {
         NormSpec last = spec.head().norm();
         long copies = last == null ? 0 : 2L * Float.BYTES * last.elements();
-        return spec.normTensors().stream().mapToLong(norm -> StudentNorm.bytes(norm.columns())).sum() + copies;
+        return spec.normTensors().stream().mapToLong(norm -> LearnedTensor.bytes(norm.columns())).sum() + copies;
     }
 
     /** Codes, grids and g_idx, and the weights that were rounded where learning starts from them. */

@@ -4,7 +4,7 @@ import dev.optgptq.formats.UserError;
 import dev.optgptq.gptq.journal.Identity;
 import dev.optgptq.gptq.journal.Journal;
 import dev.optgptq.gptq.run.checkpoint.BlockRecord;
-import dev.optgptq.gptq.settings.QuantizeSettings;
+import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
 import java.util.function.Consumer;
@@ -13,16 +13,18 @@ import java.util.function.Consumer;
  * What an interrupted run left, and whether a new one may go on from it. Hours of work are deleted only when that was asked
  * for.
  *
+ * @param output the directory that is written
+ * @param fresh whether what is there is to be deleted
  * @param blocks of the model
  */
-record Predecessor(QuantizeSettings settings, Journal journal, int blocks) {
+public record Predecessor(Path output, boolean fresh, Journal journal, int blocks) {
 
     /** Leaves the journal as the new run needs it, or throws UserError OUTPUT saying what stands against that. */
-    void prepare(Identity identity, Consumer<String> log) {
+    public void prepare(Identity identity, Consumer<String> log) {
         List<String> parts = journal.names();
         List<String> changes = journal.identity().map(identity::changesSince).orElse(List.of());
         long found = parts.stream().filter(BlockRecord::isName).count();
-        boolean wanted = !settings.output().fresh();
+        boolean wanted = !fresh;
         if (wanted && journal.problem().isPresent()) {
             throw journal.problem().get();
         }
@@ -30,8 +32,7 @@ record Predecessor(QuantizeSettings settings, Journal journal, int blocks) {
             return;
         }
         if (wanted && found > 0) {
-            throw new UserError(UserError.Code.OUTPUT, settings.output().directory() + ": an interrupted run left "
-                    + found + " of "
+            throw new UserError(UserError.Code.OUTPUT, output + ": an interrupted run left " + found + " of "
                     + blocks + " blocks (" + megabytes(journal.bytes()) + ") in " + journal.path()
                     + ", and this one would give another result: " + String.join("; ", changes)
                     + ". Start it as it was to go on from them, with --fresh to delete them, or choose another output");
@@ -46,7 +47,7 @@ record Predecessor(QuantizeSettings settings, Journal journal, int blocks) {
         journal.startOver(identity);
     }
 
-    static String megabytes(long bytes) {
+    public static String megabytes(long bytes) {
         return String.format(Locale.ROOT, "%,.1f MB", bytes / 1e6);
     }
 }

@@ -10,10 +10,6 @@ import dev.optgptq.gptq.settings.Origin;
 import dev.optgptq.gptq.settings.QuantizeSettings;
 import dev.optgptq.gptq.settings.SettingsTable;
 import dev.optgptq.kernels.Device;
-import java.nio.ByteBuffer;
-import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
-import java.util.HexFormat;
 import java.util.SequencedMap;
 import org.jspecify.annotations.Nullable;
 
@@ -33,7 +29,7 @@ public final class RunIdentity {
             ModelDirectory source,
             @Nullable TokenSequences calibration) {
         SequencedMap<String, String> facts = SettingsTable.deciding(settings);
-        facts.put("the calibration text", calibration == null ? "none" : tokens(calibration));
+        facts.put("the calibration text", calibration == null ? "none" : calibration.digest());
         facts.put("the products of the forward pass", products.toString());
         facts.put("the tokens of a batch", memory.batchRows() + ", in " + memory.parts() + " parts");
         facts.put("the program", origin.tool() + " " + origin.version());
@@ -42,17 +38,5 @@ public final class RunIdentity {
         facts.put("the device", device.arithmetic());
         facts.putAll(SourceFiles.describe(source));
         return new Identity(facts);
-    }
-
-    /** Their number and a digest of their ids. */
-    static String tokens(TokenSequences sequences) {
-        ByteBuffer bytes = ByteBuffer.allocate(Math.multiplyExact(Integer.BYTES, sequences.ids().length));
-        bytes.asIntBuffer().put(sequences.ids());
-        try {
-            return sequences.count() + " x " + sequences.length() + " tokens, SHA-256 "
-                    + HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(bytes.array()));
-        } catch (NoSuchAlgorithmException e) {
-            throw new IllegalStateException("every Java has SHA-256", e);
-        }
     }
 }

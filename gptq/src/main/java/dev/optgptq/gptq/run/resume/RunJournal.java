@@ -61,7 +61,8 @@ public final class RunJournal implements AutoCloseable {
                 settings.output().overwrite());
         try {
             Journal journal = new Journal(directory, log);
-            new Predecessor(settings, journal, blocks).prepare(identity, log);
+            new Predecessor(settings.output().directory(), settings.output().fresh(), journal, blocks).prepare(identity,
+                    log);
             return new RunJournal(directory, journal, blocks, log);
         } catch (RuntimeException e) {
             directory.close();

@@ -98,11 +98,11 @@ class RunIdentityTest {
 
     @Test
     void tokens_are_told_apart_by_every_id_and_by_their_division() {
-        String tokens = RunIdentity.tokens(new TokenSequences(new int[] {1, 2, 3, 4}, 2, 2));
+        String tokens = new TokenSequences(new int[] {1, 2, 3, 4}, 2, 2).digest();
 
-        assertEquals(tokens, RunIdentity.tokens(new TokenSequences(new int[] {1, 2, 3, 4}, 2, 2)));
-        assertNotEquals(tokens, RunIdentity.tokens(new TokenSequences(new int[] {1, 2, 3, 5}, 2, 2)));
-        assertNotEquals(tokens, RunIdentity.tokens(new TokenSequences(new int[] {1, 2, 3, 4}, 1, 4)));
+        assertEquals(tokens, new TokenSequences(new int[] {1, 2, 3, 4}, 2, 2).digest());
+        assertNotEquals(tokens, new TokenSequences(new int[] {1, 2, 3, 5}, 2, 2).digest());
+        assertNotEquals(tokens, new TokenSequences(new int[] {1, 2, 3, 4}, 1, 4).digest());
     }
 
     /** The same record but for one component, whatever its type. */

@@ -16,7 +16,7 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
 /** A norm of four channels, stored in bfloat16, in which 1 is followed by 1 + 2^-7. */
-class StudentNormTest {
+class LearnedTensorTest {
 
     private static final float[] WEIGHT = {1, -2, 0, 0.5f};
     private static final float[] BIAS = {0, 0, 3, 1};
@@ -36,7 +36,7 @@ class StudentNormTest {
 
     @Test
     void a_weight_moves_by_shares_of_itself() {
-        StudentNorm norm = new StudentNorm(device, arena, weight, weight);
+        LearnedTensor norm = LearnedTensor.ofNorm(device, arena, weight, weight);
         norm.add(f32(1, 1, 1, -1));
         norm.step(DOWN);
 
@@ -45,7 +45,7 @@ class StudentNormTest {
 
     @Test
     void a_bias_moves_by_shares_of_its_channels_weight_so_that_one_of_0_moves_too() {
-        StudentNorm norm = new StudentNorm(device, arena, bf16(BIAS), weight);
+        LearnedTensor norm = LearnedTensor.ofNorm(device, arena, bf16(BIAS), weight);
         norm.add(f32(1, 1, 1, -1));
         norm.step(DOWN);
 
@@ -54,7 +54,7 @@ class StudentNormTest {
 
     @Test
     void gradients_of_several_batches_add_up_and_are_gone_behind_a_step() {
-        StudentNorm norm = new StudentNorm(device, arena, weight, weight);
+        LearnedTensor norm = LearnedTensor.ofNorm(device, arena, weight, weight);
         norm.add(f32(1, -3, 1, 2));
         norm.add(f32(-2, 4, 1, -4));
         norm.step(DOWN);
@@ -68,7 +68,7 @@ class StudentNormTest {
 
     @Test
     void what_is_looked_at_is_what_a_file_would_hold() {
-        StudentNorm norm = new StudentNorm(device, arena, weight, weight);
+        LearnedTensor norm = LearnedTensor.ofNorm(device, arena, weight, weight);
         norm.add(f32(-1, -1, -1, -1));
         norm.step(new AdamStep(STEP / 4, 0, 0, 1e-20f, 1));
 
@@ -81,7 +81,7 @@ class StudentNormTest {
 
     @Test
     void what_is_kept_is_what_was_last_remembered_and_at_first_what_the_model_has() {
-        StudentNorm norm = new StudentNorm(device, arena, weight, weight);
+        LearnedTensor norm = LearnedTensor.ofNorm(device, arena, weight, weight);
         norm.add(f32(-1, -1, -1, -1));
         norm.step(new AdamStep(2 * STEP, 0, 0, 1e-20f, 1));
         assertArrayEquals(WEIGHT, kept(norm), "nothing was remembered");
@@ -92,13 +92,13 @@ class StudentNormTest {
         assertArrayEquals(WEIGHT, floats(weight), "the model's own stays");
     }
 
-    private float[] values(StudentNorm norm, boolean stored) {
+    private float[] values(LearnedTensor norm, boolean stored) {
         Tensor target = arena.vector(DType.F32, WEIGHT.length);
         norm.write(target, stored);
         return download(target);
     }
 
-    private float[] kept(StudentNorm norm) {
+    private float[] kept(LearnedTensor norm) {
         try (Arena host = Arena.ofShared()) {
             MemorySegment bytes = host.allocate(norm.storedBytes(), Long.BYTES);
             norm.download(bytes);

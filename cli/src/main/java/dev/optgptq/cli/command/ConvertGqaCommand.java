@@ -1,0 +1,120 @@
+package dev.optgptq.cli.command;
+
+import dev.optgptq.calibrate.family.ModelSpec;
+import dev.optgptq.cli.console.Console;
+import dev.optgptq.cli.console.JobProgress;
+import dev.optgptq.cli.render.ConvertText;
+import dev.optgptq.cli.render.ReportFiles;
+import dev.optgptq.cli.render.ReportJson;
+import dev.optgptq.formats.model.ModelDirectory;
+import dev.optgptq.gptq.convert.ConvertReport;
+import dev.optgptq.gptq.convert.ConvertRun;
+import dev.optgptq.gptq.convert.ConvertSettings;
+import dev.optgptq.formats.files.OutputTarget;
+import dev.optgptq.gptq.settings.GivenSettings;
+import dev.optgptq.gptq.settings.SettingSpec;
+import dev.optgptq.gptq.settings.SettingsTable;
+import dev.optgptq.kernels.Device;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Objects;
+import java.util.concurrent.Callable;
+import java.util.stream.Stream;
+import picocli.CommandLine;
+import picocli.CommandLine.ArgGroup;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Parameters;
+import picocli.CommandLine.Spec;
+
+@Command(name = "convert-gqa", mixinStandardHelpOptions = true, abbreviateSynopsis = true, sortOptions = false, header = "Convert multi-head attention to grouped-query attention.", description = {
+        "",
+        "Reads MODEL_DIR layer by layer, merges neighbouring key-value heads so that attention changes least on the calibration "
+                + "text, fits what follows to the original layer, writes a model that other tools load, and measures what that "
+                + "cost. With --heal the result is then distilled from the original.",
+        ""}, footer = {"", "Examples:",
+                "  # half the KV cache", "  opt-gptq convert-gqa models/my-llama", "",
+                "  # one key-value head for all, calibrated on your own text",
+                "  opt-gptq convert-gqa models/my-mpt --kv-heads 1 --calibration train.jsonl", "",
+                "  # and trained towards the original",
+                "  opt-gptq convert-gqa models/my-llama --ratio 4 --heal 1000 --text corpus.txt", "",
+                "Convert before you quantize. Interrupted, the same command goes on behind the last layer that it had "
+                        + "finished, and gives the same files.",
+                "", "Exit codes: 0 done, 1 failed, 2 wrong usage."})
+final class ConvertGqaCommand implements Callable<Integer> {
+
+    private static final List<SettingSpec<?>> SETTINGS = List.of(SettingsTable.TEXT, SettingsTable.SAMPLING,
+            SettingsTable.SAMPLES, SettingsTable.SEQUENCE_LENGTH, SettingsTable.SEED, SettingsTable.EVAL,
+            SettingsTable.WINDOW);
+
+    private final Console console;
+
+    @Spec
+    private CommandSpec spec = CommandSpec.create();
+
+    @Parameters(paramLabel = "MODEL_DIR", description = "Folder with config.json, *.safetensors and tokenizer.json.")
+    private Path model = Path.of("");
+
+    @ArgGroup(validate = false, order = 1, heading = "%nOutput:%n")
+    private OutputOptions output = new OutputOptions();
+
+    @ArgGroup(validate = false, order = 2, heading = "%nHeads:%n")
+    private HeadOptions heads = new HeadOptions();
+
+    @ArgGroup(validate = false, order = 6, heading = "%nMachine:%n")
+    private MachineOptions machine = new MachineOptions();
+
+    @ArgGroup(validate = false, order = 3, heading = "%nHealing:%n")
+    private HealOptions healing = new HealOptions();
+
+    private ConvertGqaCommand(Console console) {
+        this.console = console;
+    }
+
+    /** The command with its options; those of the table of settings stand between heads and machine. */
+    static CommandLine of(Console console) {
+        CommandLine command = new CommandLine(new ConvertGqaCommand(console));
+        SettingOptions.addTo(command.getCommandSpec(), 4, SETTINGS);
+        return command;
+    }
+
+    @Override
+    public Integer call() {
+        ConvertSettings settings = settings();
+        ReportFiles files = ReportFiles.at(output.report, settings.output());
+        files.prepare(settings.output());
+        ConvertReport report;
+        try (JobProgress progress = console.progress(); Device device = machine.open(progress::log)) {
+            report = ConvertRun.run(settings, device, Version.TOOL + " " + Version.number(), progress, progress::log);
+        }
+        files.write(report);
+        console.print(output.json ? ReportJson.text(report) : ConvertText.of(report, files));
+        return ExitCode.DONE;
+    }
+
+    private ConvertSettings settings() {
+        heads.check();
+        int maxPositions = maxPositions();
+        GivenSettings given = SettingOptions.given(spec.commandLine().getParseResult(), maxPositions, SETTINGS);
+        ConvertSettings.Heal heal = healing.heal(maxPositions, given.get(SettingsTable.SEED));
+        Path target = output.directory == null ? heads.outputBeside(model) : output.directory;
+        Path text = given.find(SettingsTable.TEXT);
+        ConvertSettings.Evaluation evaluation = SettingsTable.evaluates(given)
+                ? new ConvertSettings.Evaluation(given.find(SettingsTable.EVAL), given.get(SettingsTable.WINDOW))
+                : null;
+        Stream.of(text, heal == null ? null : heal.text(), evaluation == null ? null : evaluation.text())
+                .filter(Objects::nonNull)
+                .forEach(input -> OutputTarget.requireOutside(target, input));
+        return new ConvertSettings(model, target, heads.heads(),
+                new ConvertSettings.Calibration(text, given.get(SettingsTable.SAMPLING),
+                        given.get(SettingsTable.SAMPLES), given.get(SettingsTable.SEQUENCE_LENGTH),
+                        given.get(SettingsTable.SEED)),
+                heal, evaluation, output.overwrite, output.fresh, machine.threads());
+    }
+
+    private int maxPositions() {
+        try (ModelDirectory directory = ModelDirectory.open(model)) {
+            return ModelSpec.resolve(directory).maxPositions();
+        }
+    }
+}

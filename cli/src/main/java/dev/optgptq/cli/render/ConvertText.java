@@ -1,0 +1,63 @@
+package dev.optgptq.cli.render;
+
+import dev.optgptq.cli.console.TextTable;
+import dev.optgptq.cli.console.Units;
+import dev.optgptq.gptq.convert.ConvertReport;
+import java.util.Locale;
+import org.jspecify.annotations.Nullable;
+
+/** What a conversion prints at its end. */
+public final class ConvertText {
+
+    private ConvertText() {}
+
+    public static String of(ConvertReport report, ReportFiles files) {
+        TextTable layers = TextTable.of("layer", "KV heads", "keys lost", "values lost", "attention KL", "fitted",
+                "output error", "after");
+        for (ConvertReport.Layer layer : report.layers()) {
+            layers.row(String.valueOf(layer.block()), String.valueOf(layer.kvHeads()), percent(layer.keyResidual()),
+                    percent(layer.valueResidual()), number(layer.attentionDivergence()),
+                    layer.turns() == 0 ? "-" : number(layer.fittedDivergence()),
+                    String.format(Locale.ROOT, "%.3g -> %.3g", layer.values().errorBefore(),
+                            layer.values().errorAfter()),
+                    String.format(Locale.ROOT, "%.3g -> %.3g", layer.down().errorBefore(),
+                            layer.down().errorAfter()));
+        }
+        TextTable table = TextTable.of("", "");
+        table.row("KV cache", report.cache().bytesPerTokenBefore() + " -> " + report.cache().bytesPerTokenAfter()
+                + " bytes per token, in 16 bits");
+        ConvertReport.Healed healed = report.healed();
+        if (healed != null) {
+            table.row("healing", String.format(Locale.ROOT,
+                    "divergence on held-out text %.5f -> %.5f nats per token, %d of %d steps", healed.before(),
+                    healed.after(), healed.steps(), healed.planned()));
+        }
+        quality(table, report.quality());
+        table.row("time", Units.duration(report.seconds()));
+        table.row("report", files.json().toString());
+        return String.join(System.lineSeparator(), "", "wrote " + report.model().output(), "", layers.text("  "),
+                table.text("  ")) + System.lineSeparator();
+    }
+
+    private static void quality(TextTable table, ConvertReport.@Nullable Quality quality) {
+        if (quality == null) {
+            table.row("perplexity", "not measured (--eval none)");
+            return;
+        }
+        table.row("perplexity", Units.perplexity(quality.before()) + " -> " + Units.perplexity(quality.after()));
+        table.row("cross-entropy", String.format(Locale.ROOT, "%+.5f nats per token (95 %% %+.5f .. %+.5f)",
+                quality.difference(), quality.differenceLow(), quality.differenceHigh()));
+        table.row("divergence", String.format(Locale.ROOT,
+                "%.5f nats per token, same token first in %.2f %%; %d windows of %d tokens, %s",
+                quality.divergence().kl(), 100 * quality.divergence().top1(), quality.windows(), quality.window(),
+                quality.text()));
+    }
+
+    private static String percent(double share) {
+        return String.format(Locale.ROOT, "%.2f %%", 100 * share);
+    }
+
+    private static String number(double value) {
+        return String.format(Locale.ROOT, "%.4f", value);
+    }
+}

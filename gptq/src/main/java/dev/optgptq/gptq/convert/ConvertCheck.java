@@ -1,0 +1,122 @@
+package dev.optgptq.gptq.convert;
+
+import dev.optgptq.calibrate.family.BlockSpec;
+import dev.optgptq.calibrate.family.FeedForward;
+import dev.optgptq.calibrate.family.InputSite;
+import dev.optgptq.calibrate.family.LinearSpec;
+import dev.optgptq.calibrate.family.Mixer;
+import dev.optgptq.calibrate.family.ModelSpec;
+import dev.optgptq.calibrate.family.NormSlot;
+import dev.optgptq.calibrate.family.WeightView;
+import dev.optgptq.formats.UserError;
+import dev.optgptq.formats.UserError.Code;
+import dev.optgptq.formats.model.ModelDirectory;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.util.ArrayList;
+import java.util.List;
+
+/** Refuses what cannot work before anything is computed, and says what the result will not do. */
+final class ConvertCheck {
+
+    /** Least squares choose by every fourth sequence, and scores by some of their own. */
+    private static final int LEAST_SEQUENCES = 4;
+
+    private ConvertCheck() {}
+
+    static void check(ConvertSettings settings, ModelDirectory source, ModelSpec spec) {
+        source.quantization().ifPresent(quantization -> {
+            throw new UserError(Code.UNSUPPORTED_MODEL, settings.model() + " is already quantized to "
+                    + quantization.bits()
+                    + " bits; convert the original model first, and quantize what comes out: convert-gqa, then quantize");
+        });
+        ConvertSettings.Calibration calibration = settings.calibration();
+        if (calibration.samples() < LEAST_SEQUENCES) {
+            throw new UserError(Code.BAD_SETTING, "--samples " + calibration.samples()
+                    + ": conversion holds sequences out to choose by, and needs at least " + LEAST_SEQUENCES);
+        }
+        if (calibration.length() > spec.maxPositions()) {
+            throw new UserError(Code.BAD_SETTING, "--sequence-length " + calibration.length()
+                    + ": the model was made for at most " + spec.maxPositions() + " positions");
+        }
+        spec.blockSpecs().forEach(block -> checkBlock(settings, spec, block));
+        checkTarget(settings);
+    }
+
+    /** What merging does not know yet is refused by name. */
+    private static void checkBlock(ConvertSettings settings, ModelSpec spec, BlockSpec block) {
+        if (!(block.mixer() instanceof Mixer.Attention form)) {
+            throw refused(settings, block, switch (block.mixer()) {
+                case Mixer.LatentAttention latent -> "latent attention (MLA), which has no key-value heads to merge";
+                case Mixer.DeltaNet delta -> "a gated deltanet, which has no key-value cache";
+                case Mixer.Attention attention -> throw new IllegalStateException(attention.toString());
+            });
+        }
+        Mixer.Attention first = HeadPlan.attention(spec);
+        refuseIf(form.heads() != first.heads() || form.kvHeads() != first.kvHeads()
+                || form.headDim() != first.headDim(), settings, block, "other heads than the first one");
+        refuseIf(block.has(NormSlot.QUERY) || block.has(NormSlot.KEY), settings, block,
+                "norms of queries and keys, which no map can pass through");
+        refuseIf(form.gated(), settings, block, "a gate of the attention's output");
+        refuseIf(form.softcap() != 0, settings, block, "capped attention scores");
+        refuseIf(form.clip().limit() > 0, settings, block, "clipped queries, keys and values");
+        refuseIf(block.parameters().containsKey(BlockSpec.Parameter.SINKS), settings, block, "attention sinks");
+        refuseIf(block.residual() != BlockSpec.Residual.SERIAL || block.residualScale() != 1, settings, block,
+                "a residual stream that attention and MLP do not join one after the other");
+        refuseIf(block.has(NormSlot.AFTER_ATTENTION) || block.has(NormSlot.AFTER_MLP), settings, block,
+                "norms behind attention or MLP");
+        refuseIf(!(block.feedForward() instanceof FeedForward.Dense), settings, block, "a mixture of experts");
+        for (LinearSpec linear : block.linears()) {
+            refuseIf((!linear.view().rows().isConcatenated() && !linear.site().ofMlp())
+                    || linear.view().stored() != WeightView.Stored.OUT_IN || linear.view().shared(), settings, block,
+                    "weights that lie otherwise on disk than part after part, as [out, in] (" + linear.weightTensor()
+                            + ")");
+        }
+    }
+
+    private static void refuseIf(boolean holds, ConvertSettings settings, BlockSpec block, String what) {
+        if (holds) {
+            throw refused(settings, block, what);
+        }
+    }
+
+    private static UserError refused(ConvertSettings settings, BlockSpec block, String what) {
+        return new UserError(Code.UNSUPPORTED_MODEL, settings.model() + ": block " + block.index() + " has " + what
+                + "; convert-gqa merges heads of plain attention in serial blocks");
+    }
+
+    private static void checkTarget(ConvertSettings settings) {
+        try {
+            // Overwriting removes the old output with all that is in it.
+            if (Files.exists(settings.output())
+                    && settings.model().toRealPath().startsWith(settings.output().toRealPath())) {
+                throw new UserError(Code.OUTPUT, settings.output() + " is or holds the model " + settings.model()
+                        + "; choose another --output");
+            }
+        } catch (IOException e) {
+            throw new UserError(Code.OUTPUT, settings.output() + " cannot be examined: " + e.getMessage(), e);
+        }
+        if (Files.exists(settings.output()) && !settings.overwrite()) {
+            throw new UserError(Code.OUTPUT, settings.output() + " exists; choose another --output, or --overwrite it");
+        }
+    }
+
+    static List<String> warnings(ConvertSettings settings, ModelSpec spec, HeadPlan plan) {
+        List<String> warnings = new ArrayList<>();
+        if (plan.before() < HeadPlan.attention(spec).heads()) {
+            warnings.add(
+                    "the model has grouped heads already: " + HeadPlan.attention(spec).heads() + " query heads share "
+                            + plan.before() + "; they are merged further");
+        }
+        long tokens = (long) settings.calibration().samples() * settings.calibration().length() * 3 / 4;
+        int most = plan.kvHeads().stream().mapToInt(kvHeads -> plan.before() / kvHeads).max().orElse(1);
+        long unknowns = Math.max((long) most * HeadPlan.attention(spec).queryWidth(),
+                spec.block(0).inputs(InputSite.MLP_OUTPUT));
+        if (tokens < unknowns) {
+            warnings.add("least squares over " + unknowns + " inputs want at least as many tokens, and solve with "
+                    + tokens + "; give " + Math.ceilDiv((unknowns - tokens) * 4, 3)
+                    + " more (--samples, --sequence-length)");
+        }
+        return warnings;
+    }
+}

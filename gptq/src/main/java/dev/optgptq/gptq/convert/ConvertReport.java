@@ -1,0 +1,74 @@
+package dev.optgptq.gptq.convert;
+
+import dev.optgptq.calibrate.eval.Divergence;
+import java.util.List;
+import java.util.SequencedMap;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * What a conversion did and what it cost: the data of report.json. Docs: docs/convert.md.
+ *
+ * @param schemaVersion 1
+ * @param tool name and version of this program
+ * @param started ISO-8601, UTC
+ * @param command the settings, by the names of the command line's options
+ * @param healed null where it was not trained
+ * @param quality null where it was not measured
+ * @param seconds wall time
+ */
+public record ConvertReport(int schemaVersion, String tool, String started, SequencedMap<String, String> command,
+        Model model, List<Layer> layers, Cache cache, @Nullable Healed healed,
+        @Nullable Quality quality, double seconds, List<String> warnings) {
+
+    /** @param path the model directory as it was given */
+    public record Model(String path, String output, String family, int blocks, int hiddenSize, int heads, int headDim,
+            String device) {}
+
+    /**
+     * One layer.
+     *
+     * @param kvHeads that it has now
+     * @param keyResidual the share of the weighted energy of keys that merging lost
+     * @param valueResidual the same of values
+     * @param attentionDivergence KL(original attention || converted) behind merging, nats per query and head, held out
+     * @param fittedDivergence the same behind the score fit
+     * @param turns of the score fit that were kept
+     */
+    public record Layer(int block, int kvHeads, double keyResidual, double valueResidual, double attentionDivergence,
+            double fittedDivergence, int turns, Step values, Step down) {}
+
+    /**
+     * A least-squares step on the residual stream, by held-out sequences.
+     *
+     * @param ridge lambda that was chosen; null where the weights stayed
+     * @param errorBefore mean squared error per token
+     * @param errorAfter of what was kept
+     */
+    public record Step(@Nullable Double ridge, double errorBefore, double errorAfter) {}
+
+    /**
+     * How distillation went.
+     *
+     * @param steps that were taken, of those that were planned
+     * @param before KL(original || it) on held-out text, nats per token
+     * @param after of what was kept
+     * @param curve every look at the held-out text
+     */
+    public record Healed(int steps, int planned, double before, double after, List<Look> curve) {}
+
+    /** @param divergence behind a step */
+    public record Look(int step, double divergence) {}
+
+    /** Bytes of the KV cache for each token, 16-bit keys and values. */
+    public record Cache(long bytesPerTokenBefore, long bytesPerTokenAfter) {}
+
+    /**
+     * Measured on a text.
+     *
+     * @param before perplexity of the original, after of the result
+     * @param difference of their mean cross-entropies in nats per token, with its 95 % confidence interval
+     * @param divergence of their predictions
+     */
+    public record Quality(String text, int window, int windows, double before, double after, double difference,
+            double differenceLow, double differenceHigh, Divergence divergence) {}
+}

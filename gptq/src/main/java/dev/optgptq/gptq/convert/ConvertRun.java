@@ -1,0 +1,279 @@
+package dev.optgptq.gptq.convert;
+
+import dev.optgptq.calibrate.Progress;
+import dev.optgptq.calibrate.capture.ActivationStore;
+import dev.optgptq.calibrate.data.BundledText;
+import dev.optgptq.calibrate.data.TokenSequences;
+import dev.optgptq.calibrate.eval.ModelComparison;
+import dev.optgptq.calibrate.family.Mixer;
+import dev.optgptq.calibrate.family.ModelSpec;
+import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.formats.model.CheckpointWriter;
+import dev.optgptq.formats.model.ModelDirectory;
+import dev.optgptq.formats.model.SourceFiles;
+import dev.optgptq.formats.tokenizer.Tokenizer;
+import dev.optgptq.gptq.convert.ConvertSettings.Calibration;
+import dev.optgptq.gptq.convert.ConvertSettings.Evaluation;
+import dev.optgptq.gptq.convert.ConvertSettings.Heal;
+import dev.optgptq.gptq.convert.fit.Fit;
+import dev.optgptq.gptq.convert.layer.LayerConverter;
+import dev.optgptq.gptq.convert.layer.LayerOutcome;
+import dev.optgptq.gptq.convert.layer.Sequences;
+import dev.optgptq.gptq.journal.Identity;
+import dev.optgptq.gptq.journal.Part;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.dense.Dense;
+import dev.optgptq.kernels.dense.Matrix;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Optional;
+import java.util.SequencedMap;
+import java.util.function.Consumer;
+import tools.jackson.databind.node.ObjectNode;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The whole conversion: read, convert layer by layer, write, read back, measure. The output directory appears complete or
+ * not at all; what was finished before a run was interrupted, the next run of the same settings goes on from.
+ */
+public final class ConvertRun {
+
+    /** Tokens that are computed with at a time. */
+    private static final int BATCH_TOKENS = 2048;
+
+    private final ConvertSettings settings;
+    private final Device device;
+    private final ModelDirectory source;
+    private final Transformer model;
+    private final ModelSpec spec;
+    private final BlockTensors tensors;
+    private final HeadPlan plan;
+    private final Progress progress;
+    private final Consumer<String> log;
+    private final List<ConvertReport.Layer> layers = new ArrayList<>();
+    private ConvertReport.@Nullable Healed healed;
+
+    /**
+     * Converts a model directory. Throws UserError.
+     *
+     * @param tool name and version of this program, for the report
+     * @param log hears what was decided, one line at a time
+     */
+    public static ConvertReport run(ConvertSettings settings, Device device, String tool, Progress progress,
+            Consumer<String> log) {
+        long begun = System.nanoTime();
+        try (ModelDirectory source = ModelDirectory.open(settings.model())) {
+            Transformer model = Transformer.open(source, device);
+            ConvertCheck.check(settings, source, model.spec());
+            HeadPlan plan = HeadPlan.uniform(model.spec(), settings.heads());
+            Texts texts = Texts.read(settings, model.spec());
+            List<String> warnings = ConvertCheck.warnings(settings, model.spec(), plan);
+            warnings.forEach(log);
+            Identity identity = identity(settings, plan, texts, source, device, tool);
+            ConvertRun run = new ConvertRun(settings, device, source, model, plan, progress, log);
+            try (ConvertJournal journal = ConvertJournal.open(settings, identity, model.spec().blocks(), log)) {
+                ConvertReport.Quality quality = run.execute(journal, texts);
+                return run.report(journal, tool, quality, warnings, (System.nanoTime() - begun) * 1e-9);
+            }
+        }
+    }
+
+    private ConvertRun(ConvertSettings settings, Device device, ModelDirectory source, Transformer model,
+            HeadPlan plan, Progress progress, Consumer<String> log) {
+        this.settings = settings;
+        this.device = device;
+        this.source = source;
+        this.model = model;
+        this.spec = model.spec();
+        this.tensors = new BlockTensors(spec, source);
+        this.plan = plan;
+        this.progress = progress;
+        this.log = log;
+    }
+
+    /** The tokens, read before anything is computed so that a bad text fails at once. */
+    private record Texts(TokenSequences calibration, @Nullable HealTokens heal, @Nullable TokenSequences evaluation,
+            String evaluationName) {
+
+        private static Texts read(ConvertSettings settings, ModelSpec spec) {
+            Calibration wanted = settings.calibration();
+            Evaluation evaluation = settings.evaluation();
+            try (Tokenizer tokenizer = Tokenizer.load(settings.model())) {
+                TokenSequences calibration = wanted.text() == null
+                        ? TokenSequences.sample(BundledText.calibration(), "the bundled calibration text", tokenizer,
+                                wanted.sampling(), wanted.samples(), wanted.length(), wanted.seed())
+                        : TokenSequences.sample(wanted.text(), tokenizer, wanted.sampling(), wanted.samples(),
+                                wanted.length(), wanted.seed());
+                calibration.requireVocabulary(spec.vocabSize());
+                HealTokens heal = healTokens(settings, tokenizer);
+                if (heal != null) {
+                    heal.text().requireVocabulary(spec.vocabSize());
+                }
+                if (evaluation == null) {
+                    return new Texts(calibration, heal, null, "none");
+                }
+                int window = Math.min(evaluation.window(), spec.maxPositions());
+                TokenSequences windows = evaluation.text() == null
+                        ? TokenSequences.windows(BundledText.evaluation(), "the bundled evaluation text", tokenizer,
+                                window)
+                        : TokenSequences.windows(evaluation.text(), tokenizer, window);
+                windows.requireVocabulary(spec.vocabSize());
+                return new Texts(calibration, heal, windows, evaluation.text() == null
+                        ? "the bundled evaluation text"
+                        : evaluation.text().toString());
+            }
+        }
+    }
+
+    private static @Nullable HealTokens healTokens(ConvertSettings settings, Tokenizer tokenizer) {
+        Heal heal = settings.heal();
+        if (heal == null) {
+            return null;
+        }
+        Path text = heal.text() == null ? settings.calibration().text() : heal.text();
+        return HealTokens.of(text == null
+                ? TokenSequences.windows(BundledText.calibration(), "the bundled calibration text", tokenizer,
+                        heal.length())
+                : TokenSequences.windows(text, tokenizer, heal.length()));
+    }
+
+    private static Identity identity(ConvertSettings settings, HeadPlan plan, Texts texts,
+            ModelDirectory source, Device device, String tool) {
+        SequencedMap<String, String> facts = new LinkedHashMap<>();
+        facts.put("the key-value heads", plan.kvHeads().toString());
+        facts.put("the calibration text", texts.calibration().digest());
+        Heal heal = settings.heal();
+        if (heal != null && texts.heal() != null) {
+            facts.put("the text to heal with", texts.heal().text().digest());
+            facts.put("--heal", heal.steps() + ", " + heal.scope() + ", rate " + heal.rate() + ", decay " + heal.decay()
+                    + ", " + heal.batch() + " sequences, seed " + heal.seed());
+        }
+        facts.put("the program", tool);
+        facts.put("Java", Runtime.version().toString());
+        facts.put("the device", device.arithmetic());
+        facts.putAll(SourceFiles.describe(source));
+        return new Identity(facts);
+    }
+
+    private ConvertReport.@Nullable Quality execute(ConvertJournal journal, Texts texts) {
+        long bytes = source.tensors().values().stream().mapToLong(view -> view.data().byteSize()).sum();
+        journal.directory().requireSpace(2 * bytes);
+        List<Part> parts = convert(journal, texts.calibration());
+        ObjectNode config = ConvertedConfig.of(source.config(), plan.kvHeads().getFirst());
+        Heal heal = settings.heal();
+        if (heal != null && texts.heal() != null) {
+            parts.add(heal(heal, texts.heal(), journal, config, parts));
+        }
+        try (ConvertedModel converted = new ConvertedModel(source, config, parts);
+                CheckpointWriter writer = new CheckpointWriter(journal.directory(), converted.specs(),
+                        CheckpointWriter.DEFAULT_SHARD_BYTES)) {
+            converted.write(writer);
+            writer.writeJson("config.json", config);
+            source.companions().forEach(writer::copy);
+            writer.finishTensors();
+            ConvertReport.Quality quality = readBack(writer, converted, texts);
+            writer.finish();
+            journal.complete();
+            return quality;
+        }
+    }
+
+    private Part heal(Heal heal, HealTokens tokens, ConvertJournal journal, ObjectNode config, List<Part> parts) {
+        try (ConvertedModel converted = new ConvertedModel(source, config, parts)) {
+            Healing.Healed found = new Healing(source, model, tokens, heal, journal, progress, log)
+                    .heal(converted.directory());
+            healed = new ConvertReport.Healed(found.saved().state().done(), heal.steps(),
+                    found.saved().state().before(), found.saved().state().best(), found.saved().curve().stream()
+                            .map(look -> new ConvertReport.Look(look.step(), look.divergence())).toList());
+            return found.part();
+        }
+    }
+
+    private List<Part> convert(ConvertJournal journal, TokenSequences calibration) {
+        int length = calibration.length();
+        int together = Math.clamp(BATCH_TOKENS / length, 1, calibration.count());
+        try (ActivationStore original = Streams.embedded(model, calibration, BATCH_TOKENS);
+                ActivationStore converted = Streams.embedded(model, calibration, BATCH_TOKENS)) {
+            Sequences sequences = new Sequences(original, converted, length, together);
+            List<Part> parts = new ArrayList<>();
+            Dense dense = Dense.open();
+            for (int block = 0; block < spec.blocks(); block++) {
+                parts.add(convert(block, journal, sequences, dense));
+            }
+            return parts;
+        }
+    }
+
+    private Part convert(int block, ConvertJournal journal, Sequences sequences, Dense dense) {
+        String where = "block " + (block + 1) + "/" + spec.blocks();
+        LayerConverter converter = new LayerConverter(model, dense, sequences,
+                weights -> tensors.rounded(block, weights), matrix -> tensors.roundedDown(block, matrix),
+                step -> progress.at(where + ": " + step, block, spec.blocks()));
+        int kvHeads = plan.kvHeads().get(block);
+        Optional<Part> earlier = journal.find(block);
+        if (earlier.isPresent()) {
+            progress.at(where + ": replayed", block, spec.blocks());
+            BlockTensors.Values values = tensors.read(block, kvHeads, ConvertJournal.read(earlier.get()));
+            converter.replay(block, values.attention(), values.down(), values.downBias());
+            layers.add(LayerNotes.read(earlier.get().note()));
+            return earlier.get();
+        }
+        LayerConverter.Converted found = converter.convert(block, kvHeads);
+        SequencedMap<String, Matrix> named = tensors.named(block,
+                new BlockTensors.Values(found.attention(), found.down(), found.downBias()));
+        ConvertReport.Layer layer = layer(found.outcome());
+        layers.add(layer);
+        return journal.write(block, tensors.specs(named), named, LayerNotes.write(layer));
+    }
+
+    private static ConvertReport.Layer layer(LayerOutcome outcome) {
+        return new ConvertReport.Layer(outcome.block(), outcome.kvHeads(), outcome.keyResidual(),
+                outcome.valueResidual(), outcome.mergedDivergence(), outcome.fittedDivergence(), outcome.turns(),
+                step(outcome.values()), step(outcome.down()));
+    }
+
+    private static ConvertReport.Step step(Fit fit) {
+        return new ConvertReport.Step(fit.kept() ? fit.ridge() : null, fit.before(), fit.after());
+    }
+
+    /** Opens what was written as any reader would, compares it, and measures it. */
+    private ConvertReport.@Nullable Quality readBack(CheckpointWriter writer, ConvertedModel converted, Texts texts) {
+        progress.at("read back", spec.blocks(), spec.blocks());
+        try (ModelDirectory written = ModelDirectory.open(writer.workDirectory())) {
+            converted.verify(written);
+            Transformer after = Transformer.open(written, device);
+            TokenSequences windows = texts.evaluation();
+            if (windows == null) {
+                return null;
+            }
+            ModelComparison found = ModelComparison.evaluate(model, after, windows, progress);
+            return new ConvertReport.Quality(texts.evaluationName(), windows.length(), windows.count(),
+                    found.baseline().perplexity(), found.candidate().perplexity(), found.test().difference(),
+                    found.test().low(), found.test().high(), found.divergence());
+        }
+    }
+
+    private ConvertReport report(ConvertJournal journal, String tool, ConvertReport.@Nullable Quality quality,
+            List<String> warnings, double seconds) {
+        Mixer.Attention attention = HeadPlan.attention(spec);
+        SequencedMap<String, String> command = new LinkedHashMap<>();
+        command.put("--kv-heads", plan.kvHeads().toString());
+        command.put("--samples", String.valueOf(settings.calibration().samples()));
+        command.put("--sequence-length", String.valueOf(settings.calibration().length()));
+        int bytes = DType.F16.bytes();
+        return new ConvertReport(1, tool, journal.started(), command,
+                new ConvertReport.Model(settings.model().toString(), settings.output().toString(), spec.family(),
+                        spec.blocks(), spec.hiddenSize(), attention.heads(), attention.headDim(),
+                        device.description()),
+                layers,
+                new ConvertReport.Cache(
+                        HeadPlan.bytesPerToken(Collections.nCopies(spec.blocks(), plan.before()),
+                                attention.headDim(), bytes),
+                        HeadPlan.bytesPerToken(plan.kvHeads(), attention.headDim(), bytes)),
+                healed, quality, seconds, warnings);
+    }
+}

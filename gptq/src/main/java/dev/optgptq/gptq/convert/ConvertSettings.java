@@ -1,0 +1,64 @@
+package dev.optgptq.gptq.convert;
+
+import dev.optgptq.calibrate.data.TokenSequences.Sampling;
+import dev.optgptq.gptq.tune.WeightStudent;
+import java.nio.file.Path;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Everything that decides the outcome of a conversion.
+ *
+ * @param model the model directory
+ * @param output the directory to write
+ * @param heads how many key-value heads are wanted
+ * @param calibration the text
+ * @param heal how it is trained afterwards; null when it is not
+ * @param evaluation how the result is measured; null when it is not
+ * @param overwrite whether an existing output is replaced
+ * @param fresh whether what an interrupted run left is deleted instead of gone on from
+ * @param threads of the host
+ */
+public record ConvertSettings(Path model, Path output, Heads heads, Calibration calibration,
+        @Nullable Heal heal, @Nullable Evaluation evaluation, boolean overwrite, boolean fresh, int threads) {
+
+    /** How many key-value heads a layer is to have. */
+    public sealed interface Heads {
+        /** So many. */
+        record Count(int kvHeads) implements Heads {}
+
+        /** So many times fewer than it has. */
+        record Ratio(int ratio) implements Heads {}
+    }
+
+    /**
+     * The text that moments are taken from.
+     *
+     * @param text null for the bundled one
+     * @param samples sequences
+     * @param length tokens of each
+     * @param seed of random sampling
+     */
+    public record Calibration(@Nullable Path text, Sampling sampling, int samples, int length, long seed) {}
+
+    /**
+     * What it is measured on.
+     *
+     * @param text null for the bundled one
+     * @param window tokens
+     */
+    public record Evaluation(@Nullable Path text, int window) {}
+
+    /**
+     * Distillation from the original.
+     *
+     * @param text null for that of the calibration
+     * @param scope what is learned
+     * @param rate of learning
+     * @param decay of the weights, AdamW's
+     * @param batch sequences of a step
+     * @param length tokens of a sequence
+     * @param seed of the order of sequences
+     */
+    public record Heal(int steps, @Nullable Path text, WeightStudent.Scope scope, double rate, double decay, int batch,
+            int length, long seed) {}
+}

@@ -1,0 +1,22 @@
+package dev.optgptq.gptq.convert;
+
+import dev.optgptq.formats.model.ModelConfig;
+import tools.jackson.databind.node.ObjectNode;
+
+/** config.json of a converted model that stays in its family. */
+final class ConvertedConfig {
+
+    private ConvertedConfig() {}
+
+    /** The source's, with so many key-value heads. */
+    static ObjectNode of(ModelConfig source, int kvHeads) {
+        ObjectNode config = (ObjectNode) source.json().deepCopy();
+        if (config.get("attn_config") instanceof ObjectNode attention) {
+            attention.put("attn_type", "grouped_query_attention");
+            attention.put("kv_n_heads", kvHeads);
+        } else {
+            config.put("num_key_value_heads", kvHeads);
+        }
+        return config;
+    }
+}

@@ -1,0 +1,84 @@
+package dev.optgptq.gptq.convert;
+
+import dev.optgptq.formats.UserError;
+import dev.optgptq.formats.UserError.Code;
+import dev.optgptq.formats.model.CheckpointWriter;
+import dev.optgptq.formats.model.ModelConfig;
+import dev.optgptq.formats.model.ModelDirectory;
+import dev.optgptq.formats.safetensors.SafetensorsFile;
+import dev.optgptq.formats.safetensors.TensorSpec;
+import dev.optgptq.formats.safetensors.TensorView;
+import dev.optgptq.gptq.journal.Part;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.SequencedMap;
+import tools.jackson.databind.node.ObjectNode;
+
+/**
+ * What a converted model is made of, before it is written: the source's tensors in their order, those of finished parts in
+ * their place.
+ */
+final class ConvertedModel implements AutoCloseable {
+
+    private final ModelDirectory source;
+    private final ObjectNode config;
+    private final SequencedMap<String, TensorView> tensors = new LinkedHashMap<>();
+    private final List<SafetensorsFile> files = new ArrayList<>();
+
+    /** @param parts later ones count before earlier ones */
+    ConvertedModel(ModelDirectory source, ObjectNode config, List<Part> parts) {
+        this.source = source;
+        this.config = config;
+        try {
+            tensors.putAll(source.tensors());
+            parts.forEach(this::replace);
+        } catch (RuntimeException e) {
+            close();
+            throw e;
+        }
+    }
+
+    private void replace(Part part) {
+        SafetensorsFile file = part.open();
+        files.add(file);
+        tensors.putAll(file.tensors());
+    }
+
+    ObjectNode config() {
+        return config;
+    }
+
+    SequencedMap<String, TensorView> tensors() {
+        return tensors;
+    }
+
+    /** How they will be stored. */
+    List<TensorSpec> specs() {
+        return tensors.values().stream().map(view -> new TensorSpec(view.name(), view.dtype(), view.shape())).toList();
+    }
+
+    /** The model, as if it were written; valid until this is closed. */
+    ModelDirectory directory() {
+        return ModelDirectory.inMemory(source.path(), new ModelConfig(config, source.config().file()), tensors);
+    }
+
+    void write(CheckpointWriter writer) {
+        tensors.values().forEach(view -> writer.write(view.name(), view.data()));
+    }
+
+    /** Compares what is on disk; UserError OUTPUT names the first difference. */
+    void verify(ModelDirectory written) {
+        for (TensorView expected : tensors.values()) {
+            if (expected.data().mismatch(written.tensor(expected.name()).data()) >= 0) {
+                throw new UserError(Code.OUTPUT, expected.name() + ": what was read back from " + written.path()
+                        + " is not what was written; the disk or its file system is damaged");
+            }
+        }
+    }
+
+    @Override
+    public void close() {
+        files.forEach(SafetensorsFile::close);
+    }
+}

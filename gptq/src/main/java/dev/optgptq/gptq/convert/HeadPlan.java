@@ -1,0 +1,73 @@
+package dev.optgptq.gptq.convert;
+
+import dev.optgptq.calibrate.family.Mixer;
+import dev.optgptq.calibrate.family.ModelSpec;
+import dev.optgptq.formats.UserError;
+import dev.optgptq.formats.UserError.Code;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Collections;
+import java.util.stream.Collectors;
+
+/**
+ * How many key-value heads each layer gets.
+ *
+ * @param before that all layers have
+ * @param kvHeads by layer
+ */
+public record HeadPlan(int before, List<Integer> kvHeads) {
+
+    public HeadPlan {
+        kvHeads = List.copyOf(kvHeads);
+    }
+
+    /** The same number for all layers. Throws UserError BAD_SETTING where the heads cannot be divided so. */
+    static HeadPlan uniform(ModelSpec spec, ConvertSettings.Heads wanted) {
+        int have = attention(spec).kvHeads();
+        int kvHeads = switch (wanted) {
+            case ConvertSettings.Heads.Count(int count) -> {
+                require(count >= 1 && count <= have && have % count == 0, "--kv-heads " + count, spec);
+                yield count;
+            }
+            case ConvertSettings.Heads.Ratio(int ratio) -> {
+                require(ratio >= 1 && have % ratio == 0, "--ratio " + ratio, spec);
+                yield have / ratio;
+            }
+        };
+        return new HeadPlan(have, Collections.nCopies(spec.blocks(), kvHeads));
+    }
+
+    private static void require(boolean divides, String option, ModelSpec spec) {
+        if (!divides) {
+            int have = attention(spec).kvHeads();
+            throw new UserError(Code.BAD_SETTING, option + ": the " + have + " key-value heads of "
+                    + attention(spec).heads() + " query heads cannot be shared so; --kv-heads takes "
+                    + divisors(have).stream().map(String::valueOf).collect(Collectors.joining(", ")));
+        }
+    }
+
+    private static List<Integer> divisors(int n) {
+        List<Integer> divisors = new ArrayList<>();
+        for (int i = 1; i <= n; i++) {
+            if (n % i == 0) {
+                divisors.add(i);
+            }
+        }
+        return divisors;
+    }
+
+    /** That of the first block: ConvertCheck has seen that all are alike. */
+    static Mixer.Attention attention(ModelSpec spec) {
+        return (Mixer.Attention) spec.block(0).mixer();
+    }
+
+    /** Whether all layers have as many. */
+    boolean isUniform() {
+        return kvHeads.stream().distinct().count() == 1;
+    }
+
+    /** Bytes of the KV cache for a token, keys and values in a dtype of so many bytes. */
+    static long bytesPerToken(List<Integer> kvHeads, int headDim, int elementBytes) {
+        return kvHeads.stream().mapToLong(heads -> 2L * heads * headDim * elementBytes).sum();
+    }
+}

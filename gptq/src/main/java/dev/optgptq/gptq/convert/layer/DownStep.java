@@ -1,0 +1,84 @@
+package dev.optgptq.gptq.convert.layer;
+
+import dev.optgptq.calibrate.family.InputSite;
+import dev.optgptq.calibrate.family.LinearSpec;
+import dev.optgptq.calibrate.family.Projection;
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.gptq.convert.fit.Fit;
+import dev.optgptq.gptq.convert.fit.LinearMoments;
+import dev.optgptq.gptq.convert.fit.RidgeFit;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
+import dev.optgptq.kernels.dense.Dense;
+import dev.optgptq.kernels.dense.Matrix;
+import java.util.Objects;
+import org.jspecify.annotations.Nullable;
+
+/** Refits the MLP's down projection so that the converted stream behind the block is where the original's is. */
+record DownStep(LayerSource source, Dense dense) {
+
+    /**
+     * What was found.
+     *
+     * @param weight [hidden, intermediate]
+     */
+    record Result(Matrix weight, @Nullable Matrix bias, Fit fit) {}
+
+    /** Fits it; the original's store must be behind the block, the converted one before it. */
+    Result fit() {
+        Sequences sequences = source.sequences();
+        LinearMoments train = moments(sequences.summed());
+        LinearMoments heldOut = moments(sequences.heldOut());
+        HostCopies copies = new HostCopies(source.model().device());
+        Tensor bias = bias();
+        RidgeFit.Result found = new RidgeFit(dense).refit(train, heldOut, copies.download(weight()).transposed(),
+                bias == null ? null : copies.download(bias));
+        return new Result(found.weight().transposed(), found.bias(), found.fit());
+    }
+
+    static LinearSpec linear(LayerSource source) {
+        return source.converted().spec().linear(Projection.DOWN);
+    }
+
+    private Tensor weight() {
+        return source.converted().weight(linear(source));
+    }
+
+    private @Nullable Tensor bias() {
+        return source.converted().of(linear(source)).bias();
+    }
+
+    /** Writes a down projection to the converted block. */
+    void write(Matrix weight, @Nullable Matrix bias) {
+        HostCopies copies = new HostCopies(source.model().device());
+        copies.upload(weight, weight());
+        if (bias != null) {
+            copies.upload(bias, Objects.requireNonNull(bias()));
+        }
+    }
+
+    private LinearMoments moments(int[] which) {
+        Device device = source.model().device();
+        Sequences sequences = source.sequences();
+        try (TensorArena arena = device.arena()) {
+            LinearSum sum = new LinearSum(device, arena, source.original().spec().inputs(InputSite.MLP_OUTPUT),
+                    source.hidden());
+            Tensor ofOriginal = arena.matrix(DType.F32, sequences.batchRows(), source.hidden());
+            Tensor ofConverted = arena.matrix(DType.F32, sequences.batchRows(), source.hidden());
+            sequences.each(which, (at, batch) -> {
+                Tensor wanted = sequences.read(device, sequences.original(), batch, ofOriginal);
+                Tensor x = sequences.read(device, sequences.converted(), batch, ofConverted);
+                source.model().forward(source.converted(), x, source.workspace(), (site, input) -> {
+                    if (site.equals(InputSite.MLP_OUTPUT)) {
+                        // Attention has been added to x by now, and the MLP not yet.
+                        device.matrix().subtract(wanted, x, wanted);
+                        sum.add(input, wanted);
+                    }
+                    return !site.equals(InputSite.MLP_OUTPUT);
+                });
+            });
+            return sum.finish();
+        }
+    }
+}

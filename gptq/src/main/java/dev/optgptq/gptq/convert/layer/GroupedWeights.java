@@ -1,0 +1,85 @@
+package dev.optgptq.gptq.convert.layer;
+
+import dev.optgptq.calibrate.model.AttentionParts;
+import dev.optgptq.gptq.convert.merge.AttentionMatrices;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.ops.NeuralOps.AttentionShape;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
+import dev.optgptq.kernels.dense.Matrix;
+import java.util.ArrayList;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/** Attention weights between host and device. */
+record GroupedWeights(HostCopies copies) {
+
+    /** Copies them to the host. */
+    AttentionMatrices download(AttentionParts parts, int headDim) {
+        return new AttentionMatrices(headDim, copies.download(parts.query()), download(parts.queryBias()),
+                copies.download(parts.key()), download(parts.keyBias()), copies.download(parts.value()),
+                download(parts.valueBias()), copies.download(parts.output()), download(parts.outputBias()));
+    }
+
+    private @Nullable Matrix download(@Nullable Tensor bias) {
+        return bias == null ? null : copies.download(bias);
+    }
+
+    /** Copies them to the device; the arena owns them. */
+    AttentionParts upload(AttentionMatrices weights, TensorArena arena) {
+        return new AttentionParts(copies.upload(weights.query(), arena), upload(weights.queryBias(), arena),
+                copies.upload(weights.key(), arena), upload(weights.keyBias(), arena),
+                copies.upload(weights.value(), arena), upload(weights.valueBias(), arena),
+                copies.upload(weights.output(), arena), upload(weights.outputBias(), arena));
+    }
+
+    private @Nullable Tensor upload(@Nullable Matrix bias, TensorArena arena) {
+        return bias == null ? null : copies.upload(bias, arena);
+    }
+
+    /** Writes them in the place of weights with more key-value heads, each shared one as often as it is shared. */
+    void expand(AttentionMatrices weights, AttentionParts into) {
+        int kvHeads = Math.toIntExact(into.key().rows() / weights.headDim());
+        copies.upload(weights.query(), into.query());
+        write(weights.queryBias(), into.queryBias());
+        copies.upload(repeated(weights.key(), weights, kvHeads), into.key());
+        writeRepeated(weights.keyBias(), weights, kvHeads, into.keyBias());
+        copies.upload(repeated(weights.value(), weights, kvHeads), into.value());
+        writeRepeated(weights.valueBias(), weights, kvHeads, into.valueBias());
+        copies.upload(weights.output(), into.output());
+        write(weights.outputBias(), into.outputBias());
+    }
+
+    private void write(@Nullable Matrix bias, @Nullable Tensor into) {
+        if (bias != null && into != null) {
+            copies.upload(bias, into);
+        }
+    }
+
+    private void writeRepeated(@Nullable Matrix bias, AttentionMatrices weights, int kvHeads, @Nullable Tensor into) {
+        if (bias != null) {
+            write(repeated(bias.transposed(), weights, kvHeads).transposed(), into);
+        }
+    }
+
+    private static Matrix repeated(Matrix heads, AttentionMatrices weights, int kvHeads) {
+        int d = weights.headDim();
+        List<Matrix> rows = new ArrayList<>();
+        for (int head = 0; head < kvHeads; head++) {
+            rows.add(heads.rows(head / (kvHeads / weights.kvHeads()) * d, d));
+        }
+        return Matrix.stack(rows);
+    }
+
+    /** The shape of attention with these weights. */
+    static AttentionShape shape(AttentionShape source, AttentionMatrices weights) {
+        return new AttentionShape(source.sequenceLength(), source.heads(), weights.kvHeads(), source.headDim(),
+                source.scale(), source.window());
+    }
+
+    /** The attention of these weights; the arena owns them. */
+    LayerAttention attention(LayerAttention source, AttentionMatrices weights, TensorArena arena) {
+        Device device = source.device();
+        return new LayerAttention(device, shape(source.shape(), weights), source.positions(), upload(weights, arena));
+    }
+}

@@ -1,0 +1,66 @@
+package dev.optgptq.gptq.convert.layer;
+
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
+import dev.optgptq.kernels.dense.Matrix;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+
+/** Matrices between the device, where they are float32, and the host, where they are float64. */
+public record HostCopies(Device device) {
+
+    public Matrix download(Tensor tensor) {
+        try (Arena host = Arena.ofShared()) {
+            MemorySegment values = host.allocate(ValueLayout.JAVA_FLOAT, Math.max(1, tensor.elements()))
+                    .asSlice(0, Float.BYTES * tensor.elements());
+            if (tensor.isDense()) {
+                device.download(tensor, values);
+            } else {
+                try (TensorArena scratch = device.arena()) {
+                    Tensor dense = scratch.matrix(DType.F32, tensor.rows(), tensor.columns());
+                    device.matrix().copy(tensor, dense);
+                    device.download(dense, values);
+                }
+            }
+            return Matrix.of(Math.toIntExact(tensor.rows()), Math.toIntExact(tensor.columns()),
+                    values.toArray(ValueLayout.JAVA_FLOAT));
+        }
+    }
+
+    /** Writes to a tensor of the same shape. */
+    public void upload(Matrix matrix, Tensor target) {
+        if (target.rows() != matrix.rows() || target.columns() != matrix.columns()) {
+            throw new IllegalArgumentException(matrix + " to " + target);
+        }
+        try (Arena host = Arena.ofShared(); TensorArena scratch = device.arena()) {
+            MemorySegment values = host.allocateFrom(ValueLayout.JAVA_FLOAT, matrix.toFloats());
+            if (target.isDense()) {
+                device.upload(values, target);
+            } else {
+                Tensor dense = scratch.matrix(DType.F32, target.rows(), target.columns());
+                device.upload(values, dense);
+                device.matrix().copy(dense, target);
+            }
+            device.synchronize();
+        }
+    }
+
+    /** A new tensor; the arena owns it. */
+    public Tensor upload(Matrix matrix, TensorArena arena) {
+        Tensor target = arena.matrix(DType.F32, matrix.rows(), matrix.columns());
+        upload(matrix, target);
+        return target;
+    }
+
+    /** The one element of a float64 result. */
+    public double number(Tensor result) {
+        try (Arena host = Arena.ofShared()) {
+            MemorySegment value = host.allocate(ValueLayout.JAVA_DOUBLE);
+            device.download(result, value);
+            return value.get(ValueLayout.JAVA_DOUBLE, 0);
+        }
+    }
+}

@@ -1,0 +1,215 @@
+package dev.optgptq.gptq.convert.layer;
+
+import dev.optgptq.calibrate.model.AttentionParts;
+import dev.optgptq.calibrate.model.AttentionParts.Positions;
+import dev.optgptq.calibrate.family.Mixer;
+import dev.optgptq.calibrate.family.ModelSpec;
+import dev.optgptq.calibrate.family.Position;
+import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.calibrate.weights.BlockWeights;
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.gptq.convert.fit.Fit;
+import dev.optgptq.gptq.convert.merge.AttentionMatrices;
+import dev.optgptq.gptq.convert.merge.GroupMoments;
+import dev.optgptq.gptq.convert.merge.HeadLayout;
+import dev.optgptq.gptq.convert.merge.LayerMerge;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.ops.NeuralOps.AttentionShape;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
+import dev.optgptq.kernels.dense.Dense;
+import dev.optgptq.kernels.dense.Matrix;
+import java.util.List;
+import java.util.function.Consumer;
+import java.util.function.UnaryOperator;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Converts one layer after the other, each on what the converted layers before it put out: merges its heads by moments, fits
+ * scores, values and what follows, and moves both streams of activations behind it.
+ */
+public final class LayerConverter {
+
+    private final Transformer model;
+    private final ModelSpec spec;
+    private final Device device;
+    private final Dense dense;
+    private final Sequences sequences;
+    private final UnaryOperator<AttentionMatrices> stored;
+    private final UnaryOperator<Matrix> storedLinear;
+    private final Consumer<String> step;
+
+    /**
+     * What a layer became, every number rounded to the dtype that it is stored in.
+     *
+     * @param down [hidden, intermediate]; null where the original's stays
+     */
+    public record Converted(AttentionMatrices attention, @Nullable Matrix down, @Nullable Matrix downBias,
+            LayerOutcome outcome) {}
+
+    /**
+     * Gets ready.
+     *
+     * @param stored rounds attention weights to the dtype that they will be stored in
+     * @param storedLinear the same of any other matrix
+     * @param step hears what is being done
+     */
+    public LayerConverter(Transformer model, Dense dense, Sequences sequences, UnaryOperator<AttentionMatrices> stored,
+            UnaryOperator<Matrix> storedLinear, Consumer<String> step) {
+        this.model = model;
+        this.spec = model.spec();
+        this.device = model.device();
+        this.dense = dense;
+        this.sequences = sequences;
+        this.stored = stored;
+        this.storedLinear = storedLinear;
+        this.step = step;
+    }
+
+    /** Converts a block to so many key-value heads; both stores must be before it, and are behind it then. */
+    public Converted convert(int block, int kvHeads) {
+        try (TensorArena arena = device.arena()) {
+            LayerSource source = source(block, arena);
+            GroupedWeights weights = new GroupedWeights(new HostCopies(device));
+            AttentionMatrices original = weights.download(source.attention().parts(), form(block).headDim());
+            step.accept("moments");
+            LayerMerge merge = merge(source, form(block), original, kvHeads);
+            step.accept("scores");
+            Scored scored = fitScores(source, form(block), merge.weights(), weights);
+            step.accept("values");
+            ValueStep.Result values = fitValues(source, original, merge, scored.weights(), weights);
+            AttentionMatrices rounded = stored.apply(values.weights());
+            weights.expand(rounded, source.convertedParts());
+            Tensor buffer = arena.matrix(DType.F32, sequences.batchRows(), spec.hiddenSize());
+            sequences.forward(model, source.original(), sequences.original(), source.workspace(), buffer);
+            step.accept("down projection");
+            Refitted down = refitDown(source);
+            sequences.forward(model, source.converted(), sequences.converted(), source.workspace(), buffer);
+            device.synchronize();
+            return new Converted(rounded, down.weight(), down.bias(),
+                    new LayerOutcome(block, kvHeads, merge.keyResidual(), merge.valueResidual(), scored.before(),
+                            scored.after(), scored.turns(), values.fit(), down.fit()));
+        }
+    }
+
+    /** The down projection as it will be stored; null where it stays. */
+    private record Refitted(@Nullable Matrix weight, @Nullable Matrix bias, Fit fit) {}
+
+    private Refitted refitDown(LayerSource source) {
+        DownStep downStep = new DownStep(source, dense);
+        DownStep.Result found = downStep.fit();
+        if (!found.fit().kept()) {
+            return new Refitted(null, null, found.fit());
+        }
+        Matrix weight = storedLinear.apply(found.weight());
+        Matrix bias = found.bias() == null ? null : storedLinear.apply(found.bias());
+        downStep.write(weight, bias);
+        return new Refitted(weight, bias, found.fit());
+    }
+
+    /** Moves both streams behind a block that was converted earlier. */
+    public void replay(int block, AttentionMatrices attention, @Nullable Matrix down, @Nullable Matrix downBias) {
+        try (TensorArena arena = device.arena()) {
+            LayerSource source = source(block, arena);
+            new GroupedWeights(new HostCopies(device)).expand(attention, source.convertedParts());
+            if (down != null) {
+                new DownStep(source, dense).write(down, downBias);
+            }
+            Tensor buffer = arena.matrix(DType.F32, sequences.batchRows(), spec.hiddenSize());
+            sequences.forward(model, source.original(), sequences.original(), source.workspace(), buffer);
+            sequences.forward(model, source.converted(), sequences.converted(), source.workspace(), buffer);
+            device.synchronize();
+        }
+    }
+
+    private LayerSource source(int block, TensorArena arena) {
+        BlockWeights original = model.loadBlock(block, arena);
+        BlockWeights converted = model.loadBlock(block, arena);
+        Mixer.Attention attention = form(block);
+        AttentionShape shape = new AttentionShape(sequences.length(), attention.heads(), attention.kvHeads(),
+                attention.headDim(), attention.scale(), attention.window());
+        return new LayerSource(model, original, converted,
+                new LayerAttention(device, shape, Positions.of(attention, sequences.length(), device, arena),
+                        AttentionParts.of(attention, original)),
+                model.workspace(arena, sequences.batchRows(), sequences.length()), sequences);
+    }
+
+    private LayerMerge merge(LayerSource source, Mixer.Attention form, AttentionMatrices original, int kvHeads) {
+        int members = form.kvHeads() / kvHeads;
+        try (HeadStatistics statistics = new HeadStatistics(source.attention(), members);
+                TensorArena arena = device.arena()) {
+            Tensor buffer = arena.matrix(DType.F32, sequences.batchRows(), spec.hiddenSize());
+            Tensor normed = arena.matrix(DType.F32, sequences.batchRows(), spec.hiddenSize());
+            sequences.each(sequences.all(), (at, batch) -> {
+                Tensor x = sequences.read(device, sequences.original(), batch, buffer);
+                Tensor input = normed.rows(0, x.rows());
+                Sequences.normed(model, source.original(), x, source.workspace(), input);
+                statistics.add(input);
+            });
+            List<GroupMoments> moments = statistics.finish(original.output(), dense);
+            return LayerMerge.of(original, moments, layout(form), dense);
+        }
+    }
+
+    private Mixer.Attention form(int block) {
+        return LayerSource.attentionOf(spec.block(block));
+    }
+
+    private static HeadLayout layout(Mixer.Attention form) {
+        int d = form.headDim();
+        return switch (form.position()) {
+            case Position.Rotary rotary -> HeadLayout.rotary(d, rotary.rotaryDim(), rotary.layout());
+            case Position.Alibi alibi -> HeadLayout.plain(d);
+            case Position.None none -> HeadLayout.plain(d);
+        };
+    }
+
+    private static boolean rotates(Mixer.Attention form) {
+        return form.position() instanceof Position.Rotary;
+    }
+
+    /** Queries and keys behind the score fit. */
+    private record Scored(AttentionMatrices weights, double before, double after, int turns) {}
+
+    private Scored fitScores(LayerSource source, Mixer.Attention form, AttentionMatrices merged,
+            GroupedWeights weights) {
+        long length = sequences.length();
+        try (TensorArena arena = device.arena()) {
+            LayerAttention attention = weights.attention(source.attention(), merged, arena);
+            try (ScoreFit fit = new ScoreFit(source.attention(), attention, dense, sequences.batchRows(),
+                    rotates(form) ? sequences.fitted().length * length : 0, sequences.judged().length * length)) {
+                if (rotates(form)) {
+                    put(source, fit, 0, sequences.fitted());
+                }
+                put(source, fit, rotates(form) ? sequences.fitted().length * length : 0, sequences.judged());
+                ScoreFit.Outcome outcome = rotates(form) ? fit.fit() : fit.measure();
+                return new Scored(weights.download(attention.parts(), merged.headDim()), outcome.before(),
+                        outcome.after(), outcome.turns());
+            }
+        }
+    }
+
+    private void put(LayerSource source, ScoreFit fit, long first, int[] which) {
+        sequences.each(which, (at, batch) -> {
+            try (TensorArena scratch = device.arena()) {
+                Tensor x = scratch.matrix(DType.F32, (long) batch.length * sequences.length(), spec.hiddenSize());
+                Tensor ofOriginal = scratch.matrix(DType.F32, x.rows(), x.columns());
+                Tensor ofConverted = scratch.matrix(DType.F32, x.rows(), x.columns());
+                sequences.read(device, sequences.original(), batch, x);
+                Sequences.normed(model, source.original(), x, source.workspace(), ofOriginal);
+                sequences.read(device, sequences.converted(), batch, x);
+                Sequences.normed(model, source.original(), x, source.workspace(), ofConverted);
+                fit.put(first + (long) at * sequences.length(), ofOriginal, ofConverted);
+                device.synchronize();
+            }
+        });
+    }
+
+    private ValueStep.Result fitValues(LayerSource source, AttentionMatrices original, LayerMerge merge,
+            AttentionMatrices scored, GroupedWeights weights) {
+        try (TensorArena arena = device.arena()) {
+            LayerAttention attention = weights.attention(source.attention(), scored, arena);
+            return new ValueStep(source, dense).fit(attention, original, merge, scored);
+        }
+    }
+}

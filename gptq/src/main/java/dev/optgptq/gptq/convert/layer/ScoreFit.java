@@ -1,0 +1,389 @@
+package dev.optgptq.gptq.convert.layer;
+
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.gptq.convert.layer.ScoreGradient.Scores;
+import dev.optgptq.gptq.convert.layer.ScoreGradient.Side;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.ops.NeuralOps.AttentionShape;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
+import dev.optgptq.kernels.dense.Dense;
+import dev.optgptq.kernels.dense.Matrix;
+import java.util.ArrayList;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Fits queries and shared keys to the scores of the original attention where it looks: the least of the second order of
+ * KL(original || converted), by conjugate gradients over W_Q and W_K by turns, the other held fixed. Errors weigh by the
+ * original attention, by the converted one, so that no key that was ignored can draw attention, and a little everywhere. Each
+ * turn is kept only if the divergence itself falls on held-out sequences.
+ */
+final class ScoreFit implements AutoCloseable {
+
+    /** A turn: which side, and how many steps. */
+    private record Turn(Side side, int steps) {}
+
+    private static final List<Turn> TURNS = List.of(new Turn(Side.QUERIES, 6), new Turn(Side.KEYS, 6),
+            new Turn(Side.QUERIES, 6), new Turn(Side.KEYS, 6), new Turn(Side.QUERIES, 4));
+    private static final double BY_ORIGINAL = 0.5;
+    private static final double BY_CONVERTED = 0.45;
+    private static final double EVERYWHERE = 0.05;
+    /** How strongly weights are held where they are, in the preconditioner's metric. */
+    private static final double PROXIMAL = 0.05;
+    private static final double LIFT_HEADS = 1e-3;
+    private static final double LIFT_INPUTS = 1e-4;
+
+    private final Device device;
+    private final Dense dense;
+    private final HostCopies copies;
+    private final LayerAttention original;
+    private final LayerAttention converted;
+    private final TensorArena arena;
+    private final DeviceVectors vectors;
+    private final ScoreGradient gradient;
+    private final int batchRows;
+    /** Where the weights are fitted, and where they are judged. */
+    private final Passage train;
+    private final Passage heldOut;
+
+    /**
+     * Some sequences: what enters the converted layer, with a column of ones behind it where there are biases, and the
+     * original's queries and keys.
+     */
+    private record Passage(Tensor inputs, Scores original) {
+        private long rows() {
+            return inputs.rows();
+        }
+
+        private Passage rows(long from, long count) {
+            return new Passage(inputs.rows(from, count),
+                    new Scores(original.queries().rows(from, count), original.keys().rows(from, count)));
+        }
+    }
+
+    /**
+     * Divergence on held-out sequences, in nats per query and head.
+     *
+     * @param turns that were kept
+     */
+    record Outcome(double before, double after, int turns) {}
+
+    /**
+     * Gets ready.
+     *
+     * @param converted the weights that are fitted, in place; query and key bias both there or both not
+     * @param batchRows tokens that are computed with at a time, whole sequences
+     */
+    ScoreFit(LayerAttention original, LayerAttention converted, Dense dense, int batchRows, long trainRows,
+            long heldOutRows) {
+        this.device = original.device();
+        this.dense = dense;
+        this.copies = new HostCopies(device);
+        this.original = original;
+        this.converted = converted;
+        this.batchRows = batchRows;
+        this.arena = device.arena();
+        this.vectors = new DeviceVectors(device, arena);
+        this.gradient = new ScoreGradient(device, original.unshared());
+        this.train = allocate(trainRows);
+        this.heldOut = allocate(heldOutRows);
+    }
+
+    private Passage allocate(long rows) {
+        AttentionShape shape = original.shape();
+        long width = (long) shape.heads() * shape.headDim();
+        return new Passage(arena.matrix(DType.F32, rows, inputWidth()),
+                new Scores(arena.matrix(DType.F32, rows, width),
+                        arena.matrix(DType.F32, rows, (long) shape.kvHeads() * shape.headDim())));
+    }
+
+    private boolean hasBias() {
+        return converted.parts().queryBias() != null;
+    }
+
+    private long inputWidth() {
+        return converted.parts().query().columns() + (hasBias() ? 1 : 0);
+    }
+
+    /**
+     * Gives tokens, whole sequences.
+     *
+     * @param at row of the training tokens, or of the held-out ones behind them
+     * @param ofOriginal [n, hidden] what enters the original layer
+     * @param ofConverted the same of the converted one
+     */
+    void put(long at, Tensor ofOriginal, Tensor ofConverted) {
+        Passage target = at < train.rows()
+                ? train.rows(at, ofOriginal.rows())
+                : heldOut.rows(at - train.rows(), ofOriginal.rows());
+        original.queries(ofOriginal, target.original().queries());
+        original.keys(ofOriginal, target.original().keys());
+        if (hasBias()) {
+            device.matrix().fill(target.inputs().columns(inputWidth() - 1, 1), 1);
+        }
+        device.matrix().copy(ofConverted, target.inputs().columns(0, ofConverted.columns()));
+    }
+
+    /** Looks at the converted weights as they are. */
+    Outcome measure() {
+        double found = divergence();
+        return new Outcome(found, found, 0);
+    }
+
+    /** Fits; the converted weights are then the best that were found. */
+    Outcome fit() {
+        double before = divergence();
+        double best = before;
+        int kept = 0;
+        for (Turn turn : TURNS) {
+            try (TensorArena scratch = device.arena()) {
+                Tensor weights = joined(turn.side(), scratch);
+                Tensor kept0 = scratch.matrix(DType.F32, weights.rows(), weights.columns());
+                device.matrix().copy(weights, kept0);
+                solve(turn, weights);
+                separate(turn.side(), weights);
+                double found = divergence();
+                if (!(found < best)) {
+                    separate(turn.side(), kept0);
+                    device.synchronize();
+                    break;
+                }
+                best = found;
+                kept++;
+            }
+        }
+        return new Outcome(before, best, kept);
+    }
+
+    /** Weight and bias side by side. */
+    private Tensor joined(Side side, TensorArena scratch) {
+        Tensor weight = side == Side.QUERIES ? converted.parts().query() : converted.parts().key();
+        Tensor joined = scratch.matrix(DType.F32, weight.rows(), inputWidth());
+        device.matrix().copy(weight, joined.columns(0, weight.columns()));
+        Tensor bias = bias(side);
+        if (bias != null) {
+            copies.upload(copies.download(bias).transposed(), joined.columns(weight.columns(), 1));
+        }
+        return joined;
+    }
+
+    private @Nullable Tensor bias(Side side) {
+        return side == Side.QUERIES ? converted.parts().queryBias() : converted.parts().keyBias();
+    }
+
+    private void separate(Side side, Tensor joined) {
+        Tensor weight = side == Side.QUERIES ? converted.parts().query() : converted.parts().key();
+        device.matrix().copy(joined.columns(0, weight.columns()), weight);
+        Tensor bias = bias(side);
+        if (bias != null) {
+            copies.upload(copies.download(joined.columns(weight.columns(), 1)).transposed(), bias);
+        }
+    }
+
+    private double divergence() {
+        AttentionShape shape = original.shape();
+        try (TensorArena scratch = device.arena();
+                AttentionDivergence judge = new AttentionDivergence(device, original.unshared())) {
+            Scores found = scores(heldOut.inputs(), scratch);
+            float[] slopes = converted.slopesOnHost(copies);
+            double sum = judge.sum(
+                    new AttentionDivergence.Side(heldOut.original().queries(), heldOut.original().keys(),
+                            shape.kvHeads(), original.slopesOnHost(copies)),
+                    new AttentionDivergence.Side(found.queries(), found.keys(), converted.shape().kvHeads(), slopes));
+            return sum / heldOut.rows() / shape.heads();
+        }
+    }
+
+    /** Queries and shared keys of the converted layer as it is. */
+    private Scores scores(Tensor inputs, TensorArena scratch) {
+        Tensor queries = scratch.matrix(DType.F32, inputs.rows(), converted.parts().query().rows());
+        Tensor keys = scratch.matrix(DType.F32, inputs.rows(), converted.parts().key().rows());
+        Tensor x = inputs.columns(0, converted.parts().query().columns());
+        converted.queries(x, queries);
+        converted.keys(x, keys);
+        return new Scores(queries, keys);
+    }
+
+    private void solve(Turn turn, Tensor weights) {
+        try (TensorArena scratch = device.arena()) {
+            Fixed fixed = new Fixed(turn.side(), scores(train.inputs(), scratch));
+            Metric metric = fixed.metric(scratch);
+            Tensor wanted = scratch.matrix(DType.F32, weights.rows(), weights.columns());
+            fixed.gradient(null, wanted);
+            Tensor held = scratch.matrix(DType.F32, weights.rows(), weights.columns());
+            metric.apply(weights, held);
+            vectors.combine(PROXIMAL, held, -1, wanted);
+            vectors.solve((direction, image) -> {
+                fixed.gradient(direction, image);
+                metric.apply(direction, held);
+                vectors.combine(PROXIMAL, held, 1, image);
+            }, (residual, z) -> metric.solve(residual, z), wanted, weights, turn.steps());
+            device.synchronize();
+        }
+    }
+
+    /** One turn's problem: everything but the weights that it is about. */
+    private final class Fixed {
+        private final Side side;
+        private final Scores converging;
+
+        private Fixed(Side side, Scores converging) {
+            this.side = side;
+            this.converging = converging;
+        }
+
+        /**
+         * The gradient of the quadratic for the weights [rows, inputs]: of its homogeneous part at a direction, or, without
+         * one, of the whole at 0.
+         */
+        private void gradient(@Nullable Tensor direction, Tensor into) {
+            device.matrix().fill(into, 0);
+            for (long row = 0; row < train.rows(); row += batchRows) {
+                long n = Math.min(batchRows, train.rows() - row);
+                try (TensorArena scratch = device.arena()) {
+                    batch(row, n, direction, into, scratch);
+                    device.synchronize();
+                }
+            }
+        }
+
+        private void batch(long row, long n, @Nullable Tensor direction, Tensor into, TensorArena scratch) {
+            Passage passage = train.rows(row, n);
+            Scores ofOriginal = new Scores(passage.original().queries(),
+                    spread(passage.original().keys(), original.shape().kvHeads(), scratch));
+            Scores ofConverted = new Scores(converging.queries().rows(row, n),
+                    spread(converging.keys().rows(row, n), converted.shape().kvHeads(), scratch));
+            Scores errors = direction == null ? ofOriginal : errors(passage, direction, ofConverted, scratch);
+            double factor = (direction == null ? -1.0 : 1.0) * original.shape().scale() / train.rows();
+            Tensor carried = side == Side.QUERIES ? ofConverted.keys() : ofConverted.queries();
+            Tensor found = scratch.matrix(DType.F32, n, carried.columns());
+            device.matrix().fill(found, 0);
+            gradient.add(side, ofOriginal, original.slopes(), errors, carried, BY_ORIGINAL * factor, found, vectors);
+            gradient.add(side, ofConverted, converted.slopes(), errors, carried, BY_CONVERTED * factor, found,
+                    vectors);
+            gradient.add(side, null, null, errors, carried, EVERYWHERE * factor, found, vectors);
+            Tensor own = side == Side.QUERIES ? found : gathered(found, scratch);
+            converted.rotateBack(own);
+            device.matrix().gemm(1, own, true, passage.inputs(), false, 1, into);
+        }
+
+        private Scores errors(Passage passage, Tensor direction, Scores ofConverted, TensorArena scratch) {
+            Tensor moved = scratch.matrix(DType.F32, passage.rows(), direction.rows());
+            device.matrix().linear(passage.inputs(), direction, null, 0, moved);
+            converted.rotate(moved);
+            return side == Side.QUERIES
+                    ? new Scores(moved, ofConverted.keys())
+                    : new Scores(ofConverted.queries(), spread(moved, converted.shape().kvHeads(), scratch));
+        }
+
+        /** Sums over the query heads of each key-value head. */
+        private Tensor gathered(Tensor byHead, TensorArena scratch) {
+            int d = original.headDim();
+            int sharing = converted.shape().heads() / converted.shape().kvHeads();
+            Tensor sums = scratch.matrix(DType.F32, byHead.rows(), (long) converted.shape().kvHeads() * d);
+            for (int head = 0; head < converted.shape().heads(); head++) {
+                Tensor target = sums.columns((long) (head / sharing) * d, d);
+                Tensor part = byHead.columns((long) head * d, d);
+                if (head % sharing == 0) {
+                    device.matrix().copy(part, target);
+                } else {
+                    device.neural().add(target, part);
+                }
+            }
+            return sums;
+        }
+
+        /** E[f f^T] of the side that is carried, per row of heads of the weights, and E[x x^T]. */
+        private Metric metric(TensorArena scratch) {
+            int d = original.headDim();
+            int heads = converted.shape().heads();
+            int kvHeads = converted.shape().kvHeads();
+            int blocks = side == Side.QUERIES ? heads : kvHeads;
+            double scale = original.shape().scale();
+            Tensor moments = scratch.matrix(DType.F32, d, d);
+            List<Matrix> left = new ArrayList<>();
+            for (int block = 0; block < blocks; block++) {
+                device.matrix().fill(moments, 0);
+                for (int head = 0; head < heads; head++) {
+                    boolean mine = side == Side.QUERIES ? head == block : head / (heads / kvHeads) == block;
+                    if (mine) {
+                        Tensor carried = side == Side.QUERIES
+                                ? converging.keys().columns((long) (head / (heads / kvHeads)) * d, d)
+                                : converging.queries().columns((long) head * d, d);
+                        device.matrix().gemm((float) (scale * scale / train.rows()), carried, true, carried, false, 1,
+                                moments);
+                    }
+                }
+                left.add(lifted(copies.download(moments).symmetrized(), LIFT_HEADS));
+            }
+            Tensor inputs = scratch.matrix(DType.F32, inputWidth(), inputWidth());
+            device.matrix().gemm(1f / train.rows(), train.inputs(), true, train.inputs(), false, 0, inputs);
+            return new Metric(left, lifted(copies.download(inputs).symmetrized(), LIFT_INPUTS), scratch);
+        }
+    }
+
+    private static Matrix lifted(Matrix m, double share) {
+        return m.plusDiagonal(Math.max(share * m.meanDiagonal(), Double.MIN_NORMAL));
+    }
+
+    /** [N, heads headDim]: the key-value head of every query head. */
+    private Tensor spread(Tensor shared, int kvHeads, TensorArena scratch) {
+        int heads = original.shape().heads();
+        int d = original.headDim();
+        Tensor spread = scratch.matrix(DType.F32, shared.rows(), (long) heads * d);
+        for (int head = 0; head < heads; head++) {
+            device.matrix().copy(shared.columns((long) (head / (heads / kvHeads)) * d, d),
+                    spread.columns((long) head * d, d));
+        }
+        return spread;
+    }
+
+    /** left_h w_h right, w_h the rows of a head: what the quadratic would be if both sides did not depend on each other. */
+    private final class Metric {
+        private final List<Tensor> left = new ArrayList<>();
+        private final List<Tensor> leftInverse = new ArrayList<>();
+        private final Tensor right;
+        private final Tensor rightInverse;
+
+        private Metric(List<Matrix> heads, Matrix inputs, TensorArena owner) {
+            for (Matrix head : heads) {
+                left.add(copies.upload(head, owner));
+                leftInverse.add(copies.upload(inverse(head), owner));
+            }
+            right = copies.upload(inputs, owner);
+            rightInverse = copies.upload(inverse(inputs), owner);
+        }
+
+        private Matrix inverse(Matrix m) {
+            return dense.inverse(m)
+                    .orElseThrow(() -> new IllegalStateException("a lifted moment matrix is not positive definite"));
+        }
+
+        private void apply(Tensor w, Tensor into) {
+            between(left, right, w, into);
+        }
+
+        private void solve(Tensor w, Tensor into) {
+            between(leftInverse, rightInverse, w, into);
+        }
+
+        private void between(List<Tensor> heads, Tensor inputs, Tensor w, Tensor into) {
+            int d = original.headDim();
+            try (TensorArena scratch = device.arena()) {
+                Tensor half = scratch.matrix(DType.F32, w.rows(), w.columns());
+                for (int head = 0; head < heads.size(); head++) {
+                    device.matrix().gemm(1, heads.get(head), false, w.rows((long) head * d, d), false, 0,
+                            half.rows((long) head * d, d));
+                }
+                device.matrix().gemm(1, half, false, inputs, false, 0, into);
+                device.synchronize();
+            }
+        }
+    }
+
+    @Override
+    public void close() {
+        arena.close();
+    }
+}

@@ -1,0 +1,131 @@
+package dev.optgptq.gptq.convert.layer;
+
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.gptq.convert.fit.Fit;
+import dev.optgptq.gptq.convert.fit.LinearMoments;
+import dev.optgptq.gptq.convert.fit.SharedValueFit;
+import dev.optgptq.gptq.convert.merge.AttentionMatrices;
+import dev.optgptq.gptq.convert.merge.LayerMerge;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
+import dev.optgptq.kernels.dense.Dense;
+import dev.optgptq.kernels.dense.Matrix;
+import java.util.ArrayList;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Fits shared values and the output projection to what the original layer puts out, and to the residual stream's error so far:
+ * behind both, the converted stream should be where the original's is.
+ */
+record ValueStep(LayerSource source, Dense dense) {
+
+    /** What was found. */
+    record Result(AttentionMatrices weights, Fit fit) {}
+
+    /**
+     * Fits them.
+     *
+     * @param attention the converted one, whose queries and keys stay
+     * @param original the original weights, whose values the shared ones are made of
+     * @param merge where it begins; its queries and keys do not count
+     * @param scores the queries and keys of attention
+     */
+    Result fit(LayerAttention attention, AttentionMatrices original, LayerMerge merge, AttentionMatrices scores) {
+        Sequences sequences = source.sequences();
+        LinearMoments train = moments(attention, sequences.summed());
+        LinearMoments heldOut = moments(attention, sequences.heldOut());
+        SharedValueFit.Result found = new SharedValueFit(dense, scores.heads(), scores.kvHeads()).refit(train, heldOut,
+                merge.values(), merge.weights().outputRows(), merge.weights().outputBias());
+        if (!found.fit().kept()) {
+            return new Result(scores, found.fit());
+        }
+        List<Matrix> values = new ArrayList<>();
+        List<Matrix> biases = new ArrayList<>();
+        int stacked = merge.values().getFirst().columns();
+        for (int group = 0; group < scores.kvHeads(); group++) {
+            Matrix share = found.shares().get(group);
+            values.add(dense.multiply(share, original.value().rows(group * stacked, stacked)));
+            if (original.valueBias() != null) {
+                biases.add(dense.multiplyTransposed(share, original.valueBias().columns(group * stacked, stacked)));
+            }
+        }
+        return new Result(scores.withValues(Matrix.stack(values), bias(biases), found.output(), found.bias()),
+                found.fit());
+    }
+
+    private static @Nullable Matrix bias(List<Matrix> columns) {
+        return columns.isEmpty() ? null : Matrix.stack(columns).transposed();
+    }
+
+    private LinearMoments moments(LayerAttention attention, int[] which) {
+        Device device = attention.device();
+        Sequences sequences = source.sequences();
+        LayerAttention original = source.attention();
+        int members = original.shape().kvHeads() / attention.shape().kvHeads();
+        long width = (long) original.shape().heads() * members * original.headDim();
+        try (TensorArena arena = device.arena()) {
+            LinearSum sum = new LinearSum(device, arena, width, source.hidden());
+            Tensor ofOriginal = arena.matrix(DType.F32, sequences.batchRows(), source.hidden());
+            Tensor ofConverted = arena.matrix(DType.F32, sequences.batchRows(), source.hidden());
+            sequences.each(which, (at, batch) -> {
+                try (TensorArena scratch = device.arena()) {
+                    Tensor before = sequences.read(device, sequences.original(), batch, ofOriginal);
+                    Tensor after = sequences.read(device, sequences.converted(), batch, ofConverted);
+                    Tensor x = scratch.matrix(DType.F32, after.rows(), source.hidden());
+                    Sequences.normed(source.model(), source.original(), after, source.workspace(), x);
+                    sum.add(averages(attention, x, scratch), target(before, after, scratch));
+                    device.synchronize();
+                }
+            });
+            return sum.finish();
+        }
+    }
+
+    /** What is to be added to the converted stream: original + attention(original) - converted. */
+    private Tensor target(Tensor original, Tensor converted, TensorArena scratch) {
+        LayerAttention attention = source.attention();
+        Device device = attention.device();
+        long n = original.rows();
+        Tensor x = scratch.matrix(DType.F32, n, source.hidden());
+        Sequences.normed(source.model(), source.original(), original, source.workspace(), x);
+        LayerAttention.Projected p = LayerAttention.Projected.allocate(scratch, attention.shape(), n);
+        Tensor attended = scratch.matrix(DType.F32, n, p.queries().columns());
+        attention.project(x, p);
+        attention.attend(p, attended);
+        Tensor target = scratch.matrix(DType.F32, n, source.hidden());
+        device.matrix().subtract(original, converted, target);
+        attention.output(attended, 1, target);
+        return target;
+    }
+
+    /** [N, heads r headDim]: per query head, the original's values of its group, averaged by the converted attention. */
+    private Tensor averages(LayerAttention attention, Tensor x, TensorArena scratch) {
+        Device device = attention.device();
+        int d = attention.headDim();
+        int groups = attention.shape().kvHeads();
+        int heads = attention.shape().heads();
+        int members = source.attention().shape().kvHeads() / groups;
+        LayerAttention.Projected p = LayerAttention.Projected.allocate(scratch, attention.shape(), x.rows());
+        attention.queries(x, p.queries());
+        attention.keys(x, p.keys());
+        Tensor values = scratch.matrix(DType.F32, x.rows(), (long) groups * members * d);
+        device.matrix().linear(x, source.attention().parts().value(), source.attention().parts().valueBias(), 0,
+                values);
+        Tensor averages = scratch.matrix(DType.F32, x.rows(), (long) heads * members * d);
+        Tensor out = scratch.matrix(DType.F32, x.rows(), (long) heads * d);
+        for (int member = 0; member < members; member++) {
+            for (int group = 0; group < groups; group++) {
+                device.matrix().copy(values.columns(((long) group * members + member) * d, d),
+                        p.values().columns((long) group * d, d));
+            }
+            attention.attend(p, out);
+            for (int head = 0; head < heads; head++) {
+                device.matrix().copy(out.columns((long) head * d, d),
+                        averages.columns(((long) head * members + member) * d, d));
+            }
+        }
+        return averages;
+    }
+}

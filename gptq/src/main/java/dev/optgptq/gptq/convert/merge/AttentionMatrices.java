@@ -1,0 +1,54 @@
+package dev.optgptq.gptq.convert.merge;
+
+import dev.optgptq.kernels.dense.Matrix;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The weights of one layer's attention on the host.
+ *
+ * @param headDim d
+ * @param query [heads d, hidden]
+ * @param queryBias [1, heads d], as the others null where there is none
+ * @param key [kvHeads d, hidden], as is value
+ * @param output [hidden, heads d]
+ */
+public record AttentionMatrices(int headDim, Matrix query, @Nullable Matrix queryBias, Matrix key,
+        @Nullable Matrix keyBias, Matrix value, @Nullable Matrix valueBias, Matrix output,
+        @Nullable Matrix outputBias) {
+
+    public int heads() {
+        return query.rows() / headDim;
+    }
+
+    public int kvHeads() {
+        return key.rows() / headDim;
+    }
+
+    public int hidden() {
+        return query.columns();
+    }
+
+    /** A query head's rows of the output projection: o_h [1, d] adds o_h O_h to the output, O_h [d, hidden]. */
+    public Matrix outputOf(int head) {
+        return output.columns(head * headDim, headDim).transposed();
+    }
+
+    /** The output projection, head under head: [heads d, hidden]. */
+    public Matrix outputRows() {
+        return output.transposed();
+    }
+
+    /** The same queries and keys with other values; output [heads d, hidden], head under head. */
+    public AttentionMatrices withValues(Matrix newValue, @Nullable Matrix newValueBias, Matrix outputRows,
+            @Nullable Matrix newOutputBias) {
+        return new AttentionMatrices(headDim, query, queryBias, key, keyBias, newValue, newValueBias,
+                outputRows.transposed(), newOutputBias);
+    }
+
+    /** The same values with other queries and keys. */
+    public AttentionMatrices withScores(Matrix newQuery, @Nullable Matrix newQueryBias, Matrix newKey,
+            @Nullable Matrix newKeyBias) {
+        return new AttentionMatrices(headDim, newQuery, newQueryBias, newKey, newKeyBias, value, valueBias, output,
+                outputBias);
+    }
+}

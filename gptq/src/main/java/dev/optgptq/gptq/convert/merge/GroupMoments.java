@@ -1,0 +1,67 @@
+package dev.optgptq.gptq.convert.merge;
+
+import dev.optgptq.kernels.dense.Matrix;
+import java.util.List;
+
+/**
+ * What is known of a group of r key-value heads, its members, d elements each, and of the query heads that use them, equally
+ * many each, in the members' order: means over the tokens of calibration. Queries and keys are those that are multiplied,
+ * behind RoPE where there is one; P_t is a query head's attention from token t.
+ *
+ * @param members r
+ * @param queries per query head E[q q^T] [d, d]
+ * @param keys E[z z^T] of the members' stacked keys z [r d, r d]
+ * @param keyMean E[z] [1, r d]
+ * @param attendedKeys per query head E_t Cov_{P_t}(z) [r d, r d]: how the members' keys differ where the head looks
+ * @param attendedValues per query head E[u u^T] [r d, r d] of u_t = E_{P_t}(zeta), zeta the members' stacked values
+ * @param attendedMeans per query head E[u] [1, r d]
+ * @param weights per query head what an error of its scores weighs: how far its values spread under its attention, seen
+ *     behind the output projection
+ */
+public record GroupMoments(int members, List<Matrix> queries, Matrix keys, Matrix keyMean, List<Matrix> attendedKeys,
+        List<Matrix> attendedValues, List<Matrix> attendedMeans, List<Double> weights) {
+
+    /** A head whose attention does not matter at all still counts this much of the mean. */
+    private static final double LEAST_WEIGHT = 1e-3;
+
+    public GroupMoments {
+        if (members < 1 || queries.isEmpty() || queries.size() % members != 0) {
+            throw new IllegalArgumentException(queries.size() + " query heads of " + members + " members");
+        }
+        queries = List.copyOf(queries);
+        attendedKeys = List.copyOf(attendedKeys);
+        attendedValues = List.copyOf(attendedValues);
+        attendedMeans = List.copyOf(attendedMeans);
+        weights = List.copyOf(weights);
+    }
+
+    /** d. */
+    public int headDim() {
+        return queries.getFirst().rows();
+    }
+
+    /** Of one member: the sum of its heads' query moments, each times its weight, the mean weight being 1. */
+    Matrix weightedQueries(int member) {
+        int each = queries.size() / members;
+        double mean = weights.stream().mapToDouble(Double::doubleValue).average().orElse(0);
+        Matrix sum = Matrix.zeros(headDim(), headDim());
+        for (int head = member * each; head < (member + 1) * each; head++) {
+            double weight = (mean > 0 ? weights.get(head) / mean : 1) + LEAST_WEIGHT;
+            sum = sum.plus(queries.get(head).times(weight));
+        }
+        return sum;
+    }
+
+    static Matrix mean(List<Matrix> matrices) {
+        Matrix sum = matrices.getFirst();
+        for (Matrix matrix : matrices.subList(1, matrices.size())) {
+            sum = sum.plus(matrix);
+        }
+        return sum.times(1.0 / matrices.size());
+    }
+
+    /** m - mean^T mean. */
+    static Matrix centred(Matrix m, Matrix mean) {
+        return Matrix.generate(m.rows(), m.columns(), (i, j) -> m.at(i, j) - mean.at(0, i) * mean.at(0, j));
+    }
+}

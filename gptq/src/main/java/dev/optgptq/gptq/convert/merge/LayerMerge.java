@@ -1,0 +1,125 @@
+package dev.optgptq.gptq.convert.merge;
+
+import dev.optgptq.kernels.dense.Dense;
+import dev.optgptq.kernels.dense.Matrix;
+import java.util.ArrayList;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A layer whose key-value heads were merged, neighbours into one.
+ *
+ * @param weights with one key-value head per group
+ * @param values per group, how its values come from its members' stacked ones: T [d, r d]
+ * @param keyResidual the share of the weighted energy of keys that was lost, on the average of the groups
+ * @param valueResidual the same of values
+ */
+public record LayerMerge(AttentionMatrices weights, List<Matrix> values, double keyResidual, double valueResidual) {
+
+    /** Merges them. */
+    public static LayerMerge of(AttentionMatrices source, List<GroupMoments> groups, HeadLayout layout, Dense dense) {
+        KeyMerge keyMerge = new KeyMerge(dense, layout);
+        ValueMerge valueMerge = new ValueMerge(dense);
+        boolean centred = source.outputBias() != null;
+        List<Merge> keys = new ArrayList<>();
+        List<Merge> values = new ArrayList<>();
+        for (int group = 0; group < groups.size(); group++) {
+            keys.add(keyMerge.merge(groups.get(group)));
+            values.add(valueMerge.merge(groups.get(group), outputs(source, group, groups.size()), centred));
+        }
+        Builder builder = new Builder(source, groups, dense);
+        AttentionMatrices scores = builder.scores(keys);
+        return new LayerMerge(builder.values(scores, values), values.stream().map(Merge::shared).toList(),
+                residual(keys), residual(values));
+    }
+
+    private static double residual(List<Merge> merges) {
+        return merges.stream().mapToDouble(Merge::residual).average().orElse(0);
+    }
+
+    private static List<Matrix> outputs(AttentionMatrices source, int group, int groups) {
+        int sharing = source.heads() / groups;
+        List<Matrix> outputs = new ArrayList<>();
+        for (int head = group * sharing; head < (group + 1) * sharing; head++) {
+            outputs.add(source.outputOf(head));
+        }
+        return outputs;
+    }
+
+    /** Puts the merged weights together. */
+    private record Builder(AttentionMatrices source, List<GroupMoments> groups, Dense dense) {
+
+        private int d() {
+            return source.headDim();
+        }
+
+        /** Query heads of a group, and of a member. */
+        private int sharing() {
+            return source.heads() / groups.size();
+        }
+
+        private int member(int head) {
+            return head % sharing() / (sharing() / groups.getFirst().members());
+        }
+
+        private AttentionMatrices scores(List<Merge> merges) {
+            List<Matrix> query = new ArrayList<>();
+            List<Matrix> queryBias = new ArrayList<>();
+            for (int head = 0; head < source.heads(); head++) {
+                Matrix spread = merges.get(head / sharing()).spread().get(member(head));
+                query.add(dense.transposedMultiply(spread, source.query().rows(head * d(), d())));
+                if (source.queryBias() != null) {
+                    queryBias.add(dense.transposedMultiply(spread, column(source.queryBias(), head * d(), d())));
+                }
+            }
+            return source.withScores(Matrix.stack(query), bias(source.queryBias(), queryBias),
+                    shared(merges, source.key()), sharedBias(merges, source.keyBias()));
+        }
+
+        private AttentionMatrices values(AttentionMatrices scores, List<Merge> merges) {
+            List<Matrix> output = new ArrayList<>();
+            Matrix outputBias = source.outputBias();
+            for (int head = 0; head < source.heads(); head++) {
+                Merge merge = merges.get(head / sharing());
+                Matrix spread = merge.spread().get(member(head));
+                Matrix own = source.outputOf(head);
+                output.add(dense.transposedMultiply(spread, own));
+                if (outputBias != null) {
+                    outputBias = outputBias.plus(dense.multiply(lost(merge, head), own));
+                }
+            }
+            return scores.withValues(shared(merges, source.value()), sharedBias(merges, source.valueBias()),
+                    Matrix.stack(output), outputBias);
+        }
+
+        /** What the mean average of a head's own values loses, [1, d]: mu_own - B T mu. */
+        private Matrix lost(Merge merge, int head) {
+            int group = head / sharing();
+            Matrix mean = groups.get(group).attendedMeans().get(head % sharing());
+            Matrix kept = dense.multiplyTransposed(dense.multiplyTransposed(mean, merge.shared()),
+                    merge.spread().get(member(head)));
+            return mean.columns(member(head) * d(), d()).minus(kept);
+        }
+
+        private Matrix shared(List<Merge> merges, Matrix heads) {
+            List<Matrix> shared = new ArrayList<>();
+            int stacked = groups.getFirst().members() * d();
+            for (int group = 0; group < merges.size(); group++) {
+                shared.add(dense.multiply(merges.get(group).shared(), heads.rows(group * stacked, stacked)));
+            }
+            return Matrix.stack(shared);
+        }
+
+        private @Nullable Matrix sharedBias(List<Merge> merges, @Nullable Matrix bias) {
+            return bias == null ? null : shared(merges, bias.transposed()).transposed();
+        }
+
+        private static Matrix column(Matrix bias, int from, int count) {
+            return bias.columns(from, count).transposed();
+        }
+
+        private static @Nullable Matrix bias(@Nullable Matrix source, List<Matrix> columns) {
+            return source == null ? null : Matrix.stack(columns).transposed();
+        }
+    }
+}

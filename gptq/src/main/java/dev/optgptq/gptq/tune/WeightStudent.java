@@ -1,0 +1,327 @@
+package dev.optgptq.gptq.tune;
+
+import dev.optgptq.calibrate.family.LinearSpec;
+import dev.optgptq.calibrate.gradient.GradientStream;
+import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.calibrate.weights.BlockWeights;
+import dev.optgptq.calibrate.weights.EmbeddingWeights;
+import dev.optgptq.calibrate.weights.Head;
+import dev.optgptq.calibrate.weights.ParameterKind;
+import dev.optgptq.calibrate.weights.ParameterNames.Place;
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.gptq.refine.Schedule;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
+import dev.optgptq.kernels.ops.TuningOps.AdamStep;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.ArrayList;
+import java.util.EnumSet;
+import java.util.HashSet;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.SequencedMap;
+import java.util.Set;
+import java.util.function.Consumer;
+import java.util.function.Function;
+import java.util.function.Predicate;
+import org.jspecify.annotations.Nullable;
+
+/** A model whose weights are learned, all of them or those of attention: it lies on the device in float32. */
+public final class WeightStudent implements Learner, AutoCloseable {
+
+    /** The global norm of the gradients is held below it (Pascanu et al. 2013, arXiv 1211.5063). */
+    private static final double MOST_NORM = 1;
+
+    private final Transformer model;
+    private final Device device;
+    private final Scope scope;
+    private final double rate;
+    private final double decay;
+    private final TensorArena arena;
+    private final List<BlockWeights> blocks = new ArrayList<>();
+    private final Head head;
+    private final @Nullable EmbeddingWeights embedding;
+    /** By their names on disk, in the model's order. */
+    private final SequencedMap<String, LearnedTensor> learned = new LinkedHashMap<>();
+
+    /** What is learned. */
+    public enum Scope {
+        /** the linears of attention */
+        ATTENTION,
+        /** every parameter */
+        ALL
+    }
+
+    /**
+     * Loads the model.
+     *
+     * @param stored the dtype in which a parameter will be stored, by its name
+     * @param rate of learning, before the schedule
+     * @param decay of AdamW
+     */
+    public WeightStudent(Transformer model, Function<String, DType> stored, Scope scope, double rate, double decay) {
+        this.model = model;
+        this.device = model.device();
+        this.scope = scope;
+        this.rate = rate;
+        this.decay = decay;
+        this.arena = device.arena();
+        try {
+            this.head = model.loadHead(arena);
+            this.embedding = scope == Scope.ALL ? ownEmbedding() : null;
+            if (embedding != null) {
+                learn(model.parameters().all(embedding), stored, name -> true);
+            }
+            for (int index = 0; index < model.spec().blocks(); index++) {
+                BlockWeights block = model.loadBlock(index, arena);
+                blocks.add(block);
+                Set<String> attention = attention(block);
+                learn(model.parameters().all(block), stored,
+                        name -> scope == Scope.ALL || attention.contains(name));
+            }
+            if (scope == Scope.ALL) {
+                learn(model.parameters().all(head), stored, name -> true);
+            }
+        } catch (RuntimeException e) {
+            arena.close();
+            throw e;
+        }
+    }
+
+    /** All of it in float32; the table is the head's where they are tied. */
+    private EmbeddingWeights ownEmbedding() {
+        EmbeddingWeights loaded = model.loadEmbedding(arena);
+        boolean shared = model.spec().head().tied();
+        Tensor positions = loaded.positions();
+        EmbeddingWeights own = new EmbeddingWeights(loaded.spec(), shared ? head.weight() : widened(loaded.table()),
+                loaded.projection(), positions == null ? null : widened(positions), loaded.norm());
+        device.synchronize();
+        return own;
+    }
+
+    private Tensor widened(Tensor tensor) {
+        Tensor wide = arena.matrix(DType.F32, tensor.rows(), tensor.columns());
+        device.neural().convert(tensor, wide);
+        return wide;
+    }
+
+    private void learn(Map<Place, Tensor> parameters, Function<String, DType> stored, Predicate<String> wanted) {
+        parameters.forEach((place, values) -> {
+            if (wanted.test(place.tensor()) && !learned.containsKey(name(place))) {
+                learned.put(name(place),
+                        LearnedTensor.inPlace(device, arena, values, stored.apply(place.tensor())));
+            }
+        });
+    }
+
+    /** Whole tensors that lie as they are used: others were refused before. */
+    private static String name(Place place) {
+        if (place.index() != 0 || place.transposed()) {
+            throw new IllegalArgumentException("a parameter that lies otherwise on disk: " + place);
+        }
+        return place.tensor();
+    }
+
+    private static Set<String> attention(BlockWeights block) {
+        Set<String> names = new HashSet<>();
+        for (LinearSpec linear : block.linears()) {
+            if (!linear.site().ofMlp()) {
+                names.add(linear.weightTensor());
+                names.add(linear.biasTensor());
+            }
+        }
+        return names;
+    }
+
+    @Override
+    public GradientStream.Blocks weights(boolean stored) {
+        return stored ? new Rounded() : new Own();
+    }
+
+    /** What is learned, where it lies. */
+    private final class Own implements GradientStream.Blocks {
+        @Override
+        public BlockWeights load(int block, TensorArena owner) {
+            return blocks.get(block);
+        }
+
+        @Override
+        public Head head(Head own, TensorArena owner) {
+            return head;
+        }
+
+        @Override
+        public void withEmbedding(Transformer unused, int length, Consumer<Transformer.Embedding> use) {
+            EmbeddingWeights own = embedding;
+            if (own == null) {
+                model.withEmbedding(length, use);
+                return;
+            }
+            use.accept(model.embedding(own, length));
+            device.synchronize();
+        }
+    }
+
+    /** Copies as they would be stored. */
+    private final class Rounded implements GradientStream.Blocks {
+        @Override
+        public BlockWeights load(int block, TensorArena owner) {
+            BlockWeights copy = model.loadBlock(block, owner);
+            write(model.parameters().all(copy));
+            return copy;
+        }
+
+        @Override
+        public Head head(Head own, TensorArena owner) {
+            Head copy = model.loadHead(owner);
+            write(model.parameters().all(copy));
+            return copy;
+        }
+
+        @Override
+        public void withEmbedding(Transformer unused, int length, Consumer<Transformer.Embedding> use) {
+            EmbeddingWeights own = embedding;
+            if (own == null) {
+                model.withEmbedding(length, use);
+                return;
+            }
+            try (TensorArena scratch = device.arena()) {
+                EmbeddingWeights copy = own.zeros(device, scratch);
+                write(model.parameters().all(copy));
+                use.accept(model.embedding(copy, length));
+                device.synchronize();
+            }
+        }
+
+        private void write(Map<Place, Tensor> targets) {
+            targets.forEach((place, target) -> {
+                LearnedTensor values = learned.get(name(place));
+                if (values != null) {
+                    values.write(target, true);
+                }
+            });
+        }
+    }
+
+    private Set<ParameterKind> kinds() {
+        return scope == Scope.ALL
+                ? EnumSet.allOf(ParameterKind.class)
+                : EnumSet.of(ParameterKind.LINEAR);
+    }
+
+    @Override
+    public BlockWeights zeroGradients(BlockWeights block, TensorArena owner) {
+        return model.backward().zeroGradients(block, owner, kinds());
+    }
+
+    @Override
+    public @Nullable Head zeroGradients(Head ofHead, TensorArena owner) {
+        return scope == Scope.ALL ? model.backward().zeroGradients(ofHead, owner, kinds()) : null;
+    }
+
+    @Override
+    public void add(BlockWeights gradients) {
+        add(model.parameters().all(gradients));
+    }
+
+    @Override
+    public void add(Head gradients) {
+        add(model.parameters().all(gradients));
+    }
+
+    private void add(Map<Place, Tensor> gradients) {
+        gradients.forEach((place, sums) -> {
+            LearnedTensor parameter = learned.get(name(place));
+            if (parameter != null) {
+                parameter.add(sums);
+            }
+        });
+    }
+
+    @Override
+    public void addEmbedded(Tensor ids, int sequenceLength, Tensor d) {
+        EmbeddingWeights own = embedding;
+        if (own == null) {
+            return;
+        }
+        try (TensorArena scratch = device.arena()) {
+            EmbeddingWeights sums = own.zeros(device, scratch);
+            model.backward().embedding(own, ids, sequenceLength, d, sums);
+            add(model.parameters().all(sums));
+            device.synchronize();
+        }
+    }
+
+    @Override
+    public boolean step(Schedule schedule, int step, double factor) {
+        double norm = Math.sqrt(squares());
+        if (!Double.isFinite(norm)) {
+            return false;
+        }
+        AdamStep adam = schedule.adam(step, factor * rate, 1);
+        for (LearnedTensor parameter : learned.values()) {
+            if (norm > MOST_NORM) {
+                parameter.scaleGradient((float) (MOST_NORM / norm));
+            }
+            parameter.decay((float) (adam.rate() * decay));
+            parameter.step(adam);
+        }
+        return true;
+    }
+
+    /** Of all gradients, added up in float64 in the order of the parameters. */
+    private double squares() {
+        try (TensorArena scratch = device.arena(); Arena host = Arena.ofShared()) {
+            Tensor sums = scratch.vector(DType.F64, learned.size());
+            int at = 0;
+            for (LearnedTensor parameter : learned.values()) {
+                device.matrix().dot(parameter.gradient(), parameter.gradient(), sums.columns(at++, 1));
+            }
+            MemorySegment values = host.allocate(ValueLayout.JAVA_DOUBLE, learned.size());
+            device.download(sums, values);
+            double sum = 0;
+            for (double value : values.toArray(ValueLayout.JAVA_DOUBLE)) {
+                sum += value;
+            }
+            return sum;
+        }
+    }
+
+    @Override
+    public void keep() {
+        learned.values().forEach(LearnedTensor::keep);
+    }
+
+    @Override
+    public void revert() {
+        learned.values().forEach(LearnedTensor::revert);
+    }
+
+    /** What was kept last, by name, as it will be stored. */
+    public SequencedMap<String, Tensor> kept() {
+        SequencedMap<String, Tensor> kept = new LinkedHashMap<>();
+        learned.forEach((name, parameter) -> kept.put(name, parameter.best()));
+        return kept;
+    }
+
+    /** All that decides how learning goes on, by name: to be saved, and written again. */
+    public SequencedMap<String, Tensor> state() {
+        SequencedMap<String, Tensor> state = new LinkedHashMap<>();
+        learned.forEach((name, parameter) -> {
+            state.put(name, parameter.values());
+            state.put(name + "|first", parameter.first());
+            state.put(name + "|second", parameter.second());
+            state.put(name + "|best", parameter.best());
+        });
+        return state;
+    }
+
+    @Override
+    public void close() {
+        arena.close();
+    }
+}

@@ -1,0 +1,163 @@
+package dev.optgptq.kernels.dense;
+
+import dev.optgptq.formats.UserError;
+import dev.optgptq.kernels.blas.DoubleBlas;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.Arrays;
+import java.util.Optional;
+
+/**
+ * Products, eigenproblems and linear systems of float64 matrices. Each result depends on its arguments alone: one thread
+ * computes it. Safe for use by several threads.
+ */
+public final class Dense {
+
+    private final DoubleBlas blas;
+
+    private Dense(DoubleBlas blas) {
+        this.blas = blas;
+    }
+
+    /** UserError DEVICE where OpenBLAS cannot be loaded. */
+    public static Dense open() {
+        return new Dense(DoubleBlas.load());
+    }
+
+    /** a b. */
+    public Matrix multiply(Matrix a, Matrix b) {
+        return product(a, false, b, false);
+    }
+
+    /** a^T b. */
+    public Matrix transposedMultiply(Matrix a, Matrix b) {
+        return product(a, true, b, false);
+    }
+
+    /** a b^T. */
+    public Matrix multiplyTransposed(Matrix a, Matrix b) {
+        return product(a, false, b, true);
+    }
+
+    /** a m a^T, made symmetric to the bit: m symmetric. */
+    public Matrix congruence(Matrix a, Matrix m) {
+        return multiplyTransposed(multiply(a, m), a).symmetrized();
+    }
+
+    private Matrix product(Matrix a, boolean transposeA, Matrix b, boolean transposeB) {
+        int m = transposeA ? a.columns() : a.rows();
+        int k = transposeA ? a.rows() : a.columns();
+        int n = transposeB ? b.rows() : b.columns();
+        if (k != (transposeB ? b.columns() : b.rows())) {
+            throw new IllegalArgumentException("shapes do not fit: " + a + " and " + b);
+        }
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment result = arena.allocate(ValueLayout.JAVA_DOUBLE, Math.max(1, (long) m * n));
+            blas.gemm(m, n, k, copy(arena, a), transposeA, copy(arena, b), transposeB, result);
+            return read(result, m, n);
+        }
+    }
+
+    /**
+     * The eigenvalues of a symmetric matrix, ascending, and its eigenvectors in the columns of vectors, in that order.
+     * Their signs are settled: the largest element of each is positive.
+     */
+    public record Eigen(double[] values, Matrix vectors) {
+
+        /** The count largest eigenvalues' vectors, [n, count]. */
+        public Matrix top(int count) {
+            return vectors.columns(vectors.columns() - count, count);
+        }
+
+        /** What share of the sum of all eigenvalues lies outside the count largest; 0 where that sum is 0. */
+        public double residual(int count) {
+            double all = Arrays.stream(values).sum();
+            double left = Arrays.stream(values, 0, values.length - count).sum();
+            return all > 0 ? Math.max(0, left / all) : 0;
+        }
+    }
+
+    /** Eigenvalues and -vectors of a symmetric matrix. UserError NUMERIC where it is not finite. */
+    public Eigen eigen(Matrix symmetric) {
+        int n = symmetric.rows();
+        if (n != symmetric.columns()) {
+            throw new IllegalArgumentException("not square: " + symmetric);
+        }
+        if (Arrays.stream(symmetric.values()).anyMatch(value -> !Double.isFinite(value))) {
+            throw new UserError(UserError.Code.NUMERIC,
+                    "a matrix of moments is not finite; the weights overflow float32, or were damaged");
+        }
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment vectors = copy(arena, symmetric);
+            MemorySegment values = arena.allocate(ValueLayout.JAVA_DOUBLE, Math.max(1, n));
+            if (n > 0 && !blas.eigen(n, vectors, values)) {
+                throw new IllegalStateException("an eigenproblem of order " + n + " did not converge");
+            }
+            return new Eigen(values.asSlice(0, (long) Double.BYTES * n).toArray(ValueLayout.JAVA_DOUBLE),
+                    settled(read(vectors, n, n)).transposed());
+        }
+    }
+
+    /** Rows, each turned so that its largest element is positive. */
+    private static Matrix settled(Matrix rows) {
+        double[] signs = new double[rows.rows()];
+        for (int i = 0; i < signs.length; i++) {
+            double largest = 0;
+            for (int j = 0; j < rows.columns(); j++) {
+                largest = Math.abs(rows.at(i, j)) > Math.abs(largest) ? rows.at(i, j) : largest;
+            }
+            signs[i] = largest < 0 ? -1 : 1;
+        }
+        return Matrix.generate(rows.rows(), rows.columns(), (i, j) -> signs[i] * rows.at(i, j));
+    }
+
+    /** x with a x = b; empty where a, which is symmetric, is not positive definite. */
+    public Optional<Matrix> solve(Matrix a, Matrix b) {
+        int n = a.rows();
+        if (n != a.columns() || n != b.rows()) {
+            throw new IllegalArgumentException("shapes do not fit: " + a + " and " + b);
+        }
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment solutions = copy(arena, b.transposed());
+            if (n > 0 && b.columns() > 0 && !blas.solvePositive(n, b.columns(), copy(arena, a), solutions)) {
+                return Optional.empty();
+            }
+            return Optional.of(read(solutions, b.columns(), n).transposed());
+        }
+    }
+
+    /** a^-1 of a symmetric positive definite matrix; empty where it is not. */
+    public Optional<Matrix> inverse(Matrix a) {
+        return solve(a, Matrix.identity(a.rows())).map(Matrix::symmetrized);
+    }
+
+    /** The symmetric square root of a positive semidefinite matrix, and its inverse. */
+    public record Root(Matrix root, Matrix inverse) {}
+
+    /**
+     * m^(1/2) and m^(-1/2).
+     *
+     * @param floor eigenvalues below this share of their mean count as that
+     */
+    public Root root(Matrix m, double floor) {
+        Eigen eigen = eigen(m.symmetrized());
+        double mean = Arrays.stream(eigen.values()).average().orElse(0);
+        double least = mean > 0 ? floor * mean : 1;
+        double[] roots = Arrays.stream(eigen.values()).map(value -> Math.sqrt(Math.max(value, least))).toArray();
+        double[] inverses = Arrays.stream(roots).map(value -> 1 / value).toArray();
+        return new Root(multiplyTransposed(eigen.vectors().scaleColumns(roots), eigen.vectors()).symmetrized(),
+                multiplyTransposed(eigen.vectors().scaleColumns(inverses), eigen.vectors()).symmetrized());
+    }
+
+    private static MemorySegment copy(Arena arena, Matrix matrix) {
+        return matrix.values().length == 0
+                ? arena.allocate(ValueLayout.JAVA_DOUBLE)
+                : arena.allocateFrom(ValueLayout.JAVA_DOUBLE, matrix.values());
+    }
+
+    private static Matrix read(MemorySegment memory, int rows, int columns) {
+        return new Matrix(rows, columns,
+                memory.asSlice(0, (long) Double.BYTES * rows * columns).toArray(ValueLayout.JAVA_DOUBLE));
+    }
+}

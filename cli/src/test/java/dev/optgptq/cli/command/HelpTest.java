@@ -16,7 +16,8 @@ class HelpTest {
 
     @Test
     void no_command_at_all_shows_what_there_is() {
-        CommandRun.of().succeeds().prints("quantize", "convert-gqa", "eval", "inspect", "devices", "bench", "completion",
+        CommandRun.of().succeeds().prints("quantize", "convert-gqa", "eval", "inspect", "devices", "bench",
+                "completion",
                 "Quantize the sample model",
                 "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a threshold was missed.");
     }
@@ -62,7 +63,8 @@ class HelpTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"", "quantize", "convert-gqa", "eval", "eval perplexity", "eval logits", "export", "export gguf",
+    @ValueSource(strings = {"", "quantize", "convert-gqa", "eval", "eval perplexity", "eval logits", "export",
+            "export gguf",
             "inspect", "devices", "bench",
             "completion"})
     void help_fits_a_terminal_and_says_nothing_on_standard_error(String command) {

@@ -162,7 +162,8 @@ record Healing(ModelDirectory source, Transformer original, HealTokens tokens, H
             return new TensorSpec(parameter, tensor.dtype(),
                     isRow(parameter) ? Shape.of(tensor.columns()) : Shape.of(tensor.rows(), tensor.columns()));
         }).toList();
-        return journal.write(name, specs, (spec, arena) -> download(Objects.requireNonNull(tensors.get(spec.name())), arena),
+        return journal.write(name, specs,
+                (spec, arena) -> download(Objects.requireNonNull(tensors.get(spec.name())), arena),
                 (ObjectNode) JSON.valueToTree(note));
     }
 

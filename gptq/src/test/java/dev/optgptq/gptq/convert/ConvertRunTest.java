@@ -50,13 +50,14 @@ class ConvertRunTest {
 
     /** Models of four heads of their own. */
     enum Source {
-        LLAMA(new TinyModel(TinyModel.Family.LLAMA, DType.BF16, 4, false, false, Long.MAX_VALUE)), MPT(
-                TinyModel.MPT), MPT_WITH_BIASES(TinyModel.MPT_WITH_BIASES);
+        LLAMA, MPT, MPT_WITH_BIASES;
 
-        private final TinyModel model;
-
-        Source(TinyModel model) {
-            this.model = model;
+        private TinyModel model() {
+            return switch (this) {
+                case LLAMA -> new TinyModel(TinyModel.Family.LLAMA, DType.BF16, 4, false, false, Long.MAX_VALUE);
+                case MPT -> TinyModel.MPT;
+                case MPT_WITH_BIASES -> TinyModel.MPT_WITH_BIASES;
+            };
         }
     }
 
@@ -67,7 +68,7 @@ class ConvertRunTest {
     @ParameterizedTest
     @MethodSource("sources")
     void the_result_opens_as_a_model_of_the_same_family_with_fewer_key_value_heads(Source source) throws IOException {
-        Path model = source.model.write(folder.resolve("model"));
+        Path model = source.model().write(folder.resolve("model"));
 
         ConvertReport report = convert(model, "out", new Heads.Ratio(2), 1, Progress.SILENT);
 
@@ -95,7 +96,7 @@ class ConvertRunTest {
     @ParameterizedTest
     @EnumSource(Source.class)
     void every_number_of_threads_gives_the_same_files(Source source) throws IOException {
-        Path model = source.model.write(folder.resolve("model"));
+        Path model = source.model().write(folder.resolve("model"));
         convert(model, "one", new Heads.Count(1), 1, Progress.SILENT);
 
         convert(model, "three", new Heads.Count(1), 3, Progress.SILENT);
@@ -106,7 +107,7 @@ class ConvertRunTest {
     @ParameterizedTest
     @EnumSource(Source.class)
     void an_interrupted_run_goes_on_behind_the_last_layer_with_the_same_files(Source source) throws IOException {
-        Path model = source.model.write(folder.resolve("model"));
+        Path model = source.model().write(folder.resolve("model"));
         convert(model, "whole", new Heads.Ratio(2), 1, Progress.SILENT);
 
         assertThrows(CancellationException.class,
@@ -143,7 +144,7 @@ class ConvertRunTest {
     @EnumSource(WeightStudent.Scope.class)
     void healing_gives_the_same_files_for_every_number_of_threads_and_after_an_interruption(WeightStudent.Scope scope)
             throws IOException {
-        Path model = Source.LLAMA.model.write(folder.resolve("model"));
+        Path model = Source.LLAMA.model().write(folder.resolve("model"));
         heal(model, "one", scope, 1, Progress.SILENT);
 
         heal(model, "three", scope, 3, Progress.SILENT);
@@ -162,7 +163,7 @@ class ConvertRunTest {
 
     @Test
     void where_only_attention_is_healed_all_else_is_the_converted_models() throws IOException {
-        Path model = Source.LLAMA.model.write(folder.resolve("model"));
+        Path model = Source.LLAMA.model().write(folder.resolve("model"));
         convert(model, "unhealed", new Heads.Count(1), 1, Progress.SILENT);
 
         heal(model, "out", WeightStudent.Scope.ATTENTION, 1, Progress.SILENT);

@@ -1,6 +1,6 @@
 package dev.optgptq.gptq.convert;
 
-import static dev.optgptq.gptq.testing.Failures.assertRefused;
+import static dev.optgptq.formats.testing.Failures.assertUserError;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
@@ -181,9 +181,9 @@ class ConvertRunTest {
     void heads_that_the_ratio_does_not_divide_are_refused_with_those_that_would_do() {
         Path model = TinyModel.MPT.write(folder.resolve("model"));
 
-        assertRefused(Code.BAD_SETTING, () -> convert(model, "out", new Heads.Ratio(3), 1, Progress.SILENT),
+        assertUserError(Code.BAD_SETTING, () -> convert(model, "out", new Heads.Ratio(3), 1, Progress.SILENT),
                 "--ratio 3", "4 key-value heads", "1, 2, 4");
-        assertRefused(Code.BAD_SETTING, () -> convert(model, "out", new Heads.Count(8), 1, Progress.SILENT),
+        assertUserError(Code.BAD_SETTING, () -> convert(model, "out", new Heads.Count(8), 1, Progress.SILENT),
                 "--kv-heads 8");
     }
 
@@ -202,7 +202,7 @@ class ConvertRunTest {
     @Test
     void too_few_sequences_to_hold_any_out_are_refused() {
         Path model = TinyModel.MPT.write(folder.resolve("model"));
-        assertRefused(Code.BAD_SETTING, () -> convert(model, "out", new Heads.Ratio(2), 1, 3, Progress.SILENT),
+        assertUserError(Code.BAD_SETTING, () -> convert(model, "out", new Heads.Ratio(2), 1, 3, Progress.SILENT),
                 "--samples 3", "at least 4");
     }
 

@@ -3,6 +3,7 @@ package dev.optgptq.kernels.cpu;
 import static dev.optgptq.kernels.cpu.loops.VectorMath.LANES;
 import static dev.optgptq.kernels.cpu.loops.VectorMath.SPECIES;
 
+import dev.optgptq.kernels.cpu.attention.CpuRotary;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.cpu.attention.CpuAttentionGradient;

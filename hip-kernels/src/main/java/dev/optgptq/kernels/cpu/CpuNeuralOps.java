@@ -1,5 +1,6 @@
 package dev.optgptq.kernels.cpu;
 
+import dev.optgptq.kernels.cpu.attention.CpuRotary;
 import dev.optgptq.kernels.cpu.loops.CpuElementwise;
 import dev.optgptq.kernels.cpu.attention.CpuAttention;
 import dev.optgptq.kernels.cpu.loops.Parallel;

@@ -2,8 +2,8 @@ package dev.optgptq.kernels.cpu.cache;
 
 import static dev.optgptq.kernels.cpu.loops.VectorMath.LANES;
 
+import dev.optgptq.kernels.cpu.attention.CpuRotary;
 import dev.optgptq.kernels.Tensor;
-import dev.optgptq.kernels.cpu.CpuRotary;
 import dev.optgptq.kernels.cpu.loops.Memory;
 import dev.optgptq.kernels.cpu.loops.Parallel;
 import dev.optgptq.kernels.cpu.loops.Rows;

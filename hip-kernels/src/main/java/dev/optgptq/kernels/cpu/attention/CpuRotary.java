@@ -1,4 +1,4 @@
-package dev.optgptq.kernels.cpu;
+package dev.optgptq.kernels.cpu.attention;
 
 import static dev.optgptq.kernels.cpu.loops.VectorMath.LANES;
 import static dev.optgptq.kernels.cpu.loops.VectorMath.SPECIES;
@@ -24,7 +24,7 @@ public final class CpuRotary {
 
     private CpuRotary() {}
 
-    static void rotate(Parallel parallel, Tensor x, int headDim, Tensor cos, Tensor sin, RotaryLayout layout) {
+    public static void rotate(Parallel parallel, Tensor x, int headDim, Tensor cos, Tensor sin, RotaryLayout layout) {
         turn(parallel, x, headDim, cos, sin, row -> row % cos.rows(), layout, 1);
     }
 
@@ -35,7 +35,7 @@ public final class CpuRotary {
     }
 
     /** The other way round, which is also the transposed rotation. */
-    static void rotateBack(Parallel parallel, Tensor x, int headDim, Tensor cos, Tensor sin, RotaryLayout layout) {
+    public static void rotateBack(Parallel parallel, Tensor x, int headDim, Tensor cos, Tensor sin, RotaryLayout layout) {
         turn(parallel, x, headDim, cos, sin, row -> row % cos.rows(), layout, -1);
     }
 

@@ -22,6 +22,7 @@ import java.lang.foreign.ValueLayout;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.stream.Stream;
+import org.junit.jupiter.api.TestReporter;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -67,7 +68,7 @@ class FamilyQuantizeTest {
 
     @ParameterizedTest
     @MethodSource("fixtures")
-    void aQuantizedModelPredictsNearlyWhatTheOriginalDoes(String fixture) {
+    void aQuantizedModelPredictsNearlyWhatTheOriginalDoes(String fixture, TestReporter reporter) {
         assumeTrue(Files.isDirectory(Path.of(fixture)), fixture);
         try (Device device = Devices.open("cpu", 2); ModelDirectory source = ModelDirectory.open(Path.of(fixture))) {
             ModelSpec spec = ModelSpec.resolve(source);
@@ -85,6 +86,7 @@ class FamilyQuantizeTest {
                 spec.blockSpecs().forEach(block -> block.linears()
                         .forEach(linear -> assertTrue(written.packed(linear.module()).isPresent(), linear.module())));
                 double divergence = divergence(spec, logits(source, ids, device), logits(written, ids, device));
+                reporter.publishEntry(fixture, "KL divergence " + divergence);
                 assertTrue(divergence < LARGEST_DIVERGENCE, () -> "KL divergence " + divergence);
             }
             assertEquals(0, device.memoryInUse(), "everything that was allocated is freed");

@@ -7,6 +7,9 @@ import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
+import java.util.ArrayList;
+import java.util.EnumMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
@@ -20,6 +23,9 @@ import org.jspecify.annotations.Nullable;
  * <p>Tokens come part by part. Several devices do several parts each, each with an accumulator of its own, and one of them absorbs
  * the others'; the sum is the same to the bit as that of one device, see TreeSum.
  *
+ * <p>Through an expert only those tokens pass that the router sends to it: N is then their number, and the Hessian of one
+ * that few pass is drawn towards the layer's, see ExpertHessians.
+ *
  * <p>A loss that weighs tokens differently has the same form with sqrt(s_t) x_t in place of x_t: see weigh.
  */
 public final class HessianAccumulator implements InputTap, AutoCloseable {
@@ -28,7 +34,8 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
     private final long totalTokens;
     private final InputSite last;
     private final Map<InputSite, Sum> sums = new TreeMap<>();
-    /** Owns what weighted rows are written to, F32 [rows of a batch, widest site]. */
+    private final Map<InputSite.Kind, ExpertHessians> experts = new EnumMap<>(InputSite.Kind.class);
+    /** Owns what weighted rows are written to, F32 [rows of a batch, widest site], and what experts have in common. */
     private final TensorArena scratch;
     private @Nullable Tensor weighted;
     /** Where products are of halves: x in F32, and the weighted rows rounded. */
@@ -101,7 +108,7 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
     private void endPart() {
         if (part != null) {
             for (Map.Entry<InputSite, Sum> entry : sums.entrySet()) {
-                if (entry.getValue().inPart != part.rows()) {
+                if (!entry.getKey().ofExpert() && entry.getValue().inPart != part.rows()) {
                     throw new IllegalStateException(entry.getValue().inPart + " of the " + part.rows()
                             + " tokens of a part have passed " + entry.getKey().label());
                 }
@@ -182,13 +189,35 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
     public Tensor hessian(InputSite site) {
         endPart();
         Sum sum = sum(site);
-        if (sum.tokens != totalTokens) {
+        if (!site.ofExpert() && sum.tokens != totalTokens) {
             throw new IllegalStateException(
                     sum.tokens + " of " + totalTokens + " tokens have passed " + site.label());
         }
         sum.tree.finish();
-        device.matrix().symmetrize(sum.tree.matrix());
-        return sum.tree.matrix();
+        Tensor hessian = sum.tree.matrix();
+        if (site.ofExpert()) {
+            ofExperts(site.kind()).complete(hessian, sum.tokens, totalTokens);
+        }
+        device.matrix().symmetrize(hessian);
+        return hessian;
+    }
+
+    /** What the experts of a layer have in common, found before the first of their Hessians is given away. */
+    private ExpertHessians ofExperts(InputSite.Kind kind) {
+        ExpertHessians known = experts.get(kind);
+        if (known != null) {
+            return known;
+        }
+        List<ExpertHessians.Of> all = new ArrayList<>();
+        sums.forEach((site, sum) -> {
+            if (site.kind() == kind) {
+                sum.tree.finish();
+                all.add(new ExpertHessians.Of(sum.tree.matrix(), sum.tokens));
+            }
+        });
+        ExpertHessians found = ExpertHessians.of(device, scratch, kind, all, totalTokens);
+        experts.put(kind, found);
+        return found;
     }
 
     /** Frees a site's Hessian before the others. */

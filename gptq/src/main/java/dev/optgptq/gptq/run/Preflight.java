@@ -1,5 +1,6 @@
 package dev.optgptq.gptq.run;
 
+import dev.optgptq.calibrate.family.FeedForward;
 import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.UserError;
@@ -34,6 +35,12 @@ final class Preflight {
             throw new UserError(Code.BAD_SETTING,
                     "--samples " + settings.calibration().samples() + ": gradient calibration holds "
                             + "sequences out for validation and needs at least 2; or use --calibrator gptq");
+        }
+        if (settings.isGradient() && model.blockSpecs().stream()
+                .anyMatch(block -> block.feedForward() instanceof FeedForward.Experts)) {
+            throw new UserError(Code.BAD_SETTING, "gradient calibration compares what the same tokens find in the "
+                    + "original and in the quantized block, and experts of the two have other tokens: mixtures of "
+                    + "experts are not refined yet; use --calibrator gptq");
         }
         if (settings.calibration().sequenceLength() > model.maxPositions()) {
             throw new UserError(Code.BAD_SETTING,

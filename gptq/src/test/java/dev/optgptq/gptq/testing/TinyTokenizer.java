@@ -22,7 +22,7 @@ public final class TinyTokenizer {
 
     private TinyTokenizer() {}
 
-    static String json() {
+    public static String json() {
         ObjectNode tokenizer = (ObjectNode) JSON.readTree(REST);
         ObjectNode vocabulary = tokenizer.withObject("model").putObject("vocab");
         int shifted = TOKENS;

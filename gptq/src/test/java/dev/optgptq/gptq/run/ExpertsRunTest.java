@@ -1,0 +1,141 @@
+package dev.optgptq.gptq.run;
+
+import static dev.optgptq.gptq.testing.Failures.assertRefused;
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.optgptq.formats.UserError.Code;
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.formats.dtype.Floats;
+import dev.optgptq.formats.dtype.Shape;
+import dev.optgptq.formats.model.CheckpointWriter;
+import dev.optgptq.formats.safetensors.TensorSpec;
+import dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind;
+import dev.optgptq.gptq.testing.TinyTokenizer;
+import dev.optgptq.gptq.testing.WrittenCheckpoint;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Objects;
+import java.util.Random;
+import java.util.Set;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import tools.jackson.databind.json.JsonMapper;
+import tools.jackson.databind.node.ObjectNode;
+
+/** Quantizing a mixture of experts in Mixtral's form. */
+class ExpertsRunTest {
+
+    private static final int WIDTH = 128;
+    private static final int EXPERTS = 4;
+    private static final int BLOCKS = 2;
+    private static final int VOCABULARY = 288;
+    private static final String CONFIG = """
+            {"architectures": ["MixtralForCausalLM"], "model_type": "mixtral", "dtype": "bfloat16",
+             "hidden_size": 128, "intermediate_size": 128, "num_attention_heads": 4, "num_key_value_heads": 2,
+             "num_hidden_layers": 2, "vocab_size": 288, "max_position_embeddings": 256, "rms_norm_eps": 1e-05,
+             "hidden_act": "silu", "rope_theta": 10000.0, "num_local_experts": 4, "num_experts_per_tok": 2,
+             "sliding_window": null, "tie_word_embeddings": false}""";
+
+    @TempDir
+    @SuppressWarnings("NullAway.Init") // JUnit fills it in
+    Path folder;
+
+    @Test
+    void every_expert_is_packed_and_routers_stay_as_they_are() {
+        TinyRun run = new TinyRun(write(folder.resolve("model")), folder);
+
+        run.run();
+
+        WrittenCheckpoint source = WrittenCheckpoint.read(run.settings().model());
+        WrittenCheckpoint written = WrittenCheckpoint.read(run.output);
+        Set<String> names = written.tensors().keySet();
+        for (int block = 0; block < BLOCKS; block++) {
+            String in = "model.layers." + block + ".block_sparse_moe.";
+            for (int expert = 0; expert < EXPERTS; expert++) {
+                for (String part : List.of("w1", "w2", "w3")) {
+                    assertTrue(names.contains(in + "experts." + expert + "." + part + ".qweight"), names::toString);
+                }
+            }
+            String router = in + "gate.weight";
+            assertArrayEquals(Objects.requireNonNull(source.tensors().get(router)).floats(),
+                    Objects.requireNonNull(written.tensors().get(router)).floats(), 1e-3f, router);
+        }
+    }
+
+    @Test
+    void the_bytes_do_not_depend_on_the_number_of_threads() {
+        assertTrue(new TinyRun(write(folder.resolve("model")), folder).filesForAnyThreads().size() > 1);
+    }
+
+    @Test
+    void gradient_calibration_is_refused_before_anything_is_computed() {
+        TinyRun run = new TinyRun(write(folder.resolve("model")), folder);
+        run.calibrator = CalibratorKind.GRADIENT;
+
+        assertRefused(Code.BAD_SETTING, run::run, "mixtures of experts are not refined yet", "--calibrator gptq");
+    }
+
+    private static Path write(Path target) {
+        List<TensorSpec> specs = new ArrayList<>();
+        matrix(specs, "model.embed_tokens", VOCABULARY);
+        for (int block = 0; block < BLOCKS; block++) {
+            String in = "model.layers." + block + ".";
+            vector(specs, in + "input_layernorm");
+            for (String part : List.of("q", "k", "v", "o")) {
+                matrix(specs, in + "self_attn." + part + "_proj",
+                        part.equals("k") || part.equals("v") ? WIDTH / 2 : WIDTH);
+            }
+            vector(specs, in + "post_attention_layernorm");
+            matrix(specs, in + "block_sparse_moe.gate", EXPERTS);
+            for (int expert = 0; expert < EXPERTS; expert++) {
+                for (String part : List.of("w1", "w2", "w3")) {
+                    matrix(specs, in + "block_sparse_moe.experts." + expert + "." + part, WIDTH);
+                }
+            }
+        }
+        vector(specs, "model.norm");
+        matrix(specs, "lm_head", VOCABULARY);
+        Random random = new Random(42);
+        try (CheckpointWriter writer = new CheckpointWriter(target, specs, Long.MAX_VALUE, false);
+                Arena arena = Arena.ofConfined()) {
+            for (TensorSpec spec : specs) {
+                writer.write(spec.name(), values(spec, random, arena));
+            }
+            writer.writeJson("config.json", (ObjectNode) new JsonMapper().readTree(CONFIG));
+            Files.writeString(writer.workDirectory().resolve("tokenizer.json"), TinyTokenizer.json());
+            writer.finish();
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+        return target;
+    }
+
+    private static void matrix(List<TensorSpec> specs, String module, int rows) {
+        specs.add(new TensorSpec(module + ".weight", DType.BF16, Shape.of(rows, WIDTH)));
+    }
+
+    private static void vector(List<TensorSpec> specs, String module) {
+        specs.add(new TensorSpec(module + ".weight", DType.BF16, Shape.of(WIDTH)));
+    }
+
+    private static MemorySegment values(TensorSpec spec, Random random, Arena arena) {
+        boolean embedding = spec.name().contains("embed");
+        boolean norm = spec.name().contains("norm");
+        int count = (int) spec.shape().elements();
+        MemorySegment bytes = arena.allocate((long) count * spec.dtype().bytes());
+        for (int i = 0; i < count; i++) {
+            float gaussian = (float) random.nextGaussian();
+            bytes.setAtIndex(ValueLayout.JAVA_SHORT_UNALIGNED, i,
+                    Floats.toBF16(norm ? 1 + 0.1f * gaussian : embedding ? gaussian : 0.06f * gaussian));
+        }
+        return bytes;
+    }
+}

@@ -23,7 +23,9 @@ import tools.jackson.databind.node.JsonNodeFactory;
                 + "what they have in common. By default the likeliest token is taken; with --temperature tokens are drawn, the "
                 + "same ones for the same --seed.",
         ""}, footer = {"", "Examples:", "  opt-gptq generate out/w4 --prompt \"The city of York\" --tokens 200",
-                "  opt-gptq generate out/w4 --prompts prompts.jsonl --output answers.jsonl", "",
+                "  opt-gptq generate out/w4 --prompts prompts.jsonl --output answers.jsonl",
+                "  opt-gptq generate out/w4 --prompt \"The city\" --temperature 0.8 --seed 7",
+                "  opt-gptq generate out/w4 --prompts prompts.jsonl --cache int8 --batch 32", "",
                 "A line of prompts.jsonl is {\"prompt\": \"...\"}, with \"id\" and \"max_tokens\" if wanted; a line of answers.jsonl has "
                         + "id, prompt, text, tokens and finish_reason, in the order in which answers end. What is finished is kept "
                         + "when the command is interrupted."})

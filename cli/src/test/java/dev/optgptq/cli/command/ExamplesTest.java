@@ -23,19 +23,23 @@ class ExamplesTest {
     /** The program, by any of its paths, at the start of a line or of a YAML item, and what follows it in that line. */
     private static final Pattern COMMAND = Pattern
             .compile(
-                    "^(?: {2,}|run: |\\$ |- )*(?:\\./|opt-gptq/)?opt-gptq ((?:quantize|eval|inspect|devices|bench|completion)\\b.*)$");
+                    "^(?: {2,}|run: |\\$ |- )*(?:\\./|opt-gptq/)?opt-gptq ((?:quantize|generate|eval|inspect|devices|bench|completion)\\b.*)$");
+    /** One in double quotes may hold spaces. */
+    private static final Pattern ARGUMENT = Pattern.compile("\"[^\"]*\"|\\S+");
     /** A line that goes on in the next, in a shell and in YAML. */
     private static final Pattern CONTINUED = Pattern.compile("( \\\\)?\\R {6,}--");
 
     @ParameterizedTest
-    @ValueSource(strings = {"README.md", "docs/eval.md", "config/dist/README.md", "samples/ci/github-actions.yml",
+    @ValueSource(strings = {"README.md", "docs/eval.md", "docs/inference.md",
+            "docs/results/inference.md", "config/dist/README.md", "samples/ci/github-actions.yml",
             "samples/ci/gitlab-ci.yml"})
     void a_page_shows_commands_that_run(String page) throws IOException {
         takesAll(Files.readString(Models.root().resolve(page)));
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"quantize", "eval", "eval perplexity", "eval logits", "inspect", "devices", "bench"})
+    @ValueSource(strings = {"quantize", "generate", "eval", "eval perplexity", "eval logits", "inspect", "devices",
+            "bench"})
     void the_help_of_a_command_shows_commands_that_run(String command) {
         Object[] args = (command + " --help").split(" ");
         takesAll(CommandRun.of(args).succeeds().out());
@@ -50,7 +54,8 @@ class ExamplesTest {
     }
 
     private static void takes(String line) {
-        String[] args = line.split(" +");
+        String[] args = ARGUMENT.matcher(line).results().map(found -> found.group().replace("\"", ""))
+                .toArray(String[]::new);
         PrintWriter nowhere = new PrintWriter(new StringWriter());
         CommandTree.of(new Console(nowhere, nowhere, Terminal.NONE), args).parseArgs(args);
     }

@@ -1,6 +1,6 @@
 package dev.optgptq.gptq.run;
 
-import static dev.optgptq.gptq.testing.Failures.assertRefused;
+import static dev.optgptq.formats.testing.Failures.assertUserError;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -80,7 +80,7 @@ class ExpertsRunTest {
         TinyRun run = new TinyRun(write(folder.resolve("model")), folder);
         run.calibrator = CalibratorKind.GRADIENT;
 
-        assertRefused(Code.BAD_SETTING, run::run, "mixtures of experts are not refined yet", "--calibrator gptq");
+        assertUserError(Code.BAD_SETTING, run::run, "mixtures of experts are not refined yet", "--calibrator gptq");
     }
 
     private static Path write(Path target) {

@@ -22,11 +22,11 @@ DEVICE float power(float d) {
 
 // A block takes 16 outputs; each has 16 threads, which try the steps of the clip search in turn. Sums go in the order of
 // the inputs, as they do on every device.
-KERNEL(FIT_THREADS) fit_grid(int bits, int symmetric, int clipSearch, int scaleType, const float* wt, i64 wtStride,
-                             int inputs, float* scales, int* zeros, i64 outputs) {
+KERNEL(FIT_THREADS) fit_grid(int bits, int symmetric, int clipSearch, int scaleType, int positive, const float* wt,
+                             i64 wtStride, int inputs, float* scales, int* zeros, i64 outputs) {
     SHARED(float, errors, FIT_THREADS);
     SHARED(int, steps_, FIT_THREADS);
-    Fit fit = {(1 << bits) - 1, bits, symmetric, scaleType};
+    Fit fit = {(1 << bits) - 1, bits, symmetric, scaleType, positive};
     int searcher = threadIdx.x / OUTPUTS;
     i64 o = (i64)blockIdx.x * OUTPUTS + threadIdx.x % OUTPUTS;
     float low = 0;
@@ -37,13 +37,7 @@ KERNEL(FIT_THREADS) fit_grid(int bits, int symmetric, int clipSearch, int scaleT
         low = smaller(w, low);
         high = larger(w, high);
     }
-    if (low == 0 && high == 0) {
-        low = -1;
-        high = 1;
-    } else if (symmetric) {
-        high = larger(-low, high);
-        low = low < 0 ? -high : low;
-    }
+    fit.range(low, high);
     int best = 0;
     if (clipSearch) {
         float unit = quotient(1, sub(high, low));

@@ -19,15 +19,33 @@ DEVICE int code_of(float weight, float scale, int zero, int maxCode) {
 
 DEVICE float value_of(int code, float scale, int zero) { return mul(scale, (float)(code - zero)); }
 
-// Grid.java: scales and zero points of a range; clamped to what the scale type holds.
+// Math.min and max of Java: NaN stays.
+DEVICE float smaller(float a, float b) { return a != a || a < b ? a : b; }
+DEVICE float larger(float a, float b) { return a != a || a > b ? a : b; }
+
+// Grid.java: the range of a group, and its scale and zero point; scales clamped to what their type holds.
 struct Fit {
     int maxCode;
     int bits;
     int symmetric;
     int scaleType;
+    int positive;
+
+    // Weights have one sign, and codes reach 2^(bits-1) steps down.
+    __device__ __forceinline__ bool one_sided(float low, float high) const { return symmetric && (low == 0 || high == 0); }
 
     __device__ __forceinline__ float scale(float low, float high) const {
-        float exact = quotient(sub(high, low), (float)maxCode);
+        if (!one_sided(low, high)) {
+            return held(quotient(sub(high, low), (float)maxCode));
+        }
+        int down = 1 << (bits - 1);
+        if (high == 0) {
+            return held(quotient(-low, (float)down));
+        }
+        return positive ? held(quotient(high, (float)(down - 1))) : -held(quotient(high, (float)down));
+    }
+
+    __device__ __forceinline__ float held(float exact) const {
         if (scaleType == F16) {
             return clamp(exact, __uint_as_float(0x33800000u), 65504.0f);  // 2^-24 up
         }
@@ -35,6 +53,17 @@ struct Fit {
             return clamp(exact, __uint_as_float(0x00010000u), __uint_as_float(0x7f7f0000u));
         }
         return clamp(exact, __uint_as_float(1u), __uint_as_float(0x7f7fffffu));
+    }
+
+    // low = min(0, min w) and high = max(0, max w) become the range that is covered.
+    __device__ __forceinline__ void range(float& low, float& high) const {
+        if (low == 0 && high == 0) {
+            low = -1;
+            high = 1;
+        } else if (symmetric && !one_sided(low, high)) {
+            high = larger(-low, high);
+            low = -high;
+        }
     }
 
     __device__ __forceinline__ int zero(float low, float scale) const {
@@ -54,9 +83,5 @@ struct Fit {
 DEVICE float stored_scale(float scale, int scaleType) {
     return scaleType == F16 ? from_f16(to_f16(scale)) : scaleType == BF16 ? from_bf16(to_bf16(scale)) : scale;
 }
-
-// Math.min and max of Java: NaN stays.
-DEVICE float smaller(float a, float b) { return a != a || a < b ? a : b; }
-DEVICE float larger(float a, float b) { return a != a || a > b ? a : b; }
 
 #endif

@@ -21,8 +21,8 @@ KERNEL(256) group_sums(int groupSize, const u8* codes, i64 codesStride, const in
 
 // normal F32 [groups * groups, outputs], element (j, k) in row k * groups + j, overwritten where j <= k; slope [groups, outputs], overwritten: in the end it
 // holds the fitted scales; scales [groups, outputs].
-KERNEL(64) refit_scales(int scaleType, float* normal, i64 normalStride, float* slope, i64 slopeStride, float* scales,
-                        i64 scalesStride, int groups, i64 outputs) {
+KERNEL(64) refit_scales(int scaleType, int positive, float* normal, i64 normalStride, float* slope, i64 slopeStride,
+                        float* scales, i64 scalesStride, int groups, i64 outputs) {
     i64 o = (i64)blockIdx.x * blockDim.x + threadIdx.x;
     if (o >= outputs) {
         return;
@@ -65,7 +65,7 @@ KERNEL(64) refit_scales(int scaleType, float* normal, i64 normalStride, float* s
             }
             c = quotient(-c, pivot);
             float stored = stored_scale(add(scale, c), scaleType);
-            fitted = stored - stored == 0 && stored != 0 ? stored : scale;  // finite, and not 0
+            fitted = stored - stored == 0 && (positive ? stored > 0 : stored != 0) ? stored : scale;  // Grid.isScale
             float rest = sub(sub(fitted, scale), c);
             left = fmaf(pivot, mul(rest, rest), left);
             gained = add(gained, quotient(mul(mine, mine), pivot));

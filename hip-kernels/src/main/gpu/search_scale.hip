@@ -13,16 +13,19 @@ struct Candidates {
     float low;
     float high;
 
-    __device__ __forceinline__ int count() const { return fit.symmetric ? 2 * STEPS : STEPS; }
+    __device__ __forceinline__ bool signs() const { return fit.symmetric && !fit.positive; }
+
+    __device__ __forceinline__ int count() const { return signs() ? 2 * STEPS : STEPS; }
 
     __device__ __forceinline__ float shrink(int candidate) const {
-        return (float)(1 - (fit.symmetric ? candidate / 2 : candidate) / 100.0);
+        return (float)(1 - (signs() ? candidate / 2 : candidate) / 100.0);
     }
 
     __device__ __forceinline__ float scale(int candidate) const {
         float p = shrink(candidate);
         float scale = fit.scale(mul(p, low), mul(p, high));
-        return fit.symmetric && candidate % 2 != 0 ? -scale : scale;
+        bool negative = signs() && candidate % 2 != 0;
+        return negative == (scale < 0) ? scale : -scale;
     }
 
     __device__ __forceinline__ int zero(int candidate, float scale) const {
@@ -32,11 +35,11 @@ struct Candidates {
 
 // A block takes 16 outputs; each has 16 threads, which try the candidates in turn. Sums go in the order of the inputs, as they
 // do on every device.
-KERNEL(SEARCH_THREADS) search_scale(int bits, int symmetric, int scaleType, const float* wt, i64 wtStride, int inputs,
-                                    const float* importance, float* scales, int* zeros, i64 outputs) {
+KERNEL(SEARCH_THREADS) search_scale(int bits, int symmetric, int scaleType, int positive, const float* wt,
+                                    i64 wtStride, int inputs, const float* importance, float* scales, int* zeros, i64 outputs) {
     SHARED(float, errors, SEARCH_THREADS);
     SHARED(int, chosen, SEARCH_THREADS);
-    Candidates from = {{(1 << bits) - 1, bits, symmetric, scaleType}, 0, 0};
+    Candidates from = {{(1 << bits) - 1, bits, symmetric, scaleType, positive}, 0, 0};
     int searcher = threadIdx.x / OUTPUTS;
     i64 o = (i64)blockIdx.x * OUTPUTS + threadIdx.x % OUTPUTS;
     bool inside = o < outputs;
@@ -45,13 +48,7 @@ KERNEL(SEARCH_THREADS) search_scale(int bits, int symmetric, int scaleType, cons
         from.low = smaller(w, from.low);
         from.high = larger(w, from.high);
     }
-    if (from.low == 0 && from.high == 0) {
-        from.low = -1;
-        from.high = 1;
-    } else if (symmetric) {
-        from.high = larger(-from.low, from.high);
-        from.low = -from.high;
-    }
+    from.fit.range(from.low, from.high);
     float least = infinity();
     int best = 0;
     for (int candidate = searcher; inside && candidate < from.count(); candidate += SEARCHERS) {

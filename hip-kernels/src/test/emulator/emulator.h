@@ -125,6 +125,11 @@ template <class T> static inline T atomicAdd(T* at, T value) {
     *at = before + value;
     return before;
 }
+template <class T> static inline T atomicMax(T* at, T value) {
+    T before = *at;
+    *at = before > value ? before : value;
+    return before;
+}
 
 extern "C" {
 float expf(float) noexcept;

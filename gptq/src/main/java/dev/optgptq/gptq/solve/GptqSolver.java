@@ -34,7 +34,7 @@ final class GptqSolver {
 
     /**
      * @param arena owns the result
-     * @param wt F32 [n, m]; rows of dead inputs must be zero; not written
+     * @param wt F32 [n, m]; not written
      * @param rounded F32 [n, m], written: the weights that the codes are roundings of; null where they are not wanted
      */
     QuantizedWeight solve(TensorArena arena, Tensor wt, InverseFactor factor, @Nullable Tensor rounded) {

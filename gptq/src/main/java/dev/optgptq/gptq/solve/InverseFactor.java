@@ -11,7 +11,7 @@ import dev.optgptq.kernels.TensorArena;
  * The damped, ordered inverse factor of one Hessian, shared by every linear that has the same input (GPTQ paper, section
  * 3.3, steps 2 and 3).
  *
- * @param hessian F32 [n, n], symmetric, undamped, in the inputs' own order, dead inputs at 1
+ * @param hessian F32 [n, n], symmetric, undamped, in the inputs' own order, dead inputs as reviveDead has them
  * @param u F32 [n, n], upper triangular, u^T u = (ordered, damped hessian)^-1
  * @param order the order of u's rows
  * @param dead which inputs were never active
@@ -26,7 +26,7 @@ public record InverseFactor(Tensor hessian, Tensor u, InputOrder order, boolean[
     private static final double LEAST_DAMP = 1e-6;
 
     /**
-     * @param hessian F32 [n, n], both triangles; the diagonal of dead inputs is set to 1, in place
+     * @param hessian F32 [n, n], both triangles; the diagonal of dead inputs is mended in place
      * @param arena owns the factor
      * @param what named in errors, e.g. the layers that share the Hessian
      */
@@ -35,7 +35,7 @@ public record InverseFactor(Tensor hessian, Tensor u, InputOrder order, boolean[
         Tensor diagonalTensor = arena.vector(DType.F32, n);
         device.matrix().diagonal(hessian, diagonalTensor);
         float[] diagonal = HostVectors.floats(device, diagonalTensor);
-        boolean[] dead = reviveDead(diagonal, what);
+        boolean[] dead = reviveDead(diagonal, settings.damp(), what);
         device.matrix().setDiagonal(hessian, HostVectors.upload(device, arena, diagonal));
 
         InputOrder order = InputOrder.of(settings.actOrder(), diagonal, settings.groupSizeFor(n));
@@ -60,17 +60,25 @@ public record InverseFactor(Tensor hessian, Tensor u, InputOrder order, boolean[
                         + "the size of its diagonal; the calibration inputs are damaged");
     }
 
-    private static boolean[] reviveDead(float[] diagonal, String what) {
+    /**
+     * Gives inputs that were never active the energy that damping adds to all: enough to be solved for, too little to
+     * matter beside the others where a group's scale is chosen. Nothing goes between them and others, so they are rounded to
+     * nearest. The original gives them 1 and zeroes their weights, which other text than the calibration's may need.
+     */
+    private static boolean[] reviveDead(float[] diagonal, double damp, String what) {
         boolean[] dead = new boolean[diagonal.length];
+        int live = 0;
         for (int i = 0; i < diagonal.length; i++) {
             if (!Float.isFinite(diagonal[i])) {
                 throw new UserError(UserError.Code.NUMERIC, what + ": the activation of input " + i
                         + " is not finite on the calibration text; the model's weights or its config are damaged");
             }
             dead[i] = diagonal[i] == 0;
-            if (dead[i]) {
-                diagonal[i] = 1;
-            }
+            live += dead[i] ? 0 : 1;
+        }
+        float energy = live == 0 ? 1 : (float) (Math.max(damp, LEAST_DAMP) * mean(diagonal) * diagonal.length / live);
+        for (int i = 0; i < diagonal.length; i++) {
+            diagonal[i] = dead[i] ? energy : diagonal[i];
         }
         return dead;
     }

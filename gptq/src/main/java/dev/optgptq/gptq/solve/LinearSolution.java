@@ -11,7 +11,7 @@ import org.jspecify.annotations.Nullable;
  * @param outputError |X (W - Q)^T|^2 / |X W^T|^2 over the calibration inputs; null without a Hessian
  * @param damp the share of the mean diagonal that was added; null without a Hessian
  * @param dampAttempts factorisations tried; 0 without a Hessian
- * @param deadInputs inputs that were never active; their weights became zero
+ * @param deadInputs inputs that were never active; their weights were rounded to nearest
  * @param rounded F32 [in, out], the weights that were rounded to the codes, each with the errors of those before it; null
  *     where they were not asked for
  */

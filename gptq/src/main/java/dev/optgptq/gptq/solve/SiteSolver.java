@@ -82,7 +82,6 @@ public final class SiteSolver implements AutoCloseable {
             long outputs = weight.rows();
             Tensor wt = scratch.matrix(DType.F32, inputs, outputs);
             device.matrix().transpose(weight, wt);
-            zeroDead(wt);
             QuantizedWeight quantized = rounding.of(wt);
             // From here on the scales are what the file will hold: the next blocks' inputs and the report see the stored weight.
             StoredScales.round(device, calibrator.settings().grid().scaleType(), quantized.scales(),
@@ -112,10 +111,11 @@ public final class SiteSolver implements AutoCloseable {
             Tensor shift = scratch.matrix(DType.F32, wt.rows(), wt.columns());
             device.matrix().gemm(propagation.strength(), propagation.cross(), false, wt, false, 0, shift);
             device.matrix().gemm(-propagation.strength(), solved.hessian(), false, wt, false, 1, shift);
+            // Of a dead input there is nothing to make up for.
+            zeroDead(shift);
             solved.applyInverse(device, shift);
             device.neural().add(wt, shift);
         }
-        zeroDead(wt);
     }
 
     /**
@@ -142,19 +142,24 @@ public final class SiteSolver implements AutoCloseable {
         return new QuantizedWeight(codes, scales, zeros, groupOf);
     }
 
-    /** An input that was never active says nothing about its weights: they become zero, as in the authors' code. */
+    /** Rows of inputs that were never active, which put nothing out: wt F32 [in, out]. */
     private void zeroDead(Tensor wt) {
         if (factor == null) {
             return;
         }
-        for (int i = 0; i < factor.dead().length; i++) {
-            if (factor.dead()[i]) {
-                device.matrix().fill(wt.rows(i, 1), 0);
+        boolean[] dead = factor.dead();
+        for (int from = 0, to; from < dead.length; from = to) {
+            to = from + 1;
+            while (to < dead.length && dead[to] == dead[from]) {
+                to++;
+            }
+            if (dead[from]) {
+                device.matrix().fill(wt.rows(from, to - from), 0);
             }
         }
     }
 
-    /** q is overwritten. */
+    /** wt and q are overwritten. */
     private LinearSolution measure(TensorArena scratch, QuantizedWeight quantized, Tensor wt, Tensor q,
             @Nullable Tensor rounded) {
         double weightEnergy = dot(scratch, wt, wt);
@@ -163,6 +168,8 @@ public final class SiteSolver implements AutoCloseable {
         if (factor == null) {
             return new LinearSolution(quantized, weightError, null, null, 0, 0, null);
         }
+        zeroDead(q);
+        zeroDead(wt);
         Tensor product = scratch.matrix(DType.F32, wt.rows(), wt.columns());
         double error = quadratic(scratch, factor.hessian(), q, product);
         double energy = quadratic(scratch, factor.hessian(), wt, product);

@@ -17,6 +17,7 @@ import java.nio.file.Path;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.function.BiConsumer;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -48,7 +49,7 @@ class BadInputTest {
     }
 
     @Test
-    void an_input_that_is_never_active_is_counted_and_its_weights_become_zero() {
+    void an_input_that_is_never_active_is_counted_and_its_weights_are_rounded_to_nearest() {
         Path model = TinyModel.LLAMA.write(folder.resolve("model"), set("model.layers.1.input_layernorm.weight", 5, 0));
         TinyRun run = new TinyRun(model, folder);
 
@@ -59,9 +60,8 @@ class BadInputTest {
         assertEquals(1, layer(report, "model.layers.1.self_attn.v_proj").deadInputs());
         assertEquals(0, layer(report, "model.layers.1.self_attn.o_proj").deadInputs());
         float[] weight = WrittenCheckpoint.read(run.output).dequantized(query);
-        for (int output = 0; output < TinyModel.HIDDEN; output++) {
-            assertEquals(0, weight[output * TinyModel.HIDDEN + 5], 0, "output " + output);
-        }
+        long zeros = IntStream.range(0, TinyModel.HIDDEN).filter(o -> weight[o * TinyModel.HIDDEN + 5] == 0).count();
+        assertTrue(zeros < TinyModel.HIDDEN / 4, zeros + " of " + TinyModel.HIDDEN + " are 0");
     }
 
     @Test

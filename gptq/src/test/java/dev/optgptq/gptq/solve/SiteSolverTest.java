@@ -129,26 +129,6 @@ class SiteSolverTest {
     }
 
     @Test
-    void inputsThatWereNeverActiveBecomeZeroAndAreCounted() {
-        Random random = new Random(13);
-        double[][] h = SolverFixture.hessian(random, 64, 128);
-        for (int dead : new int[] {5, 40}) {
-            Arrays.fill(h[dead], 0);
-            for (double[] row : h) {
-                row[dead] = 0;
-            }
-        }
-        try (Device device = Devices.open("cpu", 1); TensorArena arena = device.arena()) {
-            LinearSolution solution = solve(device, arena, ActOrder.NONE, 32, h, SolverFixture.gaussian(random, 8, 64));
-            assertEquals(2, solution.deadInputs());
-            for (int[] row : SolverFixture.codes(device, solution.weight())) {
-                assertEquals(8, row[5], "zero is the code 8 of a symmetric 4-bit grid");
-                assertEquals(8, row[40]);
-            }
-        }
-    }
-
-    @Test
     void dampingGrowsUntilASingularHessianFactorises() {
         Random random = new Random(17);
         double[][] rankOne = new double[64][64];

@@ -113,6 +113,11 @@ final class CpuMatrixOps implements MatrixOps {
     }
 
     @Override
+    public void peak(Tensor x, Tensor peak) {
+        CpuPeak.run(parallel, x, peak);
+    }
+
+    @Override
     public void subtract(Tensor a, Tensor b, Tensor target) {
         CpuElementwise.subtract(parallel, a, b, target);
     }

@@ -9,10 +9,15 @@ import dev.optgptq.kernels.FloatRounding;
  *
  * <pre>
  *   low = min(0, min w), high = max(0, max w);  both zero: low = -1, high = 1
- *   symmetric:  high = max(|low|, high), low = -high if any w is negative;  zero = 2^(bits-1)
  *   scale = (high - low) / (2^bits - 1);  clamped to the positive numbers that scaleType can hold
  *   asymmetric: zero = round(-low / scale), clamped to the codes
+ *   symmetric:  zero = 2^(bits-1);  low = -high = -max(|low|, high) before, where weights have both signs
+ *               one sign: scale = -high / 2^(bits-1) or -low / 2^(bits-1), clamped likewise
  * </pre>
+ *
+ * The last line departs from the original, which covers a group without negative weights by [0, high] and a positive scale,
+ * and then cuts it off below high / 2, as codes reach only 2^(bits-1) - 1 steps up. They reach 2^(bits-1) steps down, and the
+ * formats store a negative scale as it is. With positiveScales the scale of such a group is high / (2^(bits-1) - 1).
  *
  * A code is clamp(round(w / scale) + zero, 0, 2^bits - 1), round half to even. All of it is float32 arithmetic, one
  * rounding per operation, as in the original; so every device makes the same codes, bit for bit. With clipSearch, low and high shrink
@@ -22,8 +27,9 @@ import dev.optgptq.kernels.FloatRounding;
  * @param scaleType dtype the scale will be stored in, F16, BF16 or F32. Codes are made with the scale before it is rounded
  *     to that, as in the original: the outermost weight of a symmetric group lies on a tie (w / scale = +-2^(bits-1) - 1/2), which a
  *     rounded scale would break either way
+ * @param positiveScales whether no scale may be negative
  */
-public record Grid(int bits, boolean symmetric, boolean clipSearch, DType scaleType) {
+public record Grid(int bits, boolean symmetric, boolean clipSearch, DType scaleType, boolean positiveScales) {
 
     /** Shrink steps of the clip search, of 1 % each, step 0 included. */
     public static final int CLIP_STEPS = 80;
@@ -37,6 +43,11 @@ public record Grid(int bits, boolean symmetric, boolean clipSearch, DType scaleT
         if (scaleType != DType.F16 && scaleType != DType.BF16 && scaleType != DType.F32) {
             throw new IllegalArgumentException("scales are F16, BF16 or F32, found " + scaleType);
         }
+    }
+
+    /** A grid whose scales may be negative where that is better. */
+    public Grid(int bits, boolean symmetric, boolean clipSearch, DType scaleType) {
+        this(bits, symmetric, clipSearch, scaleType, false);
     }
 
     /** The largest code. */
@@ -64,16 +75,31 @@ public record Grid(int bits, boolean symmetric, boolean clipSearch, DType scaleT
         if (low == 0 && high == 0) {
             return new Range(-1, 1);
         }
-        if (!symmetric) {
+        if (!symmetric || isOneSided(low, high)) {
             return new Range(low, high);
         }
-        float both = Math.max(Math.abs(low), high);
-        return new Range(low < 0 ? -both : low, both);
+        float both = Math.max(-low, high);
+        return new Range(-both, both);
     }
 
-    /** The scale of a range: finite and positive in the scale type, whatever the range. */
+    private static boolean isOneSided(float low, float high) {
+        return low == 0 || high == 0;
+    }
+
+    /** The scale of a range: finite and not 0 in the scale type, whatever the range; negative where that covers it better. */
     public float scale(Range range) {
-        float exact = (range.high - range.low) / maxCode();
+        if (!symmetric || !isOneSided(range.low, range.high)) {
+            return held((range.high - range.low) / maxCode());
+        }
+        int down = 1 << (bits - 1);
+        if (range.high == 0) {
+            return held(-range.low / down);
+        }
+        return positiveScales ? held(range.high / (down - 1)) : -held(range.high / down);
+    }
+
+    /** The nearest positive number that the scale type can hold. */
+    private float held(float exact) {
         return switch (scaleType) {
             case F16 -> Math.clamp(exact, 0x1p-24f, 65504f);
             case BF16 -> Math.clamp(exact, 0x1p-133f, 0x1.FEp127f);
@@ -88,6 +114,11 @@ public record Grid(int bits, boolean symmetric, boolean clipSearch, DType scaleT
             case BF16 -> FloatRounding.bf16ToFloat(FloatRounding.floatToBf16(scale));
             default -> scale;
         };
+    }
+
+    /** Whether a stored scale is one that this grid can have: finite, not 0, and positive where it must be. */
+    public boolean isScale(float stored) {
+        return Float.isFinite(stored) && (positiveScales ? stored > 0 : stored != 0);
     }
 
     /** The code that stands for 0. */

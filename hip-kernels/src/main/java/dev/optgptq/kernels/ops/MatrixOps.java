@@ -57,6 +57,12 @@ public interface MatrixOps {
     /** result[0] = sum over all elements of a * b, accumulated in float64: a, b [r, c], result F64 [1, 1]. */
     void dot(Tensor a, Tensor b, Tensor result);
 
+    /**
+     * peak[0] = max(peak[0], |x|) over all elements of x, infinity where one is NaN: x F32, F16 or BF16, peak F32 [1, 1], not
+     * negative. The order does not show in the result.
+     */
+    void peak(Tensor x, Tensor peak);
+
     /** target = a - b, element by element; target may be a or b. */
     void subtract(Tensor a, Tensor b, Tensor target);
 

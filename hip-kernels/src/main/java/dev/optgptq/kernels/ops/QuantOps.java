@@ -167,7 +167,7 @@ public interface QuantOps {
      *
      * Gaussian elimination; then each scale that is solved for makes up for the rounding of those before it, which is
      * Babai's nearest plane, and GPTQ's way with codes (arXiv 2507.18553). Products that are added are fused multiply-adds,
-     * all else is rounded once. A scale with a pivot that is not positive, or an s that is not finite or 0, stays: f and y
+     * all else is rounded once. A scale with a pivot that is not positive, or an s that Grid.isScale refuses, stays: f and y
      * are 0 and it counts with the y it has, or not at all without a pivot. left < gained says that the objective falls.
      */
     void refitScales(RefitProblem problem);

@@ -2,9 +2,10 @@ package dev.optgptq.kernels.ops;
 
 /**
  * What QuantOps.searchScale chooses from: the range of a group, shrunk by 0 to 60 % in steps of 1 %, and for a symmetric
- * grid each of these with the sign of the scale either way. Codes of a symmetric grid reach one step further down than up,
- * -2^(bits-1) to 2^(bits-1) - 1, so a negative scale gives that step to the positive weights; the formats store it
- * as it is. Candidate k shrinks by k / 2 percent (symmetric: even k positive, odd k negative) or by k percent.
+ * grid each of these with the sign of the scale either way, unless only positive scales are wanted. Codes of a symmetric
+ * grid reach one step further down than up, -2^(bits-1) to 2^(bits-1) - 1, so a negative scale gives that step to the positive
+ * weights; the formats store it as it is. Candidate k shrinks by k / 2 percent (with signs: even k positive, odd k negative)
+ * or by k percent.
  */
 public final class ScaleSearch {
 
@@ -15,27 +16,21 @@ public final class ScaleSearch {
 
     /** How many candidates a grid has. */
     public static int candidates(Grid grid) {
-        return grid.symmetric() ? 2 * STEPS : STEPS;
+        return hasSigns(grid) ? 2 * STEPS : STEPS;
+    }
+
+    private static boolean hasSigns(Grid grid) {
+        return grid.symmetric() && !grid.positiveScales();
     }
 
     /**
-     * The range before it is shrunk; a symmetric one reaches as far to either side, whatever the signs of the weights.
+     * The scale of a candidate, negative for every second one of a grid whose scales have signs.
      *
-     * @param low min(0, min w)
-     * @param high max(0, max w)
+     * @param range as Grid.range has it
      */
-    public static Grid.Range range(Grid grid, float low, float high) {
-        if (!grid.symmetric() || (low == 0 && high == 0)) {
-            return grid.range(low, high);
-        }
-        float both = Math.max(-low, high);
-        return new Grid.Range(-both, both);
-    }
-
-    /** The scale of a candidate, negative for every second one of a symmetric grid. */
     public static float scale(Grid grid, Grid.Range range, int candidate) {
-        float scale = grid.scale(range.shrunk(step(grid, candidate)));
-        return grid.symmetric() && candidate % 2 != 0 ? -scale : scale;
+        float scale = Math.abs(grid.scale(range.shrunk(step(grid, candidate))));
+        return hasSigns(grid) && candidate % 2 != 0 ? -scale : scale;
     }
 
     /** The zero point of a candidate with that scale. */
@@ -44,6 +39,6 @@ public final class ScaleSearch {
     }
 
     private static int step(Grid grid, int candidate) {
-        return grid.symmetric() ? candidate / 2 : candidate;
+        return hasSigns(grid) ? candidate / 2 : candidate;
     }
 }

@@ -182,6 +182,18 @@ final class ReferenceMatrixOps implements MatrixOps {
     }
 
     @Override
+    public void peak(Tensor x, Tensor peak) {
+        double largest = get(peak, 0, 0);
+        for (long i = 0; i < x.rows(); i++) {
+            for (long j = 0; j < x.columns(); j++) {
+                double size = Math.abs(get(x, i, j));
+                largest = Double.isNaN(size) ? Double.POSITIVE_INFINITY : Math.max(largest, size);
+            }
+        }
+        set(peak, 0, 0, largest);
+    }
+
+    @Override
     public void subtract(Tensor a, Tensor b, Tensor target) {
         for (long i = 0; i < a.rows(); i++) {
             for (long j = 0; j < a.columns(); j++) {

@@ -37,7 +37,7 @@ final class ReferenceQuantOps implements QuantOps {
     @Override
     public void searchScale(Grid grid, Tensor wt, Tensor importance, Tensor scales, Tensor zeros) {
         for (long o = 0; o < wt.columns(); o++) {
-            Grid.Range range = ScaleSearch.range(grid, lowest(wt, o), highest(wt, o));
+            Grid.Range range = range(grid, wt, o);
             int best = 0;
             float least = Float.POSITIVE_INFINITY;
             for (int candidate = 0; candidate < ScaleSearch.candidates(grid); candidate++) {

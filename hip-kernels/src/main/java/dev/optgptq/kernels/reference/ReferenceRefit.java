@@ -77,7 +77,7 @@ final class ReferenceRefit {
                 }
                 c = -c / n[j][j];
                 float s = grid.stored(scales[j] + c);
-                fitted[j] = Float.isFinite(s) && s != 0 ? s : scales[j];
+                fitted[j] = grid.isScale(s) ? s : scales[j];
                 float rest = fitted[j] - scales[j] - c;
                 left = Math.fma(n[j][j], rest * rest, left);
                 gained += r[j] * r[j] / n[j][j];

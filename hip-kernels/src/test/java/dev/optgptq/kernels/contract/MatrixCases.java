@@ -156,6 +156,12 @@ final class MatrixCases {
         cases.add(op("dot", square + " with itself").input("a", DType.F32, n, n, normal(1))
                 .output("result", DType.F64, 1, 1, Tolerance.float64Sum(n * n))
                 .call((device, at) -> device.matrix().dot(at.get("a"), at.get("a"), at.get("result"))));
+        for (DType dtype : new DType[] {DType.F32, DType.F16, DType.BF16}) {
+            cases.add(peak(dtype, square + " ordinary", n, normal(3)));
+            cases.add(peak(dtype, square + " below what there is", n, normal(0.01)));
+            cases.add(peak(dtype, square + " infinite", n, Values.of(3, Double.NEGATIVE_INFINITY, -7)));
+            cases.add(peak(dtype, square + " no numbers", n, Values.byIndex((i, j) -> i + j == n ? Double.NaN : i - j)));
+        }
         cases.add(op("subtract", square).input("a", DType.F32, n, n, normal(1)).input("b", DType.F32, n, n, normal(1))
                 .output("target", DType.F32, n, n, Tolerance.EXACT)
                 .call((device, at) -> device.matrix().subtract(at.get("a"), at.get("b"), at.get("target"))));
@@ -172,6 +178,12 @@ final class MatrixCases {
                     .call((device, at) -> device.matrix().copy(at.get("source"), at.get("target"))));
         }
         return cases;
+    }
+
+    private static OpCase peak(DType dtype, String label, long n, Values values) {
+        return op("peak", dtype + label).input("x", dtype, n, n, values)
+                .inPlace("peak", DType.F32, 1, 1, Values.constant(0.5), Tolerance.EXACT)
+                .call((device, at) -> device.matrix().peak(at.get("x"), at.get("peak")));
     }
 
     /** Nothing to do, or a sum of no terms. */

@@ -41,6 +41,9 @@ final class QuantCases {
                     cases.add(fitGrid(new Grid(bits, symmetric, true, DType.F16), weights, 16, 18));
                     cases.add(searchScale(new Grid(bits, symmetric, false, DType.F16), weights, 16, 18));
                     cases.add(quantize(new Grid(bits, symmetric, false, DType.F16), weights, 20, 70));
+                    Grid positive = new Grid(bits, symmetric, false, DType.F16, true);
+                    cases.add(fitGrid(positive, weights, 32, 17));
+                    cases.add(searchScale(positive, weights, 16, 17));
                 }
                 for (int fitEvery : new int[] {0, 4, 32, 64}) {
                     Grid grid = new Grid(bits, symmetric, bits == 3 && fitEvery == 32, DType.F16);
@@ -91,7 +94,7 @@ final class QuantCases {
 
     private static String label(Grid grid, String rest) {
         return grid.bits() + " bits " + (grid.symmetric() ? "symmetric " : "asymmetric ")
-                + (grid.clipSearch() ? "clip search " : "") + grid.scaleType() + " " + rest;
+                + (grid.clipSearch() ? "clip search " : "") + (grid.positiveScales() ? "positive scales " : "") + grid.scaleType() + " " + rest;
     }
 
     private static OpCase fitGrid(Grid grid, String weights, long inputs, long outputs) {

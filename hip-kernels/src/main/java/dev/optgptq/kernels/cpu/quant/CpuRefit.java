@@ -140,7 +140,7 @@ final class CpuRefit {
                 scale.add(c).intoArray(stored, 0);
                 for (int lane = 0; lane < LANES; lane++) {
                     float s = problem.grid().stored(stored[lane]);
-                    boolean moves = positive.laneIsSet(lane) && Float.isFinite(s) && s != 0;
+                    boolean moves = positive.laneIsSet(lane) && problem.grid().isScale(s);
                     fitted[j * LANES + lane] = moves ? s : scales[j * LANES + lane];
                 }
                 FloatVector rest = load(fitted, j * LANES).sub(scale).sub(c);

@@ -57,10 +57,7 @@ final class PanelGrid {
 
     /** Chooses scales for all rows of w [rows, WIDTH] as QuantOps.searchScale says. */
     void search(float[] w, int rows, float[] importance) {
-        findEnds(w, 0, rows);
-        for (int c = 0; c < WIDTH; c++) {
-            ranges[c] = ScaleSearch.range(grid, low[c], high[c]);
-        }
+        findRanges(w, 0, rows);
         new WeightedSearch().run(w, rows, importance);
     }
 

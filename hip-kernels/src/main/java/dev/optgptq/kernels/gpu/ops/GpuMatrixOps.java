@@ -115,6 +115,13 @@ public final class GpuMatrixOps implements MatrixOps {
     }
 
     @Override
+    public void peak(Tensor x, Tensor peak) {
+        Extent extent = Extent.of(x);
+        kernel("peak", "peak").launch(extent.blocks(), THREADS, 0, x, Extent.code(x.dtype()), x.stride(),
+                extent.columns(), peak);
+    }
+
+    @Override
     public void subtract(Tensor a, Tensor b, Tensor target) {
         Extent extent = Extent.of(a, b, target);
         kernel("elementwise", "subtract").launch(extent.blocks(), THREADS, 0, a, a.stride(), b, b.stride(), target,

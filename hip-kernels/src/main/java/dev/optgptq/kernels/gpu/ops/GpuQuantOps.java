@@ -36,17 +36,22 @@ public final class GpuQuantOps implements QuantOps {
         return context.kernel(source, function);
     }
 
+    private static int flag(boolean value) {
+        return value ? 1 : 0;
+    }
+
     @Override
     public void fitGrid(Grid grid, Tensor wt, Tensor scales, Tensor zeros) {
         kernel("fit_grid", "fit_grid").launch(Math.ceilDiv(wt.columns(), FIT_OUTPUTS), THREADS, 0, grid.bits(),
-                grid.symmetric() ? 1 : 0, grid.clipSearch() ? 1 : 0, Extent.code(grid.scaleType()), wt, wt.stride(),
+                flag(grid.symmetric()), flag(grid.clipSearch()), Extent.code(grid.scaleType()),
+                flag(grid.positiveScales()), wt, wt.stride(),
                 Math.toIntExact(wt.rows()), scales, zeros, wt.columns());
     }
 
     @Override
     public void searchScale(Grid grid, Tensor wt, Tensor importance, Tensor scales, Tensor zeros) {
         kernel("search_scale", "search_scale").launch(Math.ceilDiv(wt.columns(), FIT_OUTPUTS), THREADS, 0, grid.bits(),
-                grid.symmetric() ? 1 : 0, Extent.code(grid.scaleType()), wt, wt.stride(), Math.toIntExact(wt.rows()),
+                flag(grid.symmetric()), Extent.code(grid.scaleType()), flag(grid.positiveScales()), wt, wt.stride(), Math.toIntExact(wt.rows()),
                 importance, scales, zeros, wt.columns());
     }
 
@@ -152,7 +157,7 @@ public final class GpuQuantOps implements QuantOps {
     public void refitScales(RefitProblem p) {
         Tensor scales = p.scales();
         kernel("refit_scales", "refit_scales").launch(Math.ceilDiv(scales.columns(), REFIT_OUTPUTS), REFIT_OUTPUTS, 0,
-                Extent.code(p.grid().scaleType()), p.normal(), p.normal().stride(), p.slope(), p.slope().stride(),
+                Extent.code(p.grid().scaleType()), flag(p.grid().positiveScales()), p.normal(), p.normal().stride(), p.slope(), p.slope().stride(),
                 scales, scales.stride(), Math.toIntExact(scales.rows()), scales.columns());
     }
 }

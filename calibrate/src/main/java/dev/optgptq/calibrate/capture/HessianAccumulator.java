@@ -35,8 +35,11 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
     private final InputSite last;
     private final Map<InputSite, Sum> sums = new TreeMap<>();
     private final Map<InputSite.Kind, ExpertHessians> experts = new EnumMap<>(InputSite.Kind.class);
-    /** Owns what weighted rows are written to, F32 [rows of a batch, widest site], and what experts have in common. */
+    /** Owns the peaks, what weighted rows are written to, F32 [rows of a batch, widest site], and what experts have in common. */
     private final TensorArena scratch;
+    private final Peak residual;
+    /** Of the residual stream on other devices. */
+    private float residualElsewhere;
     private @Nullable Tensor weighted;
     /** Where products are of halves: x in F32, and the weighted rows rounded. */
     private @Nullable Tensor widened;
@@ -51,9 +54,13 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
         private long inPart;
         /** F32 [1, N], where tokens weigh differently. */
         private @Nullable Tensor factors;
+        /** Of what has passed, on all devices, and the device's own. */
+        private float largest;
+        private final Peak peak;
 
-        private Sum(Device device, int n) {
-            tree = new TreeSum(device, n, true);
+        private Sum(Device device, int n, Peak peak) {
+            this.tree = new TreeSum(device, n, true);
+            this.peak = peak;
         }
     }
 
@@ -67,8 +74,9 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
         this.last = sites.stream().max(InputSite::compareTo).orElseThrow();
         this.scratch = device.arena();
         try {
+            this.residual = new Peak(device, scratch);
             for (InputSite site : sites) {
-                sums.put(site, new Sum(device, block.inputs(site)));
+                sums.put(site, new Sum(device, block.inputs(site), new Peak(device, scratch)));
             }
         } catch (RuntimeException e) {
             close();
@@ -126,12 +134,29 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
                 throw new IllegalStateException(x.rows() + " tokens behind " + sum.inPart + " at " + site.label()
                         + " are more than were announced: " + part);
             }
+            sum.peak.add(x);
             Tensor rows = weighted(sum, part.first() + sum.inPart, x);
             device.matrix().accumulateGram(2f / totalTokens, rows, sum.tree.matrix());
             sum.inPart += x.rows();
             sum.tokens += x.rows();
         }
         return !site.equals(last);
+    }
+
+    /** Sees the residual stream: x F32 [N, hidden]. */
+    public void residual(Tensor x) {
+        residual.add(x);
+    }
+
+    /** How large what has passed was, on all devices that were absorbed. */
+    public Activity activity(InputSite site) {
+        Sum sum = sum(site);
+        return new Activity(Math.max(sum.largest, sum.peak.value()), largestResidual());
+    }
+
+    /** The largest magnitude of the residual stream, on all devices that were absorbed. */
+    public float largestResidual() {
+        return Math.max(residualElsewhere, residual.value());
     }
 
     /** Takes over the sums of another device, of the parts behind these. */
@@ -142,7 +167,9 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
             Sum theirs = other.sum(entry.getKey());
             entry.getValue().tree.absorb(theirs.tree);
             entry.getValue().tokens += theirs.tokens;
+            entry.getValue().largest = Math.max(entry.getValue().largest, other.activity(entry.getKey()).input());
         }
+        residualElsewhere = Math.max(residualElsewhere, other.largestResidual());
     }
 
     /** sqrt(s_t) x_t in x's dtype, or x as it is where all tokens weigh the same. */

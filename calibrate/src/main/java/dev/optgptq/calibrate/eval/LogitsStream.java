@@ -80,6 +80,14 @@ record LogitsStream(List<Source> sources, TokenSequences text, Progress progress
         void accept(long firstToken, List<Tensor> logits);
     }
 
+    /**
+     * How a model did.
+     *
+     * @param seconds that it took
+     * @param largestActivation the largest magnitude of its residual stream before, between and after its blocks
+     */
+    record Pass(double seconds, float largestActivation) {}
+
     /** The sequences that one of several devices does. */
     SequenceRange range(int device, int devices) {
         return SequenceRange.of(text, sizes().batch(), device, devices);
@@ -91,15 +99,15 @@ record LogitsStream(List<Source> sources, TokenSequences text, Progress progress
     }
 
     /** Runs all sequences. */
-    List<Double> run(Consumer consumer) {
+    List<Pass> run(Consumer consumer) {
         return run(SequenceRange.all(text), consumer);
     }
 
     /**
-     * Runs some of the sequences. Returns the seconds that each model took, in their order; what the consumer took is in none
-     * of them.
+     * Runs some of the sequences. Returns what each model took, in their order; what the consumer took is in none of them. Throws
+     * UserError NUMERIC for a residual stream that is not finite, or overflows in a norm.
      */
-    List<Double> run(SequenceRange range, Consumer consumer) {
+    List<Pass> run(SequenceRange range, Consumer consumer) {
         sources.forEach(source -> text.requireVocabulary(source.model().spec().vocabSize()));
         Device device = sources.getFirst().model().device();
         int length = text.length();
@@ -118,7 +126,7 @@ record LogitsStream(List<Source> sources, TokenSequences text, Progress progress
             }
             device.synchronize();
             steps.end();
-            return models.stream().map(StreamedModel::seconds).toList();
+            return models.stream().map(StreamedModel::pass).toList();
         }
     }
 

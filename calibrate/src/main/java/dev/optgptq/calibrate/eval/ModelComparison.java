@@ -16,6 +16,7 @@ import dev.optgptq.kernels.TensorArena;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
+import java.util.function.Function;
 
 /**
  * Two models over the same windows, in one pass over the text: what a change of the weights did. Logits of both exist for a
@@ -44,14 +45,14 @@ public record ModelComparison(Perplexity baseline, Perplexity candidate, Perplex
         Perplexity.requirePredictions(text);
         requireSameVocabulary(baseline.first(), candidate.first());
         Tokens tokens = new Tokens(Math.toIntExact(text.tokens()));
-        List<List<Double>> seconds = new ArrayList<>(Collections.nCopies(baseline.size(), List.of()));
-        baseline.together(index -> seconds.set(index, compare(baseline.on(index), candidate.on(index), text,
+        List<List<LogitsStream.Pass>> passes = new ArrayList<>(Collections.nCopies(baseline.size(), List.of()));
+        baseline.together(index -> passes.set(index, compare(baseline.on(index), candidate.on(index), text,
                 index, baseline.size(), index == 0 ? progress : Progress.SILENT, tokens)));
         int length = text.length();
         Perplexity before = Perplexity.of(Perplexity.windowNll(tokens.baseline, length, baseline.first()), length,
-                seconds.getFirst().getFirst());
+                passes.getFirst().getFirst().seconds(), largest(passes, List::getFirst));
         Perplexity after = Perplexity.of(Perplexity.windowNll(tokens.candidate, length, candidate.first()), length,
-                seconds.getFirst().getLast());
+                passes.getFirst().getLast().seconds(), largest(passes, List::getLast));
         return of(before, after, Divergence.of(tokens.kl, tokens.agrees, length));
     }
 
@@ -62,8 +63,18 @@ public record ModelComparison(Perplexity baseline, Perplexity candidate, Perplex
         }
     }
 
-    /** Some of the windows, on one of several devices; returns the seconds of each model. */
-    private static List<Double> compare(Transformer baseline, Transformer candidate, TokenSequences text, int index,
+    /** Over all devices. */
+    private static float largest(List<List<LogitsStream.Pass>> passes,
+            Function<List<LogitsStream.Pass>, LogitsStream.Pass> model) {
+        float largest = 0;
+        for (List<LogitsStream.Pass> each : passes) {
+            largest = Math.max(largest, model.apply(each).largestActivation());
+        }
+        return largest;
+    }
+
+    /** Some of the windows, on one of several devices; returns how each model did. */
+    private static List<LogitsStream.Pass> compare(Transformer baseline, Transformer candidate, TokenSequences text, int index,
             int devices, Progress progress, Tokens tokens) {
         Device device = baseline.device();
         try (TensorArena arena = device.arena()) {
@@ -76,7 +87,7 @@ public record ModelComparison(Perplexity baseline, Perplexity candidate, Perplex
                     List.of(new LogitsStream.Source(baseline, "baseline"), new LogitsStream.Source(candidate, "model")),
                     text, progress, LogitsStream.Limits.DEFAULT);
             SequenceRange range = stream.range(index, devices);
-            List<Double> seconds = stream.run(range, (first, logits) -> {
+            List<LogitsStream.Pass> passes = stream.run(range, (first, logits) -> {
                 Tensor teacher = logits.getFirst();
                 Tensor student = logits.getLast();
                 long n = teacher.rows();
@@ -90,7 +101,7 @@ public record ModelComparison(Perplexity baseline, Perplexity candidate, Perplex
             copy(device, candidateNll.columns(from, count), tokens.candidate, from);
             copy(device, kl.columns(from, count), tokens.kl, from);
             System.arraycopy(HostVectors.ints(device, agrees.columns(from, count)), 0, tokens.agrees, from, count);
-            return seconds;
+            return passes;
         }
     }
 

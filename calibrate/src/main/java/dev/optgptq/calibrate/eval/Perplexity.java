@@ -16,6 +16,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.ValueLayout;
 import java.util.List;
 import org.apache.commons.math3.stat.StatUtils;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Perplexity of a model over windows of text: per window the mean cross-entropy of its length - 1 predictions, averaged
@@ -29,9 +30,10 @@ import org.apache.commons.math3.stat.StatUtils;
  * @param windowNll mean cross-entropy of each window, in order
  * @param window tokens per window
  * @param seconds wall time
+ * @param largestActivation the largest magnitude of the residual stream; null where it is not known
  */
 public record Perplexity(double perplexity, double meanNll, double low, double high, double[] windowNll, int window,
-        double seconds) {
+        double seconds, @Nullable Float largestActivation) {
 
     /**
      * Evaluates a model. Throws UserError BAD_SETTING for windows without a prediction, BAD_TOKENIZER for ids outside the
@@ -46,9 +48,15 @@ public record Perplexity(double perplexity, double meanNll, double low, double h
         requirePredictions(text);
         long start = System.nanoTime();
         double[] tokenNll = new double[Math.toIntExact(text.tokens())];
-        models.together(index -> tokenNll(models, index, text, index == 0 ? progress : Progress.SILENT, tokenNll));
+        float[] largest = new float[models.size()];
+        models.together(index -> largest[index] = tokenNll(models, index, text,
+                index == 0 ? progress : Progress.SILENT, tokenNll));
         double[] windowNll = windowNll(tokenNll, text.length(), models.first());
-        return of(windowNll, text.length(), (System.nanoTime() - start) * 1e-9);
+        float peak = 0;
+        for (float each : largest) {
+            peak = Math.max(peak, each);
+        }
+        return of(windowNll, text.length(), (System.nanoTime() - start) * 1e-9, peak);
     }
 
     /** What evaluate() takes on the device at its peak, in bytes, for {@code windows} windows of {@code length} tokens. */
@@ -63,10 +71,15 @@ public record Perplexity(double perplexity, double meanNll, double low, double h
      * @param windowNll nats, at least one
      */
     public static Perplexity of(double[] windowNll, int window, double seconds) {
+        return of(windowNll, window, seconds, null);
+    }
+
+    /** The same with the largest magnitude of the residual stream. */
+    public static Perplexity of(double[] windowNll, int window, double seconds, @Nullable Float largestActivation) {
         double mean = StatUtils.mean(windowNll);
         double half = StudentT.halfWidth(windowNll);
         return new Perplexity(Math.exp(mean), mean, Math.exp(mean - half), Math.exp(mean + half), windowNll, window,
-                seconds);
+                seconds, largestActivation);
     }
 
     /** Throws UserError BAD_SETTING for windows of a single token. */
@@ -77,8 +90,11 @@ public record Perplexity(double perplexity, double meanNll, double low, double h
         }
     }
 
-    /** Cross-entropy of each token's prediction of the next; that of a window's last token means nothing. */
-    private static void tokenNll(Replicas models, int index, TokenSequences text, Progress progress, double[] found) {
+    /**
+     * Cross-entropy of each token's prediction of the next; that of a window's last token means nothing. Returns the largest
+     * magnitude of the residual stream.
+     */
+    private static float tokenNll(Replicas models, int index, TokenSequences text, Progress progress, double[] found) {
         Transformer model = models.on(index);
         Device device = model.device();
         try (TensorArena arena = device.arena()) {
@@ -87,10 +103,13 @@ public record Perplexity(double perplexity, double meanNll, double low, double h
             LogitsStream stream = new LogitsStream(List.of(new LogitsStream.Source(model, "evaluate")), text, progress,
                     LogitsStream.Limits.DEFAULT);
             SequenceRange range = stream.range(index, models.size());
-            stream.run(range, (first, logits) -> crossEntropy(device, logits.getFirst(), first, targets, nll));
+            LogitsStream.Pass pass = stream
+                    .run(range, (first, logits) -> crossEntropy(device, logits.getFirst(), first, targets, nll))
+                    .getFirst();
             int from = range.from() * text.length();
             int count = range.count() * text.length();
             System.arraycopy(HostVectors.doubles(device, nll.columns(from, count)), 0, found, from, count);
+            return pass.largestActivation();
         }
     }
 

@@ -1,6 +1,7 @@
 package dev.optgptq.calibrate.eval;
 
 import dev.optgptq.calibrate.eval.LogitsStream.Sizes;
+import dev.optgptq.calibrate.capture.Peak;
 import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.calibrate.model.InputTap;
 import dev.optgptq.calibrate.model.Transformer;
@@ -23,6 +24,9 @@ final class StreamedModel {
     private final Tensor x;
     private final Tensor normed;
     private final Tensor logits;
+    private final Peak peak;
+    /** Of the residual stream so far. */
+    private float largest;
     private long nanos;
 
     /** @param arena owns what it holds */
@@ -37,6 +41,7 @@ final class StreamedModel {
         this.x = arena.matrix(DType.F32, (long) sizes.group() * sizes.length(), spec.hiddenSize());
         this.normed = arena.matrix(DType.F32, sizes.logitsRows(), spec.hiddenSize());
         this.logits = arena.matrix(DType.F32, sizes.logitsRows(), spec.vocabSize());
+        this.peak = new Peak(model.device(), arena);
         this.nanos = System.nanoTime() - start;
     }
 
@@ -57,8 +62,14 @@ final class StreamedModel {
                 + Transformer.workspaceBytes(spec, DType.F32, sizes.batch() * sizes.length(), sizes.length()));
     }
 
-    double seconds() {
-        return nanos * 1e-9;
+    LogitsStream.Pass pass() {
+        return new LogitsStream.Pass(nanos * 1e-9, largest);
+    }
+
+    private void measure(Tensor group, String where) {
+        peak.add(group);
+        largest = peak.value();
+        Peak.requireInNorms(largest, model.spec().hiddenSize(), model.path() + ": " + where + ", residual stream");
     }
 
     /** The residual stream behind the last block: ids I32 [1, N], whole sequences, N at most those of a group. */
@@ -66,6 +77,7 @@ final class StreamedModel {
         long start = System.nanoTime();
         Tensor group = x.rows(0, ids.columns());
         model.embed(ids, sizes.length(), group);
+        measure(group, "embedding");
         long room = model.roomBeside(runningBytes(model.spec(), sizes));
         try (Prefetch prefetch = model.prefetch(room); TensorArena arena = model.device().arena()) {
             int batchTokens = sizes.batch() * sizes.length();
@@ -87,8 +99,8 @@ final class StreamedModel {
                 steps.begin(phase, rows.rows());
                 model.forward(block, rows, workspace, InputTap.NONE);
             }
-            // The block's weights must outlive the ops that read them.
-            model.device().synchronize();
+            // Waits for the device: the block's weights must outlive the ops that read them.
+            measure(group, "block " + index);
         }
     }
 

@@ -22,6 +22,7 @@ public final class SummaryText {
     public static String of(RunReport report, ReportFiles files) {
         TextTable table = TextTable.of("", "");
         size(table, report.size());
+        range(table, report.range());
         quality(table, report);
         worstLayers(table, report.layers());
         table.row("time", time(report));
@@ -42,6 +43,15 @@ public final class SummaryText {
         table.row("size", String.format(Locale.ROOT, "%s -> %s, %.2f bits per quantized weight, from %.0f",
                 Units.bytes(size.bytesBefore()), Units.bytes(size.bytesAfter()), size.bitsPerWeight(),
                 size.bitsBefore()));
+    }
+
+    private static void range(TextTable table, RunReport.Range range) {
+        Double largest = range.largestActivation();
+        String activations = largest == null
+                ? "no activations were seen"
+                : String.format(Locale.ROOT, "activations up to %,.3g (%s)", largest, range.largestAt());
+        table.row("dtype", String.format(Locale.ROOT, "%s: %s; %.0f %% of the scales are negative", range.dtype(),
+                activations, 100 * range.negativeScales()));
     }
 
     private static void quality(TextTable table, RunReport report) {

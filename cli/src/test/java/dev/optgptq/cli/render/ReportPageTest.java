@@ -197,6 +197,7 @@ class ReportPageTest {
         return new RunReport(report.schemaVersion(), report.tool(), report.started(), report.resumed(),
                 report.command(), report.defaults(), report.machine(), model, report.layers(), report.phases(),
                 report.memory(),
-                report.size(), report.quality(), report.seconds(), report.warnings(), report.ablation());
+                report.size(), report.range(), report.quality(), report.seconds(), report.warnings(),
+                report.ablation());
     }
 }

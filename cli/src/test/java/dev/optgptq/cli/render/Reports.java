@@ -53,7 +53,7 @@ public final class Reports {
         return new RunReport(sound.schemaVersion(), sound.tool(), sound.started(),
                 new RunReport.Resumed(List.of("2026-11-23T10:00:00Z"), 1), command, sound.defaults(),
                 sound.machine(), sound.model(), sound.layers(), sound.phases(), sound.memory(), sound.size(),
-                sound.quality(), sound.seconds(), sound.warnings(), ablation(blocks));
+                sound.range(), sound.quality(), sound.seconds(), sound.warnings(), ablation(blocks));
     }
 
     private static Ablation ablation(int blocks) {
@@ -94,7 +94,9 @@ public final class Reports {
                         12_189_696L),
                 layers(blocks, problem), phases(),
                 new RunReport.Memory(412_000_000L, 201_326_592L, 398_458_880L, 0),
-                new RunReport.Size(27_535_104L, 9_608_128L, 16, 4.15625), quality, 57.3, warnings, null);
+                new RunReport.Size(27_535_104L, 9_608_128L, 16, 4.15625),
+                new RunReport.Range("float16", 140.0, "residual stream of block 5", 0.49), quality, 57.3, warnings,
+                null);
     }
 
     private static SequencedMap<String, String> command() {
@@ -125,7 +127,7 @@ public final class Reports {
                 boolean bad = problem != null && block == 2 && role == 6;
                 layers.add(new Layer("model.layers." + block + "." + ROLES.get(role), ROLES.get(role), block,
                         role == 6 ? 1024 : 384, role == 4 || role == 5 ? 1024 : 384, bad ? 0.41 : error, 1.3 * error,
-                        bad ? 0.64 : 0.01, bad ? 7 : 1, role == 6 ? 3 : 0, 0.05, bad ? problem : null));
+                        bad ? 0.64 : 0.01, bad ? 7 : 1, role == 6 ? 3 : 0, 3.5, 140.0, 0.05, bad ? problem : null));
             }
         }
         return layers;

@@ -111,6 +111,17 @@ public final class CheckpointWriter implements AutoCloseable {
         unfinished.values().forEach(OpenShard::sync);
     }
 
+    /** Writes a JSON file in place of the one of that name. */
+    public void replaceJson(String fileName, JsonNode json) {
+        Path file = directory.work().resolve(fileName);
+        try {
+            Files.delete(file);
+        } catch (IOException e) {
+            throw OutputFiles.failure(file, e);
+        }
+        writeJson(fileName, json);
+    }
+
     /** Writes a JSON file beside the tensors, indented. */
     public void writeJson(String fileName, JsonNode json) {
         OutputFiles.write(directory.work().resolve(fileName), Json.toBytes(json));

@@ -1,5 +1,6 @@
 package dev.optgptq.gptq.refine;
 
+import dev.optgptq.calibrate.capture.Activity;
 import dev.optgptq.calibrate.family.InputSite;
 import dev.optgptq.calibrate.gradient.Saliency;
 import dev.optgptq.calibrate.model.Replicas;
@@ -62,6 +63,15 @@ final class BlockMoments implements AutoCloseable {
     /** The Hessian of a site, both triangles; this owns it. */
     Tensor hessian(InputSite site, boolean ofWeighted) {
         return first().hessian(site, ofWeighted);
+    }
+
+    /** How large what entered a site was, and the residual stream. */
+    Activity activity(InputSite site) {
+        return first().activity(site);
+    }
+
+    float largestResidual() {
+        return first().largestResidual();
     }
 
     /** C of a site, all tokens counting the same. */

@@ -1,5 +1,6 @@
 package dev.optgptq.gptq.refine;
 
+import dev.optgptq.calibrate.capture.Peak;
 import dev.optgptq.calibrate.capture.ActivationStore;
 import dev.optgptq.calibrate.capture.ShardPass;
 import dev.optgptq.calibrate.gradient.Saliency;
@@ -121,6 +122,8 @@ public final class BlockRefiner {
             BlockMoments moments = new BlockMoments(models, block, streams, saliency, refinement.propagate(), phases);
             try {
                 moments.capture(weights);
+                Peak.requireInNorms(moments.largestResidual(), model.spec().hiddenSize(),
+                        "block " + block + ", residual stream");
                 return moments;
             } catch (RuntimeException e) {
                 moments.close();

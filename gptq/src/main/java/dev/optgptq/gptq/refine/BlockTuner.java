@@ -62,7 +62,8 @@ final class BlockTuner {
             List<SolvedLinear> learned = new ArrayList<>();
             latents.forEach((linear, latent) -> {
                 QuantizedWeight weight = latent.finish(arena, weights.weight(linear.linear()));
-                learned.add(new SolvedLinear(linear.linear(), replaced(linear.solution(), weight), linear.seconds()));
+                learned.add(new SolvedLinear(linear.linear(), replaced(linear.solution(), weight),
+                        linear.activity(), linear.seconds()));
             });
             device.synchronize();
             return learned;
@@ -71,7 +72,8 @@ final class BlockTuner {
 
     /** Learned codes have no layer error of their own: they are not meant to be good layer by layer. */
     private static LinearSolution replaced(LinearSolution solution, QuantizedWeight weight) {
-        return new LinearSolution(weight, solution.weightError(), solution.outputError(), solution.damp(),
+        return new LinearSolution(weight, solution.weightError(), solution.largestScale(), solution.outputError(),
+                solution.damp(),
                 solution.dampAttempts(), solution.deadInputs(), null);
     }
 

@@ -1,5 +1,6 @@
 package dev.optgptq.gptq.refine;
 
+import dev.optgptq.calibrate.capture.Activity;
 import dev.optgptq.calibrate.capture.CrossMoments;
 import dev.optgptq.calibrate.capture.HessianAccumulator;
 import dev.optgptq.calibrate.capture.Partition;
@@ -77,8 +78,9 @@ final class DeviceMoments implements AutoCloseable {
                         original(weights, first, count, pass, this::keepOriginal, phases);
                     }
                     phases.enter("forward");
-                    pass.forward(weights, pass.read(streams.quantized(), first, count),
-                            (site, rows) -> add(site, rows, phases));
+                    Tensor x = pass.read(streams.quantized(), first, count);
+                    plain.residual(x);
+                    pass.forward(weights, x, (site, rows) -> add(site, rows, phases));
                     phases.captured(sites, count);
                 });
             }
@@ -101,7 +103,10 @@ final class DeviceMoments implements AutoCloseable {
 
     private void original(BlockWeights weights, long first, long count, ShardPass pass, InputTap tap,
             Phases phases) {
-        streams.updateOriginal(device, first, pass.rows(count), rows -> pass.forward(weights, rows, tap));
+        streams.updateOriginal(device, first, pass.rows(count), rows -> {
+            pass.forward(weights, rows, tap);
+            plain.residual(rows);
+        });
         phases.forward(count);
     }
 
@@ -149,6 +154,15 @@ final class DeviceMoments implements AutoCloseable {
     Tensor hessian(InputSite site, boolean ofWeighted) {
         HessianAccumulator wanted = ofWeighted && weighted != null ? weighted : plain;
         return wanted.hessian(site);
+    }
+
+    /** How large what entered a site was, and the residual stream before the block and, where it was followed there, after it. */
+    Activity activity(InputSite site) {
+        return plain.activity(site);
+    }
+
+    float largestResidual() {
+        return plain.largestResidual();
     }
 
     Tensor cross(InputSite site) {

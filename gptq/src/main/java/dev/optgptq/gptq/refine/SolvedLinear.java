@@ -1,11 +1,14 @@
 package dev.optgptq.gptq.refine;
 
+import dev.optgptq.calibrate.capture.Activity;
 import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.gptq.solve.LinearSolution;
+import org.jspecify.annotations.Nullable;
 
 /**
  * One linear, solved.
  *
+ * @param activity how large its input and the residual stream became; null where nothing was calibrated
  * @param seconds time to solve it, its share of the factorisation not included
  */
-public record SolvedLinear(LinearSpec linear, LinearSolution solution, double seconds) {}
+public record SolvedLinear(LinearSpec linear, LinearSolution solution, @Nullable Activity activity, double seconds) {}

@@ -60,7 +60,8 @@ final class VariantSolver implements AutoCloseable {
                         new GptqVariant(variant.searched(), propagation(variant, linear.site()), variant.polish(),
                                 keepRounded));
                 phases.solved(linear, variant.polish());
-                linears.add(new SolvedLinear(linear, solution, (System.nanoTime() - start) * 1e-9));
+                linears.add(new SolvedLinear(linear, solution, moments.activity(linear.site()),
+                        (System.nanoTime() - start) * 1e-9));
             }
             return new Candidate(weights, linears, arena);
         } catch (RuntimeException e) {

@@ -27,14 +27,14 @@ public record ReportBuilder(QuantizeSettings settings, DType products, Origin or
 
     public RunReport build(String started, RunReport.Resumed resumed, Written written,
             List<RunReport.Layer> layers, List<RunReport.Phase> phases,
-            RunReport.Memory memory, RunReport.@Nullable Quality quality, List<String> warnings,
+            RunReport.Memory memory, RunReport.Range range, RunReport.@Nullable Quality quality, List<String> warnings,
             @Nullable Ablation ablation) {
         SequencedMap<String, String> command = SettingsTable.values(settings);
         double seconds = phases.stream().mapToDouble(RunReport.Phase::seconds).sum();
         return new RunReport(1, origin.tool() + " " + origin.version(), started, resumed, command,
                 origin.defaults().stream().filter(command::containsKey).toList(), machine(), model(written),
                 List.copyOf(layers), phases,
-                memory, size(written), quality, seconds, warnings, ablation);
+                memory, size(written), range, quality, seconds, warnings, ablation);
     }
 
     private RunReport.Machine machine() {

@@ -23,7 +23,7 @@ import org.jspecify.annotations.Nullable;
 public record RunReport(int schemaVersion, String tool, String started, Resumed resumed,
         SequencedMap<String, String> command,
         List<String> defaults, Machine machine, Model model, List<Layer> layers, List<Phase> phases, Memory memory,
-        Size size, @Nullable Quality quality, double seconds, List<String> warnings,
+        Size size, Range range, @Nullable Quality quality, double seconds, List<String> warnings,
         @Nullable Ablation ablation) {
 
     /**
@@ -62,11 +62,15 @@ public record RunReport(int schemaVersion, String tool, String started, Resumed 
      * @param damp the share of the mean diagonal that was added in the end; null for rtn
      * @param dampAttempts factorisations tried, 1 when the first succeeded; 0 for rtn
      * @param deadInputs inputs that were never active
+     * @param largestInput the largest magnitude of what entered it on the calibration text; null for rtn
+     * @param largestResidual the same of the residual stream that its block read; of the last block, and with gradient of
+     *     every block, also of what it put out; null for rtn
      * @param seconds time to solve
      * @param problem null, or one sentence: what went wrong and what was done instead
      */
     public record Layer(String module, String role, int block, int inputs, int outputs, @Nullable Double relativeError,
-            double weightError, @Nullable Double damp, int dampAttempts, int deadInputs, double seconds,
+            double weightError, @Nullable Double damp, int dampAttempts, int deadInputs,
+            @Nullable Double largestInput, @Nullable Double largestResidual, double seconds,
             @Nullable String problem) {}
 
     /**
@@ -93,6 +97,17 @@ public record RunReport(int schemaVersion, String tool, String started, Resumed 
      * @param bitsPerWeight bits that a quantized weight takes, scales and zeros included
      */
     public record Size(long bytesBefore, long bytesAfter, double bitsBefore, double bitsPerWeight) {}
+
+    /**
+     * What the numbers in the checkpoint, and those that it computes with, are like.
+     *
+     * @param dtype that config.json asks to compute in: float16 or bfloat16
+     * @param largestActivation the largest magnitude that was seen; null where none was
+     * @param largestAt where that was, in words; null likewise
+     * @param negativeScales share of the scales that are negative
+     */
+    public record Range(String dtype, @Nullable Double largestActivation, @Nullable String largestAt,
+            double negativeScales) {}
 
     /**
      * Original and quantized model, over the same windows.

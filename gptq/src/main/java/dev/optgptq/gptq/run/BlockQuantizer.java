@@ -1,7 +1,9 @@
 package dev.optgptq.gptq.run;
 
+import dev.optgptq.calibrate.capture.Activity;
 import dev.optgptq.calibrate.capture.HessianAccumulator;
 import dev.optgptq.calibrate.capture.Partition;
+import dev.optgptq.calibrate.capture.Peak;
 import dev.optgptq.calibrate.capture.Shard;
 import dev.optgptq.calibrate.capture.ShardPass;
 import dev.optgptq.calibrate.family.InputSite;
@@ -20,6 +22,7 @@ import dev.optgptq.gptq.solve.Calibrator;
 import dev.optgptq.gptq.solve.LinearSolution;
 import dev.optgptq.gptq.solve.SiteSolver;
 import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import java.util.ArrayList;
 import java.util.List;
@@ -72,10 +75,11 @@ final class BlockQuantizer {
 
     private void quantize(BlockWeights weights, InputSite site, @Nullable HessianAccumulator hessians,
             BlockRecorder recorder) {
+        Activity activity = hessians == null ? null : activity(weights, site, hessians);
         try (SiteSolver solver = solver(weights, site, hessians)) {
             for (LinearSpec linear : weights.linears(site)) {
                 try (TensorArena arena = device.arena()) {
-                    SolvedLinear solved = solve(weights, linear, solver, arena);
+                    SolvedLinear solved = solve(weights, linear, solver, activity, arena);
                     progress.enter("write");
                     recorder.write(solved);
                 }
@@ -84,6 +88,14 @@ final class BlockQuantizer {
         if (hessians != null) {
             hessians.release(site);
         }
+    }
+
+    /** How large what enters the site was. Throws UserError NUMERIC where the residual stream overflows in the norms. */
+    private Activity activity(BlockWeights weights, InputSite site, HessianAccumulator hessians) {
+        Activity activity = hessians.activity(site);
+        Peak.requireInNorms(activity.residual(), model.spec().hiddenSize(),
+                "block " + weights.index() + ", residual stream");
+        return activity;
     }
 
     /** Loads a block's weights, which {@link #solve} overwrites with the quantized ones. */
@@ -147,6 +159,8 @@ final class BlockQuantizer {
 
     private void capture(int index, BlockWeights weights, CalibrationStream stream, Set<InputSite> wanted,
             HessianAccumulator hessians, Phases phases) {
+        // What the last block puts out is wanted too: no other block reads it.
+        boolean last = weights.index() + 1 == model.spec().blocks();
         InputTap tap = (site, x) -> {
             if (wanted.contains(site)) {
                 phases.enter("hessian");
@@ -154,14 +168,19 @@ final class BlockQuantizer {
                 phases.hessian(site, x.rows());
                 phases.enter("forward");
             }
-            return wanted.stream().anyMatch(other -> other.compareTo(site) > 0);
+            return last || wanted.stream().anyMatch(other -> other.compareTo(site) > 0);
         };
         Partition partition = stream.partition();
         try (ShardPass pass = new ShardPass(models.on(index), partition, stream.sequenceLength())) {
             for (Shard part : partition.summed(index)) {
                 hessians.begin(part);
                 partition.eachBatch(part, (first, count) -> {
-                    pass.forward(weights, pass.read(stream.activations(), first, count), tap);
+                    Tensor x = pass.read(stream.activations(), first, count);
+                    hessians.residual(x);
+                    pass.forward(weights, x, tap);
+                    if (last) {
+                        hessians.residual(x);
+                    }
                     phases.captured(wanted, count);
                 });
             }
@@ -203,14 +222,16 @@ final class BlockQuantizer {
     /**
      * Solves a linear, and gives the block its quantized weight.
      *
+     * @param activity how large its input was; null where nothing was calibrated
      * @param arena owns the codes
      */
-    SolvedLinear solve(BlockWeights weights, LinearSpec linear, SiteSolver solver, TensorArena arena) {
+    SolvedLinear solve(BlockWeights weights, LinearSpec linear, SiteSolver solver, @Nullable Activity activity,
+            TensorArena arena) {
         progress.enter("solve");
         long start = System.nanoTime();
         LinearSolution solution = model.rewrite(weights, linear, weight -> solver.solve(arena, weight));
         progress.did(progress.flops().solve(linear, calibrator.needsHessian())
                 + progress.flops().polish(linear, calibrator.polish()));
-        return new SolvedLinear(linear, solution, (System.nanoTime() - start) / 1e9);
+        return new SolvedLinear(linear, solution, activity, (System.nanoTime() - start) / 1e9);
     }
 }

@@ -6,8 +6,11 @@ import dev.optgptq.gptq.journal.WriteBehind;
 import dev.optgptq.gptq.run.checkpoint.CheckpointOutput;
 import dev.optgptq.gptq.run.checkpoint.LinearPacker;
 import dev.optgptq.gptq.run.checkpoint.OutputConfig;
+import dev.optgptq.gptq.run.checkpoint.OutputDtype;
+import dev.optgptq.gptq.run.checkpoint.ScaleCount;
 import dev.optgptq.gptq.run.checkpoint.TunedParameters;
 import dev.optgptq.gptq.run.resume.RunJournal;
+import java.util.SortedMap;
 
 /**
  * The checkpoint that a run writes. Blocks are written while others are computed; the output directory appears when all of it is
@@ -46,14 +49,23 @@ final class Checkpoint implements AutoCloseable {
         return new LinearPacker(config.quantization(), run.device());
     }
 
-    /** Writes what is left: learned parameters, the source's other tensors, config and companions. */
-    void write() {
+    /**
+     * Writes what is left: learned parameters, the source's other tensors, config and companions.
+     *
+     * @param dtype that the config asks to compute in
+     */
+    void write(OutputDtype dtype) {
         run.progress().enter("write", "checkpoint");
         behind.await();
         TunedParameters.find(journal.parts()).ifPresent(output::write);
         output.writeKept();
-        config.write(writer, run.caller().origin());
+        config.write(writer, run.caller().origin(), dtype);
         writer.finishTensors();
+    }
+
+    /** Changes the dtype that the config asks to compute in. */
+    void askFor(OutputDtype dtype) {
+        config.replace(writer, run.caller().origin(), dtype);
     }
 
     /** Opens what was written as any reader would. */
@@ -62,9 +74,9 @@ final class Checkpoint implements AutoCloseable {
         return ModelDirectory.open(writer.workDirectory());
     }
 
-    /** Compares it with the solver's codes and the source; throws UserError OUTPUT for a difference. */
-    void verify(ModelDirectory written) {
-        output.verify(written, run.settings().threads());
+    /** Compares it with the solver's codes and the source; throws UserError OUTPUT for a difference. The scales by module. */
+    SortedMap<String, ScaleCount> verify(ModelDirectory written) {
+        return output.verify(written, run.settings().threads());
     }
 
     /** Makes the output directory appear, and removes the journal's parts from it. */

@@ -9,7 +9,10 @@ import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.model.CheckpointWriter;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.gptq.report.RunReport;
+import dev.optgptq.gptq.run.checkpoint.CheckedNumbers;
 import dev.optgptq.gptq.run.checkpoint.LinearPacker;
+import dev.optgptq.gptq.run.checkpoint.OutputDtype;
+import dev.optgptq.gptq.run.checkpoint.ScaleCount;
 import dev.optgptq.gptq.run.memory.ProcessMemory;
 import dev.optgptq.gptq.run.progress.Forecast;
 import dev.optgptq.gptq.run.progress.PhaseClock;
@@ -19,6 +22,7 @@ import dev.optgptq.gptq.settings.Origin;
 import dev.optgptq.gptq.settings.QuantizeSettings;
 import dev.optgptq.gptq.settings.RunTexts;
 import dev.optgptq.kernels.DeviceGroup;
+import java.util.SortedMap;
 import java.util.function.Consumer;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
@@ -91,8 +95,9 @@ public final class QuantizeRun {
         }
         try (Checkpoint checkpoint = new Checkpoint(run, journal, maxShardBytes)) {
             calibrateAndSolve(checkpoint.packer());
-            checkpoint.write();
-            RunResults results = RunResults.of(journal, verifyAndEvaluate(checkpoint));
+            OutputDtype calibrated = dtype(null);
+            checkpoint.write(calibrated);
+            RunResults results = verifyAndEvaluate(checkpoint, calibrated);
             checkpoint.publish();
             return results;
         }
@@ -120,18 +125,37 @@ public final class QuantizeRun {
         }
     }
 
-    /** Original and quantized model side by side; null where nothing is evaluated. */
-    private @Nullable ModelComparison verifyAndEvaluate(Checkpoint checkpoint) {
-        TokenSequences evaluation = run.texts().evaluation();
+    /** @param comparison null where nothing was evaluated, or not yet */
+    private OutputDtype dtype(@Nullable ModelComparison comparison) {
+        return OutputDtype.choose(journal.finished(), comparison == null ? null : comparison.baseline(),
+                run.source().config().json());
+    }
+
+    private RunResults verifyAndEvaluate(Checkpoint checkpoint, OutputDtype calibrated) {
         try (ModelDirectory written = checkpoint.open()) {
-            checkpoint.verify(written);
-            if (evaluation == null) {
-                return null;
+            SortedMap<String, ScaleCount> scales = checkpoint.verify(written);
+            ModelComparison comparison = compare(written);
+            OutputDtype dtype = dtype(comparison);
+            if (!dtype.name().equals(calibrated.name())) {
+                checkpoint.askFor(dtype);
             }
-            run.progress().enter("evaluate", "original and quantized model");
-            return ModelComparison.evaluate(run.models(),
-                    Replicas.of(Transformer.open(written, run.device()), run.models().devices()), evaluation,
-                    run.progress().part(2 * run.progress().flops().evaluation(evaluation)));
+            CheckedNumbers numbers = new CheckedNumbers(dtype, scales);
+            if (run.settings().grid().positiveScales()) {
+                numbers.requirePositive();
+            }
+            return RunResults.of(journal, numbers, comparison);
         }
+    }
+
+    /** Original and quantized model side by side; null where nothing is evaluated. */
+    private @Nullable ModelComparison compare(ModelDirectory written) {
+        TokenSequences evaluation = run.texts().evaluation();
+        if (evaluation == null) {
+            return null;
+        }
+        run.progress().enter("evaluate", "original and quantized model");
+        return ModelComparison.evaluate(run.models(),
+                Replicas.of(Transformer.open(written, run.device()), run.models().devices()), evaluation,
+                run.progress().part(2 * run.progress().flops().evaluation(evaluation)));
     }
 }

@@ -6,6 +6,7 @@ import dev.optgptq.gptq.refine.StepOutcome;
 import dev.optgptq.gptq.report.Ablations;
 import dev.optgptq.gptq.report.ReportBuilder;
 import dev.optgptq.gptq.report.RunReport;
+import dev.optgptq.gptq.run.checkpoint.CheckedNumbers;
 import dev.optgptq.gptq.run.checkpoint.CheckpointPlan;
 import dev.optgptq.gptq.run.checkpoint.TunedParameters;
 import dev.optgptq.gptq.run.resume.RunJournal;
@@ -21,13 +22,14 @@ import org.jspecify.annotations.Nullable;
  * @param layers every linear, in the order in which they were solved
  * @param steps what every step beyond GPTQ did, in the order in which they were tried
  * @param heldOut the whole model on the held-out sequences; null where it was not measured
+ * @param numbers of the checkpoint, as they were read back
  * @param comparison of the original with what was written; null where nothing is evaluated
  */
 record RunResults(List<RunReport.Layer> layers, List<StepOutcome> steps, @Nullable HeldOutLosses heldOut,
-        @Nullable ModelComparison comparison) {
+        CheckedNumbers numbers, @Nullable ModelComparison comparison) {
 
     /** Takes them from the journal, whose parts are gone when the checkpoint is published. */
-    static RunResults of(RunJournal journal, @Nullable ModelComparison comparison) {
+    static RunResults of(RunJournal journal, CheckedNumbers numbers, @Nullable ModelComparison comparison) {
         List<RunReport.Layer> layers = new ArrayList<>();
         List<StepOutcome> steps = new ArrayList<>();
         journal.finished().forEach(block -> {
@@ -36,16 +38,16 @@ record RunResults(List<RunReport.Layer> layers, List<StepOutcome> steps, @Nullab
         });
         TunedParameters.find(journal.parts()).ifPresent(tuned -> steps.add(tuned.outcome()));
         return new RunResults(layers, steps, new SavedResults(journal.parts()).heldOutLosses().orElse(null),
-                comparison);
+                numbers, comparison);
     }
 
     /** @param peakAnonymous the most anonymous memory of the process, in bytes */
     RunReport report(RunContext run, RunJournal journal, long peakAnonymous) {
         List<String> warnings = new ArrayList<>(run.warnings());
-        Ablations.warning(heldOut).ifPresent(warning -> {
-            warnings.add(warning);
-            run.caller().log().accept(warning);
-        });
+        List<String> found = new ArrayList<>(numbers.warnings());
+        Ablations.warning(heldOut).ifPresent(found::add);
+        found.forEach(run.caller().log());
+        warnings.addAll(found);
         List<RunReport.Phase> phases = run.clock().phases();
         CheckpointPlan plan = run.plan();
         return new ReportBuilder(run.settings(), run.matmulDtype(), run.caller().origin(), run.caller().devices(),
@@ -54,7 +56,7 @@ record RunResults(List<RunReport.Layer> layers, List<StepOutcome> steps, @Nullab
                         new ReportBuilder.Written(plan.bytes(), plan.keptBytes(), plan.quantizedParameters()),
                         layers, phases, new RunReport.Memory(run.memory().total(), run.caller().devices().peakMemory(),
                                 peakAnonymous, run.memory().spilled()),
-                        quality(run), warnings, Ablations.of(steps, run.texts().calibration(), phases, heldOut));
+                        numbers.range(), quality(run), warnings, Ablations.of(steps, run.texts().calibration(), phases, heldOut));
     }
 
     private RunReport.@Nullable Quality quality(RunContext run) {

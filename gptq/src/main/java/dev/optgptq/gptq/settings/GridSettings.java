@@ -8,6 +8,8 @@ import dev.optgptq.formats.packed.CheckpointFormat;
  * @param bits 2, 3, 4 or 8
  * @param groupSize inputs per scale, -1 for all
  * @param symmetric whether the grid is symmetric
+ * @param positiveScales whether no scale may be negative
  * @param format v1 or v2
  */
-public record GridSettings(int bits, int groupSize, boolean symmetric, CheckpointFormat format) {}
+public record GridSettings(int bits, int groupSize, boolean symmetric, boolean positiveScales,
+        CheckpointFormat format) {}

@@ -32,7 +32,8 @@ public record QuantizeSettings(Path model, GridSettings grid, SolvingSettings so
     public static QuantizeSettings of(Path model, GivenSettings given, OutputSettings output, int threads) {
         SettingConflicts.check(given);
         GridSettings grid = new GridSettings(given.get(SettingsTable.BITS), given.get(SettingsTable.GROUP_SIZE),
-                given.get(SettingsTable.SYMMETRIC), given.get(SettingsTable.FORMAT));
+                given.get(SettingsTable.SYMMETRIC), given.get(SettingsTable.POSITIVE_SCALES),
+                given.get(SettingsTable.FORMAT));
         SolvingSettings solving = new SolvingSettings(given.get(SettingsTable.CALIBRATOR),
                 given.get(SettingsTable.CLIP_SEARCH), given.get(SettingsTable.SCALE_SEARCH),
                 given.get(SettingsTable.ACT_ORDER), given.get(SettingsTable.DAMP),
@@ -56,7 +57,8 @@ public record QuantizeSettings(Path model, GridSettings grid, SolvingSettings so
     /** How the run chooses codes. */
     public Calibrator calibrator() {
         int groupSize = grid.groupSize() == QuantizationConfig.ONE_GROUP ? Integer.MAX_VALUE : grid.groupSize();
-        Grid codes = new Grid(grid.bits(), grid.symmetric(), solving.clipSearch(), DType.F16);
+        Grid codes = new Grid(grid.bits(), grid.symmetric(), solving.clipSearch(), DType.F16,
+                grid.positiveScales());
         SolveSettings solve = new SolveSettings(codes, groupSize, solving.actOrder(), solving.damp());
         return switch (solving.calibrator()) {
             case RTN -> new Calibrator.RoundToNearest(solve);

@@ -66,6 +66,12 @@ public final class SettingsTable {
             .decidesBits()
             .value(run -> run.grid().symmetric());
 
+    public static final SettingSpec<Boolean> POSITIVE_SCALES = SettingSpec.flag(QUANTIZATION, "--positive-scales")
+            .help("Take no negative scales, which one kernel multiplies wrongly (vLLM's Marlin with int8 activations, off by default) "
+                    + "and ONNX does not allow. Costs some of what searched scales win.")
+            .decidesBits()
+            .value(run -> run.grid().positiveScales());
+
     public static final SettingSpec<Boolean> CLIP_SEARCH = SettingSpec.flag(QUANTIZATION, "--clip-search")
             .help("Search each group's clipping range for the least error instead of covering every weight. Helps at 2 and "
                     + "3 bits; solving takes longer.")
@@ -243,7 +249,8 @@ public final class SettingsTable {
             .where(run -> run.evaluation().wanted())
             .value(run -> run.evaluation().window());
 
-    private static final List<SettingSpec<?>> ALL = List.of(CALIBRATOR, BITS, GROUP_SIZE, SYMMETRIC, CLIP_SEARCH,
+    private static final List<SettingSpec<?>> ALL = List.of(CALIBRATOR, BITS, GROUP_SIZE, SYMMETRIC,
+            POSITIVE_SCALES, CLIP_SEARCH,
             SCALE_SEARCH, REFIT_SCALES, COORDINATE_DESCENT, ACT_ORDER, DAMP, TRUE_SEQUENTIAL, FORMAT, TUNE, TUNE_NORMS,
             WEIGH_TOKENS, FISHER, PROPAGATE_ERROR, TEXT, SAMPLING, SAMPLES, SEQUENCE_LENGTH, SEED, PRECISION, EVAL,
             WINDOW);

@@ -8,6 +8,7 @@ import org.jspecify.annotations.Nullable;
  *
  * @param weight codes, scales, zeros, g_idx on the device
  * @param weightError |W - Q|^2 / |W|^2
+ * @param largestScale the largest magnitude of its scales, as they are stored
  * @param outputError |X (W - Q)^T|^2 / |X W^T|^2 over the calibration inputs; null without a Hessian
  * @param damp the share of the mean diagonal that was added; null without a Hessian
  * @param dampAttempts factorisations tried; 0 without a Hessian
@@ -15,5 +16,6 @@ import org.jspecify.annotations.Nullable;
  * @param rounded F32 [in, out], the weights that were rounded to the codes, each with the errors of those before it; null
  *     where they were not asked for
  */
-public record LinearSolution(QuantizedWeight weight, double weightError, @Nullable Double outputError,
+public record LinearSolution(QuantizedWeight weight, double weightError, float largestScale,
+        @Nullable Double outputError,
         @Nullable Double damp, int dampAttempts, int deadInputs, @Nullable Tensor rounded) {}

@@ -165,15 +165,17 @@ public final class SiteSolver implements AutoCloseable {
         double weightEnergy = dot(scratch, wt, wt);
         device.matrix().subtract(wt, q, q);
         double weightError = ratio(dot(scratch, q, q), weightEnergy);
+        float largest = largest(scratch, quantized.scales());
         if (factor == null) {
-            return new LinearSolution(quantized, weightError, null, null, 0, 0, null);
+            return new LinearSolution(quantized, weightError, largest, null, null, 0, 0, null);
         }
         zeroDead(q);
         zeroDead(wt);
         Tensor product = scratch.matrix(DType.F32, wt.rows(), wt.columns());
         double error = quadratic(scratch, factor.hessian(), q, product);
         double energy = quadratic(scratch, factor.hessian(), wt, product);
-        return new LinearSolution(quantized, weightError, ratio(error, energy), factor.damp(), factor.attempts(),
+        return new LinearSolution(quantized, weightError, largest, ratio(error, energy), factor.damp(),
+                factor.attempts(),
                 factor.deadInputs(), rounded);
     }
 
@@ -187,6 +189,13 @@ public final class SiteSolver implements AutoCloseable {
         Tensor result = scratch.vector(DType.F64, 1);
         device.matrix().dot(a, b, result);
         return HostVectors.doubles(device, result)[0];
+    }
+
+    private float largest(TensorArena scratch, Tensor x) {
+        Tensor peak = scratch.vector(DType.F32, 1);
+        device.matrix().fill(peak, 0);
+        device.matrix().peak(x, peak);
+        return HostVectors.floats(device, peak)[0];
     }
 
     private static double ratio(double part, double whole) {

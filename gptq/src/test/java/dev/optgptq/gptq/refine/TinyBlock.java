@@ -94,7 +94,7 @@ public final class TinyBlock implements AutoCloseable {
             device.matrix().setDiagonal(identity, ones);
             try (SiteSolver solver = new SiteSolver(device, new Calibrator.Gradient(SETTINGS), identity, "identity")) {
                 linears.add(new SolvedLinear(linear, solver.solve(arena, weights.weight(linear),
-                        new GptqVariant(false, null, Polish.NONE, true)), 0));
+                        new GptqVariant(false, null, Polish.NONE, true)), null, 0));
             }
         }
         return new Candidate(weights, linears, arena);

@@ -81,7 +81,7 @@ class ReadBackTest {
                 Journal journal = new Journal(directory, run.log::add);
                 quantize(model, plan, journal, new LinearPacker(config.quantization(), device)).forEach(output::write);
                 output.writeKept();
-                config.write(writer, TinyRun.ORIGIN);
+                config.write(writer, TinyRun.ORIGIN, TinyRun.FLOAT16);
                 writer.finishTensors();
                 verify(output, writer.workDirectory());
                 flipLowestBit(writer.workDirectory(), tensor);
@@ -109,7 +109,7 @@ class ReadBackTest {
                 quantize(model, plan, journal, new LinearPacker(config.quantization(), device)).forEach(output::write);
                 output.write(tuned(journal, source.tensor(name)));
                 output.writeKept();
-                config.write(writer, TinyRun.ORIGIN);
+                config.write(writer, TinyRun.ORIGIN, TinyRun.FLOAT16);
                 assertReplacedAndCompared(name, output, writer);
             }
         }
@@ -132,7 +132,7 @@ class ReadBackTest {
                 quantize(model, plan, journal, new LinearPacker(config.quantization(), device)).forEach(output::write);
                 output.write(learned(device, journal, source.tensor(name)));
                 output.writeKept();
-                config.write(writer, TinyRun.ORIGIN);
+                config.write(writer, TinyRun.ORIGIN, TinyRun.FLOAT16);
                 assertReplacedAndCompared(name, output, writer);
             }
         }

@@ -130,7 +130,7 @@ class SolverToFileTest {
                 }
                 behind.await();
                 output.writeKept();
-                config.write(writer, TinyRun.ORIGIN);
+                config.write(writer, TinyRun.ORIGIN, TinyRun.FLOAT16);
                 writer.finish();
             }
         }
@@ -147,7 +147,7 @@ class SolverToFileTest {
                         try (SiteSolver solver = quantizer.solver(weights.first(), site, hessians);
                                 TensorArena arena = device.arena()) {
                             for (LinearSpec linear : weights.first().linears(site)) {
-                                each.accept(quantizer.solve(weights.first(), linear, solver, arena));
+                                each.accept(quantizer.solve(weights.first(), linear, solver, null, arena));
                             }
                         }
                     }

@@ -10,6 +10,7 @@ import dev.optgptq.gptq.run.checkpoint.BlockRecord;
 import dev.optgptq.gptq.settings.CalibrationSettings;
 import dev.optgptq.gptq.settings.EvaluationSettings;
 import dev.optgptq.gptq.settings.GridSettings;
+import dev.optgptq.gptq.run.checkpoint.OutputDtype;
 import dev.optgptq.gptq.settings.Origin;
 import dev.optgptq.gptq.settings.OutputSettings;
 import dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind;
@@ -36,12 +37,14 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 public final class TinyRun {
 
     static final Origin ORIGIN = new Origin("opt-gptq", "9.9.9", List.of());
+    static final OutputDtype FLOAT16 = new OutputDtype("float16", null, null, null);
 
     Path output;
     public CalibratorKind calibrator = CalibratorKind.GPTQ;
     public int bits = 4;
     public int groupSize = 32;
     boolean symmetric = true;
+    boolean positiveScales;
     public ActOrder actOrder = ActOrder.STATIC;
     public double damp = 0.01;
     boolean scaleSearch;
@@ -78,7 +81,7 @@ public final class TinyRun {
     }
 
     public QuantizeSettings settings() {
-        return new QuantizeSettings(model, new GridSettings(bits, groupSize, symmetric, format),
+        return new QuantizeSettings(model, new GridSettings(bits, groupSize, symmetric, positiveScales, format),
                 new SolvingSettings(calibrator, false, scaleSearch, actOrder, damp, trueSequential),
                 new CalibrationSettings(text, Sampling.RANDOM, samples, sequenceLength, 0, precision), refinement,
                 new EvaluationSettings(evaluate, evaluation, 64), new OutputSettings(output, overwrite, fresh),

@@ -57,7 +57,8 @@ class DeadInputsTest {
                         SolverFixture.tensor(device, arena, h), "test")) {
             Tensor weight = SolverFixture.tensor(device, arena, w);
             Propagation propagation = new Propagation(SolverFixture.tensor(device, arena, cross), 0.5f);
-            LinearSolution solution = solver.solve(arena, weight, new GptqVariant(true, propagation, Polish.NONE, false));
+            LinearSolution solution = solver.solve(arena, weight,
+                    new GptqVariant(true, propagation, Polish.NONE, false));
             assertNearest(device, solution, w, SolverFixture.floats(device, weight));
         }
     }
@@ -94,7 +95,8 @@ class DeadInputsTest {
             int[][] nearest;
             try (SiteSolver rtn = new SiteSolver(device, new Calibrator.RoundToNearest(settings(ActOrder.NONE)), null,
                     "test")) {
-                nearest = SolverFixture.codes(device, rtn.solve(arena, SolverFixture.tensor(device, arena, w)).weight());
+                nearest = SolverFixture.codes(device,
+                        rtn.solve(arena, SolverFixture.tensor(device, arena, w)).weight());
             }
             try (SiteSolver gptq = new SiteSolver(device, new Calibrator.Gptq(settings(ActOrder.NONE), false),
                     SolverFixture.tensor(device, arena, new double[INPUTS][INPUTS]), "test")) {
@@ -112,7 +114,8 @@ class DeadInputsTest {
         double[][] h = withDead(SolverFixture.hessian(random, INPUTS, 128));
         try (Device device = Devices.open("cpu", 2);
                 TensorArena arena = device.arena();
-                SiteSolver solver = new SiteSolver(device, calibrator, SolverFixture.tensor(device, arena, h), "test")) {
+                SiteSolver solver = new SiteSolver(device, calibrator, SolverFixture.tensor(device, arena, h),
+                        "test")) {
             Tensor weight = SolverFixture.tensor(device, arena, w);
             assertNearest(device, solver.solve(arena, weight), w, SolverFixture.floats(device, weight));
         }
@@ -139,7 +142,8 @@ class DeadInputsTest {
     private static LinearSolution solve(Calibrator calibrator, double[][] h, double[][] w) {
         try (Device device = Devices.open("cpu", 2);
                 TensorArena arena = device.arena();
-                SiteSolver solver = new SiteSolver(device, calibrator, SolverFixture.tensor(device, arena, h), "test")) {
+                SiteSolver solver = new SiteSolver(device, calibrator, SolverFixture.tensor(device, arena, h),
+                        "test")) {
             return solver.solve(arena, SolverFixture.tensor(device, arena, w));
         }
     }

@@ -55,7 +55,8 @@ final class DescentCases {
         cases.add(refitScales(grid, "flat", normal(1), Values.constant(0), 4, 20));
         cases.add(refitScales(grid, "one group flat", normal(0.1), withoutGroup(3, 1), 3, 20));
         cases.add(refitScales(grid, "scales too large", normal(1e6), positive(), 3, 20));
-        cases.add(refitScales(new Grid(4, true, false, DType.F16, true), "positive scales", normal(1), positive(), 3, 33));
+        cases.add(refitScales(new Grid(4, true, false, DType.F16, true), "positive scales", normal(1), positive(), 3,
+                33));
         cases.add(refitScales(grid, "scales of 0", Values.constant(0.0625), Values.constant(1), 1, 20));
         return cases;
     }

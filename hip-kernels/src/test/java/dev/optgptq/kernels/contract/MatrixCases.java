@@ -160,7 +160,8 @@ final class MatrixCases {
             cases.add(peak(dtype, square + " ordinary", n, normal(3)));
             cases.add(peak(dtype, square + " below what there is", n, normal(0.01)));
             cases.add(peak(dtype, square + " infinite", n, Values.of(3, Double.NEGATIVE_INFINITY, -7)));
-            cases.add(peak(dtype, square + " no numbers", n, Values.byIndex((i, j) -> i + j == n ? Double.NaN : i - j)));
+            cases.add(
+                    peak(dtype, square + " no numbers", n, Values.byIndex((i, j) -> i + j == n ? Double.NaN : i - j)));
         }
         cases.add(op("subtract", square).input("a", DType.F32, n, n, normal(1)).input("b", DType.F32, n, n, normal(1))
                 .output("target", DType.F32, n, n, Tolerance.EXACT)

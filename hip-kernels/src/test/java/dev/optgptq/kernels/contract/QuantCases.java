@@ -94,7 +94,8 @@ final class QuantCases {
 
     private static String label(Grid grid, String rest) {
         return grid.bits() + " bits " + (grid.symmetric() ? "symmetric " : "asymmetric ")
-                + (grid.clipSearch() ? "clip search " : "") + (grid.positiveScales() ? "positive scales " : "") + grid.scaleType() + " " + rest;
+                + (grid.clipSearch() ? "clip search " : "") + (grid.positiveScales() ? "positive scales " : "")
+                + grid.scaleType() + " " + rest;
     }
 
     private static OpCase fitGrid(Grid grid, String weights, long inputs, long outputs) {

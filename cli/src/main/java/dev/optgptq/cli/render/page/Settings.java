@@ -5,6 +5,7 @@ import dev.optgptq.cli.render.markup.Element;
 import dev.optgptq.gptq.report.RunReport;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 
 /** What was asked for, what was taken by default, and the machine it ran on. */
@@ -42,6 +43,13 @@ final class Settings {
                 memory.peakAnonymous() < 0 ? "unknown" : Units.bytes(memory.peakAnonymous()));
         facts.put("peak on the device", Units.bytes(memory.peakDevice()));
         facts.put("spilled to files", Units.bytes(memory.spilled()));
+        RunReport.Range range = report.range();
+        Double largest = range.largestActivation();
+        facts.put("checkpoint computes in", range.dtype());
+        facts.put("largest activation", largest == null
+                ? "unknown"
+                : String.format(Locale.ROOT, "%,.3g, %s", largest, range.largestAt()));
+        facts.put("negative scales", String.format(Locale.ROOT, "%.1f %%", 100 * range.negativeScales()));
         Element rows = Element.of("tbody");
         for (Map.Entry<String, String> fact : facts.entrySet()) {
             rows = rows.add(Element.of("tr").add(Html.cell(fact.getKey())).add(Html.cell(fact.getValue())));

@@ -10,6 +10,8 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.SortedMap;
+import java.util.concurrent.ConcurrentSkipListMap;
 import java.util.function.Predicate;
 
 /**
@@ -81,12 +83,17 @@ public final class CheckpointOutput {
      * difference.
      *
      * @param threads that read and compare, each with a piece of a tensor at a time
+     * @return the scales of each linear, by module
      */
-    public void verify(ModelDirectory written, int threads) {
+    public SortedMap<String, ScaleCount> verify(ModelDirectory written, int threads) {
         List<Runnable> checks = new ArrayList<>();
+        SortedMap<String, ScaleCount> scales = new ConcurrentSkipListMap<>();
         plan.kept().forEach(view -> checks.add(() -> verify(view, written)));
-        plan.linears().keySet().forEach(module -> checks.add(() -> verify(module, written)));
+        plan.linears().keySet()
+                .forEach(module -> checks
+                        .add(() -> scales.put(module, ScaleCount.of(verify(module, written).scales()))));
         new ParallelChecks(writer.workDirectory(), threads).run(checks);
+        return scales;
     }
 
     private void verify(TensorView source, ModelDirectory directory) {
@@ -99,12 +106,13 @@ public final class CheckpointOutput {
         }
     }
 
-    private void verify(String module, ModelDirectory directory) {
+    private PackedLinear verify(String module, ModelDirectory directory) {
         PackedLinear packed = directory.packed(module).orElseThrow(() -> damaged(module + ".qweight"));
         Long written = fingerprints.get(module);
         if (written == null || Fingerprint.of(packed) != written) {
             throw damaged(module);
         }
+        return packed;
     }
 
     private UserError damaged(String name) {

@@ -29,19 +29,35 @@ public final class OutputConfig {
     }
 
     /**
-     * The source's config with the quantization, and float16 as the dtype to compute in: scales are float16, and the
-     * kernels of older runtimes take nothing else.
+     * The source's config with the quantization. Scales are float16 in any case, which loaders turn into the dtype that they
+     * compute in.
+     *
+     * @param dtype to compute in
      */
-    public void write(CheckpointWriter writer, Origin origin) {
-        ObjectNode block = quantization.toJson(provenance(origin.tool() + ":" + origin.version()));
-        block.put("block_name_to_quantize", blockName());
-        ObjectNode config = (ObjectNode) source.config().json().deepCopy();
-        config.put("dtype", "float16");
-        config.put("torch_dtype", "float16");
-        config.set("quantization_config", block);
-        writer.writeJson("config.json", config);
+    public void write(CheckpointWriter writer, Origin origin, OutputDtype dtype) {
+        ObjectNode block = block(origin);
+        writer.writeJson("config.json", config(block, dtype));
         writer.writeJson("quantize_config.json", block);
         source.companions().forEach(writer::copy);
+    }
+
+    /** Writes config.json once more, with another dtype to compute in. */
+    public void replace(CheckpointWriter writer, Origin origin, OutputDtype dtype) {
+        writer.replaceJson("config.json", config(block(origin), dtype));
+    }
+
+    private ObjectNode block(Origin origin) {
+        ObjectNode block = quantization.toJson(provenance(origin.tool() + ":" + origin.version()));
+        block.put("block_name_to_quantize", blockName());
+        return block;
+    }
+
+    private ObjectNode config(ObjectNode block, OutputDtype dtype) {
+        ObjectNode config = (ObjectNode) source.config().json().deepCopy();
+        config.put("dtype", dtype.name());
+        config.put("torch_dtype", dtype.name());
+        config.set("quantization_config", block);
+        return config;
     }
 
     private QuantizationConfig.Provenance provenance(String quantizer) {

@@ -51,7 +51,8 @@ public final class GpuQuantOps implements QuantOps {
     @Override
     public void searchScale(Grid grid, Tensor wt, Tensor importance, Tensor scales, Tensor zeros) {
         kernel("search_scale", "search_scale").launch(Math.ceilDiv(wt.columns(), FIT_OUTPUTS), THREADS, 0, grid.bits(),
-                flag(grid.symmetric()), Extent.code(grid.scaleType()), flag(grid.positiveScales()), wt, wt.stride(), Math.toIntExact(wt.rows()),
+                flag(grid.symmetric()), Extent.code(grid.scaleType()), flag(grid.positiveScales()), wt, wt.stride(),
+                Math.toIntExact(wt.rows()),
                 importance, scales, zeros, wt.columns());
     }
 
@@ -157,7 +158,8 @@ public final class GpuQuantOps implements QuantOps {
     public void refitScales(RefitProblem p) {
         Tensor scales = p.scales();
         kernel("refit_scales", "refit_scales").launch(Math.ceilDiv(scales.columns(), REFIT_OUTPUTS), REFIT_OUTPUTS, 0,
-                Extent.code(p.grid().scaleType()), flag(p.grid().positiveScales()), p.normal(), p.normal().stride(), p.slope(), p.slope().stride(),
+                Extent.code(p.grid().scaleType()), flag(p.grid().positiveScales()), p.normal(), p.normal().stride(),
+                p.slope(), p.slope().stride(),
                 scales, scales.stride(), Math.toIntExact(scales.rows()), scales.columns());
     }
 }

@@ -1,0 +1,58 @@
+package dev.optgptq.calibrate.capture;
+
+import dev.optgptq.formats.UserError;
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.Locale;
+
+/** The largest magnitude of the activations that were shown to it; it stays on the device until it is asked for. */
+public final class Peak {
+
+    private final Device device;
+    /** F32 [1, 1]. */
+    private final Tensor largest;
+
+    /** @param arena owns its 4 bytes */
+    public Peak(Device device, TensorArena arena) {
+        this.device = device;
+        this.largest = arena.vector(DType.F32, 1);
+        device.matrix().fill(largest, 0);
+    }
+
+    /** x F32, F16 or BF16, any shape. */
+    public void add(Tensor x) {
+        device.matrix().peak(x, largest);
+    }
+
+    /** 0 where nothing was shown; infinity where something was not finite. */
+    public float value() {
+        try (Arena host = Arena.ofConfined()) {
+            MemorySegment value = host.allocate(ValueLayout.JAVA_FLOAT);
+            device.download(largest, value);
+            return value.get(ValueLayout.JAVA_FLOAT, 0);
+        }
+    }
+
+    /**
+     * Throws UserError NUMERIC for a residual stream whose squares overflow float32 in the norm that reads it: what comes out of
+     * an RMS norm then is 0, and the model computes on as if nothing were wrong.
+     *
+     * @param peak of the residual stream
+     * @param hiddenSize its width
+     * @param where "block 3, residual stream"
+     */
+    public static void requireInNorms(float peak, int hiddenSize, String where) {
+        double most = Math.sqrt(Float.MAX_VALUE / (double) hiddenSize);
+        if (!(peak <= most)) {
+            throw new UserError(UserError.Code.NUMERIC, String.format(Locale.ROOT,
+                    "%s: expected activations up to %.2g, whose squares float32 can sum up in the norm, found %s; the model's weights "
+                            + "or its config are damaged, or the weights were scaled",
+                    where, most, Float.isFinite(peak) ? String.format(Locale.ROOT, "%.3g", peak) : "NaN or infinity"));
+        }
+    }
+}

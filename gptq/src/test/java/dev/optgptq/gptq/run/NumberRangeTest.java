@@ -141,7 +141,8 @@ class NumberRangeTest {
         String problem = Objects.requireNonNull(layer.problem());
         assertTrue(problem.contains(what + " for float16 scales"), problem);
         assertTrue(run.log.contains(QUERY + ": " + problem), run.log.toString());
-        assertTrue(report.layers().stream().filter(each -> !each.equals(layer)).allMatch(each -> each.problem() == null),
+        assertTrue(
+                report.layers().stream().filter(each -> !each.equals(layer)).allMatch(each -> each.problem() == null),
                 report.layers().toString());
     }
 

@@ -74,7 +74,8 @@ public record ModelComparison(Perplexity baseline, Perplexity candidate, Perplex
     }
 
     /** Some of the windows, on one of several devices; returns how each model did. */
-    private static List<LogitsStream.Pass> compare(Transformer baseline, Transformer candidate, TokenSequences text, int index,
+    private static List<LogitsStream.Pass> compare(Transformer baseline, Transformer candidate, TokenSequences text,
+            int index,
             int devices, Progress progress, Tokens tokens) {
         Device device = baseline.device();
         try (TensorArena arena = device.arena()) {

@@ -56,7 +56,8 @@ record RunResults(List<RunReport.Layer> layers, List<StepOutcome> steps, @Nullab
                         new ReportBuilder.Written(plan.bytes(), plan.keptBytes(), plan.quantizedParameters()),
                         layers, phases, new RunReport.Memory(run.memory().total(), run.caller().devices().peakMemory(),
                                 peakAnonymous, run.memory().spilled()),
-                        numbers.range(), quality(run), warnings, Ablations.of(steps, run.texts().calibration(), phases, heldOut));
+                        numbers.range(), quality(run), warnings,
+                        Ablations.of(steps, run.texts().calibration(), phases, heldOut));
     }
 
     private RunReport.@Nullable Quality quality(RunContext run) {

@@ -115,9 +115,9 @@ public final class CheckedMatrixOps implements MatrixOps {
     @Override
     public void peak(Tensor x, Tensor peak) {
         if (x.dtype() != DType.F32 && x.dtype() != DType.F16 && x.dtype() != DType.BF16) {
-            throw new IllegalArgumentException("x: expected F32, F16 or BF16, found " + x);
+            throw new IllegalArgumentException("peak: x: expected F32, F16 or BF16, found " + x);
         }
-        Arguments.f32("peak", peak, 1, 1);
+        Arguments.f32("peak", "peak", peak, 1, 1);
         ops.peak(x, peak);
     }
 

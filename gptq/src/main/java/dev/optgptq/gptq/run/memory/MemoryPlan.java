@@ -45,6 +45,8 @@ public record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long
         Residual residual, long refining, Saliency.Memory gradients, long hostLimit, long evaluation, long writing,
         long learning, long ahead) {
 
+    /** Peaks of activations, counts and the like: vectors that are not planned one by one. */
+    private static final long SMALL_TENSORS = 64L << 10;
     private static final long PROCESS = MemoryNeed.PROCESS;
     /** Share of the available memory that the residual stream may take. */
     private static final double STREAM_SHARE = 0.25;
@@ -302,7 +304,7 @@ public record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long
 
     /** What of it is allocated on the device. */
     public long device() {
-        return Math.max(evaluation, Math.max(gradients.device(), quantizing() + ahead));
+        return SMALL_TENSORS + Math.max(evaluation, Math.max(gradients.device(), quantizing() + ahead));
     }
 
     private boolean fitsDevice() {

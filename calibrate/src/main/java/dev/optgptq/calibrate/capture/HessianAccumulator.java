@@ -84,9 +84,13 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
         }
     }
 
-    /** What the sums of some sites take on one device at the most, in bytes, where tokens come in so many parts. */
+    /**
+     * What the sums of some sites take on one device at the most, in bytes, where tokens come in so many parts, with the peaks
+     * of the sites and of the residual stream.
+     */
     public static long bytes(BlockSpec block, Set<InputSite> sites, int parts) {
-        return sites.stream().mapToLong(site -> TreeSum.bytes(block.inputs(site), true, parts)).sum();
+        return Peak.BYTES + sites.stream()
+                .mapToLong(site -> Peak.BYTES + TreeSum.bytes(block.inputs(site), true, parts)).sum();
     }
 
     /**

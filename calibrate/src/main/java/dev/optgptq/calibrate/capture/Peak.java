@@ -13,11 +13,14 @@ import java.util.Locale;
 /** The largest magnitude of the activations that were shown to it; it stays on the device until it is asked for. */
 public final class Peak {
 
+    /** What one takes on the device. */
+    public static final long BYTES = Float.BYTES;
+
     private final Device device;
     /** F32 [1, 1]. */
     private final Tensor largest;
 
-    /** @param arena owns its 4 bytes */
+    /** @param arena owns its bytes */
     public Peak(Device device, TensorArena arena) {
         this.device = device;
         this.largest = arena.vector(DType.F32, 1);

@@ -50,7 +50,7 @@ final class StreamedModel {
         long hidden = spec.hiddenSize();
         long stream = (long) sizes.group() * sizes.length() * hidden;
         long chunk = sizes.logitsRows() * (hidden + spec.vocabSize());
-        return Transformer.headBytes(spec) + Float.BYTES * (stream + chunk);
+        return Transformer.headBytes(spec) + Float.BYTES * (stream + chunk) + Peak.BYTES;
     }
 
     /** What blocks() takes besides, on the device: the embedding table, F32 at most, and then one block. */

@@ -177,8 +177,8 @@ final class GgufFamily {
     int interleavedHeads(String tensor, SequencedMap<String, GgufValue> metadata) {
         JsonNode heads = description.path("interleaved").path(tensor.substring(tensor.lastIndexOf('.') + 1));
         return heads.isString()
-                && metadata.get(architecture() + "." + heads.stringValue()) instanceof GgufValue.U32(int count)
-                        ? count
+                && metadata.get(architecture() + "." + heads.stringValue()) instanceof GgufValue.U32 count
+                        ? count.value()
                         : 0;
     }
 }

@@ -45,8 +45,6 @@ public record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long
         Residual residual, long refining, Saliency.Memory gradients, long hostLimit, long evaluation, long writing,
         long learning, long ahead) {
 
-    /** Peaks of activations, counts and the like: vectors that are not planned one by one. */
-    private static final long SMALL_TENSORS = 64L << 10;
     private static final long PROCESS = MemoryNeed.PROCESS;
     /** Share of the available memory that the residual stream may take. */
     private static final double STREAM_SHARE = 0.25;
@@ -132,7 +130,8 @@ public record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long
         TokenSequences evaluation = texts.evaluation();
         long evaluating = evaluation == null
                 ? 0
-                : ModelComparison.peakBytes(model, model, evaluation.count(), evaluation.length());
+                : ModelComparison.peakBytes(model, model, evaluation.count(), evaluation.length())
+                        + largestPacked(job);
         long copies = model.most(
                 block -> block.linears().stream().mapToLong(linear -> solvingLinear(linear, job)).max().orElse(0));
         long weights = Transformer.blockBytes(model, job.products());
@@ -270,6 +269,12 @@ public record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long
                 .tensors().stream().mapToLong(tensor -> WriteBehind.aligned(tensor.bytes())).sum();
     }
 
+    /** A packed linear lies on the device as it is stored while it is unpacked. */
+    private static long largestPacked(Job job) {
+        return job.model().most(
+                block -> block.linears().stream().mapToLong(linear -> packed(linear, job)).max().orElse(0));
+    }
+
     /** The largest residual stream that is held in memory. */
     static long streamLimit(long available) {
         return (long) (STREAM_SHARE * Math.min(available, 1L << 50));
@@ -304,7 +309,7 @@ public record MemoryPlan(MemoryNeed.Free free, long weights, long hessians, long
 
     /** What of it is allocated on the device. */
     public long device() {
-        return SMALL_TENSORS + Math.max(evaluation, Math.max(gradients.device(), quantizing() + ahead));
+        return Math.max(evaluation, Math.max(gradients.device(), quantizing() + ahead));
     }
 
     private boolean fitsDevice() {

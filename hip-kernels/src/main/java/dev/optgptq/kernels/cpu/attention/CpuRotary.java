@@ -35,7 +35,8 @@ public final class CpuRotary {
     }
 
     /** The other way round, which is also the transposed rotation. */
-    public static void rotateBack(Parallel parallel, Tensor x, int headDim, Tensor cos, Tensor sin, RotaryLayout layout) {
+    public static void rotateBack(Parallel parallel, Tensor x, int headDim, Tensor cos, Tensor sin,
+            RotaryLayout layout) {
         turn(parallel, x, headDim, cos, sin, row -> row % cos.rows(), layout, -1);
     }
 

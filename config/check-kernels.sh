@@ -1,15 +1,15 @@
 #!/bin/sh
-# Compiles every kernel with the compilers that are here, prints what each needs, and fails when one does not compile, spills
-# registers, has waves of another width than it was compiled for or needs more than 64 KiB of shared memory.
+# Compiles every kernel with the compilers that are here (or one: check-kernels.sh SOURCE TARGET), prints what each needs, and
+# fails when one does not compile, spills registers, has waves of another width than it was compiled for or needs more than
+# 64 KiB of shared memory.
 #
 #   hipcc: gfx906 and gfx90a, waves of 64 (apt-get install hipcc libamdhip64-dev rocm-device-libs)
 #   nvcc:  sm_80 and sm_90, waves of 32
 set -u
-cd "$(dirname "$0")/../hip-kernels/src/main/gpu" || exit 1
+script=$(realpath "$0")
+cd "$(dirname "$script")/../hip-kernels/src/main/gpu" || exit 1
 work=$(mktemp -d)
 trap 'rm -r "$work"' EXIT
-failed=0
-found=0
 options='-std=c++17 -O3'
 
 row() { printf '%-18s %-8s %-20s %9s %9s %9s %6s %5s %s\n' "$@"; }
@@ -21,13 +21,12 @@ amd_rows() {
         /\.group_segment_fixed_size:/ { lds = $NF }
         /^    \.private_segment_fixed_size:/ { stack = $2 }
         /^    \.sgpr_count:/ { sgpr = $2 }
-        /^    \.sgpr_spill_count:/ { scalars = $2 }
+        /^    \.sgpr_spill_count:/ { spill = $2 }
         /^    \.vgpr_count:/ { vgpr = $2 }
-        /^    \.vgpr_spill_count:/ { spill = $2 }
+        /^    \.vgpr_spill_count:/ { spill += $2 }
         /^    \.wavefront_size:/ {
-            # Spilled scalars lie in lanes of vector registers, not in memory: shown, not refused.
             bad = spill > 0 || stack > 0 || $2 != 64 || lds > 65536
-            printf "%-18s %-8s %-20s %9d %9d %9d %6d %5d %s\n", file, arch, name, vgpr, sgpr, lds, spill + stack + scalars, $2, bad ? "BAD" : "ok"
+            printf "%-18s %-8s %-20s %9d %9d %9d %6d %5d %s\n", file, arch, name, vgpr, sgpr, lds, spill + stack, $2, bad ? "BAD" : "ok"
             if (bad) failed = 1
         }
         END { exit failed }' "$3"
@@ -50,38 +49,42 @@ nvidia_rows() {
         END { exit failed }' "$3"
 }
 
-row source target kernel registers scalars shared spills wave ''
-if command -v hipcc > /dev/null; then
-    found=1
-    for source in *.hip; do
-        for arch in gfx906 gfx90a; do
+# One kernel for one target: prints its rows, or what the compiler said.
+check() {
+    source=$1
+    arch=$2
+    out="$work/$source.$arch"
+    case $arch in
+        gfx*)
             # Where nvcc is installed hipcc takes that unless it is told.
-            if HIP_PLATFORM=amd hipcc -S --cuda-device-only --offload-arch=$arch $options -ffp-contract=off -DGPU_WAVE=64 \
-                -DGPU_HIP=1 "$source" -o "$work/out.s" 2> "$work/log"; then
-                amd_rows "$source" $arch "$work/out.s" || failed=1
-            else
-                cat "$work/log"
-                failed=1
-            fi
-        done
-    done
+            HIP_PLATFORM=amd hipcc -S --cuda-device-only --offload-arch="$arch" $options -ffp-contract=off -DGPU_WAVE=64 \
+                -DGPU_HIP=1 "$source" -o "$out.s" 2> "$out.log" && amd_rows "$source" "$arch" "$out.s"
+            ;;
+        sm_*)
+            nvcc -x cu -cubin -arch="$arch" $options --fmad=false -DGPU_WAVE=32 -DGPU_CUDA=1 --resource-usage "$source" \
+                -o "$out.cubin" > "$out.log" 2>&1 && nvidia_rows "$source" "$arch" "$out.log"
+            ;;
+    esac > "$out.rows"
+    state=$?
+    [ $state = 0 ] || [ -s "$out.rows" ] || cat "$out.log"
+    cat "$out.rows"
+    return $state
+}
+
+if [ $# = 2 ]; then
+    check "$1" "$2"
+    exit
 fi
-if command -v nvcc > /dev/null; then
-    found=1
-    for source in *.hip; do
-        for arch in sm_80 sm_90; do
-            if nvcc -x cu -cubin -arch=$arch $options --fmad=false -DGPU_WAVE=32 -DGPU_CUDA=1 --resource-usage "$source" \
-                -o "$work/out.cubin" > "$work/log" 2>&1; then
-                nvidia_rows "$source" $arch "$work/log" || failed=1
-            else
-                cat "$work/log"
-                failed=1
-            fi
-        done
-    done
-fi
-if [ $found = 0 ]; then
+targets=''
+command -v hipcc > /dev/null && targets='gfx906 gfx90a'
+command -v nvcc > /dev/null && targets="$targets sm_80 sm_90"
+if [ -z "$targets" ]; then
     echo 'neither hipcc nor nvcc is here: no kernel was compiled'
     exit 1
 fi
-exit $failed
+row source target kernel registers scalars shared spills wave ''
+for source in *.hip; do
+    for arch in $targets; do
+        echo "$source $arch"
+    done
+done | xargs -P "$(nproc)" -L 1 "$script"

@@ -120,6 +120,25 @@ struct Inputs {
     Shape shape;
 };
 
+// What a thread has summed of its 4 rows, times factor, to a sequence's rows of one head.
+template <int WIDTH>
+DEVICE void write(const float (&sum)[4][WIDTH / 16], float factor, int first, int length, float* target, i64 stride, int head,
+                  int columns) {
+    int tx = threadIdx.x % 16;
+    int ty = threadIdx.x / 16;
+    #pragma unroll
+    for (int r = 0; r < 4; r++) {
+        int row = first + ty * 4 + r;
+        #pragma unroll
+        for (int c = 0; c < WIDTH / 16; c++) {
+            int d = c * 16 + tx;
+            if (row < length && d < columns) {
+                target[row * stride + (i64)head * columns + d] = sum[r][c] * factor;
+            }
+        }
+    }
+}
+
 // Pass 2: dk and dv of 64 keys of one query head, which have columns for every query head.
 template <int WIDTH> DEVICE void of_keys(Inputs in, float* dk, i64 dkStride, float* dv, i64 dvStride) {
     SHARED(float, keySlice, SLICE * PITCH);
@@ -145,6 +164,8 @@ template <int WIDTH> DEVICE void of_keys(Inputs in, float* dk, i64 dkStride, flo
     i64 end = shape.window == 0 ? shape.length : least(shape.length, (i64)first + TILE - 1 + shape.window);
     for (int from = first; from < end; from += TILE) {
         float score[4][4], slopes[4][4];
+        gradients.columns = per_thread(shape.valueDim);
+        queries.columns = per_thread(shape.headDim);
         products(keys, first, queries, from, shape, keySlice, querySlice, score);
         cap(shape, score);
         products(values, first, gradients, from, shape, keySlice, querySlice, slopes);
@@ -171,20 +192,8 @@ template <int WIDTH> DEVICE void of_keys(Inputs in, float* dk, i64 dkStride, flo
         }
         accumulate<WIDTH>(weights, queries, from, shape, querySlice, keySum);
     }
-    #pragma unroll
-    for (int r = 0; r < 4; r++) {
-        int j = first + ty * 4 + r;
-        #pragma unroll
-        for (int c = 0; c < WIDTH / 16; c++) {
-            int d = c * 16 + tx;
-            if (j < shape.length && d < shape.headDim) {
-                dk[(sequence + j) * dkStride + (i64)head * shape.headDim + d] = keySum[r][c] * shape.scale;
-            }
-            if (j < shape.length && d < shape.valueDim) {
-                dv[(sequence + j) * dvStride + (i64)head * shape.valueDim + d] = valueSum[r][c];
-            }
-        }
-    }
+    write<WIDTH>(keySum, shape.scale, first, shape.length, dk + sequence * dkStride, dkStride, head, shape.headDim);
+    write<WIDTH>(valueSum, 1, first, shape.length, dv + sequence * dvStride, dvStride, head, shape.valueDim);
 }
 
 // Pass 3: dq of 64 queries of one head.
@@ -217,6 +226,7 @@ template <int WIDTH> DEVICE void of_queries(Inputs in, float* dq, i64 dqStride) 
     int last = first + TILE < shape.length ? first + TILE : shape.length;
     for (int from = shape.first_keys(first, TILE); from < last; from += TILE) {
         float score[4][4], slopes[4][4];
+        gradients.columns = per_thread(shape.valueDim);
         products(queries, first, keys, from, shape, querySlice, keySlice, score);
         cap(shape, score);
         products(gradients, first, values, from, shape, querySlice, keySlice, slopes);
@@ -234,17 +244,7 @@ template <int WIDTH> DEVICE void of_queries(Inputs in, float* dq, i64 dqStride) 
         }
         accumulate<WIDTH>(weights, keys, from, shape, keySlice, sum);
     }
-    #pragma unroll
-    for (int r = 0; r < 4; r++) {
-        int i = first + ty * 4 + r;
-        #pragma unroll
-        for (int c = 0; c < WIDTH / 16; c++) {
-            int d = c * 16 + tx;
-            if (i < shape.length && d < shape.headDim) {
-                dq[(sequence + i) * dqStride + (i64)head * shape.headDim + d] = sum[r][c] * shape.scale;
-            }
-        }
-    }
+    write<WIDTH>(sum, shape.scale, first, shape.length, dq + sequence * dqStride, dqStride, head, shape.headDim);
 }
 
 // The grid is ceil(length / 64) x heads x sequences; slopes may be null; rows [3 heads, count], count the rows of q. The

@@ -172,6 +172,7 @@ DEVICE void backward(Inputs in, const float* dOut, i64 dOutStride, float* dv, i6
     constexpr int OWN = KEYS / PARTS;
     const Delta& shape = in.shape;
     Column at = Column::of(shape);
+    at.head = per_thread(at.head);
     int part = threadIdx.x % PARTS;
     int chunks = (shape.length + chunk - 1) / chunk;
     i64 block = ((i64)blockIdx.z * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
@@ -184,15 +185,16 @@ DEVICE void backward(Inputs in, const float* dOut, i64 dOutStride, float* dv, i6
         gradient[i] = 0;
     }
     for (int t = 0; t < shape.length; t++) {
+        int own = per_thread(t);
         if (t % chunk == 0) {
             #pragma unroll
             for (int i = 0; i < OWN; i++) {
                 saved[(i64)(t / chunk) * (OWN * THREADS) + i * THREADS] = state[i];
             }
         }
-        in.load<KEYS>(at, t, query, key);
+        in.load<KEYS>(at, own, query, key);
         __syncthreads();
-        step(state, key, in.kept(at, t), in.rate(at, t), in.value(at, t));
+        step(state, key, in.kept(at, own), in.rate(at, own), in.value(at, own));
         __syncthreads();
     }
     for (int c = chunks - 1; c >= 0; c--) {
@@ -203,30 +205,32 @@ DEVICE void backward(Inputs in, const float* dOut, i64 dOutStride, float* dv, i6
             state[i] = saved[(i64)c * (OWN * THREADS) + i * THREADS];
         }
         for (int t = first; t < end; t++) {
+            int own = per_thread(t);
             #pragma unroll
             for (int i = 0; i < OWN; i++) {
-                steps[(i64)(t - first) * (OWN * THREADS) + i * THREADS] = state[i];
+                steps[(i64)(own - first) * (OWN * THREADS) + i * THREADS] = state[i];
             }
-            in.load<KEYS>(at, t, query, key);
+            in.load<KEYS>(at, own, query, key);
             __syncthreads();
-            step(state, key, in.kept(at, t), in.rate(at, t), in.value(at, t));
+            step(state, key, in.kept(at, own), in.rate(at, own), in.value(at, own));
             __syncthreads();
         }
         for (int t = end - 1; t >= first; t--) {
-            in.load<KEYS>(at, t, query, key);
+            int own = per_thread(t);
+            in.load<KEYS>(at, own, query, key);
             __syncthreads();
-            i64 row = at.sequence + t;
+            i64 row = at.sequence + own;
             i64 shared = blockIdx.x * parts.rows + row;
-            float kept = in.kept(at, t);
-            float rate = in.rate(at, t);
+            float kept = in.kept(at, own);
+            float rate = in.rate(at, own);
             float d = at.inside ? dOut[row * dOutStride + (i64)at.head * shape.valueDim + at.column] : 0.0f;
             float dot = 0;
             #pragma unroll
             for (int i = 0; i < OWN; i++) {
-                state[i] = kept * steps[(i64)(t - first) * (OWN * THREADS) + i * THREADS];
+                state[i] = kept * steps[(i64)(own - first) * (OWN * THREADS) + i * THREADS];
                 dot = fmaf(state[i], key[i * PARTS + part], dot);
             }
-            float error = in.value(at, t) - column_sum(dot);
+            float error = in.value(at, own) - column_sum(dot);
             float u = rate * error;
             float du = 0;
             float values[OWN];

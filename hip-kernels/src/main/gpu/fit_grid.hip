@@ -22,8 +22,8 @@ DEVICE float power(float d) {
 
 // A block takes 16 outputs; each has 16 threads, which try the steps of the clip search in turn. Sums go in the order of
 // the inputs, as they do on every device.
-KERNEL(FIT_THREADS) fit_grid(int bits, int symmetric, int clipSearch, int scaleType, int positive, const float* wt,
-                             i64 wtStride, int inputs, float* scales, int* zeros, i64 outputs) {
+KERNEL_BESIDE(FIT_THREADS, 4) fit_grid(int bits, int symmetric, int clipSearch, int scaleType, int positive, const float* wt,
+                                       i64 wtStride, int inputs, float* scales, int* zeros, i64 outputs) {
     SHARED(float, errors, FIT_THREADS);
     SHARED(int, steps_, FIT_THREADS);
     Fit fit = {(1 << bits) - 1, bits, symmetric, scaleType, positive};

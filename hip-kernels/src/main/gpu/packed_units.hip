@@ -163,7 +163,7 @@ DEVICE void multiply(const Packed& layer, int groupSize, const u16* x, i64 xStri
                 for (int t = 0; t < OUTPUT_TILES; t++) {
                     #pragma unroll
                     for (int c = 0; c < TILE_PART; c++) {
-                        i64 o = left + sum_output(t, c);
+                        i64 o = left + per_thread(sum_output(t, c));  // each time anew: kept, they would take all scalars
                         float scale = o < layer.outputs ? layer.scale(group, o) : 0.0f;
                         #pragma unroll
                         for (int n = 0; n < TILES; n++) {

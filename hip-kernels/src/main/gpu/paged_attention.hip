@@ -128,9 +128,9 @@ DEVICE void attend(const float* q, i64 qStride, Pages keys, Pages values, int ty
                Pages{values, valueStride, valueGrids, valueGridStride}, type, Batch{table, tableStride, lengths, starts}, \
                slopes, sinks, out, outStride, kvHeads, group, headDim, width, scale, inCaps, window, parts, mostChunks, partPairs
 
-KERNEL(ATTEND_THREADS) attend64(ARGUMENTS) { attend<64>(VALUES); }
-KERNEL(ATTEND_THREADS) attend128(ARGUMENTS) { attend<128>(VALUES); }
-KERNEL(ATTEND_THREADS) attend256(ARGUMENTS) { attend<256>(VALUES); }
+KERNEL_BESIDE(ATTEND_THREADS, 4) attend64(ARGUMENTS) { attend<64>(VALUES); }
+KERNEL_BESIDE(ATTEND_THREADS, 4) attend128(ARGUMENTS) { attend<128>(VALUES); }
+KERNEL_BESIDE(ATTEND_THREADS, 4) attend256(ARGUMENTS) { attend<256>(VALUES); }
 
 // Merges the chunks of sequences that were shared by blocks, in their order. The grid is kvHeads x sequences; part is what a pair
 // of a chunk takes: width + 2.

@@ -22,9 +22,15 @@ typedef long long i64;
 
 #define DEVICE static __device__ __forceinline__
 
-// A kernel's head: KERNEL(256) name(...) is a kernel of at most 256 threads. The second argument of the launch bounds
-// means waves in HIP and blocks in CUDA, so it is left out.
+// A kernel's head: KERNEL(256) name(...) is a kernel of at most 256 threads. KERNEL_BESIDE(256, 4) also says how many blocks are
+// to run beside each other on a multiprocessor, which bounds the registers of a thread: for kernels that CUDA's compiler would give
+// fewer, and spill. The second argument of the launch bounds means waves in HIP and blocks in CUDA.
 #define KERNEL(threads) extern "C" __global__ void __launch_bounds__(threads)
+#if defined(__CUDACC__)
+#define KERNEL_BESIDE(threads, blocks) extern "C" __global__ void __launch_bounds__(threads, blocks)
+#else
+#define KERNEL_BESIDE(threads, blocks) KERNEL(threads)
+#endif
 
 // count elements shared by a block, aligned to 16 bytes. The emulator has its own, with bounds.
 #ifndef SHARED
@@ -59,6 +65,23 @@ DEVICE void copy_16(void* shared, const void* global, bool real) {
     }
 }
 DEVICE void await_copies() {}
+#endif
+
+// The same number, held by each thread for itself and new to the compiler each time: what is made of it (addresses, comparisons)
+// is not kept from one use to the next, and takes vector registers, which AMD's cards have more of than scalar ones. For kernels
+// with so many arguments that registers would spill.
+#if defined(__AMDGCN__)
+DEVICE int per_thread(int value) {
+    asm volatile("" : "+v"(value));
+    return value;
+}
+#elif defined(__CUDACC__)
+DEVICE int per_thread(int value) {
+    asm volatile("" : "+r"(value));
+    return value;
+}
+#else
+DEVICE int per_thread(int value) { return value; }
 #endif
 
 // The value of another lane; lanes are counted in groups of width, a power of two up to 32. The whole wave takes part.

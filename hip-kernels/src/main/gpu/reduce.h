@@ -19,7 +19,7 @@ struct Larger {
 // holds THREADS elements and may be used again at once; the whole block takes part.
 template <int LANES, class Op, class T, class Scratch> DEVICE T lanes_reduce(T value, Scratch scratch) {
     int thread = threadIdx.x;
-    int lane = thread % LANES;
+    int lane = LANES == THREADS ? thread : thread % LANES;
     scratch[thread] = value;
     __syncthreads();
     for (int half = LANES / 2; half > 0; half /= 2) {

@@ -107,13 +107,16 @@ final class MixtureCases {
                         at.get("experts"), at.get("weights")));
     }
 
-    /** Logits, and groups of them, so far apart that a step of finite differences changes no choice. */
+    /**
+     * Logits, and groups of them, so far apart that a step of finite differences changes no choice; closer together where
+     * there are many, as the sigmoid of a large one is 1 in float32 and the choice a tie.
+     */
     private static GradientCase routeGradient(long n, Routing routing) {
         int experts = routing.experts();
         int size = experts / routing.groups();
-        Values apart = Values.byIndex((row, e) -> (e % size * 7 + row) % size * 0.25
-                + ((e / size * 3 + row) % routing.groups() - routing.groups() / 2) * (size * 0.25 + 0.25)
-                - size * 0.125);
+        double step = experts <= MOST_APART ? 1.0 / 4 : 1.0 / 32;
+        Values apart = Values.byIndex((row, e) -> step * ((e % size * 7 + row) % size - size * 0.5
+                + ((e / size * 3 + row) % routing.groups() - routing.groups() / 2) * (size + 1)));
         OpCase route = op("routeGradient", name(n, routing)).input("logits", DType.F32, n, experts, apart)
                 .output("experts", DType.I32, n, routing.active(), Tolerance.EXACT)
                 .output("weights", DType.F32, n, routing.active(), Tolerance.sum(experts))

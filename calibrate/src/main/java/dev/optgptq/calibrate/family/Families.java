@@ -18,7 +18,8 @@ public final class Families {
 
     private static final List<String> NAMES = List.of("baichuan", "bloom", "cohere2", "deepseek_v2", "deepseek_v3",
             "ernie4_5", "exaone4", "falcon",
-            "gemma2", "gemma3", "glm4", "glm4_moe", "gpt2", "gpt_neox", "gpt_oss", "granite", "granitemoe", "internlm2", "llama",
+            "gemma2", "gemma3", "glm4", "glm4_moe", "gpt2", "gpt_neox", "gpt_oss", "granite", "granitemoe", "internlm2",
+            "llama",
             "mistral", "mixtral", "mpt", "olmo2", "olmoe", "opt", "opt_gqa", "phi", "phi3", "qwen2", "qwen2_moe",
             "qwen3",
             "qwen3_5", "qwen3_moe", "qwen3_next", "seed_oss", "smollm3", "stablelm", "starcoder2");

@@ -18,7 +18,8 @@ public final class FamilyFixtures {
             "starcoder2");
 
     /** Those with experts. */
-    public static final List<String> MIXTURES = List.of("glm4-moe", "gpt-oss", "granite-moe", "mixtral", "olmoe", "qwen2-moe",
+    public static final List<String> MIXTURES = List.of("glm4-moe", "gpt-oss", "granite-moe", "mixtral", "olmoe",
+            "qwen2-moe",
             "qwen3-moe");
 
     private FamilyFixtures() {}

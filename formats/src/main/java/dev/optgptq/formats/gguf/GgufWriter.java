@@ -3,14 +3,11 @@ package dev.optgptq.formats.gguf;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.files.OutputFiles;
+import dev.optgptq.formats.files.PartialFile;
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
-import java.nio.channels.FileChannel;
-import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
-import java.nio.file.StandardOpenOption;
 import java.util.List;
 import java.util.SequencedMap;
 
@@ -24,22 +21,16 @@ final class GgufWriter implements AutoCloseable {
     private static final long PIECE_BYTES = 1L << 26;
 
     private final Path target;
-    private final Path partial;
     private final List<GgufTensor> tensors;
-    private final FileChannel channel;
+    private final PartialFile file;
     private int written;
+    private long end;
 
     /** @param target its directory exists; a file of that name is replaced in the end */
     GgufWriter(Path target, SequencedMap<String, GgufValue> metadata, List<GgufTensor> tensors) {
         this.target = target;
-        this.partial = target.resolveSibling("." + target.getFileName() + ".partial-" + ProcessHandle.current().pid());
         this.tensors = List.copyOf(tensors);
-        try {
-            Files.deleteIfExists(partial);
-            this.channel = FileChannel.open(partial, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE);
-        } catch (IOException e) {
-            throw OutputFiles.failure(target, e);
-        }
+        this.file = new PartialFile(target);
         try {
             writeFully(ByteBuffer.wrap(GgufHeader.of(metadata, tensors)));
         } catch (IOException e) {
@@ -57,8 +48,7 @@ final class GgufWriter implements AutoCloseable {
             for (long at = 0; at < data.byteSize(); at += PIECE_BYTES) {
                 writeFully(data.asSlice(at, Math.min(PIECE_BYTES, data.byteSize() - at)).asByteBuffer());
             }
-            long padding = GgufHeader.aligned(channel.position()) - channel.position();
-            writeFully(ByteBuffer.allocate((int) padding));
+            writeFully(ByteBuffer.allocate((int) (GgufHeader.aligned(end) - end)));
         } catch (IOException e) {
             throw OutputFiles.failure(target, e);
         }
@@ -71,30 +61,18 @@ final class GgufWriter implements AutoCloseable {
             throw new UserError(Code.OUTPUT, target + ": expected " + tensors.size() + " tensors, but only " + written
                     + " were written; please report this");
         }
-        try {
-            channel.force(true);
-            channel.close();
-            Files.move(partial, target, StandardCopyOption.ATOMIC_MOVE);
-        } catch (IOException e) {
-            throw OutputFiles.failure(target, e);
-        }
-        OutputFiles.syncDirectory(target.toAbsolutePath().resolveSibling("."));
+        file.finish();
     }
 
     /** Removes the temporary file unless finish() has run. */
     @Override
     public void close() {
-        try {
-            channel.close();
-            Files.deleteIfExists(partial);
-        } catch (IOException e) {
-            throw OutputFiles.failure(partial, e);
-        }
+        file.close();
     }
 
     private void writeFully(ByteBuffer buffer) throws IOException {
-        while (buffer.hasRemaining()) {
-            channel.write(buffer);
-        }
+        long bytes = buffer.remaining();
+        file.write(buffer, end);
+        end += bytes;
     }
 }

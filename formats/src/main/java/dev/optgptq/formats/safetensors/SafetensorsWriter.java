@@ -3,14 +3,11 @@ package dev.optgptq.formats.safetensors;
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.files.OutputFiles;
+import dev.optgptq.formats.files.PartialFile;
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
-import java.nio.channels.FileChannel;
-import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
-import java.nio.file.StandardOpenOption;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
@@ -29,10 +26,9 @@ public final class SafetensorsWriter implements AutoCloseable {
     private static final long MAX_VIEW_BYTES = 1 << 24;
 
     private final Path target;
-    private final Path partial;
     private final Map<String, HeaderPlan.Placed> placed;
     private final Set<String> missing;
-    private final FileChannel channel;
+    private final PartialFile file;
 
     /**
      * Creates the temporary file and writes its header.
@@ -44,17 +40,11 @@ public final class SafetensorsWriter implements AutoCloseable {
     public SafetensorsWriter(Path target, List<TensorSpec> tensors, Map<String, String> metadata) {
         HeaderPlan plan = HeaderPlan.of(tensors, metadata);
         this.target = target;
-        this.partial = target.resolveSibling("." + target.getFileName() + ".partial-" + ProcessHandle.current().pid());
         this.placed = plan.placed();
         this.missing = new LinkedHashSet<>(placed.keySet());
+        this.file = new PartialFile(target);
         try {
-            Files.deleteIfExists(partial);
-            this.channel = FileChannel.open(partial, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE);
-        } catch (IOException e) {
-            throw OutputFiles.failure(target, e);
-        }
-        try {
-            writeFully(ByteBuffer.wrap(plan.prefix()), 0);
+            file.write(ByteBuffer.wrap(plan.prefix()), 0);
         } catch (IOException e) {
             close();
             throw OutputFiles.failure(target, e);
@@ -86,11 +76,7 @@ public final class SafetensorsWriter implements AutoCloseable {
 
     /** Syncs what was written so far, so that finish() finds little left to sync. */
     public void sync() {
-        try {
-            channel.force(false);
-        } catch (IOException e) {
-            throw OutputFiles.failure(target, e);
-        }
+        file.sync();
     }
 
     /** Syncs and renames to the target; throws UserError OUTPUT if a planned tensor was never written. */
@@ -99,32 +85,20 @@ public final class SafetensorsWriter implements AutoCloseable {
             throw new UserError(Code.OUTPUT, target + ": expected " + placed.size() + " tensors, but " + missing.size()
                     + " were never written, the first is '" + missing.iterator().next() + "'; please report this");
         }
-        try {
-            channel.force(true);
-            channel.close();
-            Files.move(partial, target, StandardCopyOption.ATOMIC_MOVE);
-        } catch (IOException e) {
-            throw OutputFiles.failure(target, e);
-        }
-        OutputFiles.syncDirectory(target.toAbsolutePath().resolveSibling("."));
+        file.finish();
     }
 
     /** Removes the temporary file unless finish() has run. */
     @Override
     public void close() {
-        try {
-            channel.close();
-            Files.deleteIfExists(partial);
-        } catch (IOException e) {
-            throw OutputFiles.failure(partial, e);
-        }
+        file.close();
     }
 
     private void writeSegment(MemorySegment data, long position) throws IOException {
         if (data.isNative()) {
             for (long at = 0; at < data.byteSize(); at += MAX_VIEW_BYTES) {
                 long bytes = Math.min(MAX_VIEW_BYTES, data.byteSize() - at);
-                writeFully(data.asSlice(at, bytes).asByteBuffer(), position + at);
+                file.write(data.asSlice(at, bytes).asByteBuffer(), position + at);
             }
             return;
         }
@@ -133,14 +107,7 @@ public final class SafetensorsWriter implements AutoCloseable {
             long bytes = Math.min(staging.capacity(), data.byteSize() - at);
             staging.clear().limit((int) bytes);
             MemorySegment.ofBuffer(staging).copyFrom(data.asSlice(at, bytes));
-            writeFully(staging, position + at);
-        }
-    }
-
-    private void writeFully(ByteBuffer buffer, long position) throws IOException {
-        long at = position;
-        while (buffer.hasRemaining()) {
-            at += channel.write(buffer, at);
+            file.write(staging, position + at);
         }
     }
 }

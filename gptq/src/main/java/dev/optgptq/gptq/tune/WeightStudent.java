@@ -156,13 +156,7 @@ public final class WeightStudent implements Learner, AutoCloseable {
 
         @Override
         public void withEmbedding(Transformer unused, int length, Consumer<Transformer.Embedding> use) {
-            EmbeddingWeights own = embedding;
-            if (own == null) {
-                model.withEmbedding(length, use);
-                return;
-            }
-            use.accept(model.embedding(own, length));
-            device.synchronize();
+            embed(embedding, length, use);
         }
     }
 
@@ -184,17 +178,15 @@ public final class WeightStudent implements Learner, AutoCloseable {
 
         @Override
         public void withEmbedding(Transformer unused, int length, Consumer<Transformer.Embedding> use) {
-            EmbeddingWeights own = embedding;
-            if (own == null) {
-                model.withEmbedding(length, use);
-                return;
-            }
             try (TensorArena scratch = device.arena()) {
-                EmbeddingWeights copy = own.zeros(device, scratch);
-                write(model.parameters().all(copy));
-                use.accept(model.embedding(copy, length));
-                device.synchronize();
+                embed(embedding == null ? null : rounded(embedding, scratch), length, use);
             }
+        }
+
+        private EmbeddingWeights rounded(EmbeddingWeights own, TensorArena scratch) {
+            EmbeddingWeights copy = own.zeros(device, scratch);
+            write(model.parameters().all(copy));
+            return copy;
         }
 
         private void write(Map<Place, Tensor> targets) {
@@ -205,6 +197,16 @@ public final class WeightStudent implements Learner, AutoCloseable {
                 }
             });
         }
+    }
+
+    /** With the embedding of these weights, or of the model's own where none is learned. */
+    private void embed(@Nullable EmbeddingWeights weights, int length, Consumer<Transformer.Embedding> use) {
+        if (weights == null) {
+            model.withEmbedding(length, use);
+            return;
+        }
+        use.accept(model.embedding(weights, length));
+        device.synchronize();
     }
 
     private Set<ParameterKind> kinds() {

@@ -10,7 +10,6 @@ import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.Linker;
 import java.lang.foreign.MemoryLayout;
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
 import org.jspecify.annotations.Nullable;
 
@@ -38,7 +37,7 @@ public final class DoubleBlas {
         try {
             bind(library, "openblas_set_num_threads", JAVA_INT).invokeExact(1);
         } catch (Throwable e) {
-            throw unexpected(e);
+            throw NativeCalls.unexpected(e);
         }
     }
 
@@ -61,7 +60,7 @@ public final class DoubleBlas {
             dgemm.invokeExact(ROW_MAJOR, transposeA ? TRANSPOSE : NO_TRANSPOSE, transposeB ? TRANSPOSE : NO_TRANSPOSE,
                     m, n, k, 1.0, a, Math.max(1, transposeA ? m : k), b, Math.max(1, transposeB ? k : n), 0.0, c, n);
         } catch (Throwable e) {
-            throw unexpected(e);
+            throw NativeCalls.unexpected(e);
         }
     }
 
@@ -79,8 +78,8 @@ public final class DoubleBlas {
             MemorySegment info = sizes.asSlice(4);
             MemorySegment work = scratch.allocate(JAVA_DOUBLE);
             MemorySegment integers = scratch.allocate(JAVA_INT);
-            MemorySegment vectors = letter(scratch, 'V');
-            MemorySegment triangle = letter(scratch, 'L');
+            MemorySegment vectors = NativeCalls.letter(scratch, 'V');
+            MemorySegment triangle = NativeCalls.letter(scratch, 'L');
             dsyevd.invokeExact(vectors, triangle, order, a, order, values, work, sizes.asSlice(8), integers,
                     sizes.asSlice(12), info);
             int reals = (int) work.get(JAVA_DOUBLE, 0);
@@ -91,7 +90,7 @@ public final class DoubleBlas {
                     lengths.asSlice(4), info);
             return info.get(JAVA_INT, 0) == 0;
         } catch (Throwable e) {
-            throw unexpected(e);
+            throw NativeCalls.unexpected(e);
         }
     }
 
@@ -105,19 +104,16 @@ public final class DoubleBlas {
     public boolean solvePositive(int n, int columns, MemorySegment a, MemorySegment b) {
         try (Arena scratch = Arena.ofConfined()) {
             MemorySegment sizes = ints(scratch, n, columns, 0);
-            dposv.invokeExact(letter(scratch, 'L'), sizes, sizes.asSlice(4), a, sizes, b, sizes, sizes.asSlice(8));
+            dposv.invokeExact(NativeCalls.letter(scratch, 'L'), sizes, sizes.asSlice(4), a, sizes, b, sizes,
+                    sizes.asSlice(8));
             return sizes.get(JAVA_INT, 8) == 0;
         } catch (Throwable e) {
-            throw unexpected(e);
+            throw NativeCalls.unexpected(e);
         }
     }
 
     private static MemorySegment ints(Arena arena, int... values) {
         return arena.allocateFrom(JAVA_INT, values);
-    }
-
-    private static MemorySegment letter(Arena arena, char letter) {
-        return arena.allocateFrom(ValueLayout.JAVA_BYTE, (byte) letter);
     }
 
     private static MethodHandle bind(OpenBlasLibrary library, String name, MemoryLayout... arguments) {
@@ -129,15 +125,5 @@ public final class DoubleBlas {
                             + "; name a complete libopenblas 0.3 with " + OpenBlasLibrary.PATH_VARIABLE);
         }
         return Linker.nativeLinker().downcallHandle(symbol, FunctionDescriptor.ofVoid(arguments));
-    }
-
-    private static RuntimeException unexpected(Throwable e) {
-        if (e instanceof RuntimeException runtime) {
-            return runtime;
-        }
-        if (e instanceof Error error) {
-            throw error;
-        }
-        return new IllegalStateException("a native call threw", e);
     }
 }

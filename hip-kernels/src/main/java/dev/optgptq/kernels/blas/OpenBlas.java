@@ -57,7 +57,7 @@ public final class OpenBlas {
             String version = text((MemorySegment) config.invokeExact()).replaceFirst("^(OpenBLAS \\S+).*", "$1");
             description = version + " (" + text((MemorySegment) core.invokeExact()) + "; " + library.origin() + ")";
         } catch (Throwable e) {
-            throw unexpected(e);
+            throw NativeCalls.unexpected(e);
         }
     }
 
@@ -89,7 +89,7 @@ public final class OpenBlas {
                     size(c.rows()), size(c.columns()), size(inner), alpha, address(a), leading(a), address(b),
                     leading(b), beta, address(c), leading(c));
         } catch (Throwable e) {
-            throw unexpected(e);
+            throw NativeCalls.unexpected(e);
         }
     }
 
@@ -103,7 +103,7 @@ public final class OpenBlas {
             ssyrk.invokeExact(ROW_MAJOR, UPPER, TRANSPOSE, size(c.rows()), size(x.rows()), alpha, address(x),
                     leading(x), 1f, address(c), leading(c));
         } catch (Throwable e) {
-            throw unexpected(e);
+            throw NativeCalls.unexpected(e);
         }
     }
 
@@ -117,7 +117,7 @@ public final class OpenBlas {
             ssyrk.invokeExact(ROW_MAJOR, LOWER, NO_TRANSPOSE, size(c.rows()), size(x.columns()), -1f, address(x),
                     leading(x), 1f, address(c), leading(c));
         } catch (Throwable e) {
-            throw unexpected(e);
+            throw NativeCalls.unexpected(e);
         }
     }
 
@@ -141,7 +141,7 @@ public final class OpenBlas {
             function.invokeExact(ROW_MAJOR, side, LOWER, transpose, NON_UNIT, size(b.rows()), size(b.columns()), alpha,
                     address(l), leading(l), address(b), leading(b));
         } catch (Throwable e) {
-            throw unexpected(e);
+            throw NativeCalls.unexpected(e);
         }
     }
 
@@ -154,11 +154,12 @@ public final class OpenBlas {
         try (Arena scratch = Arena.ofConfined()) {
             MemorySegment info = scratch.allocateFrom(JAVA_INT, 0);
             // LAPACK is column-major, where our lower triangle is the upper one of the same matrix.
-            spotrf.invokeExact(letter(scratch, 'U'), scratch.allocateFrom(JAVA_INT, size(a.rows())), address(a),
+            spotrf.invokeExact(NativeCalls.letter(scratch, 'U'), scratch.allocateFrom(JAVA_INT, size(a.rows())),
+                    address(a),
                     scratch.allocateFrom(JAVA_INT, leading(a)), info);
             return info.get(JAVA_INT, 0) == 0;
         } catch (Throwable e) {
-            throw unexpected(e);
+            throw NativeCalls.unexpected(e);
         }
     }
 
@@ -167,12 +168,12 @@ public final class OpenBlas {
         require(l.rows() == l.columns(), l);
         try (Arena scratch = Arena.ofConfined()) {
             MemorySegment info = scratch.allocateFrom(JAVA_INT, 0);
-            strtri.invokeExact(letter(scratch, 'U'), letter(scratch, 'N'),
+            strtri.invokeExact(NativeCalls.letter(scratch, 'U'), NativeCalls.letter(scratch, 'N'),
                     scratch.allocateFrom(JAVA_INT, size(l.rows())), address(l),
                     scratch.allocateFrom(JAVA_INT, leading(l)), info);
             return info.get(JAVA_INT, 0) == 0;
         } catch (Throwable e) {
-            throw unexpected(e);
+            throw NativeCalls.unexpected(e);
         }
     }
 
@@ -216,21 +217,7 @@ public final class OpenBlas {
         return tensor.memory();
     }
 
-    private static MemorySegment letter(Arena arena, char letter) {
-        return arena.allocateFrom(java.lang.foreign.ValueLayout.JAVA_BYTE, (byte) letter);
-    }
-
     private static String text(MemorySegment string) {
         return string.reinterpret(256).getString(0);
-    }
-
-    private static RuntimeException unexpected(Throwable e) {
-        if (e instanceof RuntimeException runtime) {
-            return runtime;
-        }
-        if (e instanceof Error error) {
-            throw error;
-        }
-        return new IllegalStateException("a native call threw", e);
     }
 }

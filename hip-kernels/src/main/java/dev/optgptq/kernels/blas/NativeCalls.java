@@ -1,0 +1,27 @@
+package dev.optgptq.kernels.blas;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+
+/** What calls of Fortran's BLAS and LAPACK share. */
+final class NativeCalls {
+
+    private NativeCalls() {}
+
+    /** A CHARACTER argument, which is passed by address. */
+    static MemorySegment letter(Arena arena, char letter) {
+        return arena.allocateFrom(ValueLayout.JAVA_BYTE, (byte) letter);
+    }
+
+    /** What a method handle threw, to be thrown; handles declare Throwable. */
+    static RuntimeException unexpected(Throwable e) {
+        if (e instanceof RuntimeException runtime) {
+            return runtime;
+        }
+        if (e instanceof Error error) {
+            throw error;
+        }
+        return new IllegalStateException("a native call threw", e);
+    }
+}

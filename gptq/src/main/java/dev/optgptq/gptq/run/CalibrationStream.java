@@ -7,7 +7,7 @@ import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.model.Replicas;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.dtype.DType;
-import dev.optgptq.gptq.run.memory.MemoryPlan;
+import dev.optgptq.gptq.run.memory.Placement;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
@@ -26,7 +26,7 @@ public record CalibrationStream(ActivationStore activations, int sequenceLength,
 
     /** Embeds all sequences where the plan puts them. */
     static CalibrationStream embed(Replicas models, TokenSequences sequences, Partition partition,
-            MemoryPlan.Place place) {
+            Placement.Place place) {
         int hidden = models.first().spec().hiddenSize();
         ActivationStore activations = switch (place) {
             case DEVICE -> ActivationStore.onDevices(models.devices(), partition, hidden);

@@ -35,7 +35,7 @@ final class Checkpoint implements AutoCloseable {
         this.journal = journal;
         this.config = new OutputConfig(run.settings(), run.source(), run.plan());
         this.writer = new CheckpointWriter(journal.directory(), run.plan().specs(), maxShardBytes);
-        this.behind = new WriteBehind(journal.directory().path(), run.memory().writing());
+        this.behind = new WriteBehind(journal.directory().path(), run.memory().needs().writing());
         // What is learned over the whole model takes the place of its tensors at the end.
         this.output = new CheckpointOutput(writer, run.plan(), run.settings().isGradient()
                 ? TunedParameters.tensors(run.model(), run.settings().refinement())

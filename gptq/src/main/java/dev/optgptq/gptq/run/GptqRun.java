@@ -37,7 +37,8 @@ final class GptqRun {
             return;
         }
         run.progress().enter("load", "calibration");
-        try (CalibrationStream stream = embed(); Prefetch prefetch = run.models().prefetch(run.memory().ahead())) {
+        try (CalibrationStream stream = embed();
+                Prefetch prefetch = run.models().prefetch(run.memory().placement().ahead())) {
             for (int block = 0; block < first && stream != null; block++) {
                 prefetch.wants(block);
                 BlockRecord finished = journal.finished().get(block);
@@ -60,6 +61,6 @@ final class GptqRun {
         return calibration == null
                 ? null
                 : CalibrationStream.embed(models, calibration, run.memory().partition(calibration),
-                        run.memory().place());
+                        run.memory().placement().place());
     }
 }

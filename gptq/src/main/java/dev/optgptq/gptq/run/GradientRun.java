@@ -86,7 +86,7 @@ final class GradientRun {
     private void refine(RunJournal journal, BlockRefiner refiner) {
         int blocks = run.model().blocks();
         int first = journal.finished().size();
-        try (Prefetch prefetch = run.models().prefetch(run.memory().ahead())) {
+        try (Prefetch prefetch = run.models().prefetch(run.memory().placement().ahead())) {
             for (int block = 0; block < first; block++) {
                 progress.enter("resume", "block " + (block + 1) + "/" + blocks);
                 prefetch.wants(block);
@@ -125,7 +125,7 @@ final class GradientRun {
 
     private CalibrationStream embed(TokenSequences sequences, Partition who) {
         progress.enter("load", "calibration");
-        return CalibrationStream.embed(run.models(), sequences, who, run.memory().place());
+        return CalibrationStream.embed(run.models(), sequences, who, run.memory().placement().place());
     }
 
     private @Nullable Saliency saliency(RunJournal journal) {
@@ -133,7 +133,7 @@ final class GradientRun {
             return null;
         }
         SavedResults saved = new SavedResults(journal.parts());
-        Saliency known = saved.saliency(run.model(), calibration, run.memory().hostLimit());
+        Saliency known = saved.saliency(run.model(), calibration, run.memory().needs().hostLimit());
         if (known != null) {
             return known;
         }
@@ -175,7 +175,8 @@ final class GradientRun {
             List<TensorSpec> specs = run.plan().specs().stream().filter(spec -> tuned.test(spec.name())).toList();
             ModelTuner tuner = new ModelTuner(run.models().first(), refinement, phases);
             TunedParameters.record(journal.parts(), specs, module -> Objects.requireNonNull(byModule.get(module)),
-                    sink -> tuner.tune(blocks, calibration, teacher, RefineMemory.limits(run.memory().hostLimit()),
+                    sink -> tuner.tune(blocks, calibration, teacher,
+                            RefineMemory.limits(run.memory().needs().hostLimit()),
                             sink),
                     run.clock());
         } finally {

@@ -10,6 +10,7 @@ import dev.optgptq.gptq.report.LayerReports;
 import dev.optgptq.gptq.run.checkpoint.BlockRecorder;
 import dev.optgptq.gptq.run.checkpoint.CheckpointPlan;
 import dev.optgptq.gptq.run.checkpoint.LinearPacker;
+import dev.optgptq.gptq.run.memory.MemoryJob;
 import dev.optgptq.gptq.run.memory.MemoryNeed;
 import dev.optgptq.gptq.run.memory.MemoryPlan;
 import dev.optgptq.gptq.run.progress.PhaseClock;
@@ -61,7 +62,7 @@ record RunContext(QuantizeSettings settings, Caller caller, ModelDirectory sourc
             caller.log().accept(matmul.remark());
         }
         MemoryPlan memory = plan(settings, caller, model, matmul.dtype(), tokens);
-        WorkCount work = new WorkCount(model.spec(), !memory.gradients().resident());
+        WorkCount work = new WorkCount(model.spec(), !memory.needs().gradients().resident());
         RunProgress progress = new RunProgress(clock, work, caller.listener(),
                 work.run(tokens, settings.calibrator(), settings));
         return new RunContext(settings, caller, source, Replicas.of(model, caller.devices().devices()), matmul.dtype(),
@@ -71,7 +72,7 @@ record RunContext(QuantizeSettings settings, Caller caller, ModelDirectory sourc
     private static MemoryPlan plan(QuantizeSettings settings, Caller caller, Transformer model, DType matmulDtype,
             RunTexts texts) {
         int devices = caller.devices().size();
-        MemoryPlan.Job job = new MemoryPlan.Job(model.spec(), matmulDtype, settings.grid().bits(),
+        MemoryJob job = new MemoryJob(model.spec(), matmulDtype, settings.grid().bits(),
                 settings.grid().groupSize(), settings.isGradient() ? settings.refinement() : null, devices);
         MemoryPlan plan = MemoryPlan.of(job, texts, MemoryNeed.Free.of(caller.devices().devices()))
                 .prefetching(model.prefetchBytes());

@@ -102,7 +102,8 @@ class AblationsTest {
     void a_model_that_is_worse_than_plain_gptq_is_warned_of_with_both_numbers_and_what_to_do() {
         String warning = Ablations.warning(WORSE).orElseThrow();
 
-        for (String part : List.of("worse than plain GPTQ", "0.05", "0.02", "--samples", "--calibrator gptq")) {
+        for (String part : List.of("further from the original than plain GPTQ", "0.05", "0.02", "--samples",
+                "--calibrator gptq")) {
             assertTrue(warning.contains(part), part + " not in " + warning);
         }
     }

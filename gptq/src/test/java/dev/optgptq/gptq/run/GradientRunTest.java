@@ -206,16 +206,16 @@ class GradientRunTest {
     }
 
     @Test
-    void one_sample_is_refused_for_there_is_none_to_judge_by() {
+    void one_sample_is_refused_for_there_is_none_to_validate_with() {
         TinyRun run = tuned(TinyModel.Family.LLAMA);
         run.samples = 1;
 
-        assertUserError(Code.BAD_SETTING, run::run, "--samples 1", "holds sequences out to judge by", "at least 2",
+        assertUserError(Code.BAD_SETTING, run::run, "--samples 1", "holds sequences out for validation", "at least 2",
                 "--calibrator gptq");
     }
 
     @Test
-    void two_samples_are_one_to_learn_from_and_one_to_judge_by() {
+    void two_samples_are_one_to_learn_from_and_one_to_validate_with() {
         TinyRun run = tuned(TinyModel.Family.MPT);
         run.samples = 2;
 

@@ -12,6 +12,7 @@ import dev.optgptq.formats.packed.CheckpointFormat;
 import dev.optgptq.gptq.refine.Refinement;
 import dev.optgptq.gptq.report.Ablation;
 import dev.optgptq.gptq.report.RunReport;
+import dev.optgptq.gptq.run.memory.MemoryJob;
 import dev.optgptq.gptq.run.memory.MemoryNeed;
 import dev.optgptq.gptq.run.memory.MemoryPlan;
 import dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind;
@@ -163,7 +164,7 @@ class PolishedRunTest {
         QuantizeSettings settings = run.settings();
         try (ModelDirectory directory = ModelDirectory.open(settings.model())) {
             ModelSpec spec = ModelSpec.resolve(directory.config());
-            MemoryPlan.Job job = new MemoryPlan.Job(spec, DType.F32, settings.grid().bits(),
+            MemoryJob job = new MemoryJob(spec, DType.F32, settings.grid().bits(),
                     settings.grid().groupSize(),
                     settings.isGradient() ? settings.refinement() : null, 1);
             return MemoryPlan.of(job, RunTexts.read(settings, spec),

@@ -34,7 +34,7 @@ import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.MethodSource;
 
-/** The same command run again goes on behind the last finished block, and gives the bytes of a run that nothing ended. */
+/** The same command run again resumes after the last finished block, and gives the bytes of a run that nothing ended. */
 class ResumeTest {
 
     /** While the first block, the second, and none is unfinished. */
@@ -168,14 +168,15 @@ class ResumeTest {
         TinyRun run = llama();
 
         stop(run, "block 2/2: solve");
-        assertSaid(run, "kept: 1 of 2 blocks", " MB in " + folder.resolve(".out.partial"), "the same command goes on",
+        assertSaid(run, "saved 1 of 2 blocks", " MB in " + folder.resolve(".out.partial"),
+                "run the same command to resume",
                 "--fresh");
         run.log.clear();
 
         RunReport report = run.run();
 
         assertSaid(run, "resuming after block 1 of 2 (same settings, started " + report.started() + ")");
-        assertTrue(run.log.stream().noneMatch(line -> line.startsWith("kept")), run.log.toString());
+        assertTrue(run.log.stream().noneMatch(line -> line.startsWith("saved")), run.log.toString());
         assertTrue(!Files.exists(folder.resolve(".out.partial")), "nothing is left of a complete run");
     }
 

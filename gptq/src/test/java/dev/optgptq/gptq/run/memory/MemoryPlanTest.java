@@ -112,7 +112,7 @@ class MemoryPlanTest {
 
         assertUserError(Code.MEMORY, () -> plan(run, plan.total() - 1).require(),
                 (plan.total() >> 20) + " MiB of memory",
-                "Hessians", "evaluating", "are free");
+                "Hessians", "evaluation", "are free");
     }
 
     @ParameterizedTest
@@ -129,7 +129,7 @@ class MemoryPlanTest {
                     .mapToLong(tensor -> WriteBehind.aligned(tensor.bytes())).sum();
         }
 
-        assertEquals(block, plan.writing());
+        assertEquals(block, plan.needs().writing());
         assertTrue(plan.total() >= plan.device() + block, plan + " in all " + plan.total());
     }
 
@@ -138,10 +138,10 @@ class MemoryPlanTest {
         TinyRun run = longRun();
         MemoryPlan roomy = plan(run, PLENTY, OptionalLong.of(PLENTY));
 
-        assertEquals(MemoryPlan.Place.DEVICE, roomy.place());
+        assertEquals(Placement.Place.DEVICE, roomy.placement().place());
         assertEquals(8192, roomy.batchRows());
         assertEquals(0, roomy.activations());
-        assertTrue(roomy.toString().contains("batches of 8192 tokens, the stream between blocks there"),
+        assertTrue(roomy.toString().contains("batches of 8192 tokens, activations between blocks there"),
                 roomy::toString);
     }
 
@@ -151,18 +151,18 @@ class MemoryPlanTest {
         long needed = needed(plan(run, PLENTY, OptionalLong.of(PLENTY)));
 
         MemoryPlan smallerBatches = plan(run, PLENTY, OptionalLong.of(needed - 1));
-        MemoryPlan streamOnHost = plan(run, PLENTY, OptionalLong.of(needed - smallerBatches.stream()));
+        MemoryPlan streamOnHost = plan(run, PLENTY, OptionalLong.of(needed - smallerBatches.needs().stream()));
 
-        assertEquals(MemoryPlan.Place.DEVICE, smallerBatches.place());
+        assertEquals(Placement.Place.DEVICE, smallerBatches.placement().place());
         assertEquals(4096, smallerBatches.batchRows());
-        assertEquals(MemoryPlan.Place.HOST, streamOnHost.place());
-        assertEquals(streamOnHost.stream(), streamOnHost.activations());
+        assertEquals(Placement.Place.HOST, streamOnHost.placement().place());
+        assertEquals(streamOnHost.needs().stream(), streamOnHost.activations());
         streamOnHost.require();
     }
 
     @Test
     void too_little_device_memory_is_refused_before_anything_is_computed() {
-        MemoryPlan plan = plan(longRun(), PLENTY, OptionalLong.of(MemoryPlan.LIBRARIES));
+        MemoryPlan plan = plan(longRun(), PLENTY, OptionalLong.of(MemoryNeed.LIBRARIES));
 
         assertUserError(Code.MEMORY, plan::require, "of device memory", "Hessians", "512 MiB are free there",
                 "--device cpu");
@@ -177,7 +177,7 @@ class MemoryPlanTest {
                 new MemoryNeed.Free(PLENTY, OptionalLong.of(PLENTY)), 1);
 
         assertEquals(10_000, plan.batchRows());
-        assertEquals(MemoryPlan.Place.DEVICE, plan.place());
+        assertEquals(Placement.Place.DEVICE, plan.placement().place());
     }
 
     @Test
@@ -197,11 +197,11 @@ class MemoryPlanTest {
     void a_stream_that_is_too_large_for_one_device_lies_on_several() {
         TinyRun run = longRun();
         MemoryPlan roomy = plan(run, PLENTY, OptionalLong.of(PLENTY));
-        OptionalLong free = OptionalLong.of(needed(roomy) - roomy.stream() / 3);
+        OptionalLong free = OptionalLong.of(needed(roomy) - roomy.needs().stream() / 3);
 
-        assertEquals(MemoryPlan.Place.HOST, plan(run, PLENTY, free, 1).place());
-        assertEquals(MemoryPlan.Place.DEVICE, plan(run, PLENTY, free, 2).place());
-        assertEquals(roomy.stream() / 2, plan(run, PLENTY, free, 2).residual().share());
+        assertEquals(Placement.Place.HOST, plan(run, PLENTY, free, 1).placement().place());
+        assertEquals(Placement.Place.DEVICE, plan(run, PLENTY, free, 2).placement().place());
+        assertEquals(roomy.needs().stream() / 2, plan(run, PLENTY, free, 2).placement().share());
     }
 
     /** What waits for its neighbour in the sum is small beside everything else, but for models of wide layers. */
@@ -226,12 +226,12 @@ class MemoryPlanTest {
         MemoryPlan tight = plan(run, PLENTY, OptionalLong.of(needed + ahead - 1));
         MemoryPlan roomy = plan(run, PLENTY, OptionalLong.of(needed + ahead));
 
-        assertEquals(0, tight.prefetching(ahead).ahead());
+        assertEquals(0, tight.prefetching(ahead).placement().ahead());
         assertTrue(tight.prefetching(ahead).toString().endsWith("no room to upload blocks ahead"), tight::toString);
-        assertEquals(ahead, roomy.prefetching(ahead).ahead());
+        assertEquals(ahead, roomy.prefetching(ahead).placement().ahead());
         assertEquals(needed + ahead, needed(roomy.prefetching(ahead)));
         assertTrue(roomy.prefetching(ahead).toString().endsWith("blocks uploaded ahead in 3 MiB"), roomy::toString);
-        assertEquals(tight.cut(), roomy.prefetching(ahead).cut());
+        assertEquals(tight.placement().cut(), roomy.prefetching(ahead).placement().cut());
     }
 
     /** Of the sequences that it is judged by, an eighth, the input of both blocks and what comes out; else they are in a file. */
@@ -247,14 +247,15 @@ class MemoryPlanTest {
         run.refinement = new Refinement(false, new NextToken(), false, 0, 0);
         MemoryPlan without = plan(run, PLENTY, OptionalLong.of(PLENTY));
 
-        assertEquals(inputs, roomy.learning());
-        assertEquals(0, tight.learning());
-        assertEquals(roomy.total() - roomy.device() - inputs, without.total() - without.device() - without.writing());
+        assertEquals(inputs, roomy.needs().learning());
+        assertEquals(0, tight.needs().learning());
+        assertEquals(roomy.total() - roomy.device() - inputs,
+                without.total() - without.device() - without.needs().writing());
     }
 
     @Test
     void a_device_without_memory_of_its_own_has_nothing_to_upload() {
-        assertEquals(0, plan(longRun(), PLENTY).prefetching(0).ahead());
+        assertEquals(0, plan(longRun(), PLENTY).prefetching(0).placement().ahead());
     }
 
     /** Its residual stream is larger than anything else. */
@@ -267,7 +268,7 @@ class MemoryPlanTest {
 
     /** What the plan wants of the device with what its libraries take. */
     private static long needed(MemoryPlan plan) {
-        return plan.device() + MemoryPlan.LIBRARIES;
+        return plan.device() + MemoryNeed.LIBRARIES;
     }
 
     private static MemoryPlan plan(TinyRun run, long available) {
@@ -287,7 +288,7 @@ class MemoryPlanTest {
         QuantizeSettings settings = run.settings();
         try (ModelDirectory directory = ModelDirectory.open(settings.model())) {
             ModelSpec spec = ModelSpec.resolve(directory.config());
-            MemoryPlan.Job job = new MemoryPlan.Job(spec, DType.F32, settings.grid().bits(),
+            MemoryJob job = new MemoryJob(spec, DType.F32, settings.grid().bits(),
                     settings.grid().groupSize(),
                     settings.isGradient() ? settings.refinement() : null, devices);
             return MemoryPlan.of(job, texts == null ? RunTexts.read(settings, spec) : texts, free);

@@ -1,0 +1,76 @@
+package dev.optgptq.gptq.run.memory;
+
+import dev.optgptq.calibrate.capture.HessianAccumulator;
+import dev.optgptq.calibrate.data.TokenSequences;
+import dev.optgptq.calibrate.eval.ModelComparison;
+import dev.optgptq.calibrate.family.ModelSpec;
+import dev.optgptq.calibrate.gradient.Saliency;
+import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.gptq.refine.Refinement;
+import dev.optgptq.gptq.settings.RunTexts;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * What a run takes however it is placed; bytes. {@link Placement} has what depends on batches, parts and devices.
+ *
+ * @param weights one decoder block, in the matmul dtype
+ * @param hessians one F32 [n, n] per site
+ * @param solving the damped copy and the factor of the largest site, and the copies of the largest linear
+ * @param stream the residual stream between blocks; where blocks are refined, also those of the original model and of
+ *     plain GPTQ
+ * @param gradients what finding the weights of tokens takes, before quantizing; nothing where all tokens count the same
+ * @param evaluation all that evaluating takes: a block, the head, buffers, residual stream, logits; 0 without it
+ * @param writing what may wait on the host to be written: the packed tensors of one block
+ * @param learning the block inputs that learning over the whole model keeps on the host; 0 without it
+ * @param hostLimit the most that tokens' activations may take on the host before they go to a temporary file
+ */
+public record MemoryNeeds(long weights, long hessians, long solving, long stream, Saliency.Memory gradients,
+        long evaluation,
+        long writing, long learning, long hostLimit) {
+
+    /** Share of the available memory that the residual stream may take. */
+    private static final double STREAM_SHARE = 0.25;
+    /** Block inputs that the gradients keep: enough sequences at once that loading blocks costs nothing beside them. */
+    private static final long GROUP_BYTES = 256L << 20;
+
+    /** @param texts what calibrates and evaluates, if anything */
+    static MemoryNeeds of(MemoryJob job, RunTexts texts, MemoryNeed.Free free) {
+        ModelSpec model = job.model();
+        long weights = Transformer.blockBytes(model, job.matmulDtype());
+        long evaluation = evaluation(job, texts.evaluation());
+        TokenSequences calibration = texts.calibration();
+        if (calibration == null) {
+            return new MemoryNeeds(weights, 0, job.largestCopies(), 0, Saliency.Memory.NONE, evaluation,
+                    job.packedBlock(), 0, 0);
+        }
+        long limit = (long) (STREAM_SHARE * Math.min(free.host(), 1L << 50));
+        Saliency.Memory gradients = job.weighs()
+                ? Saliency.memory(model, calibration, gradientLimits(free, limit))
+                : Saliency.Memory.NONE;
+        Refinement refinement = job.refinement();
+        long learning = refinement == null ? 0 : RefineMemory.inputBytes(model, refinement, calibration, limit);
+        long widest = model.widestInput();
+        return new MemoryNeeds(weights, model.most(block -> HessianAccumulator.bytes(block, block.sites(), 1)),
+                2 * 4 * widest * widest + job.largestCopies(),
+                4L * model.hiddenSize() * calibration.length() * job.sequences(calibration.count()), gradients,
+                evaluation, job.packedBlock(), learning, limit);
+    }
+
+    private static long evaluation(MemoryJob job, @Nullable TokenSequences text) {
+        return text == null
+                ? 0
+                : ModelComparison.peakBytes(job.model(), job.model(), text.count(), text.length())
+                        + job.largestPacked();
+    }
+
+    /** All of a device's own memory, of the host's no more than tokens' activations may take. */
+    static Saliency.Limits gradientLimits(MemoryNeed.Free free, long limit) {
+        return new Saliency.Limits(Math.min(GROUP_BYTES, limit), limit,
+                free.device().isPresent() ? free.device().getAsLong() - MemoryNeed.LIBRARIES : limit);
+    }
+
+    /** Where the residual stream lies if not on a device. */
+    Placement.Place offDevice() {
+        return stream > hostLimit ? Placement.Place.FILE : Placement.Place.HOST;
+    }
+}

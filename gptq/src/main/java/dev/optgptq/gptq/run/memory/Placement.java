@@ -1,0 +1,79 @@
+package dev.optgptq.gptq.run.memory;
+
+import dev.optgptq.calibrate.capture.HessianAccumulator;
+import dev.optgptq.calibrate.data.TokenSequences;
+import dev.optgptq.calibrate.family.ModelSpec;
+import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.gptq.refine.Refinement;
+
+/**
+ * How the calibration is cut into batches and parts and where the residual stream lies, with what that takes; bytes.
+ *
+ * @param cut the batches and parts
+ * @param forward buffers of one batch
+ * @param waiting parts of the Hessians' sums that wait for others, so that several devices sum as one does
+ * @param refining all that refining blocks and learning takes on the device but for the streams, in place of weights,
+ *     Hessians, solving and forward; 0 where blocks are not refined
+ * @param place where the residual stream lies between blocks
+ * @param share of the stream what the first of several devices would hold, which has the most
+ * @param ahead the blocks that are uploaded while others are computed, as they are stored, beside quantizing; 0 where
+ *     there is no room, or nothing to upload to
+ */
+public record Placement(Cut cut, long forward, long waiting, long refining, Place place, long share, long ahead) {
+
+    /** Without a calibration. */
+    static final Placement NONE = new Placement(new Cut(0, 1, 1), 0, 0, 0, Place.HOST, 0, 0);
+
+    /** Where the residual stream lies between blocks. */
+    public enum Place {
+        DEVICE, HOST, FILE
+    }
+
+    /**
+     * How the calibration is cut up.
+     *
+     * @param batchRows tokens that run at once; 0 without a calibration
+     * @param parts the most devices that can share it
+     * @param devices how many do
+     */
+    public record Cut(int batchRows, int parts, int devices) {}
+
+    /**
+     * On one device.
+     *
+     * @param tokens of a batch, about
+     * @param stream bytes of the residual stream
+     */
+    static Placement of(MemoryJob job, TokenSequences calibration, int tokens, int parts, Place place, long stream) {
+        ModelSpec model = job.model();
+        int rows = CalibrationBatch.rows(tokens, calibration.length(), calibration.count());
+        long buffers = 4L * rows * model.hiddenSize()
+                + Transformer.workspaceBytes(model, job.matmulDtype(), rows, calibration.length());
+        Refinement refinement = job.refinement();
+        long refined = refinement == null
+                ? 0
+                : RefineMemory.of(model, refinement, job.inputsPerScale(), calibration, rows, parts).peak();
+        long waiting = model.most(block -> HessianAccumulator.bytes(block, block.sites(), parts))
+                - model.most(block -> HessianAccumulator.bytes(block, block.sites(), 1));
+        return new Placement(new Cut(rows, parts, 1), buffers, waiting, refined, place, stream, 0);
+    }
+
+    /** @param most bytes of the stream that the first of the devices holds */
+    Placement shared(int devices, long most) {
+        return new Placement(new Cut(cut.batchRows(), cut.parts(), devices), forward, waiting, refining, place, most,
+                ahead);
+    }
+
+    Placement at(Place other) {
+        return new Placement(cut, forward, waiting, refining, other, share, ahead);
+    }
+
+    Placement prefetching(long bytes) {
+        return new Placement(cut, forward, waiting, refining, place, share, bytes);
+    }
+
+    /** What of the stream lies on the first device. */
+    long onDevice() {
+        return place == Place.DEVICE ? share : 0;
+    }
+}

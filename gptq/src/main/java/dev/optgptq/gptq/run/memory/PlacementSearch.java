@@ -1,0 +1,77 @@
+package dev.optgptq.gptq.run.memory;
+
+import dev.optgptq.calibrate.capture.Partition;
+import dev.optgptq.calibrate.data.TokenSequences;
+import dev.optgptq.gptq.run.memory.Placement.Place;
+
+/**
+ * Finds the placement of a run: the batch and the parts for one device, since they decide bits that must not depend on how
+ * many there are; then the stream's place on those that share it.
+ */
+final class PlacementSearch {
+
+    /** Into how many parts the calibration is cut on devices, where that fits: eight is as many as most nodes have. */
+    private static final int PARTS = 8;
+    /** Tokens of a batch on such a device, where they fit: launches and half-filled tiles then cost little. */
+    private static final int DEVICE_BATCH_TOKENS = 8192;
+
+    private final MemoryJob job;
+    private final TokenSequences calibration;
+    private final MemoryNeed.Free free;
+    private final MemoryNeeds needs;
+
+    PlacementSearch(MemoryJob job, TokenSequences calibration, MemoryNeed.Free free, MemoryNeeds needs) {
+        this.job = job;
+        this.calibration = calibration;
+        this.free = free;
+        this.needs = needs;
+    }
+
+    Placement run() {
+        if (free.device().isEmpty()) {
+            return at(CalibrationBatch.TOKENS, 1, needs.offDevice());
+        }
+        Placement alone = onOneDevice();
+        return job.devices() == 1 ? alone : shared(alone);
+    }
+
+    /**
+     * With the stream on the device, else without it, in as many parts, else in as large batches as fit; else the smallest
+     * of all.
+     */
+    private Placement onOneDevice() {
+        for (Place place : new Place[] {Place.DEVICE, needs.offDevice()}) {
+            for (int parts = PARTS; parts > 0; parts /= 2) {
+                int most = (int) Math.max(calibration.length(),
+                        Math.min(DEVICE_BATCH_TOKENS, calibration.tokens() / parts));
+                for (int tokens = most; tokens > calibration.length() / 2; tokens /= 2) {
+                    Placement placement = at(tokens, parts, place);
+                    if (plan(placement).fitsDevice()) {
+                        return placement;
+                    }
+                }
+            }
+        }
+        return at(1, 1, needs.offDevice());
+    }
+
+    /** Several devices each hold a part of the stream, which may then fit them. */
+    private Placement shared(Placement alone) {
+        int count = calibration.count();
+        Partition partition = plan(alone.shared(job.devices(), needs.stream())).partition(calibration);
+        long first = Partition.rows(partition.all(0)) / calibration.length();
+        long sequence = needs.stream() / job.sequences(count);
+        Placement held = alone.shared(job.devices(),
+                sequence * (job.streams() * first + job.heldOut(count)));
+        Placement there = held.at(Place.DEVICE);
+        return plan(there).fitsDevice() ? there : held;
+    }
+
+    private Placement at(int tokens, int parts, Place place) {
+        return Placement.of(job, calibration, tokens, parts, place, needs.stream());
+    }
+
+    private MemoryPlan plan(Placement placement) {
+        return new MemoryPlan(free, needs, placement);
+    }
+}

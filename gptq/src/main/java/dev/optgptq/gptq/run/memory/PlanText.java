@@ -1,0 +1,79 @@
+package dev.optgptq.gptq.run.memory;
+
+import dev.optgptq.gptq.run.memory.Placement.Place;
+import java.util.ArrayList;
+import java.util.List;
+
+/** A plan in words: what is added up, and of which phases the largest counts. */
+final class PlanText {
+
+    private PlanText() {}
+
+    static String of(MemoryPlan plan, long host) {
+        MemoryNeeds needs = plan.needs();
+        List<String> phases = new ArrayList<>();
+        phase(phases, "evaluation", plan.ownMemory() ? 0 : needs.evaluation());
+        phase(phases, "gradient pass", needs.gradients().device() > 0 ? plan.gradientsOnHost() : 0);
+        phase(phases, plan.placement().refining() > 0 ? "refine" : "quantize", plan.quantizingOnHost());
+        return "peak " + mebibytes(host) + " MiB = process " + mebibytes(host - largest(plan)) + " + "
+                + (phases.size() == 1 ? phases.getFirst() : "largest of (" + String.join(", ", phases) + ")")
+                + "; " + block(plan) + (plan.ownMemory() ? "; on the device " + device(plan) : "");
+    }
+
+    private static void phase(List<String> phases, String name, long bytes) {
+        if (bytes > 0) {
+            phases.add(name + " " + mebibytes(bytes));
+        }
+    }
+
+    private static long largest(MemoryPlan plan) {
+        return Math.max(plan.ownMemory() ? 0 : plan.needs().evaluation(),
+                Math.max(plan.gradientsOnHost(), plan.quantizingOnHost()));
+    }
+
+    /** What quantizing is made of. */
+    private static String block(MemoryPlan plan) {
+        MemoryNeeds needs = plan.needs();
+        String blocks = plan.placement().refining() > 0
+                ? "one block refined " + mebibytes(plan.placement().refining())
+                : "one block of weights " + mebibytes(needs.weights()) + ", Hessians " + mebibytes(needs.hessians())
+                        + ", solving " + mebibytes(needs.solving()) + ", batch "
+                        + mebibytes(plan.placement().forward() + plan.placement().waiting());
+        return blocks + ", activations between blocks " + mebibytes(needs.stream()) + where(plan)
+                + ", waiting to be written " + mebibytes(needs.writing())
+                + (needs.learning() > 0 ? ", or inputs of tuning " + mebibytes(needs.learning()) : "")
+                + (needs.gradients().kept() > 0 ? ", token weights " + mebibytes(needs.gradients().kept()) : "");
+    }
+
+    private static String where(MemoryPlan plan) {
+        return switch (plan.placement().place()) {
+            case DEVICE -> " on the device";
+            case HOST -> "";
+            case FILE -> " in a temporary file";
+        };
+    }
+
+    private static String device(MemoryPlan plan) {
+        Placement placement = plan.placement();
+        String batches = plan.batchRows() == 0
+                ? ""
+                : ", batches of " + plan.batchRows() + " tokens, activations between blocks "
+                        + (placement.place() == Place.DEVICE ? "there" : "on the host")
+                        + (placement.cut().devices() == 1
+                                ? ""
+                                : ", " + plan.parts() + " parts for " + placement.cut().devices() + " devices");
+        return mebibytes(plan.device() + MemoryNeed.LIBRARIES) + " of "
+                + mebibytes(plan.free().device().orElse(0)) + " MiB free" + evaluation(plan) + batches
+                + (placement.ahead() > 0
+                        ? ", blocks uploaded ahead in " + mebibytes(placement.ahead()) + " MiB"
+                        : ", no room to upload blocks ahead");
+    }
+
+    private static String evaluation(MemoryPlan plan) {
+        return plan.needs().evaluation() > 0 ? " (evaluation " + mebibytes(plan.needs().evaluation()) + ")" : "";
+    }
+
+    private static long mebibytes(long bytes) {
+        return bytes >> 20;
+    }
+}

@@ -15,6 +15,8 @@ import dev.optgptq.gptq.testing.WrittenCheckpoint;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.HashSet;
+import java.util.List;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.stream.Collectors;
@@ -143,15 +145,18 @@ class CheckpointFilesTest {
     }
 
     @Test
-    void the_files_of_the_model_are_copied_and_no_others() throws IOException {
+    void the_files_of_the_model_go_along() throws IOException {
         Path model = TinyModel.LLAMA.write(folder.resolve("model"));
         TinyRun run = new TinyRun(model, folder);
         run.calibrator = CalibratorKind.RTN;
         run.run();
 
-        assertEquals(Set.of("model.safetensors", "config.json", "quantize_config.json", "tokenizer.json",
-                "tokenizer_config.json", "generation_config.json"), names(run.output));
-        for (String name : Set.of("tokenizer.json", "tokenizer_config.json", "generation_config.json")) {
+        Set<String> companions = Set.of("tokenizer.json", "tokenizer_config.json", "generation_config.json",
+                "README.md");
+        Set<String> all = new HashSet<>(companions);
+        all.addAll(List.of("model.safetensors", "config.json", "quantize_config.json", ".opt-gptq"));
+        assertEquals(all, names(run.output));
+        for (String name : companions) {
             assertEquals(-1, Files.mismatch(model.resolve(name), run.output.resolve(name)), name);
         }
     }

@@ -72,7 +72,7 @@ public record CheckpointPlan(List<TensorSpec> specs, List<TensorView> kept, List
             common = ArithmeticUtils.gcd(common, linear.inputs());
         }
         for (LinearSpec linear : linears) {
-            if (linear.inputs() % groupSize != 0) {
+            if (groupSize < 1 || linear.inputs() % groupSize != 0) {
                 throw new UserError(Code.BAD_SETTING, linear.module() + ": expected a group size that divides its "
                         + linear.inputs() + " inputs, found " + groupSize + "; use " + groupOf(common)
                         + "-1 for one group per output");

@@ -1,5 +1,8 @@
 package dev.optgptq.cli.command;
 
+import dev.optgptq.formats.UserError.Code;
+import dev.optgptq.formats.UserError;
+import dev.optgptq.calibrate.family.EmbeddingSpec;
 import dev.optgptq.calibrate.data.InputIds;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.eval.Logits;
@@ -67,6 +70,7 @@ final class EvalLogitsCommand implements Callable<Integer> {
             Transformer transformer = Transformer.open(directory, spec, device);
             int vocabulary = transformer.spec().vocabSize();
             TokenSequences ids = InputIds.read(input, vocabulary);
+            requirePositions(spec, ids.length(), progress);
             Logits.write(transformer, ids, output, progress);
             progress.log(
                     "wrote logits F32 [" + ids.count() + ", " + ids.length() + ", " + vocabulary + "] to " + output);
@@ -76,5 +80,19 @@ final class EvalLogitsCommand implements Callable<Integer> {
             }
         }
         return ExitCode.DONE;
+    }
+
+    /** Learned positions end; others are computed for any token, but the model was not trained on them. */
+    private void requirePositions(ModelSpec spec, int length, JobProgress progress) {
+        EmbeddingSpec.Positions learned = spec.embedding().positions();
+        if (learned != null && length > learned.rows() - learned.offset()) {
+            throw new UserError(Code.BAD_SETTING, input + ": expected sequences of at most "
+                    + (learned.rows() - learned.offset()) + " tokens, the positions that the model has learned, found "
+                    + length);
+        }
+        if (length > spec.maxPositions()) {
+            progress.log("warning: sequences of " + length + " tokens, while config.json says that the model takes up to "
+                    + spec.maxPositions());
+        }
     }
 }

@@ -33,7 +33,7 @@ class BadModelTest {
                 damage("config.json is a list", model -> Damage.write(model, "config.json", "[]"),
                         "config.json", "expected a JSON object"),
                 damage("family is unknown", model -> config(model, "\"model_type\": \"llama\"",
-                        "\"model_type\": \"mamba\""), "config.json", "mamba", "supported are", "llama", "mpt"),
+                        "\"model_type\": \"mamba\""), "config.json", "mamba", "nearest", "llama", "opt-gptq families"),
                 damage("activation is unknown", model -> config(model, "\"silu\"", "\"mish\""),
                         "config.json", "hidden_act", "mish", "supported are"),
                 damage("size is no number", model -> config(model, "\"hidden_size\": 128",

@@ -3,6 +3,12 @@ package dev.optgptq.cli.command;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.util.Map;
+import java.lang.foreign.MemorySegment;
+import dev.optgptq.formats.safetensors.TensorSpec;
+import dev.optgptq.formats.safetensors.SafetensorsWriter;
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.formats.testing.SharedFiles;
 import dev.optgptq.cli.testing.CommandRun;
 import dev.optgptq.cli.testing.Models;
 import dev.optgptq.formats.dtype.Shape;
@@ -90,5 +96,29 @@ class EvalLogitsCommandTest {
         CommandRun.of("eval", "logits", Models.fixture(), "--input", GOLDEN, "--output", file.resolve("l.safetensors"))
                 .failsWith(1, "file");
         assertEquals(List.of("file"), Models.names(directory));
+    }
+
+    @Test
+    void sequences_longer_than_the_positions_are_warned_of_and_beyond_learned_ones_refused() throws IOException {
+        Path longer = ids(300);
+
+        CommandRun.of("eval", "logits", Models.fixture(), "--input", longer, "--output",
+                directory.resolve("logits.safetensors")).succeeds()
+                .says("warning: sequences of 300 tokens, while config.json says that the model takes up to 256");
+        CommandRun.of("eval", "logits", SharedFiles.require("fixtures/opt"), "--input", longer, "--output",
+                directory.resolve("refused.safetensors")).failsWith(1, "ids.safetensors", "at most 256 tokens",
+                        "found 300");
+        assertEquals(List.of("ids.safetensors", "logits.safetensors"), Models.names(directory));
+    }
+
+    /** One sequence of zeros. */
+    private Path ids(int length) {
+        Path file = directory.resolve("ids.safetensors");
+        try (SafetensorsWriter writer = new SafetensorsWriter(file,
+                List.of(new TensorSpec("input_ids", DType.I64, Shape.of(1, length))), Map.of())) {
+            writer.write("input_ids", MemorySegment.ofArray(new long[length]));
+            writer.finish();
+        }
+        return file;
     }
 }

@@ -21,7 +21,7 @@ import org.junit.jupiter.api.condition.EnabledOnOs;
 import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.api.io.TempDir;
 
-/** What ends a run from outside, and that the same command then goes on. */
+/** What ends a run from outside, and that the same command then resumes. */
 @EnabledOnOs(OS.LINUX)
 class InterruptTest {
 
@@ -43,7 +43,7 @@ class InterruptTest {
         String interrupted = stop(results, 1, "INT", INTERRUPTED);
         assertEquals(List.of(".w4.partial"), Models.names(results));
         assertTrue(interrupted.contains("opt-gptq: interrupted"), interrupted);
-        assertTrue(interrupted.contains(" of 4 blocks, ") && interrupted.contains("the same command goes on"),
+        assertTrue(interrupted.contains(" of 4 blocks, ") && interrupted.contains("run the same command to resume"),
                 interrupted);
         assertEquals(List.of(), Models.names(temporary), "activations");
 

@@ -125,9 +125,7 @@ final class ConvertJournal implements AutoCloseable {
     public void close() {
         int kept = blocks(journal);
         if (!complete && kept > 0) {
-            log.accept("kept: " + kept + " of " + blocks + " blocks, " + Predecessor.megabytes(journal.bytes()) + " in "
-                    + journal.path()
-                    + "; the same command goes on from there, with --fresh it starts over");
+            log.accept(Predecessor.saved(kept + " of " + blocks + " blocks", journal));
         }
         directory.close();
     }

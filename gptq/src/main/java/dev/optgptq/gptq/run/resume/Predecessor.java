@@ -10,7 +10,7 @@ import java.util.Locale;
 import java.util.function.Consumer;
 
 /**
- * What an interrupted run left, and whether a new one may go on from it. Hours of work are deleted only when that was asked
+ * What an interrupted run left, and whether a new one may resume it. Hours of work are deleted only when that was asked
  * for.
  *
  * @param output the directory that is written
@@ -35,7 +35,7 @@ public record Predecessor(Path output, boolean fresh, Journal journal, int block
             throw new UserError(UserError.Code.OUTPUT, output + ": an interrupted run left " + found + " of "
                     + blocks + " blocks (" + megabytes(journal.bytes()) + ") in " + journal.path()
                     + ", and this one would give another result: " + String.join("; ", changes)
-                    + ". Start it as it was to go on from them, with --fresh to delete them, or choose another output");
+                    + ". Start it as it was to resume, with --fresh to delete them, or choose another output");
         }
         if (journal.problem().isPresent()) {
             log.accept(
@@ -47,7 +47,13 @@ public record Predecessor(Path output, boolean fresh, Journal journal, int block
         journal.startOver(identity);
     }
 
-    public static String megabytes(long bytes) {
+    /** What a run says when it ends before it is done: what the next one will find. */
+    public static String saved(String what, Journal journal) {
+        return "saved " + what + ", " + megabytes(journal.bytes()) + " in " + journal.path()
+                + "; run the same command to resume, or add --fresh to start over";
+    }
+
+    private static String megabytes(long bytes) {
         return String.format(Locale.ROOT, "%,.1f MB", bytes / 1e6);
     }
 }

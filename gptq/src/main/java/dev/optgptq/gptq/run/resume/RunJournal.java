@@ -200,8 +200,7 @@ public final class RunJournal implements AutoCloseable {
         // Counted on the disk, where the next run will look.
         long kept = parts.stream().filter(BlockRecord::isName).count();
         String what = kept == 0 ? "the work before the first block" : kept + " of " + blocks + " blocks";
-        log.accept("saved " + what + ", " + Predecessor.megabytes(journal.bytes()) + " in " + journal.path()
-                + "; run the same command to resume, or add --fresh to start over");
+        log.accept(Predecessor.saved(what, journal));
     }
 
     @SuppressWarnings("EmptyCatch") // see the comment in it

@@ -86,7 +86,7 @@ final class EvalLogitsCommand implements Callable<Integer> {
     private void requirePositions(ModelSpec spec, int length, JobProgress progress) {
         EmbeddingSpec.Positions learned = spec.embedding().positions();
         if (learned != null && length > learned.rows() - learned.offset()) {
-            throw new UserError(Code.BAD_SETTING, input + ": expected sequences of at most "
+            throw new UserError(Code.BAD_TOKENIZER, input + ": expected sequences of at most "
                     + (learned.rows() - learned.offset()) + " tokens, the positions that the model has learned, found "
                     + length);
         }

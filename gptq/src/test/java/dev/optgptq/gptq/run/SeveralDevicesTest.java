@@ -78,7 +78,7 @@ class SeveralDevicesTest {
     }
 
     static Stream<TinyModel> models() {
-        return Stream.of(TinyModel.LLAMA, TinyModel.MPT_WITH_BIASES.withOwnHead());
+        return Stream.of(TinyModel.LLAMA.narrow(), TinyModel.MPT_WITH_BIASES.withOwnHead().narrow());
     }
 
     private TinyRun learning(String output, Path model) {
@@ -128,7 +128,7 @@ class SeveralDevicesTest {
 
     private TinyRun run(String output, CalibratorKind calibrator, Precision precision, boolean trueSequential) {
         Path model = folder.resolve("model");
-        TinyRun run = new TinyRun(Files.exists(model) ? model : TinyModel.LLAMA.write(model), folder);
+        TinyRun run = new TinyRun(Files.exists(model) ? model : TinyModel.LLAMA.narrow().write(model), folder);
         run.output = folder.resolve(output);
         run.calibrator = calibrator;
         run.precision = precision;

@@ -28,12 +28,14 @@ import tools.jackson.databind.node.ObjectNode;
  *
  * @param family of its config and names
  * @param dtype of all its tensors
+ * @param hidden width of the residual stream
  * @param kvHeads of llama; mpt has as many as query heads
  * @param tied whether there is no head beside the embedding table
  * @param biases whether mpt's linears and norms have biases; llama's never do here
  * @param shardBytes largest size of a weight file
  */
-public record TinyModel(Family family, DType dtype, int kvHeads, boolean tied, boolean biases, long shardBytes) {
+public record TinyModel(Family family, DType dtype, int hidden, int kvHeads, boolean tied, boolean biases,
+        long shardBytes) {
 
     public static final int HIDDEN = 128;
     public static final int BLOCKS = 2;
@@ -53,6 +55,11 @@ public record TinyModel(Family family, DType dtype, int kvHeads, boolean tied, b
     public static final TinyModel MPT_WITH_BIASES = new TinyModel(Family.MPT, DType.F16, HEADS, true, true,
             Long.MAX_VALUE);
 
+    /** Of the usual width. */
+    public TinyModel(Family family, DType dtype, int kvHeads, boolean tied, boolean biases, long shardBytes) {
+        this(family, dtype, HIDDEN, kvHeads, tied, biases, shardBytes);
+    }
+
     public static TinyModel of(Family family) {
         return switch (family) {
             case LLAMA -> LLAMA;
@@ -61,25 +68,30 @@ public record TinyModel(Family family, DType dtype, int kvHeads, boolean tied, b
     }
 
     public TinyModel withDtype(DType other) {
-        return new TinyModel(family, other, kvHeads, tied, biases, shardBytes);
+        return new TinyModel(family, other, hidden, kvHeads, tied, biases, shardBytes);
     }
 
     public TinyModel withTiedHead() {
-        return new TinyModel(family, dtype, kvHeads, true, biases, shardBytes);
+        return new TinyModel(family, dtype, hidden, kvHeads, true, biases, shardBytes);
     }
 
     /** A head beside the embedding table: with a tied one a random model predicts each token to follow itself. */
     public TinyModel withOwnHead() {
-        return new TinyModel(family, dtype, kvHeads, false, biases, shardBytes);
+        return new TinyModel(family, dtype, hidden, kvHeads, false, biases, shardBytes);
+    }
+
+    /** Half as wide, for devices that are emulated. */
+    public TinyModel narrow() {
+        return new TinyModel(family, dtype, HIDDEN / 2, kvHeads, tied, biases, shardBytes);
     }
 
     public TinyModel inShardsOf(long bytes) {
-        return new TinyModel(family, dtype, kvHeads, tied, biases, bytes);
+        return new TinyModel(family, dtype, hidden, kvHeads, tied, biases, bytes);
     }
 
     /** Width of the MLP. */
     public int inner() {
-        return family == Family.LLAMA ? 384 : 256;
+        return family == Family.LLAMA ? 3 * hidden : 2 * hidden;
     }
 
     /** Writes it to a new folder. */
@@ -145,42 +157,42 @@ public record TinyModel(Family family, DType dtype, int kvHeads, boolean tied, b
         SequencedMap<String, int[]> shapes = new LinkedHashMap<>();
         switch (family) {
             case LLAMA -> {
-                int kv = HIDDEN / HEADS * kvHeads;
-                shapes.put("model.embed_tokens.weight", new int[] {VOCABULARY, HIDDEN});
+                int kv = hidden / HEADS * kvHeads;
+                shapes.put("model.embed_tokens.weight", new int[] {VOCABULARY, hidden});
                 for (int block = 0; block < BLOCKS; block++) {
                     String in = "model.layers." + block + ".";
-                    shapes.put(in + "input_layernorm.weight", new int[] {HIDDEN});
-                    shapes.put(in + "self_attn.q_proj.weight", new int[] {HIDDEN, HIDDEN});
-                    shapes.put(in + "self_attn.k_proj.weight", new int[] {kv, HIDDEN});
-                    shapes.put(in + "self_attn.v_proj.weight", new int[] {kv, HIDDEN});
-                    shapes.put(in + "self_attn.o_proj.weight", new int[] {HIDDEN, HIDDEN});
-                    shapes.put(in + "post_attention_layernorm.weight", new int[] {HIDDEN});
-                    shapes.put(in + "mlp.gate_proj.weight", new int[] {inner(), HIDDEN});
-                    shapes.put(in + "mlp.up_proj.weight", new int[] {inner(), HIDDEN});
-                    shapes.put(in + "mlp.down_proj.weight", new int[] {HIDDEN, inner()});
+                    shapes.put(in + "input_layernorm.weight", new int[] {hidden});
+                    shapes.put(in + "self_attn.q_proj.weight", new int[] {hidden, hidden});
+                    shapes.put(in + "self_attn.k_proj.weight", new int[] {kv, hidden});
+                    shapes.put(in + "self_attn.v_proj.weight", new int[] {kv, hidden});
+                    shapes.put(in + "self_attn.o_proj.weight", new int[] {hidden, hidden});
+                    shapes.put(in + "post_attention_layernorm.weight", new int[] {hidden});
+                    shapes.put(in + "mlp.gate_proj.weight", new int[] {inner(), hidden});
+                    shapes.put(in + "mlp.up_proj.weight", new int[] {inner(), hidden});
+                    shapes.put(in + "mlp.down_proj.weight", new int[] {hidden, inner()});
                 }
-                shapes.put("model.norm.weight", new int[] {HIDDEN});
+                shapes.put("model.norm.weight", new int[] {hidden});
                 if (!tied) {
-                    shapes.put("lm_head.weight", new int[] {VOCABULARY, HIDDEN});
+                    shapes.put("lm_head.weight", new int[] {VOCABULARY, hidden});
                 }
             }
             case MPT -> {
-                shapes.put("transformer.wte.weight", new int[] {VOCABULARY, HIDDEN});
+                shapes.put("transformer.wte.weight", new int[] {VOCABULARY, hidden});
                 for (int block = 0; block < BLOCKS; block++) {
                     String in = "transformer.blocks." + block + ".";
-                    shapes.put(in + "norm_1.weight", new int[] {HIDDEN});
-                    shapes.put(in + "attn.Wqkv.weight", new int[] {3 * HIDDEN, HIDDEN});
-                    shapes.put(in + "attn.out_proj.weight", new int[] {HIDDEN, HIDDEN});
-                    shapes.put(in + "norm_2.weight", new int[] {HIDDEN});
-                    shapes.put(in + "ffn.up_proj.weight", new int[] {inner(), HIDDEN});
-                    shapes.put(in + "ffn.down_proj.weight", new int[] {HIDDEN, inner()});
+                    shapes.put(in + "norm_1.weight", new int[] {hidden});
+                    shapes.put(in + "attn.Wqkv.weight", new int[] {3 * hidden, hidden});
+                    shapes.put(in + "attn.out_proj.weight", new int[] {hidden, hidden});
+                    shapes.put(in + "norm_2.weight", new int[] {hidden});
+                    shapes.put(in + "ffn.up_proj.weight", new int[] {inner(), hidden});
+                    shapes.put(in + "ffn.down_proj.weight", new int[] {hidden, inner()});
                 }
-                shapes.put("transformer.norm_f.weight", new int[] {HIDDEN});
+                shapes.put("transformer.norm_f.weight", new int[] {hidden});
                 if (biases) {
                     addBiases(shapes);
                 }
                 if (!tied) {
-                    shapes.put("lm_head.weight", new int[] {VOCABULARY, HIDDEN});
+                    shapes.put("lm_head.weight", new int[] {VOCABULARY, hidden});
                 }
             }
         }
@@ -205,14 +217,14 @@ public record TinyModel(Family family, DType dtype, int kvHeads, boolean tied, b
                      "num_hidden_layers": %d, "vocab_size": %d, "max_position_embeddings": 256, "rms_norm_eps": 1e-06,
                      "hidden_act": "silu", "rope_parameters": {"rope_theta": 10000.0, "rope_type": "default"},
                      "tie_word_embeddings": %b}"""
-                    .formatted(HIDDEN, inner(), HEADS, kvHeads, BLOCKS, VOCABULARY, tied);
+                    .formatted(hidden, inner(), HEADS, kvHeads, BLOCKS, VOCABULARY, tied);
             case MPT -> """
                     {"architectures": ["MPTForCausalLM"], "model_type": "mpt", "torch_dtype": "float32",
                      "d_model": %d, "expansion_ratio": %d, "n_heads": %d, "n_layers": %d, "vocab_size": %d,
                      "max_seq_len": 256, "no_bias": %b, "norm_type": "low_precision_layernorm",
                      "attn_config": {"alibi": true, "alibi_bias_max": 8, "attn_type": "multihead_attention"},
                      "tie_word_embeddings": %b}"""
-                    .formatted(HIDDEN, inner() / HIDDEN, HEADS, BLOCKS, VOCABULARY, !biases, tied);
+                    .formatted(hidden, inner() / hidden, HEADS, BLOCKS, VOCABULARY, !biases, tied);
         };
         return (ObjectNode) JSON.readTree(text);
     }

@@ -24,7 +24,7 @@ public final class FamilyFixtures {
 
     private FamilyFixtures() {}
 
-    static Stream<String> all() {
+    public static Stream<String> all() {
         return Stream.concat(DENSE.stream(), MIXTURES.stream());
     }
 }

@@ -109,7 +109,7 @@ class QuantizeCommandTest {
     @Test
     void progress_and_defaults_are_told_on_standard_error() {
         run.says("defaults: ", "--calibrator gradient", "--weigh-tokens", "--propagate-error",
-                "--act-order none", "--damp 0.01", "memory: about");
+                "--act-order none", "--damp 0.01", "memory: peak ");
         assertTrue(DONE.matcher(run.err()).find(), run::toString);
         assertFalse(run.err().contains("\u001B["), "escape sequences without a terminal");
     }

@@ -77,7 +77,7 @@ record RunContext(QuantizeSettings settings, Caller caller, ModelDirectory sourc
         MemoryPlan plan = MemoryPlan.of(job, texts, MemoryNeed.Free.of(caller.devices().devices()))
                 .prefetching(model.prefetchBytes());
         plan.require();
-        caller.log().accept("memory: about " + (plan.total() >> 20) + " MiB needed: " + plan);
+        caller.log().accept("memory: " + plan);
         if (plan.busyDevices() < devices) {
             caller.log().accept("device memory allows only " + plan.busyDevices() + " of " + devices
                     + " devices to share the calibration");

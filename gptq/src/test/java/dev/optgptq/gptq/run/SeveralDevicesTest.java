@@ -85,7 +85,7 @@ class SeveralDevicesTest {
         TinyRun run = new TinyRun(model, folder);
         run.output = folder.resolve(output);
         run.calibrator = CalibratorKind.GRADIENT;
-        run.refinement = new Refinement(true, new NextToken(), true, 3, 0).tuningNorms(true);
+        run.refinement = new Refinement(true, new NextToken(), true, 2, 0).tuningNorms(true);
         run.samples = 9;
         run.sequenceLength = 16;
         return run;

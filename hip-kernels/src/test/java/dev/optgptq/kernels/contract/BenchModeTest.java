@@ -5,19 +5,27 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Devices;
 import java.util.stream.Stream;
+import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.TestFactory;
+import org.junit.jupiter.api.TestInstance;
 
+@TestInstance(TestInstance.Lifecycle.PER_CLASS)
 class BenchModeTest {
+
+    private final Device device = Devices.open("cpu", 2);
+
+    @AfterAll
+    void close() {
+        device.close();
+    }
 
     @TestFactory
     Stream<DynamicTest> everyBenchCaseRunsOnce() {
         return ContractSuite.bench().map(opCase -> DynamicTest.dynamicTest(opCase.toString(), () -> {
             assertTrue(opCase.work().isDeclared(), "declares no work");
-            try (Device device = Devices.open("cpu", 2)) {
-                BenchMode.Measurement measured = BenchMode.measure(device, opCase, 0, 1);
-                assertTrue(measured.rate() > 0 && Double.isFinite(measured.rate()), measured::line);
-            }
+            BenchMode.Measurement measured = BenchMode.measure(device, opCase, 0, 1);
+            assertTrue(measured.rate() > 0 && Double.isFinite(measured.rate()), measured::line);
         }));
     }
 }

@@ -69,6 +69,16 @@ final class Installation {
         return this;
     }
 
+    /** What tells OpenBLAS which CPU to take this one for: without it, it computes other bits than the tests' own process. */
+    Installation withVariablesOfOpenBlas() {
+        System.getenv().forEach((name, value) -> {
+            if (name.startsWith("OPENBLAS_")) {
+                environment.put(name, value);
+            }
+        });
+        return this;
+    }
+
     /** Adds a program to the path: a shell script. */
     void addTool(String name, String script) throws IOException {
         writeScript(tools.resolve(name), script);

@@ -62,7 +62,7 @@ class InterruptTest {
     /** Runs the command until that many blocks are finished, and gives what it said. */
     private String stop(Path results, int blocks, String signal, int exitCode) throws Exception {
         Path err = directory.resolve("err" + signal);
-        Installation installed = Installation.in(directory.resolve(signal))
+        Installation installed = Installation.in(directory.resolve(signal)).withVariablesOfOpenBlas()
                 .with("OPT_GPTQ_JAVA_HOME", Installation.jdk()).with("HOME", System.getProperty("user.home"))
                 .with("OPT_GPTQ_JAVA_OPTS", "-Djava.io.tmpdir=" + directory.resolve("tmp"));
         Process run = installed.start(installed.script(), directory.resolve("out"), err,

@@ -9,8 +9,6 @@ import picocli.CommandLine.Option;
 /** Distillation from the original, after merging. */
 final class HealOptions {
 
-    private static final double RATE_OF_ATTENTION = 1e-3;
-    private static final double RATE_OF_ALL = 5e-4;
     private static final int LENGTH = 512;
 
     @Option(names = "--heal", paramLabel = "STEPS", description = {
@@ -27,7 +25,7 @@ final class HealOptions {
     private Scope scope = Scope.ALL;
 
     @Option(names = "--heal-rate", paramLabel = "X", description = "Learning rate, behind a warm-up and along half a "
-            + "cosine; 1e-4 heals models with rotary positions better. Default: 5e-4 for all, 1e-3 for attention")
+            + "cosine. Default: the best of a few on held-out text, each tried for up to 40 steps")
     private @Nullable Double rate;
 
     @Option(names = "--weight-decay", paramLabel = "X", description = "AdamW's. Default: 0")
@@ -54,8 +52,7 @@ final class HealOptions {
         if (steps == 0) {
             return null;
         }
-        double taken = rate != null ? rate : scope == Scope.ALL ? RATE_OF_ALL : RATE_OF_ATTENTION;
-        return new Heal(steps, text, scope, taken, decay, batch,
+        return new Heal(steps, text, scope, rate, decay, batch,
                 length == null ? Math.min(LENGTH, maxPositions) : length, seed);
     }
 }

@@ -52,9 +52,15 @@ public record ConvertReport(int schemaVersion, String tool, String started, Sequ
      * @param steps that were taken, of those that were planned
      * @param before KL(original || it) on held-out text, nats per token
      * @param after of what was kept
+     * @param rate of learning that it ended with, before the schedule
+     * @param trials what a short schedule made of the held-out text with each rate; none where the rate was given
      * @param curve every look at the held-out text
      */
-    public record Healed(int steps, int planned, double before, double after, List<Look> curve) {}
+    public record Healed(int steps, int planned, double before, double after, double rate, List<Trial> trials,
+            List<Look> curve) {}
+
+    /** @param divergence behind a short schedule; null where it was not finite */
+    public record Trial(double rate, @Nullable Double divergence) {}
 
     /** @param divergence behind a step */
     public record Look(int step, double divergence) {}

@@ -149,7 +149,7 @@ public final class ConvertRun {
         Heal heal = settings.heal();
         if (heal != null && texts.heal() != null) {
             facts.put("the text to heal with", texts.heal().text().digest());
-            facts.put("--heal", heal.steps() + ", " + heal.scope() + ", rate " + heal.rate() + ", decay " + heal.decay()
+            facts.put("--heal", heal.steps() + ", " + heal.scope() + ", rate " + (heal.rate() == null ? "chosen" : heal.rate()) + ", decay " + heal.decay()
                     + ", " + heal.batch() + " sequences, seed " + heal.seed());
         }
         facts.put("the program", tool);
@@ -186,11 +186,17 @@ public final class ConvertRun {
         try (ConvertedModel converted = new ConvertedModel(source, config, parts)) {
             Healing.Healed found = new Healing(source, model, tokens, heal, journal, progress, log)
                     .heal(converted.directory());
-            healed = new ConvertReport.Healed(found.saved().state().done(), heal.steps(),
-                    found.saved().state().before(), found.saved().state().best(), found.saved().curve().stream()
-                            .map(look -> new ConvertReport.Look(look.step(), look.divergence())).toList());
+            healed = healed(heal, found.saved());
             return found.part();
         }
+    }
+
+    private static ConvertReport.Healed healed(Heal heal, Healing.Saved saved) {
+        return new ConvertReport.Healed(saved.state().done(), heal.steps(), saved.state().before(),
+                saved.state().best(), saved.state().factor(),
+                saved.trials().stream().map(trial -> new ConvertReport.Trial(trial.rate(), trial.divergence()))
+                        .toList(),
+                saved.curve().stream().map(look -> new ConvertReport.Look(look.step(), look.divergence())).toList());
     }
 
     private List<Part> convert(ConvertJournal journal, TokenSequences calibration) {

@@ -3,6 +3,7 @@ package dev.optgptq.gptq.convert;
 import dev.optgptq.calibrate.data.TokenSequences.Sampling;
 import dev.optgptq.gptq.tune.WeightStudent;
 import java.nio.file.Path;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -53,12 +54,21 @@ public record ConvertSettings(Path model, Path output, Heads heads, Calibration 
      *
      * @param text null for that of the calibration
      * @param scope what is learned
-     * @param rate of learning
+     * @param rate of learning; null where it is chosen by trying some
      * @param decay of the weights, AdamW's
      * @param batch sequences of a step
      * @param length tokens of a sequence
      * @param seed of the order of sequences
      */
-    public record Heal(int steps, @Nullable Path text, WeightStudent.Scope scope, double rate, double decay, int batch,
-            int length, long seed) {}
+    public record Heal(int steps, @Nullable Path text, WeightStudent.Scope scope, @Nullable Double rate, double decay,
+            int batch, int length, long seed) {
+
+        /** Rates that are tried where none is given, falling. */
+        List<Double> rates() {
+            return switch (scope) {
+                case ALL -> List.of(1e-3, 5e-4, 2e-4, 1e-4, 3e-5);
+                case ATTENTION -> List.of(2e-3, 1e-3, 5e-4, 2e-4, 1e-4);
+            };
+        }
+    }
 }

@@ -26,6 +26,7 @@ import dev.optgptq.kernels.TensorArena;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.List;
 import java.util.Locale;
 import java.util.Objects;
@@ -33,6 +34,7 @@ import java.util.Optional;
 import java.util.SequencedMap;
 import java.util.function.Consumer;
 import tools.jackson.databind.json.JsonMapper;
+import org.jspecify.annotations.Nullable;
 import tools.jackson.databind.node.ObjectNode;
 
 /**
@@ -55,6 +57,9 @@ record Healing(ModelDirectory source, Transformer original, HealTokens tokens, H
     private static final int PATIENCE = 5;
     private static final int WARM_UP = 20;
     private static final int BATCH_TOKENS = 2048;
+    /** Each rate is tried for one of so many steps, and no longer than is needed to tell. */
+    private static final int PROBE_SHARE = 25;
+    private static final int LONGEST_PROBE = 40;
 
     /**
      * One look at the held-out sequences.
@@ -64,8 +69,19 @@ record Healing(ModelDirectory source, Transformer original, HealTokens tokens, H
      */
     record Look(int step, double divergence) {}
 
-    /** What is saved beside the tensors. */
-    record Saved(State state, List<Look> curve) {}
+    /**
+     * A rate that was tried.
+     *
+     * @param divergence KL(original || it) on the held-out sequences behind a short schedule; null where it was not finite
+     */
+    record Trial(double rate, @Nullable Double divergence) {}
+
+    /**
+     * What is saved beside the tensors.
+     *
+     * @param trials none where the rate was given
+     */
+    record Saved(State state, List<Look> curve, List<Trial> trials) {}
 
     /** The healed parameters, as they will be stored, and how it went. */
     record Healed(Part part, Saved saved) {}
@@ -80,27 +96,36 @@ record Healing(ModelDirectory source, Transformer original, HealTokens tokens, H
         Transformer student = Transformer.open(converted, device);
         try (ActivationStore teacher = outputs();
                 WeightStudent learner = new WeightStudent(student, name -> converted.tensor(name).dtype(),
-                        settings.scope(), settings.rate(), settings.decay())) {
-            Schedule schedule = new Schedule(settings.steps(), tokens.trained(),
-                    Math.min(settings.batch(), tokens.trained()), settings.seed(),
-                    Math.min(WARM_UP, Math.max(1, settings.steps() / 5)));
-            Looks looks = new Looks(tokens.heldOut(), Math.max(1, settings.steps() / LOOKS), PATIENCE);
+                        settings.scope(), settings.decay())) {
+            Looks looks = new Looks(tokens.heldOut(), Math.max(1, settings.steps() / LOOKS), PATIENCE, true);
             Distillation distillation = new Distillation(student, tokens.text(), teacher,
                     GradientStream.Limits.DEFAULT);
-            List<Look> curve = new ArrayList<>();
-            State from = begin(distillation, learner, looks, curve);
-            State end = distillation.learn(learner, schedule, looks, from, new Follow(learner, curve));
-            Saved saved = new Saved(end, List.copyOf(curve));
+            Saved begun = begin(distillation, learner, looks);
+            Follow follow = new Follow(learner, begun);
+            State end = distillation.learn(learner, schedule(settings.steps()), looks, begun.state(), follow);
+            Saved saved = follow.saved(end);
             return new Healed(write(RESULT, learner.kept(), saved), saved);
         }
     }
 
-    private State begin(Distillation distillation, WeightStudent learner, Looks looks, List<Look> curve) {
+    private Schedule schedule(int steps) {
+        return new Schedule(steps, tokens.trained(), Math.min(settings.batch(), tokens.trained()), settings.seed(),
+                Math.min(WARM_UP, Math.max(1, steps / 5)));
+    }
+
+    private Saved begin(Distillation distillation, WeightStudent learner, Looks looks) {
         Optional<Part> earlier = journal.find(STATE);
         if (earlier.isEmpty()) {
             State begun = distillation.begin(learner, looks);
-            curve.add(new Look(0, begun.before()));
-            return begun;
+            List<Look> curve = List.of(new Look(0, begun.before()));
+            Double given = settings.rate();
+            if (given != null) {
+                return new Saved(begun.at(given), curve, List.of());
+            }
+            List<Trial> trials = trials(distillation, learner);
+            Saved saved = new Saved(begun.at(best(trials)), curve, trials);
+            write(STATE, learner.state(), saved);
+            return saved;
         }
         Saved saved = JSON.treeToValue(earlier.get().note(), Saved.class);
         try (SafetensorsFile file = earlier.get().open()) {
@@ -114,19 +139,54 @@ record Healing(ModelDirectory source, Transformer original, HealTokens tokens, H
             original.device().synchronize();
         }
         log.accept("healing continues behind step " + saved.state().done() + " of " + settings.steps());
-        curve.addAll(saved.curve());
-        return saved.state();
+        return saved;
+    }
+
+    /**
+     * What a short schedule makes of the held-out text with each rate. Too large a rate undoes what merging kept, and how large
+     * that is differs twentyfold between models. Rates fall until one heals less than the one before.
+     */
+    private List<Trial> trials(Distillation distillation, WeightStudent learner) {
+        int steps = Math.clamp(settings.steps() / PROBE_SHARE, 1, LONGEST_PROBE);
+        List<Trial> trials = new ArrayList<>();
+        double least = Double.POSITIVE_INFINITY;
+        for (double rate : settings.rates()) {
+            progress.at(String.format(Locale.ROOT, "healing, trying rate %.0e", rate), 0, settings.steps());
+            double found = distillation.probe(learner, schedule(steps), rate, tokens.heldOut());
+            trials.add(new Trial(rate, Double.isFinite(found) ? found : null));
+            log.accept(String.format(Locale.ROOT, "healing, rate %.0e: divergence %.5f behind %d steps", rate, found,
+                    steps));
+            if (found > least) {
+                break;
+            }
+            least = found;
+        }
+        log.accept(String.format(Locale.ROOT, "healing with rate %.0e", best(trials)));
+        return List.copyOf(trials);
+    }
+
+    /** The rate that healed most; the least one where none gave finite numbers. */
+    private static double best(List<Trial> trials) {
+        return trials.stream().filter(trial -> trial.divergence() != null)
+                .min(Comparator.comparingDouble(trial -> Objects.requireNonNull(trial.divergence())))
+                .orElse(trials.getLast()).rate();
     }
 
     /** Writes down each look, and says how fast it goes. */
     private final class Follow implements Distillation.Watcher {
         private final WeightStudent learner;
         private final List<Look> curve;
+        private final List<Trial> trials;
         private long since = System.nanoTime();
 
-        private Follow(WeightStudent learner, List<Look> curve) {
+        private Follow(WeightStudent learner, Saved begun) {
             this.learner = learner;
-            this.curve = curve;
+            this.curve = new ArrayList<>(begun.curve());
+            this.trials = begun.trials();
+        }
+
+        private Saved saved(State state) {
+            return new Saved(state, List.copyOf(curve), trials);
         }
 
         @Override
@@ -141,7 +201,7 @@ record Healing(ModelDirectory source, Transformer original, HealTokens tokens, H
         @Override
         public void looked(State state, double divergence) {
             curve.add(new Look(state.done(), divergence));
-            write(STATE, learner.state(), new Saved(state, List.copyOf(curve)));
+            write(STATE, learner.state(), saved(state));
             log.accept(
                     String.format(Locale.ROOT, "healing, behind step %d: divergence %.5f on held-out text, best %.5f",
                             state.done(), divergence, state.best()));
@@ -152,6 +212,13 @@ record Healing(ModelDirectory source, Transformer original, HealTokens tokens, H
             log.accept(
                     "healing, step " + state.done() + ": the loss is not finite; goes on from the best weights so far, "
                             + "with half the learning rate");
+        }
+
+        @Override
+        public void returned(State state) {
+            log.accept(String.format(Locale.ROOT,
+                    "healing, step %d: worse than at first; goes on from the best weights so far, with rate %.1e",
+                    state.done(), state.factor()));
         }
     }
 

@@ -36,8 +36,9 @@ public record Distillation(Transformer model, TokenSequences text, ActivationSto
      * @param heldOut which they are
      * @param every so many steps
      * @param patience looks without gain after which learning ends
+     * @param returns whether a look that is worse than the beginning leads back to the best, with half the rates
      */
-    public record Looks(int[] heldOut, int every, int patience) {
+    public record Looks(int[] heldOut, int every, int patience, boolean returns) {
         public Looks {
             heldOut = heldOut.clone();
         }
@@ -55,13 +56,28 @@ public record Distillation(Transformer model, TokenSequences text, ActivationSto
      * @param before divergence on the held-out sequences at first
      * @param best the least that was seen
      * @param without looks since then
-     * @param reverts how often it went astray
+     * @param factor of the learner's rates, halved each time that it went astray
+     * @param reverts how often its numbers were not finite
      */
-    public record State(int done, double before, double best, int without, int reverts) {
+    public record State(int done, double before, double best, int without, double factor, int reverts) {
 
-        /** Rates are halved each time. */
-        double factor() {
-            return Math.pow(0.5, reverts);
+        /** The same with these rates. */
+        public State at(double newFactor) {
+            return new State(done, before, best, without, newFactor, reverts);
+        }
+
+        State stepped() {
+            return new State(done + 1, before, best, without, factor, reverts);
+        }
+
+        private State looked(double found) {
+            return found < best
+                    ? new State(done, before, found, 0, factor, reverts)
+                    : new State(done, before, best, without + 1, factor, reverts);
+        }
+
+        private State reverted() {
+            return new State(done + 1, before, best, without, factor / 2, reverts + 1);
         }
     }
 
@@ -78,8 +94,13 @@ public record Distillation(Transformer model, TokenSequences text, ActivationSto
             // not followed
         }
 
-        /** The numbers were not finite: the best that was kept is gone on from, with lower rates. */
+        /** The numbers were not finite: learning goes on from the best that was kept, with half the rates. */
         default void reverted(State state) {
+            // not followed
+        }
+
+        /** The held-out sequences diverge more than at first: learning goes on from the best, with half the rates. */
+        default void returned(State state) {
             // not followed
         }
     }
@@ -87,7 +108,23 @@ public record Distillation(Transformer model, TokenSequences text, ActivationSto
     /** Looks at the held-out sequences before anything is learned. */
     public State begin(Learner learner, Looks looks) {
         double before = divergence(learner, looks.heldOut);
-        return new State(0, before, before, 0, 0);
+        return new State(0, before, before, 0, 1, 0);
+    }
+
+    /**
+     * Tries rates on a short schedule of its own, and goes back to what was kept.
+     *
+     * @return the divergence on the held-out sequences behind it; infinite where the numbers were not finite
+     */
+    public double probe(Learner learner, Schedule schedule, double factor, int[] heldOut) {
+        int[][] order = schedule.order();
+        boolean finite = true;
+        for (int step = 0; step < order.length && finite; step++) {
+            finite = Double.isFinite(differentiate(learner, order[step])) && learner.step(schedule, step, factor);
+        }
+        double found = finite ? divergence(learner, heldOut) : Double.POSITIVE_INFINITY;
+        learner.revert();
+        return Double.isNaN(found) ? Double.POSITIVE_INFINITY : found;
     }
 
     /** Learns from where it is, and leaves what is best as what the learner kept. UserError NUMERIC where it keeps going astray. */
@@ -96,8 +133,8 @@ public record Distillation(Transformer model, TokenSequences text, ActivationSto
         State state = from;
         while (state.done < order.length && state.without < looks.patience) {
             double loss = differentiate(learner, order[state.done]);
-            boolean moved = Double.isFinite(loss) && learner.step(schedule, state.done, state.factor());
-            state = moved ? stepped(state) : reverted(learner, state, watcher);
+            boolean moved = Double.isFinite(loss) && learner.step(schedule, state.done, state.factor);
+            state = moved ? state.stepped() : reverted(learner, state, watcher);
             watcher.stepped(state.done, loss);
             if (state.done % looks.every == 0 || state.done == order.length) {
                 state = looked(learner, looks, state, watcher);
@@ -106,30 +143,32 @@ public record Distillation(Transformer model, TokenSequences text, ActivationSto
         return state;
     }
 
-    private static State stepped(State state) {
-        return new State(state.done + 1, state.before, state.best, state.without, state.reverts);
-    }
-
     private State reverted(Learner learner, State state, Watcher watcher) {
         if (state.reverts == MOST_REVERTS) {
             throw new UserError(UserError.Code.NUMERIC, model.path() + ": learning led to numbers that are not finite "
                     + (MOST_REVERTS + 1) + " times, with ever lower rates; the text or the model is degenerate");
         }
         learner.revert();
-        State next = new State(state.done + 1, state.before, state.best, state.without, state.reverts + 1);
+        State next = state.reverted();
         watcher.reverted(next);
         return next;
     }
 
     private State looked(Learner learner, Looks looks, State state, Watcher watcher) {
         double found = divergence(learner, looks.heldOut);
-        boolean better = found < state.best;
-        if (better) {
+        if (found < state.best) {
             learner.keep();
         }
-        State next = new State(state.done, state.before, better ? found : state.best, better ? 0 : state.without + 1,
-                state.reverts);
+        State next = state.looked(found);
+        boolean astray = looks.returns && !(found <= state.before);
+        if (astray) {
+            learner.revert();
+            next = next.at(next.factor / 2);
+        }
         watcher.looked(next, found);
+        if (astray) {
+            watcher.returned(next);
+        }
         return next;
     }
 

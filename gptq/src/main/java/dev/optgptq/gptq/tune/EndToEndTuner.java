@@ -45,7 +45,8 @@ final class EndToEndTuner {
         phases.enter("tune scales");
         long started = System.nanoTime();
         int[] heldOut = IntStream.range(schedule.sequences(), text.count()).toArray();
-        Distillation.Looks looks = new Distillation.Looks(heldOut, Math.max(1, schedule.steps() / LOOKS), PATIENCE);
+        Distillation.Looks looks = new Distillation.Looks(heldOut, Math.max(1, schedule.steps() / LOOKS), PATIENCE,
+                false);
         Distillation.State begun = distillation.begin(student, looks);
         phases.forward(tokens(heldOut.length));
         Distillation.State end = distillation.learn(student, schedule, looks, begun, new Distillation.Watcher() {

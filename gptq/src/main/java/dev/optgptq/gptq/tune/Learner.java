@@ -39,7 +39,7 @@ public interface Learner {
     /**
      * Moves all that is learned one step down its gradients.
      *
-     * @param factor of the schedule's rates
+     * @param factor of the learner's own rates; of 1 where it has none
      * @return false where the gradients are not finite; nothing has moved then
      */
     boolean step(Schedule schedule, int step, double factor);

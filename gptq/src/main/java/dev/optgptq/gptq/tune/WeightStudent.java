@@ -39,7 +39,6 @@ public final class WeightStudent implements Learner, AutoCloseable {
     private final Transformer model;
     private final Device device;
     private final Scope scope;
-    private final double rate;
     private final double decay;
     private final TensorArena arena;
     private final List<BlockWeights> blocks = new ArrayList<>();
@@ -60,14 +59,12 @@ public final class WeightStudent implements Learner, AutoCloseable {
      * Loads the model.
      *
      * @param stored the dtype in which a parameter will be stored, by its name
-     * @param rate of learning, before the schedule
      * @param decay of AdamW
      */
-    public WeightStudent(Transformer model, Function<String, DType> stored, Scope scope, double rate, double decay) {
+    public WeightStudent(Transformer model, Function<String, DType> stored, Scope scope, double decay) {
         this.model = model;
         this.device = model.device();
         this.scope = scope;
-        this.rate = rate;
         this.decay = decay;
         this.arena = device.arena();
         try {
@@ -264,7 +261,7 @@ public final class WeightStudent implements Learner, AutoCloseable {
         if (!Double.isFinite(norm)) {
             return false;
         }
-        AdamStep adam = schedule.adam(step, factor * rate, 1);
+        AdamStep adam = schedule.adam(step, factor, 1);
         for (LearnedTensor parameter : learned.values()) {
             if (norm > MOST_NORM) {
                 parameter.scaleGradient((float) (MOST_NORM / norm));

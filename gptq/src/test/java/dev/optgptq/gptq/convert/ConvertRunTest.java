@@ -23,8 +23,10 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.TreeMap;
 import java.util.concurrent.CancellationException;
 import java.util.stream.Stream;
@@ -162,6 +164,41 @@ class ConvertRunTest {
     }
 
     @Test
+    void without_a_rate_the_one_that_heals_most_in_a_short_trial_is_taken_and_an_interrupted_run_keeps_it()
+            throws IOException {
+        Path model = Source.LLAMA.model().write(folder.resolve("model"));
+        ConvertReport.Healed healed = heal(model, "one", null, Progress.SILENT).healed();
+        assertThrows(CancellationException.class, () -> heal(model, "out", null, (phase, done, total) -> {
+            if (phase.startsWith("healing, step 1/")) {
+                throw new CancellationException();
+            }
+        }));
+        log.clear();
+        heal(model, "out", null, Progress.SILENT);
+
+        assertNotNull(healed);
+        ConvertReport.Trial best = healed.trials().stream()
+                .min(Comparator.comparingDouble(trial -> Objects.requireNonNull(trial.divergence()))).orElseThrow();
+        assertEquals(best.rate(), healed.rate(), healed.toString());
+        assertTrue(healed.trials().size() > 1, healed.toString());
+        assertTrue(log.stream().noneMatch(line -> line.startsWith("healing, rate")), "tried again: " + log);
+        assertEquals(checksums("one"), checksums("out"));
+    }
+
+    @Test
+    void a_rate_that_makes_it_worse_leads_back_to_the_best_weights_with_half_of_it() throws IOException {
+        Path model = Source.LLAMA.model().write(folder.resolve("model"));
+
+        ConvertReport.Healed healed = heal(model, "out", 0.5, Progress.SILENT).healed();
+
+        assertNotNull(healed);
+        assertTrue(log.stream().anyMatch(line -> line.contains("worse than at first; goes on from the best weights")),
+                log.toString());
+        assertTrue(healed.rate() < 0.5, healed.toString());
+        assertTrue(healed.after() <= healed.before(), healed.toString());
+    }
+
+    @Test
     void where_only_attention_is_healed_all_else_is_the_converted_models() throws IOException {
         Path model = Source.LLAMA.model().write(folder.resolve("model"));
         convert(model, "unhealed", new Heads.Count(1), 1, Progress.SILENT);
@@ -215,6 +252,12 @@ class ConvertRunTest {
             throws IOException {
         return convert(model, output, new Heads.Count(1), threads, SAMPLES, progress,
                 new ConvertSettings.Heal(20, null, scope, 1e-4, 0.01, 4, LENGTH, 5));
+    }
+
+    private ConvertReport heal(Path model, String output, @Nullable Double rate, Progress progress)
+            throws IOException {
+        return convert(model, output, new Heads.Count(1), 1, SAMPLES, progress,
+                new ConvertSettings.Heal(10, null, WeightStudent.Scope.ALL, rate, 0, 4, LENGTH, 5));
     }
 
     private ConvertReport convert(Path model, String output, Heads heads, int threads, int samples,

@@ -98,6 +98,10 @@ final class TinyTeaching implements AutoCloseable {
         return store;
     }
 
+    Distillation distillation() {
+        return new Distillation(model, text, original, Limits.DEFAULT);
+    }
+
     EndToEndTuner tuner(int steps) {
         return tuner(steps, original);
     }

@@ -123,8 +123,10 @@ record Family(String family, List<String> modelTypes, List<String> architectures
     /**
      * @param scaled whether the scores' scale multiplies the bias, too
      * @param rounded dtype of the slopes; absent: F32
+     * @param slopes key of a list of them, which may be absent in config.json; absent: none
      */
-    record AlibiForm(Setting maxBias, @Nullable Boolean scaled, @Nullable DType rounded) implements PositionForm {}
+    record AlibiForm(Setting maxBias, @Nullable Boolean scaled, @Nullable DType rounded, @Nullable String slopes)
+            implements PositionForm {}
 
     record NoPositionForm() implements PositionForm {}
 

@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import org.jspecify.annotations.Nullable;
+import tools.jackson.databind.JsonNode;
 
 /** What mixes tokens in one block. */
 record MixerResolver(Family family, ConfigReader config, int hidden, int positions, int block) {
@@ -72,7 +73,7 @@ record MixerResolver(Family family, ConfigReader config, int hidden, int positio
         double limit = clip == null ? 0 : Setting.optionalNumber(clip.limit(), config).orElse(0.0);
         return new Mixer.Attention(heads, kvHeads, headDim, (float) scale, window(form.window()),
                 Setting.optionalNumber(form.softcap(), config).orElse(0.0).floatValue(),
-                position(form.position(), headDim, scale),
+                position(form.position(), heads, headDim, scale),
                 clip == null || limit == 0 ? Mixer.Clip.NONE : new Mixer.Clip((float) limit, clip.beforeNorm()),
                 Boolean.TRUE.equals(form.gated()));
     }
@@ -93,7 +94,7 @@ record MixerResolver(Family family, ConfigReader config, int hidden, int positio
         return size > 0 && asked && LayerRule.anyOrAll(form.layers(), config, block) ? size : 0;
     }
 
-    private Position position(Family.PositionForm form, int headDim, double scale) {
+    private Position position(Family.PositionForm form, int heads, int headDim, double scale) {
         return switch (form) {
             case Family.RotaryForm rotary -> rotary.without() != null && rotary.without().holds(config, block)
                     ? new Position.None()
@@ -101,9 +102,23 @@ record MixerResolver(Family family, ConfigReader config, int hidden, int positio
                             .read(rotary.local() != null && rotary.local().layers().holds(config, block));
             case Family.AlibiForm alibi -> new Position.Alibi(maxBias(alibi),
                     Boolean.TRUE.equals(alibi.scaled()) ? scale : 1,
-                    alibi.rounded() == null ? DType.F32 : alibi.rounded());
+                    alibi.rounded() == null ? DType.F32 : alibi.rounded(), slopes(alibi.slopes(), heads));
             case Family.NoPositionForm() -> new Position.None();
         };
+    }
+
+    /** As config.json lists them; none where it does not. */
+    private List<Double> slopes(@Nullable String key, int heads) {
+        if (key == null || !config.has(key)) {
+            return List.of();
+        }
+        JsonNode found = config.at(key);
+        if (found.size() != heads
+                || !found.valueStream().allMatch(slope -> slope.isNumber() && slope.doubleValue() >= 0)) {
+            throw config.bad(key + " has " + found.size() + " entries; expected " + heads
+                    + " numbers from 0 on, one for each query head");
+        }
+        return found.valueStream().map(JsonNode::doubleValue).toList();
     }
 
     private double maxBias(Family.AlibiForm form) {

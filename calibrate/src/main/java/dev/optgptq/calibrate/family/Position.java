@@ -2,6 +2,7 @@ package dev.optgptq.calibrate.family;
 
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.ops.NeuralOps.RotaryLayout;
+import java.util.List;
 
 /** How attention knows the order of its tokens. */
 public sealed interface Position {
@@ -36,8 +37,19 @@ public sealed interface Position {
      * @param maxBias the exponent of the last slope: 8 for 2^-8
      * @param factor multiplies every slope: 1, or the scores' scale where that is applied to the biased scores (falcon)
      * @param slopeType what the slopes are rounded to before: F32 for nothing
+     * @param stated one slope for each query head, where config.json lists them; empty where they follow from maxBias
      */
-    record Alibi(double maxBias, double factor, DType slopeType) implements Position {}
+    record Alibi(double maxBias, double factor, DType slopeType, List<Double> stated) implements Position {
+
+        public Alibi {
+            stated = List.copyOf(stated);
+        }
+
+        /** The slopes of the paper. */
+        public Alibi(double maxBias, double factor, DType slopeType) {
+            this(maxBias, factor, slopeType, List.of());
+        }
+    }
 
     /** No position at all: causality alone orders the tokens, or learned positions were added to the embedding. */
     record None() implements Position {}

@@ -39,7 +39,7 @@ final class Remarks {
         if (config.has("is_causal") && !config.flag("is_causal")) {
             throw config.unsupported("is_causal is false; only causal language models are supported");
         }
-        if (config.has("auto_map")) {
+        if (config.has("auto_map") && !family.withoutEffect().contains("auto_map")) {
             remarks.add(
                     "the model brings code of its own (auto_map), which is not run; if that computes something other than "
                             + family.family() + " does, results are wrong");

@@ -7,36 +7,45 @@ import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The divergence KL(teacher || model) of the next token's distribution (Hinton et al. 2015, arXiv 1503.02531, at
- * temperature 1). The teacher is the same model before it was changed, with the same head: of it only the output of its
- * last block is kept, from which its logits are computed when they are needed.
+ * temperature 1). The teacher is the same model before it was changed: of it only the output of its last block is kept, from
+ * which its logits are computed when they are needed.
  *
+ * @param model the teacher, where its head is not that of the model's directory; null where it is
  * @param outputs of its last block, one row per token of a text
  * @param sequences which of that text's sequences stand in the text that is run, in that order
  */
-public record Teacher(ActivationStore outputs, int[] sequences) implements Objective {
+public record Teacher(@Nullable Transformer model, ActivationStore outputs, int[] sequences) implements Objective {
+
+    /** With the same head. */
+    public Teacher(ActivationStore outputs, int[] sequences) {
+        this(null, outputs, sequences);
+    }
 
     @Override
-    public Head open(Transformer model, TokenSequences text, dev.optgptq.calibrate.weights.Head head,
+    public Head open(Transformer learner, TokenSequences text, dev.optgptq.calibrate.weights.Head head,
             TensorArena arena, long rows) {
         if (sequences.length != text.count()) {
             throw new IllegalArgumentException(
                     sequences.length + " sequences of the teacher for " + text.count() + " of the model");
         }
-        Device device = model.device();
-        int hidden = model.spec().hiddenSize();
+        Device device = learner.device();
+        Transformer teacher = model == null ? learner : model;
+        dev.optgptq.calibrate.weights.Head own = model == null ? head : model.loadHead(arena);
+        int hidden = learner.spec().hiddenSize();
         Tensor outputs = arena.matrix(DType.F32, rows, hidden);
         Tensor normed = arena.matrix(DType.F32, rows, hidden);
-        Tensor expected = arena.matrix(DType.F32, rows, model.spec().vocabSize());
+        Tensor expected = arena.matrix(DType.F32, rows, learner.spec().vocabSize());
         Tensor agrees = arena.vector(DType.I32, rows);
         return new Head() {
             @Override
             public void loss(long firstToken, Tensor logits, Tensor losses) {
                 long n = logits.rows();
                 read(device, text.length(), firstToken, outputs.rows(0, n));
-                model.logits(head, outputs.rows(0, n), normed.rows(0, n), expected.rows(0, n));
+                teacher.logits(own, outputs.rows(0, n), normed.rows(0, n), expected.rows(0, n));
                 device.neural().klDivergence(expected.rows(0, n), logits, losses, agrees.columns(0, n));
             }
 

@@ -79,6 +79,11 @@ public record AttentionParts(Tensor query, @Nullable Tensor queryBias, Tensor ke
                     PositionTables.slopes(new Position.Alibi(maxBias, 1, DType.F32), heads, device, arena));
         }
 
+        /** The same on the host: float32 values, exactly. */
+        public static float[] alibi(double maxBias, int heads) {
+            return PositionTables.slopes(new Position.Alibi(maxBias, 1, DType.F32), heads);
+        }
+
         /** The slopes; there must be some. */
         public Tensor requireSlopes() {
             return Objects.requireNonNull(slopes, "attention without ALiBi");

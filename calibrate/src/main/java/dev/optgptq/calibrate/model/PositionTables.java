@@ -58,7 +58,7 @@ final class PositionTables {
     }
 
     /**
-     * One slope per query head. For a power of two, slope k is 2^(-maxBias (k + 1) / heads). Otherwise the slopes of the
+     * One slope per query head: as stated, or those of the paper. For a power of two, slope k is 2^(-maxBias (k + 1) / heads). Otherwise the slopes of the
      * next power of two: every second one, from the second, then those left out, from the first (Press et al. 2021;
      * notes/formats 6.5).
      */
@@ -66,6 +66,10 @@ final class PositionTables {
         int power = heads == 1 ? 1 : Integer.highestOneBit(heads - 1) << 1;
         float[] slopes = new float[heads];
         for (int head = 0; head < heads; head++) {
+            if (!form.stated().isEmpty()) {
+                slopes[head] = (float) (form.stated().get(head) * form.factor());
+                continue;
+            }
             int step = head;
             if (power != heads) {
                 step = head < power / 2 ? 2 * head + 1 : 2 * head - power;

@@ -38,6 +38,8 @@ import picocli.CommandLine.Spec;
                 "  opt-gptq convert-gqa models/my-mpt --kv-heads 1 --calibration train.jsonl", "",
                 "  # and trained towards the original",
                 "  opt-gptq convert-gqa models/my-llama --ratio 4 --heal 1000 --text corpus.txt", "",
+                "  # and with ALiBi in the place of rotary or learned positions",
+                "  opt-gptq convert-gqa models/my-llama --positions alibi --heal 1000 --text corpus.txt", "",
                 "Convert before you quantize. Interrupted, the same command goes on behind the last layer that it had "
                         + "finished, and gives the same files.",
                 "", "Exit codes: 0 done, 1 failed, 2 wrong usage."})
@@ -58,7 +60,7 @@ final class ConvertGqaCommand implements Callable<Integer> {
     @ArgGroup(validate = false, order = 1, heading = "%nOutput:%n")
     private OutputOptions output = new OutputOptions();
 
-    @ArgGroup(validate = false, order = 2, heading = "%nHeads:%n")
+    @ArgGroup(validate = false, order = 2, heading = "%nHeads and positions:%n")
     private HeadOptions heads = new HeadOptions();
 
     @ArgGroup(validate = false, order = 6, heading = "%nMachine:%n")
@@ -105,11 +107,11 @@ final class ConvertGqaCommand implements Callable<Integer> {
         Stream.of(text, heal == null ? null : heal.text(), evaluation == null ? null : evaluation.text())
                 .filter(Objects::nonNull)
                 .forEach(input -> OutputTarget.requireOutside(target, input));
-        return new ConvertSettings(model, target, heads.heads(),
+        return new ConvertSettings(model, target, heads.heads(), heads.positions,
                 new ConvertSettings.Calibration(text, given.get(SettingsTable.SAMPLING),
                         given.get(SettingsTable.SAMPLES), given.get(SettingsTable.SEQUENCE_LENGTH),
                         given.get(SettingsTable.SEED)),
-                heal, evaluation, output.overwrite, output.fresh, machine.threads());
+                heal, evaluation, output.overwrite, output.fresh, machine.threads(), heads.force);
     }
 
     private int maxPositions() {

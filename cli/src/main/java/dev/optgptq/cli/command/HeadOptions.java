@@ -1,11 +1,12 @@
 package dev.optgptq.cli.command;
 
 import dev.optgptq.gptq.convert.ConvertSettings.Heads;
+import dev.optgptq.gptq.convert.ConvertSettings.Positions;
 import java.nio.file.Path;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
 
-/** How many key-value heads are wanted. */
+/** How many key-value heads are wanted, and what positions. */
 final class HeadOptions {
 
     private static final int RATIO = 2;
@@ -17,6 +18,13 @@ final class HeadOptions {
     @Option(names = "--ratio", paramLabel = "R", description = "So many times fewer than the model has. Default: 2")
     @Nullable
     Integer ratio;
+
+    @Option(names = "--positions", paramLabel = "WHAT", description = "keep: as the model has them. alibi: ALiBi with standard "
+            + "slopes, in the place of rotary or learned positions; wants --heal. Default: keep")
+    Positions positions = Positions.KEEP;
+
+    @Option(names = "--force", description = "Write a model with --positions alibi that was not healed, and is much worse.")
+    boolean force;
 
     void check() {
         Checks.require(kvHeads == null || ratio == null, "--ratio", ratio, "not to be given with --kv-heads");
@@ -35,10 +43,11 @@ final class HeadOptions {
         return new Heads.Ratio(ratio == null ? RATIO : ratio);
     }
 
-    /** MODEL-gqa-kv4 or MODEL-gqa-r2, beside the model. */
+    /** MODEL-gqa-kv4, MODEL-gqa-r2 or MODEL-gqa-r2-alibi, beside the model. */
     Path outputBeside(Path model) {
         Path source = model.toAbsolutePath().normalize();
         String suffix = kvHeads != null ? "-gqa-kv" + kvHeads : "-gqa-r" + (ratio == null ? RATIO : ratio);
-        return source.resolveSibling(source.getFileName() + suffix);
+        return source.resolveSibling(
+                source.getFileName() + suffix + (positions == Positions.ALIBI ? "-alibi" : ""));
     }
 }

@@ -127,6 +127,11 @@ public final class CheckpointWriter implements AutoCloseable {
         OutputFiles.write(directory.work().resolve(fileName), Json.toBytes(json));
     }
 
+    /** Writes any file beside the tensors. */
+    public void writeFile(String fileName, byte[] bytes) {
+        OutputFiles.write(directory.work().resolve(fileName), bytes);
+    }
+
     /** Copies a file of the source model to the same place in this one. */
     public void copy(Companion companion) {
         Path copy = directory.work().resolve(companion.name());

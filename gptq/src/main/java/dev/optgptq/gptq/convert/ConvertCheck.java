@@ -7,6 +7,7 @@ import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.calibrate.family.Mixer;
 import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.calibrate.family.NormSlot;
+import dev.optgptq.calibrate.family.Position;
 import dev.optgptq.calibrate.family.WeightView;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.UserError.Code;
@@ -40,7 +41,26 @@ final class ConvertCheck {
                     + ": the model was made for at most " + spec.maxPositions() + " positions");
         }
         spec.blockSpecs().forEach(block -> checkBlock(settings, spec, block));
+        checkPositions(settings, spec);
         checkTarget(settings);
+    }
+
+    /** Whether positions change: a model that has ALiBi keeps it. */
+    static boolean toAlibi(ConvertSettings settings, ModelSpec spec) {
+        return settings.positions() == ConvertSettings.Positions.ALIBI
+                && !(HeadPlan.attention(spec).position() instanceof Position.Alibi);
+    }
+
+    /** What a model has lost by ALiBi alone is no use to anyone; said before it takes the time. */
+    private static void checkPositions(ConvertSettings settings, ModelSpec spec) {
+        if (toAlibi(settings, spec) && settings.heal() == null && !settings.force()) {
+            boolean rotary = spec.embedding().positions() == null;
+            throw new UserError(Code.BAD_SETTING, "--positions alibi without --heal: a small model with "
+                    + (rotary
+                            ? "rotary positions lost 0.9 nats per token so, most of what it knew"
+                            : "learned positions lost 0.02 to 0.12 nats per token so")
+                    + "; add --heal STEPS (1000 won back nearly all of it), or --force to write it as it is");
+        }
     }
 
     /** What merging does not know yet is refused by name. */
@@ -107,6 +127,9 @@ final class ConvertCheck {
             warnings.add(
                     "the model has grouped heads already: " + HeadPlan.attention(spec).heads() + " query heads share "
                             + plan.before() + "; they are merged further");
+        }
+        if (settings.positions() == ConvertSettings.Positions.ALIBI && !toAlibi(settings, spec)) {
+            warnings.add("the model has ALiBi already; its positions stay");
         }
         long tokens = (long) settings.calibration().samples() * settings.calibration().length() * 3 / 4;
         int most = plan.kvHeads().stream().mapToInt(kvHeads -> plan.before() / kvHeads).max().orElse(1);

@@ -94,7 +94,12 @@ final class ConvertJournal implements AutoCloseable {
 
     /** Records a block. */
     Part write(int block, List<TensorSpec> specs, SequencedMap<String, Matrix> values, ObjectNode note) {
-        return write(BlockRecord.name(block), specs, (spec, arena) -> StoredMatrices
+        return write(BlockRecord.name(block), specs, values, note);
+    }
+
+    /** Records matrices. */
+    Part write(String name, List<TensorSpec> specs, SequencedMap<String, Matrix> values, ObjectNode note) {
+        return write(name, specs, (spec, arena) -> StoredMatrices
                 .encode(Objects.requireNonNull(values.get(spec.name()), spec.name()), spec.dtype(), arena), note);
     }
 

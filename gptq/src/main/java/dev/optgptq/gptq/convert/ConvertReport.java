@@ -1,6 +1,7 @@
 package dev.optgptq.gptq.convert;
 
 import dev.optgptq.calibrate.eval.Divergence;
+import dev.optgptq.gptq.convert.fit.Fit;
 import java.util.List;
 import java.util.SequencedMap;
 import org.jspecify.annotations.Nullable;
@@ -12,17 +13,41 @@ import org.jspecify.annotations.Nullable;
  * @param tool name and version of this program
  * @param started ISO-8601, UTC
  * @param command the settings, by the names of the command line's options
+ * @param positions null where they stayed
  * @param healed null where it was not trained
  * @param quality null where it was not measured
  * @param seconds wall time
  */
 public record ConvertReport(int schemaVersion, String tool, String started, SequencedMap<String, String> command,
-        Model model, List<Layer> layers, Cache cache, @Nullable Healed healed,
+        Model model, @Nullable Positions positions, List<Layer> layers, Cache cache, @Nullable Healed healed,
         @Nullable Quality quality, double seconds, List<String> warnings) {
 
     /** @param path the model directory as it was given */
     public record Model(String path, String output, String family, int blocks, int hiddenSize, int heads, int headDim,
             String device) {}
+
+    /**
+     * How positions became ALiBi.
+     *
+     * @param from "rotary" or "learned"
+     * @param start "plain": standard slopes and nothing else, or "fitted": heads by their slopes, every layer fitted
+     * @param plain KL(original || it) on held-out text that the choice was made by, nats per token
+     * @param fitted the same of the other start
+     * @param steps of healing behind which they were compared; 0 where they were compared as they are
+     * @param layers of the fitted start
+     */
+    public record Positions(String from, String start, double plain, double fitted, int steps,
+            List<PositionLayer> layers) {}
+
+    /**
+     * One layer of the fitted start.
+     *
+     * @param order of the original's query heads
+     * @param attentionDivergence KL(original attention || converted) with ALiBi alone, nats per query and head, held out
+     * @param fittedDivergence the same behind the score fit
+     */
+    public record PositionLayer(int block, List<Integer> order, double attentionDivergence, double fittedDivergence,
+            Step values, Step down) {}
 
     /**
      * One layer.
@@ -44,7 +69,11 @@ public record ConvertReport(int schemaVersion, String tool, String started, Sequ
      * @param errorBefore mean squared error per token
      * @param errorAfter of what was kept
      */
-    public record Step(@Nullable Double ridge, double errorBefore, double errorAfter) {}
+    public record Step(@Nullable Double ridge, double errorBefore, double errorAfter) {
+        static Step of(Fit fit) {
+            return new Step(fit.kept() ? fit.ridge() : null, fit.before(), fit.after());
+        }
+    }
 
     /**
      * How distillation went.

@@ -42,19 +42,18 @@ import org.jspecify.annotations.Nullable;
  */
 public final class ConvertRun {
 
-    /** Tokens that are computed with at a time. */
-    private static final int BATCH_TOKENS = 2048;
-
     private final ConvertSettings settings;
     private final Device device;
     private final ModelDirectory source;
     private final Transformer model;
     private final ModelSpec spec;
-    private final BlockTensors tensors;
     private final HeadPlan plan;
     private final Progress progress;
     private final Consumer<String> log;
+    /** Whether positions change. */
+    private final boolean toAlibi;
     private final List<ConvertReport.Layer> layers = new ArrayList<>();
+    private ConvertReport.@Nullable Positions positions;
     private ConvertReport.@Nullable Healed healed;
 
     /**
@@ -89,8 +88,8 @@ public final class ConvertRun {
         this.source = source;
         this.model = model;
         this.spec = model.spec();
-        this.tensors = new BlockTensors(spec, source);
         this.plan = plan;
+        this.toAlibi = ConvertCheck.toAlibi(settings, spec);
         this.progress = progress;
         this.log = log;
     }
@@ -98,6 +97,12 @@ public final class ConvertRun {
     /** The tokens, read before anything is computed so that a bad text fails at once. */
     private record Texts(TokenSequences calibration, @Nullable HealTokens heal, @Nullable TokenSequences evaluation,
             String evaluationName) {
+
+        /** What is healed with, or else a quarter of the calibration text to compare by. */
+        private HealTokens held() {
+            int count = calibration.count();
+            return heal != null ? heal : new HealTokens(calibration, count - Math.max(1, count / 4));
+        }
 
         private static Texts read(ConvertSettings settings, ModelSpec spec) {
             Calibration wanted = settings.calibration();
@@ -145,6 +150,7 @@ public final class ConvertRun {
             ModelDirectory source, Device device, String tool) {
         SequencedMap<String, String> facts = new LinkedHashMap<>();
         facts.put("the key-value heads", plan.kvHeads().toString());
+        facts.put("--positions", settings.positions().name());
         facts.put("the calibration text", texts.calibration().digest());
         Heal heal = settings.heal();
         if (heal != null && texts.heal() != null) {
@@ -162,32 +168,70 @@ public final class ConvertRun {
     private ConvertReport.@Nullable Quality execute(ConvertJournal journal, Texts texts) {
         long bytes = source.tensors().values().stream().mapToLong(view -> view.data().byteSize()).sum();
         journal.directory().requireSpace(2 * bytes);
-        List<Part> parts = convert(journal, texts.calibration());
-        ObjectNode config = ConvertedConfig.of(source.config(), plan.kvHeads().getFirst());
-        Heal heal = settings.heal();
-        if (heal != null && texts.heal() != null) {
-            parts.add(heal(heal, texts.heal(), journal, config, parts));
+        int length = texts.calibration().length();
+        try (TargetForm form = TargetForm.of(source, spec, plan, toAlibi, length);
+                TeacherText teacher = new TeacherText(model, texts.held(), progress)) {
+            List<Part> parts = new ArrayList<>();
+            if (toAlibi) {
+                parts.addAll(changePositions(form, teacher, journal, texts.calibration()));
+            }
+            if (!toAlibi || form.kvHeads() < plan.before()) {
+                parts.addAll(mergeHeads(form, parts, journal, texts.calibration()));
+            }
+            Heal heal = settings.heal();
+            if (heal != null) {
+                parts.add(heal(heal, teacher, journal, form, parts));
+            }
+            return write(form, parts, journal, texts);
         }
-        try (ConvertedModel converted = new ConvertedModel(source, config, parts);
+    }
+
+    private List<Part> changePositions(TargetForm form, TeacherText teacher, ConvertJournal journal,
+            TokenSequences calibration) {
+        PositionStarts starts = new PositionStarts(teacher, settings.heal(), progress, log);
+        PositionStage.Positioned found = new PositionStage(model, form.base(), starts, journal, progress, log)
+                .run(spec.embedding().positions() == null ? "rotary" : "learned", calibration);
+        positions = found.report();
+        return found.parts();
+    }
+
+    /** Of the model as it is by now. */
+    private List<Part> mergeHeads(TargetForm form, List<Part> sofar, ConvertJournal journal,
+            TokenSequences calibration) {
+        ObjectNode config = (ObjectNode) form.base().config().json().deepCopy();
+        try (ConvertedModel before = new ConvertedModel(form.base(), config, sofar);
+                ModelDirectory directory = before.directory()) {
+            HeadMerging.Merged merged = new HeadMerging(Transformer.open(directory, device), directory, plan, journal,
+                    progress).run(calibration);
+            layers.addAll(merged.layers());
+            return merged.parts();
+        }
+    }
+
+    private Part heal(Heal heal, TeacherText teacher, ConvertJournal journal, TargetForm form, List<Part> parts) {
+        try (ConvertedModel converted = new ConvertedModel(form.base(), form.config(), parts);
+                ModelDirectory directory = converted.directory()) {
+            Healing.Healed found = new Healing(form.base(), teacher, heal, journal, progress, log).heal(directory);
+            healed = healed(heal, found.saved());
+            return found.part();
+        }
+    }
+
+    private ConvertReport.@Nullable Quality write(TargetForm form, List<Part> parts, ConvertJournal journal,
+            Texts texts) {
+        ObjectNode config = form.config();
+        try (ConvertedModel converted = new ConvertedModel(form.base(), config, parts);
                 CheckpointWriter writer = new CheckpointWriter(journal.directory(), converted.specs(),
                         CheckpointWriter.DEFAULT_SHARD_BYTES)) {
             converted.write(writer);
             writer.writeJson("config.json", config);
             source.companions().forEach(writer::copy);
+            form.writeCode(writer);
             writer.finishTensors();
             ConvertReport.Quality quality = readBack(writer, converted, texts);
             writer.finish();
             journal.complete();
             return quality;
-        }
-    }
-
-    private Part heal(Heal heal, HealTokens tokens, ConvertJournal journal, ObjectNode config, List<Part> parts) {
-        try (ConvertedModel converted = new ConvertedModel(source, config, parts)) {
-            Healing.Healed found = new Healing(source, model, tokens, heal, journal, progress, log)
-                    .heal(converted.directory());
-            healed = healed(heal, found.saved());
-            return found.part();
         }
     }
 
@@ -197,53 +241,6 @@ public final class ConvertRun {
                 saved.trials().stream().map(trial -> new ConvertReport.Trial(trial.rate(), trial.divergence()))
                         .toList(),
                 saved.curve().stream().map(look -> new ConvertReport.Look(look.step(), look.divergence())).toList());
-    }
-
-    private List<Part> convert(ConvertJournal journal, TokenSequences calibration) {
-        int length = calibration.length();
-        int together = Math.clamp(BATCH_TOKENS / length, 1, calibration.count());
-        try (ActivationStore original = Streams.embedded(model, calibration, BATCH_TOKENS);
-                ActivationStore converted = Streams.embedded(model, calibration, BATCH_TOKENS)) {
-            Sequences sequences = new Sequences(original, converted, length, together);
-            List<Part> parts = new ArrayList<>();
-            Dense dense = Dense.open();
-            for (int block = 0; block < spec.blocks(); block++) {
-                parts.add(convert(block, journal, sequences, dense));
-            }
-            return parts;
-        }
-    }
-
-    private Part convert(int block, ConvertJournal journal, Sequences sequences, Dense dense) {
-        String where = "block " + (block + 1) + "/" + spec.blocks();
-        LayerConverter converter = new LayerConverter(model, dense, sequences,
-                weights -> tensors.rounded(block, weights), matrix -> tensors.roundedDown(block, matrix),
-                step -> progress.at(where + ": " + step, block, spec.blocks()));
-        int kvHeads = plan.kvHeads().get(block);
-        Optional<Part> earlier = journal.find(block);
-        if (earlier.isPresent()) {
-            progress.at(where + ": replayed", block, spec.blocks());
-            BlockTensors.Values values = tensors.read(block, kvHeads, ConvertJournal.read(earlier.get()));
-            converter.replay(block, values.attention(), values.down(), values.downBias());
-            layers.add(LayerNotes.read(earlier.get().note()));
-            return earlier.get();
-        }
-        LayerConverter.Converted found = converter.convert(block, kvHeads);
-        SequencedMap<String, Matrix> named = tensors.named(block,
-                new BlockTensors.Values(found.attention(), found.down(), found.downBias()));
-        ConvertReport.Layer layer = layer(found.outcome());
-        layers.add(layer);
-        return journal.write(block, tensors.specs(named), named, LayerNotes.write(layer));
-    }
-
-    private static ConvertReport.Layer layer(LayerOutcome outcome) {
-        return new ConvertReport.Layer(outcome.block(), outcome.kvHeads(), outcome.keyResidual(),
-                outcome.valueResidual(), outcome.mergedDivergence(), outcome.fittedDivergence(), outcome.turns(),
-                step(outcome.values()), step(outcome.down()));
-    }
-
-    private static ConvertReport.Step step(Fit fit) {
-        return new ConvertReport.Step(fit.kept() ? fit.ridge() : null, fit.before(), fit.after());
     }
 
     /** Opens what was written as any reader would, compares it, and measures it. */
@@ -275,7 +272,7 @@ public final class ConvertRun {
                 new ConvertReport.Model(settings.model().toString(), settings.output().toString(), spec.family(),
                         spec.blocks(), spec.hiddenSize(), attention.heads(), attention.headDim(),
                         device.description()),
-                layers,
+                positions, layers,
                 new ConvertReport.Cache(
                         HeadPlan.bytesPerToken(Collections.nCopies(spec.blocks(), plan.before()),
                                 attention.headDim(), bytes),

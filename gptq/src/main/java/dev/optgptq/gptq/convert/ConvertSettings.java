@@ -12,15 +12,26 @@ import org.jspecify.annotations.Nullable;
  * @param model the model directory
  * @param output the directory to write
  * @param heads how many key-value heads are wanted
+ * @param positions how tokens are to know their order
  * @param calibration the text
  * @param heal how it is trained afterwards; null when it is not
  * @param evaluation how the result is measured; null when it is not
  * @param overwrite whether an existing output is replaced
  * @param fresh whether what an interrupted run left is deleted instead of gone on from
  * @param threads of the host
+ * @param force whether a model is written that is known to be much worse than the original
  */
-public record ConvertSettings(Path model, Path output, Heads heads, Calibration calibration,
-        @Nullable Heal heal, @Nullable Evaluation evaluation, boolean overwrite, boolean fresh, int threads) {
+public record ConvertSettings(Path model, Path output, Heads heads, Positions positions, Calibration calibration,
+        @Nullable Heal heal, @Nullable Evaluation evaluation, boolean overwrite, boolean fresh, int threads,
+        boolean force) {
+
+    /** How tokens are to know their order. */
+    public enum Positions {
+        /** as they do */
+        KEEP,
+        /** by ALiBi, in the place of rotary embedding or of learned positions */
+        ALIBI
+    }
 
     /** How many key-value heads a layer is to have. */
     public sealed interface Heads {

@@ -1,32 +1,25 @@
 package dev.optgptq.gptq.convert;
 
 import dev.optgptq.calibrate.Progress;
-import dev.optgptq.calibrate.capture.ActivationStore;
 import dev.optgptq.calibrate.data.TokenSequences;
-import dev.optgptq.calibrate.gradient.GradientStream;
-import dev.optgptq.calibrate.model.InputTap;
 import dev.optgptq.calibrate.model.Transformer;
-import dev.optgptq.calibrate.weights.BlockWeights;
-import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.dtype.Shape;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.formats.safetensors.SafetensorsFile;
 import dev.optgptq.formats.safetensors.TensorSpec;
 import dev.optgptq.formats.safetensors.TensorView;
 import dev.optgptq.gptq.convert.ConvertSettings.Heal;
+import dev.optgptq.gptq.convert.RateTrials.Trial;
 import dev.optgptq.gptq.journal.Part;
-import dev.optgptq.gptq.refine.Schedule;
 import dev.optgptq.gptq.tune.Distillation;
 import dev.optgptq.gptq.tune.Distillation.Looks;
 import dev.optgptq.gptq.tune.Distillation.State;
 import dev.optgptq.gptq.tune.WeightStudent;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
-import dev.optgptq.kernels.TensorArena;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
-import java.util.Comparator;
 import java.util.List;
 import java.util.Locale;
 import java.util.Objects;
@@ -34,7 +27,6 @@ import java.util.Optional;
 import java.util.SequencedMap;
 import java.util.function.Consumer;
 import tools.jackson.databind.json.JsonMapper;
-import org.jspecify.annotations.Nullable;
 import tools.jackson.databind.node.ObjectNode;
 
 /**
@@ -42,11 +34,9 @@ import tools.jackson.databind.node.ObjectNode;
  * and half a cosine. What diverges least on held-out text is kept. Its state is on disk each time that was looked at, so that an
  * interrupted run goes on from there with the same bytes.
  *
- * @param source the original's directory
- * @param original the teacher
+ * @param source the model as it was before conversion, under the names that it will have
  */
-record Healing(ModelDirectory source, Transformer original, HealTokens tokens, Heal settings, ConvertJournal journal,
-        Progress progress,
+record Healing(ModelDirectory source, TeacherText text, Heal settings, ConvertJournal journal, Progress progress,
         Consumer<String> log) {
 
     private static final String STATE = "heal-state";
@@ -55,11 +45,6 @@ record Healing(ModelDirectory source, Transformer original, HealTokens tokens, H
     /** How often the held-out sequences are looked at, about, and after how many looks without gain learning ends. */
     private static final int LOOKS = 10;
     private static final int PATIENCE = 5;
-    private static final int WARM_UP = 20;
-    private static final int BATCH_TOKENS = 2048;
-    /** Each rate is tried for one of so many steps, and no longer than is needed to tell. */
-    private static final int PROBE_SHARE = 25;
-    private static final int LONGEST_PROBE = 40;
 
     /**
      * One look at the held-out sequences.
@@ -68,13 +53,6 @@ record Healing(ModelDirectory source, Transformer original, HealTokens tokens, H
      * @param divergence KL(original || it), nats per token
      */
     record Look(int step, double divergence) {}
-
-    /**
-     * A rate that was tried.
-     *
-     * @param divergence KL(original || it) on the held-out sequences behind a short schedule; null where it was not finite
-     */
-    record Trial(double rate, @Nullable Double divergence) {}
 
     /**
      * What is saved beside the tensors.
@@ -92,28 +70,25 @@ record Healing(ModelDirectory source, Transformer original, HealTokens tokens, H
         if (finished.isPresent()) {
             return new Healed(finished.get(), JSON.treeToValue(finished.get().note(), Saved.class));
         }
-        Device device = original.device();
-        Transformer student = Transformer.open(converted, device);
-        try (ActivationStore teacher = outputs();
-                WeightStudent learner = new WeightStudent(student, name -> converted.tensor(name).dtype(),
+        Transformer student = Transformer.open(converted, device());
+        RateTrials rates = new RateTrials(text, settings, progress, log);
+        try (WeightStudent learner = new WeightStudent(student, name -> converted.tensor(name).dtype(),
                         settings.scope(), settings.decay())) {
-            Looks looks = new Looks(tokens.heldOut(), Math.max(1, settings.steps() / LOOKS), PATIENCE, true);
-            Distillation distillation = new Distillation(student, tokens.text(), teacher,
-                    GradientStream.Limits.DEFAULT);
-            Saved begun = begin(distillation, learner, looks);
+            Looks looks = new Looks(text.tokens().heldOut(), Math.max(1, settings.steps() / LOOKS), PATIENCE, true);
+            Distillation distillation = text.distillation(student);
+            Saved begun = begin(distillation, learner, looks, rates);
             Follow follow = new Follow(learner, begun);
-            State end = distillation.learn(learner, schedule(settings.steps()), looks, begun.state(), follow);
+            State end = distillation.learn(learner, rates.schedule(settings.steps()), looks, begun.state(), follow);
             Saved saved = follow.saved(end);
             return new Healed(write(RESULT, learner.kept(), saved), saved);
         }
     }
 
-    private Schedule schedule(int steps) {
-        return new Schedule(steps, tokens.trained(), Math.min(settings.batch(), tokens.trained()), settings.seed(),
-                Math.min(WARM_UP, Math.max(1, steps / 5)));
+    private Device device() {
+        return text.original().device();
     }
 
-    private Saved begin(Distillation distillation, WeightStudent learner, Looks looks) {
+    private Saved begin(Distillation distillation, WeightStudent learner, Looks looks, RateTrials rates) {
         Optional<Part> earlier = journal.find(STATE);
         if (earlier.isEmpty()) {
             State begun = distillation.begin(learner, looks);
@@ -122,8 +97,10 @@ record Healing(ModelDirectory source, Transformer original, HealTokens tokens, H
             if (given != null) {
                 return new Saved(begun.at(given), curve, List.of());
             }
-            List<Trial> trials = trials(distillation, learner);
-            Saved saved = new Saved(begun.at(best(trials)), curve, trials);
+            List<Trial> trials = rates.run(distillation, learner);
+            Trial best = RateTrials.best(trials);
+            log.accept(String.format(Locale.ROOT, "healing with rate %.0e", best.rate()));
+            Saved saved = new Saved(begun.at(best.rate()), curve, trials);
             write(STATE, learner.state(), saved);
             return saved;
         }
@@ -134,42 +111,12 @@ record Healing(ModelDirectory source, Transformer original, HealTokens tokens, H
                 if (view == null) {
                     throw new IllegalStateException("the saved state lacks " + name);
                 }
-                original.device().upload(view.data(), tensor);
+                device().upload(view.data(), tensor);
             });
-            original.device().synchronize();
+            device().synchronize();
         }
         log.accept("healing continues behind step " + saved.state().done() + " of " + settings.steps());
         return saved;
-    }
-
-    /**
-     * What a short schedule makes of the held-out text with each rate. Too large a rate undoes what merging kept, and how large
-     * that is differs twentyfold between models. Rates fall until one heals less than the one before.
-     */
-    private List<Trial> trials(Distillation distillation, WeightStudent learner) {
-        int steps = Math.clamp(settings.steps() / PROBE_SHARE, 1, LONGEST_PROBE);
-        List<Trial> trials = new ArrayList<>();
-        double least = Double.POSITIVE_INFINITY;
-        for (double rate : settings.rates()) {
-            progress.at(String.format(Locale.ROOT, "healing, trying rate %.0e", rate), 0, settings.steps());
-            double found = distillation.probe(learner, schedule(steps), rate, tokens.heldOut());
-            trials.add(new Trial(rate, Double.isFinite(found) ? found : null));
-            log.accept(String.format(Locale.ROOT, "healing, rate %.0e: divergence %.5f behind %d steps", rate, found,
-                    steps));
-            if (found > least) {
-                break;
-            }
-            least = found;
-        }
-        log.accept(String.format(Locale.ROOT, "healing with rate %.0e", best(trials)));
-        return List.copyOf(trials);
-    }
-
-    /** The rate that healed most; the least one where none gave finite numbers. */
-    private static double best(List<Trial> trials) {
-        return trials.stream().filter(trial -> trial.divergence() != null)
-                .min(Comparator.comparingDouble(trial -> Objects.requireNonNull(trial.divergence())))
-                .orElse(trials.getLast()).rate();
     }
 
     /** Writes down each look, and says how fast it goes. */
@@ -192,7 +139,7 @@ record Healing(ModelDirectory source, Transformer original, HealTokens tokens, H
         @Override
         public void stepped(int done, double loss) {
             long now = System.nanoTime();
-            double rate = (double) settings.batch() * tokens.text().length() / ((now - since) * 1e-9);
+            double rate = (double) settings.batch() * text.tokens().text().length() / ((now - since) * 1e-9);
             since = now;
             progress.at(String.format(Locale.ROOT, "healing, step %d/%d, loss %.4f, %.0f tokens/s", done,
                     settings.steps(), loss, rate), done, settings.steps());
@@ -242,35 +189,7 @@ record Healing(ModelDirectory source, Transformer original, HealTokens tokens, H
 
     private MemorySegment download(Tensor tensor, Arena arena) {
         MemorySegment bytes = arena.allocate(tensor.elements() * tensor.dtype().bytes(), Double.BYTES);
-        original.device().download(tensor, bytes);
+        device().download(tensor, bytes);
         return bytes;
-    }
-
-    /** What the original's last block puts out for all sequences. */
-    private ActivationStore outputs() {
-        TokenSequences text = tokens.text();
-        ActivationStore store = Streams.embedded(original, text, BATCH_TOKENS);
-        try (TensorArena arena = original.device().arena()) {
-            int together = Math.clamp(BATCH_TOKENS / text.length(), 1, text.count());
-            Tensor buffer = arena.matrix(DType.F32, (long) together * text.length(), original.spec().hiddenSize());
-            Transformer.Workspace workspace = original.workspace(arena, together * text.length(), text.length());
-            for (int index = 0; index < original.spec().blocks(); index++) {
-                progress.at("original model, block " + (index + 1) + "/" + original.spec().blocks(), index,
-                        original.spec().blocks());
-                try (TensorArena weights = original.device().arena()) {
-                    BlockWeights block = original.loadBlock(index, weights);
-                    for (int first = 0; first < text.count(); first += together) {
-                        long n = (long) Math.min(together, text.count() - first) * text.length();
-                        store.update(original.device(), (long) first * text.length(), buffer.rows(0, n),
-                                x -> original.forward(block, x, workspace, InputTap.NONE));
-                    }
-                    original.device().synchronize();
-                }
-            }
-            return store;
-        } catch (RuntimeException e) {
-            store.close();
-            throw e;
-        }
     }
 }

@@ -19,13 +19,14 @@ import org.jspecify.annotations.Nullable;
  * arXiv 1503.02531). What diverges least on held-out sequences, rounded as it would be stored, is kept; learning ends early
  * when it no longer helps there. A step that leads to numbers that are not finite is taken back.
  *
- * @param model whose head the teacher's logits are computed with
+ * @param model that learns
+ * @param original the teacher, where its head is not that of the model's directory; null where it is
  * @param text the sequences
  * @param teacher the output of the teacher's last block for all of them
  * @param limits how much is done at once
  */
-public record Distillation(Transformer model, TokenSequences text, ActivationStore teacher,
-        GradientStream.Limits limits) {
+public record Distillation(Transformer model, @Nullable Transformer original, TokenSequences text,
+        ActivationStore teacher, GradientStream.Limits limits) {
 
     /** How often learning may go astray. */
     private static final int MOST_REVERTS = 5;
@@ -212,7 +213,7 @@ public record Distillation(Transformer model, TokenSequences text, ActivationSto
     }
 
     /** KL(teacher || learner), the mean over the predictions of those sequences, in nats, as it would be stored. */
-    double divergence(Learner learner, int[] sequences) {
+    public double divergence(Learner learner, int[] sequences) {
         TokenSequences some = text.select(sequences);
         double[] sum = {0};
         stream(learner, true, some, sequences).evaluate(
@@ -221,7 +222,7 @@ public record Distillation(Transformer model, TokenSequences text, ActivationSto
     }
 
     private GradientStream stream(Learner learner, boolean stored, TokenSequences batch, int[] sequences) {
-        return new GradientStream(model, learner.weights(stored), batch, new Teacher(teacher, sequences), "tune",
+        return new GradientStream(model, learner.weights(stored), batch, new Teacher(original, teacher, sequences), "tune",
                 Progress.SILENT, limits);
     }
 }

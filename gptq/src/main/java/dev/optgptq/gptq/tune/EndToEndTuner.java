@@ -35,7 +35,7 @@ final class EndToEndTuner {
             GradientStream.Limits limits, Phases phases) {
         this.model = model;
         this.text = text;
-        this.distillation = new Distillation(model, text, teacher, limits);
+        this.distillation = new Distillation(model, null, text, teacher, limits);
         this.schedule = schedule;
         this.phases = phases;
     }

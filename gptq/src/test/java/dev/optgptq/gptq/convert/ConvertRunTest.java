@@ -277,9 +277,9 @@ class ConvertRunTest {
             ConvertSettings.@Nullable Heal heal) throws IOException {
         Path text = folder.resolve("text.txt");
         Files.writeString(text, words());
-        return new ConvertSettings(model, folder.resolve(output), heads,
+        return new ConvertSettings(model, folder.resolve(output), heads, ConvertSettings.Positions.KEEP,
                 new ConvertSettings.Calibration(text, Sampling.SEQUENTIAL, samples, LENGTH, 0), heal,
-                new ConvertSettings.Evaluation(text, LENGTH), false, false, threads);
+                new ConvertSettings.Evaluation(text, LENGTH), false, false, threads, false);
     }
 
     private static String words() {

@@ -99,7 +99,7 @@ final class TinyTeaching implements AutoCloseable {
     }
 
     Distillation distillation() {
-        return new Distillation(model, text, original, Limits.DEFAULT);
+        return new Distillation(model, null, text, original, Limits.DEFAULT);
     }
 
     EndToEndTuner tuner(int steps) {

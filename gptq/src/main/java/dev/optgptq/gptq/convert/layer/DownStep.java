@@ -30,7 +30,7 @@ record DownStep(LayerSource source, Dense dense) {
         Sequences sequences = source.sequences();
         LinearMoments train = moments(sequences.summed());
         LinearMoments heldOut = moments(sequences.heldOut());
-        HostCopies copies = new HostCopies(source.model().device());
+        HostCopies copies = new HostCopies(source.device());
         Tensor bias = bias();
         RidgeFit.Result found = new RidgeFit(dense).refit(train, heldOut, copies.download(weight()).transposed(),
                 bias == null ? null : copies.download(bias));
@@ -38,20 +38,20 @@ record DownStep(LayerSource source, Dense dense) {
     }
 
     static LinearSpec linear(LayerSource source) {
-        return source.converted().spec().linear(Projection.DOWN);
+        return source.converted().block().spec().linear(Projection.DOWN);
     }
 
     private Tensor weight() {
-        return source.converted().weight(linear(source));
+        return source.converted().block().weight(linear(source));
     }
 
     private @Nullable Tensor bias() {
-        return source.converted().of(linear(source)).bias();
+        return source.converted().block().of(linear(source)).bias();
     }
 
     /** Writes a down projection to the converted block. */
     void write(Matrix weight, @Nullable Matrix bias) {
-        HostCopies copies = new HostCopies(source.model().device());
+        HostCopies copies = new HostCopies(source.device());
         copies.upload(weight, weight());
         if (bias != null) {
             copies.upload(bias, Objects.requireNonNull(bias()));
@@ -59,17 +59,17 @@ record DownStep(LayerSource source, Dense dense) {
     }
 
     private LinearMoments moments(int[] which) {
-        Device device = source.model().device();
+        Device device = source.device();
         Sequences sequences = source.sequences();
         try (TensorArena arena = device.arena()) {
-            LinearSum sum = new LinearSum(device, arena, source.original().spec().inputs(InputSite.MLP_OUTPUT),
+            LinearSum sum = new LinearSum(device, arena, source.original().block().spec().inputs(InputSite.MLP_OUTPUT),
                     source.hidden());
             Tensor ofOriginal = arena.matrix(DType.F32, sequences.batchRows(), source.hidden());
             Tensor ofConverted = arena.matrix(DType.F32, sequences.batchRows(), source.hidden());
             sequences.each(which, (at, batch) -> {
                 Tensor wanted = sequences.read(device, sequences.original(), batch, ofOriginal);
                 Tensor x = sequences.read(device, sequences.converted(), batch, ofConverted);
-                source.model().forward(source.converted(), x, source.workspace(), (site, input) -> {
+                source.converted().forward(x, (site, input) -> {
                     if (site.equals(InputSite.MLP_OUTPUT)) {
                         // Attention has been added to x by now, and the MLP not yet.
                         device.matrix().subtract(wanted, x, wanted);

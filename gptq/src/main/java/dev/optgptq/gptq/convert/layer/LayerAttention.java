@@ -30,6 +30,21 @@ record LayerAttention(Device device, AttentionShape shape, Positions positions, 
         }
     }
 
+    /** The same with other weights. */
+    LayerAttention with(AttentionParts other) {
+        return new LayerAttention(device, shape, positions, other);
+    }
+
+    /** The same with other positions. */
+    LayerAttention with(Positions other) {
+        return new LayerAttention(device, shape, other, parts);
+    }
+
+    /** The same without positions. */
+    LayerAttention without() {
+        return with(new Positions(null, null));
+    }
+
     int headDim() {
         return shape.headDim();
     }

@@ -1,14 +1,11 @@
 package dev.optgptq.gptq.convert.layer;
 
-import dev.optgptq.calibrate.model.AttentionParts;
 import dev.optgptq.calibrate.model.AttentionParts.Positions;
 import dev.optgptq.calibrate.family.Mixer;
 import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.calibrate.family.Position;
 import dev.optgptq.calibrate.model.Transformer;
-import dev.optgptq.calibrate.weights.BlockWeights;
 import dev.optgptq.formats.dtype.DType;
-import dev.optgptq.gptq.convert.fit.Fit;
 import dev.optgptq.gptq.convert.merge.AttentionMatrices;
 import dev.optgptq.gptq.convert.merge.GroupMoments;
 import dev.optgptq.gptq.convert.merge.HeadLayout;
@@ -79,12 +76,12 @@ public final class LayerConverter {
             step.accept("values");
             ValueStep.Result values = fitValues(source, original, merge, scored.weights(), weights);
             AttentionMatrices rounded = stored.apply(values.weights());
-            weights.expand(rounded, source.convertedParts());
+            weights.expand(rounded, source.converted().parts());
             Tensor buffer = arena.matrix(DType.F32, sequences.batchRows(), spec.hiddenSize());
-            sequences.forward(model, source.original(), sequences.original(), source.workspace(), buffer);
+            source.advanceOriginal(buffer);
             step.accept("down projection");
-            Refitted down = refitDown(source);
-            sequences.forward(model, source.converted(), sequences.converted(), source.workspace(), buffer);
+            LayerSteps.Refitted down = new LayerSteps(source, dense).refitDown(storedLinear);
+            source.advanceConverted(buffer);
             device.synchronize();
             return new Converted(rounded, down.weight(), down.bias(),
                     new LayerOutcome(block, kvHeads, merge.keyResidual(), merge.valueResidual(), scored.before(),
@@ -92,46 +89,27 @@ public final class LayerConverter {
         }
     }
 
-    /** The down projection as it will be stored; null where it stays. */
-    private record Refitted(@Nullable Matrix weight, @Nullable Matrix bias, Fit fit) {}
-
-    private Refitted refitDown(LayerSource source) {
-        DownStep downStep = new DownStep(source, dense);
-        DownStep.Result found = downStep.fit();
-        if (!found.fit().kept()) {
-            return new Refitted(null, null, found.fit());
-        }
-        Matrix weight = storedLinear.apply(found.weight());
-        Matrix bias = found.bias() == null ? null : storedLinear.apply(found.bias());
-        downStep.write(weight, bias);
-        return new Refitted(weight, bias, found.fit());
-    }
-
     /** Moves both streams behind a block that was converted earlier. */
     public void replay(int block, AttentionMatrices attention, @Nullable Matrix down, @Nullable Matrix downBias) {
         try (TensorArena arena = device.arena()) {
             LayerSource source = source(block, arena);
-            new GroupedWeights(new HostCopies(device)).expand(attention, source.convertedParts());
+            new GroupedWeights(new HostCopies(device)).expand(attention, source.converted().parts());
             if (down != null) {
                 new DownStep(source, dense).write(down, downBias);
             }
             Tensor buffer = arena.matrix(DType.F32, sequences.batchRows(), spec.hiddenSize());
-            sequences.forward(model, source.original(), sequences.original(), source.workspace(), buffer);
-            sequences.forward(model, source.converted(), sequences.converted(), source.workspace(), buffer);
+            source.advance(buffer);
             device.synchronize();
         }
     }
 
     private LayerSource source(int block, TensorArena arena) {
-        BlockWeights original = model.loadBlock(block, arena);
-        BlockWeights converted = model.loadBlock(block, arena);
+        LayerSource.Side original = LayerSource.Side.load(model, block, sequences, arena);
         Mixer.Attention attention = form(block);
         AttentionShape shape = new AttentionShape(sequences.length(), attention.heads(), attention.kvHeads(),
                 attention.headDim(), attention.scale(), attention.window());
-        return new LayerSource(model, original, converted,
-                new LayerAttention(device, shape, Positions.of(attention, sequences.length(), device, arena),
-                        AttentionParts.of(attention, original)),
-                model.workspace(arena, sequences.batchRows(), sequences.length()), sequences);
+        return new LayerSource(original, original.again(arena), new LayerAttention(device, shape,
+                Positions.of(attention, sequences.length(), device, arena), original.parts()), sequences);
     }
 
     private LayerMerge merge(LayerSource source, Mixer.Attention form, AttentionMatrices original, int kvHeads) {
@@ -143,7 +121,7 @@ public final class LayerConverter {
             sequences.each(sequences.all(), (at, batch) -> {
                 Tensor x = sequences.read(device, sequences.original(), batch, buffer);
                 Tensor input = normed.rows(0, x.rows());
-                Sequences.normed(model, source.original(), x, source.workspace(), input);
+                source.original().normed(x, input);
                 statistics.add(input);
             });
             List<GroupMoments> moments = statistics.finish(original.output(), dense);
@@ -178,31 +156,16 @@ public final class LayerConverter {
             LayerAttention attention = weights.attention(source.attention(), merged, arena);
             try (ScoreFit fit = new ScoreFit(source.attention(), attention, dense, sequences.batchRows(),
                     rotates(form) ? sequences.fitted().length * length : 0, sequences.judged().length * length)) {
+                LayerSteps steps = new LayerSteps(source, dense);
                 if (rotates(form)) {
-                    put(source, fit, 0, sequences.fitted());
+                    steps.put(fit, 0, sequences.fitted());
                 }
-                put(source, fit, rotates(form) ? sequences.fitted().length * length : 0, sequences.judged());
+                steps.put(fit, rotates(form) ? sequences.fitted().length * length : 0, sequences.judged());
                 ScoreFit.Outcome outcome = rotates(form) ? fit.fit() : fit.measure();
                 return new Scored(weights.download(attention.parts(), merged.headDim()), outcome.before(),
                         outcome.after(), outcome.turns());
             }
         }
-    }
-
-    private void put(LayerSource source, ScoreFit fit, long first, int[] which) {
-        sequences.each(which, (at, batch) -> {
-            try (TensorArena scratch = device.arena()) {
-                Tensor x = scratch.matrix(DType.F32, (long) batch.length * sequences.length(), spec.hiddenSize());
-                Tensor ofOriginal = scratch.matrix(DType.F32, x.rows(), x.columns());
-                Tensor ofConverted = scratch.matrix(DType.F32, x.rows(), x.columns());
-                sequences.read(device, sequences.original(), batch, x);
-                Sequences.normed(model, source.original(), x, source.workspace(), ofOriginal);
-                sequences.read(device, sequences.converted(), batch, x);
-                Sequences.normed(model, source.original(), x, source.workspace(), ofConverted);
-                fit.put(first + (long) at * sequences.length(), ofOriginal, ofConverted);
-                device.synchronize();
-            }
-        });
     }
 
     private ValueStep.Result fitValues(LayerSource source, AttentionMatrices original, LayerMerge merge,

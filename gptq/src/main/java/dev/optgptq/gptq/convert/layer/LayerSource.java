@@ -1,25 +1,90 @@
 package dev.optgptq.gptq.convert.layer;
 
+import dev.optgptq.calibrate.capture.ActivationStore;
 import dev.optgptq.calibrate.family.BlockSpec;
+import dev.optgptq.calibrate.family.InputSite;
 import dev.optgptq.calibrate.family.Mixer;
 import dev.optgptq.calibrate.model.AttentionParts;
-import dev.optgptq.calibrate.weights.BlockWeights;
+import dev.optgptq.calibrate.model.InputTap;
 import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.calibrate.weights.BlockWeights;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
 
 /**
  * One block as it is being converted.
  *
- * @param original its weights
- * @param converted the same shapes, to be overwritten: shared heads stand there once for each head of the original, so that
- *     it computes what the converted block will
+ * @param original the block as it was
+ * @param converted to be overwritten: shared heads stand there once for each head of the original, so that it computes what
+ *     the converted block will
  * @param attention the original's
- * @param workspace for batches of the sequences
  */
-record LayerSource(Transformer model, BlockWeights original, BlockWeights converted, LayerAttention attention,
-        Transformer.Workspace workspace, Sequences sequences) {
+record LayerSource(Side original, Side converted, LayerAttention attention, Sequences sequences) {
 
-    AttentionParts convertedParts() {
-        return AttentionParts.of(attentionOf(converted.spec()), converted);
+    /**
+     * A block that can run.
+     *
+     * @param model whose it is
+     * @param workspace for batches of the sequences
+     */
+    record Side(Transformer model, BlockWeights block, Transformer.Workspace workspace) {
+
+        /** With weights of its own; the arena owns all. */
+        static Side load(Transformer model, int block, Sequences sequences, TensorArena arena) {
+            return new Side(model, model.loadBlock(block, arena),
+                    model.workspace(arena, sequences.batchRows(), sequences.length()));
+        }
+
+        /** With weights of its own, in the same workspace. */
+        Side again(TensorArena arena) {
+            return new Side(model, model.loadBlock(block.spec().index(), arena), workspace);
+        }
+
+        /** Runs in place: x F32 [N, hidden]. */
+        void forward(Tensor x, InputTap tap) {
+            model.forward(block, x, workspace, tap);
+        }
+
+        /**
+         * What enters the attention's linears for the tokens x, which are left as they are.
+         *
+         * @param into F32, as x; written
+         */
+        void normed(Tensor x, Tensor into) {
+            forward(x, (site, input) -> {
+                if (site.equals(InputSite.ATTENTION_INPUT)) {
+                    model.device().matrix().copy(input, into);
+                }
+                return false;
+            });
+        }
+
+        AttentionParts parts() {
+            return AttentionParts.of(attentionOf(block.spec()), block);
+        }
+    }
+
+    Device device() {
+        return original.model().device();
+    }
+
+    /** Moves both streams behind the block. */
+    void advance(Tensor buffer) {
+        advanceOriginal(buffer);
+        advanceConverted(buffer);
+    }
+
+    void advanceOriginal(Tensor buffer) {
+        advance(original, sequences.original(), buffer);
+    }
+
+    void advanceConverted(Tensor buffer) {
+        advance(converted, sequences.converted(), buffer);
+    }
+
+    private void advance(Side side, ActivationStore store, Tensor buffer) {
+        sequences.update(side.model().device(), store, buffer, x -> side.forward(x, InputTap.NONE));
     }
 
     /** The attention of a block that ConvertCheck let pass. */
@@ -32,6 +97,6 @@ record LayerSource(Transformer model, BlockWeights original, BlockWeights conver
     }
 
     int hidden() {
-        return model.spec().hiddenSize();
+        return original.model().spec().hiddenSize();
     }
 }

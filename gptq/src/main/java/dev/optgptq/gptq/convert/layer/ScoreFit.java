@@ -43,6 +43,7 @@ final class ScoreFit implements AutoCloseable {
     private final DeviceVectors vectors;
     private final ScoreGradient gradient;
     private final int batchRows;
+    private final BiasErrors biases;
     /** Where the weights are fitted, and where they are judged. */
     private final Passage train;
     private final Passage heldOut;
@@ -86,6 +87,7 @@ final class ScoreFit implements AutoCloseable {
         this.arena = device.arena();
         this.vectors = new DeviceVectors(device, arena);
         this.gradient = new ScoreGradient(device, original.unshared());
+        this.biases = BiasErrors.of(original, converted, copies);
         this.train = allocate(trainRows);
         this.heldOut = allocate(heldOutRows);
     }
@@ -254,7 +256,9 @@ final class ScoreFit implements AutoCloseable {
                     spread(passage.original().keys(), original.shape().kvHeads(), scratch));
             Scores ofConverted = new Scores(converging.queries().rows(row, n),
                     spread(converging.keys().rows(row, n), converted.shape().kvHeads(), scratch));
-            Scores errors = direction == null ? ofOriginal : errors(passage, direction, ofConverted, scratch);
+            Scores errors = direction == null
+                    ? biases.beside(ofOriginal, scratch)
+                    : errors(passage, direction, ofConverted, scratch);
             double factor = (direction == null ? -1.0 : 1.0) * original.shape().scale() / train.rows();
             Tensor carried = side == Side.QUERIES ? ofConverted.keys() : ofConverted.queries();
             Tensor found = scratch.matrix(DType.F32, n, carried.columns());

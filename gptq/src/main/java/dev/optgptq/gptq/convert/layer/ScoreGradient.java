@@ -38,13 +38,14 @@ record ScoreGradient(Device device, AttentionShape shape) {
      *
      * @param weighing decides J; null for uniform attention
      * @param slopes of ALiBi in the weighing scores; null where there are none
-     * @param errors e_ij = queries_i . keys_j, without the shape's scale
+     * @param errors e_ij = queries_i . keys_j, without the shape's scale; heads of any width
      * @param carried f: the keys when it goes to queries, the queries when it goes to keys
      */
     void add(Side side, @Nullable Scores weighing, @Nullable Tensor slopes, Scores errors, Tensor carried,
             double factor, Tensor into, DeviceVectors vectors) {
         int d = shape.headDim();
-        AttentionShape wide = new AttentionShape(shape.sequenceLength(), shape.heads(), shape.heads(), 2 * d, d,
+        int width = Math.toIntExact(errors.keys().columns() / shape.heads());
+        AttentionShape wide = new AttentionShape(shape.sequenceLength(), shape.heads(), shape.heads(), 2 * d, width,
                 shape.scale(), 0, shape.window());
         long n = carried.rows();
         try (TensorArena arena = device.arena()) {

@@ -1,13 +1,10 @@
 package dev.optgptq.gptq.convert.layer;
 
 import dev.optgptq.calibrate.capture.ActivationStore;
-import dev.optgptq.calibrate.weights.BlockWeights;
-import dev.optgptq.calibrate.family.InputSite;
-import dev.optgptq.calibrate.model.InputTap;
-import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import java.util.Arrays;
+import java.util.function.Consumer;
 import java.util.stream.IntStream;
 
 /**
@@ -83,27 +80,11 @@ public record Sequences(ActivationStore original, ActivationStore converted, int
         return x.rows(0, (long) sequences.length * length);
     }
 
-    /**
-     * What enters the attention's linears for the tokens x, which are left as they are.
-     *
-     * @param into F32, as x; written
-     */
-    static void normed(Transformer model, BlockWeights block, Tensor x, Transformer.Workspace workspace, Tensor into) {
-        model.forward(block, x, workspace, (site, input) -> {
-            if (site.equals(InputSite.ATTENTION_INPUT)) {
-                model.device().matrix().copy(input, into);
-            }
-            return false;
-        });
-    }
-
-    /** Runs a block over all of one of the two stores, in place. */
-    void forward(Transformer model, BlockWeights block, ActivationStore store, Transformer.Workspace workspace,
-            Tensor buffer) {
+    /** Changes all of one of the two stores, batch after batch. */
+    void update(Device device, ActivationStore store, Tensor buffer, Consumer<Tensor> change) {
         for (int sequence = 0; sequence < count(); sequence += together) {
             int n = Math.min(together, count() - sequence);
-            store.update(model.device(), (long) sequence * length, buffer.rows(0, (long) n * length),
-                    x -> model.forward(block, x, workspace, InputTap.NONE));
+            store.update(device, (long) sequence * length, buffer.rows(0, (long) n * length), change);
         }
     }
 }

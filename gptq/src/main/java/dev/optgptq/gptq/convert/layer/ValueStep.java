@@ -74,7 +74,7 @@ record ValueStep(LayerSource source, Dense dense) {
                     Tensor before = sequences.read(device, sequences.original(), batch, ofOriginal);
                     Tensor after = sequences.read(device, sequences.converted(), batch, ofConverted);
                     Tensor x = scratch.matrix(DType.F32, after.rows(), source.hidden());
-                    Sequences.normed(source.model(), source.original(), after, source.workspace(), x);
+                    source.original().normed(after, x);
                     sum.add(averages(attention, x, scratch), target(before, after, scratch));
                     device.synchronize();
                 }
@@ -89,7 +89,7 @@ record ValueStep(LayerSource source, Dense dense) {
         Device device = attention.device();
         long n = original.rows();
         Tensor x = scratch.matrix(DType.F32, n, source.hidden());
-        Sequences.normed(source.model(), source.original(), original, source.workspace(), x);
+        source.original().normed(original, x);
         LayerAttention.Projected p = LayerAttention.Projected.allocate(scratch, attention.shape(), n);
         Tensor attended = scratch.matrix(DType.F32, n, p.queries().columns());
         attention.project(x, p);

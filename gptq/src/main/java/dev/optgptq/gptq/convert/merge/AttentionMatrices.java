@@ -1,6 +1,7 @@
 package dev.optgptq.gptq.convert.merge;
 
 import dev.optgptq.kernels.dense.Matrix;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -36,6 +37,25 @@ public record AttentionMatrices(int headDim, Matrix query, @Nullable Matrix quer
     /** The output projection, head under head: [heads d, hidden]. */
     public Matrix outputRows() {
         return output.transposed();
+    }
+
+    /**
+     * The same attention with its heads in another order; with a key-value head for each query head.
+     *
+     * @param order of the heads as they are, by their new places
+     */
+    public AttentionMatrices permuted(List<Integer> order) {
+        return new AttentionMatrices(headDim, rows(query, order), biases(queryBias, order), rows(key, order),
+                biases(keyBias, order), rows(value, order), biases(valueBias, order),
+                rows(outputRows(), order).transposed(), outputBias);
+    }
+
+    private Matrix rows(Matrix heads, List<Integer> order) {
+        return Matrix.stack(order.stream().map(head -> heads.rows(head * headDim, headDim)).toList());
+    }
+
+    private @Nullable Matrix biases(@Nullable Matrix bias, List<Integer> order) {
+        return bias == null ? null : rows(bias.transposed(), order).transposed();
     }
 
     /** The same queries and keys with other values; output [heads d, hidden], head under head. */

@@ -1,0 +1,82 @@
+package dev.optgptq.gptq.convert;
+
+import dev.optgptq.calibrate.family.Mixer;
+import dev.optgptq.calibrate.family.ModelSpec;
+import dev.optgptq.calibrate.family.Position;
+import dev.optgptq.formats.UserError;
+import dev.optgptq.formats.UserError.Code;
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.formats.model.CheckpointWriter;
+import dev.optgptq.formats.model.ModelConfig;
+import dev.optgptq.formats.model.ModelDirectory;
+import dev.optgptq.gptq.convert.layout.OptGqaLayout;
+import dev.optgptq.gptq.convert.layout.RemoteCode;
+import org.jspecify.annotations.Nullable;
+import tools.jackson.databind.node.ObjectNode;
+
+/**
+ * The model in the form that it will be written in, before any of its weights is fitted: its own family's where that can say
+ * what it will be, else opt_gqa.
+ *
+ * @param base with all its key-value heads
+ * @param layout what base lies in; null where base is the source itself
+ * @param kvHeads that it will have
+ */
+record TargetForm(ModelDirectory base, @Nullable OptGqaLayout layout, int kvHeads) implements AutoCloseable {
+
+    /**
+     * Chooses the form.
+     *
+     * @param toAlibi whether positions become ALiBi
+     * @param meanOver learned positions that are averaged then
+     */
+    static TargetForm of(ModelDirectory source, ModelSpec spec, HeadPlan plan, boolean toAlibi, int meanOver) {
+        int kvHeads = plan.kvHeads().getFirst();
+        if (!toAlibi && (kvHeads == plan.before() || holds(source.config(), kvHeads))) {
+            return new TargetForm(source, null, kvHeads);
+        }
+        OptGqaLayout.Positions positions = toAlibi ? new OptGqaLayout.Positions.Alibi(meanOver) : kept(source, spec);
+        OptGqaLayout layout = new OptGqaLayout(source, spec, positions);
+        return new TargetForm(layout.directory(), layout, kvHeads);
+    }
+
+    /** Whether the description of the model's family reads how many key-value heads there are. */
+    private static boolean holds(ModelConfig config, int kvHeads) {
+        ModelSpec spec = ModelSpec.resolve(new ModelConfig(ConvertedConfig.of(config, kvHeads), config.file()));
+        return HeadPlan.attention(spec).kvHeads() == kvHeads;
+    }
+
+    private static OptGqaLayout.Positions kept(ModelDirectory source, ModelSpec spec) {
+        Mixer.Attention form = HeadPlan.attention(spec);
+        boolean standard = form.position().equals(new Position.Alibi(8, 1, DType.F32));
+        if (standard) {
+            return new OptGqaLayout.Positions.Alibi(0);
+        }
+        if (form.position() instanceof Position.None && spec.embedding().positions() != null) {
+            return new OptGqaLayout.Positions.Learned();
+        }
+        throw new UserError(Code.UNSUPPORTED_MODEL, source.path() + ": models of the family " + spec.family()
+                + " have a key-value head for each query head, and no other family holds them with their positions; "
+                + "--positions alibi writes them as opt_gqa");
+    }
+
+    /** What config.json will be. */
+    ObjectNode config() {
+        boolean same = HeadPlan.attention(ModelSpec.resolve(base)).kvHeads() == kvHeads;
+        return same ? (ObjectNode) base.config().json().deepCopy() : ConvertedConfig.of(base.config(), kvHeads);
+    }
+
+    /** Writes what other programs need to run it. */
+    void writeCode(CheckpointWriter writer) {
+        if (layout != null) {
+            RemoteCode.FILES.forEach(name -> writer.writeFile(name, RemoteCode.bytes(name)));
+        }
+    }
+
+    @Override
+    public void close() {
+        if (layout != null) {
+            layout.close();
+        }
+    }
+}

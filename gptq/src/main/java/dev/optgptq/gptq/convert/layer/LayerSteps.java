@@ -1,0 +1,54 @@
+package dev.optgptq.gptq.convert.layer;
+
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.gptq.convert.fit.Fit;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
+import dev.optgptq.kernels.dense.Dense;
+import dev.optgptq.kernels.dense.Matrix;
+import java.util.function.UnaryOperator;
+import org.jspecify.annotations.Nullable;
+
+/** The steps that every conversion of a layer takes. */
+record LayerSteps(LayerSource source, Dense dense) {
+
+    /** The down projection as it will be stored; null where it stays. */
+    record Refitted(@Nullable Matrix weight, @Nullable Matrix bias, Fit fit) {}
+
+    /**
+     * Refits the down projection, and writes it to the converted block.
+     *
+     * @param stored rounds a matrix to the dtype that it will be stored in
+     */
+    Refitted refitDown(UnaryOperator<Matrix> stored) {
+        DownStep step = new DownStep(source, dense);
+        DownStep.Result found = step.fit();
+        if (!found.fit().kept()) {
+            return new Refitted(null, null, found.fit());
+        }
+        Matrix weight = stored.apply(found.weight());
+        Matrix bias = found.bias() == null ? null : stored.apply(found.bias());
+        step.write(weight, bias);
+        return new Refitted(weight, bias, found.fit());
+    }
+
+    /** Gives a score fit what enters both layers for some sequences, from that token on. */
+    void put(ScoreFit fit, long first, int[] which) {
+        Sequences sequences = source.sequences();
+        Device device = source.device();
+        sequences.each(which, (at, batch) -> {
+            try (TensorArena scratch = device.arena()) {
+                Tensor x = scratch.matrix(DType.F32, (long) batch.length * sequences.length(), source.hidden());
+                Tensor ofOriginal = scratch.matrix(DType.F32, x.rows(), x.columns());
+                Tensor ofConverted = scratch.matrix(DType.F32, x.rows(), x.columns());
+                sequences.read(device, sequences.original(), batch, x);
+                source.original().normed(x, ofOriginal);
+                sequences.read(device, sequences.converted(), batch, x);
+                source.original().normed(x, ofConverted);
+                fit.put(first + (long) at * sequences.length(), ofOriginal, ofConverted);
+                device.synchronize();
+            }
+        });
+    }
+}

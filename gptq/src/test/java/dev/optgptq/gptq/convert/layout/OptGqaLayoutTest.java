@@ -1,0 +1,105 @@
+package dev.optgptq.gptq.convert.layout;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import dev.optgptq.calibrate.Progress;
+import dev.optgptq.calibrate.data.TokenSequences;
+import dev.optgptq.calibrate.eval.ModelComparison;
+import dev.optgptq.calibrate.family.Mixer;
+import dev.optgptq.calibrate.family.ModelSpec;
+import dev.optgptq.calibrate.family.Position;
+import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.formats.UserError;
+import dev.optgptq.formats.model.ModelDirectory;
+import dev.optgptq.gptq.convert.layout.OptGqaLayout.Positions;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Devices;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Objects;
+import java.util.stream.IntStream;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** The same model under the names of opt_gqa. */
+class OptGqaLayoutTest {
+
+    private static final int LENGTH = 32;
+
+    private final Device device = Devices.open("cpu", 1);
+
+    @AfterEach
+    void close() {
+        device.close();
+    }
+
+    @Test
+    void with_learned_positions_it_computes_what_the_source_does() {
+        try (ModelDirectory source = open("opt");
+                OptGqaLayout layout = new OptGqaLayout(source, ModelSpec.resolve(source), new Positions.Learned())) {
+            assertEquals("opt_gqa", ModelSpec.resolve(layout.directory()).family());
+            ModelComparison found = ModelComparison.evaluate(Transformer.open(source, device),
+                    Transformer.open(layout.directory(), device), text(source), Progress.SILENT);
+            assertEquals(0, found.divergence().kl(), 1e-9);
+            assertEquals(found.baseline().perplexity(), found.candidate().perplexity(), 1e-6);
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"llama-mha", "qwen2", "opt"})
+    void with_alibi_every_layer_gets_the_slopes_of_the_paper(String name) {
+        try (ModelDirectory source = open(name)) {
+            ModelSpec spec = ModelSpec.resolve(source);
+            try (OptGqaLayout layout = new OptGqaLayout(source, spec, new Positions.Alibi(LENGTH))) {
+                ModelSpec written = ModelSpec.resolve(layout.directory());
+                Transformer.open(layout.directory(), device);
+                assertTrue(written.remarks().isEmpty(), written.remarks().toString());
+                assertEquals(null, written.embedding().positions());
+                written.blockSpecs().forEach(block -> {
+                    Mixer.Attention form = (Mixer.Attention) block.mixer();
+                    assertEquals(form.heads(), ((Position.Alibi) form.position()).stated().size());
+                });
+            }
+        }
+    }
+
+    @ParameterizedTest
+    @CsvSource({"starcoder2, a window of attention", "smollm3, without positions", "phi, a head with bias"})
+    void what_the_form_has_no_room_for_is_refused_by_name(String name, String what) {
+        try (ModelDirectory source = open(name)) {
+            ModelSpec spec = ModelSpec.resolve(source);
+            UserError error = assertThrows(UserError.class,
+                    () -> new OptGqaLayout(source, spec, new Positions.Alibi(LENGTH)).close());
+            assertEquals(UserError.Code.UNSUPPORTED_MODEL, error.code());
+            assertTrue(error.getMessage().contains(what), error.getMessage());
+        }
+    }
+
+    @Test
+    void the_code_that_transformers_runs_it_with_is_there() {
+        for (String name : RemoteCode.FILES) {
+            assertTrue(RemoteCode.bytes(name).length > 1000, name);
+        }
+    }
+
+    private static ModelDirectory open(String name) {
+        Path folder = Path.of("").toAbsolutePath();
+        while (folder != null && !Files.isDirectory(folder.resolve("shared/fixtures"))) {
+            folder = folder.getParent();
+        }
+        assumeTrue(folder != null, "no folder shared/fixtures above this one");
+        return ModelDirectory.open(Objects.requireNonNull(folder).resolve("shared/fixtures").resolve(name));
+    }
+
+    private static TokenSequences text(ModelDirectory source) {
+        int vocabulary = ModelSpec.resolve(source).vocabSize();
+        return new TokenSequences(IntStream.range(0, 2 * LENGTH).map(i -> (i * 37 + i * i) % vocabulary).toArray(), 2,
+                LENGTH);
+    }
+}

@@ -126,7 +126,8 @@ record Family(String family, List<String> modelTypes, List<String> architectures
      * @param slopes key of a list of them, which may be absent in config.json; absent: none
      */
     record AlibiForm(Setting maxBias, @Nullable Boolean scaled, @Nullable DType rounded, @Nullable String slopes)
-            implements PositionForm {}
+            implements
+                PositionForm {}
 
     record NoPositionForm() implements PositionForm {}
 

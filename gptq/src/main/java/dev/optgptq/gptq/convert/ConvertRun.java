@@ -1,7 +1,6 @@
 package dev.optgptq.gptq.convert;
 
 import dev.optgptq.calibrate.Progress;
-import dev.optgptq.calibrate.capture.ActivationStore;
 import dev.optgptq.calibrate.data.BundledText;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.eval.ModelComparison;
@@ -16,21 +15,14 @@ import dev.optgptq.formats.tokenizer.Tokenizer;
 import dev.optgptq.gptq.convert.ConvertSettings.Calibration;
 import dev.optgptq.gptq.convert.ConvertSettings.Evaluation;
 import dev.optgptq.gptq.convert.ConvertSettings.Heal;
-import dev.optgptq.gptq.convert.fit.Fit;
-import dev.optgptq.gptq.convert.layer.LayerConverter;
-import dev.optgptq.gptq.convert.layer.LayerOutcome;
-import dev.optgptq.gptq.convert.layer.Sequences;
 import dev.optgptq.gptq.journal.Identity;
 import dev.optgptq.gptq.journal.Part;
 import dev.optgptq.kernels.Device;
-import dev.optgptq.kernels.dense.Dense;
-import dev.optgptq.kernels.dense.Matrix;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Optional;
 import java.util.SequencedMap;
 import java.util.function.Consumer;
 import tools.jackson.databind.node.ObjectNode;
@@ -155,8 +147,10 @@ public final class ConvertRun {
         Heal heal = settings.heal();
         if (heal != null && texts.heal() != null) {
             facts.put("the text to heal with", texts.heal().text().digest());
-            facts.put("--heal", heal.steps() + ", " + heal.scope() + ", rate " + (heal.rate() == null ? "chosen" : heal.rate()) + ", decay " + heal.decay()
-                    + ", " + heal.batch() + " sequences, seed " + heal.seed());
+            facts.put("--heal",
+                    heal.steps() + ", " + heal.scope() + ", rate " + (heal.rate() == null ? "chosen" : heal.rate())
+                            + ", decay " + heal.decay()
+                            + ", " + heal.batch() + " sequences, seed " + heal.seed());
         }
         facts.put("the program", tool);
         facts.put("Java", Runtime.version().toString());

@@ -1,7 +1,6 @@
 package dev.optgptq.gptq.convert;
 
 import dev.optgptq.calibrate.Progress;
-import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.dtype.Shape;
 import dev.optgptq.formats.model.ModelDirectory;
@@ -73,7 +72,7 @@ record Healing(ModelDirectory source, TeacherText text, Heal settings, ConvertJo
         Transformer student = Transformer.open(converted, device());
         RateTrials rates = new RateTrials(text, settings, progress, log);
         try (WeightStudent learner = new WeightStudent(student, name -> converted.tensor(name).dtype(),
-                        settings.scope(), settings.decay())) {
+                settings.scope(), settings.decay())) {
             Looks looks = new Looks(text.tokens().heldOut(), Math.max(1, settings.steps() / LOOKS), PATIENCE, true);
             Distillation distillation = text.distillation(student);
             Saved begun = begin(distillation, learner, looks, rates);

@@ -222,7 +222,8 @@ public record Distillation(Transformer model, @Nullable Transformer original, To
     }
 
     private GradientStream stream(Learner learner, boolean stored, TokenSequences batch, int[] sequences) {
-        return new GradientStream(model, learner.weights(stored), batch, new Teacher(original, teacher, sequences), "tune",
+        return new GradientStream(model, learner.weights(stored), batch, new Teacher(original, teacher, sequences),
+                "tune",
                 Progress.SILENT, limits);
     }
 }

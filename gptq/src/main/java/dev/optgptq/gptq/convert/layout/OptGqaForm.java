@@ -82,9 +82,8 @@ final class OptGqaForm {
 
     /** Linears that have biases together or have none. */
     private enum Group {
-        INPUTS(Projection.QUERY, Projection.KEY, Projection.VALUE, Projection.QUERY_KEY_VALUE),
-        OUTPUT(Projection.ATTENTION_OUTPUT),
-        MLP(Projection.GATE, Projection.UP, Projection.GATE_UP, Projection.DOWN);
+        INPUTS(Projection.QUERY, Projection.KEY, Projection.VALUE, Projection.QUERY_KEY_VALUE), OUTPUT(
+                Projection.ATTENTION_OUTPUT), MLP(Projection.GATE, Projection.UP, Projection.GATE_UP, Projection.DOWN);
 
         private final List<Projection> projections;
 
@@ -104,9 +103,11 @@ final class OptGqaForm {
 
     private static void refuse(boolean holds, ModelDirectory source, String what) {
         if (holds) {
-            throw new UserError(Code.UNSUPPORTED_MODEL, source.path() + ": the converted model would have to be written as opt_gqa, "
-                    + "which has no room for " + what + "; keep the positions and merge heads alone, if the model's own family can "
-                    + "hold that");
+            throw new UserError(Code.UNSUPPORTED_MODEL,
+                    source.path() + ": the converted model would have to be written as opt_gqa, "
+                            + "which has no room for " + what
+                            + "; keep the positions and merge heads alone, if the model's own family can "
+                            + "hold that");
         }
     }
 

@@ -3,8 +3,9 @@ MVN ?= mvn
 
 BENCH_MODEL ?= ../shared/models/wiki-llama-14m
 BENCH_DATA ?= ../shared/data
+HEADLINE_MODEL ?= ../shared/models/wiki-mpt-6m
 
-.PHONY: build test check kernels dist check-dist bench bench-ops bench-memory fuzz fmt clean
+.PHONY: build test check kernels dist check-dist bench bench-ops bench-memory headline fuzz fmt clean
 
 build:            ## compile and package, without tests: what ./opt-gptq runs
 	$(MVN) -q package -DskipTests
@@ -37,6 +38,9 @@ bench-memory: build  ## memory of a quantize of a random model of TinyLlama-1.1B
 	test -d out/random-tinyllama || OPT_GPTQ_CLASSES=cli/target/test-classes OPT_GPTQ_MAIN=dev.optgptq.cli.bench.RandomLlama \
 	  ./opt-gptq out/random-tinyllama samples/wiki-tiny-llama/tokenizer.json
 	./opt-gptq quantize out/random-tinyllama --calibrator gptq --output out/bench-memory --overwrite --samples 16 --sequence-length 512 --eval none
+
+headline: build   ## 2:1, healed, int4: perplexity, KL divergence, size and KV bytes of each; STEPS, SAMPLES and DEVICE choose; minutes with a GPU
+	config/headline.sh $(HEADLINE_MODEL) $(BENCH_DATA)
 
 fuzz: build       ## random inputs until INPUTS are read or MINUTES are over, seeds printed; 1 and a stack trace for any that is not understood or refused
 	$(MVN) -q -pl calibrate -am test-compile

@@ -54,8 +54,12 @@ class OptGqaBlock(nn.Module):
     def __init__(self, vllm_config: VllmConfig, prefix: str):
         super().__init__()
         c, quant = vllm_config.model_config.hf_config, vllm_config.quant_config
+        for name, known in (("position_type", "alibi"), ("norm_type", "rms_norm"), ("mlp_type", "gated")):
+            if getattr(c, name, known) != known:
+                raise ValueError(f"opt_gqa: expected {name} {known}, found {getattr(c, name)}")
         self.self_attn = AlibiAttention(c.hidden_size, c.num_attention_heads, c.num_key_value_heads,
-                                        getattr(c, "alibi_bias_max", 8), None, c.attention_bias, c.attention_bias, None,
+                                        getattr(c, "alibi_bias_max", 8), None, c.attention_bias,
+                                        getattr(c, "attention_output_bias", False), None,
                                         ("qkv_proj", "o_proj"), vllm_config, f"{prefix}.self_attn")
         self.gate_up_proj = MergedColumnParallelLinear(c.hidden_size, [c.intermediate_size] * 2, bias=c.mlp_bias,
                                                        quant_config=quant, prefix=f"{prefix}.mlp.gate_up_proj")

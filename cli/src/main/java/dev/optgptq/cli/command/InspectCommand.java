@@ -13,7 +13,7 @@ import picocli.CommandLine.Parameters;
 
 @Command(name = "inspect", mixinStandardHelpOptions = true, abbreviateSynopsis = true, sortOptions = false, header = "Show what is in a model directory.", description = {
         "",
-        "Family, sizes, parameters, dtypes, quantization, and the tensors, those of all blocks folded into one line. Reads "
+        "Family, sizes, heads, positions, KV cache, parameters, dtypes, quantization, and the tensors, those of all blocks folded into one line. Reads "
                 + "headers only, so it is quick for any size; works for families that cannot be quantized too.",
         ""}, footer = {"", "Example:", "  opt-gptq inspect models/my-llama"})
 final class InspectCommand implements Callable<Integer> {
@@ -26,14 +26,19 @@ final class InspectCommand implements Callable<Integer> {
     @Option(names = "--json", description = "Print it as JSON.")
     private boolean json;
 
+    @Option(names = "--context", paramLabel = "N", description = "Tokens that the KV cache is counted for. Default: as many as "
+            + "the model takes")
+    private int context;
+
     InspectCommand(Console console) {
         this.console = console;
     }
 
     @Override
     public Integer call() {
+        Checks.atLeast(0, "--context", context);
         try (ModelDirectory directory = ModelDirectory.open(model)) {
-            ModelSummary summary = ModelSummary.of(directory);
+            ModelSummary summary = ModelSummary.of(directory, context);
             console.print(json ? ReportJson.text(summary) : ModelText.of(summary));
         }
         return ExitCode.DONE;

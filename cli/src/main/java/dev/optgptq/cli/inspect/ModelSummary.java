@@ -33,27 +33,34 @@ public record ModelSummary(String path, @Nullable String modelType, @Nullable Ar
         @Nullable String notSupported, long parameters, long bytes, @Nullable Quantization quantization,
         List<DTypeShare> dtypes, List<TensorGroup> tensors) {
 
-    /** @param kvHeads as many as heads for multi-head attention, fewer for grouped-query attention */
+    /**
+     * @param kvHeads as many as heads for multi-head attention, fewer for grouped-query attention; of the first layer
+     * @param sharing query heads to a KV head
+     * @param positions how tokens know their order, in words
+     */
     public record Architecture(String family, int blocks, int hiddenSize, int heads, int kvHeads, int headDim,
-            int intermediateSize, int vocabSize, int maxPositions, boolean tiedHead) {
+            int sharing, String positions, CacheSize cache, int intermediateSize, int vocabSize, int maxPositions,
+            boolean tiedHead) {
 
-        static Architecture of(ModelSpec spec) {
+        static Architecture of(ModelSpec spec, int context) {
+            CacheSize cache = CacheSize.of(spec, context == 0 ? spec.maxPositions() : context);
             BlockSpec first = spec.block(0);
             int intermediate = switch (first.feedForward()) {
                 case FeedForward.Dense dense -> dense.intermediateSize();
                 case FeedForward.Experts experts -> experts.each().intermediateSize();
             };
             return switch (first.mixer()) {
-                case Mixer.Attention form -> of(spec, form.heads(), form.kvHeads(), form.headDim(), intermediate);
-                case Mixer.LatentAttention form -> of(spec, form.heads(), form.heads(), form.headDim(), intermediate);
+                case Mixer.Attention form -> of(spec, form.heads(), form.kvHeads(), form.headDim(), cache, intermediate);
+                case Mixer.LatentAttention form -> of(spec, form.heads(), form.heads(), form.headDim(), cache, intermediate);
                 case Mixer.DeltaNet form ->
-                    of(spec, form.valueHeads(), form.keyHeads(), form.valueDim(), intermediate);
+                    of(spec, form.valueHeads(), form.keyHeads(), form.valueDim(), cache, intermediate);
             };
         }
 
-        private static Architecture of(ModelSpec spec, int heads, int kvHeads, int headDim, int intermediate) {
+        private static Architecture of(ModelSpec spec, int heads, int kvHeads, int headDim, CacheSize cache,
+                int intermediate) {
             return new Architecture(spec.family(), spec.blocks(), spec.hiddenSize(), heads, kvHeads, headDim,
-                    intermediate, spec.vocabSize(), spec.maxPositions(), spec.head().tied());
+                    Math.max(1, heads / kvHeads), PositionNames.of(spec), cache, intermediate, spec.vocabSize(), spec.maxPositions(), spec.head().tied());
         }
     }
 
@@ -67,14 +74,18 @@ public record ModelSummary(String path, @Nullable String modelType, @Nullable Ar
     /** All tensors of one type. */
     public record DTypeShare(String dtype, int tensors, long bytes) {}
 
-    /** Opens nothing but what is open; throws UserError only where the directory itself is damaged. */
-    public static ModelSummary of(ModelDirectory directory) {
+    /**
+     * Opens nothing but what is open; throws UserError only where the directory itself is damaged.
+     *
+     * @param context tokens that the KV cache is counted for; 0 for as many as the model takes
+     */
+    public static ModelSummary of(ModelDirectory directory, int context) {
         Collection<TensorView> tensors = directory.tensors().values();
         ModelConfig config = directory.config();
         Architecture architecture = null;
         String notSupported = null;
         try {
-            architecture = Architecture.of(ModelSpec.resolve(directory));
+            architecture = Architecture.of(ModelSpec.resolve(directory), context);
         } catch (UserError e) {
             notSupported = e.getMessage();
         }

@@ -26,16 +26,23 @@ public final class ConvertText {
         TextTable table = TextTable.of("", "");
         table.row("KV cache", report.cache().bytesPerTokenBefore() + " -> " + report.cache().bytesPerTokenAfter()
                 + " bytes per token, in 16 bits");
+        ConvertReport.Positions positions = report.positions();
+        if (positions != null) {
+            table.row("positions", String.format(Locale.ROOT,
+                    "%s -> ALiBi from the %s start (plain %.4f, fitted %.4f nats per token on held-out text)",
+                    positions.from(), positions.start(), positions.plain(), positions.fitted()));
+        }
         ConvertReport.Healed healed = report.healed();
         if (healed != null) {
             table.row("healing", String.format(Locale.ROOT,
-                    "divergence on held-out text %.5f -> %.5f nats per token, %d of %d steps", healed.before(),
-                    healed.after(), healed.steps(), healed.planned()));
+                    "divergence on held-out text %.5f -> %.5f nats per token, %d of %d steps, rate %.1e", healed.before(),
+                    healed.after(), healed.steps(), healed.planned(), healed.rate()));
         }
         quality(table, report.quality());
         table.row("time", Units.duration(report.seconds()));
-        table.row("report", files.json().toString());
-        return String.join(System.lineSeparator(), "", "wrote " + report.model().output(), "", layers.text("  "),
+        table.row("report", files.html().toString());
+        return String.join(System.lineSeparator(), "", "wrote " + report.model().output(), "",
+                report.layers().isEmpty() ? "" : layers.text("  "),
                 table.text("  ")) + System.lineSeparator();
     }
 

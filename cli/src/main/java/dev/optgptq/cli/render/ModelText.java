@@ -43,6 +43,12 @@ public final class ModelText {
         facts.row("attention",
                 String.format(Locale.ROOT, "%d heads of %d, %d KV heads, up to %d positions", model.heads(),
                         model.headDim(), model.kvHeads(), model.maxPositions()));
+        facts.row("groups", model.sharing() == 1
+                ? "none: each query head has keys and values of its own"
+                : model.kvHeads() + ", of " + model.sharing() + " query heads each");
+        facts.row("positions", model.positions());
+        facts.row("KV cache", String.format(Locale.ROOT, "%,d bytes per token in 16 bits, %s at %,d tokens",
+                model.cache().bytesPerToken(), Units.bytes(model.cache().bytesAtContext()), model.cache().context()));
     }
 
     private static String quantization(ModelSummary.@Nullable Quantization quantization) {

@@ -1,5 +1,6 @@
 package dev.optgptq.cli.render;
 
+import dev.optgptq.cli.render.page.ConvertPage;
 import dev.optgptq.cli.render.page.ReportPage;
 import dev.optgptq.gptq.convert.ConvertReport;
 import dev.optgptq.gptq.report.RunReport;
@@ -43,8 +44,8 @@ public record ReportFiles(Path json, Path html) {
         TextFile.write(html, ReportPage.of(report));
     }
 
-    /** A conversion has no page. */
     public void write(ConvertReport report) {
         TextFile.write(json, ReportJson.text(report));
+        TextFile.write(html, ConvertPage.of(report));
     }
 }

@@ -17,7 +17,16 @@ class InspectCommandTest {
                 "head tied to the embedding", "4 heads of 32, 4 KV heads, up to 2048 positions", "1.4 M (1,377,408)",
                 "16.00 bits per parameter", "BF16", "quantization  none", "model.layers.*.mlp.down_proj.weight",
                 "[128, 384]");
+        run.prints("groups", "none: each query head has keys and values of its own", "rotary, theta 10000, 32 elements",
+                "2,048 bytes per token in 16 bits, 4.2 MB at 2,048 tokens");
         assertEquals("", run.err());
+    }
+
+    @Test
+    void the_kv_cache_is_counted_for_the_context_that_is_asked_for() {
+        CommandRun.of("inspect", Models.mpt(), "--context", "1000").succeeds().prints("ALiBi, bias at most 8",
+                " at 1,000 tokens");
+        CommandRun.of("inspect", Models.mpt(), "--context", "-1").failsWith(2, "--context");
     }
 
     @Test

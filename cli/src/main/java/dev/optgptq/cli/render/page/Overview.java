@@ -20,7 +20,7 @@ final class Overview {
         return name(report.model().path()) + " at " + bits(report);
     }
 
-    private static String name(String path) {
+    static String name(String path) {
         Path last = Path.of(path).toAbsolutePath().normalize().getFileName();
         return last == null ? path : last.toString();
     }
@@ -68,7 +68,7 @@ final class Overview {
         return Element.of("div", "cards").addAll(cards);
     }
 
-    private static Element card(String label, String value, String note) {
+    static Element card(String label, String value, String note) {
         return Element.of("div", "card").add(Element.of("div", "label").add(label))
                 .add(Element.of("div", "figure").add(value)).add(Element.of("div", "note").add(note));
     }

@@ -79,7 +79,7 @@ final class BiasErrors {
         try (Arena host = Arena.ofShared()) {
             MemorySegment values = host.allocate(ValueLayout.JAVA_FLOAT, n);
             for (long row = 0; row < n; row++) {
-                values.setAtIndex(ValueLayout.JAVA_FLOAT, row, row % length);
+                values.setAtIndex(ValueLayout.JAVA_FLOAT, row, (float) (row % length));
             }
             device.upload(values, positions);
             device.synchronize();

@@ -161,7 +161,7 @@ public final class LayerConverter {
                     steps.put(fit, 0, sequences.fitted());
                 }
                 steps.put(fit, rotates(form) ? sequences.fitted().length * length : 0, sequences.judged());
-                ScoreFit.Outcome outcome = rotates(form) ? fit.fit() : fit.measure();
+                ScoreFit.Outcome outcome = rotates(form) ? fit.fit(List.of(1.0)) : fit.measure();
                 return new Scored(weights.download(attention.parts(), merged.headDim()), outcome.before(),
                         outcome.after(), outcome.turns());
             }

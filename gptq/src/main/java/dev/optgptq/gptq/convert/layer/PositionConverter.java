@@ -27,6 +27,8 @@ import org.jspecify.annotations.Nullable;
  */
 public final class PositionConverter {
 
+    private static final List<Double> LENGTHS = List.of(1.0, 0.5, 0.25, 0.125);
+
     private final Transformer original;
     private final Transformer target;
     private final Device device;
@@ -169,7 +171,7 @@ public final class PositionConverter {
             LayerSteps steps = new LayerSteps(source, dense);
             steps.put(fit, 0, sequences.fitted());
             steps.put(fit, trained, sequences.judged());
-            return fit.fit();
+            return fit.fit(LENGTHS);
         }
     }
 

@@ -133,8 +133,13 @@ final class ScoreFit implements AutoCloseable {
         return new Outcome(found, found, 0);
     }
 
-    /** Fits; the converted weights are then the best that were found. */
-    Outcome fit() {
+    /**
+     * Fits; the converted weights are then the best that were found.
+     *
+     * @param lengths shares of each turn's way that are tried, the longest first: far from the original the second order points the
+     *     right way and goes too far
+     */
+    Outcome fit(List<Double> lengths) {
         double before = divergence();
         double best = before;
         int kept = 0;
@@ -144,11 +149,9 @@ final class ScoreFit implements AutoCloseable {
                 Tensor kept0 = scratch.matrix(DType.F32, weights.rows(), weights.columns());
                 device.matrix().copy(weights, kept0);
                 solve(turn, weights);
-                separate(turn.side(), weights);
-                double found = divergence();
+                double found = firstBetter(turn.side(), kept0, weights, lengths, best);
+                device.synchronize();
                 if (!(found < best)) {
-                    separate(turn.side(), kept0);
-                    device.synchronize();
                     break;
                 }
                 best = found;
@@ -156,6 +159,25 @@ final class ScoreFit implements AutoCloseable {
             }
         }
         return new Outcome(before, best, kept);
+    }
+
+    /** Leaves the weights at the longest share of the way that helps, or where they were; returns the divergence there. */
+    private double firstBetter(Side side, Tensor from, Tensor to, List<Double> lengths, double best) {
+        try (TensorArena scratch = device.arena()) {
+            Tensor between = scratch.matrix(DType.F32, from.rows(), from.columns());
+            for (double length : lengths) {
+                device.matrix().copy(from, between);
+                vectors.combine(length, to, 1 - length, between);
+                separate(side, between);
+                double found = divergence();
+                if (found < best) {
+                    return found;
+                }
+            }
+            separate(side, from);
+            device.synchronize();
+            return best;
+        }
     }
 
     /** Weight and bias side by side. */

@@ -29,6 +29,7 @@ class OptGqaConfig(PretrainedConfig):
         attention_bias=False,  # of queries, keys and values
         attention_output_bias=False,
         mlp_bias=False,
+        use_cache=True,
         tie_word_embeddings=False,
         **kwargs,
     ):
@@ -52,6 +53,7 @@ class OptGqaConfig(PretrainedConfig):
         self.attention_bias = attention_bias
         self.attention_output_bias = attention_output_bias
         self.mlp_bias = mlp_bias
+        self.use_cache = use_cache
         for name, known in (
             ("position_type", ("alibi", "learned")),
             ("norm_type", ("rms_norm", "layer_norm")),

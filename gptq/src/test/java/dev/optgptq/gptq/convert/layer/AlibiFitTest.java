@@ -80,7 +80,7 @@ class AlibiFitTest {
                 fit.put(row, x.rows(row, LENGTH), x.rows(row, LENGTH));
             }
 
-            ScoreFit.Outcome found = fit.fit();
+            ScoreFit.Outcome found = fit.fit(List.of(1.0));
 
             assertTrue(found.after() < 0.05 * found.before(), () -> "seed " + SEED + ": " + found);
         }

@@ -1,0 +1,90 @@
+package dev.optgptq.gptq.convert;
+
+import static dev.optgptq.formats.testing.Failures.assertUserError;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import dev.optgptq.calibrate.data.TokenSequences.Sampling;
+import dev.optgptq.calibrate.family.ModelSpec;
+import dev.optgptq.formats.UserError.Code;
+import dev.optgptq.formats.model.ModelDirectory;
+import dev.optgptq.gptq.convert.ConvertSettings.Heads;
+import dev.optgptq.gptq.convert.ConvertSettings.Positions;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Objects;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** What a conversion says before anything is computed. */
+class ConvertCheckTest {
+
+    @TempDir
+    @SuppressWarnings("NullAway.Init") // JUnit fills it in
+    Path folder;
+
+    @ParameterizedTest
+    @CsvSource({"deepseek-v2-lite, latent attention (MLA)", "qwen3, norms of queries and keys", "qwen3-next, a gated deltanet",
+            "mixtral, a mixture of experts", "gemma2, capped attention scores"})
+    void what_cannot_be_merged_is_refused_by_name(String name, String what) {
+        try (ModelDirectory source = open(name)) {
+            ModelSpec spec = ModelSpec.resolve(source);
+            assertUserError(Code.UNSUPPORTED_MODEL,
+                    () -> ConvertCheck.check(settings(source, Positions.KEEP, false, 16), source, spec), what);
+        }
+    }
+
+    @Test
+    void alibi_without_healing_asks_for_force_and_says_what_it_costs() {
+        try (ModelDirectory rotary = open("llama-mha"); ModelDirectory learned = open("opt")) {
+            assertUserError(Code.BAD_SETTING, () -> ConvertCheck.check(settings(rotary, Positions.ALIBI, false, 16), rotary,
+                    ModelSpec.resolve(rotary)), "--heal", "0.9 nats", "--force");
+            assertUserError(Code.BAD_SETTING, () -> ConvertCheck.check(settings(learned, Positions.ALIBI, false, 16),
+                    learned, ModelSpec.resolve(learned)), "0.02 to 0.12 nats");
+            ConvertCheck.check(settings(rotary, Positions.ALIBI, true, 16), rotary, ModelSpec.resolve(rotary));
+        }
+    }
+
+    @Test
+    void too_little_text_is_told_how_many_tokens_more_it_takes() {
+        try (ModelDirectory source = open("llama-mha")) {
+            ModelSpec spec = ModelSpec.resolve(source);
+            HeadPlan plan = HeadPlan.uniform(spec, new Heads.Ratio(2));
+            List<String> few = ConvertCheck.warnings(settings(source, Positions.KEEP, false, 4), spec, plan);
+            assertEquals(1, few.size(), few.toString());
+            assertTrue(few.getFirst().matches(".*want at least as many tokens, and solve with 24; give \\d+ more.*"),
+                    few.toString());
+            assertTrue(ConvertCheck.warnings(settings(source, Positions.KEEP, false, 400), spec, plan).isEmpty());
+        }
+    }
+
+    @Test
+    void a_model_that_has_alibi_keeps_it_and_is_told_so() {
+        try (ModelDirectory source = open("mpt")) {
+            ModelSpec spec = ModelSpec.resolve(source);
+            ConvertSettings settings = settings(source, Positions.ALIBI, false, 400);
+            ConvertCheck.check(settings, source, spec);
+            assertTrue(ConvertCheck.warnings(settings, spec, HeadPlan.uniform(spec, new Heads.Ratio(2))).toString()
+                    .contains("has ALiBi already"));
+        }
+    }
+
+    private ConvertSettings settings(ModelDirectory source, Positions positions, boolean force, int samples) {
+        return new ConvertSettings(source.path(), folder.resolve("out"), new Heads.Ratio(2), positions,
+                new ConvertSettings.Calibration(null, Sampling.SEQUENTIAL, samples, 8, 0), null, null, false, false, 1,
+                force);
+    }
+
+    private static ModelDirectory open(String name) {
+        Path above = Path.of("").toAbsolutePath();
+        while (above != null && !Files.isDirectory(above.resolve("shared/fixtures"))) {
+            above = above.getParent();
+        }
+        assumeTrue(above != null, "no folder shared/fixtures above this one");
+        return ModelDirectory.open(Objects.requireNonNull(above).resolve("shared/fixtures").resolve(name));
+    }
+}

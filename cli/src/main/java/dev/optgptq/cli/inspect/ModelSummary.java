@@ -50,8 +50,10 @@ public record ModelSummary(String path, @Nullable String modelType, @Nullable Ar
                 case FeedForward.Experts experts -> experts.each().intermediateSize();
             };
             return switch (first.mixer()) {
-                case Mixer.Attention form -> of(spec, form.heads(), form.kvHeads(), form.headDim(), cache, intermediate);
-                case Mixer.LatentAttention form -> of(spec, form.heads(), form.heads(), form.headDim(), cache, intermediate);
+                case Mixer.Attention form ->
+                    of(spec, form.heads(), form.kvHeads(), form.headDim(), cache, intermediate);
+                case Mixer.LatentAttention form ->
+                    of(spec, form.heads(), form.heads(), form.headDim(), cache, intermediate);
                 case Mixer.DeltaNet form ->
                     of(spec, form.valueHeads(), form.keyHeads(), form.valueDim(), cache, intermediate);
             };
@@ -60,7 +62,8 @@ public record ModelSummary(String path, @Nullable String modelType, @Nullable Ar
         private static Architecture of(ModelSpec spec, int heads, int kvHeads, int headDim, CacheSize cache,
                 int intermediate) {
             return new Architecture(spec.family(), spec.blocks(), spec.hiddenSize(), heads, kvHeads, headDim,
-                    Math.max(1, heads / kvHeads), PositionNames.of(spec), cache, intermediate, spec.vocabSize(), spec.maxPositions(), spec.head().tied());
+                    Math.max(1, heads / kvHeads), PositionNames.of(spec), cache, intermediate, spec.vocabSize(),
+                    spec.maxPositions(), spec.head().tied());
         }
     }
 

@@ -35,7 +35,8 @@ public final class ConvertText {
         ConvertReport.Healed healed = report.healed();
         if (healed != null) {
             table.row("healing", String.format(Locale.ROOT,
-                    "divergence on held-out text %.5f -> %.5f nats per token, %d of %d steps, rate %.1e", healed.before(),
+                    "divergence on held-out text %.5f -> %.5f nats per token, %d of %d steps, rate %.1e",
+                    healed.before(),
                     healed.after(), healed.steps(), healed.planned(), healed.rate()));
         }
         quality(table, report.quality());

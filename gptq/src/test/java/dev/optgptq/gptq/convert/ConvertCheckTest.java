@@ -28,7 +28,8 @@ class ConvertCheckTest {
     Path folder;
 
     @ParameterizedTest
-    @CsvSource({"deepseek-v2-lite, latent attention (MLA)", "qwen3, norms of queries and keys", "qwen3-next, a gated deltanet",
+    @CsvSource({"deepseek-v2-lite, latent attention (MLA)", "qwen3, norms of queries and keys",
+            "qwen3-next, a gated deltanet",
             "mixtral, a mixture of experts", "gemma2, capped attention scores"})
     void what_cannot_be_merged_is_refused_by_name(String name, String what) {
         try (ModelDirectory source = open(name)) {
@@ -41,8 +42,10 @@ class ConvertCheckTest {
     @Test
     void alibi_without_healing_asks_for_force_and_says_what_it_costs() {
         try (ModelDirectory rotary = open("llama-mha"); ModelDirectory learned = open("opt")) {
-            assertUserError(Code.BAD_SETTING, () -> ConvertCheck.check(settings(rotary, Positions.ALIBI, false, 16), rotary,
-                    ModelSpec.resolve(rotary)), "--heal", "0.9 nats", "--force");
+            assertUserError(Code.BAD_SETTING,
+                    () -> ConvertCheck.check(settings(rotary, Positions.ALIBI, false, 16), rotary,
+                            ModelSpec.resolve(rotary)),
+                    "--heal", "0.9 nats", "--force");
             assertUserError(Code.BAD_SETTING, () -> ConvertCheck.check(settings(learned, Positions.ALIBI, false, 16),
                     learned, ModelSpec.resolve(learned)), "0.02 to 0.12 nats");
             ConvertCheck.check(settings(rotary, Positions.ALIBI, true, 16), rotary, ModelSpec.resolve(rotary));

@@ -170,7 +170,8 @@ public final class ConvertPage {
 
     private static Element settings(ConvertReport report) {
         List<Element> rows = report.command().entrySet().stream()
-                .map(entry -> Element.of("tr").add(Html.code(entry.getKey())).add(Html.cell(entry.getValue()))).toList();
+                .map(entry -> Element.of("tr").add(Html.code(entry.getKey())).add(Html.cell(entry.getValue())))
+                .toList();
         ConvertReport.Quality quality = report.quality();
         String measured = quality == null
                 ? "Not measured in this run (--eval none)."

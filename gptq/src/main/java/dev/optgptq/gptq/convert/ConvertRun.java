@@ -164,7 +164,7 @@ public final class ConvertRun {
         journal.directory().requireSpace(2 * bytes);
         int length = texts.calibration().length();
         try (TargetForm form = TargetForm.of(source, spec, plan, toAlibi, length);
-                TeacherText teacher = new TeacherText(model, texts.held(), progress)) {
+                TeacherText teacher = new TeacherText(model, texts.held(), form.layout() == null, progress)) {
             List<Part> parts = new ArrayList<>();
             if (toAlibi) {
                 parts.addAll(changePositions(form, teacher, journal, texts.calibration()));

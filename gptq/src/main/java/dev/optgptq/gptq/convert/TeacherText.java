@@ -20,12 +20,15 @@ final class TeacherText implements AutoCloseable {
 
     private final Transformer original;
     private final HealTokens tokens;
+    private final boolean sameHead;
     private final Progress progress;
     private @Nullable ActivationStore outputs;
 
-    TeacherText(Transformer original, HealTokens tokens, Progress progress) {
+    /** @param sameHead whether learners begin with the original's head under its name, so that it need not be loaded twice */
+    TeacherText(Transformer original, HealTokens tokens, boolean sameHead, Progress progress) {
         this.original = original;
         this.tokens = tokens;
+        this.sameHead = sameHead;
         this.progress = progress;
     }
 
@@ -44,7 +47,8 @@ final class TeacherText implements AutoCloseable {
             known = outputs();
             outputs = known;
         }
-        return new Distillation(student, original, tokens.text(), known, GradientStream.Limits.DEFAULT);
+        return new Distillation(student, sameHead ? null : original, tokens.text(), known,
+                GradientStream.Limits.DEFAULT);
     }
 
     /** What the original's last block puts out for all sequences. */

@@ -1,7 +1,7 @@
 package dev.optgptq.gptq.tune;
 
+import static dev.optgptq.formats.testing.Failures.assertUserError;
 import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.optgptq.calibrate.gradient.GradientStream;
@@ -69,11 +69,8 @@ class DistillationTest {
 
     @Test
     void a_model_that_stays_degenerate_ends_with_an_error_that_says_so() {
-        UserError error = assertThrows(UserError.class,
-                () -> learn(new Failing(student, Set.of(0, 1, 2, 3, 4, 5, 6, 7))));
-
-        assertEquals(UserError.Code.NUMERIC, error.code());
-        assertTrue(error.getMessage().contains("not finite 6 times, with ever lower rates"), error.getMessage());
+        assertUserError(UserError.Code.NUMERIC, () -> learn(new Failing(student, Set.of(0, 1, 2, 3, 4, 5, 6, 7))),
+                "not finite 6 times, with ever lower rates");
     }
 
     @Test

@@ -82,17 +82,19 @@ final class OptGqaForm {
 
     /** Linears that have biases together or have none. */
     private enum Group {
-        INPUTS(Projection.QUERY, Projection.KEY, Projection.VALUE, Projection.QUERY_KEY_VALUE), OUTPUT(
-                Projection.ATTENTION_OUTPUT), MLP(Projection.GATE, Projection.UP, Projection.GATE_UP, Projection.DOWN);
+        INPUTS, OUTPUT, MLP;
 
-        private final List<Projection> projections;
-
-        Group(Projection... projections) {
-            this.projections = List.of(projections);
+        private boolean has(Projection projection) {
+            return switch (projection) {
+                case QUERY, KEY, VALUE, QUERY_KEY_VALUE -> this == INPUTS;
+                case ATTENTION_OUTPUT -> this == OUTPUT;
+                case GATE, UP, GATE_UP, DOWN -> this == MLP;
+                default -> false;
+            };
         }
 
         private List<Boolean> biased(BlockSpec block) {
-            return block.linears().stream().filter(linear -> projections.contains(linear.projection()))
+            return block.linears().stream().filter(linear -> has(linear.projection()))
                     .map(LinearSpec::bias).distinct().toList();
         }
 

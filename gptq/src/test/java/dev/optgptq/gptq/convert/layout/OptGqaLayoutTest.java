@@ -1,7 +1,7 @@
 package dev.optgptq.gptq.convert.layout;
 
+import static dev.optgptq.formats.testing.Failures.assertUserError;
 import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
@@ -74,10 +74,8 @@ class OptGqaLayoutTest {
     void what_the_form_has_no_room_for_is_refused_by_name(String name, String what) {
         try (ModelDirectory source = open(name)) {
             ModelSpec spec = ModelSpec.resolve(source);
-            UserError error = assertThrows(UserError.class,
-                    () -> new OptGqaLayout(source, spec, new Positions.Alibi(LENGTH)).close());
-            assertEquals(UserError.Code.UNSUPPORTED_MODEL, error.code());
-            assertTrue(error.getMessage().contains(what), error.getMessage());
+            assertUserError(UserError.Code.UNSUPPORTED_MODEL,
+                    () -> new OptGqaLayout(source, spec, new Positions.Alibi(LENGTH)).close(), what);
         }
     }
 

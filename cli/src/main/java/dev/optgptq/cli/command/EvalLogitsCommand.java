@@ -91,8 +91,9 @@ final class EvalLogitsCommand implements Callable<Integer> {
                     + length);
         }
         if (length > spec.maxPositions()) {
-            progress.log("warning: sequences of " + length + " tokens, while config.json says that the model takes up to "
-                    + spec.maxPositions());
+            progress.log(
+                    "warning: sequences of " + length + " tokens, while config.json says that the model takes up to "
+                            + spec.maxPositions());
         }
     }
 }

@@ -5,11 +5,13 @@
 #
 #   docs/results/reference.sh SHARED_DIR [WORK_DIR]
 #
-# SHARED_DIR holds models/wiki-llama-14m, models/wiki-mpt-6m and data/. Rows already measured in WORK_DIR are kept.
+# SHARED_DIR holds models/wiki-llama-14m, models/wiki-mpt-6m and data/. Rows already measured in WORK_DIR are kept. OPT_GPTQ names
+# another program than this checkout's, OPTIONS what each run is given besides ("--device cuda --precision float32").
 set -euo pipefail
 shared=${1:?the folder with models and data}
 work=${2:-out/reference}
 root=$(cd "$(dirname "$0")/../.." && pwd)
+program=${OPT_GPTQ:-$root/opt-gptq}
 mkdir -p "$work"
 
 # name | options | the authors' code: wiki-llama-14m, wiki-mpt-6m ("-" where it has no such mode)
@@ -41,9 +43,9 @@ row() {
     shift 2
     key=$work/$model-$(printf '%s' "$name" | tr -c 'a-zA-Z0-9\n' '-')
     if [ ! -s "$key.json" ]; then
-        "$root/opt-gptq" quantize "$shared/models/$model" --output "$key" --overwrite --eval "$shared/data/wikitext2-test.txt" \
+        "$program" quantize "$shared/models/$model" --output "$key" --overwrite --eval "$shared/data/wikitext2-test.txt" \
             --window 1024 --calibration "$shared/data/wikitext2-train-head.txt" --sampling sequential --samples 128 \
-            --sequence-length 512 "$@" >"$key.log" 2>&1
+            --sequence-length 512 ${OPTIONS:-} "$@" >"$key.log" 2>&1
         cp "$key/report.json" "$key.json"
         rm -rf "$key"
     fi

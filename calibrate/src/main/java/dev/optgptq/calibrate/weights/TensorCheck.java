@@ -12,6 +12,7 @@ import dev.optgptq.formats.dtype.Shape;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.formats.packed.PackedLinear;
 import dev.optgptq.formats.safetensors.TensorView;
+import dev.optgptq.formats.scaled.ScaledTensor;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
@@ -107,19 +108,38 @@ public final class TensorCheck {
     private void linear(LinearSpec linear) {
         WeightView view = linear.view();
         Optional<PackedLinear> packed = directory.packed(linear.module());
+        Optional<ScaledTensor> scaled = directory.scaled(view.weight());
         if (packed.isPresent()) {
             packed(linear.module(), packed.get(), linear.inputs(), linear.outputs());
+        } else if (scaled.isPresent()) {
+            scaled(linear, scaled.get());
         } else {
-            boolean turned = view.stored() == WeightView.Stored.IN_OUT;
-            long rows = turned ? linear.inputs() : linear.outputs();
-            long columns = turned ? linear.outputs() : linear.inputs();
-            plain(view.weight(), view.shared() ? Shape.of(view.matrices(), rows, columns) : Shape.of(rows, columns));
+            plain(view.weight(), shape(linear, view.stored() == WeightView.Stored.IN_OUT));
         }
         // Older GPTQ writers give every packed linear a bias, and every loader adds it.
         if (linear.bias() || (packed.isPresent() && directory.tensors().containsKey(view.biasTensor()))) {
             plain(view.biasTensor(),
                     view.shared() ? Shape.of(view.matrices(), linear.outputs()) : Shape.of(linear.outputs()));
         }
+    }
+
+    private void scaled(LinearSpec linear, ScaledTensor scaled) {
+        boolean turned = ScaledLoader.isTurned(linear, scaled);
+        Shape expected = shape(linear, turned);
+        TensorView elements = scaled.parts().getFirst();
+        if (!scaled.shape().equals(expected)) {
+            throw bad(elements.name() + ": expected " + expected + ", found " + scaled.shape() + " in "
+                    + elements.file() + "; the file is damaged or config.json is from another model");
+        }
+        scaled.parts().forEach(part -> known.add(part.name()));
+    }
+
+    private static Shape shape(LinearSpec linear, boolean turned) {
+        long rows = turned ? linear.inputs() : linear.outputs();
+        long columns = turned ? linear.outputs() : linear.inputs();
+        return linear.view().shared()
+                ? Shape.of(linear.view().matrices(), rows, columns)
+                : Shape.of(rows, columns);
     }
 
     private void packed(String module, PackedLinear packed, int inputs, int outputs) {
@@ -144,7 +164,9 @@ public final class TensorCheck {
                     + "; the file is damaged or config.json is from another model");
         } else if (!found.dtype().isFloat()) {
             throw bad(name + ": expected a float dtype, F16, BF16, F32 or F64, found " + found.dtype() + " in "
-                    + found.file() + "; give the unquantized model, or one quantized by GPTQ");
+                    + found.file()
+                    + "; give the unquantized model, one quantized by GPTQ, or linears in FP8 or MXFP4 with the"
+                    + " quantization_config that says so");
         }
     }
 

@@ -51,10 +51,16 @@ public final class UploadPrefetch implements AutoCloseable {
     public static long bytes(ModelDirectory directory, ModelSpec spec) {
         long most = 0;
         for (int block = 0; block < spec.blocks(); block++) {
-            most = Math.max(most,
-                    Prefetch.tensors(directory, spec, block).stream().mapToLong(view -> view.data().byteSize()).sum());
+            most = Math.max(most, tensors(directory, spec, block).stream().mapToLong(view -> view.data().byteSize())
+                    .sum());
         }
         return 2 * most;
+    }
+
+    /** Those that devices decode: small floats with scales come decoded. */
+    private static List<TensorView> tensors(ModelDirectory directory, ModelSpec spec, int block) {
+        return Prefetch.tensors(directory, spec, block).stream()
+                .filter(view -> view.dtype() != DType.U8 && view.dtype() != DType.F8_E4M3).toList();
     }
 
     /** A block's tensors, on their way or there. */
@@ -140,7 +146,7 @@ public final class UploadPrefetch implements AutoCloseable {
         }
         Stored stored = new Stored();
         try {
-            stored.begin(Prefetch.tensors(directory, spec, block));
+            stored.begin(tensors(directory, spec, block));
             blocks.put(block, stored);
         } catch (UserError e) {
             stored.arena.close();

@@ -9,6 +9,7 @@ import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.formats.packed.PackedLinear;
 import dev.optgptq.formats.safetensors.TensorView;
+import dev.optgptq.formats.scaled.ScaledTensor;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.HostVectors;
 import dev.optgptq.kernels.Tensor;
@@ -74,6 +75,12 @@ public record WeightLoader(ModelDirectory directory, Device device, DType produc
 
     private Tensor matrix(LinearSpec linear, TensorArena arena) {
         WeightView view = linear.view();
+        Optional<ScaledTensor> scaled = directory.scaled(view.weight());
+        if (scaled.isPresent()) {
+            Tensor decoded = new ScaledLoader(device, products).load(linear, scaled.get(), arena);
+            requireFinite(scaled.get().parts().getFirst().name(), decoded);
+            return decoded;
+        }
         if (view.stored() == WeightView.Stored.OUT_IN) {
             return decode(view.weight(), view.index(), view.matrices(), products, linear.outputs(), linear.inputs(),
                     arena);

@@ -10,6 +10,7 @@ import dev.optgptq.formats.model.ModelConfig;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.formats.packed.QuantizationConfig;
 import dev.optgptq.formats.safetensors.TensorView;
+import dev.optgptq.formats.scaled.ScaledFormat;
 import java.util.Collection;
 import java.util.List;
 import java.util.Map;
@@ -25,13 +26,16 @@ import org.jspecify.annotations.Nullable;
  * @param notSupported why this program cannot run it, null when it can
  * @param parameters weights, packed ones counted as what they decode to
  * @param bytes of tensor data
+ * @param mixture null for a model without experts, or one that is not supported
  * @param quantization null for a plain model
+ * @param scaled how weights are stored that are small floats with a scale for each block; null where none are
  * @param dtypes what the bytes are
  * @param tensors those of all blocks folded into one line each
  */
 public record ModelSummary(String path, @Nullable String modelType, @Nullable Architecture architecture,
-        @Nullable String notSupported, long parameters, long bytes, @Nullable Quantization quantization,
-        List<DTypeShare> dtypes, List<TensorGroup> tensors) {
+        @Nullable String notSupported, long parameters, @Nullable Mixture mixture, long bytes,
+        @Nullable Quantization quantization, @Nullable String scaled, List<DTypeShare> dtypes,
+        List<TensorGroup> tensors) {
 
     /**
      * @param kvHeads as many as heads for multi-head attention, fewer for grouped-query attention; of the first layer
@@ -86,17 +90,22 @@ public record ModelSummary(String path, @Nullable String modelType, @Nullable Ar
         Collection<TensorView> tensors = directory.tensors().values();
         ModelConfig config = directory.config();
         Architecture architecture = null;
+        Mixture mixture = null;
         String notSupported = null;
+        long parameters = directory.parameters();
         try {
-            architecture = Architecture.of(ModelSpec.resolve(directory), context);
+            ModelSpec spec = ModelSpec.resolve(directory);
+            architecture = Architecture.of(spec, context);
+            mixture = Mixture.of(spec, parameters);
         } catch (UserError e) {
             notSupported = e.getMessage();
         }
         QuantizationConfig quantization = directory.quantization().orElse(null);
         return new ModelSummary(directory.path().toString(),
                 config.has("model_type") ? config.text("model_type") : null,
-                architecture, notSupported, Parameters.count(tensors, quantization),
+                architecture, notSupported, parameters, mixture,
                 tensors.stream().mapToLong(view -> view.data().byteSize()).sum(), quantization(quantization, tensors),
+                directory.scaledFormat().map(ScaledFormat::label).orElse(null),
                 dtypes(tensors), TensorGroup.fold(tensors));
     }
 
@@ -105,7 +114,7 @@ public record ModelSummary(String path, @Nullable String modelType, @Nullable Ar
         return config == null
                 ? null
                 : new Quantization(config.format().label(), config.bits(), config.groupSize(), config.symmetric(),
-                        config.descAct(), tensors.stream().filter(Parameters::isPacked).count());
+                        config.descAct(), tensors.stream().filter(view -> view.name().endsWith(".qweight")).count());
     }
 
     private static List<DTypeShare> dtypes(Collection<TensorView> tensors) {

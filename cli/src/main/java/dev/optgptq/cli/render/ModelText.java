@@ -2,6 +2,7 @@ package dev.optgptq.cli.render;
 
 import dev.optgptq.cli.console.TextTable;
 import dev.optgptq.cli.console.Units;
+import dev.optgptq.cli.inspect.Mixture;
 import dev.optgptq.cli.inspect.ModelSummary;
 import java.util.Locale;
 import java.util.stream.Collectors;
@@ -16,14 +17,20 @@ public final class ModelText {
         TextTable facts = TextTable.of("", "");
         facts.row("model type", model.modelType() == null ? "not given" : model.modelType());
         architecture(facts, model.architecture());
+        mixture(facts, model.mixture(), model.architecture());
         facts.row("parameters",
-                String.format(Locale.ROOT, "%s (%,d)", Units.count(model.parameters()), model.parameters()));
+                String.format(Locale.ROOT, "%s (%,d)%s", Units.count(model.parameters()), model.parameters(),
+                        model.mixture() == null
+                                ? ""
+                                : ", " + Units.count(model.mixture().activeParameters()) + " active"));
         facts.row("size", String.format(Locale.ROOT, "%s, %.2f bits per parameter", Units.bytes(model.bytes()),
                 8.0 * model.bytes() / Math.max(1, model.parameters())));
         facts.row("dtypes", model.dtypes().stream()
                 .map(share -> share.dtype() + " " + Units.bytes(share.bytes()) + " in " + share.tensors() + " tensors")
                 .collect(Collectors.joining(", ")));
-        facts.row("quantization", quantization(model.quantization()));
+        facts.row("quantization", model.scaled() == null
+                ? quantization(model.quantization())
+                : model.scaled() + ", read as the floats they stand for");
         if (model.notSupported() != null) {
             facts.row("not supported", model.notSupported());
         }
@@ -49,6 +56,19 @@ public final class ModelText {
         facts.row("positions", model.positions());
         facts.row("KV cache", String.format(Locale.ROOT, "%,d bytes per token in 16 bits, %s at %,d tokens",
                 model.cache().bytesPerToken(), Units.bytes(model.cache().bytesAtContext()), model.cache().context()));
+    }
+
+    private static void mixture(TextTable facts, @Nullable Mixture mixture,
+            ModelSummary.@Nullable Architecture model) {
+        if (mixture == null || model == null) {
+            return;
+        }
+        facts.row("experts",
+                String.format(Locale.ROOT, "%d, %d active, MLP %d%s, in %d of %d blocks", mixture.experts(),
+                        mixture.active(), mixture.width(),
+                        mixture.shared() == 0 ? "" : ", beside a shared one of " + mixture.shared(), mixture.blocks(),
+                        model.blocks()));
+        facts.row("router", mixture.router());
     }
 
     private static String quantization(ModelSummary.@Nullable Quantization quantization) {

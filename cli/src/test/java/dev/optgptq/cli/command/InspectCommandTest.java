@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.optgptq.cli.testing.CommandRun;
 import dev.optgptq.cli.testing.Models;
+import dev.optgptq.formats.testing.SharedFiles;
 import org.junit.jupiter.api.Test;
 import tools.jackson.databind.JsonNode;
 
@@ -37,5 +38,17 @@ class InspectCommandTest {
         assertEquals(2_623_744, json.get("bytes").asLong());
         assertTrue(json.get("quantization").isNull());
         assertTrue(json.get("notSupported").isNull());
+    }
+
+    @Test
+    void a_mixture_says_how_many_experts_there_are_and_what_of_it_a_token_meets() {
+        String mixtral = SharedFiles.require("fixtures/mixtral").toString();
+        CommandRun.of("inspect", mixtral).succeeds().prints("experts", "4, 2 active, MLP 24, in 2 of 2 blocks",
+                "router",
+                "softmax, weights sum to 1", "(33,184), 24.0 k active");
+        String deepseek = SharedFiles.require("fixtures/deepseek-v3").toString();
+        CommandRun.of("inspect", deepseek).succeeds().prints(
+                "8, 3 active, MLP 16, beside a shared one of 16, in 1 of 2 blocks", "sigmoid",
+                "choice corrected by a bias", "within 2 of 4 groups by their best two experts", "times 2.5");
     }
 }

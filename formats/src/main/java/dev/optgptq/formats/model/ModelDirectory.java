@@ -8,6 +8,8 @@ import dev.optgptq.formats.packed.PackedLinear;
 import dev.optgptq.formats.packed.PackedLinearReader;
 import dev.optgptq.formats.packed.QuantizationConfig;
 import dev.optgptq.formats.safetensors.TensorView;
+import dev.optgptq.formats.scaled.ScaledFormat;
+import dev.optgptq.formats.scaled.ScaledTensor;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Collections;
@@ -102,7 +104,7 @@ public final class ModelDirectory implements AutoCloseable {
     /**
      * The quantization of the checkpoint, from config.json or quantize_config.json; empty for a plain model. Where both
      * have it config.json counts, as for other loaders. What the tensors are decides: a GPTQ block that was left beside
-     * plain weights means nothing. Throws UserError BAD_MODEL for a damaged block, and UNSUPPORTED_MODEL for a method or
+     * plain weights means nothing. Empty as well where weights are small floats with scales: see scaled(). Throws UserError BAD_MODEL for a damaged block, and UNSUPPORTED_MODEL for a method or
      * form that is not read: a runtime would act on that one whatever the tensors are.
      */
     public Optional<QuantizationConfig> quantization() {
@@ -110,7 +112,9 @@ public final class ModelDirectory implements AutoCloseable {
         if (config.has(QUANTIZATION_KEY)) {
             String origin = config.file() + ", " + QUANTIZATION_KEY;
             if (!packed) {
-                QuantizationConfig.requireMethod(config.at(QUANTIZATION_KEY), origin);
+                if (scaledFormat().isEmpty()) {
+                    QuantizationConfig.requireMethod(config.at(QUANTIZATION_KEY), origin);
+                }
                 return Optional.empty();
             }
             return Optional.of(QuantizationConfig.fromJson(config.at(QUANTIZATION_KEY), origin));
@@ -119,6 +123,24 @@ public final class ModelDirectory implements AutoCloseable {
         return packed && InputFiles.isThere(file)
                 ? Optional.of(QuantizationConfig.fromJson(Json.readObject(file, Code.BAD_MODEL), file.toString()))
                 : Optional.empty();
+    }
+
+    /**
+     * How weights are stored, where config.json says that they are small floats with a scale for each block; throws UserError
+     * UNSUPPORTED_MODEL for a form of that which is not read.
+     */
+    public Optional<ScaledFormat> scaledFormat() {
+        return ScaledFormat.of(config.at(QUANTIZATION_KEY), config.file() + ", " + QUANTIZATION_KEY);
+    }
+
+    /** Weights of all tensors, packed and small ones counted as what they decode to. */
+    public long parameters() {
+        return ParameterCount.of(tensors.values(), quantization().orElse(null), scaledFormat().orElse(null));
+    }
+
+    /** The tensor of that name where it is stored so; empty where it is plain, or not there. */
+    public Optional<ScaledTensor> scaled(String name) {
+        return scaledFormat().flatMap(format -> format.find(name, tensors));
     }
 
     /**

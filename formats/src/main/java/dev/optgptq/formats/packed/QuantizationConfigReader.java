@@ -61,7 +61,7 @@ final class QuantizationConfigReader {
     private void requireMethod() {
         for (String key : new String[] {"quant_method", "method"}) {
             if (present(key) && !block.path(key).asString("").equalsIgnoreCase(METHOD)) {
-                throw unsupported(key, "\"" + METHOD + "\"");
+                throw unsupported(key, "\"" + METHOD + "\", \"fp8\" or \"mxfp4\"");
             }
         }
         if (present("is_marlin_format") && flag("is_marlin_format", false)) {

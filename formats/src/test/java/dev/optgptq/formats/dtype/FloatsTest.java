@@ -67,4 +67,30 @@ class FloatsTest {
             assertEquals(expected, found);
         }
     }
+
+    /** Sign, exponent with a bias of 7, mantissa (arXiv 2209.05433, table 1); written out in float64. */
+    @Test
+    void every_e4m3_is_what_its_specification_says() {
+        for (int bits = 0; bits < 256; bits++) {
+            int exponent = bits / 8 % 16;
+            double mantissa = bits % 8 / 8.0;
+            double size = exponent == 0 ? mantissa / 64 : (1 + mantissa) * Math.pow(2, exponent - 7);
+            double expected = exponent == 15 && mantissa == 0.875 ? Double.NaN : bits < 128 ? size : -size;
+            assertEquals(expected, Floats.fromE4M3((byte) bits), "bits " + bits);
+        }
+        assertEquals(448, Floats.fromE4M3((byte) 0x7e));
+    }
+
+    /** OCP Microscaling Formats 1.0, tables 5 and 7. */
+    @Test
+    void every_e2m1_and_e8m0_is_what_their_specification_says() {
+        float[] values = {0, 0.5f, 1, 1.5f, 2, 3, 4, 6};
+        for (int bits = 0; bits < 16; bits++) {
+            assertEquals(bits < 8 ? values[bits] : -values[bits - 8], Floats.fromE2M1(bits), "bits " + bits);
+        }
+        for (int bits = 0; bits < 255; bits++) {
+            assertEquals(Math.pow(2, bits - 127), Floats.fromE8M0((byte) bits), "bits " + bits);
+        }
+        assertTrue(Float.isNaN(Floats.fromE8M0((byte) 255)));
+    }
 }

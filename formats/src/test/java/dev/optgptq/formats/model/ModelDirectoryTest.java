@@ -174,11 +174,24 @@ class ModelDirectoryTest {
 
     @Test
     void a_block_of_another_method_is_refused_by_name_even_beside_plain_weights() throws IOException {
-        Files.writeString(directory.resolve("config.json"), "{\"quantization_config\":{\"quant_method\":\"fp8\"}}");
+        Files.writeString(directory.resolve("config.json"), "{\"quantization_config\":{\"quant_method\":\"awq\"}}");
         shard("model.safetensors", "m.weight");
         try (ModelDirectory model = open()) {
             assertUserError(Code.UNSUPPORTED_MODEL, model::quantization, "config.json", "'quant_method'",
-                    "found the string \"fp8\"");
+                    "found the string \"awq\"");
+        }
+    }
+
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', value = {"'fmt':'e5m2'|'fmt'", "'activation_scheme':'static'|'activation_scheme'",
+            "'fmt':'e4m3'|'weight_block_size'", "'weight_block_size':[128,0]|'weight_block_size'"})
+    void fp8_in_another_form_than_blocks_of_e4m3_is_refused_by_the_field(String field, String named)
+            throws IOException {
+        Files.writeString(directory.resolve("config.json"),
+                ("{'quantization_config':{'quant_method':'fp8'," + field + "}}").replace('\'', '"'));
+        shard("model.safetensors", "m.weight");
+        try (ModelDirectory model = open()) {
+            assertUserError(Code.UNSUPPORTED_MODEL, model::quantization, "config.json", named, "bfloat16");
         }
     }
 

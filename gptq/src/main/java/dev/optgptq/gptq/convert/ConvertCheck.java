@@ -31,6 +31,10 @@ final class ConvertCheck {
                     + quantization.bits()
                     + " bits; convert the original model first, and quantize what comes out: convert-gqa, then quantize");
         });
+        source.scaledFormat().ifPresent(format -> {
+            throw new UserError(Code.UNSUPPORTED_MODEL, settings.model() + " is stored as " + format.label()
+                    + "; convert-gqa writes what it does not change as it finds it, and needs the model in bfloat16");
+        });
         ConvertSettings.Calibration calibration = settings.calibration();
         if (calibration.samples() < LEAST_SEQUENCES) {
             throw new UserError(Code.BAD_SETTING, "--samples " + calibration.samples()

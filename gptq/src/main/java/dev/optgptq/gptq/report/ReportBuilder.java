@@ -45,10 +45,10 @@ public record ReportBuilder(QuantizeSettings settings, DType products, Origin or
     }
 
     private RunReport.Model model(Written written) {
-        long parameters = source.tensors().values().stream().mapToLong(view -> view.shape().elements()).sum();
         return new RunReport.Model(settings.model().toString(), settings.output().directory().toString(),
                 model.family(),
-                model.blocks(), model.hiddenSize(), model.vocabSize(), parameters, written.quantizedParameters());
+                model.blocks(), model.hiddenSize(), model.vocabSize(), source.parameters(),
+                written.quantizedParameters());
     }
 
     private RunReport.Size size(Written written) {

@@ -5,10 +5,14 @@ import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.model.ModelDirectory;
+import dev.optgptq.formats.scaled.Fp8Tensor;
+import dev.optgptq.formats.scaled.Mxfp4Tensor;
+import dev.optgptq.formats.scaled.ScaledTensor;
 import dev.optgptq.gptq.settings.QuantizeSettings.Precision;
 import dev.optgptq.kernels.Device.Halves;
 import dev.optgptq.kernels.Device;
 import java.util.List;
+import java.util.Optional;
 import java.util.Set;
 import java.util.function.Function;
 import java.util.stream.Collectors;
@@ -90,12 +94,24 @@ record MatmulDtype(DType dtype, @Nullable String remark) {
         return stored == DType.F16 ? List.of(DType.F16) : List.of(DType.BF16, DType.F16);
     }
 
-    /** The half-precision dtype that all linears are stored in, else F32. */
+    /** The half-precision dtype that holds all linears exactly as they are stored, else F32. */
     private static DType stored(ModelDirectory source, ModelSpec model) {
         Set<DType> dtypes = IntStream.range(0, model.blocks()).mapToObj(model::linears).flatMap(List::stream)
-                .map(LinearSpec::module).map(module -> source.tensor(module + ".weight").dtype())
+                .map(LinearSpec::weightTensor).distinct().map(weight -> stored(source, weight))
                 .collect(Collectors.toSet());
         DType first = dtypes.iterator().next();
         return dtypes.size() == 1 && (first == DType.F16 || first == DType.BF16) ? first : DType.F32;
+    }
+
+    private static DType stored(ModelDirectory source, String weight) {
+        Optional<ScaledTensor> scaled = source.scaled(weight);
+        if (scaled.isEmpty()) {
+            return source.tensor(weight).dtype();
+        }
+        return switch (scaled.get()) {
+            // Two digits and a power of two; an element of FP8 is multiplied by a float32.
+            case Mxfp4Tensor mxfp4 -> DType.BF16;
+            case Fp8Tensor fp8 -> DType.F32;
+        };
     }
 }

@@ -38,7 +38,9 @@ public record CheckpointPlan(List<TensorSpec> specs, List<TensorView> kept, List
         Map<String, LinearSpec> linears = new LinkedHashMap<>();
         for (int block = 0; block < model.blocks(); block++) {
             for (LinearSpec linear : model.linears(block)) {
-                byWeight.computeIfAbsent(linear.weightTensor(), tensor -> new ArrayList<>()).add(linear);
+                List<String> stored = storedAs(source, linear);
+                byWeight.computeIfAbsent(stored.getFirst(), tensor -> new ArrayList<>()).add(linear);
+                stored.stream().skip(1).forEach(scales -> byWeight.putIfAbsent(scales, new ArrayList<>()));
                 linears.put(linear.module(), linear);
             }
         }
@@ -59,6 +61,13 @@ public record CheckpointPlan(List<TensorSpec> specs, List<TensorView> kept, List
         List<TensorView> outside = kept.stream().filter(view -> blocks.stream().noneMatch(view.name()::startsWith))
                 .toList();
         return new CheckpointPlan(specs, kept, outside, linears);
+    }
+
+    /** The tensors that a linear's weight takes the place of, the elements first. */
+    private static List<String> storedAs(ModelDirectory source, LinearSpec linear) {
+        return source.scaled(linear.weightTensor())
+                .map(scaled -> scaled.parts().stream().map(TensorView::name).toList())
+                .orElse(List.of(linear.weightTensor()));
     }
 
     /** Names the first linear that the groups do not divide, and a size that divides all. */

@@ -8,16 +8,42 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import org.jspecify.annotations.Nullable;
 import tools.jackson.databind.JsonNode;
+import tools.jackson.databind.node.ObjectNode;
 
 /** A config.json that remembers what was asked of it, so that what nobody asked for can be named. */
 final class ConfigReader {
 
+    private static final String TEXT = "text_config";
+    private static final String TIED = "tie_word_embeddings";
+
     private final ModelConfig config;
+    private final @Nullable String outer;
     private final Set<String> asked = new HashSet<>();
 
-    ConfigReader(ModelConfig config) {
+    private ConfigReader(ModelConfig config, @Nullable String outer) {
         this.config = config;
+        this.outer = outer;
+    }
+
+    /** Of a model of text and more its text part. */
+    static ConfigReader of(ModelConfig config) {
+        if (!(config.at(TEXT) instanceof ObjectNode written)) {
+            return new ConfigReader(config, null);
+        }
+        ObjectNode text = written.deepCopy();
+        if (!text.has(TIED) && config.has(TIED)) {
+            text.set(TIED, config.at(TIED)); // said of the whole
+        }
+        return new ConfigReader(new ModelConfig(text, config.file().resolveSibling(config.file().getFileName()
+                + ", " + TEXT)), config.at("model_type").asString("unnamed"));
+    }
+
+    /** The model_type of the whole, where this is its text part; null where this is all. */
+    @Nullable
+    String outer() {
+        return outer;
     }
 
     /** The file, for messages. */

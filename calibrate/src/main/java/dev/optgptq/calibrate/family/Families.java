@@ -8,9 +8,11 @@ import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Set;
 import tools.jackson.databind.DeserializationFeature;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
+import tools.jackson.databind.node.ArrayNode;
 import tools.jackson.databind.node.ObjectNode;
 
 /** The families that are described. To add one: a JSON file beside the others, its name here, and a fixture in the tests. */
@@ -59,12 +61,13 @@ public final class Families {
         }).toList();
     }
 
-    static Family of(ConfigReader config) {
+    /** @param tensors names of what the checkpoint has, which say under which prefix; none: as described */
+    static Family of(ConfigReader config, Set<String> tensors) {
         String type = config.text("model_type");
         for (String name : NAMES) {
             ObjectNode json = json(name);
             if (json.path("modelTypes").valueStream().anyMatch(value -> value.stringValue().equals(type))) {
-                return chosen(json, config);
+                return chosen(json, config, tensors);
             }
         }
         throw config.unsupported("model_type is \"" + type + "\", which no description answers to; the nearest are "
@@ -73,7 +76,7 @@ public final class Families {
     }
 
     /** The description with the changes of the variants that a config asks for, in order. */
-    private static Family chosen(ObjectNode json, ConfigReader config) {
+    private static Family chosen(ObjectNode json, ConfigReader config, Set<String> tensors) {
         JsonNode variants = json.remove(VARIANTS);
         if (variants != null) {
             for (JsonNode written : variants) {
@@ -82,6 +85,11 @@ public final class Families {
                     merge(json, variant.then());
                 }
             }
+        }
+        TensorPrefix prefix = TensorPrefix.of(json, tensors);
+        prefix.into(json);
+        if (config.outer() != null) {
+            ((ArrayNode) json.get("unused")).add(prefix.others(json));
         }
         return read(json, Family.class);
     }

@@ -5,6 +5,7 @@ import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.formats.safetensors.TensorView;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Set;
 import java.util.function.ToLongFunction;
 import java.util.function.UnaryOperator;
 
@@ -30,13 +31,17 @@ public record ModelSpec(String family, int hiddenSize, int vocabSize, int maxPos
 
     /** Reads config.json by the description of its model_type; throws UserError UNSUPPORTED_MODEL or BAD_MODEL. */
     public static ModelSpec resolve(ModelConfig config) {
-        ConfigReader reader = new ConfigReader(config);
-        return new FamilyResolver(Families.of(reader), reader).resolve();
+        return resolve(config, Set.of());
+    }
+
+    private static ModelSpec resolve(ModelConfig config, Set<String> tensors) {
+        ConfigReader reader = ConfigReader.of(config);
+        return new FamilyResolver(Families.of(reader, tensors), reader).resolve();
     }
 
     /** The same, and what only the tensors say: whether the head is tied, and under which prefix the model lies. */
     public static ModelSpec resolve(ModelDirectory directory) {
-        return CheckpointFacts.apply(resolve(directory.config()), directory);
+        return CheckpointFacts.apply(resolve(directory.config(), directory.tensors().keySet()), directory);
     }
 
     /**

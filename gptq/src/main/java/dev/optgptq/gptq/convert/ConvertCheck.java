@@ -31,6 +31,10 @@ final class ConvertCheck {
                     + quantization.bits()
                     + " bits; convert the original model first, and quantize what comes out: convert-gqa, then quantize");
         });
+        if (source.config().has("text_config")) {
+            throw new UserError(Code.UNSUPPORTED_MODEL, source.config().file() + ": has a text_config; convert-gqa"
+                    + " writes models of text alone");
+        }
         source.scaledFormat().ifPresent(format -> {
             throw new UserError(Code.UNSUPPORTED_MODEL, settings.model() + " is stored as " + format.label()
                     + "; convert-gqa writes what it does not change as it finds it, and needs the model in bfloat16");

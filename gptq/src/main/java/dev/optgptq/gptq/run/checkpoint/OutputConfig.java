@@ -6,6 +6,7 @@ import dev.optgptq.formats.packed.QuantizationConfig;
 import dev.optgptq.gptq.settings.Origin;
 import dev.optgptq.gptq.settings.QuantizeSettings;
 import dev.optgptq.gptq.solve.ActOrder;
+import java.util.List;
 import tools.jackson.databind.node.ObjectNode;
 
 /** config.json and the other small files of a quantized checkpoint. */
@@ -54,8 +55,12 @@ public final class OutputConfig {
 
     private ObjectNode config(ObjectNode block, OutputDtype dtype) {
         ObjectNode config = (ObjectNode) source.config().json().deepCopy();
-        config.put("dtype", dtype.name());
-        config.put("torch_dtype", dtype.name());
+        for (String key : List.of("dtype", "torch_dtype")) {
+            config.put(key, dtype.name());
+            if (config.path("text_config") instanceof ObjectNode text && text.has(key)) {
+                text.put(key, dtype.name()); // of a model of text and more; loaders look at either
+            }
+        }
         config.set("quantization_config", block);
         return config;
     }

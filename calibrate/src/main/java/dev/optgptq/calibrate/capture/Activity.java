@@ -1,12 +1,14 @@
 package dev.optgptq.calibrate.capture;
 
 /**
- * How large activations became on the calibration text: magnitudes.
+ * What passed a site of the calibration text, and how large it and the residual stream became: magnitudes.
  *
  * @param input of what enters a linear
  * @param residual of the residual stream where its block reads it, and where it was followed further of what the block puts out
+ * @param tokens that passed; of an expert those that the router sent to it
+ * @param shrunk by what share an expert's Hessian was drawn towards its layer's; 0 for other sites
  */
-public record Activity(float input, float residual) {
+public record Activity(float input, float residual, long tokens, double shrunk) {
 
     public float largest() {
         return Math.max(input, residual);

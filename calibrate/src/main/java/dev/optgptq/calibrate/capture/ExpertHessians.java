@@ -81,9 +81,14 @@ final class ExpertHessians {
         }
     }
 
+    /** w, of an expert that so many tokens pass. */
+    static double share(long tokens, long inputs) {
+        return Math.max(0, 1 - (double) tokens / inputs);
+    }
+
     /** An expert's sum becomes its Hessian, upper triangle: over its own tokens, drawn towards the target. */
     void complete(Tensor sum, long tokens, long totalTokens) {
-        double weight = Math.max(0, 1 - (double) tokens / sum.rows());
+        double weight = share(tokens, sum.rows());
         device.neural().scale(sum, tokens == 0 ? 0 : (float) ((1 - weight) * totalTokens / tokens));
         if (weight == 0) {
             return;

@@ -41,10 +41,12 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
     /** Of the residual stream on other devices. */
     private float residualElsewhere;
     private @Nullable Tensor weighted;
+    private @Nullable Tensor ofSome;
     /** Where products are of halves: x in F32, and the weighted rows rounded. */
     private @Nullable Tensor widened;
     private @Nullable Tensor rounded;
     private @Nullable Shard part;
+    private long batchFirst;
 
     /** One site's sum, in the upper triangle until it is complete. */
     private static final class Sum {
@@ -52,6 +54,7 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
         /** That have passed, in all parts and in this one. */
         private long tokens;
         private long inPart;
+        private boolean isHessian;
         /** F32 [1, N], where tokens weigh differently. */
         private @Nullable Tensor factors;
         /** Of what has passed, on all devices, and the device's own. */
@@ -96,7 +99,7 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
     /**
      * Gives the tokens of a site weights s_t, before any has passed: H = 2 / N sum_t s_t x_t x_t^T.
      *
-     * @param factors sqrt(s_t), F32 [1, N], by token; must stay valid until all have passed
+     * @param factors sqrt(s_t), F32 [1, N], by token; must stay valid until all have passed. Experts want batch(), too
      */
     public void weigh(InputSite site, Tensor factors) {
         Sum sum = sum(site);
@@ -117,6 +120,11 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
         }
     }
 
+    /** The tokens that pass next are a batch from this one on. */
+    public void batch(long firstToken) {
+        batchFirst = firstToken;
+    }
+
     private void endPart() {
         if (part != null) {
             for (Map.Entry<InputSite, Sum> entry : sums.entrySet()) {
@@ -131,7 +139,7 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
     }
 
     @Override
-    public boolean at(InputSite site, Tensor x) {
+    public boolean at(InputSite site, Tensor x, @Nullable Tensor tokens) {
         Sum sum = sums.get(site);
         if (sum != null) {
             if (part == null || sum.inPart + x.rows() > part.rows()) {
@@ -139,7 +147,7 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
                         + " are more than were announced: " + part);
             }
             sum.peak.add(x);
-            Tensor rows = weighted(sum, part.first() + sum.inPart, x);
+            Tensor rows = weighted(sum, part.first() + sum.inPart, x, tokens);
             device.matrix().accumulateGram(2f / totalTokens, rows, sum.tree.matrix());
             sum.inPart += x.rows();
             sum.tokens += x.rows();
@@ -155,7 +163,8 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
     /** How large what has passed was, on all devices that were absorbed. */
     public Activity activity(InputSite site) {
         Sum sum = sum(site);
-        return new Activity(Math.max(sum.largest, sum.peak.value()), largestResidual());
+        double shrunk = site.ofExpert() ? ExpertHessians.share(sum.tokens, sum.tree.matrix().columns()) : 0;
+        return new Activity(Math.max(sum.largest, sum.peak.value()), largestResidual(), sum.tokens, shrunk);
     }
 
     /** The largest magnitude of the residual stream, on all devices that were absorbed. */
@@ -177,12 +186,12 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
     }
 
     /** sqrt(s_t) x_t in x's dtype, or x as it is where all tokens weigh the same. */
-    private Tensor weighted(Sum sum, long firstToken, Tensor x) {
+    private Tensor weighted(Sum sum, long firstToken, Tensor x, @Nullable Tensor tokens) {
         Tensor factors = sum.factors;
         if (factors == null) {
             return x;
         }
-        Tensor mine = factors.columns(firstToken, x.rows());
+        Tensor mine = tokens == null ? factors.columns(firstToken, x.rows()) : gathered(factors, tokens);
         weighted = atLeast(weighted, DType.F32, x);
         Tensor rows = weighted.rows(0, x.rows()).columns(0, x.columns());
         if (x.dtype() == DType.F32) {
@@ -197,6 +206,21 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
         Tensor halves = rounded.rows(0, x.rows()).columns(0, x.columns());
         device.neural().convert(rows, halves);
         return halves;
+    }
+
+    /** F32 [1, tokens]: the factors of some of the batch. */
+    private Tensor gathered(Tensor factors, Tensor tokens) {
+        if (ofSome == null || ofSome.columns() < tokens.columns()) {
+            ofSome = scratch.vector(DType.F32, tokens.columns());
+        }
+        Tensor mine = ofSome.columns(0, tokens.columns());
+        device.matrix().gatherRows(column(factors.columns(batchFirst, factors.columns() - batchFirst)), tokens,
+                column(mine));
+        return mine;
+    }
+
+    private static Tensor column(Tensor row) {
+        return Tensor.dense(DType.F32, row.columns(), 1, row.memory());
     }
 
     /** The buffer if it holds x, else a new one that holds any site's rows. */
@@ -215,7 +239,7 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
 
     /**
      * Completes the Hessian of a site once every token has passed: both triangles, F32 [n, n]. This accumulator owns it;
-     * the caller may overwrite it.
+     * the caller may overwrite it, and finds what it wrote when it asks again.
      */
     public Tensor hessian(InputSite site) {
         endPart();
@@ -226,10 +250,13 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
         }
         sum.tree.finish();
         Tensor hessian = sum.tree.matrix();
-        if (site.ofExpert()) {
-            ofExperts(site.kind()).complete(hessian, sum.tokens, totalTokens);
+        if (!sum.isHessian) {
+            if (site.ofExpert()) {
+                ofExperts(site.kind()).complete(hessian, sum.tokens, totalTokens);
+            }
+            device.matrix().symmetrize(hessian);
+            sum.isHessian = true;
         }
-        device.matrix().symmetrize(hessian);
         return hessian;
     }
 

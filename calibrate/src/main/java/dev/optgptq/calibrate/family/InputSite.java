@@ -62,9 +62,14 @@ public record InputSite(Kind kind, int expert) implements Comparable<InputSite> 
         return kind.ofExpert;
     }
 
+    /** The same of whichever expert; itself where it is of none. */
+    public InputSite ofAnyExpert() {
+        return kind.ofExpert ? of(kind) : this;
+    }
+
     /** For people. */
     public String label() {
-        return kind.ofExpert ? kind.label + " " + expert : kind.label;
+        return kind.ofExpert && expert != LinearSpec.NO_EXPERT ? kind.label + " " + expert : kind.label;
     }
 
     @Override

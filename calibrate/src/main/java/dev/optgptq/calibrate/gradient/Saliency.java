@@ -24,6 +24,7 @@ import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.SequencedSet;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
@@ -31,7 +32,8 @@ import org.jspecify.annotations.Nullable;
  * How much each calibration token matters to the loss at each linear's output: s_t = mean over the outputs j of (dL / dy_tj)
  * squared, L the sum of the tokens' cross-entropies on the original model (GuidedQuant, arXiv 2505.07004, with one group
  * of outputs; docs/algorithms.md, section 6). Linears that share an input site share s, so that they share a Hessian: the mean then
- * runs over the outputs of all of them. Held for every block, float32, and normalised: the largest 0.1 % are cut to the
+ * runs over the outputs of all of them. So do the experts of a layer: s_t sums over those that token t goes through, since in
+ * the quantized model it may go through others. Held for every block, float32, and normalised: the largest 0.1 % are cut to the
  * rest's largest, and the mean is 1.
  */
 public final class Saliency implements AutoCloseable {
@@ -40,7 +42,7 @@ public final class Saliency implements AutoCloseable {
     private static final double KEPT = 0.999;
 
     private final ModelSpec spec;
-    /** Of any block, in the order in which they are stored; experts have none, their tokens all weigh the same. */
+    /** Of any block, in the order in which they are stored. */
     private final List<InputSite> sites;
     private final long tokens;
     private final HostBuffer buffer;
@@ -57,7 +59,7 @@ public final class Saliency implements AutoCloseable {
     }
 
     private static List<InputSite> sites(ModelSpec spec) {
-        return spec.blockSpecs().stream().flatMap(block -> block.sites().stream()).filter(site -> !site.ofExpert())
+        return spec.blockSpecs().stream().flatMap(block -> block.sites().stream()).map(InputSite::ofAnyExpert)
                 .distinct().sorted().toList();
     }
 
@@ -167,9 +169,6 @@ public final class Saliency implements AutoCloseable {
      * tokens weigh the same: nothing is to be scaled, and the Hessian is plain GPTQ's to the bit.
      */
     public @Nullable Tensor rowFactors(int block, InputSite site, Device device, TensorArena arena) {
-        if (site.ofExpert()) {
-            return null;
-        }
         float[] weights = weights(block, site);
         if (allEqual(weights)) {
             return null;
@@ -183,6 +182,13 @@ public final class Saliency implements AutoCloseable {
             device.synchronize();
         }
         return factors;
+    }
+
+    /** The same of what the block puts out, by the gradient of the linears that add to it. */
+    public @Nullable Tensor outputFactors(int block, Device device, TensorArena arena) {
+        SequencedSet<InputSite> its = spec.block(block).sites();
+        return rowFactors(block, its.contains(InputSite.MLP_OUTPUT) ? InputSite.MLP_OUTPUT : its.getLast(), device,
+                arena);
     }
 
     /** s of every token of a site, mean 1. */
@@ -213,8 +219,8 @@ public final class Saliency implements AutoCloseable {
     private void requireFinite(float[] weights, int block, InputSite site) {
         for (int t = 0; t < weights.length; t++) {
             if (!Float.isFinite(weights[t])) {
-                List<String> modules = spec.linears(block).stream().filter(linear -> linear.site().equals(site))
-                        .map(LinearSpec::module).toList();
+                List<String> modules = spec.linears(block).stream()
+                        .filter(linear -> linear.site().ofAnyExpert().equals(site)).map(LinearSpec::module).toList();
                 throw new UserError(UserError.Code.NUMERIC, String.join(", ", modules)
                         + ": the loss's gradient at calibration token " + t + " is not finite; expected a number: the "
                         + "weights overflow float32, or were damaged. --calibrator gptq needs no gradients");
@@ -239,7 +245,7 @@ public final class Saliency implements AutoCloseable {
     }
 
     private MemorySegment slice(int block, InputSite site) {
-        long at = ((long) block * sites.size() + sites.indexOf(site)) * tokens;
+        long at = ((long) block * sites.size() + sites.indexOf(site.ofAnyExpert())) * tokens;
         return buffer.memory().asSlice(at * Float.BYTES, tokens * Float.BYTES);
     }
 
@@ -265,24 +271,23 @@ public final class Saliency implements AutoCloseable {
         public OutputTap tap(int block, long firstToken) {
             Map<InputSite, Integer> outputs = new HashMap<>();
             spec.linears(block).forEach(linear -> outputs.merge(linear.site(), linear.outputs(), Integer::sum));
-            return (linear, dOutput) -> {
-                if (linear.site().ofExpert()) {
-                    return;
-                }
+            return (linear, dOutput, passing) -> {
                 int all = outputs.getOrDefault(linear.site(), linear.outputs());
                 try (TensorArena arena = device.arena()) {
                     Tensor squares = arena.vector(DType.F32, dOutput.rows());
                     device.matrix().fill(squares, 0);
                     device.gradient().addSquares(1f / all, dOutput, squares);
-                    add(HostVectors.floats(device, squares), slice(block, linear.site()), firstToken);
+                    add(HostVectors.floats(device, squares), slice(block, linear.site()), firstToken,
+                            passing == null ? null : HostVectors.ints(device, passing));
                 }
             };
         }
 
-        private static void add(float[] found, MemorySegment target, long firstToken) {
+        private static void add(float[] found, MemorySegment target, long firstToken, int @Nullable [] passing) {
             for (int i = 0; i < found.length; i++) {
-                float sum = target.getAtIndex(ValueLayout.JAVA_FLOAT, firstToken + i) + found[i];
-                target.setAtIndex(ValueLayout.JAVA_FLOAT, firstToken + i, sum);
+                long token = firstToken + (passing == null ? i : passing[i]);
+                float sum = target.getAtIndex(ValueLayout.JAVA_FLOAT, token) + found[i];
+                target.setAtIndex(ValueLayout.JAVA_FLOAT, token, sum);
             }
         }
     }

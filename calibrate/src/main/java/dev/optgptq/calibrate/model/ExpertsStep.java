@@ -66,7 +66,9 @@ record ExpertsStep(Device device, DenseStep dense, RouterStep router) {
         }
         Routed routed = router.route(f, form.router(), x);
         for (int expert = 0; expert < form.router().experts(); expert++) {
-            if (routed.of(expert).count() > 0 && !expert(f, form.each(), expert, routed, x, out.target())) {
+            Tokens tokens = routed.of(expert);
+            if (tokens.count() > 0
+                    && !expert(f.ofSome(tokens.rows()), form.each(), expert, routed, x, out.target())) {
                 return false;
             }
         }
@@ -139,8 +141,10 @@ record ExpertsStep(Device device, DenseStep dense, RouterStep router) {
         Routed routed = router.route(f, form.router(), x);
         device.matrix().fill(RouterStep.dWeights(gradients, routed), 0);
         for (int expert = 0; expert < form.router().experts(); expert++) {
-            if (routed.of(expert).count() > 0) {
-                expertBackward(f, gradients, linearGradients, form.each(), expert, routed, x, dOut, dx);
+            Tokens tokens = routed.of(expert);
+            if (tokens.count() > 0) {
+                expertBackward(f, gradients, linearGradients.ofSome(tokens.rows()), form.each(), expert, routed, x,
+                        dOut, dx);
             }
         }
         router.backward(f, gradients, routed, x, dx, into);

@@ -52,7 +52,7 @@ record ForwardPass(Device device, NormStep norms, AttentionStep attention, Laten
         // Without an output nobody wants what enters the last linear to be multiplied.
         InputTap tap = needsOutput
                 ? InputTap.NONE
-                : (site, input) -> !site.equals(InputSite.MLP_OUTPUT) && !site.ofExpert();
+                : (site, input, tokens) -> !site.equals(InputSite.MLP_OUTPUT) && !site.ofExpert();
         Frame f = buffers.frame(weights, x.rows(), context, true, tap);
         Tensor between = f.scratch(Scratch.RESIDUAL, (int) x.columns());
         device.matrix().copy(x, between);

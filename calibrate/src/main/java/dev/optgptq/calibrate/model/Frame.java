@@ -22,6 +22,11 @@ record Frame(BlockWeights weights, Buffers buffers, @Nullable Tensor halves, Tab
         return weights.spec();
     }
 
+    /** The same with a tap that is told that only some of the batch pass. */
+    Frame ofSome(Tensor tokens) {
+        return new Frame(weights, buffers, halves, tables, context, keeps, tap.ofSome(tokens));
+    }
+
     /** Scratch memory F32 [N, width]. */
     Tensor scratch(Scratch what, int width) {
         return buffers.of(what, width);

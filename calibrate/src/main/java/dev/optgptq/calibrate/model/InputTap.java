@@ -2,17 +2,29 @@ package dev.optgptq.calibrate.model;
 
 import dev.optgptq.calibrate.family.InputSite;
 import dev.optgptq.kernels.Tensor;
+import org.jspecify.annotations.Nullable;
 
 /** Sees the inputs of a block's linears during a forward pass. */
 @FunctionalInterface
 public interface InputTap {
 
     /** Lets everything pass. */
-    InputTap NONE = (site, x) -> true;
+    InputTap NONE = (site, x, tokens) -> true;
 
     /**
      * @param x [N, inputs] of the site as its linears multiply it: F32, or the half-precision dtype of their products; valid during the call only, not to be written
+     * @param tokens I32 [1, N]: which of the batch these are, rising, where only some pass; null for all of it
      * @return false to stop the forward pass here, leaving the block's output undefined
      */
-    boolean at(InputSite site, Tensor x);
+    boolean at(InputSite site, Tensor x, @Nullable Tensor tokens);
+
+    /** The whole batch passes. */
+    default boolean at(InputSite site, Tensor x) {
+        return at(site, x, null);
+    }
+
+    /** The same, for some of the batch. */
+    default InputTap ofSome(Tensor tokens) {
+        return (site, x, all) -> at(site, x, tokens);
+    }
 }

@@ -25,6 +25,11 @@ record LinearGradients(Frame f, MatrixOps matrix, GradientOps gradient, OutputTa
                 into != null && into.has(ParameterKind.LINEAR) ? into : null);
     }
 
+    /** The same with a tap that is told that only some of the batch pass. */
+    LinearGradients ofSome(Tensor tokens) {
+        return new LinearGradients(f, matrix, gradient, tap.ofSome(tokens), sums);
+    }
+
     boolean sumsLinears() {
         return sums != null;
     }

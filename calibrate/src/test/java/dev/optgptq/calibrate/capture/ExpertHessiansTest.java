@@ -8,9 +8,12 @@ import dev.optgptq.calibrate.testing.Fixture;
 import dev.optgptq.calibrate.testing.TestDevices;
 import dev.optgptq.formats.model.ModelConfig;
 import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.HostVectors;
 import dev.optgptq.kernels.TensorArena;
 import java.util.Random;
 import java.util.Set;
+import java.util.stream.IntStream;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
@@ -53,6 +56,34 @@ class ExpertHessiansTest {
             }
             assertClose(drawn, TestDevices.download(device, hessians.hessian(few)));
             assertClose(layer, TestDevices.download(device, hessians.hessian(none)));
+        }
+    }
+
+    /** Of the second batch's tokens 1, 2, 5, ... of the batch: each has its own weight. */
+    @Test
+    void tokensOfAnExpertHaveTheirOwnWeights() {
+        InputSite expert = new InputSite(InputSite.Kind.EXPERT_INPUT, 1);
+        int n = SPEC.block(0).inputs(expert);
+        int[] tokens = IntStream.range(0, n).map(i -> i + i / 2).toArray();
+        int batch = tokens[n - 1] + 1;
+        float[] factors = random(2 * batch);
+        float[] x = random(n * n);
+        float[] scaled = x.clone();
+        for (int i = 0; i < scaled.length; i++) {
+            scaled[i] *= factors[batch + tokens[i / n]];
+        }
+        try (Device device = TestDevices.reference();
+                TensorArena arena = device.arena();
+                HessianAccumulator hessians = new HessianAccumulator(device, SPEC.block(0), Set.of(expert),
+                        2L * batch)) {
+            hessians.weigh(expert, TestDevices.upload(device, arena, 1, factors));
+            hessians.begin(Shard.whole(2L * batch));
+            hessians.batch(batch);
+            hessians.at(expert, TestDevices.upload(device, arena, n, x), HostVectors.upload(device, arena, tokens));
+
+            double[] expected = hessian(scaled, n);
+            assertClose(expected, TestDevices.download(device, hessians.hessian(expert)));
+            assertClose(expected, TestDevices.download(device, hessians.hessian(expert)));
         }
     }
 

@@ -59,7 +59,7 @@ class HalfMatmulTest {
     @ValueSource(strings = {"F16", "BF16"})
     void theTapSeesWhatTheLinearsMultiply(DType half) {
         List<DType> seen = new ArrayList<>();
-        runBlock(Fixture.LLAMA, half, (site, x) -> seen.add(x.dtype()));
+        runBlock(Fixture.LLAMA, half, (site, x, tokens) -> seen.add(x.dtype()));
         assertEquals(List.of(half, half, half, half), seen);
     }
 

@@ -85,7 +85,8 @@ class TransformerTest {
     @ValueSource(strings = {Fixture.LLAMA, Fixture.MPT})
     void theTapSeesEverySiteOnceInOrderAtItsWidth(String fixture) {
         List<String> seen = new ArrayList<>();
-        runBlock(fixture, randomActivations(1), (site, x) -> seen.add(site + " " + x.rows() + "x" + x.columns()));
+        runBlock(fixture, randomActivations(1),
+                (site, x, tokens) -> seen.add(site + " " + x.rows() + "x" + x.columns()));
         int intermediate = fixture.equals(Fixture.MPT) ? 256 : 160;
         assertEquals(List.of("ATTENTION_INPUT 6x64", "ATTENTION_OUTPUT 6x64", "MLP_INPUT 6x64",
                 "MLP_OUTPUT 6x" + intermediate), seen);
@@ -97,7 +98,7 @@ class TransformerTest {
         InputSite stop = SITES.stream().filter(site -> site.toString().equals(last)).findFirst().orElseThrow();
         List<InputSite> seen = new ArrayList<>();
         float[] x = randomActivations(1);
-        float[] left = runBlock(Fixture.LLAMA, x, (site, input) -> {
+        float[] left = runBlock(Fixture.LLAMA, x, (site, input, tokens) -> {
             seen.add(site);
             return !site.equals(stop);
         });

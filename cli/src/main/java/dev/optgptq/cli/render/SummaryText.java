@@ -3,6 +3,7 @@ package dev.optgptq.cli.render;
 import dev.optgptq.calibrate.eval.Divergence;
 import dev.optgptq.cli.console.TextTable;
 import dev.optgptq.cli.console.Units;
+import dev.optgptq.gptq.report.ExpertCoverage;
 import dev.optgptq.gptq.report.RunReport.Layer;
 import dev.optgptq.gptq.report.RunReport.Phase;
 import dev.optgptq.gptq.report.RunReport;
@@ -24,6 +25,7 @@ public final class SummaryText {
         size(table, report.size());
         range(table, report.range());
         quality(table, report);
+        experts(table, ExpertCoverage.of(report.layers()));
         worstLayers(table, report.layers());
         table.row("time", time(report));
         RunReport.Resumed resumed = report.resumed();
@@ -91,6 +93,18 @@ public final class SummaryText {
             table.row(i == 0 ? "worst layers" : "",
                     layer.module() + ", relative " + kind + " error " + Units.small(error(layer)));
         }
+    }
+
+    private static void experts(TextTable table, List<ExpertCoverage> coverage) {
+        if (coverage.isEmpty()) {
+            return;
+        }
+        ExpertCoverage least = coverage.stream().min(Comparator.comparingLong(ExpertCoverage::fewest)).orElseThrow();
+        int shrunk = coverage.stream().mapToInt(ExpertCoverage::shrunk).sum();
+        long all = coverage.stream().mapToLong(block -> block.tokens().size()).sum();
+        table.row("experts", String.format(Locale.ROOT,
+                "fewest calibration tokens %,d (block %d); %,d of %,d drawn to their layer's Hessian", least.fewest(),
+                least.block(), shrunk, all));
     }
 
     private static double error(Layer layer) {

@@ -178,6 +178,18 @@ class ReportPageTest {
                 .filter(section -> section.getAttribute("id").equals(id)).findFirst().orElseThrow();
     }
 
+    @Test
+    void experts_are_listed_by_block_with_the_tokens_that_passed_them() throws Exception {
+        RunReport report = Reports.mixture();
+        Element section = elements(parse(ReportPage.of(report)), "section").stream()
+                .filter(each -> each.getAttribute("id").equals("experts")).findFirst().orElseThrow();
+        Element row = elements(elements(section, "tbody").getFirst(), "tr").getFirst();
+        assertEquals(List.of("0", "3", "0", "96", "2,048", "1", "2", "100 %"),
+                elements(row, "td").stream().map(Node::getTextContent).toList());
+        assertTrue(elements(parse(ReportPage.of(Reports.sound(2))), "section").stream()
+                .noneMatch(each -> each.getAttribute("id").equals("experts")), "no table without experts");
+    }
+
     private static Document parse(String page) throws Exception {
         return DocumentBuilderFactory.newInstance().newDocumentBuilder().parse(new InputSource(new StringReader(page)));
     }

@@ -112,6 +112,22 @@ public final class Reports {
         return command;
     }
 
+    /** Three experts in a block, one of which no token passed. */
+    static RunReport mixture() {
+        RunReport sound = sound(1);
+        List<Layer> layers = new ArrayList<>();
+        long[] tokens = {96, 0, 2048};
+        for (int expert = 0; expert < tokens.length; expert++) {
+            String role = "block_sparse_moe.experts." + expert + ".w1";
+            layers.add(
+                    new Layer("model.layers.0." + role, role, 0, 384, 1024, 2e-3, 2e-3, 0.01, 1, 0, 3.5, 140.0, expert,
+                            tokens[expert], Math.max(0, 1 - tokens[expert] / 384.0), 0.05, null));
+        }
+        return new RunReport(sound.schemaVersion(), sound.tool(), sound.started(), sound.resumed(), sound.command(),
+                sound.defaults(), sound.machine(), sound.model(), layers, sound.phases(), sound.memory(), sound.size(),
+                sound.range(), sound.quality(), sound.seconds(), sound.warnings(), sound.ablation());
+    }
+
     private static List<Phase> phases() {
         return List.of(new Phase("open", 0.3, 0), new Phase("tokenize", 0.9, 0), new Phase("load", 0.8, 0),
                 new Phase("forward", 17.9, 2.3e12), new Phase("hessian", 7.6, 9.1e11), new Phase("solve", 2.1, 1.2e11),
@@ -127,7 +143,8 @@ public final class Reports {
                 boolean bad = problem != null && block == 2 && role == 6;
                 layers.add(new Layer("model.layers." + block + "." + ROLES.get(role), ROLES.get(role), block,
                         role == 6 ? 1024 : 384, role == 4 || role == 5 ? 1024 : 384, bad ? 0.41 : error, 1.3 * error,
-                        bad ? 0.64 : 0.01, bad ? 7 : 1, role == 6 ? 3 : 0, 3.5, 140.0, 0.05, bad ? problem : null));
+                        bad ? 0.64 : 0.01, bad ? 7 : 1, role == 6 ? 3 : 0, 3.5, 140.0, null, 4096L, null, 0.05,
+                        bad ? problem : null));
             }
         }
         return layers;

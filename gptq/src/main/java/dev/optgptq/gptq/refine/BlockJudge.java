@@ -1,6 +1,5 @@
 package dev.optgptq.gptq.refine;
 
-import dev.optgptq.calibrate.family.InputSite;
 import dev.optgptq.calibrate.gradient.Saliency;
 import dev.optgptq.calibrate.model.InputTap;
 import dev.optgptq.calibrate.model.Transformer;
@@ -34,8 +33,7 @@ final class BlockJudge implements AutoCloseable {
         this.streams = streams;
         this.phases = phases;
         this.arena = device.arena();
-        // What enters the last linear's gradient is that of the block's output, to which the linear adds.
-        this.factors = saliency == null ? null : saliency.rowFactors(block, InputSite.MLP_OUTPUT, device, arena);
+        this.factors = saliency == null ? null : saliency.outputFactors(block, device, arena);
         this.energy = eachBatch((first, y) -> {
             streams.readOriginal(device, first, y);
             return squares(first, y);

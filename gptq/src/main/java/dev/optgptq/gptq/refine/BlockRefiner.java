@@ -94,7 +94,7 @@ public final class BlockRefiner {
                 contest.first(solver.solve(Variants.PLAIN));
                 passPlain(contest.best().weights());
                 Variant best = Variants.PLAIN;
-                for (Variant variant : Variants.beyond(refinement, moments.weighs())) {
+                for (Variant variant : Variants.beyond(refinement, model.spec().block(block), moments.weighs())) {
                     best = better(contest, solver, best, variant);
                 }
                 for (Polish step : refinement.polish().steps()) {

@@ -18,7 +18,9 @@ import dev.optgptq.kernels.TensorArena;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
+import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
 /** What one device sums up of a block's moments. */
@@ -29,6 +31,7 @@ final class DeviceMoments implements AutoCloseable {
     private final Streams streams;
     private final TensorArena arena;
     private final Set<InputSite> sites;
+    private final Set<InputSite> crossed;
     private final HessianAccumulator plain;
     private final @Nullable HessianAccumulator weighted;
     private final @Nullable CrossMoments cross;
@@ -47,18 +50,21 @@ final class DeviceMoments implements AutoCloseable {
         if (weighted != null) {
             factors.forEach(weighted::weigh);
         }
-        this.cross = withCross ? new CrossMoments(device, spec, sites, streams.batchRows(), rows) : null;
+        // The experts of the two models have other tokens.
+        this.crossed = sites.stream().filter(site -> !site.ofExpert()).collect(Collectors.toSet());
+        this.cross = withCross ? new CrossMoments(device, spec, crossed, streams.batchRows(), rows) : null;
     }
 
     private Map<InputSite, Tensor> factors(int block, @Nullable Saliency saliency) {
         Map<InputSite, Tensor> factors = new HashMap<>();
-        if (saliency != null) {
-            for (InputSite site : sites) {
-                Tensor found = saliency.rowFactors(block, site, device, arena);
-                if (found != null) {
-                    factors.put(site, found.columns(0, streams.trainedRows()));
-                }
-            }
+        if (saliency == null) {
+            return factors;
+        }
+        Map<InputSite, Optional<Tensor>> known = new HashMap<>();
+        for (InputSite site : sites) {
+            known.computeIfAbsent(site.ofAnyExpert(),
+                    any -> Optional.ofNullable(saliency.rowFactors(block, any, device, arena)))
+                    .ifPresent(found -> factors.put(site, found.columns(0, streams.trainedRows())));
         }
         return factors;
     }
@@ -80,7 +86,10 @@ final class DeviceMoments implements AutoCloseable {
                     phases.enter("forward");
                     Tensor x = pass.read(streams.quantized(), first, count);
                     plain.residual(x);
-                    pass.forward(weights, x, (site, rows) -> add(site, rows, phases));
+                    if (weighted != null) {
+                        weighted.batch(first);
+                    }
+                    pass.forward(weights, x, (site, rows, tokens) -> add(site, rows, tokens, phases));
                     phases.captured(sites, count);
                 });
             }
@@ -110,24 +119,24 @@ final class DeviceMoments implements AutoCloseable {
         phases.forward(count);
     }
 
-    private boolean keepOriginal(InputSite site, Tensor x) {
-        if (cross != null) {
+    private boolean keepOriginal(InputSite site, Tensor x, @Nullable Tensor tokens) {
+        if (cross != null && crossed.contains(site)) {
             cross.original(site, x);
         }
         return true;
     }
 
     /** The pass ends behind the last site: what the block puts out is not wanted. */
-    private boolean add(InputSite site, Tensor x, Phases phases) {
+    private boolean add(InputSite site, Tensor x, @Nullable Tensor tokens, Phases phases) {
         phases.enter("hessian");
         boolean more = plain.at(site, x);
         phases.hessian(site, x.rows());
         if (weighted != null) {
             phases.enter("hessian weighted");
-            weighted.at(site, x);
+            weighted.at(site, x, tokens);
             phases.hessian(site, x.rows());
         }
-        if (cross != null) {
+        if (cross != null && crossed.contains(site)) {
             phases.enter("cross moments");
             cross.quantized(site, x);
             phases.cross(site, x.rows());

@@ -1,5 +1,6 @@
 package dev.optgptq.gptq.refine;
 
+import dev.optgptq.calibrate.family.BlockSpec;
 import dev.optgptq.calibrate.gradient.Labels;
 import dev.optgptq.calibrate.gradient.NextToken;
 import dev.optgptq.gptq.solve.Polish;
@@ -71,8 +72,8 @@ public record Refinement(boolean weighTokens, Labels labels, boolean propagate, 
     }
 
     /** In how many ways a block is solved. */
-    public int variants() {
-        return 1 + Variants.beyond(this, weighTokens).size() + polish.steps().size();
+    public int variants(BlockSpec block) {
+        return 1 + Variants.beyond(this, block, weighTokens).size() + polish.steps().size();
     }
 
     /** How many sequences all steps of one round of learning see, each as often as it is seen. */

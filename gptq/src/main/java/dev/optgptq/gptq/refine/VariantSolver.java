@@ -71,7 +71,7 @@ final class VariantSolver implements AutoCloseable {
     }
 
     private @Nullable Propagation propagation(Variant variant, InputSite site) {
-        float strength = site.ofMlp() ? variant.mlp() : variant.attention();
+        float strength = site.ofExpert() ? 0 : site.ofMlp() ? variant.mlp() : variant.attention();
         return strength > 0 ? new Propagation(moments.cross(site), strength) : null;
     }
 

@@ -1,5 +1,7 @@
 package dev.optgptq.gptq.refine;
 
+import dev.optgptq.calibrate.family.BlockSpec;
+import dev.optgptq.calibrate.family.InputSite;
 import dev.optgptq.gptq.solve.Polish;
 import java.util.ArrayList;
 import java.util.List;
@@ -55,8 +57,11 @@ final class Variants {
     /** GPTQ as published, which the others are held against. */
     static final Variant PLAIN = new Variant("gptq", false, false, 0, 0, 0);
 
-    /** @param weighs whether the gradient says that tokens matter differently */
-    static List<Variant> beyond(Refinement refinement, boolean weighs) {
+    /**
+     * @param block that is solved; errors are not propagated in experts, whose tokens differ in the two models
+     * @param weighs whether the gradient says that tokens matter differently
+     */
+    static List<Variant> beyond(Refinement refinement, BlockSpec block, boolean weighs) {
         List<Variant> variants = new ArrayList<>();
         variants.add(new Variant("scale search", false, true, 0, 0, 0));
         if (weighs) {
@@ -64,7 +69,9 @@ final class Variants {
         }
         if (refinement.propagate()) {
             variants.add(new Variant("error propagation in attention", false, true, STRENGTH, 0, 0));
-            variants.add(new Variant("error propagation", false, true, STRENGTH, STRENGTH, 0));
+            if (block.sites().contains(InputSite.MLP_INPUT)) {
+                variants.add(new Variant("error propagation", false, true, STRENGTH, STRENGTH, 0));
+            }
         }
         return variants;
     }

@@ -1,6 +1,7 @@
 package dev.optgptq.gptq.report;
 
 import dev.optgptq.calibrate.capture.Activity;
+import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.gptq.refine.SolvedLinear;
 import dev.optgptq.gptq.solve.LinearSolution;
@@ -36,10 +37,13 @@ public record LayerReports(double askedDamp, Consumer<String> log) {
             log.accept(solved.linear().module() + ": " + problem);
         }
         Activity activity = solved.activity();
+        Integer expert = solved.linear().expert() == LinearSpec.NO_EXPERT ? null : (Integer) solved.linear().expert();
         return new RunReport.Layer(solved.linear().module(), solved.linear().role(), block, solved.linear().inputs(),
                 solved.linear().outputs(), error, solution.weightError(), solution.damp(), solution.dampAttempts(),
                 solution.deadInputs(), activity == null ? null : (Double) (double) activity.input(),
-                activity == null ? null : (Double) (double) activity.residual(), solved.seconds(), problem);
+                activity == null ? null : (Double) (double) activity.residual(), expert,
+                activity == null ? null : (Long) activity.tokens(),
+                activity == null || expert == null ? null : (Double) activity.shrunk(), solved.seconds(), problem);
     }
 
     /** A layer that nothing of is left is not written. */

@@ -65,12 +65,16 @@ public record RunReport(int schemaVersion, String tool, String started, Resumed 
      * @param largestInput the largest magnitude of what entered it on the calibration text; null for rtn
      * @param largestResidual the same of the residual stream that its block read; of the last block, and with gradient of
      *     every block, also of what it put out; null for rtn
+     * @param expert the number of the expert that it belongs to; null for none
+     * @param tokens of the calibration text that passed it; null for rtn
+     * @param shrunk by what share an expert's Hessian was drawn towards its layer's; null where it is no expert's, and for rtn
      * @param seconds time to solve
      * @param problem null, or one sentence: what went wrong and what was done instead
      */
     public record Layer(String module, String role, int block, int inputs, int outputs, @Nullable Double relativeError,
             double weightError, @Nullable Double damp, int dampAttempts, int deadInputs,
-            @Nullable Double largestInput, @Nullable Double largestResidual, double seconds,
+            @Nullable Double largestInput, @Nullable Double largestResidual, @Nullable Integer expert,
+            @Nullable Long tokens, @Nullable Double shrunk, double seconds,
             @Nullable String problem) {}
 
     /**

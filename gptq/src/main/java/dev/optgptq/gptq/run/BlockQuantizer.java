@@ -161,7 +161,7 @@ final class BlockQuantizer {
             HessianAccumulator hessians, Phases phases) {
         // What the last block puts out is wanted too: no other block reads it.
         boolean last = weights.index() + 1 == model.spec().blocks();
-        InputTap tap = (site, x) -> {
+        InputTap tap = (site, x, tokens) -> {
             if (wanted.contains(site)) {
                 phases.enter("hessian");
                 hessians.at(site, x);

@@ -36,12 +36,6 @@ final class Preflight {
                     "--samples " + settings.calibration().samples() + ": gradient calibration holds "
                             + "sequences out for validation and needs at least 2; or use --calibrator gptq");
         }
-        if (settings.isGradient() && model.blockSpecs().stream()
-                .anyMatch(block -> block.feedForward() instanceof FeedForward.Experts)) {
-            throw new UserError(Code.BAD_SETTING, "gradient calibration compares what the same tokens find in the "
-                    + "original and in the quantized block, and experts of the two have other tokens: mixtures of "
-                    + "experts are not refined yet; use --calibrator gptq");
-        }
         if (settings.calibration().sequenceLength() > model.maxPositions()) {
             throw new UserError(Code.BAD_SETTING,
                     "--sequence-length " + settings.calibration().sequenceLength() + ": the model was made "
@@ -79,6 +73,12 @@ final class Preflight {
             warnings.add(
                     "vLLM loads GPTQ checkpoints only with 4 or 8 bits, symmetric, and groups of 32, 64, 128 or -1; "
                             + "this one is for transformers with GPTQModel, and for opt-gptq");
+        }
+        if (settings.isGradient() && settings.refinement().propagate() && model.blockSpecs().stream()
+                .anyMatch(block -> block.feedForward() instanceof FeedForward.Experts)) {
+            warnings.add(
+                    "errors of earlier layers are not propagated into experts, which have other tokens in the quantized "
+                            + "model than in the original; all other steps of gradient calibration are done for them");
         }
         if (settings.irregularGroups()) {
             warnings.add("--act-order group makes an irregular g_idx (desc_act): runtimes serve it by slower kernels");

@@ -1,10 +1,15 @@
 package dev.optgptq.gptq.run;
 
-import static dev.optgptq.formats.testing.Failures.assertUserError;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import dev.optgptq.formats.UserError.Code;
+import dev.optgptq.calibrate.gradient.NextToken;
+import dev.optgptq.gptq.refine.Refinement;
+import dev.optgptq.gptq.report.Ablation;
+import dev.optgptq.gptq.report.ExpertCoverage;
+import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.dtype.Floats;
 import dev.optgptq.formats.dtype.Shape;
@@ -35,6 +40,7 @@ class ExpertsRunTest {
 
     private static final int WIDTH = 128;
     private static final int EXPERTS = 4;
+    private static final int ACTIVE = 2;
     private static final int BLOCKS = 2;
     private static final int VOCABULARY = 288;
     private static final String CONFIG = """
@@ -52,8 +58,17 @@ class ExpertsRunTest {
     void every_expert_is_packed_and_routers_stay_as_they_are() {
         TinyRun run = new TinyRun(write(folder.resolve("model")), folder);
 
-        run.run();
+        RunReport report = run.run();
 
+        List<ExpertCoverage> coverage = ExpertCoverage.of(report.layers());
+        assertEquals(BLOCKS, coverage.size());
+        for (ExpertCoverage block : coverage) {
+            assertEquals(EXPERTS, block.tokens().size());
+            assertEquals((long) ACTIVE * run.samples * run.sequenceLength,
+                    block.tokens().stream().mapToLong(Long::longValue).sum(), block::toString);
+            long few = block.tokens().stream().filter(tokens -> tokens < WIDTH).count();
+            assertEquals(few, block.shrunk(), block::toString);
+        }
         WrittenCheckpoint source = WrittenCheckpoint.read(run.settings().model());
         WrittenCheckpoint written = WrittenCheckpoint.read(run.output);
         Set<String> names = written.tensors().keySet();
@@ -75,12 +90,35 @@ class ExpertsRunTest {
         assertTrue(new TinyRun(write(folder.resolve("model")), folder).filesForAnyThreads().size() > 1);
     }
 
+    /** Hessians weigh tokens by the loss's gradient, experts' too; errors are propagated in attention alone. */
     @Test
-    void gradient_calibration_is_refused_before_anything_is_computed() {
+    void gradient_calibration_keeps_what_helps_and_says_what_it_leaves_out() {
+        TinyRun run = new TinyRun(write(folder.resolve("model")), folder);
+        run.calibrator = CalibratorKind.GRADIENT;
+        run.samples = 10;
+        run.refinement = new Refinement(true, new NextToken(), true, 2, 3);
+
+        RunReport report = run.run();
+
+        assertTrue(report.warnings().stream().anyMatch(line -> line.contains("not propagated into experts")),
+                report.warnings()::toString);
+        List<Ablation.Step> steps = Objects.requireNonNull(report.ablation()).steps();
+        for (int block = 0; block < BLOCKS; block++) {
+            int wanted = block;
+            List<Ablation.Step> its = steps.stream().filter(step -> Objects.equals(step.block(), wanted)).toList();
+            assertEquals(List.of("scale search", "token weights", "error propagation in attention", "learned rounding"),
+                    its.stream().map(Ablation.Step::name).toList());
+            its.forEach(step -> assertNotEquals(step.lossBefore(), step.lossAfter(), step::toString));
+            its.forEach(step -> assertTrue(!step.kept() || step.lossAfter() < step.lossBefore(), step::toString));
+        }
+    }
+
+    @Test
+    void the_progress_of_gradient_calibration_rises_to_what_was_planned() {
         TinyRun run = new TinyRun(write(folder.resolve("model")), folder);
         run.calibrator = CalibratorKind.GRADIENT;
 
-        assertUserError(Code.BAD_SETTING, run::run, "mixtures of experts are not refined yet", "--calibrator gptq");
+        run.runWithRisingProgress();
     }
 
     private static Path write(Path target) {

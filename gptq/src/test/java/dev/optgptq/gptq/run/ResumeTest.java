@@ -300,7 +300,8 @@ class ResumeTest {
     private static RunReport.Layer withoutTime(RunReport.Layer layer) {
         return new RunReport.Layer(layer.module(), layer.role(), layer.block(), layer.inputs(), layer.outputs(),
                 layer.relativeError(), layer.weightError(), layer.damp(), layer.dampAttempts(), layer.deadInputs(),
-                layer.largestInput(), layer.largestResidual(), 0, layer.problem());
+                layer.largestInput(), layer.largestResidual(), layer.expert(), layer.tokens(), layer.shrunk(), 0,
+                layer.problem());
     }
 
     private static double flops(RunReport report, String phase) {

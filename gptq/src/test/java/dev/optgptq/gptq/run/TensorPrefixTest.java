@@ -122,7 +122,7 @@ class TensorPrefixTest {
             ObjectNode config = (ObjectNode) original.config().json();
             if (withMore) {
                 tensors.put(TOWER, new TensorView(TOWER, DType.F32, Shape.of(2, 2),
-                        arena.allocateFrom(ValueLayout.JAVA_FLOAT, 1, 2, 3, 4), path.resolve("config.json")));
+                        arena.allocateFrom(ValueLayout.JAVA_FLOAT, 1, 2, 3, 4), path.resolve("model.safetensors")));
                 ObjectNode whole = JSON.createObjectNode();
                 whole.put("model_type", "seeing");
                 whole.set("text_config", config.deepCopy().without("tie_word_embeddings"));

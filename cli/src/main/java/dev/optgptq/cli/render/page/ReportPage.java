@@ -17,8 +17,9 @@ public final class ReportPage {
         parts.add(Overview.cards(report));
         parts.add(BeforeAfter.of(report));
         parts.addAll(StepsBought.of(report));
-        parts.addAll(List.of(Errors.of(report), Times.of(report), LayerTable.of(report), Settings.of(report),
-                Overview.footer(report)));
+        parts.add(Errors.of(report));
+        parts.addAll(Experts.of(report));
+        parts.addAll(List.of(Times.of(report), LayerTable.of(report), Settings.of(report), Overview.footer(report)));
         return Shell.page(Overview.title(report), parts);
     }
 }

@@ -69,7 +69,7 @@ record DownStep(LayerSource source, Dense dense) {
             sequences.each(which, (at, batch) -> {
                 Tensor wanted = sequences.read(device, sequences.original(), batch, ofOriginal);
                 Tensor x = sequences.read(device, sequences.converted(), batch, ofConverted);
-                source.converted().forward(x, (site, input) -> {
+                source.converted().forward(x, (site, input, tokens) -> {
                     if (site.equals(InputSite.MLP_OUTPUT)) {
                         // Attention has been added to x by now, and the MLP not yet.
                         device.matrix().subtract(wanted, x, wanted);

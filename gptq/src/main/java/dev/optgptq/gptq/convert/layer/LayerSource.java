@@ -52,7 +52,7 @@ record LayerSource(Side original, Side converted, LayerAttention attention, Sequ
          * @param into F32, as x; written
          */
         void normed(Tensor x, Tensor into) {
-            forward(x, (site, input) -> {
+            forward(x, (site, input, tokens) -> {
                 if (site.equals(InputSite.ATTENTION_INPUT)) {
                     model.device().matrix().copy(input, into);
                 }

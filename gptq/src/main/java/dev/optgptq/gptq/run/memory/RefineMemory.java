@@ -20,6 +20,7 @@ import dev.optgptq.gptq.tune.HeldOutLosses;
 import dev.optgptq.gptq.tune.StudentLinear;
 import dev.optgptq.gptq.tune.LearnedTensor;
 import java.util.Set;
+import java.util.stream.Collectors;
 
 /**
  * What a refinement takes on the device, in bytes, the streams not included.
@@ -78,7 +79,9 @@ public record RefineMemory(long solving, long predicting, long tuning, long mode
         long weighing = refinement.weighTokens()
                 ? squares + Float.BYTES * ((long) batchRows * widest + sites.size() * calibration.tokens())
                 : 0;
-        return squares + weighing + (refinement.propagate() ? CrossMoments.bytes(block, sites, batchRows, parts) : 0);
+        Set<InputSite> crossed = sites.stream().filter(site -> !site.ofExpert()).collect(Collectors.toSet());
+        return squares + weighing
+                + (refinement.propagate() ? CrossMoments.bytes(block, crossed, batchRows, parts) : 0);
     }
 
     /** The factors of all sites, which are kept for the next variant, and the damped copy of the largest. */

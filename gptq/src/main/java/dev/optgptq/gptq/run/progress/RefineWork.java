@@ -1,5 +1,6 @@
 package dev.optgptq.gptq.run.progress;
 
+import dev.optgptq.calibrate.family.BlockSpec;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.family.InputSite;
 import dev.optgptq.calibrate.family.LinearSpec;
@@ -39,21 +40,30 @@ record RefineWork(WorkCount flops, ModelSpec model, Refinement refinement, Token
 
     /** One block in all its variants; behind the last one only what is held out is wanted. */
     private double block(int block) {
-        int variants = refinement.variants() + (refinement.tuneSteps() > 0 ? 1 : 0);
+        int solved = refinement.variants(model.block(block));
+        int variants = solved + (refinement.tuneSteps() > 0 ? 1 : 0);
         double passed = block + 1 < model.blocks() ? calibration.tokens() : judged();
         Set<InputSite> sites = model.block(block).sites();
         double solves = 0;
         for (LinearSpec linear : model.linears(block)) {
-            solves += refinement.variants() * flops.solve(linear, true);
+            solves += solved * flops.solve(linear, true);
             for (Polish step : refinement.polish().steps()) {
                 solves += flops.polish(linear, step);
             }
         }
-        double hessians = sites.stream().mapToDouble(site -> flops.hessian(site, trained())).sum();
-        return solves
-                + hessians * (1 + (refinement.weighTokens() ? 1 : 0) + (refinement.propagate() ? 2 : 0))
+        return solves + moments(model.block(block))
                 + trained() * flops.capturePerRow(model.block(block), sites, calibration.length())
                 + blockPerRow() * (original() + passed + variants * judged() + 3 * learned());
+    }
+
+    /** Hessians, those of weighted tokens, and cross moments, which experts do not have. */
+    private double moments(BlockSpec block) {
+        double moments = 0;
+        for (InputSite site : block.sites()) {
+            int sums = 1 + (refinement.weighTokens() ? 1 : 0) + (refinement.propagate() && !site.ofExpert() ? 2 : 0);
+            moments += sums * flops.share(block, site) * flops.hessian(site, trained());
+        }
+        return moments;
     }
 
     private double replay() {

@@ -132,13 +132,17 @@ public final class WorkCount {
         }
         double capture = 0;
         for (InputSite site : block.sites()) {
-            double share = block.linears().stream().filter(linear -> linear.site().equals(site)).findFirst()
-                    .map(linear -> FlopCount.share(block, linear)).orElse(1.0);
-            total += share * hessian(site, calibration.tokens());
+            total += share(block, site) * hessian(site, calibration.tokens());
             capture += capturePerRow(block, Set.of(site), calibration.length());
         }
         double perRow = trueSequential ? capture : capturePerRow(block, block.sites(), calibration.length());
         return total + calibration.tokens() * perRow;
+    }
+
+    /** How many of the tokens pass a site, on average. */
+    double share(BlockSpec block, InputSite site) {
+        return block.linears().stream().filter(linear -> linear.site().equals(site)).findFirst()
+                .map(linear -> FlopCount.share(block, linear)).orElse(1.0);
     }
 
     /** A block's outputs for the next. */

@@ -4,6 +4,8 @@ import dev.optgptq.formats.model.ModelConfig;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.formats.safetensors.TensorView;
 import java.util.ArrayList;
+import java.util.Collection;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Set;
 import java.util.function.ToLongFunction;
@@ -22,6 +24,8 @@ import java.util.function.UnaryOperator;
  */
 public record ModelSpec(String family, int hiddenSize, int vocabSize, int maxPositions, EmbeddingSpec embedding,
         List<BlockSpec> blockSpecs, HeadSpec head, List<String> unused, List<String> remarks) {
+
+    private static final String WEIGHT = ".weight";
 
     public ModelSpec {
         blockSpecs = List.copyOf(blockSpecs);
@@ -105,5 +109,25 @@ public record ModelSpec(String family, int hiddenSize, int vocabSize, int maxPos
     public int widestInput() {
         return blockSpecs.stream().flatMap(block -> block.linears().stream()).mapToInt(LinearSpec::inputs).max()
                 .orElse(0);
+    }
+
+    /**
+     * Modules with a matrix that runtimes take for a linear and that is not packed: the head, routers.
+     *
+     * @param tensors of the model
+     */
+    public List<String> plainModules(Collection<TensorView> tensors) {
+        Set<String> plain = new LinkedHashSet<>();
+        for (TensorView view : tensors) {
+            if (view.name().endsWith(WEIGHT) && view.shape().rank() == 2 && view.dtype().isFloat()) {
+                plain.add(view.name().substring(0, view.name().length() - WEIGHT.length()));
+            }
+        }
+        plain.remove(embedding.table());
+        if (embedding.positions() != null) {
+            plain.remove(embedding.positions().table());
+        }
+        plain.add(head.module());
+        return List.copyOf(plain);
     }
 }

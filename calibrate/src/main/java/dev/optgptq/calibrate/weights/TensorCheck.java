@@ -10,7 +10,9 @@ import dev.optgptq.calibrate.family.WeightView;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.dtype.Shape;
 import dev.optgptq.formats.model.ModelDirectory;
-import dev.optgptq.formats.packed.PackedLinear;
+import dev.optgptq.formats.packed.CheckpointFormat;
+import dev.optgptq.formats.packed.PackedLayout;
+import dev.optgptq.formats.packed.QuantizationConfig;
 import dev.optgptq.formats.safetensors.TensorView;
 import dev.optgptq.formats.scaled.ScaledTensor;
 import java.util.ArrayList;
@@ -31,7 +33,6 @@ public final class TensorCheck {
     private static final int SHOWN = 5;
     /** Buffers that old exporters wrote among the weights: they follow from config.json. */
     private static final List<String> LEFTOVERS = List.of(".*rotary_emb\\.inv_freq");
-    private static final List<String> PACKED_PARTS = List.of(".qweight", ".qzeros", ".scales", ".g_idx");
 
     private final ModelSpec spec;
     private final ModelDirectory directory;
@@ -89,7 +90,7 @@ public final class TensorCheck {
         if (head.tied()) {
             known.add(head.module() + ".weight");
         } else {
-            Optional<PackedLinear> packed = directory.packed(head.module());
+            Optional<PackedLayout> packed = directory.packedLayout(head.module());
             if (packed.isPresent()) {
                 packed(head.module(), packed.get(), head.width(), spec.vocabSize());
             } else {
@@ -107,7 +108,7 @@ public final class TensorCheck {
 
     private void linear(LinearSpec linear) {
         WeightView view = linear.view();
-        Optional<PackedLinear> packed = directory.packed(linear.module());
+        Optional<PackedLayout> packed = directory.packedLayout(linear.module());
         Optional<ScaledTensor> scaled = directory.scaled(view.weight());
         if (packed.isPresent()) {
             packed(linear.module(), packed.get(), linear.inputs(), linear.outputs());
@@ -142,12 +143,13 @@ public final class TensorCheck {
                 : Shape.of(rows, columns);
     }
 
-    private void packed(String module, PackedLinear packed, int inputs, int outputs) {
-        PACKED_PARTS.forEach(part -> known.add(module + part));
+    private void packed(String module, PackedLayout packed, int inputs, int outputs) {
+        CheckpointFormat format = directory.quantization().map(QuantizationConfig::format).orElseThrow();
+        format.packing().suffixes().forEach(suffix -> known.add(module + suffix));
         if (packed.inputs() != inputs || packed.outputs() != outputs) {
             throw bad(module + ": expected " + outputs + " outputs and " + inputs + " inputs, found "
                     + packed.outputs() + " and " + packed.inputs() + " in "
-                    + directory.tensor(module + ".qweight").file()
+                    + directory.tensor(module + format.codes()).file()
                     + "; the file is damaged or config.json is from another model");
         }
     }
@@ -165,7 +167,7 @@ public final class TensorCheck {
         } else if (!found.dtype().isFloat()) {
             throw bad(name + ": expected a float dtype, F16, BF16, F32 or F64, found " + found.dtype() + " in "
                     + found.file()
-                    + "; give the unquantized model, one quantized by GPTQ, or linears in FP8 or MXFP4 with the"
+                    + "; give the unquantized model, one that is quantized in a format that is read, or linears in FP8 or MXFP4 with the"
                     + " quantization_config that says so");
         }
     }

@@ -8,6 +8,8 @@ import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.formats.packed.PackedLinear;
+import dev.optgptq.formats.packed.PackedPart;
+import dev.optgptq.formats.safetensors.TensorSpec;
 import dev.optgptq.formats.safetensors.TensorView;
 import dev.optgptq.formats.scaled.ScaledTensor;
 import dev.optgptq.kernels.Device;
@@ -49,9 +51,8 @@ public record WeightLoader(ModelDirectory directory, Device device, DType produc
     public long weightBytes(LinearSpec linear) {
         long plain = (long) linear.inputs() * linear.outputs() * products.bytes();
         return keepsPacked
-                ? directory.packed(linear.module()).map(packed -> packed.qweight().byteSize()
-                        + packed.qzeros().byteSize() + packed.scales().byteSize() + packed.gIdx().byteSize())
-                        .orElse(plain)
+                ? directory.packedLayout(linear.module())
+                        .map(packed -> packed.tensors().stream().mapToLong(TensorSpec::bytes).sum()).orElse(plain)
                 : plain;
     }
 
@@ -197,13 +198,16 @@ public record WeightLoader(ModelDirectory directory, Device device, DType produc
     /** As it is stored; the arena owns it. */
     private PackedWeights pack(String module, PackedLinear packed, TensorArena arena) {
         PackedWeights weights = new PackedWeights(packed.bits(), packed.zeroOffset(),
-                part(module + ".qweight", packed.qweight(), DType.I32, packed.inputs() * (long) packed.bits() / 32,
+                part(module + PackedPart.CODES.suffix(), packed.qweight(), DType.I32,
+                        packed.inputs() * (long) packed.bits() / 32,
                         packed.outputs(), arena),
-                part(module + ".qzeros", packed.qzeros(), DType.I32, packed.groups(),
+                part(module + PackedPart.ZEROS.suffix(), packed.qzeros(), DType.I32, packed.groups(),
                         packed.outputs() * (long) packed.bits() / 32, arena),
-                part(module + ".scales", packed.scales(), DType.F16, packed.groups(), packed.outputs(), arena),
-                part(module + ".g_idx", packed.gIdx(), DType.I32, 1, packed.inputs(), arena), groupSize(packed));
-        requireFinite(module + ".scales", weights.scales());
+                part(module + PackedPart.SCALES.suffix(), packed.scales(), DType.F16, packed.groups(), packed.outputs(),
+                        arena),
+                part(module + PackedPart.GROUPS.suffix(), packed.gIdx(), DType.I32, 1, packed.inputs(), arena),
+                groupSize(packed));
+        requireFinite(module + PackedPart.SCALES.suffix(), weights.scales());
         return weights;
     }
 
@@ -253,7 +257,7 @@ public record WeightLoader(ModelDirectory directory, Device device, DType produc
                     stored.scales(), stored.groupOf(), transposed);
             Tensor unpacked = products == DType.F32 ? weight : scratch.matrix(DType.F32, outputs, inputs);
             device.matrix().transpose(transposed, unpacked);
-            requireFinite(module + ".scales", unpacked);
+            requireFinite(module + PackedPart.SCALES.suffix(), unpacked);
             if (products != DType.F32) {
                 device.neural().convert(unpacked, weight);
             }

@@ -28,6 +28,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Random;
@@ -98,7 +99,7 @@ class PackedModelTest {
     private Path write(int bits, CheckpointFormat format, PackedLayout layout, Random random, float[] expected) {
         QuantizationConfig quantization = new QuantizationConfig(bits, GROUP, isSymmetric(format), false, format);
         Path model = Fixture.copy(Fixture.LLAMA, folder.resolve("packed"), config -> config.set("quantization_config",
-                quantization.toJson(new QuantizationConfig.Provenance("test", 0.01, false, false))));
+                quantization.toJson(new QuantizationConfig.Provenance("test", 0.01, false, false), List.of())));
         try (Arena arena = Arena.ofConfined();
                 ModelDirectory original = ModelDirectory.open(Fixture.directory(Fixture.LLAMA))) {
             Map<TensorSpec, MemorySegment> tensors = new LinkedHashMap<>();
@@ -149,7 +150,7 @@ class PackedModelTest {
         MemorySegment qweight = arena.allocate(layout.qweight().bytes());
         MemorySegment qzeros = arena.allocate(layout.qzeros().bytes());
         Packing.packWeights(codes, layout.bits(), INPUTS, outputs, qweight);
-        Packing.packZeros(zeros, layout.bits(), GROUPS, outputs, format.zeroOffset(), qzeros);
+        Packing.packZeros(zeros, layout.bits(), GROUPS, outputs, format.packing().zeroOffset(), qzeros);
         tensors.put(layout.qweight(), qweight);
         tensors.put(layout.qzeros(), qzeros);
         tensors.put(new TensorSpec(layout.scales().name(), DType.F16, Shape.of(GROUPS, outputs)), scales);

@@ -1,6 +1,7 @@
 package dev.optgptq.cli.command;
 
 import dev.optgptq.cli.console.Console;
+import dev.optgptq.formats.packed.CheckpointFormat;
 import dev.optgptq.cli.console.Terminal;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
@@ -69,7 +70,14 @@ public final class CommandTree {
                 .addSubcommand(new EvalLogitsCommand(console))));
         commands.put("generate", Unbuilt.of(GenerateCommand.class, () -> new GenerateCommand(console)));
         commands.put("export", new Unbuilt(ExportCommand.class, () -> new CommandLine(new ExportCommand())
-                .addSubcommand(new ExportGgufCommand(console))));
+                .addSubcommand(new ExportGgufCommand(console))
+                .addSubcommand("gptq", ExportFormatCommand.of(console, CheckpointFormat.GPTQ))
+                .addSubcommand("gptq_v2", ExportFormatCommand.of(console, CheckpointFormat.GPTQ_V2))
+                .addSubcommand("compressed-tensors",
+                        ExportFormatCommand.of(console, CheckpointFormat.COMPRESSED_TENSORS))
+                .addSubcommand("awq", ExportFormatCommand.of(console, CheckpointFormat.AWQ))
+                .addSubcommand("w8a8", ExportFormatCommand.of(console, CheckpointFormat.W8A8))));
+        commands.put("verify", Unbuilt.of(VerifyCommand.class, () -> new VerifyCommand(console)));
         commands.put("inspect", Unbuilt.of(InspectCommand.class, () -> new InspectCommand(console)));
         commands.put("families", Unbuilt.of(FamiliesCommand.class, () -> new FamiliesCommand(console)));
         commands.put("devices", Unbuilt.of(DevicesCommand.class, () -> new DevicesCommand(console)));

@@ -72,7 +72,7 @@ public record ModelSummary(String path, @Nullable String modelType, @Nullable Ar
     }
 
     /**
-     * @param format "gptq" or "gptq_v2"
+     * @param format "gptq", "gptq_v2", "compressed-tensors", "awq" or "w8a8"
      * @param packedLayers linear layers that are packed
      */
     public record Quantization(String format, int bits, int groupSize, boolean symmetric, boolean descAct,
@@ -100,21 +100,20 @@ public record ModelSummary(String path, @Nullable String modelType, @Nullable Ar
         } catch (UserError e) {
             notSupported = e.getMessage();
         }
-        QuantizationConfig quantization = directory.quantization().orElse(null);
         return new ModelSummary(directory.path().toString(),
                 config.has("model_type") ? config.text("model_type") : null,
                 architecture, notSupported, parameters, mixture,
-                tensors.stream().mapToLong(view -> view.data().byteSize()).sum(), quantization(quantization, tensors),
+                tensors.stream().mapToLong(view -> view.data().byteSize()).sum(), quantization(directory),
                 directory.scaledFormat().map(ScaledFormat::label).orElse(null),
                 dtypes(tensors), TensorGroup.fold(tensors));
     }
 
-    private static @Nullable Quantization quantization(@Nullable QuantizationConfig config,
-            Collection<TensorView> tensors) {
+    private static @Nullable Quantization quantization(ModelDirectory directory) {
+        QuantizationConfig config = directory.quantization().orElse(null);
         return config == null
                 ? null
                 : new Quantization(config.format().label(), config.bits(), config.groupSize(), config.symmetric(),
-                        config.descAct(), tensors.stream().filter(view -> view.name().endsWith(".qweight")).count());
+                        config.descAct(), directory.packedModules().size());
     }
 
     private static List<DTypeShare> dtypes(Collection<TensorView> tensors) {

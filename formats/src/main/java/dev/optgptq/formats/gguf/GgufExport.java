@@ -20,6 +20,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.SequencedMap;
 import java.util.TreeMap;
+import java.util.function.IntToLongFunction;
 import java.util.function.IntUnaryOperator;
 
 /**
@@ -89,6 +90,8 @@ public final class GgufExport {
         // In the order of the model's files, so that reading is one pass.
         model.tensors().keySet().stream().map(name -> name.substring(0, name.lastIndexOf('.'))).distinct()
                 .forEach(module -> plan(module, modules.getOrDefault(module, List.of())));
+        family.rotaryFactors(metadata).ifPresent(factors -> items.add(new Item(GgufTensor.vector("rope_freqs.weight",
+                factors.length), target -> target.copyFrom(MemorySegment.ofArray(factors)))));
         requireHead();
     }
 
@@ -121,11 +124,12 @@ public final class GgufExport {
     }
 
     private void planPacked(String module, String name, PackedLinear linear) {
-        boolean symmetric = model.quantization().map(QuantizationConfig::symmetric).orElse(true);
+        QuantizationConfig quantization = model.quantization().orElseThrow();
+        boolean symmetric = quantization.symmetric();
         GgufType type = PackedBlocks.type(module, linear, symmetric);
         IntUnaryOperator order = order(name, linear.outputs());
         items.add(new Item(new GgufTensor(name + ".weight", type, linear.outputs(), linear.inputs()),
-                target -> model.tensor(module + ".qweight")
+                target -> model.tensor(module + quantization.format().codes())
                         .reading(() -> PackedBlocks.put(linear, type, order, target))));
     }
 
@@ -140,18 +144,29 @@ public final class GgufExport {
             items.add(new Item(tensor, target -> view.reading(() -> putFloats(view, row -> row, 1, target))));
             return;
         }
-        long rows = view.shape().dimension(0);
-        long columns = view.shape().dimension(1);
+        boolean transposed = family.isTransposed(name);
+        long rows = view.shape().dimension(transposed ? 1 : 0);
+        long columns = view.shape().dimension(transposed ? 0 : 1);
         IntUnaryOperator order = order(name, (int) rows);
+        long rowStep = transposed ? 1 : columns;
+        long columnStep = transposed ? rows : 1;
         items.add(new Item(new GgufTensor(name + ".weight", GgufType.F16, rows, columns),
-                target -> view.reading(() -> putHalves(view, order, columns, target))));
+                target -> view.reading(() -> putHalves(view, row -> order.applyAsInt(row) * rowStep, columnStep, rows,
+                        columns, target))));
     }
 
     /**
-     * Row r of the file is this row of the checkpoint. Rotary pairs are neighbours in GGUF's llama, and half a head apart in
+     * Row r of the file is this row of the checkpoint. Queries, keys and values that a checkpoint has head by head are three blocks in
+     * GGUF. Rotary pairs are neighbours in GGUF's llama, and half a head apart in
      * a checkpoint (convert_hf_to_gguf.py, permute).
      */
     private IntUnaryOperator order(String name, int rows) {
+        int fused = family.headsOfFused(name, metadata);
+        if (fused > 0) {
+            int part = rows / 3;
+            int width = part / fused;
+            return row -> row % part / width * 3 * width + row / part * width + row % width;
+        }
         int heads = family.interleavedHeads(name, metadata);
         if (heads == 0) {
             return row -> row;
@@ -215,11 +230,12 @@ public final class GgufExport {
     }
 
     /** Rounded to float16, which is what most of llama.cpp's devices compute in; a value beyond it is refused. */
-    private static void putHalves(TensorView view, IntUnaryOperator order, long columns, MemorySegment target) {
-        for (int row = 0; row < view.shape().dimension(0); row++) {
-            long from = order.applyAsInt(row) * columns;
+    private static void putHalves(TensorView view, IntToLongFunction firstOf, long columnStep, long rows, long columns,
+            MemorySegment target) {
+        for (int row = 0; row < rows; row++) {
+            long from = firstOf.applyAsLong(row);
             for (long column = 0; column < columns; column++) {
-                double value = value(view, from + column);
+                double value = value(view, from + column * columnStep);
                 short half = Floats.toF16((float) value);
                 if (Float.isInfinite(Floats.fromF16(half)) && Double.isFinite(value)) {
                     throw new UserError(Code.NUMERIC, view.file() + ", tensor '" + view.name()

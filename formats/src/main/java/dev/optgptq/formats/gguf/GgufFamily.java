@@ -25,7 +25,7 @@ import tools.jackson.databind.node.ObjectNode;
  */
 final class GgufFamily {
 
-    private static final List<String> FAMILIES = List.of("llama", "mpt");
+    private static final List<String> FAMILIES = List.of("llama", "mpt", "qwen2", "qwen3", "gpt2", "gpt_neox");
 
     private final ObjectNode description;
     private final ModelConfig config;
@@ -110,19 +110,42 @@ final class GgufFamily {
         description.path("metadata").propertyStream().forEach(entry -> value(entry.getValue())
                 .ifPresent(value -> metadata.put(architecture() + "." + entry.getKey(), value)));
         if (description.path("rotary").booleanValue()) {
-            GgufRotary.put(config, architecture(), metadata);
+            GgufRotary.put(config, architecture(), takesRotaryFactors(), metadata);
         }
         return metadata;
     }
 
+    /** By which each pair's frequency is divided, where the runtime takes them from a tensor; empty where there are none. */
+    Optional<float[]> rotaryFactors(SequencedMap<String, GgufValue> metadata) {
+        return takesRotaryFactors()
+                && metadata.get(architecture() + ".rope.dimension_count") instanceof GgufValue.U32 width
+                        ? GgufRotary.factors(config, width.value())
+                        : Optional.empty();
+    }
+
+    private boolean takesRotaryFactors() {
+        return description.path("rotaryFactors").asBoolean(false);
+    }
+
     private Optional<GgufValue> value(JsonNode source) {
+        if (source.path("flag").isString()) {
+            String key = source.path("flag").stringValue();
+            return Optional
+                    .of(new GgufValue.Flag(config.has(key) ? config.flag(key) : source.path("default").booleanValue()));
+        }
         if (source.path("f32").isString()) {
             return number(source, source.path("f32").stringValue()).map(value -> new GgufValue.F32(value.floatValue()));
         }
         Optional<Double> whole = number(source, source.path("u32").stringValue());
         String times = source.path("times").asString("");
         double factor = times.isEmpty() ? 1 : config.positiveInt(times);
-        return whole.map(value -> new GgufValue.U32(whole(source, value * factor)));
+        return whole.map(value -> new GgufValue.U32(whole(source, value * factor * share(source))));
+    }
+
+    /** The first of some keys that is there, else a default; 1 where there are no keys. */
+    private double share(JsonNode source) {
+        return source.path("share").valueStream().map(JsonNode::stringValue).filter(config::has).findFirst()
+                .map(config::number).orElse(source.path("shareDefault").asDouble(1));
     }
 
     private int whole(JsonNode source, double value) {
@@ -175,7 +198,22 @@ final class GgufFamily {
      * head before the second; 0 for every other tensor.
      */
     int interleavedHeads(String tensor, SequencedMap<String, GgufValue> metadata) {
-        JsonNode heads = description.path("interleaved").path(tensor.substring(tensor.lastIndexOf('.') + 1));
+        return heads("interleaved", tensor, metadata);
+    }
+
+    /** The heads of a tensor of queries, keys and values that a checkpoint has head by head; 0 for every other tensor. */
+    int headsOfFused(String tensor, SequencedMap<String, GgufValue> metadata) {
+        return heads("perHead", tensor, metadata);
+    }
+
+    /** Whether a checkpoint has a matrix as [in, out]. */
+    boolean isTransposed(String tensor) {
+        return description.path("transposed").valueStream()
+                .anyMatch(name -> name.stringValue().equals(tensor.substring(tensor.lastIndexOf('.') + 1)));
+    }
+
+    private int heads(String how, String tensor, SequencedMap<String, GgufValue> metadata) {
+        JsonNode heads = description.path(how).path(tensor.substring(tensor.lastIndexOf('.') + 1));
         return heads.isString()
                 && metadata.get(architecture() + "." + heads.stringValue()) instanceof GgufValue.U32 count
                         ? count.value()

@@ -4,8 +4,11 @@ import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.files.InputFiles;
 import dev.optgptq.formats.json.Json;
+import dev.optgptq.formats.packed.CheckpointFormat;
+import dev.optgptq.formats.packed.PackedLayout;
 import dev.optgptq.formats.packed.PackedLinear;
 import dev.optgptq.formats.packed.PackedLinearReader;
+import dev.optgptq.formats.packed.PackedPart;
 import dev.optgptq.formats.packed.QuantizationConfig;
 import dev.optgptq.formats.safetensors.TensorView;
 import dev.optgptq.formats.scaled.ScaledFormat;
@@ -18,6 +21,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.SequencedMap;
 import java.util.function.Supplier;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A Hugging Face model directory, opened: config.json, and every tensor of model.safetensors or of the shards that
@@ -35,6 +39,8 @@ public final class ModelDirectory implements AutoCloseable {
     private final SequencedMap<String, TensorView> tensors;
     private final Supplier<List<Companion>> companions;
     private final Runnable onClose;
+    /** Once it is known: it is asked for with every module. */
+    private volatile @Nullable Packing packing;
 
     private ModelDirectory(Path path, ModelConfig config, SequencedMap<String, TensorView> tensors,
             Supplier<List<Companion>> companions, Runnable onClose) {
@@ -108,7 +114,16 @@ public final class ModelDirectory implements AutoCloseable {
      * form that is not read: a runtime would act on that one whatever the tensors are.
      */
     public Optional<QuantizationConfig> quantization() {
-        boolean packed = tensors.keySet().stream().anyMatch(name -> name.endsWith(".qweight"));
+        Packing known = packing;
+        if (known == null) {
+            known = new Packing(readQuantization());
+            packing = known;
+        }
+        return known.quantization;
+    }
+
+    private Optional<QuantizationConfig> readQuantization() {
+        boolean packed = tensors.keySet().stream().anyMatch(CheckpointFormat::isPart);
         if (config.has(QUANTIZATION_KEY)) {
             String origin = config.file() + ", " + QUANTIZATION_KEY;
             if (!packed) {
@@ -135,7 +150,13 @@ public final class ModelDirectory implements AutoCloseable {
 
     /** Weights of all tensors, packed and small ones counted as what they decode to. */
     public long parameters() {
-        return ParameterCount.of(tensors.values(), quantization().orElse(null), scaledFormat().orElse(null));
+        return ParameterCount.of(tensors, quantization().orElse(null), scaledFormat().orElse(null));
+    }
+
+    /** The modules that are packed, in the order of their codes' tensors. */
+    public List<String> packedModules() {
+        Optional<CheckpointFormat> format = quantization().map(QuantizationConfig::format);
+        return tensors.values().stream().flatMap(view -> format.flatMap(known -> known.module(view)).stream()).toList();
     }
 
     /** The tensor of that name where it is stored so; empty where it is plain, or not there. */
@@ -144,17 +165,30 @@ public final class ModelDirectory implements AutoCloseable {
     }
 
     /**
-     * The packed linear of a module ("model.layers.0.mlp.up_proj"), shapes and contents checked; empty when the module
-     * has a plain weight.
+     * The packed linear of a module ("model.layers.0.mlp.up_proj") in GPTQ layout, shapes and contents checked; empty when the
+     * module has a plain weight. Of other layouts it is a copy.
      */
     public Optional<PackedLinear> packed(String module) {
-        if (!tensors().containsKey(module + ".qweight")) {
-            return Optional.empty();
+        return packing(module).map(quantization -> PackedLinearReader.read(module, tensors(), quantization));
+    }
+
+    /** The sizes of a packed linear, which is checked as packed() does it, without a copy; empty for a plain weight. */
+    public Optional<PackedLayout> packedLayout(String module) {
+        return packing(module).map(quantization -> PackedLinearReader.check(module, tensors(), quantization));
+    }
+
+    /** @param quantization empty for a plain model */
+    private record Packing(Optional<QuantizationConfig> quantization) {}
+
+    /** How a module is packed; empty when it has a plain weight. */
+    private Optional<QuantizationConfig> packing(String module) {
+        Optional<QuantizationConfig> quantization = quantization();
+        if (quantization.isEmpty() && tensors().containsKey(module + PackedPart.CODES.suffix())) {
+            throw new UserError(Code.BAD_MODEL,
+                    config.file() + ": expected a " + QUANTIZATION_KEY + ", because tensor '"
+                            + module + PackedPart.CODES.suffix() + "' is there, found none; fetch config.json again");
         }
-        QuantizationConfig quantization = quantization().orElseThrow(() -> new UserError(Code.BAD_MODEL, config.file()
-                + ": expected a " + QUANTIZATION_KEY + ", because tensor '" + module
-                + ".qweight' is there, found none; fetch config.json again"));
-        return Optional.of(PackedLinearReader.read(module, tensors(), quantization));
+        return quantization.filter(found -> found.format().holds(module, tensors()));
     }
 
     /**

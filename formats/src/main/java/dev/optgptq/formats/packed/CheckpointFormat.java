@@ -1,28 +1,35 @@
 package dev.optgptq.formats.packed;
 
-import java.util.Arrays;
+import dev.optgptq.formats.safetensors.TensorView;
+import java.util.Map;
 import java.util.Optional;
 
-/** The two layouts of GPTQ checkpoints; they differ in the stored zero point only: v1 stores it minus one. */
+/** The formats of quantized checkpoints that are written and read. */
 public enum CheckpointFormat {
     /** Zero points are stored minus one. Symmetric only: every runtime reads it. */
-    GPTQ("gptq", 1),
+    GPTQ("gptq"),
     /** Zero points are stored as they are; needed for asymmetric grids. */
-    GPTQ_V2("gptq_v2", 0);
+    GPTQ_V2("gptq_v2"),
+    /** pack-quantized: symmetric or not, any bits. */
+    COMPRESSED_TENSORS("compressed-tensors"),
+    /** 4 bits with zero points. */
+    AWQ("awq"),
+    /** compressed-tensors, int-quantized: bytes, and activations in 8 bits. */
+    W8A8("w8a8");
 
     private final String label;
-    private final int zeroOffset;
 
-    CheckpointFormat(String label, int zeroOffset) {
+    CheckpointFormat(String label) {
         this.label = label;
-        this.zeroOffset = zeroOffset;
     }
 
-    static Optional<CheckpointFormat> labelled(String label) {
-        return Arrays.stream(values()).filter(format -> format.label.equals(label)).findFirst();
+    /** Whether a tensor of that name is part of a packed linear of some format, and of nothing else. */
+    public static boolean isPart(String tensor) {
+        return tensor.endsWith(PackedPart.CODES.suffix()) || tensor.endsWith(CompressedTensorsFormat.CODES)
+                || tensor.endsWith(Int8Format.MARK);
     }
 
-    /** The value of checkpoint_format in config.json. */
+    /** As the command line writes it; of the GPTQ ones also the value of checkpoint_format in config.json. */
     public String label() {
         return label;
     }
@@ -32,8 +39,51 @@ public enum CheckpointFormat {
         return label;
     }
 
-    /** What a reader adds to a stored zero point. */
-    public int zeroOffset() {
-        return zeroOffset;
+    /** How its tensors lie. */
+    public PackedFormat packing() {
+        return switch (this) {
+            case GPTQ -> new GptqFormat(1);
+            case GPTQ_V2 -> new GptqFormat(0);
+            case COMPRESSED_TENSORS -> new CompressedTensorsFormat();
+            case AWQ -> new AwqFormat();
+            case W8A8 -> new Int8Format();
+        };
+    }
+
+    /** What config.json says. */
+    ConfigBlock block() {
+        return switch (this) {
+            case GPTQ, GPTQ_V2 -> new GptqConfig();
+            case COMPRESSED_TENSORS, W8A8 -> new CompressedTensorsConfig();
+            case AWQ -> new AwqConfig();
+        };
+    }
+
+    /** Whether its quantization_config stands in a file of its own too, as GPTQ tools write it. */
+    public boolean copiesConfig() {
+        return packing() instanceof GptqFormat;
+    }
+
+    /** Of the name of the tensor with a module's codes, after the module's. */
+    public String codes() {
+        return packing().suffixes().getFirst();
+    }
+
+    /** Whether a module is stored in it. */
+    public boolean holds(String module, Map<String, TensorView> tensors) {
+        TensorView codes = tensors.get(module + codes());
+        return codes != null && isOfCodes(codes);
+    }
+
+    /** The module whose codes a tensor holds in this format; empty where it holds something else. */
+    public Optional<String> module(TensorView tensor) {
+        return tensor.name().endsWith(codes()) && isOfCodes(tensor)
+                ? Optional.of(tensor.name().substring(0, tensor.name().length() - codes().length()))
+                : Optional.empty();
+    }
+
+    /** Bytes that are called a weight are told from weights by their dtype. */
+    private static boolean isOfCodes(TensorView tensor) {
+        return !tensor.dtype().isFloat();
     }
 }

@@ -5,10 +5,11 @@ import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.dtype.Shape;
 import dev.optgptq.formats.safetensors.TensorSpec;
+import java.util.Arrays;
 import java.util.List;
 
 /**
- * Names, dtypes and shapes of the packed tensors of one linear layer.
+ * Names, dtypes and shapes of the packed tensors of one linear layer in GPTQ layout.
  *
  * @param module name without suffix ("model.layers.0.mlp.up_proj")
  * @param bits 2, 3, 4 or 8
@@ -17,9 +18,6 @@ import java.util.List;
  * @param outputs a multiple of 32
  */
 public record PackedLayout(String module, int bits, int groupSize, int inputs, int outputs) {
-
-    /** Of the tensors' names, behind the module's. */
-    public static final List<String> SUFFIXES = List.of(".qweight", ".qzeros", ".scales", ".g_idx");
 
     /** Codes are packed in runs of 32, so that every bit width fills whole words. */
     private static final int RUN = 32;
@@ -43,27 +41,39 @@ public record PackedLayout(String module, int bits, int groupSize, int inputs, i
 
     /** int32 [in * bits / 32, out]. */
     public TensorSpec qweight() {
-        return new TensorSpec(module + ".qweight", DType.I32, Shape.of(Packing.words(bits, inputs), outputs));
+        return new TensorSpec(module + PackedPart.CODES.suffix(), DType.I32,
+                Shape.of(Packing.words(bits, inputs), outputs));
     }
 
     /** int32 [groups, out * bits / 32]. */
     public TensorSpec qzeros() {
-        return new TensorSpec(module + ".qzeros", DType.I32, Shape.of(groups(), Packing.words(bits, outputs)));
+        return new TensorSpec(module + PackedPart.ZEROS.suffix(), DType.I32,
+                Shape.of(groups(), Packing.words(bits, outputs)));
     }
 
     /** float16 [groups, out]. */
     public TensorSpec scales() {
-        return new TensorSpec(module + ".scales", DType.F16, Shape.of(groups(), outputs));
+        return new TensorSpec(module + PackedPart.SCALES.suffix(), DType.F16, Shape.of(groups(), outputs));
     }
 
     /** int32 [in]. */
     public TensorSpec gIdx() {
-        return new TensorSpec(module + ".g_idx", DType.I32, Shape.of(inputs));
+        return new TensorSpec(module + PackedPart.GROUPS.suffix(), DType.I32, Shape.of(inputs));
+    }
+
+    /** The tensor of a part. */
+    public TensorSpec tensor(PackedPart part) {
+        return switch (part) {
+            case CODES -> qweight();
+            case ZEROS -> qzeros();
+            case SCALES -> scales();
+            case GROUPS -> gIdx();
+        };
     }
 
     /** All four, in the order they are written. */
     public List<TensorSpec> tensors() {
-        return List.of(qweight(), qzeros(), scales(), gIdx());
+        return Arrays.stream(PackedPart.values()).map(this::tensor).toList();
     }
 
     private static void requireRuns(String module, String what, int size) {

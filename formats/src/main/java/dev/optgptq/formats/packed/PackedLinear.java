@@ -1,6 +1,9 @@
 package dev.optgptq.formats.packed;
 
+import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.ByteOrder;
 
 /**
  * The packed tensors of one linear layer in GPTQ layout (in = inputs, out = outputs, b = bits, G = groups), all
@@ -17,4 +20,55 @@ import java.lang.foreign.MemorySegment;
  * @param gIdx int32 [in], each in [0, G)
  */
 public record PackedLinear(int bits, int inputs, int outputs, int groups, int zeroOffset, MemorySegment qweight,
-        MemorySegment qzeros, MemorySegment scales, MemorySegment gIdx) {}
+        MemorySegment qzeros, MemorySegment scales, MemorySegment gIdx) {
+
+    private static final ValueLayout.OfInt INT = ValueLayout.JAVA_INT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+
+    /** The bytes of a part. */
+    public MemorySegment part(PackedPart part) {
+        return switch (part) {
+            case CODES -> qweight;
+            case ZEROS -> qzeros;
+            case SCALES -> scales;
+            case GROUPS -> gIdx;
+        };
+    }
+
+    /** The same with zero points stored minus another number. */
+    public PackedLinear withZeroOffset(int offset) {
+        if (offset == zeroOffset) {
+            return this;
+        }
+        MemorySegment points = Arena.ofAuto().allocate((long) groups * outputs * Integer.BYTES, Integer.BYTES);
+        MemorySegment stored = Arena.ofAuto().allocate(qzeros.byteSize(), Integer.BYTES);
+        Packing.unpackZeros(qzeros, bits, groups, outputs, zeroOffset, points);
+        Packing.packZeros(points, bits, groups, outputs, offset, stored);
+        return new PackedLinear(bits, inputs, outputs, groups, offset, qweight, stored, scales, gIdx);
+    }
+
+    /** Whether every zero point is 2^(bits-1). */
+    public boolean hasSymmetricZeros() {
+        int[] words = Packing.symmetricZeroWords(bits, zeroOffset);
+        for (long i = 0; i < qzeros.byteSize() / Integer.BYTES; i++) {
+            if (qzeros.get(INT, i * Integer.BYTES) != words[(int) (i % words.length)]) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    /** Whether the inputs of every group follow each other. */
+    public boolean hasNeighboursInGroups() {
+        for (int input = 0; input < inputs; input++) {
+            if (gIdx.get(INT, (long) input * Integer.BYTES) != input / (inputs / groups)) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    /** The same with other scales. */
+    public PackedLinear withScales(MemorySegment others) {
+        return new PackedLinear(bits, inputs, outputs, groups, zeroOffset, qweight, qzeros, others, gIdx);
+    }
+}

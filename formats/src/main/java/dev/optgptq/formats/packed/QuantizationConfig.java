@@ -2,20 +2,28 @@ package dev.optgptq.formats.packed;
 
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.UserError;
+import dev.optgptq.formats.safetensors.TensorView;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.regex.Pattern;
+import java.util.regex.PatternSyntaxException;
 import tools.jackson.databind.JsonNode;
-import tools.jackson.databind.node.JsonNodeFactory;
 import tools.jackson.databind.node.ObjectNode;
 
 /**
- * The quantization_config of a GPTQ checkpoint.
+ * How the linears of a checkpoint are quantized.
  *
  * @param bits 2, 3, 4 or 8
  * @param groupSize inputs per scale; -1 for one group per output
  * @param symmetric whether every zero point is 2^(bits-1)
  * @param descAct whether g_idx may be non-sequential
- * @param format v1 or v2 zero points
+ * @param format how they are stored
+ * @param modules those that have other bits or groups: of a module the first one counts whose pattern matches
  */
-public record QuantizationConfig(int bits, int groupSize, boolean symmetric, boolean descAct, CheckpointFormat format) {
+public record QuantizationConfig(int bits, int groupSize, boolean symmetric, boolean descAct, CheckpointFormat format,
+        List<ModuleGrid> modules) {
 
     /** The group size that stands for all inputs. */
     public static final int ONE_GROUP = -1;
@@ -24,47 +32,103 @@ public record QuantizationConfig(int bits, int groupSize, boolean symmetric, boo
     public QuantizationConfig {
         requireBits(bits);
         requireGroupSize(groupSize);
-        if (!symmetric && format == CheckpointFormat.GPTQ) {
-            throw new UserError(Code.BAD_SETTING, "format: expected gptq_v2 with asymmetric quantization, found gptq;"
-                    + " gptq stores zero points minus one, and a zero point of 0 would spill into its neighbour, so use"
-                    + " gptq_v2 or symmetric quantization");
+        modules = List.copyOf(modules);
+        requireHeld(bits, groupSize, symmetric, descAct, format);
+        if (!modules.isEmpty() && !format.packing().holdsModules()) {
+            throw new UserError(Code.BAD_SETTING,
+                    "format " + format + ": expected the same bits and groups in all modules, found "
+                            + modules.size() + " rules for some; use --format gptq or compressed-tensors");
         }
+        modules.forEach(module -> requireHeld(module.bits, module.groupSize, symmetric, descAct, format));
+    }
+
+    /** One that is the same for all modules. */
+    public QuantizationConfig(int bits, int groupSize, boolean symmetric, boolean descAct, CheckpointFormat format) {
+        this(bits, groupSize, symmetric, descAct, format, List.of());
+    }
+
+    private static void requireHeld(int bits, int groupSize, boolean symmetric, boolean descAct,
+            CheckpointFormat format) {
+        format.packing().require(new PackedGrid(bits, groupSize, symmetric, descAct));
     }
 
     /**
-     * Reads and checks the block, also as other tools write it; {@code origin} names the file in messages. Throws
+     * Reads and checks the block of any format, also as other tools write it; {@code origin} names the file in messages. Throws
      * UserError BAD_MODEL or UNSUPPORTED_MODEL.
      */
     public static QuantizationConfig fromJson(JsonNode block, String origin) {
-        return QuantizationConfigReader.read(block, origin);
+        return ConfigBlock.read(block, origin);
     }
 
-    /** Throws UserError UNSUPPORTED_MODEL where the block is of another method than GPTQ, BAD_MODEL where it is none. */
+    /** Throws UserError UNSUPPORTED_MODEL where the block is of a method that is not read, BAD_MODEL where it is none. */
     public static void requireMethod(JsonNode block, String origin) {
-        QuantizationConfigReader.requireMethod(block, origin);
+        ConfigBlock.requireMethod(block, origin);
     }
 
-    /** The block with every key that vLLM, transformers and GPTQModel read. */
-    public ObjectNode toJson(Provenance provenance) {
-        ObjectNode json = JsonNodeFactory.instance.objectNode();
-        json.put("quant_method", QuantizationConfigReader.METHOD);
-        json.put("bits", bits);
-        json.put("group_size", groupSize);
-        json.put("sym", symmetric);
-        json.put("desc_act", descAct);
-        json.put("lm_head", false);
-        // GPTQModel reads one name, transformers with optimum the other.
-        json.put("checkpoint_format", format.label());
-        json.put("format", format.label());
-        json.put("pack_dtype", "int32");
-        // transformers refuses a damp_percent outside (0, 1); round-to-nearest has none.
-        if (provenance.damp() > 0 && provenance.damp() < 1) {
-            json.put("damp_percent", provenance.damp());
-        }
-        json.put("true_sequential", provenance.trueSequential());
-        json.put("static_groups", provenance.staticGroups());
-        json.putObject("meta").putArray("quantizer").add(provenance.quantizer());
-        return json;
+    /**
+     * The block with every key that runtimes read.
+     *
+     * @param plain modules with a matrix that is not quantized
+     */
+    public ObjectNode toJson(Provenance provenance, List<String> plain) {
+        return format.block().write(this, provenance, plain);
+    }
+
+    /** The settings of one module, the same for all that is asked of them. */
+    public QuantizationConfig forModule(String module) {
+        return modules.stream().filter(rule -> rule.matches(module)).findFirst().map(this::with)
+                .orElseGet(() -> new QuantizationConfig(bits, groupSize, symmetric, descAct, format));
+    }
+
+    QuantizationConfig with(ModuleGrid module) {
+        return new QuantizationConfig(module.bits, module.groupSize, symmetric, descAct, format);
+    }
+
+    /** The same grids in another format. Throws UserError BAD_SETTING where that cannot hold them. */
+    public QuantizationConfig in(CheckpointFormat other) {
+        return new QuantizationConfig(bits, groupSize, symmetric, descAct, other, modules);
+    }
+
+    /** The same in the GPTQ layout from which the tensors of the format follow. */
+    public QuantizationConfig inGptqLayout() {
+        return in(format.packing().zeroOffset() == 1 ? CheckpointFormat.GPTQ : CheckpointFormat.GPTQ_V2);
+    }
+
+    /** All grids that modules have: the common one, and those of modules of their own. */
+    public List<PackedGrid> grids() {
+        List<PackedGrid> grids = new ArrayList<>();
+        grids.add(new PackedGrid(bits, groupSize, symmetric, descAct));
+        modules.forEach(module -> grids.add(new PackedGrid(module.bits, module.groupSize, symmetric, descAct)));
+        return grids;
+    }
+
+    /** "model.layers" of "model.layers.0.mlp.up_proj": optimum needs it for families it does not know. */
+    public static Optional<String> blocksOf(String module) {
+        int first = module.indexOf(".0.");
+        return first < 0 ? Optional.empty() : Optional.of(module.substring(0, first));
+    }
+
+    /** The most by which a scale of a module changes as it is rounded to float16, relative to it; 0 for scales that are stored so. */
+    public double scaleChange(String module, Map<String, TensorView> tensors) {
+        return tensors(module, layout(module, tensors)).stream()
+                .filter(tensor -> tensor.part() == PackedPart.SCALES)
+                .mapToDouble(tensor -> ScaleReader.change(LinearTensors.scales(tensor.spec(), tensors))).max()
+                .orElse(0);
+    }
+
+    private List<StoredTensor> tensors(String module, PackedLayout layout) {
+        return tensors(module, layout.inputs(), layout.outputs());
+    }
+
+    /** The sizes that the tensors of a packed module state. Throws UserError like PackedFormat's layout(). */
+    public PackedLayout layout(String module, Map<String, TensorView> tensors) {
+        return format.packing().layout(module, tensors, forModule(module));
+    }
+
+    /** The tensors of a module in this format, in the order they are written. */
+    public List<StoredTensor> tensors(String module, int inputs, int outputs) {
+        QuantizationConfig grid = forModule(module);
+        return format.packing().tensors(new PackedLayout(module, grid.bits, grid.groupSize, inputs, outputs), grid);
     }
 
     static void requireBits(int bits) {
@@ -89,4 +153,34 @@ public record QuantizationConfig(int bits, int groupSize, boolean symmetric, boo
      * @param staticGroups whether groups were fixed before the columns were ordered
      */
     public record Provenance(String quantizer, double damp, boolean trueSequential, boolean staticGroups) {}
+
+    /**
+     * Modules with bits or groups of their own.
+     *
+     * @param pattern a regular expression that matches the beginning of their names, as runtimes match it
+     */
+    public record ModuleGrid(String pattern, int bits, int groupSize) {
+
+        public ModuleGrid {
+            requireBits(bits);
+            requireGroupSize(groupSize);
+        }
+
+        /** Throws UserError BAD_MODEL, naming the place, for a pattern that is none. */
+        static ModuleGrid of(String pattern, int bits, int groupSize, String origin) {
+            try {
+                Pattern.compile(pattern);
+            } catch (PatternSyntaxException e) {
+                throw new UserError(Code.BAD_MODEL,
+                        origin + ": expected a regular expression, found '" + pattern + "' ("
+                                + e.getDescription() + "); correct the file or fetch it again",
+                        e);
+            }
+            return new ModuleGrid(pattern, bits, groupSize);
+        }
+
+        public boolean matches(String module) {
+            return Pattern.compile(pattern).matcher(module).lookingAt();
+        }
+    }
 }

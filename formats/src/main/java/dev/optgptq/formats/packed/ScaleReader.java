@@ -28,26 +28,41 @@ final class ScaleReader {
     private ScaleReader() {}
 
     /**
-     * The data of scales [groups, outputs] as float16: the stored bytes where they are that. Throws UserError NUMERIC for a
+     * The data of scales as float16, in the order they are stored: the stored bytes where they are that. Throws UserError NUMERIC for a
      * scale that is not finite, UNSUPPORTED_MODEL for one that float16 cannot hold.
+     *
+     * @param outputAxis which of the two dimensions counts outputs; the other counts groups
      */
-    static MemorySegment read(TensorView scales) {
+    static MemorySegment read(TensorView scales, int outputAxis) {
         long count = scales.shape().elements();
         boolean stored = scales.dtype() == DType.F16;
         MemorySegment rounded = stored ? scales.data() : Arena.ofAuto().allocate(count * Short.BYTES, Short.BYTES);
         for (long i = 0; i < count; i++) {
             double scale = value(scales, i);
             if (!Double.isFinite(scale)) {
-                throw new UserError(Code.NUMERIC, PackedLinearReader.place(scales) + "expected finite scales, found "
-                        + scale + at(scales, i)
+                throw new UserError(Code.NUMERIC, LinearTensors.place(scales) + "expected finite scales, found "
+                        + scale + at(scales, outputAxis, i)
                         + "; the checkpoint was damaged or written by a run that failed, quantize"
                         + " again");
             }
             if (!stored) {
-                rounded.set(SHORT, i * Short.BYTES, round(scale, scales, i));
+                rounded.set(SHORT, i * Short.BYTES, round(scale, scales, outputAxis, i));
             }
         }
         return rounded;
+    }
+
+    /** The most by which a scale changes as it is rounded, relative to it. */
+    static double change(TensorView scales) {
+        double most = 0;
+        if (scales.dtype() != DType.F16) {
+            for (long i = 0; i < scales.shape().elements(); i++) {
+                double scale = value(scales, i);
+                double rounded = Floats.fromF16(Floats.toF16((float) scale));
+                most = Math.max(most, scale == 0 ? 0 : Math.abs(rounded - scale) / Math.abs(scale));
+            }
+        }
+        return most;
     }
 
     private static double value(TensorView scales, long i) {
@@ -61,22 +76,23 @@ final class ScaleReader {
         };
     }
 
-    private static short round(double scale, TensorView scales, long i) {
+    private static short round(double scale, TensorView scales, int outputAxis, long i) {
         short half = Floats.toF16((float) scale);
         double change = Math.abs(Floats.fromF16(half) - scale);
         // A float in between may round the same way twice, which costs some digits further down.
         if (change > HALF_DIGIT * Math.abs(scale) * (1 + 0x1p-12)) {
             throw new UserError(Code.UNSUPPORTED_MODEL,
-                    PackedLinearReader.place(scales) + "expected scales that float16"
-                            + " holds, from 6.1e-5 to 65504 or 0, found " + scale + at(scales, i) + " in "
+                    LinearTensors.place(scales) + "expected scales that float16"
+                            + " holds, from 6.1e-5 to 65504 or 0, found " + scale + at(scales, outputAxis, i) + " in "
                             + scales.dtype()
                             + "; quantize the source model again");
         }
         return half;
     }
 
-    private static String at(TensorView scales, long i) {
-        long outputs = scales.shape().dimension(1);
-        return " at group " + i / outputs + ", output " + i % outputs;
+    private static String at(TensorView scales, int outputAxis, long i) {
+        long columns = scales.shape().dimension(1);
+        long[] place = {i / columns, i % columns};
+        return " at group " + place[1 - outputAxis] + ", output " + place[outputAxis];
     }
 }

@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.json.Json;
 import dev.optgptq.formats.packed.QuantizationConfig.Provenance;
+import java.util.List;
 import java.util.Set;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -20,11 +21,13 @@ class QuantizationConfigTest {
 
     @ParameterizedTest
     @CsvSource({"4, 128, true, false, GPTQ", "2, 32, true, true, GPTQ_V2", "3, -1, false, false, GPTQ_V2",
-            "8, 48, true, true, GPTQ"})
+            "8, 48, true, true, GPTQ", "4, 128, true, false, COMPRESSED_TENSORS",
+            "3, -1, false, true, COMPRESSED_TENSORS",
+            "4, 128, false, false, AWQ", "8, -1, true, false, W8A8"})
     void a_config_is_the_same_after_writing_and_reading(int bits, int groupSize, boolean symmetric, boolean descAct,
             CheckpointFormat format) {
         QuantizationConfig config = new QuantizationConfig(bits, groupSize, symmetric, descAct, format);
-        assertEquals(config, QuantizationConfig.fromJson(config.toJson(PROVENANCE), "config.json"));
+        assertEquals(config, QuantizationConfig.fromJson(config.toJson(PROVENANCE, List.of()), "config.json"));
     }
 
     @Test
@@ -34,13 +37,13 @@ class QuantizationConfigTest {
                  "checkpoint_format":"gptq","format":"gptq","pack_dtype":"int32","damp_percent":0.01,
                  "true_sequential":true,"static_groups":false,"meta":{"quantizer":["opt-gptq:0.1.0"]}}""", "expected",
                 Code.BAD_MODEL),
-                new QuantizationConfig(4, 128, true, false, CheckpointFormat.GPTQ).toJson(PROVENANCE));
+                new QuantizationConfig(4, 128, true, false, CheckpointFormat.GPTQ).toJson(PROVENANCE, List.of()));
     }
 
     @Test
     void a_damp_that_transformers_would_refuse_is_left_out() {
         JsonNode json = new QuantizationConfig(4, 128, true, false, CheckpointFormat.GPTQ)
-                .toJson(new Provenance("opt-gptq:0.1.0", 0, false, false));
+                .toJson(new Provenance("opt-gptq:0.1.0", 0, false, false), List.of());
         assertFalse(Set.copyOf(json.propertyNames()).contains("damp_percent"));
     }
 
@@ -61,10 +64,11 @@ class QuantizationConfigTest {
     }
 
     @ParameterizedTest
-    @CsvSource(delimiter = '|', quoteCharacter = '~', value = {"\"quant_method\":\"awq\"|found the string \"awq\"",
+    @CsvSource(delimiter = '|', quoteCharacter = '~', value = {"\"quant_method\":\"fp8\"|found the string \"fp8\"",
             "\"quant_method\":7|'quant_method'", "\"bits\":5|2, 3, 4 or 8 at 'bits', found the number 5",
             "\"checkpoint_format\":\"marlin\"|\"marlin\"", "\"is_marlin_format\":true|is_marlin_format",
-            "\"pack_dtype\":\"int16\"|\"int16\"", "\"dynamic\":{\".*up_proj\":{\"bits\":8}}|'dynamic'",
+            "\"pack_dtype\":\"int16\"|\"int16\"",
+            "\"dynamic\":{\".*up_proj\":{\"sym\":false}}|bits and group_size only at 'sym'",
             "\"sym\":false|borrow from its neighbour"})
     void a_kind_of_checkpoint_that_is_not_read_is_named(String entries, String fragment) {
         assertUserError(Code.UNSUPPORTED_MODEL, () -> readOverridden(entries), "config.json", fragment);
@@ -78,6 +82,58 @@ class QuantizationConfigTest {
             "\"checkpoint_format\":\"gptq\",\"format\":\"gptq_v2\"|the value at 'checkpoint_format', \"gptq\" at 'format'"})
     void a_damaged_block_names_the_key(String entries, String fragment) {
         assertUserError(Code.BAD_MODEL, () -> readOverridden(entries), "config.json", fragment);
+    }
+
+    @Test
+    void modules_with_bits_of_their_own_are_the_same_after_writing_and_reading() {
+        for (CheckpointFormat format : List.of(CheckpointFormat.GPTQ, CheckpointFormat.COMPRESSED_TENSORS)) {
+            QuantizationConfig config = new QuantizationConfig(4, 128, true, false, format,
+                    List.of(new QuantizationConfig.ModuleGrid(".*\\.down_proj$", 8, 64),
+                            new QuantizationConfig.ModuleGrid("model\\.layers\\.0\\.", 3, -1)));
+            QuantizationConfig read = QuantizationConfig.fromJson(config.toJson(PROVENANCE, List.of("lm_head")),
+                    "config.json");
+            assertEquals(config, read);
+            assertEquals(8, read.forModule("model.layers.0.mlp.down_proj").bits());
+            assertEquals(-1, read.forModule("model.layers.0.mlp.up_proj").groupSize());
+            assertEquals(128, read.forModule("model.layers.1.mlp.up_proj").groupSize());
+        }
+    }
+
+    @Test
+    void the_block_of_compressed_tensors_is_the_one_that_its_loaders_read() {
+        assertEquals(Json.parseObject("""
+                {"quant_method":"compressed-tensors","format":"pack-quantized","quantization_status":"compressed",
+                 "global_compression_ratio":null,"kv_cache_scheme":null,"ignore":["lm_head"],
+                 "config_groups":{"group_0":{"targets":["Linear"],
+                  "weights":{"num_bits":4,"type":"int","symmetric":false,"strategy":"group","group_size":128,
+                   "dynamic":false,"actorder":null,"observer":"minmax"},
+                  "input_activations":null,"output_activations":null}}}""", "expected", Code.BAD_MODEL),
+                new QuantizationConfig(4, 128, false, false, CheckpointFormat.COMPRESSED_TENSORS).toJson(PROVENANCE,
+                        List.of("lm_head")));
+    }
+
+    @Test
+    void a_block_of_llm_compressor_is_read() {
+        assertEquals(new QuantizationConfig(8, -1, true, false, CheckpointFormat.W8A8),
+                read("""
+                        {"quant_method":"compressed-tensors","format":"int-quantized","quantization_status":"compressed",
+                         "version":"0.12.2","global_compression_ratio":null,"kv_cache_scheme":null,"sparsity_config":{},
+                         "transform_config":{},"ignore":["lm_head"],"config_groups":{"group_0":{"targets":["Linear"],"format":null,
+                          "weights":{"num_bits":8,"type":"int","symmetric":true,"strategy":"channel","group_size":null,
+                           "block_structure":null,"dynamic":false,"actorder":null,"observer":"minmax","observer_kwargs":{}},
+                          "input_activations":{"num_bits":8,"type":"int","symmetric":true,"strategy":"token","group_size":null,
+                           "dynamic":true,"observer":null,"observer_kwargs":{}},"output_activations":null}}}"""));
+    }
+
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', quoteCharacter = '~', value = {
+            "\"format\":\"float-quantized\"|\"int-quantized\" at 'format'",
+            "\"kv_cache_scheme\":{\"num_bits\":8}|nothing at 'kv_cache_scheme'",
+            "\"sparsity_config\":{\"format\":\"sparse-24\"}|'sparsity_config'",
+            "\"config_groups\":{\"a\":{\"targets\":[\"Linear\"],\"weights\":{\"num_bits\":5}}}|2, 3, 4 or 8 at 'num_bits'"})
+    void a_kind_of_compressed_tensors_that_is_not_read_is_named(String entries, String fragment) {
+        assertUserError(Code.UNSUPPORTED_MODEL,
+                () -> readOverridden("\"quant_method\":\"compressed-tensors\"," + entries), "config.json", fragment);
     }
 
     @Test

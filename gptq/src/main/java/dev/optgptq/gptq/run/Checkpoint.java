@@ -46,7 +46,7 @@ final class Checkpoint implements AutoCloseable {
 
     /** Between the solver's codes and the packed tensors. */
     LinearPacker packer() {
-        return new LinearPacker(config.quantization(), run.device());
+        return new LinearPacker(run.settings().quantization().inGptqLayout(), run.device());
     }
 
     /**

@@ -172,7 +172,7 @@ final class GradientRun {
                 }
             }
             Predicate<String> tuned = TunedParameters.tensors(run.model(), refinement);
-            List<TensorSpec> specs = run.plan().specs().stream().filter(spec -> tuned.test(spec.name())).toList();
+            List<TensorSpec> specs = run.plan().recorded().stream().filter(spec -> tuned.test(spec.name())).toList();
             ModelTuner tuner = new ModelTuner(run.models().first(), refinement, phases);
             TunedParameters.record(journal.parts(), specs, module -> Objects.requireNonNull(byModule.get(module)),
                     sink -> tuner.tune(blocks, calibration, teacher,

@@ -6,6 +6,7 @@ import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.formats.packed.CheckpointFormat;
+import dev.optgptq.formats.packed.QuantizationConfig;
 import dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind;
 import dev.optgptq.gptq.settings.QuantizeSettings;
 import java.io.IOException;
@@ -23,14 +24,13 @@ final class Preflight {
     private Preflight() {}
 
     static void check(QuantizeSettings settings, ModelDirectory source, ModelSpec model) {
-        source.quantization().ifPresent(quantization -> {
+        source.quantization().ifPresent(found -> {
             throw new UserError(Code.UNSUPPORTED_MODEL, settings.model() + " is already quantized to "
-                    + quantization.bits() + " bits; quantize the original model instead");
+                    + found.bits() + " bits; quantize the original model instead");
         });
-        if (!settings.grid().symmetric() && settings.grid().format() == CheckpointFormat.GPTQ) {
-            throw new UserError(Code.BAD_SETTING, "--no-symmetric needs --format gptq_v2: the zero points of the older "
-                    + "format cannot hold every asymmetric grid");
-        }
+        // Refuses what the format cannot hold.
+        QuantizationConfig quantization = settings.quantization();
+        settings.target().rules().ifPresent(target -> target.check(quantization, model));
         if (settings.isGradient() && settings.calibration().samples() < 2) {
             throw new UserError(Code.BAD_SETTING,
                     "--samples " + settings.calibration().samples() + ": gradient calibration holds "
@@ -68,11 +68,21 @@ final class Preflight {
     /** What works here but not everywhere. */
     static List<String> warnings(QuantizeSettings settings, ModelSpec model) {
         List<String> warnings = new ArrayList<>(model.remarks());
-        if (!VLLM_BITS.contains(settings.grid().bits()) || !VLLM_GROUPS.contains(settings.grid().groupSize())
-                || !settings.grid().symmetric()) {
+        settings.target().rules().flatMap(target -> target.kernel(settings.quantization()))
+                .ifPresent(kernel -> warnings
+                        .add("--target " + settings.target().runtime() + " will run it with: " + kernel));
+        if (settings.target().runtime() == null && settings.grid().format().copiesConfig()
+                && (!VLLM_BITS.contains(settings.grid().bits())
+                        || !VLLM_GROUPS.contains(settings.grid().groupSize()) || !settings.grid().symmetric())) {
             warnings.add(
                     "vLLM loads GPTQ checkpoints only with 4 or 8 bits, symmetric, and groups of 32, 64, 128 or -1; "
-                            + "this one is for transformers with GPTQModel, and for opt-gptq");
+                            + "this one is for transformers with GPTQModel, and for opt-gptq; --format compressed-tensors "
+                            + "holds the same codes, and vLLM reads more of it");
+        }
+        if (settings.grid().format() == CheckpointFormat.W8A8) {
+            warnings.add(
+                    "w8a8: the runtime also rounds activations to 8 bits, token by token; what is measured here is "
+                            + "without that");
         }
         if (settings.isGradient() && settings.refinement().propagate() && model.blockSpecs().stream()
                 .anyMatch(block -> block.feedForward() instanceof FeedForward.Experts)) {

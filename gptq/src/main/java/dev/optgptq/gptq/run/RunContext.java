@@ -51,8 +51,7 @@ record RunContext(QuantizeSettings settings, Caller caller, ModelDirectory sourc
         Device device = caller.devices().first();
         Transformer model = Transformer.open(source, device);
         Preflight.check(settings, source, model.spec());
-        CheckpointPlan plan = CheckpointPlan.of(source, model.spec(), settings.grid().bits(),
-                settings.grid().groupSize());
+        CheckpointPlan plan = CheckpointPlan.of(source, model.spec(), settings.quantization());
         List<String> warnings = Preflight.warnings(settings, model.spec());
         warnings.forEach(caller.log());
         clock.enter("tokenize");

@@ -9,7 +9,7 @@ import dev.optgptq.formats.packed.CheckpointFormat;
  * @param groupSize inputs per scale, -1 for all
  * @param symmetric whether the grid is symmetric
  * @param positiveScales whether no scale may be negative
- * @param format v1 or v2
+ * @param format of the checkpoint
  */
 public record GridSettings(int bits, int groupSize, boolean symmetric, boolean positiveScales,
         CheckpointFormat format) {}

@@ -63,6 +63,9 @@ public final class IdleSettings {
         if (setting == SettingsTable.WINDOW) {
             return "--eval none";
         }
+        if (setting == SettingsTable.TENSOR_PARALLEL) {
+            return "no --target";
+        }
         return switch (settings.solving().calibrator()) {
             case RTN -> "--calibrator rtn, which sees no text";
             case GPTQ -> "--calibrator gptq";

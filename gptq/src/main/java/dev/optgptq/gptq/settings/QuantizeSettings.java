@@ -19,7 +19,8 @@ import java.util.Locale;
  *     without
  * @param threads of the host that read the output back
  */
-public record QuantizeSettings(Path model, GridSettings grid, SolvingSettings solving, CalibrationSettings calibration,
+public record QuantizeSettings(Path model, GridSettings grid, TargetSettings target, SolvingSettings solving,
+        CalibrationSettings calibration,
         Refinement refinement, EvaluationSettings evaluation, OutputSettings output, int threads) {
 
     /**
@@ -34,6 +35,8 @@ public record QuantizeSettings(Path model, GridSettings grid, SolvingSettings so
         GridSettings grid = new GridSettings(given.get(SettingsTable.BITS), given.get(SettingsTable.GROUP_SIZE),
                 given.get(SettingsTable.SYMMETRIC), given.get(SettingsTable.POSITIVE_SCALES),
                 given.get(SettingsTable.FORMAT));
+        TargetSettings target = new TargetSettings(given.find(SettingsTable.TARGET),
+                given.get(SettingsTable.TENSOR_PARALLEL));
         SolvingSettings solving = new SolvingSettings(given.get(SettingsTable.CALIBRATOR),
                 given.get(SettingsTable.CLIP_SEARCH), given.get(SettingsTable.SCALE_SEARCH),
                 given.get(SettingsTable.ACT_ORDER), given.get(SettingsTable.DAMP),
@@ -51,7 +54,7 @@ public record QuantizeSettings(Path model, GridSettings grid, SolvingSettings so
         EvaluationSettings evaluation = new EvaluationSettings(evaluates,
                 evaluates ? given.find(SettingsTable.EVAL) : null,
                 Windows.of(given.find(SettingsTable.WINDOW), given.maxPositions()));
-        return new QuantizeSettings(model, grid, solving, calibration, refinement, evaluation, output, threads);
+        return new QuantizeSettings(model, grid, target, solving, calibration, refinement, evaluation, output, threads);
     }
 
     /** How the run chooses codes. */
@@ -65,6 +68,12 @@ public record QuantizeSettings(Path model, GridSettings grid, SolvingSettings so
             case GPTQ -> new Calibrator.Gptq(solve, solving.scaleSearch(), refinement.polish());
             case GRADIENT -> new Calibrator.Gradient(solve);
         };
+    }
+
+    /** What the checkpoint says of its linears. Throws UserError BAD_SETTING where its format cannot hold that. */
+    public QuantizationConfig quantization() {
+        return new QuantizationConfig(grid.bits(), grid.groupSize(), grid.symmetric(), irregularGroups(),
+                grid.format());
     }
 
     /** Whether a loss's gradient decides anything. */

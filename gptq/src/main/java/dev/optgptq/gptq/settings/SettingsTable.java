@@ -9,13 +9,16 @@ import static dev.optgptq.gptq.settings.SettingGroup.QUANTIZATION;
 
 import dev.optgptq.calibrate.data.TokenSequences.Sampling;
 import dev.optgptq.formats.packed.CheckpointFormat;
+import dev.optgptq.formats.packed.QuantizationConfig;
 import dev.optgptq.gptq.refine.Refinement;
 import dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind;
 import dev.optgptq.gptq.settings.QuantizeSettings.Precision;
 import dev.optgptq.gptq.solve.ActOrder;
+import dev.optgptq.gptq.serving.TargetName;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Objects;
 import java.util.SequencedMap;
 import java.util.function.Predicate;
 
@@ -32,6 +35,8 @@ public final class SettingsTable {
     private static final int LENGTH = 2048;
     /** Of coordinate descent in gradient calibration. */
     private static final int SWEEPS = 2;
+    /** Inputs per scale. */
+    private static final int GROUP = 128;
 
     public static final SettingSpec<CalibratorKind> CALIBRATOR = SettingSpec
             .of(QUANTIZATION, "--calibrator", "NAME", CalibratorKind.class)
@@ -45,7 +50,7 @@ public final class SettingsTable {
 
     public static final SettingSpec<Integer> BITS = SettingSpec.of(QUANTIZATION, "--bits", "N", Integer.class)
             .help("Bits per code: 2, 3, 4 or 8. 4 is the usual choice; 3 and 2 cost quality and load in fewer runtimes.")
-            .byDefault(4)
+            .byDefault("4, or 8 with --format w8a8", given -> wantsFormat(given, CheckpointFormat.W8A8) ? 8 : 4)
             .oneOf(List.of(2, 3, 4, 8))
             .decidesBits()
             .value(run -> run.grid().bits());
@@ -54,15 +59,17 @@ public final class SettingsTable {
             .of(QUANTIZATION, "--group-size", "N", Integer.class)
             .help("Inputs that share a scale: 32, 64, 128, any divisor of the layers' inputs, or -1 for all. Smaller "
                     + "groups are more accurate and larger on disk: 128 adds 0.16 bits per weight, 32 adds 0.63.")
-            .byDefault(128)
+            .byDefault("128, or -1 with --format w8a8",
+                    given -> wantsFormat(given, CheckpointFormat.W8A8) ? QuantizationConfig.ONE_GROUP : GROUP)
             .allows("a divisor of the layers' inputs such as 128, or -1 for all inputs", size -> size == -1 || size > 0)
             .decidesBits()
             .value(run -> run.grid().groupSize());
 
     public static final SettingSpec<Boolean> SYMMETRIC = SettingSpec.negatable(QUANTIZATION, "--symmetric")
             .help("Grid centred on zero, which every runtime supports. --no-symmetric fits a zero point to each group: a "
-                    + "little more accurate, written as gptq_v2.")
-            .byDefault(true)
+                    + "little more accurate, written as gptq_v2 unless --format says otherwise.")
+            .byDefault("--symmetric, or --no-symmetric with --format awq",
+                    given -> !wantsFormat(given, CheckpointFormat.AWQ))
             .decidesBits()
             .value(run -> run.grid().symmetric());
 
@@ -135,11 +142,29 @@ public final class SettingsTable {
 
     public static final SettingSpec<CheckpointFormat> FORMAT = SettingSpec
             .of(QUANTIZATION, "--format", "NAME", CheckpointFormat.class)
-            .help("gptq: read by everything, symmetric only. gptq_v2: zero points stored as they are.")
+            .help("gptq: read by everything, symmetric only. gptq_v2: zero points stored as they are. compressed-tensors: "
+                    + "pack-quantized, symmetric or not, as vLLM reads it. awq: 4 bits with zero points, gemm layout. w8a8: "
+                    + "compressed-tensors with 8-bit weights and, in the runtime, 8-bit activations.")
             .byDefault("gptq, or gptq_v2 with --no-symmetric",
                     given -> given.get(SYMMETRIC) ? CheckpointFormat.GPTQ : CheckpointFormat.GPTQ_V2)
             .decidesBits()
             .value(run -> run.grid().format());
+
+    public static final SettingSpec<TargetName> TARGET = SettingSpec
+            .of(QUANTIZATION, "--target", "NAME", TargetName.class)
+            .help("Check the settings against what a runtime loads before anything is computed, and say which kernel will run: "
+                    + "vllm, vllm-rocm, dcu, transformers, llama.cpp (after export gguf) or mlx.")
+            .byDefault("none", given -> null)
+            .where(run -> run.target().runtime() != null)
+            .value(run -> Objects.<Object>requireNonNullElse(run.target().runtime(), NONE));
+
+    public static final SettingSpec<Integer> TENSOR_PARALLEL = SettingSpec
+            .of(QUANTIZATION, "--tensor-parallel", "N", Integer.class)
+            .help("Ranks over which the target splits each layer.")
+            .byDefault(1)
+            .allows("at least 1", atLeast(1))
+            .where(run -> run.target().runtime() != null)
+            .value(run -> run.target().ranks());
 
     public static final SettingSpec<Integer> TUNE = SettingSpec
             .of(SettingGroup.GRADIENT, "--tune", "STEPS", Integer.class)
@@ -251,11 +276,17 @@ public final class SettingsTable {
 
     private static final List<SettingSpec<?>> ALL = List.of(CALIBRATOR, BITS, GROUP_SIZE, SYMMETRIC,
             POSITIVE_SCALES, CLIP_SEARCH,
-            SCALE_SEARCH, REFIT_SCALES, COORDINATE_DESCENT, ACT_ORDER, DAMP, TRUE_SEQUENTIAL, FORMAT, TUNE, TUNE_NORMS,
+            SCALE_SEARCH, REFIT_SCALES, COORDINATE_DESCENT, ACT_ORDER, DAMP, TRUE_SEQUENTIAL, FORMAT, TARGET,
+            TENSOR_PARALLEL, TUNE, TUNE_NORMS,
             WEIGH_TOKENS, FISHER, PROPAGATE_ERROR, TEXT, SAMPLING, SAMPLES, SEQUENCE_LENGTH, SEED, PRECISION, EVAL,
             WINDOW);
 
     private SettingsTable() {}
+
+    /** Asked by defaults of other settings: the format's own default follows from one of them. */
+    private static boolean wantsFormat(GivenSettings given, CheckpointFormat format) {
+        return given.has(FORMAT) && given.get(FORMAT) == format;
+    }
 
     public static List<SettingSpec<?>> all() {
         return ALL;

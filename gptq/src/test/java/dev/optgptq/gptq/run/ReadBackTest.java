@@ -73,7 +73,7 @@ class ReadBackTest {
                 ModelDirectory source = ModelDirectory.open(folder.resolve(
                         "model"))) {
             Transformer model = Transformer.open(source, device);
-            CheckpointPlan plan = CheckpointPlan.of(source, model.spec(), run.bits, run.groupSize);
+            CheckpointPlan plan = CheckpointPlan.of(source, model.spec(), run.settings().quantization());
             OutputConfig config = new OutputConfig(run.settings(), source, plan);
             try (OutputDirectory directory = CheckpointWriter.directory(run.output, false);
                     CheckpointWriter writer = new CheckpointWriter(directory, plan.specs(), Long.MAX_VALUE)) {
@@ -100,7 +100,7 @@ class ReadBackTest {
         try (Device device = Devices.open("cpu", 2);
                 ModelDirectory source = ModelDirectory.open(folder.resolve("model"))) {
             Transformer model = Transformer.open(source, device);
-            CheckpointPlan plan = CheckpointPlan.of(source, model.spec(), run.bits, run.groupSize);
+            CheckpointPlan plan = CheckpointPlan.of(source, model.spec(), run.settings().quantization());
             OutputConfig config = new OutputConfig(run.settings(), source, plan);
             try (OutputDirectory directory = CheckpointWriter.directory(run.output, false);
                     CheckpointWriter writer = new CheckpointWriter(directory, plan.specs(), Long.MAX_VALUE)) {
@@ -122,7 +122,7 @@ class ReadBackTest {
         try (Device device = Devices.open("cpu", 2);
                 ModelDirectory source = ModelDirectory.open(folder.resolve("model"))) {
             Transformer model = Transformer.open(source, device);
-            CheckpointPlan plan = CheckpointPlan.of(source, model.spec(), run.bits, run.groupSize);
+            CheckpointPlan plan = CheckpointPlan.of(source, model.spec(), run.settings().quantization());
             OutputConfig config = new OutputConfig(run.settings(), source, plan);
             try (OutputDirectory directory = CheckpointWriter.directory(run.output, false);
                     CheckpointWriter writer = new CheckpointWriter(directory, plan.specs(), Long.MAX_VALUE)) {

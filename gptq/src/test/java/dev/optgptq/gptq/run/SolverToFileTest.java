@@ -98,7 +98,7 @@ class SolverToFileTest {
         try (Device device = Devices.open("cpu", 2);
                 ModelDirectory source = ModelDirectory.open(run.settings().model())) {
             Transformer model = Transformer.open(source, device);
-            CheckpointPlan plan = CheckpointPlan.of(source, model.spec(), run.bits, run.groupSize);
+            CheckpointPlan plan = CheckpointPlan.of(source, model.spec(), run.settings().quantization());
             OutputConfig config = new OutputConfig(run.settings(), source, plan);
             LinearPacker packer = new LinearPacker(config.quantization(), device);
             int[] ids = TinyTokenizer.text(3, 512).chars().toArray();

@@ -17,6 +17,7 @@ import dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind;
 import dev.optgptq.gptq.settings.QuantizeSettings.Precision;
 import dev.optgptq.gptq.settings.QuantizeSettings;
 import dev.optgptq.gptq.settings.SolvingSettings;
+import dev.optgptq.gptq.settings.TargetSettings;
 import dev.optgptq.gptq.solve.ActOrder;
 import dev.optgptq.gptq.testing.TinyTokenizer;
 import dev.optgptq.kernels.Device;
@@ -54,6 +55,7 @@ public final class TinyRun {
     public Refinement refinement = Refinement.DEFAULT;
     Precision precision = Precision.AUTO;
     CheckpointFormat format = CheckpointFormat.GPTQ;
+    TargetSettings target = TargetSettings.NONE;
     public boolean evaluate;
     boolean overwrite;
     boolean fresh;
@@ -82,6 +84,7 @@ public final class TinyRun {
 
     public QuantizeSettings settings() {
         return new QuantizeSettings(model, new GridSettings(bits, groupSize, symmetric, positiveScales, format),
+                target,
                 new SolvingSettings(calibrator, false, scaleSearch, actOrder, damp, trueSequential),
                 new CalibrationSettings(text, Sampling.RANDOM, samples, sequenceLength, 0, precision), refinement,
                 new EvaluationSettings(evaluate, evaluation, 64), new OutputSettings(output, overwrite, fresh),

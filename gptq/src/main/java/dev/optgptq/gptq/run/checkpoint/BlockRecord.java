@@ -3,9 +3,9 @@ package dev.optgptq.gptq.run.checkpoint;
 import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.calibrate.weights.BlockWeights;
-import dev.optgptq.formats.packed.PackedLayout;
 import dev.optgptq.formats.packed.PackedLinear;
 import dev.optgptq.formats.packed.PackedLinearReader;
+import dev.optgptq.formats.packed.PackedPart;
 import dev.optgptq.formats.safetensors.SafetensorsFile;
 import dev.optgptq.gptq.journal.Journal;
 import dev.optgptq.gptq.journal.Part;
@@ -21,7 +21,7 @@ import tools.jackson.databind.node.ObjectNode;
 /**
  * A finished block: the packed tensors of its linears, and what the report says about them.
  *
- * @param part its tensors are named as in the checkpoint; those that are no packed linear's stand for the source's
+ * @param part tensors of linears in GPTQ layout; others stand for the source's
  */
 public record BlockRecord(Part part) {
 
@@ -85,7 +85,7 @@ public record BlockRecord(Part part) {
      */
     public void restore(Transformer model, BlockWeights block, LinearPacker packer) {
         try (SafetensorsFile file = part.open()) {
-            int packed = PackedLayout.SUFFIXES.size() * block.linears().size();
+            int packed = PackedPart.values().length * block.linears().size();
             if (file.tensors().size() != packed) {
                 throw new IllegalStateException(part.tensors() + " holds other tensors than those of linears, whose "
                         + "effect on the next block is not known here: " + file.tensors().keySet());

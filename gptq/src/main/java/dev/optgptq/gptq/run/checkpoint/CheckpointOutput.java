@@ -4,8 +4,11 @@ import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.model.CheckpointWriter;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.formats.packed.PackedLinear;
+import dev.optgptq.formats.packed.StoredTensor;
 import dev.optgptq.formats.safetensors.SafetensorsFile;
 import dev.optgptq.formats.safetensors.TensorView;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
@@ -52,7 +55,7 @@ public final class CheckpointOutput {
                 if (comesLater.test(view.name())) {
                     continue;
                 }
-                writer.write(view.name(), view.data());
+                write(view);
                 if (plan.keeps(view.name())) {
                     replaced.put(view.name(), Fingerprint.of(view.data()));
                 }
@@ -65,7 +68,29 @@ public final class CheckpointOutput {
     public void write(TunedParameters tuned) {
         tuned.fingerprints().forEach((name, value) -> (plan.keeps(name) ? replaced : fingerprints).put(name, value));
         try (SafetensorsFile file = tuned.open()) {
-            file.tensors().values().forEach(view -> writer.write(view.name(), view.data()));
+            file.tensors().values().forEach(this::write);
+        }
+    }
+
+    /** Writes a recorded tensor: in the checkpoint's format, where it is a part of a linear. */
+    private void write(TensorView recorded) {
+        List<StoredTensor> stored = plan.stored().get(recorded.name());
+        if (stored == null) {
+            if (plan.keeps(recorded.name())) {
+                writer.write(recorded.name(), recorded.data());
+            }
+            return; // the format has no tensor for it: zero points of a symmetric grid, groups that follow each other
+        }
+        for (StoredTensor tensor : stored) {
+            if (tensor.isSame()) {
+                writer.write(tensor.spec().name(), recorded.data());
+            } else {
+                try (Arena arena = Arena.ofConfined()) {
+                    MemorySegment bytes = arena.allocate(tensor.spec().bytes(), Long.BYTES);
+                    recorded.reading(() -> tensor.encode().apply(recorded.data(), bytes));
+                    writer.write(tensor.spec().name(), bytes);
+                }
+            }
         }
     }
 
@@ -107,7 +132,7 @@ public final class CheckpointOutput {
     }
 
     private PackedLinear verify(String module, ModelDirectory directory) {
-        PackedLinear packed = directory.packed(module).orElseThrow(() -> damaged(module + ".qweight"));
+        PackedLinear packed = directory.packed(module).orElseThrow(() -> damaged(module));
         Long written = fingerprints.get(module);
         if (written == null || Fingerprint.of(packed) != written) {
             throw damaged(module);

@@ -6,11 +6,14 @@ import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.UserError.Code;
-import dev.optgptq.formats.packed.PackedLayout;
+import dev.optgptq.formats.packed.PackedPart;
 import dev.optgptq.formats.packed.QuantizationConfig;
+import dev.optgptq.formats.packed.StoredTensor;
 import dev.optgptq.formats.safetensors.TensorSpec;
 import dev.optgptq.formats.safetensors.TensorView;
 import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashMap;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -22,18 +25,22 @@ import org.apache.commons.math3.util.ArithmeticUtils;
  * What will be written: the source's tensors in their order, each quantized weight replaced by its packed tensors.
  *
  * @param specs everything, in file order
+ * @param recorded the same with linears in GPTQ layout, as blocks are recorded
  * @param kept the source tensors that are copied as they are, unless something else is learned in their place
  * @param outside those of them that belong to no block, which no block can replace: embedding, final norm, head
+ * @param stored what follows from a recorded tensor of a linear, by its name
  * @param linears every quantized linear, by module
+ * @param plainModules with a matrix that stays as it is, as linears do: the head, routers
  */
-public record CheckpointPlan(List<TensorSpec> specs, List<TensorView> kept, List<TensorView> outside,
-        Map<String, LinearSpec> linears) {
+public record CheckpointPlan(List<TensorSpec> specs, List<TensorSpec> recorded, List<TensorView> kept,
+        List<TensorView> outside, Map<String, List<StoredTensor>> stored, Map<String, LinearSpec> linears,
+        List<String> plainModules) {
 
     private static final List<Integer> USUAL_GROUPS = List.of(128, 64, 32);
 
     /** Throws UserError when a linear cannot be packed, or the group size does not divide its inputs. */
-    public static CheckpointPlan of(ModelDirectory source, ModelSpec model, int bits, int groupSize) {
-        requireGroups(model, groupSize);
+    public static CheckpointPlan of(ModelDirectory source, ModelSpec model, QuantizationConfig quantization) {
+        requireGroups(model, quantization);
         Map<String, List<LinearSpec>> byWeight = new LinkedHashMap<>();
         Map<String, LinearSpec> linears = new LinkedHashMap<>();
         for (int block = 0; block < model.blocks(); block++) {
@@ -44,23 +51,34 @@ public record CheckpointPlan(List<TensorSpec> specs, List<TensorView> kept, List
                 linears.put(linear.module(), linear);
             }
         }
+        QuantizationConfig record = quantization.inGptqLayout();
         List<TensorSpec> specs = new ArrayList<>();
+        List<TensorSpec> recorded = new ArrayList<>();
         List<TensorView> kept = new ArrayList<>();
+        Map<String, List<StoredTensor>> stored = new HashMap<>();
         source.tensors().forEach((name, view) -> {
             List<LinearSpec> replaced = byWeight.get(name);
             if (replaced == null) {
-                specs.add(new TensorSpec(name, view.dtype(), view.shape()));
+                TensorSpec spec = new TensorSpec(name, view.dtype(), view.shape());
+                specs.add(spec);
+                recorded.add(spec);
                 kept.add(view);
-            } else {
-                replaced.forEach(linear -> specs.addAll(
-                        new PackedLayout(linear.module(), bits, groupSize, linear.inputs(), linear.outputs())
-                                .tensors()));
+                return;
+            }
+            for (LinearSpec linear : replaced) {
+                record.tensors(linear.module(), linear.inputs(), linear.outputs())
+                        .forEach(tensor -> recorded.add(tensor.spec()));
+                for (StoredTensor tensor : quantization.tensors(linear.module(), linear.inputs(), linear.outputs())) {
+                    specs.add(tensor.spec());
+                    stored.computeIfAbsent(linear.module() + tensor.part().suffix(), part -> new ArrayList<>())
+                            .add(tensor);
+                }
             }
         });
         List<String> blocks = model.blockSpecs().stream().map(BlockSpec::prefix).toList();
         List<TensorView> outside = kept.stream().filter(view -> blocks.stream().noneMatch(view.name()::startsWith))
                 .toList();
-        return new CheckpointPlan(specs, kept, outside, linears);
+        return new CheckpointPlan(specs, recorded, kept, outside, stored, linears, model.plainModules(kept));
     }
 
     /** The tensors that a linear's weight takes the place of, the elements first. */
@@ -71,17 +89,15 @@ public record CheckpointPlan(List<TensorSpec> specs, List<TensorView> kept, List
     }
 
     /** Names the first linear that the groups do not divide, and a size that divides all. */
-    private static void requireGroups(ModelSpec model, int groupSize) {
-        if (groupSize == QuantizationConfig.ONE_GROUP) {
-            return;
-        }
+    private static void requireGroups(ModelSpec model, QuantizationConfig quantization) {
         int common = 0;
         List<LinearSpec> linears = model.blockSpecs().stream().flatMap(block -> block.linears().stream()).toList();
         for (LinearSpec linear : linears) {
             common = ArithmeticUtils.gcd(common, linear.inputs());
         }
         for (LinearSpec linear : linears) {
-            if (groupSize < 1 || linear.inputs() % groupSize != 0) {
+            int groupSize = quantization.forModule(linear.module()).groupSize();
+            if (groupSize != QuantizationConfig.ONE_GROUP && (groupSize < 1 || linear.inputs() % groupSize != 0)) {
                 throw new UserError(Code.BAD_SETTING, linear.module() + ": expected a group size that divides its "
                         + linear.inputs() + " inputs, found " + groupSize + "; use " + groupOf(common)
                         + "-1 for one group per output");
@@ -95,11 +111,12 @@ public record CheckpointPlan(List<TensorSpec> specs, List<TensorView> kept, List
                 .map(size -> size + ", which divides all layers' inputs, or ").orElse("");
     }
 
-    /** The packed tensors of a block's linears, in file order. */
+    /** The tensors that are recorded of a block's linears, in file order. */
     public List<TensorSpec> packed(List<LinearSpec> block) {
         Set<String> names = new HashSet<>();
-        block.forEach(linear -> PackedLayout.SUFFIXES.forEach(suffix -> names.add(linear.module() + suffix)));
-        return specs.stream().filter(spec -> names.contains(spec.name())).toList();
+        block.forEach(linear -> Arrays.stream(PackedPart.values())
+                .forEach(part -> names.add(linear.module() + part.suffix())));
+        return recorded.stream().filter(spec -> names.contains(spec.name())).toList();
     }
 
     /** Whether a tensor is the source's. */

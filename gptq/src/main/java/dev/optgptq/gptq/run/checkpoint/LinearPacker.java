@@ -3,6 +3,7 @@ package dev.optgptq.gptq.run.checkpoint;
 import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.packed.PackedLinear;
+import dev.optgptq.formats.packed.PackedPart;
 import dev.optgptq.formats.packed.Packing;
 import dev.optgptq.formats.packed.QuantizationConfig;
 import dev.optgptq.gptq.solve.QuantizedWeight;
@@ -13,7 +14,12 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.function.Consumer;
 
-/** Between the solver's integers on the device and the packed tensors of the format, both ways. */
+/**
+ * Between the solver's integers on the device and packed tensors in GPTQ layout, both ways: that is what the journal keeps, and what
+ * the checkpoint's tensors are made from.
+ *
+ * @param config in GPTQ layout
+ */
 public record LinearPacker(QuantizationConfig config, Device device) {
 
     /** Takes the packed tensors of a linear. */
@@ -33,21 +39,22 @@ public record LinearPacker(QuantizationConfig config, Device device) {
     long pack(LinearSpec linear, QuantizedWeight weight, Sink sink) {
         int inputs = linear.inputs();
         int outputs = linear.outputs();
+        int bits = config.forModule(linear.module()).bits();
         int groups = Math.toIntExact(weight.scales().rows());
         try (TensorArena scratch = device.arena(); Arena host = Arena.ofConfined()) {
-            Tensor words = scratch.matrix(DType.I32, (long) inputs * config.bits() / 32, outputs);
-            device.quant().packCodes(config.bits(), weight.codes(), words);
+            Tensor words = scratch.matrix(DType.I32, (long) inputs * bits / 32, outputs);
+            device.quant().packCodes(bits, weight.codes(), words);
             Tensor halves = scratch.matrix(DType.F16, groups, outputs);
             device.neural().convert(weight.scales(), halves);
 
-            sink.accept(linear.module() + ".qweight", bytes(words), to -> device.download(words, to));
+            sink.accept(linear.module() + PackedPart.CODES.suffix(), bytes(words), to -> device.download(words, to));
             MemorySegment zeros = download(weight.zeros(), host);
-            sink.accept(linear.module() + ".qzeros", (long) groups * outputs * config.bits() / 8,
-                    to -> Packing.packZeros(zeros, config.bits(), groups, outputs, config.format().zeroOffset(), to));
+            sink.accept(linear.module() + PackedPart.ZEROS.suffix(), (long) groups * outputs * bits / 8,
+                    to -> Packing.packZeros(zeros, bits, groups, outputs, config.format().packing().zeroOffset(), to));
             MemorySegment scales = download(halves, host);
-            sink.accept(linear.module() + ".scales", scales.byteSize(), to -> to.copyFrom(scales));
+            sink.accept(linear.module() + PackedPart.SCALES.suffix(), scales.byteSize(), to -> to.copyFrom(scales));
             MemorySegment gIdx = download(weight.groupOf(), host);
-            sink.accept(linear.module() + ".g_idx", gIdx.byteSize(), to -> to.copyFrom(gIdx));
+            sink.accept(linear.module() + PackedPart.GROUPS.suffix(), gIdx.byteSize(), to -> to.copyFrom(gIdx));
             return new Fingerprint().addCodes(weight.codes(), device).add(zeros).add(scales).add(gIdx).value();
         }
     }

@@ -21,8 +21,7 @@ public final class OutputConfig {
         this.settings = settings;
         this.source = source;
         this.plan = plan;
-        this.quantization = new QuantizationConfig(settings.grid().bits(), settings.grid().groupSize(),
-                settings.grid().symmetric(), settings.irregularGroups(), settings.grid().format());
+        this.quantization = settings.quantization();
     }
 
     public QuantizationConfig quantization() {
@@ -38,7 +37,9 @@ public final class OutputConfig {
     public void write(CheckpointWriter writer, Origin origin, OutputDtype dtype) {
         ObjectNode block = block(origin);
         writer.writeJson("config.json", config(block, dtype));
-        writer.writeJson("quantize_config.json", block);
+        if (quantization.format().copiesConfig()) {
+            writer.writeJson("quantize_config.json", block);
+        }
         source.companions().forEach(writer::copy);
     }
 
@@ -48,8 +49,11 @@ public final class OutputConfig {
     }
 
     private ObjectNode block(Origin origin) {
-        ObjectNode block = quantization.toJson(provenance(origin.tool() + ":" + origin.version()));
-        block.put("block_name_to_quantize", blockName());
+        ObjectNode block = quantization.toJson(provenance(origin.tool() + ":" + origin.version()), plan.plainModules());
+        if (quantization.format().copiesConfig()) {
+            QuantizationConfig.blocksOf(plan.linears().keySet().iterator().next())
+                    .ifPresent(blocks -> block.put("block_name_to_quantize", blocks));
+        }
         return block;
     }
 
@@ -72,11 +76,5 @@ public final class OutputConfig {
                 new QuantizationConfig.Provenance(quantizer, settings.solving().damp(),
                         settings.solving().trueSequential(), settings.solving().actOrder() == ActOrder.STATIC);
         };
-    }
-
-    /** "model.layers" of "model.layers.0.mlp.up_proj": optimum needs it for families it does not know. */
-    private String blockName() {
-        String module = plan.linears().keySet().iterator().next();
-        return module.substring(0, module.indexOf(".0."));
     }
 }

@@ -5,6 +5,7 @@ import dev.optgptq.calibrate.family.NormSpec;
 import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.formats.packed.PackedLinear;
+import dev.optgptq.formats.packed.PackedPart;
 import dev.optgptq.formats.safetensors.SafetensorsFile;
 import dev.optgptq.formats.safetensors.TensorSpec;
 import dev.optgptq.gptq.journal.Journal;
@@ -28,7 +29,7 @@ import tools.jackson.databind.node.ObjectNode;
  * The scales of all linears, and the norms where they are learned, as they were learned together, after the blocks were
  * finished: they replace the scales of the blocks' records, and the source's norms.
  *
- * @param part named as in the checkpoint, "MODULE.scales" and "NORM.weight"
+ * @param part "MODULE.scales" in GPTQ layout, and "NORM.weight"
  */
 public record TunedParameters(Part part) {
 
@@ -37,7 +38,7 @@ public record TunedParameters(Part part) {
 
     private static final String NAME = "tuned-parameters";
     private static final String OUTCOME = "outcome";
-    private static final String SUFFIX = ".scales";
+    private static final String SUFFIX = PackedPart.SCALES.suffix();
 
     public static Optional<TunedParameters> find(Journal journal) {
         return journal.find(NAME).map(TunedParameters::new);
@@ -58,7 +59,7 @@ public record TunedParameters(Part part) {
                 @Override
                 public void scales(LinearSpec linear, MemorySegment scales) {
                     writer.write(linear.module() + SUFFIX, scales);
-                    fingerprints.put(linear.module(), Fingerprint.of(with(packed.apply(linear.module()), scales)));
+                    fingerprints.put(linear.module(), Fingerprint.of(packed.apply(linear.module()).withScales(scales)));
                 }
 
                 @Override
@@ -72,11 +73,6 @@ public record TunedParameters(Part part) {
             Notes.putFingerprints(note, fingerprints);
             return new TunedParameters(writer.finish(note));
         }
-    }
-
-    private static PackedLinear with(PackedLinear linear, MemorySegment scales) {
-        return new PackedLinear(linear.bits(), linear.inputs(), linear.outputs(), linear.groups(), linear.zeroOffset(),
-                linear.qweight(), linear.qzeros(), scales, linear.gIdx());
     }
 
     /** Which of a checkpoint's tensors are learned over the whole model: none where nothing is learned. */

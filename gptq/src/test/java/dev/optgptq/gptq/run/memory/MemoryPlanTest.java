@@ -125,7 +125,7 @@ class MemoryPlanTest {
         long block;
         try (ModelDirectory directory = ModelDirectory.open(run.settings().model())) {
             ModelSpec spec = ModelSpec.resolve(directory.config());
-            block = CheckpointPlan.of(directory, spec, run.bits, groupSize).packed(spec.linears(0)).stream()
+            block = CheckpointPlan.of(directory, spec, run.settings().quantization()).packed(spec.linears(0)).stream()
                     .mapToLong(tensor -> WriteBehind.aligned(tensor.bytes())).sum();
         }
 

@@ -1,0 +1,100 @@
+package dev.optgptq.cli.command;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.optgptq.cli.testing.CommandRun;
+import dev.optgptq.cli.testing.Models;
+import dev.optgptq.formats.model.ModelDirectory;
+import dev.optgptq.formats.packed.PackedPart;
+import java.io.IOException;
+import java.lang.foreign.ValueLayout;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.TestInstance;
+import org.junit.jupiter.api.io.TempDir;
+
+/** One checkpoint, and what becomes of it in other formats. */
+@TestInstance(TestInstance.Lifecycle.PER_CLASS)
+class ExportFormatCommandTest {
+
+    private static final String LAYER = "model.layers.0.mlp.up_proj";
+
+    private Path folder = Path.of("");
+    private Path gptq = Path.of("");
+
+    @BeforeAll
+    void quantize(@TempDir Path shared) {
+        folder = shared;
+        gptq = folder.resolve("gptq");
+        CommandRun.of("quantize", Models.llama(), "--output", gptq, "--calibrator", "rtn", "--eval", "none",
+                "--group-size",
+                "32").succeeds();
+    }
+
+    @Test
+    void a_checkpoint_comes_back_from_every_format_with_the_tensors_it_had() {
+        for (String format : new String[] {"gptq_v2", "compressed-tensors", "awq"}) {
+            Path other = folder.resolve(format);
+            Path back = folder.resolve(format + "-back");
+            CommandRun.of("export", format, gptq, "--output", other).succeeds().says("gptq to " + format,
+                    "scale for scale");
+            CommandRun.of("export", "gptq", other, "--output", back).succeeds().says(format + " to gptq");
+            try (ModelDirectory first = ModelDirectory.open(gptq); ModelDirectory again = ModelDirectory.open(back)) {
+                assertEquals(first.tensors().keySet(), again.tensors().keySet(), format);
+                first.tensors().forEach((name, view) -> assertEquals(-1, view.data().mismatch(again.tensor(name).data()),
+                        format + ", " + name));
+            }
+            assertTrue(Files.exists(other.resolve("tokenizer.json")), format);
+            try (ModelDirectory written = ModelDirectory.open(other);
+                    ModelDirectory source = ModelDirectory.open(gptq)) {
+                assertEquals(format, written.quantization().orElseThrow().format().label());
+                assertTrue(Arrays.equals(
+                        source.packed(LAYER).orElseThrow().part(PackedPart.CODES).toArray(ValueLayout.JAVA_BYTE),
+                        written.packed(LAYER).orElseThrow().part(PackedPart.CODES).toArray(ValueLayout.JAVA_BYTE)),
+                        format);
+            }
+        }
+    }
+
+    @Test
+    void every_command_takes_any_of_them() {
+        Path other = folder.resolve("ct");
+        CommandRun
+                .of("quantize", Models.llama(), "--output", other, "--calibrator", "rtn", "--eval", "none",
+                        "--group-size",
+                        "32", "--format", "compressed-tensors", "--target", "vllm")
+                .succeeds().says("Machete on sm90, else Marlin");
+        CommandRun.of("inspect", other).succeeds().prints("compressed-tensors", "28 packed layers");
+        String gguf = "export gguf of " + other;
+        CommandRun.of("export", "gguf", other, "--output", folder.resolve("ct.gguf")).succeeds();
+        CommandRun.of("export", "gguf", gptq, "--output", folder.resolve("gptq.gguf")).succeeds();
+        try {
+            // The name of the directory stands in the header; what follows is the same.
+            byte[] one = Files.readAllBytes(folder.resolve("ct.gguf"));
+            byte[] two = Files.readAllBytes(folder.resolve("gptq.gguf"));
+            int tail = Math.min(one.length, two.length) * 9 / 10;
+            assertTrue(Arrays.equals(one, one.length - tail, one.length, two, two.length - tail, two.length), gguf);
+        } catch (IOException e) {
+            throw new AssertionError(e);
+        }
+    }
+
+    @Test
+    void what_a_format_cannot_hold_is_refused() {
+        CommandRun.of("export", "w8a8", gptq, "--output", folder.resolve("w8a8")).failsWith(1,
+                "cannot go over code for code",
+                "expected 8 bits");
+        assertTrue(Files.notExists(folder.resolve("w8a8")));
+    }
+
+    @Test
+    void a_plain_model_is_not_exported() {
+        CommandRun.of("export", "awq", Models.llama(), "--output", folder.resolve("plain")).failsWith(1,
+                "found a plain model",
+                "quantize --format awq");
+    }
+}

@@ -1,0 +1,190 @@
+package dev.optgptq.formats.exchange;
+
+import dev.optgptq.formats.UserError;
+import dev.optgptq.formats.UserError.Code;
+import dev.optgptq.formats.model.CheckpointWriter;
+import dev.optgptq.formats.model.ModelDirectory;
+import dev.optgptq.formats.packed.CheckpointFormat;
+import dev.optgptq.formats.packed.PackedLayout;
+import dev.optgptq.formats.packed.PackedLinear;
+import dev.optgptq.formats.packed.PackedPart;
+import dev.optgptq.formats.packed.QuantizationConfig;
+import dev.optgptq.formats.packed.StoredTensor;
+import dev.optgptq.formats.safetensors.TensorSpec;
+import dev.optgptq.formats.safetensors.TensorView;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.function.Predicate;
+import tools.jackson.databind.node.ObjectNode;
+
+/** A quantized checkpoint in another format, without quantizing again: codes, scales and zero points go over as they are. */
+public final class FormatExport {
+
+    private final ModelDirectory model;
+    private final QuantizationConfig source;
+    private final QuantizationConfig target;
+    /** Packed modules, by the tensor of their codes. */
+    private final Map<String, String> modules = new LinkedHashMap<>();
+    /** All tensors of packed modules. */
+    private final Set<String> parts = new HashSet<>();
+    private double scaleChange;
+
+    /**
+     * What was written.
+     *
+     * @param linears packed ones
+     * @param scaleChange the most by which a scale changed when it was rounded to float16, relative to it; 0 where none changed
+     */
+    public record Summary(CheckpointFormat from, CheckpointFormat to, int linears, double scaleChange) {}
+
+    private FormatExport(ModelDirectory model, CheckpointFormat format) {
+        this.model = model;
+        this.source = model.quantization().orElseThrow(() -> new UserError(Code.UNSUPPORTED_MODEL, model.path()
+                + ": expected a quantized checkpoint, found a plain model; use quantize --format " + format));
+        for (TensorView view : model.tensors().values()) {
+            source.format().module(view).ifPresent(module -> modules.put(view.name(), module));
+        }
+        for (String module : modules.values()) {
+            source.format().packing().suffixes().forEach(suffix -> parts.add(module + suffix));
+        }
+        this.target = target(format);
+    }
+
+    /**
+     * Writes the directory, reads it back and compares it with the source. Throws UserError UNSUPPORTED_MODEL where the format
+     * cannot hold the codes, OUTPUT when it cannot be written.
+     *
+     * @param plain modules with a matrix that is not quantized
+     * @param provenance for config.json
+     */
+    public static Summary write(ModelDirectory model, CheckpointFormat format, List<String> plain,
+            QuantizationConfig.Provenance provenance, Path output, boolean overwrite) {
+        FormatExport export = new FormatExport(model, format);
+        try (CheckpointWriter writer = new CheckpointWriter(output, export.specs(),
+                CheckpointWriter.DEFAULT_SHARD_BYTES,
+                overwrite)) {
+            export.writeTensors(writer);
+            export.writeConfig(writer, plain, provenance);
+            writer.finishTensors();
+            export.verify(writer.workDirectory());
+            writer.finish();
+        }
+        return new Summary(export.source.format(), format, export.modules.size(), export.scaleChange);
+    }
+
+    /** The same grids in the format; where it refuses them, as they are once what the config allows and nothing uses is left out. */
+    private QuantizationConfig target(CheckpointFormat format) {
+        try {
+            return source.in(format);
+        } catch (UserError asTheConfigSays) {
+            try {
+                return new QuantizationConfig(source.bits(), source.groupSize(),
+                        source.symmetric() || holds(FormatExport::isSymmetric),
+                        source.descAct() && !holds(PackedLinear::hasNeighboursInGroups), format, source.modules());
+            } catch (UserError asItIs) {
+                throw new UserError(Code.UNSUPPORTED_MODEL, model.path() + " cannot go over code for code: "
+                        + asItIs.getMessage(), asItIs);
+            }
+        }
+    }
+
+    private boolean holds(Predicate<PackedLinear> property) {
+        return modules.values().stream().allMatch(module -> property.test(packed(module)));
+    }
+
+    private PackedLinear packed(String module) {
+        return model.packed(module).orElseThrow();
+    }
+
+    private static boolean isSymmetric(PackedLinear linear) {
+        return linear.withZeroOffset(0).hasSymmetricZeros();
+    }
+
+    /** In the order of the source's files, so that reading is one pass. */
+    private List<TensorSpec> specs() {
+        List<TensorSpec> specs = new ArrayList<>();
+        model.tensors().forEach((name, view) -> {
+            String module = modules.get(name);
+            if (module != null) {
+                stored(module).forEach(tensor -> specs.add(tensor.spec()));
+            } else if (!parts.contains(name)) {
+                specs.add(new TensorSpec(name, view.dtype(), view.shape()));
+            }
+        });
+        return specs;
+    }
+
+    private List<StoredTensor> stored(String module) {
+        PackedLayout layout = source.layout(module, model.tensors());
+        return target.tensors(module, layout.inputs(), layout.outputs());
+    }
+
+    private void writeTensors(CheckpointWriter writer) {
+        model.tensors().forEach((name, view) -> {
+            String module = modules.get(name);
+            if (module != null) {
+                writeLinear(writer, module, view);
+            } else if (!parts.contains(name)) {
+                view.reading(() -> writer.write(name, view.data()));
+            }
+        });
+    }
+
+    private void writeLinear(CheckpointWriter writer, String module, TensorView codes) {
+        PackedLinear linear = packed(module).withZeroOffset(target.format().packing().zeroOffset());
+        for (StoredTensor tensor : stored(module)) {
+            try (Arena arena = Arena.ofConfined()) {
+                MemorySegment bytes = arena.allocate(tensor.spec().bytes(), Long.BYTES);
+                codes.reading(() -> tensor.encode().apply(linear.part(tensor.part()), bytes));
+                writer.write(tensor.spec().name(), bytes);
+            }
+        }
+        scaleChange = Math.max(scaleChange, source.scaleChange(module, model.tensors()));
+    }
+
+    private void writeConfig(CheckpointWriter writer, List<String> plain, QuantizationConfig.Provenance provenance) {
+        ObjectNode block = target.toJson(provenance, plain);
+        if (target.format().copiesConfig()) {
+            modules.values().stream().findFirst().flatMap(QuantizationConfig::blocksOf)
+                    .ifPresent(blocks -> block.put("block_name_to_quantize", blocks));
+            writer.writeJson("quantize_config.json", block);
+        }
+        ObjectNode config = (ObjectNode) model.config().json().deepCopy();
+        config.set("quantization_config", block);
+        writer.writeJson("config.json", config);
+        model.companions().forEach(writer::copy);
+    }
+
+    private void verify(Path written) {
+        try (ModelDirectory found = ModelDirectory.open(written)) {
+            model.tensors().forEach((name, view) -> {
+                String module = modules.get(name);
+                boolean same = module != null
+                        ? same(packed(module), found.packed(module))
+                        : parts.contains(name) || view.data().mismatch(found.tensor(name).data()) < 0;
+                if (!same) {
+                    throw new UserError(Code.OUTPUT, name + ": what was read back from " + written
+                            + " is not what was written; the disk or its file system is damaged");
+                }
+            });
+        }
+    }
+
+    private static boolean same(PackedLinear expected, Optional<PackedLinear> found) {
+        PackedLinear comparable = expected.withZeroOffset(0);
+        for (PackedPart part : PackedPart.values()) {
+            if (found.isEmpty() || comparable.part(part).mismatch(found.get().withZeroOffset(0).part(part)) >= 0) {
+                return false;
+            }
+        }
+        return true;
+    }
+}

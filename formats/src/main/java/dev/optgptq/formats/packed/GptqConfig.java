@@ -1,0 +1,125 @@
+package dev.optgptq.formats.packed;
+
+import dev.optgptq.formats.UserError;
+import dev.optgptq.formats.UserError.Code;
+import dev.optgptq.formats.packed.QuantizationConfig.ModuleGrid;
+import dev.optgptq.formats.packed.QuantizationConfig.Provenance;
+import java.util.ArrayList;
+import java.util.List;
+import tools.jackson.databind.node.JsonNodeFactory;
+import tools.jackson.databind.node.ObjectNode;
+
+/** The quantization_config of GPTQ checkpoints, as AutoGPTQ, GPTQModel, optimum and we write it. */
+record GptqConfig() implements ConfigBlock {
+
+    static final String METHOD = "gptq";
+    /** Before the pattern of modules that are not quantized, and optionally before that of others (GPTQModel, dynamic). */
+    private static final String EXCLUDES = "-:";
+    private static final String INCLUDES = "+:";
+
+    /** The block with every key that vLLM, transformers and GPTQModel read. */
+    @Override
+    public ObjectNode write(QuantizationConfig config, Provenance provenance, List<String> plain) {
+        ObjectNode json = JsonNodeFactory.instance.objectNode();
+        json.put("quant_method", METHOD);
+        json.put("bits", config.bits());
+        json.put("group_size", config.groupSize());
+        json.put("sym", config.symmetric());
+        json.put("desc_act", config.descAct());
+        json.put("lm_head", false);
+        // GPTQModel reads one name, transformers with optimum the other.
+        json.put("checkpoint_format", config.format().label());
+        json.put("format", config.format().label());
+        json.put("pack_dtype", "int32");
+        // transformers refuses a damp_percent outside (0, 1); round-to-nearest has none.
+        if (provenance.damp() > 0 && provenance.damp() < 1) {
+            json.put("damp_percent", provenance.damp());
+        }
+        json.put("true_sequential", provenance.trueSequential());
+        json.put("static_groups", provenance.staticGroups());
+        if (!config.modules().isEmpty()) {
+            ObjectNode rules = json.putObject("dynamic");
+            for (ModuleGrid rule : config.modules()) {
+                rules.putObject(INCLUDES + rule.pattern()).put("bits", rule.bits()).put("group_size",
+                        rule.groupSize());
+            }
+        }
+        json.putObject("meta").putArray("quantizer").add(provenance.quantizer());
+        return json;
+    }
+
+    @Override
+    public QuantizationConfig read(BlockFields fields) {
+        int bits = fields.bits("bits");
+        int groupSize = fields.groupSize("group_size");
+        CheckpointFormat format = format(fields);
+        boolean symmetric = fields.flag("sym", true);
+        if (!symmetric && format == CheckpointFormat.GPTQ) {
+            throw new UserError(Code.UNSUPPORTED_MODEL, fields.origin()
+                    + ": expected sym true or checkpoint_format gptq_v2, found"
+                    + " sym false with gptq; such files store a zero point of 0 as a borrow from its neighbour and tools"
+                    + " disagree how to undo it, convert the checkpoint to gptq_v2");
+        }
+        // Without the key g_idx counts, which is right for every file; AutoGPTQ's default is the same.
+        return new QuantizationConfig(bits, groupSize, symmetric, fields.flag("desc_act", true), format,
+                modules(fields, bits, groupSize));
+    }
+
+    /** Throws UserError UNSUPPORTED_MODEL for kinds of GPTQ checkpoints that are not read. */
+    static void requireKind(BlockFields fields) {
+        if (fields.present("method") && !fields.text("method", METHOD).equals(METHOD)) {
+            throw fields.unsupported("method", "\"" + METHOD + "\"");
+        }
+        if (fields.flag("is_marlin_format", false)) {
+            throw fields.unsupported("is_marlin_format", "false");
+        }
+        if (!fields.text("pack_dtype", "int32").equals("int32")) {
+            throw fields.unsupported("pack_dtype", "\"int32\"");
+        }
+    }
+
+    /** Rules that only exclude modules need nothing: such modules have plain weights. */
+    private static List<ModuleGrid> modules(BlockFields fields, int bits, int groupSize) {
+        List<ModuleGrid> modules = new ArrayList<>();
+        if (!fields.present("dynamic")) {
+            return modules;
+        }
+        BlockFields rules = fields.object("dynamic");
+        for (String key : rules.json().propertyNames()) {
+            if (key.startsWith(EXCLUDES)) {
+                continue;
+            }
+            BlockFields rule = rules.object(key);
+            for (String name : rule.json().propertyNames()) {
+                if (!name.equals("bits") && !name.equals("group_size")) {
+                    throw rule.unsupported(name, "bits and group_size only");
+                }
+            }
+            modules.add(ModuleGrid.of(key.startsWith(INCLUDES) ? key.substring(INCLUDES.length()) : key,
+                    rule.present("bits") ? rule.bits("bits") : bits,
+                    rule.present("group_size") ? rule.groupSize("group_size") : groupSize, rules.origin()));
+        }
+        return modules;
+    }
+
+    private static CheckpointFormat format(BlockFields fields) {
+        CheckpointFormat format = CheckpointFormat.GPTQ;
+        String decidedBy = null;
+        for (String key : new String[] {"checkpoint_format", "format"}) {
+            if (!fields.present(key)) {
+                continue;
+            }
+            CheckpointFormat found = switch (fields.at(key).asString("")) {
+                case "gptq" -> CheckpointFormat.GPTQ;
+                case "gptq_v2" -> CheckpointFormat.GPTQ_V2;
+                default -> throw fields.unsupported(key, "\"gptq\" or \"gptq_v2\"");
+            };
+            if (decidedBy != null && found != format) {
+                throw fields.wrong(key, "the value at '" + decidedBy + "', \"" + format.label() + "\"");
+            }
+            format = found;
+            decidedBy = key;
+        }
+        return format;
+    }
+}

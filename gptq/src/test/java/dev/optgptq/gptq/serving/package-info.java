@@ -1,0 +1,4 @@
+@NullMarked
+package dev.optgptq.gptq.serving;
+
+import org.jspecify.annotations.NullMarked;

@@ -45,8 +45,9 @@ class ExportFormatCommandTest {
             CommandRun.of("export", "gptq", other, "--output", back).succeeds().says(format + " to gptq");
             try (ModelDirectory first = ModelDirectory.open(gptq); ModelDirectory again = ModelDirectory.open(back)) {
                 assertEquals(first.tensors().keySet(), again.tensors().keySet(), format);
-                first.tensors().forEach((name, view) -> assertEquals(-1, view.data().mismatch(again.tensor(name).data()),
-                        format + ", " + name));
+                first.tensors()
+                        .forEach((name, view) -> assertEquals(-1, view.data().mismatch(again.tensor(name).data()),
+                                format + ", " + name));
             }
             assertTrue(Files.exists(other.resolve("tokenizer.json")), format);
             try (ModelDirectory written = ModelDirectory.open(other);

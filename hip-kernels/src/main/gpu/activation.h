@@ -3,7 +3,7 @@
 #define OPTGPTQ_ACTIVATION_H
 #include "elements.h"
 
-// GpuNeuralOps.java passes these.
+// Codes that GpuNeuralOps.java passes.
 #define SILU 0
 #define GELU 1
 #define GELU_TANH 2

@@ -1,4 +1,4 @@
-// CacheOps.argmax: the first of a row's largest, or -1 where it holds what is not finite. A block to a row.
+// CacheOps.argmax: the first maximum of a row, or -1 where the row has a non-finite element. One block per row.
 #include "reduce.h"
 
 struct First {

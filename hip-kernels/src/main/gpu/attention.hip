@@ -26,7 +26,7 @@ DEVICE void attend(const float* q, i64 qStride, const float* k, i64 kStride, con
     Head values = Head::of(v, vStride, sequence, kvHead, shape.valueDim);
     float slope = slopes == 0 ? 0.0f : slopes[head];
     if (thread < TILE) {
-        // A sink is a key without a value, which every query sees.
+        // A sink is a key without a value that every query sees.
         maximum[thread] = sinks == 0 ? -infinity() : sinks[head];
         total[thread] = sinks == 0 ? 0.0f : 1.0f;
     }
@@ -64,7 +64,7 @@ DEVICE void attend(const float* q, i64 qStride, const float* k, i64 kStride, con
         float sumOfWeights = 0;
         __syncthreads();
         for (int c = 0; c < TILE / 4; c++) {
-            // No key seen so far: the maximum is -infinity and its difference no number.
+            // No key seen so far: the maximum is -infinity and the difference would be NaN.
             float weight = quarter[c] == -infinity() ? 0.0f : expf(quarter[c] - max);
             quarter[c] = weight;
             sumOfWeights += weight;

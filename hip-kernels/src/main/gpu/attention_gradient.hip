@@ -1,9 +1,9 @@
-// GradientOps.attentionGradient, after FlashAttention-2 (arXiv 2307.08691, algorithm 2), in three passes instead of one, so
-// that nothing is added up by atomics and every sum has one order: what the softmax of each query came to, the gradient of
-// keys and values by tiles of keys, the gradient of queries by tiles of queries. Scores are computed again in each: none
-// leaves shared memory. With p the weights, m_i = dOut_i . out_i, ds_ij = p_ij (dOut_i . v_j - m_i):
-// dv_j = sum_i p_ij dOut_i, dk_j = scale sum_i ds_ij q_i, dq_i = scale sum_j ds_ij k_j; where scores are capped, ds_ij also has
-// the derivative of the cap. A sink is a key without a value: its gradient is - sum_i p_i,sink m_i.
+// GradientOps.attentionGradient, after FlashAttention-2 (arXiv 2307.08691, algorithm 2), in three passes instead of one, without
+// atomics, so that every sum has a fixed order: the softmax statistics of each query, the gradient of keys and values by tiles of
+// keys, the gradient of queries by tiles of queries. Scores are recomputed in each: none leaves shared memory. With p the weights,
+// m_i = dOut_i . out_i, ds_ij = p_ij (dOut_i . v_j - m_i): dv_j = sum_i p_ij dOut_i, dk_j = scale sum_i ds_ij q_i, dq_i = scale
+// sum_j ds_ij k_j; where scores are capped, ds_ij also has the derivative of the cap. A sink is a key without a value: its gradient
+// is - sum_i p_i,sink m_i.
 #include "attention_tiles.h"
 #include "elements.h"
 #include "reduce.h"
@@ -120,7 +120,7 @@ struct Inputs {
     Shape shape;
 };
 
-// What a thread has summed of its 4 rows, times factor, to a sequence's rows of one head.
+// Writes a thread's sums of its 4 rows, times factor, to a sequence's rows of one head.
 template <int WIDTH>
 DEVICE void write(const float (&sum)[4][WIDTH / 16], float factor, int first, int length, float* target, i64 stride, int head,
                   int columns) {

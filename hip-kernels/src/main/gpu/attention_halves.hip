@@ -1,7 +1,7 @@
-// NeuralOps.attention of halves on the matrix units: out = softmax(q k^T scale + bias) v, as attention.hip has it, after
+// NeuralOps.attention in fp16/bf16 on the matrix units: out = softmax(q k^T scale + bias) v, as in attention.hip, after
 // FlashAttention-2 (arXiv 2307.08691, algorithm 1). A block takes 64 queries of one head, 16 to a wave, and walks over tiles of
-// keys and values in shared memory; queries, scores, the softmax's weights and the sums stay in registers. Weights are rounded
-// to the halves' dtype before they multiply values; their sum is taken before.
+// keys and values in shared memory; queries, scores, the softmax's weights and the sums stay in registers. Weights are rounded to
+// fp16/bf16 before they multiply values; their sum is taken before the rounding.
 #include "attention_shape.h"
 #include "matrix_units.h"
 #include "reduce.h"
@@ -12,7 +12,7 @@
 #define HALVES_THREADS (WAVES * GPU_WAVE)
 #define LOG2_E 1.4426950408889634f
 
-// Whether this was compiled for a card with matrix units that these kernels know.
+// Whether this was compiled for a GPU with matrix units that these kernels support.
 KERNEL(1) has_matrix_units(int* answer) { *answer = MATRIX_UNITS; }
 
 #if MATRIX_UNITS
@@ -51,8 +51,8 @@ DEVICE void copy_tile(Halves rows, int from, const Shape& shape, Tile tile) {
     }
 }
 
-// Scores become weights in place; the running maximum and sum of each of the lane's queries go on, and with them what was
-// summed so far.
+// Scores become weights in place; updates the running maximum and sum of each of the lane's queries, and rescales the output so
+// far.
 template <int TILES, int COLUMNS>
 DEVICE void online_softmax(float (&score)[TILES][TILE_SUMS], float (&most)[SLOTS], float (&total)[SLOTS],
                            float (&sum)[COLUMNS][TILE_SUMS]) {
@@ -68,7 +68,7 @@ DEVICE void online_softmax(float (&score)[TILES][TILE_SUMS], float (&most)[SLOTS
             }
         }
         top = across_others<Larger>(top);
-        // No key seen so far: the maximum is -infinity and its difference no number.
+        // No key seen so far: the maximum is -infinity and the difference would be NaN.
         float base = top == -infinity() ? 0.0f : top;
         factor[s] = power_of_two(most[s] - base);
         most[s] = top;
@@ -94,7 +94,7 @@ DEVICE void online_softmax(float (&score)[TILES][TILE_SUMS], float (&most)[SLOTS
     }
 }
 
-// All keys of a tile for some of the head's elements at a time: sums that do not wait for each other.
+// All keys of a tile for some of the head's elements at a time: independent sums.
 template <int TYPE, int WIDTH, int KEYS, int PITCH>
 DEVICE void scores(const Operand (&query)[WIDTH / 16], const u16* keys, float (&score)[KEYS / 16][TILE_SUMS]) {
     #pragma unroll
@@ -157,7 +157,7 @@ DEVICE void attend(const u16* q, i64 qStride, const u16* k, i64 kStride, const u
     copy_tile<KEYS, WIDTH, PITCH>(keys, from, shape, keyTile);
     for (; from < last; from += KEYS) {
         await_copies();
-        __syncthreads();  // keys are here, and nobody needs the values before these
+        __syncthreads();  // keys have arrived, and the previous values are no longer needed
         copy_tile<KEYS, WIDTH, PITCH>(values, from, shape, valueTile);
         float score[KEYS / 16][TILE_SUMS];
         scores<TYPE, WIDTH, KEYS, PITCH>(query, &keyTile[0], score);
@@ -184,7 +184,7 @@ DEVICE void attend(const u16* q, i64 qStride, const u16* k, i64 kStride, const u
         }
         online_softmax(score, most, total, sum);
         await_copies();
-        __syncthreads();  // values are here, and nobody needs the keys any more
+        __syncthreads();  // values have arrived, and the keys are no longer needed
         if (from + KEYS < last) {
             copy_tile<KEYS, WIDTH, PITCH>(keys, from + KEYS, shape, keyTile);
         }
@@ -214,7 +214,7 @@ DEVICE void attend(const u16* q, i64 qStride, const u16* k, i64 kStride, const u
     }
 }
 
-// Without a cap, sinks or values of another width than keys: a library's products take those (GpuAttention.java).
+// Without a cap, sinks or values of another width than keys: those go through a library's matmuls (GpuAttention.java).
 // The grid is ceil(length / 64) x heads x sequences; slopes may be null. The number is the largest headDim.
 #define ARGUMENTS const u16 *q, i64 qStride, const u16 *k, i64 kStride, const u16 *v, i64 vStride, \
                   const float *slopes, float *out, i64 outStride, int length, int heads, int kvHeads, \

@@ -1,4 +1,4 @@
-// What attention is about, for all its kernels.
+// The shape of attention, for all its kernels.
 #ifndef OPTGPTQ_ATTENTION_SHAPE_H
 #define OPTGPTQ_ATTENTION_SHAPE_H
 #include "portability.h"
@@ -8,30 +8,30 @@ struct Shape {
     int heads;
     int kvHeads;
     int headDim;   // of queries and keys
-    int valueDim;  // of values and of what comes out
+    int valueDim;  // of values and of the output
     float scale;
     float inCaps;  // scale / cap: the score of the product 1 in caps; 0 where scores are not capped
     int window;
 
-    // Whether the query at position i sees the key at position j; rows beyond the sequence see and show nothing.
+    // Whether the query at position i sees the key at position j; rows beyond the sequence see nothing and are not seen.
     __device__ __forceinline__ bool sees(int i, int j) const {
         return j <= i && i < length && (window == 0 || j > i - window);
     }
 
-    // What the softmax takes: the product of a query and a key, capped before, scaled, with ALiBi's bias.
+    // The input of the softmax: the product of a query and a key, capped, scaled, with ALiBi's bias.
     __device__ __forceinline__ float score(float product, float slope, int i, int j) const {
         return fmaf(product, scale, slope * (j - i));
     }
 
-    // What becomes of a product where scores are capped: the score is then cap tanh(product scale / cap).
+    // A product with capped scores: the score is then cap tanh(product scale / cap).
     __device__ __forceinline__ float capped(float product) const {
         return inCaps == 0 ? product : tanhf(product * inCaps) / inCaps;
     }
 
-    // The derivative of that, of what it gave.
+    // The derivative of that, from its result.
     __device__ __forceinline__ float rise(float capped) const { return fmaf(-(capped * inCaps), capped * inCaps, 1.0f); }
 
-    // The first tile of so many keys that the query at position first, or one behind it, sees.
+    // The first tile of TILE keys that the query at position first, or a later one, sees.
     __device__ __forceinline__ int first_keys(int first, int keys) const {
         return window > 0 && first - window + 1 > 0 ? (first - window + 1) / keys * keys : 0;
     }

@@ -1,6 +1,6 @@
-// What attention and its gradient share: products of tiles of 64 rows, a block of 256 threads to a tile. A thread holds 4 x 4
-// of the 64 x 64 products of two tiles' rows (its own rows 4 ty .., the others 4 tx ..), and 4 rows x WIDTH / 16 columns of
-// what is summed over a tile.
+// Shared by attention and its gradient: products of tiles of 64 rows, one block of 256 threads per tile. A thread holds 4 x 4
+// of the 64 x 64 products of two tiles' rows (its own rows 4 ty .., the others 4 tx ..), and 4 rows x WIDTH / 16 columns of the
+// sums over a tile.
 #ifndef OPTGPTQ_ATTENTION_TILES_H
 #define OPTGPTQ_ATTENTION_TILES_H
 #include "attention_shape.h"
@@ -12,7 +12,7 @@
 // Padded rows of 64, aligned for reads of four.
 #define PITCH 68
 
-// One head of one sequence, so many columns: row r begins at at + r * stride.
+// One head of one sequence: row r begins at at + r * stride.
 struct Head {
     const float* at;
     i64 stride;
@@ -67,7 +67,7 @@ DEVICE void products(Head own, int ownFrom, Head other, int otherFrom, const Sha
     }
 }
 
-// Products become those of capped scores.
+// Applies the cap of scores to the products.
 DEVICE void cap(const Shape& shape, float (&product)[4][4]) {
     if (shape.inCaps != 0) {
         #pragma unroll
@@ -99,7 +99,7 @@ DEVICE void accumulate(Weights weightTile, Head values, int from, const Shape& s
             __syncthreads();
             const float* weights = &weightTile[ty * 4 * PITCH];
             const float* column = &slice[tx];
-            // Unrolled, it keeps the loop around it from being so, and sum from registers.
+            // Unrolling this would keep the outer loop from being unrolled, and sum out of registers.
             #pragma unroll 1
             for (int j = 0; j < TILE; j += 4) {
                 Four weight[4] = {four(weights + j), four(weights + PITCH + j), four(weights + 2 * PITCH + j),

@@ -5,7 +5,7 @@
 #define LANES 32
 #define ITEMS (256 / LANES)
 
-// A number as F16 holds it.
+// A number rounded to F16.
 DEVICE float stored(float value) {
     float most = 65504.0f;
     return from_f16(to_f16(value < -most ? -most : value > most ? most : value));

@@ -1,9 +1,9 @@
-// Keys and values of past tokens in pages, as CachePages.java has them: row page * kvHeads + head is one head's 16 tokens.
+// Keys and values of past tokens in pages, as in CachePages.java: row page * kvHeads + head is one head's 16 tokens.
 #ifndef OPTGPTQ_CACHE_PAGES_H
 #define OPTGPTQ_CACHE_PAGES_H
 #include "elements.h"
 
-// GpuCacheOps.java passes these beside F32, F16 and BF16 of elements.h.
+// Codes that GpuCacheOps.java passes, beside F32, F16 and BF16 of elements.h.
 #define INT8 8
 #define INT4 4
 
@@ -31,7 +31,7 @@ struct Pages {
     }
 };
 
-// Which pages belong to which rows, as CacheRows.java has it.
+// Which pages belong to which rows, as in CacheRows.java.
 struct Batch {
     const int* table;
     i64 tableStride;
@@ -62,8 +62,8 @@ struct Work {
     __device__ __forceinline__ int at(int pair, int group) const { return position + (firstPair + pair) / group; }
 };
 
-// Pages of a chunk. It depends on nothing but the sequence itself, and so does the order in which chunks are merged: what a
-// sequence gives does not depend on what is computed beside it.
+// Pages of a chunk. It depends only on the sequence, as does the order in which chunks are merged: a sequence's result does not
+// depend on the others in the batch.
 DEVICE int chunk_pages(int pages) {
     int share = (pages + 63) / 64;
     return share < 16 ? 16 : share;
@@ -77,7 +77,7 @@ DEVICE float with_sink(float total, float most, const float* sinks, int head) {
     return sinks == 0 ? total : total + expf(sinks[head] - most);
 }
 
-// False where there is nothing for this block to do.
+// False if this block has no work.
 DEVICE bool find_work(const Batch& batch, int kvHeads, int group, int window, int sequence, int tile, int kvHead, int chunk,
                       Work* work) {
     int first = batch.starts[sequence];
@@ -95,7 +95,7 @@ DEVICE bool find_work(const Batch& batch, int kvHeads, int group, int window, in
     int firstSeen = window > 0 ? work->at(0, group) - window + 1 : 0;
     int from = firstSeen > 0 ? firstSeen / TOKENS : 0;
     int to = work->at(work->pairs - 1, group) / TOKENS + 1;
-    // With many rows there are tiles enough to fill a card.
+    // With many rows there are enough tiles to fill the GPU.
     int share = pairs <= PAIRS ? chunk_pages(to - from) : to - from;
     work->chunk = chunk;
     work->chunks = (to - from + share - 1) / share;

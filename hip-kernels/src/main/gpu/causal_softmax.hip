@@ -1,6 +1,5 @@
-// The middle of NeuralOps.attention where both its products are a library's: weights = softmax(scores scale + bias) over the
-// keys that a query sees, 0 over the others, rounded to the dtype that the second product multiplies. A block per query and
-// head.
+// The softmax of NeuralOps.attention where both its matmuls are a library's: weights = softmax(scores scale + bias) over the
+// keys that a query sees, 0 over the others, rounded to the dtype of the second matmul. A block per query and head.
 #include "attention_shape.h"
 #include "elements.h"
 #include "reduce.h"
@@ -11,8 +10,8 @@ DEVICE float score(const float* row, i64 column, i64 i, i64 j, const Shape& shap
 }
 
 // scores F32 and weights F16 or BF16 [heads][queries][keys]: rows stride elements apart, heads headStride. The grid is queries
-// x heads. Queries count from firstQuery, keys from firstKey; slopes and sinks of these heads may be null; a sink
-// is a score that takes part in the sum and has no weight to write.
+// x heads. Queries count from firstQuery, keys from firstKey; slopes and sinks of these heads may be null; a sink is a score that
+// counts in the sum and has no weight to write.
 KERNEL(THREADS) causal_softmax(const float* scores, void* weights, int type, i64 stride, i64 headStride,
                                const float* slopes, const float* sinks, int firstQuery, int firstKey, int keys,
                                int length, float scale, float inCaps, int window) {

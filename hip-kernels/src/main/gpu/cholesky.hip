@@ -1,4 +1,4 @@
-// The steps of MatrixOps.inverseFactor that are no matrix products: h = v v^T with v upper triangular, from the last
+// The steps of MatrixOps.inverseFactor that are not matmuls: h = v v^T with v upper triangular, from the last
 // columns to the first, and the inverses of v's diagonal blocks.
 #include "elements.h"
 

@@ -1,5 +1,5 @@
-// Sums over rows, for the gradients of parameters that all rows share: GradientOps.addRowsInto and the weights of norms. Two
-// steps, whose order depends on the shape alone: chunks of 256 rows to partial sums, and these to the target.
+// Sums over rows, for the gradients of parameters that all rows share: GradientOps.addRowsInto and the weights of norms. Two steps,
+// whose order depends only on the shape: chunks of 256 rows to partial sums, and these to the target.
 #include "elements.h"
 
 #define SUM_THREADS 256
@@ -8,7 +8,7 @@
 #define LANES (SUM_THREADS / COLUMNS)
 #define CHUNK_ROWS 256
 
-// What is summed: x itself.
+// The term: x itself.
 struct Plain {
     const float* x;
     i64 stride;

@@ -1,5 +1,5 @@
 // DeltaOps: the gated delta rule (Yang, Kautz and Hatamizadeh, arXiv 2412.06464), token by token, with its gradient. A block takes 32
-// columns of the state of one value head of one sequence, which do not meet but in the gradients of queries and keys; 8
+// columns of the state of one value head of one sequence, which are independent except in the gradients of queries and keys; 8
 // threads share a column, each with every eighth key in registers. No sum depends on the width of a wave.
 #include "elements.h"
 #include "reduce.h"
@@ -16,7 +16,7 @@ struct Delta {
     float scale;
 };
 
-// Of the 8 threads of a column, to each.
+// The sum over the 8 threads of a column, for each of them.
 DEVICE float column_sum(float value) {
     int part = threadIdx.x % PARTS;
     for (int other = PARTS / 2; other > 0; other /= 2) {
@@ -25,7 +25,7 @@ DEVICE float column_sum(float value) {
     return value;
 }
 
-// What a block works on; rows are those of its sequence.
+// The work of a block; rows are those of its sequence.
 struct Column {
     int head;
     int keyHead;
@@ -54,7 +54,7 @@ struct Inputs {
     i64 betaStride;
     Delta shape;
 
-    // A token's query, scaled, and key, to shared memory; zeros beyond the head. The caller waits for all before and after.
+    // A token's query, scaled, and key, to shared memory; zeros beyond the head. The caller synchronizes before and after.
     template <int KEYS, class Keys> __device__ __forceinline__ void load(const Column& at, int t, Keys query, Keys key) const {
         for (int d = threadIdx.x; d < KEYS; d += THREADS) {
             bool real = d < shape.keyDim;
@@ -122,7 +122,7 @@ template <int KEYS> DEVICE void forward(Inputs in, float* out, i64 outStride) {
     }
 }
 
-// Where the gradients go that all columns share, each block's by itself: [blocks of a head][rows, value heads * keyDim] and
+// Gradients that all columns share, separately for each block: [blocks of a head][rows, value heads * keyDim] and
 // [blocks of a head][rows, value heads].
 struct Parts {
     float* dq;
@@ -152,7 +152,7 @@ DEVICE void sum_columns(const float (&values)[OWN], Scratch scratch, int keyDim,
     __syncthreads();
 }
 
-// The same of one number a thread, of which all count.
+// The same for one number per thread.
 template <class Scratch> DEVICE void sum_threads(float value, Scratch scratch, float* target) {
     float sum = block_reduce<Sum>(value, scratch);
     if (threadIdx.x == 0) {
@@ -160,8 +160,8 @@ template <class Scratch> DEVICE void sum_threads(float value, Scratch scratch, f
     }
 }
 
-// States before tokens 0, chunk, 2 chunk, .. and, of one chunk at a time, before each of its tokens: all that the way back needs
-// beside the inputs. states holds for each block [ceil(length / chunk) + chunk][OWN][THREADS].
+// States before tokens 0, chunk, 2 chunk, .. and, of one chunk at a time, before each of its tokens: all that the backward pass
+// needs beside the inputs. states holds for each block [ceil(length / chunk) + chunk][OWN][THREADS].
 template <int KEYS>
 DEVICE void backward(Inputs in, const float* dOut, i64 dOutStride, float* dv, i64 dvStride, Parts parts, float* states,
                      int chunk) {

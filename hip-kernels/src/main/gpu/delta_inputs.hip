@@ -1,4 +1,4 @@
-// What DeltaOps does before the rule: causalConvolution and deltaDecay with their gradients.
+// The ops of DeltaOps before the rule: causalConvolution and deltaDecay with their gradients.
 #include "elements.h"
 #include "reduce.h"
 
@@ -15,7 +15,7 @@ KERNEL(256) causal_convolution(const float* x, i64 xStride, const float* weight,
     }
 }
 
-// dx[t, c] = sum_i weight[c, i] dOut[t + (taps - 1) - i, c], 0 behind the sequence's end
+// dx[t, c] = sum_i weight[c, i] dOut[t + (taps - 1) - i, c], 0 after the sequence's end
 KERNEL(256) causal_convolution_gradient(const float* weight, i64 weightStride, int taps, int length, const float* dOut,
                                         i64 dOutStride, float* dx, i64 dxStride, i64 columns) {
     FOR_CHUNK(row, column, columns) {
@@ -58,7 +58,7 @@ KERNEL(256) delta_decay(const float* a, i64 aStride, const float* aLog, const fl
     }
 }
 
-// da, and product = dOut times what came out, whose sum over rows is aLog's gradient.
+// da, and product = dOut times the output, whose sum over rows is aLog's gradient.
 KERNEL(256) delta_decay_gradient(const float* a, i64 aStride, const float* aLog, const float* dtBias, const float* dOut,
                                  i64 dOutStride, float* da, i64 daStride, float* product, i64 columns) {
     FOR_CHUNK(row, column, columns) {

@@ -33,7 +33,7 @@ KERNEL(DESCENT_THREADS) descend_codes(int maxCode, const float* h, i64 hStride, 
             break;
         }
         i64 mine = s * LANES + lane;
-        // Each lane has its own input's code and grid, and lends them when that input's turn comes.
+        // Each lane has its own input's code and grid, and shares them when it is that input's turn.
         i64 group = mine < inputs ? groupOf[mine] : 0;
         float scale = scales[group * scalesStride + o];
         int zero = zeros[group * zerosStride + o];
@@ -48,7 +48,7 @@ KERNEL(DESCENT_THREADS) descend_codes(int maxCode, const float* h, i64 hStride, 
         __syncthreads();
         for (int l = 0; l < LANES && s * LANES + l < inputs; l++) {
             float pivot = rows[l * MOST_INPUTS + s * LANES + l];
-            // Only the lane whose turn it is finds the move; the others compute with it.
+            // Only the lane whose turn it is finds the move; the others apply it.
             float move = 0;
             if (lane == l) {
                 float value = value_of(code, scale, zero);

@@ -1,4 +1,4 @@
-// MatrixOps.dot: the sum of a * b in float64, in two steps whose order depends on the shape alone.
+// MatrixOps.dot: the sum of a * b in float64, in two steps whose order depends only on the shape.
 #include "reduce.h"
 
 #define CHUNK 1024

@@ -3,13 +3,13 @@
 #define OPTGPTQ_ELEMENTS_H
 #include "portability.h"
 
-// GpuElements.java passes these.
+// Codes that GpuElements.java passes.
 #define F32 0
 #define F64 1
 #define F16 2
 #define BF16 3
 
-// A block of an elementwise kernel covers so many neighbouring elements of one row: the grid is rows * ceil(columns / CHUNK).
+// Neighbouring elements of one row that a block of an elementwise kernel covers: the grid is rows * ceil(columns / CHUNK).
 #define CHUNK 1024
 
 // for (column of this block's chunk) with row set; columns of different threads of a wave are neighbours.

@@ -1,5 +1,5 @@
-// GradientOps.embedGradient: dTable[ids[r]] += dOut[r], rows in order. A block belongs to a row and a chunk of columns, and
-// works where its row is the first of its id: then it adds all rows of that id, so no two blocks write the same place.
+// GradientOps.embedGradient: dTable[ids[r]] += dOut[r], rows in order. A block has a row and a chunk of columns, and works only if
+// its row is the first of its id: then it adds all rows of that id, so no two blocks write the same place.
 #include "elements.h"
 
 #define EMBED_THREADS 256
@@ -22,7 +22,7 @@ KERNEL(EMBED_THREADS) embed_gradient(const int* ids, i64 rows, const float* dOut
     __syncthreads();
     for (i64 r = threadIdx.x; r < row; r += EMBED_THREADS) {
         if (ids[r] == id) {
-            earlier[0] = 1;  // whoever writes, it is the same
+            earlier[0] = 1;  // all writers write the same
         }
     }
     __syncthreads();

@@ -63,7 +63,7 @@ KERNEL_BESIDE(FIT_THREADS, 4) fit_grid(int bits, int symmetric, int clipSearch, 
     }
     __syncthreads();
     if (searcher == 0 && inside) {
-        // The least error, and of equals the first step.
+        // The smallest error; of equal ones the first step.
         for (int other = 1; clipSearch && other < SEARCHERS; other++) {
             int at = other * OUTPUTS + threadIdx.x;
             float mine = errors[threadIdx.x];

@@ -1,12 +1,13 @@
-// MatrixOps.gemm, linear and accumulateGram where no matrix library is (or gives wrong products of halves): c = alpha op(a) op(b) + bias + beta c, op(a) [m, k],
-// op(b) [k, n], c [m, n] in float32, all sums in float32. A block of 256 threads computes a tile of 128 x 128, a thread 8 x 8 of it in
-// registers, from slices of 16 of the inner dimension in shared memory; the next slice is on its way meanwhile.
+// MatrixOps.gemm, linear and accumulateGram where there is no matrix library (or it gives wrong fp16/bf16 results): c = alpha op(a)
+// op(b) + bias + beta c, op(a) [m, k], op(b) [k, n], c [m, n] in float32, all sums in float32. A block of 256 threads computes a
+// tile of 128 x 128, a thread 8 x 8 of it in registers, from slices of 16 of the inner dimension in shared memory; the next slice
+// is loaded meanwhile.
 #include "portability.h"
 
 #define TILE 128
 #define SLICE 16
 #define GEMM_THREADS 256
-// Elements of a slice that a thread brings.
+// Elements of a slice that a thread loads.
 #define LOADS (TILE * SLICE / GEMM_THREADS)
 // Distance of two slices' rows, padded so that storing a transposed slice does not meet in one bank.
 #define PITCH (TILE + 4)
@@ -143,7 +144,7 @@ KERNEL(GEMM_THREADS) gemm_tt(ARGUMENTS) {
     gemm<true, true>(m, n, k, alpha, a, aStride, b, bStride, bias, beta, c, cStride, upper);
 }
 
-// c = a b^T + bias + beta c of halves, as a linear layer has it, sums in float32.
+// c = a b^T + bias + beta c in fp16/bf16, as in a linear layer, sums in float32.
 KERNEL(GEMM_THREADS) linear_f16(int m, int n, int k, const F16Element* a, i64 aStride, const F16Element* b, i64 bStride,
                                 const float* bias, float beta, float* c, i64 cStride) {
     gemm<false, true>(m, n, k, 1, a, aStride, b, bStride, bias, beta, c, cStride, 0);

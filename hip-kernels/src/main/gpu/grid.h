@@ -4,7 +4,7 @@
 #define OPTGPTQ_GRID_H
 #include "elements.h"
 
-// -zero .. maxCode - zero in steps of the scale; NaN is 0. The same as rounding first, as the bounds are whole.
+// -zero .. maxCode - zero in steps of the scale; NaN becomes 0. The same as rounding first, since the bounds are integers.
 DEVICE float steps(float weight, float scale, int zero, int maxCode) {
     float steps = quotient(weight, scale);
     float low = (float)-zero;
@@ -19,7 +19,7 @@ DEVICE int code_of(float weight, float scale, int zero, int maxCode) {
 
 DEVICE float value_of(int code, float scale, int zero) { return mul(scale, (float)(code - zero)); }
 
-// Math.min and max of Java: NaN stays.
+// As Java's Math.min and max: NaN stays.
 DEVICE float smaller(float a, float b) { return a != a || a < b ? a : b; }
 DEVICE float larger(float a, float b) { return a != a || a > b ? a : b; }
 

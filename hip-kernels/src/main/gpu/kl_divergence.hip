@@ -47,7 +47,7 @@ KERNEL(THREADS) kl_divergence(const float* teacher, i64 teacherStride, const flo
     double ratio = log(q.sum) - log(p.sum);
     double divergence = 0;
     for (i64 c = threadIdx.x; c < vocabulary; c += THREADS) {
-        // The maxima go first: beside a large one the logarithms would be rounded away.
+        // The maxima are subtracted first: beside a large one the logarithms would be rounded away.
         double x = ((double)s[c] - q.max) - ((double)t[c] - p.max) - ratio;
         divergence += term(expf(t[c] - p.max) * p.share, expf(s[c] - q.max) * q.share, x);
     }

@@ -9,7 +9,7 @@ KERNEL(256) softcap(float* x, i64 xStride, float cap, i64 columns) {
     }
 }
 
-// d = d (1 - (y / cap)^2), y what softcap put out
+// d = d (1 - (y / cap)^2), y the output of softcap
 KERNEL(256) softcap_gradient(const float* y, i64 yStride, float cap, float* d, i64 dStride, i64 columns) {
     FOR_CHUNK(row, column, columns) {
         float t = y[row * yStride + column] / cap;

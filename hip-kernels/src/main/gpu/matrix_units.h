@@ -1,10 +1,10 @@
-// Products of halves on the matrix units: a wave multiplies tiles of 16 x 16 and sums in float32, in the layouts of the cards' own
+// fp16/bf16 matmuls on the matrix units: a wave multiplies tiles of 16 x 16 and sums in float32, in the layouts of the GPUs' own
 // instructions. Those with waves of 32 (NVIDIA from sm_80) and of 64 (AMD from gfx90a) hold a tile of queries x others so:
 //
 //   waves of 32: the tile as it is. A lane holds two queries, lane / 4 and that + 8, and of each two pairs of others.
 //   waves of 64: the tile transposed. A lane holds one query, lane % 16, and four neighbours of the others.
 //
-// In both the sums of a first product are, packed to halves, the left factor of a second one: the softmax's weights never leave
+// In both, the sums of a first matmul, packed to fp16/bf16, are the left factor of a second one: the softmax's weights never leave
 // the registers. The emulator has the same instructions, lane by lane.
 #ifndef OPTGPTQ_MATRIX_UNITS_H
 #define OPTGPTQ_MATRIX_UNITS_H
@@ -28,7 +28,7 @@
 #define TILE_SUMS (256 / GPU_WAVE)
 #define SLOTS (ROWS_LAYOUT ? 2 : 1)
 
-// A lane's share of a factor of 16 x 16 halves, in pairs.
+// A lane's share of a 16 x 16 factor in fp16/bf16, in pairs.
 struct Operand {
     u32 pair[128 / GPU_WAVE];
 };
@@ -52,7 +52,7 @@ template <class Reduction> DEVICE float across_others(float value) {
     return Reduction::of(value, wave_shuffle(value, lane ^ (2 * step)));
 }
 
-// Two floats to halves, the first in the low bits.
+// Two floats to fp16/bf16, the first in the low bits.
 template <int TYPE> DEVICE u32 packed_pair(float first, float second) {
 #if defined(__CUDACC__)
     u32 pair;
@@ -92,7 +92,7 @@ template <class Rows> DEVICE Operand queries(Rows rows) {
     return operand;
 }
 
-// A tile's sums as the factor of the product that they weigh.
+// A tile's sums as the left factor of the next matmul.
 template <int TYPE> DEVICE Operand weights(const float (&sums)[TILE_SUMS]) {
     Operand operand;
     #pragma unroll

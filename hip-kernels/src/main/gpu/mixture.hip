@@ -1,10 +1,10 @@
-// MixtureOps: which experts a token goes to, tokens sorted by expert, and what experts give added back. Nothing is added up by
-// atomics, so every result has the same bits each time.
+// MixtureOps: which experts a token goes to, tokens sorted by expert, and expert outputs added back. There are no atomics, so every
+// result has the same bits each time.
 #include "elements.h"
 #include "reduce.h"
 
 #define MOST_EXPERTS 1024
-// GpuMixtureOps.java passes these.
+// Codes that GpuMixtureOps.java passes.
 #define SIGMOID_SCORES 1
 #define SUM_OF_TWO 1
 // Added to the sum that sigmoid scores are divided by, as DeepSeek-V3 does.
@@ -50,7 +50,7 @@ DEVICE void score_experts(const float* logits, const Routing& routing, Scores sc
     __syncthreads();
 }
 
-// The index of the largest value that is open, of equal ones the first; it is closed. Every thread gets it.
+// The index of the largest open value, of equal ones the first, which is then closed. Every thread gets it.
 template <class Values, class Open, class Scratch, class Indices>
 DEVICE int take_best(Values value, Open open, int count, Scratch best, Indices bestAt) {
     float mine = 0;
@@ -99,7 +99,7 @@ KERNEL(THREADS) route(const float* logits, i64 logitStride, const float* bias, R
     i64 row = blockIdx.x;
     const float* of = logits + row * logitStride;
     score_experts(of, routing, score, scratch);
-    // Scores rise with logits, so that these decide where nothing is added: a choice does not hang on a rounding.
+    // Scores are monotonic in the logits, so without a bias the logits decide: a choice does not depend on rounding.
     bool byLogit = bias == 0 && (groups == 1 || groupScore != SUM_OF_TWO);
     for (int e = threadIdx.x; e < experts; e += THREADS) {
         float value = byLogit ? of[e] : score[e] + (bias == 0 ? 0.0f : bias[e]);

@@ -1,4 +1,4 @@
-// NeuralOps.rmsNorm and layerNorm, of whole rows by a block each, and of groups of neighbouring columns, by 32 threads each.
+// NeuralOps.rmsNorm and layerNorm, for whole rows, a block each, and for groups of neighbouring columns, 32 threads each.
 #include "norm_part.h"
 
 // out = x / sqrt(mean(x^2) + eps) * weight; in and out may be the same.

@@ -1,5 +1,5 @@
-// GradientOps.rmsNormGradient and layerNormGradient for x, of whole rows by a block each, and of groups of neighbouring columns,
-// by 32 threads each. What the weights' gradient needs of them, centre and 1 / deviation, is left for column_sums.hip.
+// GradientOps.rmsNormGradient and layerNormGradient for x, for whole rows, a block each, and for groups of neighbouring columns, 32
+// threads each. Stores centre and 1 / deviation, which column_sums.hip needs for the weights' gradient.
 #include "norm_part.h"
 
 // With n = (x - centre) / deviation and g = dOut weight: dx += (g - n mean(g n)) / deviation, and where rows are centred,

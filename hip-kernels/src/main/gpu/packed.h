@@ -44,8 +44,8 @@ struct Packed {
 #define PACKED_LAYER \
     {zeroOffset, qweight, qweightStride, qzeros, qzerosStride, scales, scalesStride, groupOf, inputs, outputs}
 
-// A code as a float without a conversion, which is slow on some cards: the code becomes the last bits of 2^23 + code, from
-// which 2^23 + zero is subtracted exactly.
+// A code as a float without a conversion instruction, which is slow on some GPUs: the code becomes the last bits of 2^23 + code,
+// from which 2^23 + zero is subtracted exactly.
 #define CODE_BASE 0x4b000000u
 DEVICE float code_base(int zero) { return __uint_as_float(CODE_BASE | (u32)zero); }
 

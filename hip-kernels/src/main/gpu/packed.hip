@@ -40,7 +40,7 @@ KERNEL(256) dequantize_packed(int bits, PACKED_ARGUMENTS, float* out, i64 outStr
     }
 }
 
-// The same as halves.
+// The same in fp16/bf16.
 KERNEL(256) dequantize_halves(int bits, PACKED_ARGUMENTS, u16* out, i64 outStride, int type) {
     Packed layer = PACKED_LAYER;
     FOR_CHUNK(block, o, outputs) {

@@ -11,7 +11,7 @@
 // Padded, so that storing a transposed slice of x meets in fewer banks.
 #define PITCH (ROWS + 4)
 
-// The grid of the group that a thread's output met last.
+// The grid of the last group of a thread's output.
 struct Current {
     int group;
     float zero;
@@ -66,7 +66,7 @@ DEVICE void multiply(const Packed& layer, const float* x, i64 xStride, i64 rows,
             inputs[tx * PITCH + row] = top + row < rows ? x[(top + row) * xStride + block * PACKED + tx] : 0.0f;
         }
         if (left + column < layer.outputs) {
-            // The same way for a whole wave.
+            // Uniform over a wave.
             if (thread < OUTPUTS) {
                 dequantize_run<BITS, 0>(layer, block, left + column, column, &current, weights);
             } else {

@@ -1,11 +1,11 @@
-// QuantOps.linearPacked of halves on the matrix units, for 4 and 8 bits, from the weights as they are stored: of 32 inputs a
+// QuantOps.linearPacked in fp16/bf16 on the matrix units, for 4 and 8 bits, from the weights as they are stored: of 32 inputs a
 // quarter of the lanes takes 8 each, whose codes lie in one word, or two; since a sum over inputs does not depend on the order in
-// which they are multiplied, the words of four neighbouring outputs, 16 bytes, are what a lane holds of the tiles of 16 outputs
-// without being moved. Codes become halves by their bits; zero points are subtracted exactly, and scales multiply sums in float32.
+// which they are multiplied, the words of four neighbouring outputs, 16 bytes, are a lane's share of the tiles of 16 outputs
+// without being moved. Codes become fp16 by their bits; zero points are subtracted exactly, and scales multiply sums in float32.
 //
 // A block takes 4 x OUTPUTS outputs and up to 8, 16, 32 or 64 rows. Its waves are 4 across the outputs and 2 along the inputs; blocks may share the
-// inputs too, and are summed by packed.hip. Which wave adds what depends on the layer alone: a row's result does not depend on
-// the others.
+// inputs too, and are summed by packed.hip. The split of sums over waves depends only on the layer: a row's result does not depend
+// on the others.
 #include "packed.h"
 #include "matrix_units.h"
 
@@ -60,7 +60,7 @@ template <int BITS> DEVICE void weight_pairs(u32 first, u32 second, int step, u3
     }
 }
 
-// The inputs that they multiply, of 8 neighbours.
+// The inputs to multiply with them, of 8 neighbours.
 template <int BITS> DEVICE void input_pairs(const Words& inputs, int step, u32 (&pair)[2]) {
     if (BITS == 4) {
         pair[0] = lower_halves(inputs.at[step], inputs.at[step + 2]);
@@ -163,7 +163,7 @@ DEVICE void multiply(const Packed& layer, int groupSize, const u16* x, i64 xStri
                 for (int t = 0; t < OUTPUT_TILES; t++) {
                     #pragma unroll
                     for (int c = 0; c < TILE_PART; c++) {
-                        i64 o = left + per_thread(sum_output(t, c));  // each time anew: kept, they would take all scalars
+                        i64 o = left + per_thread(sum_output(t, c));  // recomputed: kept, they would take all scalar registers
                         float scale = o < layer.outputs ? layer.scale(group, o) : 0.0f;
                         #pragma unroll
                         for (int n = 0; n < TILES; n++) {

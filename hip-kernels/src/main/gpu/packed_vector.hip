@@ -1,4 +1,4 @@
-// QuantOps.linearPacked for a few rows: bound by the reading of the weights, which are read once, 16 bytes a thread. A block
+// QuantOps.linearPacked for a few rows: bound by reading the weights, which are read once, 16 bytes a thread. A block
 // takes 128 outputs, 32 threads with four each; its 8 slices of threads take 8 blocks of 32 inputs at a time, and meet in the
 // end by a tree. Blocks of threads may share the inputs too; their parts are then summed by packed.hip.
 #include "packed.h"
@@ -59,7 +59,7 @@ DEVICE void multiply(const Packed& layer, const float* x, i64 xStride, int rows,
             words[w] = inside ? load_words(layer.qweight + (block * BITS + w) * layer.qweightStride + o, aligned)
                               : Words{{0, 0, 0, 0}};
         }
-        // The input that this thread brings is one of its slice's.
+        // The input that this thread loads is one of its slice's.
         i64 input = first + thread;
         int group = input < layer.inputs ? layer.groupOf[input] : 0;
         __syncthreads();
@@ -113,7 +113,7 @@ DEVICE void multiply(const Packed& layer, const float* x, i64 xStride, int rows,
                 }
             }
         } else {
-            // Act-order: a grid for each input. Words come from the cache, where any of them can be asked for.
+            // Act-order: a grid for each input. Words are read from the cache in any order.
             #pragma unroll 1
             for (int i = 0; i < PACKED; i++) {
                 int own = groups[slice * PACKED + i];

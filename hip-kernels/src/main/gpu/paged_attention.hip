@@ -1,6 +1,6 @@
 // CacheOps.attend on the plain units, of any type of cache: out = softmax(q k^T scale + bias) v over pages. A block takes up to
 // 16 pairs of a row and a query head that share a KV head, so that a page is read once for all of them, and walks over pages
-// with a running maximum and sum. Long sequences are shared by blocks, whose parts are merged in order.
+// with a running maximum and sum. Long sequences are split over blocks, whose parts are merged in order.
 #include "cache_pages.h"
 #include "reduce.h"
 
@@ -44,7 +44,7 @@ DEVICE void attend(const float* q, i64 qStride, Pages keys, Pages values, int ty
     for (int c = 0; c < WIDTH / TOKENS; c++) {
         sum[c] = 0;
     }
-    // Tokens behind the last row's are not there yet.
+    // Tokens after the last row's are not there yet.
     int end = work.at(work.pairs - 1, group) + 1;
     for (int index = work.fromPage; index < work.toPage; index++) {
         i64 row = (i64)batch.table[work.sequence * batch.tableStride + index] * kvHeads + work.kvHead;
@@ -132,8 +132,8 @@ KERNEL_BESIDE(ATTEND_THREADS, 4) attend64(ARGUMENTS) { attend<64>(VALUES); }
 KERNEL_BESIDE(ATTEND_THREADS, 4) attend128(ARGUMENTS) { attend<128>(VALUES); }
 KERNEL_BESIDE(ATTEND_THREADS, 4) attend256(ARGUMENTS) { attend<256>(VALUES); }
 
-// Merges the chunks of sequences that were shared by blocks, in their order. The grid is kvHeads x sequences; part is what a pair
-// of a chunk takes: width + 2.
+// Merges the chunks of sequences that were split over blocks, in order. The grid is kvHeads x sequences; part is the size of a
+// pair's chunk: width + 2.
 KERNEL(128) merge(const float* parts, int part, const int* lengths, const int* starts, const float* sinks, float* out,
                   i64 outStride, int kvHeads,
                   int group, int headDim, int window, int mostChunks, int partPairs) {

@@ -1,11 +1,9 @@
-// CacheOps.attend on the matrix units, for pages of halves, of 8 and of 4 bits: as paged_attention.hip, with the 16 pairs of a
+// CacheOps.attend on the matrix units, for pages in fp16/bf16, 8 and 4 bits: as paged_attention.hip, with the 16 pairs of a
 // block as the queries of a tile. A wave multiplies whole pages, of which a lane reads its share straight into registers, 16
 // bytes at a time: a sum over a head's elements, or over a page's tokens, does not depend on the order in which they are
-// multiplied, so that what lies next to each other in memory is a factor as it is. The waves of a block take pages in turn and are
-// merged in their order.
-//
-// Codes are multiplied as they are, as halves. A key is scale * code + minimum, so that q k = scale (q codes) + minimum (sum of q);
-// the scale of a value goes into the weight that multiplies its codes, and weights times minima are summed beside it.
+// multiplied, so neighbours in memory can be used as a factor directly. The waves of a block take pages in turn and are merged in
+// their order. Codes are multiplied as they are, in fp16. A key is scale * code + minimum, so that q k = scale (q codes) + minimum
+// (sum of q); the scale of a value goes into the weight that multiplies its codes, and weights times minima are summed beside it.
 #include "cache_pages.h"
 #include "matrix_units.h"
 #include "reduce.h"
@@ -15,7 +13,7 @@
 #define LOG2_E 1.4426950408889634f
 #define LN_2 0.6931471805599453f
 
-// Whether this was compiled for a card with matrix units that these kernels know.
+// Whether this was compiled for a GPU with matrix units that these kernels support.
 KERNEL(1) has_matrix_units(int* answer) { *answer = MATRIX_UNITS; }
 
 #if MATRIX_UNITS
@@ -28,7 +26,7 @@ KERNEL(1) has_matrix_units(int* answer) { *answer = MATRIX_UNITS; }
 DEVICE int quarter() { return ROWS_LAYOUT ? lane_of_wave() % 4 : lane_of_wave() / 16; }
 DEVICE int across_lane() { return ROWS_LAYOUT ? lane_of_wave() / 4 : lane_of_wave() % 16; }
 
-// The token of a page whose key this lane brings to tile t, and that of element e of its scores.
+// The token of a page whose key this lane loads for tile t, and that of element e of its scores.
 DEVICE int key_token(int t) {
     int lane = across_lane();
     return ROWS_LAYOUT ? 4 * (lane / 2) + 2 * t + lane % 2 : lane;
@@ -38,7 +36,7 @@ DEVICE int own_token(int e) { return ROWS_LAYOUT ? 2 * (e >> 2) + (e & 1) : e; }
 template <int TYPE> struct Stored {
     static constexpr int BITS = TYPE == INT8 ? 8 : TYPE == INT4 ? 4 : 16;
     static constexpr bool CODES = TYPE == INT8 || TYPE == INT4;
-    // What multiplies: codes are exact in F16.
+    // The matmul dtype: codes are exact in F16.
     static constexpr int FACTOR = TYPE == BF16 ? BF16 : F16;
 };
 
@@ -46,7 +44,7 @@ template <int A, int B> struct Least {
     static constexpr int VALUE = A < B ? A : B;
 };
 
-// 2 to 16 bytes a read, of what begins at a multiple of that.
+// 2 to 16 bytes per read, aligned to their size.
 template <int WORDS> struct alignas(WORDS * 4) Run {
     u32 word[WORDS];
 };
@@ -321,7 +319,7 @@ DEVICE void attend(const float* q, i64 qStride, Pages keys, Pages values, Batch 
         for (int s = 0; s < SLOTS; s++) {
             top[s] = across_others<Larger>(top[s]);
             grown |= top[s] > most[s];
-            // No key seen so far: the maximum is -infinity and its difference no number.
+            // No key seen so far: the maximum is -infinity and the difference would be NaN.
             base[s] = top[s] == -infinity() ? 0.0f : top[s];
             factor[s] = power_of_two(most[s] - base[s]);
             most[s] = top[s];

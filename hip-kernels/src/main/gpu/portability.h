@@ -1,5 +1,5 @@
-// What the kernels need from HIP, CUDA and the emulator, under one name. Includes no system header when compiled at run
-// time: hiprtc and NVRTC bring the built-ins and lack most of the standard types.
+// The parts of HIP, CUDA and the emulator that kernels need, under common names. Includes no system header when compiled at run
+// time: hiprtc and NVRTC have the built-ins and lack most of the standard types.
 //
 // Compile with -DGPU_WAVE=<wave width of the device> and with contraction off (-ffp-contract=off, --fmad=false): a fused
 // multiply-add is written as fmaf, so that every device rounds alike.
@@ -43,8 +43,8 @@ struct alignas(16) Four {
 };
 DEVICE Four four(const float* from) { return *(const Four*)from; }
 
-// Copies 16 bytes from global to shared memory, both divisible by 16, or writes zeros there. It may still be on its way until
-// the thread has awaited its copies; others see it after a barrier.
+// Copies 16 bytes from global to shared memory, both divisible by 16, or writes zeros there. The copy is complete only after the
+// thread has awaited its copies; others see it after a barrier.
 #if defined(__CUDACC__) && defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
 DEVICE u32 shared_address(const void* pointer) {
     u32 address;
@@ -67,9 +67,9 @@ DEVICE void copy_16(void* shared, const void* global, bool real) {
 DEVICE void await_copies() {}
 #endif
 
-// The same number, held by each thread for itself and new to the compiler each time: what is made of it (addresses, comparisons)
-// is not kept from one use to the next, and takes vector registers, which AMD's cards have more of than scalar ones. For kernels
-// with so many arguments that registers would spill.
+// The same number in a vector register, opaque to the compiler: values derived from it (addresses, comparisons) are recomputed at
+// each use and take vector registers, of which AMD GPUs have more than scalar ones. For kernels whose many arguments would make
+// registers spill.
 #if defined(__AMDGCN__)
 DEVICE int per_thread(int value) {
     asm volatile("" : "+v"(value));
@@ -105,7 +105,7 @@ DEVICE u64 ballot(int condition) { return __ballot_sync(0xffffffffu, condition);
 DEVICE u64 ballot(int condition) { return __ballot(condition); }
 #endif
 
-// One rounding each, whatever the options. HIP's own __fmul_rn is a plain product that contraction may fuse.
+// One rounding each, whatever the options. HIP's own __fmul_rn is a plain multiplication that contraction may fuse.
 #if defined(__CUDACC__)
 DEVICE float mul(float a, float b) { return __fmul_rn(a, b); }
 DEVICE float add(float a, float b) { return __fadd_rn(a, b); }

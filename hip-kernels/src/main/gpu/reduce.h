@@ -1,5 +1,5 @@
-// Sums and maxima over a block of THREADS threads, by a tree in shared memory: its order does not depend on the wave
-// width, so a result has the same bits on every device.
+// Sums and maxima over a block of THREADS threads, by a tree in shared memory whose order does not depend on the wave width, so a
+// result has the same bits on every device.
 #ifndef OPTGPTQ_REDUCE_H
 #define OPTGPTQ_REDUCE_H
 #include "portability.h"
@@ -10,7 +10,7 @@ struct Sum {
     template <class T> static __device__ __forceinline__ T of(T a, T b) { return a + b; }
 };
 
-// NaN loses.
+// NaN is ignored.
 struct Larger {
     template <class T> static __device__ __forceinline__ T of(T a, T b) { return a < b ? b : a; }
 };

@@ -1,4 +1,4 @@
-// CacheOps.rotaryAt, in place: as rotary.hip, but each row says its position.
+// CacheOps.rotaryAt, in place: as rotary.hip, but each row has its own position.
 #include "elements.h"
 
 // turns = heads * pairs.

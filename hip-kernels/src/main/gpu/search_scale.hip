@@ -1,4 +1,4 @@
-// QuantOps.searchScale: of ScaleSearch's candidates the scale of one group per output that costs least; wt F32 [g, out],
+// QuantOps.searchScale: the best of ScaleSearch's candidates for the scale of one group per output; wt F32 [g, out],
 // importance F32 [g].
 #include "grid.h"
 
@@ -72,7 +72,7 @@ KERNEL(SEARCH_THREADS) search_scale(int bits, int symmetric, int scaleType, int 
     chosen[threadIdx.x] = best;
     __syncthreads();
     if (searcher == 0 && inside) {
-        // The least error, and of equals the first candidate.
+        // The smallest error; of equal ones the first candidate.
         for (int other = 1; other < SEARCHERS; other++) {
             int at = other * OUTPUTS + threadIdx.x;
             if (errors[at] < least || (errors[at] == least && least < infinity() && chosen[at] < best)) {

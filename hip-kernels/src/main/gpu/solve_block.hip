@@ -47,7 +47,7 @@ KERNEL(SOLVE_THREADS) solve_block(int maxCode, float* wt, i64 wtStride, const fl
         float error = 0;
         for (int l = 0; l < LANES && s * LANES + l < inputs; l++) {
             int i = s * LANES + l;
-            // The next input's grid is on its way while this one is computed.
+            // The next input's grid is loaded while this one is computed.
             i64 next = groupOf == 0 ? 0 : groupOf[i + 1 < inputs ? i + 1 : i];
             float nextScale = scales[next * scalesStride + o];
             int nextZero = zeros[next * zerosStride + o];

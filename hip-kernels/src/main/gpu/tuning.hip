@@ -4,7 +4,7 @@
 
 DEVICE float held(float value, float low, float high) { return value < low ? low : value > high ? high : value; }
 
-// latent = w / scale, held within `inside` of the code
+// latent = w / scale, clamped to within `inside` of the code
 KERNEL(256) latent_of(const float* wt, i64 wtStride, const u8* codes, i64 codesStride, const float* scales,
                       i64 scalesStride, const int* zeros, i64 zerosStride, const int* groupOf, float inside,
                       float* latent, i64 latentStride, i64 outputs) {

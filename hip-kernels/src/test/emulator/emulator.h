@@ -70,7 +70,7 @@ template <class... A, unsigned long... I> void call(void (*kernel)(A...), void**
 struct Kernel {
     void (*run)(void** arguments);
     int most_threads;
-    // Bytes of each argument, which are kept until it runs; 0 behind the last.
+    // Bytes of each argument, which are kept until it runs; 0 after the last.
     const unsigned long* sizes;
 };
 

@@ -1,5 +1,5 @@
 // Runs the blocks of a launch one after another, the threads of a block as fibers in random order. A fiber runs until it
-// reaches a barrier, exchanges with its wave, or ends; waves go on at random times, so that a missing barrier shows.
+// reaches a barrier, exchanges with its wave, or ends; waves run at random times, so that a missing barrier shows.
 #include <setjmp.h>
 #include <signal.h>
 #include <sys/mman.h>

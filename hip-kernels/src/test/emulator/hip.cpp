@@ -92,7 +92,7 @@ int issue_copy(void* stream, const char* what, std::vector<Range> ranges, std::f
     return issue((Stream*)stream, current_device, std::move(work));
 }
 
-// Between host and device. Memory that is not page-locked is copied before the call returns, behind the stream's work.
+// Between host and device. Memory that is not page-locked is copied before the call returns, after the stream's work.
 int copy_rows(void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t bytes, size_t rows, int kind,
               void* stream) {
     const void* device = kind == 1 ? to : from;

@@ -97,13 +97,13 @@ std::string failure();
 // All devices are as new.
 void reset();
 
-// Host memory that copies run from and to behind the caller's back.
+// Host memory of copies that run asynchronously.
 void page_lock(const void* memory, size_t bytes);
 bool is_page_locked(const void* memory, size_t bytes);
 // False when there is no such block. Loses the devices that were still to copy from or to it.
 bool page_unlock(const void* memory);
 
-// The seed of the order in which streams go on, from now on.
+// The seed of the order in which streams run, from now on.
 void seed_streams(uint64_t seed);
 
 // NAME of the environment as a number.

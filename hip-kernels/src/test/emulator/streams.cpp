@@ -1,5 +1,5 @@
 // What is asked of a device waits in queues, one for each stream, and runs later, at the latest when the host waits for it.
-// Which stream goes on is random, and one is often far ahead of another: so that a missing event, host memory that is
+// Which stream runs next is random, and one is often far ahead of another: so that a missing event, host memory that is
 // used again before it was read, and device memory that another stream still uses show. Work of all devices runs on
 // whichever thread of the host asks for it, one piece at a time.
 #include <algorithm>
@@ -30,7 +30,7 @@ namespace {
 
 // As cards do, which have room for about so much: then asking waits.
 constexpr size_t most_waiting = 1024;
-// One stream goes on for about so many pieces of work before another one may.
+// Average number of tasks that one stream runs before another one may.
 constexpr unsigned run_length = 12;
 
 std::recursive_mutex lock;

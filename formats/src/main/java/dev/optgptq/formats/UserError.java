@@ -3,18 +3,18 @@ package dev.optgptq.formats;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A failure that the user can understand and mend: bad input, an impossible setting, a full disk. The message names the
+ * A failure that the user can understand and fix: bad input, an impossible setting, a full disk. The message names the
  * file or tensor, what was expected, what was found and what to do. The command line prints it without a stack trace.
  */
 public final class UserError extends RuntimeException {
 
     private static final long serialVersionUID = 1L;
 
-    /** What went wrong, in one word for machines; the JSON output carries it. */
+    /** The kind of failure, for machines; part of the JSON output. */
     public enum Code {
         /** A file of the model directory is missing, damaged or contradicts another one. */
         BAD_MODEL,
-        /** The model is sound but of a kind that is not supported. */
+        /** The model is valid but of an unsupported kind. */
         UNSUPPORTED_MODEL,
         /** The tokenizer is missing or cannot be read. */
         BAD_TOKENIZER,
@@ -24,13 +24,13 @@ public final class UserError extends RuntimeException {
         BAD_SETTING,
         /** The run would not fit, or did not fit, in memory. */
         MEMORY,
-        /** The device asked for is not there or failed. */
+        /** The requested device is missing or failed. */
         DEVICE,
         /** The device failed in the middle of the work, and this process cannot use it any more; another may. */
         DEVICE_LOST,
         /** The output could not be written. */
         OUTPUT,
-        /** The numbers went wrong: NaN or infinity where there must be none. */
+        /** NaN or infinity where there must be none. */
         NUMERIC
     }
 

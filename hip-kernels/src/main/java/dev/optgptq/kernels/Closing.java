@@ -3,12 +3,12 @@ package dev.optgptq.kernels;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
-/** Closing several things although some refuse. */
+/** Closes several resources even if some fail to close. */
 public final class Closing {
 
     private Closing() {}
 
-    /** Takes every step; then throws the first failure, with the later ones suppressed in it. */
+    /** Runs every step; then throws the first failure, with the later ones suppressed in it. */
     public static void all(List<Runnable> steps) {
         @Nullable
         RuntimeException first = null;
@@ -28,7 +28,7 @@ public final class Closing {
         }
     }
 
-    /** Takes every step because of a failure, which the caller throws; theirs are suppressed in it. */
+    /** Runs every step after a failure, which the caller throws; later failures are suppressed in it. */
     public static void after(Throwable failure, List<Runnable> steps) {
         try {
             all(steps);

@@ -20,18 +20,18 @@ import java.util.OptionalLong;
  */
 public interface Device extends AutoCloseable {
 
-    /** What passes through the host at a time between devices. */
+    /** Chunk size for copies between devices through the host. */
     long RECEIVED_BYTES = 16L << 20;
 
-    /** What it is called on the command line: "cpu", "reference", "hip:0". */
+    /** Its name on the command line: "cpu", "reference", "hip:0". */
     String name();
 
-    /** One line for people: processor, cores, vector width, library. */
+    /** One line for people: CPU, cores, vector width, library. */
     String description();
 
     /**
-     * What decides the bits that it computes, in words: devices of which this is equal give equal results. Its description
-     * less what makes no difference, such as the number of threads.
+     * Everything that decides the bits it computes, as text: devices with equal values give equal results. Its
+     * description without what makes no difference, such as the number of threads.
      */
     default String arithmetic() {
         return description();
@@ -60,18 +60,17 @@ public interface Device extends AutoCloseable {
     CacheOps cache();
 
     /**
-     * What it gains from products of a half-precision dtype, F16 or BF16. Found out by one product on first use, where a
-     * library does them.
+     * How it multiplies in a half-precision dtype, F16 or BF16. With a library, determined by one matmul on first use.
      */
     default Halves halves(DType half) {
         return Halves.WIDENED;
     }
 
-    /** How a device multiplies matrices of halves; the sums are in float32 in any case. */
+    /** How a device multiplies fp16/bf16 matrices; sums are always in float32. */
     enum Halves {
         /** By a library, on matrix units: several times as fast as float32. */
         FAST,
-        /** By our own kernel, on the units that multiply float32: half the memory, no more speed. */
+        /** By our own kernel on the float32 units: half the memory, no faster. */
         PLAIN,
         /** Widened to float32 first: slower than float32. */
         WIDENED
@@ -80,7 +79,7 @@ public interface Device extends AutoCloseable {
     /** Copies host bytes (dense, little-endian, rows * columns elements) into a tensor. */
     void upload(MemorySegment source, Tensor target);
 
-    /** Copies to it while it computes; empty where it computes in the host's memory, to which nothing is copied. */
+    /** Copies to it while it computes; empty if it computes in host memory. */
     default Optional<Uploads> uploads() {
         return Optional.empty();
     }
@@ -89,8 +88,8 @@ public interface Device extends AutoCloseable {
     void download(Tensor source, MemorySegment target);
 
     /**
-     * Copies a dense tensor of another device into one of this: directly where the machine can, else by way of the host. What
-     * was issued to the other device must be done; the copy is when this returns.
+     * Copies a dense tensor of another device into one of this: directly where the machine can, else through the host.
+     * The other device must have finished its work; the copy is complete when this returns.
      */
     default void receive(Device from, Tensor source, Tensor target) {
         long rows = Math.max(1, RECEIVED_BYTES / Math.max(1, source.columns() * source.dtype().bytes()));
@@ -110,7 +109,7 @@ public interface Device extends AutoCloseable {
     /** Waits until every op issued so far is done. */
     void synchronize();
 
-    /** Bytes that its arenas can still give, where it has memory of its own; empty where it computes in the host's. */
+    /** Bytes that its arenas can still allocate, if it has its own memory; empty if it computes in host memory. */
     default OptionalLong freeMemory() {
         return OptionalLong.empty();
     }
@@ -118,7 +117,7 @@ public interface Device extends AutoCloseable {
     /** Bytes allocated from all its arenas now. */
     long memoryInUse();
 
-    /** The most bytes that were allocated at one time. */
+    /** Peak of the allocated bytes. */
     long peakMemory();
 
     @Override

@@ -10,7 +10,8 @@ public final class DeviceGroup implements AutoCloseable {
     private final List<Device> devices;
 
     /**
-     * Takes the devices over, at least one, when it returns. UserError DEVICE where they do not all compute the same bits.
+     * Takes ownership of the devices, at least one, when it returns. UserError DEVICE if they do not all compute the
+     * same bits.
      */
     public DeviceGroup(List<Device> devices) {
         this.devices = List.copyOf(devices);
@@ -24,12 +25,12 @@ public final class DeviceGroup implements AutoCloseable {
         }
     }
 
-    /** A job of one device, which is taken over. */
+    /** A job of one device. Takes ownership of it. */
     public static DeviceGroup of(Device device) {
         return new DeviceGroup(List.of(device));
     }
 
-    /** The one that does what is not shared. */
+    /** The one that does the work that is not shared. */
     public Device first() {
         return devices.getFirst();
     }
@@ -49,7 +50,7 @@ public final class DeviceGroup implements AutoCloseable {
         return (devices.size() == 1 ? "" : devices.size() + " times ") + first().description();
     }
 
-    /** The most bytes that were allocated on one of them at one time. */
+    /** Peak of the bytes allocated on one of them. */
     public long peakMemory() {
         return devices.stream().mapToLong(Device::peakMemory).max().orElse(0);
     }

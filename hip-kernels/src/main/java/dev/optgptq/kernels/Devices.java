@@ -22,8 +22,8 @@ public final class Devices {
 
     /**
      * Opens a device: "hip", "hip:N", "cuda", "cuda:N" (0 when there is no N), "cpu", "reference", or "auto", which is
-     * what {@link #choose} says. UserError BAD_SETTING for any other name and for fewer than one thread; UserError DEVICE
-     * when the device cannot be used: nothing else is taken in its place.
+     * chosen by {@link #choose}. UserError BAD_SETTING for any other name and for fewer than one thread; UserError
+     * DEVICE when the device cannot be used: there is no fallback.
      *
      * @param threads worker threads of a CPU device; results do not depend on it
      */
@@ -81,16 +81,16 @@ public final class Devices {
     }
 
     /**
-     * Has GPU kernels compiled for this architecture ("gfx906", "sm_90") from here on in this process, whatever the driver
-     * says: as OPT_GPTQ_ARCH does, since a device is described by its machine and not by its caller.
+     * Compiles GPU kernels for this architecture ("gfx906", "sm_90") from here on in this process, whatever the driver
+     * reports, as OPT_GPTQ_ARCH does: the architecture is a property of the machine and not of the caller.
      */
     public static void compileFor(String architecture) {
         System.setProperty(GpuDevices.ARCHITECTURE.property(), architecture);
     }
 
     /**
-     * What "auto" stands for here: the first HIP device if there is one, else the first CUDA device, else the processor,
-     * and never the reference, which is a thousand times slower.
+     * What "auto" stands for here: the first HIP device if there is one, else the first CUDA device, else the CPU, and
+     * never the reference, which is a thousand times slower.
      */
     public static Choice choose() {
         List<String> absent = new ArrayList<>();
@@ -106,7 +106,7 @@ public final class Devices {
     }
 
     /**
-     * What auto stands for.
+     * The choice of auto.
      *
      * @param reason why this one
      */

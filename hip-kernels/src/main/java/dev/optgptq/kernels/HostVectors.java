@@ -5,7 +5,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 
-/** Small vectors between Java arrays and a device: orders, diagonals, sums, counts. They wait for the device. */
+/** Small vectors between Java arrays and a device: orders, diagonals, sums, counts. Downloads wait for the device. */
 public final class HostVectors {
 
     private HostVectors() {}

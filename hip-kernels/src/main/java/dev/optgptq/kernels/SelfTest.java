@@ -10,7 +10,7 @@ import java.util.Locale;
 import java.util.SplittableRandom;
 import java.util.function.BiConsumer;
 
-/** A quick look whether a device computes what the reference does: one product of matrices and one sum. */
+/** A quick check that a device computes the same as the reference: one matmul and one sum. */
 public final class SelfTest {
 
     private static final int M = 67;
@@ -23,7 +23,7 @@ public final class SelfTest {
     private SelfTest() {}
 
     /**
-     * What was found.
+     * The result.
      *
      * @param detail for people: the largest differences, relative to the largest element
      */
@@ -35,19 +35,19 @@ public final class SelfTest {
             double product = difference(device, reference, SelfTest::product, DType.F32, M, N);
             double sum = difference(device, reference, SelfTest::sum, DType.F64, 1, 1);
             boolean passed = product <= TOLERANCE && sum <= TOLERANCE;
-            return new Result(passed, String.format(Locale.ROOT, "%s (differences: product %.1e, sum %.1e)%s",
+            return new Result(passed, String.format(Locale.ROOT, "%s (differences: matmul %.1e, sum %.1e)%s",
                     passed ? "passed" : "FAILED", product, sum, bfloat16(device)));
         }
     }
 
-    /** Wrong bfloat16 products of a library are no failure, as there is a kernel for them; but they should be known. */
+    /** Wrong bfloat16 matmuls of a library are not a failure, since there is our own kernel; but they are reported. */
     private static String bfloat16(Device device) {
         if (!(device instanceof GpuDevice gpu) || gpu.context().blas() == null) {
             return "";
         }
         return gpu.context().trustsProducts(DType.BF16)
-                ? ", bfloat16 products right"
-                : ", bfloat16 products WRONG: the library is not used for them";
+                ? ", bfloat16 matmul right"
+                : ", bfloat16 matmul WRONG: the library is not used for it";
     }
 
     private static void product(Device device, Tensor[] operands) {

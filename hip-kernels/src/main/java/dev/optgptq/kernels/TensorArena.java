@@ -7,8 +7,8 @@ import java.lang.foreign.MemorySegment;
 public interface TensorArena extends AutoCloseable {
 
     /**
-     * A dense matrix with undefined contents, rows * columns elements, aligned to 64 bytes. Throws UserError MEMORY saying
-     * what was asked for and what was free.
+     * A dense matrix with undefined contents, rows * columns elements, aligned to 64 bytes. Throws UserError MEMORY
+     * with what was requested and what was free.
      */
     Tensor matrix(DType dtype, long rows, long columns);
 

@@ -17,8 +17,8 @@ public final class Together {
     }
 
     /**
-     * Where what one of several devices does of {@code things} in a row begins; it ends where the next one's begins. None does
-     * more than one more than another, and the first does something if there is anything.
+     * Start of one device's range when {@code things} consecutive items are divided over several devices; it ends where
+     * the next one's begins. Ranges differ by at most one item, and the first is empty only if there are none.
      *
      * @param device its index; {@code devices} for the end of all
      */
@@ -52,7 +52,10 @@ public final class Together {
         }
     }
 
-    /** Waits until a thread has ended, whoever interrupts: what it uses must not be given back before. Interrupts are kept. */
+    /**
+     * Waits until a thread has ended, despite interrupts: what it uses must not be freed before. The interrupt flag is
+     * kept.
+     */
     public static void await(Thread thread) {
         boolean interrupted = false;
         while (thread.isAlive()) {

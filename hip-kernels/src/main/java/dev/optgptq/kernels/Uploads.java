@@ -3,15 +3,15 @@ package dev.optgptq.kernels;
 import java.lang.foreign.MemorySegment;
 
 /**
- * Copies host bytes to a device while it computes, on a stream of its own. Two threads share it: the one that drives the
- * device, and one that uploads. Memory is handed out and taken back in the order of what the device computes; between
- * {@link #begin} and {@link #await} it is lent to the uploads.
+ * Copies host bytes to a device while it computes, on its own stream. Two threads share it: the one that drives the
+ * device, and one that uploads. Memory is allocated and freed in the order of the device's work; between {@link #begin}
+ * and {@link #await} it is lent to the uploads.
  */
 public interface Uploads {
 
     /**
-     * Called by the device's thread. What is uploaded from now on comes behind what the device was given so far, so that it
-     * may go to memory that was handed out again.
+     * Called by the device's thread. Uploads from now on start after the work issued to the device so far, so that they
+     * may write to reused memory.
      */
     void begin();
 
@@ -22,12 +22,12 @@ public interface Uploads {
     void upload(MemorySegment source, Tensor target);
 
     /**
-     * Called by the device's thread. What the device is given from now on comes behind all that was uploaded so far: it may
-     * read that, and memory that was lent may be given back.
+     * Called by the device's thread. Work issued to the device from now on starts after all uploads so far: it may read
+     * them, and lent memory may be freed.
      */
     void await();
 
-    /** Waits until nothing is copied any more, except on a device that is lost, which is not asked. */
+    /** Waits until all copies are done, except on a lost device, which is not called. */
     void drain();
 
     /** Whether the device is lost. A thread that is in a call then may never return from it. */

@@ -10,8 +10,8 @@ import java.util.List;
 import java.util.function.Consumer;
 
 /**
- * The residual stream of the calibration sequences between blocks, F32 [rows, hidden]: on the device where it fits there,
- * or each device's on that device, else in host memory, else in a mapped temporary file.
+ * The residual stream of the calibration sequences between blocks, F32 [rows, hidden]: on the device or devices if it
+ * fits there, else in host memory, else in a mapped temporary file.
  */
 public final class ActivationStore implements AutoCloseable {
 
@@ -50,16 +50,16 @@ public final class ActivationStore implements AutoCloseable {
             return first + stream.rows();
         }
 
-        /** What of the rows [from, to) lies here. */
+        /** The intersection with the rows [from, to). */
         private Tensor rows(long from, long to) {
             return stream.rows(from - first, to - from);
         }
     }
 
     /**
-     * Rows that are to lie on a device.
+     * The rows of one device.
      *
-     * @param rows so many behind those of the share before
+     * @param rows count, following those of the preceding share
      */
     record Share(Device device, long rows) {}
 
@@ -83,7 +83,7 @@ public final class ActivationStore implements AutoCloseable {
         return onDevices(List.of(new Share(device, rows)), hidden);
     }
 
-    /** On several devices, each of which holds the rows that it runs; UserError MEMORY where they do not fit. */
+    /** On several devices, each with the rows that it runs; UserError MEMORY where they do not fit. */
     public static ActivationStore onDevices(List<Device> devices, Partition partition, int hidden) {
         return onDevices(partition.shares(devices), hidden);
     }
@@ -126,7 +126,7 @@ public final class ActivationStore implements AutoCloseable {
         return bytes(rows, hidden);
     }
 
-    /** Whether it lies in a temporary file. */
+    /** Whether it is in a temporary file. */
     public boolean spilled() {
         return switch (place) {
             case Place.OnHost host -> host.buffer.spilled();
@@ -155,7 +155,7 @@ public final class ActivationStore implements AutoCloseable {
     }
 
     /**
-     * Replaces rows [first, first + n): in place where they all lie on the device, otherwise through the buffer.
+     * Replaces rows [first, first + n): in place if they are all on the device, otherwise through the buffer.
      *
      * @param buffer F32 [n, hidden] on the device
      * @param op overwrites the rows it is given, F32 [n, hidden]
@@ -187,7 +187,7 @@ public final class ActivationStore implements AutoCloseable {
         void rows(Segment segment, long from, long to);
     }
 
-    /** Cuts rows where another device's begin. */
+    /** Splits a range of rows at the boundaries between devices. */
     private static void eachSegment(Place.OnDevices on, long first, long count, Visit visit) {
         for (Segment segment : on.segments) {
             long from = Math.max(first, segment.first);

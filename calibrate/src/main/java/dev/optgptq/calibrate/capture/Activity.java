@@ -3,8 +3,8 @@ package dev.optgptq.calibrate.capture;
 /**
  * What passed a site of the calibration text, and how large it and the residual stream became: magnitudes.
  *
- * @param input of what enters a linear
- * @param residual of the residual stream where its block reads it, and where it was followed further of what the block puts out
+ * @param input of a linear's input
+ * @param residual of the residual stream at its block's input, and, where measured, at the block's output
  * @param tokens that passed; of an expert those that the router sent to it
  * @param shrunk by what share an expert's Hessian was drawn towards its layer's; 0 for other sites
  */

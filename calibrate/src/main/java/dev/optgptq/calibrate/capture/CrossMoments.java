@@ -11,9 +11,9 @@ import java.util.Set;
 import java.util.TreeMap;
 
 /**
- * Sums up, for a block's input sites, how what enters them behind quantized blocks goes with what enters them in the original
- * model: C = 2/N sum_t x~_t x_t^T over N tokens, F32 [n, n], x~ being quantized and x original (docs/algorithms.md, section 5). With x~ =
- * x it is the Hessian. Parts and devices as with HessianAccumulator.
+ * Accumulates the cross moments of quantized and original inputs of a block's sites: C = 2/N sum_t x~_t x_t^T over N
+ * tokens, F32 [n, n], x~ being quantized and x original (docs/algorithms.md, section 5). With x~ = x it is the Hessian.
+ * Parts and devices as with HessianAccumulator.
  */
 public final class CrossMoments implements AutoCloseable {
 
@@ -25,7 +25,7 @@ public final class CrossMoments implements AutoCloseable {
     private final Map<InputSite, Tensor> originals = new TreeMap<>();
 
     /**
-     * @param batchRows the most tokens that pass at one time
+     * @param batchRows maximum tokens of a batch
      * @param totalTokens N, all that will pass on all devices
      */
     public CrossMoments(Device device, BlockSpec block, Set<InputSite> sites, long batchRows, long totalTokens) {
@@ -44,19 +44,19 @@ public final class CrossMoments implements AutoCloseable {
         }
     }
 
-    /** What it takes on one device at the most, in bytes, where tokens come in so many parts. */
+    /** Peak device memory in bytes, for tokens in a number of parts. */
     public static long bytes(BlockSpec block, Set<InputSite> sites, long batchRows, int parts) {
         return sites.stream().mapToLong(block::inputs)
                 .map(n -> Float.BYTES * n * batchRows + TreeSum.bytes(n, false, parts)).sum();
     }
 
-    /** Starts a part, which is behind those before it: its tokens pass next. */
+    /** Starts the next part: its tokens pass next. */
     public void begin(Shard next) {
         sums.values().forEach(TreeSum::end);
         sums.values().forEach(sum -> sum.begin(next.index()));
     }
 
-    /** Takes over the sums of another device, of the parts behind these. */
+    /** Adds the sums of another device, over the following parts. */
     public void absorb(CrossMoments other) {
         sums.forEach((site, sum) -> {
             sum.end();
@@ -87,7 +87,7 @@ public final class CrossMoments implements AutoCloseable {
     private static <T> T of(Map<InputSite, T> all, InputSite site) {
         T found = all.get(site);
         if (found == null) {
-            throw new IllegalArgumentException(site + " is not summed up");
+            throw new IllegalArgumentException(site + " is not accumulated");
         }
         return found;
     }

@@ -12,10 +12,10 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * What the Hessians of a layer's experts are drawn towards where few tokens pass: H = (1 - w) H_e + w T with w = max(0, 1 -
+ * Shrinkage of the Hessians of a layer's experts that receive few tokens: H = (1 - w) H_e + w T with w = max(0, 1 -
  * tokens / n), so that n tokens, which an n x n Hessian needs for full rank, are enough, and an expert without any has T
- * alone. Of what enters experts T is the mean over all tokens of all of them; what an expert puts out has meaning to it
- * alone, and T is the mean of the diagonal times the identity (Ledoit and Wolf 2004, section 2).
+ * alone. For inputs of experts T is the mean over all tokens of all experts; the activations inside an expert are not
+ * comparable with others, and T is the mean of the diagonal times the identity (Ledoit and Wolf 2004, section 2).
  */
 final class ExpertHessians {
 

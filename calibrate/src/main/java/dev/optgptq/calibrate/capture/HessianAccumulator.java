@@ -16,17 +16,17 @@ import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Sums up the Hessians of a block's input sites while calibration batches pass through it: H = 2 / N sum_t x_t x_t^T over
- * N tokens, F32 [n, n] each (GPTQ paper, section 2; the loss |X W^T - X Q^T|^2 of every output has the same H). Linears
- * that share a site share its H.
+ * Accumulates the Hessians of a block's input sites while calibration batches pass through it: H = 2 / N sum_t x_t
+ * x_t^T over N tokens, F32 [n, n] each (GPTQ paper, section 2; the loss |X W^T - X Q^T|^2 of every output has the same
+ * H). Linears that share a site share its H.
  *
- * <p>Tokens come part by part. Several devices do several parts each, each with an accumulator of its own, and one of them absorbs
- * the others'; the sum is the same to the bit as that of one device, see TreeSum.
+ * <p>Tokens come part by part. With several devices each has some parts and its own accumulator, and one of them
+ * absorbs the others; the sum is the same to the bit as that of one device, see TreeSum.
  *
- * <p>Through an expert only those tokens pass that the router sends to it: N is then their number, and the Hessian of one
- * that few pass is drawn towards the layer's, see ExpertHessians.
+ * <p>An expert receives only the tokens that the router sends to it: N is then their number, and the Hessian of one
+ * with few tokens is shrunk towards the layer's, see ExpertHessians.
  *
- * <p>A loss that weighs tokens differently has the same form with sqrt(s_t) x_t in place of x_t: see weigh.
+ * <p>With token weights the Hessian has the same form with sqrt(s_t) x_t in place of x_t: see weigh.
  */
 public final class HessianAccumulator implements InputTap, AutoCloseable {
 
@@ -35,14 +35,16 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
     private final InputSite last;
     private final Map<InputSite, Sum> sums = new TreeMap<>();
     private final Map<InputSite.Kind, ExpertHessians> experts = new EnumMap<>(InputSite.Kind.class);
-    /** Owns the peaks, what weighted rows are written to, F32 [rows of a batch, widest site], and what experts have in common. */
+    /**
+     * Owns the peaks, the buffer of weighted rows, F32 [rows of a batch, widest site], and the experts' shared target.
+     */
     private final TensorArena scratch;
     private final Peak residual;
     /** Of the residual stream on other devices. */
     private float residualElsewhere;
     private @Nullable Tensor weighted;
     private @Nullable Tensor ofSome;
-    /** Where products are of halves: x in F32, and the weighted rows rounded. */
+    /** For an fp16/bf16 matmul dtype: x in F32, and the weighted rows rounded. */
     private @Nullable Tensor widened;
     private @Nullable Tensor rounded;
     private @Nullable Shard part;
@@ -51,13 +53,13 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
     /** One site's sum, in the upper triangle until it is complete. */
     private static final class Sum {
         private final TreeSum tree;
-        /** That have passed, in all parts and in this one. */
+        /** Tokens so far, in all parts and in this one. */
         private long tokens;
         private long inPart;
         private boolean isHessian;
-        /** F32 [1, N], where tokens weigh differently. */
+        /** F32 [1, N], with token weights. */
         private @Nullable Tensor factors;
-        /** Of what has passed, on all devices, and the device's own. */
+        /** Peaks so far: over all devices, and the device's own. */
         private float largest;
         private final Peak peak;
 
@@ -68,7 +70,7 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
     }
 
     /**
-     * @param sites those to accumulate, at least one; the forward pass stops behind the last of them
+     * @param sites those to accumulate, at least one; the forward pass stops after the last of them
      * @param totalTokens N, all that will pass on all devices, known from the start so that batches need no rescaling
      */
     public HessianAccumulator(Device device, BlockSpec block, Set<InputSite> sites, long totalTokens) {
@@ -88,8 +90,8 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
     }
 
     /**
-     * What the sums of some sites take on one device at the most, in bytes, where tokens come in so many parts, with the peaks
-     * of the sites and of the residual stream.
+     * Peak device memory of the sums of some sites in bytes, for tokens in a number of parts, with the peaks of the
+     * sites and of the residual stream.
      */
     public static long bytes(BlockSpec block, Set<InputSite> sites, int parts) {
         return Peak.BYTES + sites.stream()
@@ -110,7 +112,7 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
         sum.factors = factors;
     }
 
-    /** Starts a part, which is behind those before it: its tokens pass next. */
+    /** Starts the next part: its tokens pass next. */
     public void begin(Shard next) {
         endPart();
         part = next;
@@ -143,7 +145,7 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
         Sum sum = sums.get(site);
         if (sum != null) {
             if (part == null || sum.inPart + x.rows() > part.rows()) {
-                throw new IllegalStateException(x.rows() + " tokens behind " + sum.inPart + " at " + site.label()
+                throw new IllegalStateException(x.rows() + " tokens after " + sum.inPart + " at " + site.label()
                         + " are more than were announced: " + part);
             }
             sum.peak.add(x);
@@ -155,24 +157,24 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
         return !site.equals(last);
     }
 
-    /** Sees the residual stream: x F32 [N, hidden]. */
+    /** Receives the residual stream: x F32 [N, hidden]. */
     public void residual(Tensor x) {
         residual.add(x);
     }
 
-    /** How large what has passed was, on all devices that were absorbed. */
+    /** The largest input magnitude, over all absorbed devices. */
     public Activity activity(InputSite site) {
         Sum sum = sum(site);
         double shrunk = site.ofExpert() ? ExpertHessians.share(sum.tokens, sum.tree.matrix().columns()) : 0;
         return new Activity(Math.max(sum.largest, sum.peak.value()), largestResidual(), sum.tokens, shrunk);
     }
 
-    /** The largest magnitude of the residual stream, on all devices that were absorbed. */
+    /** The largest magnitude of the residual stream, over all absorbed devices. */
     public float largestResidual() {
         return Math.max(residualElsewhere, residual.value());
     }
 
-    /** Takes over the sums of another device, of the parts behind these. */
+    /** Adds the sums of another device, over the following parts. */
     public void absorb(HessianAccumulator other) {
         endPart();
         other.endPart();
@@ -185,7 +187,7 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
         residualElsewhere = Math.max(residualElsewhere, other.largestResidual());
     }
 
-    /** sqrt(s_t) x_t in x's dtype, or x as it is where all tokens weigh the same. */
+    /** sqrt(s_t) x_t in x's dtype, or x itself with equal token weights. */
     private Tensor weighted(Sum sum, long firstToken, Tensor x, @Nullable Tensor tokens) {
         Tensor factors = sum.factors;
         if (factors == null) {
@@ -260,7 +262,7 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
         return hessian;
     }
 
-    /** What the experts of a layer have in common, found before the first of their Hessians is given away. */
+    /** The shared target of a layer's experts, computed before the first of their Hessians is returned. */
     private ExpertHessians ofExperts(InputSite.Kind kind) {
         ExpertHessians known = experts.get(kind);
         if (known != null) {

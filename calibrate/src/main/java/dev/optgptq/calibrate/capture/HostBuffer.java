@@ -12,8 +12,8 @@ import java.nio.file.StandardOpenOption;
 import java.util.Set;
 
 /**
- * Host memory outside the Java heap, or a mapped temporary file when that would be too much. The file has no name as soon
- * as it is open where the system allows that (Unix), so that nothing stays behind, whatever ends the program.
+ * Host memory outside the Java heap, or a mapped temporary file above a limit. Where the system allows it (Unix), the
+ * file is unlinked as soon as it is open, so that nothing is left behind, whatever ends the program.
  */
 public final class HostBuffer implements AutoCloseable {
 
@@ -48,7 +48,7 @@ public final class HostBuffer implements AutoCloseable {
         return memory;
     }
 
-    /** Whether it lies in a temporary file. */
+    /** Whether it is in a temporary file. */
     public boolean spilled() {
         return spilled;
     }

@@ -6,13 +6,13 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * Who does which tokens of the calibration. Those that are summed over are cut into parts, and the parts are spread over the
- * devices; those that are held out to judge by are the first device's.
+ * Distribution of the calibration tokens over devices. Training tokens are divided into parts, which are spread over
+ * the devices; the held-out tokens for validation belong to the first device.
  *
- * @param summed parts of the tokens that are summed over, in order
- * @param heldOut the tokens behind them, at most one part
+ * @param summed parts of the training tokens, in order
+ * @param heldOut the tokens after them, at most one part
  * @param batchRows tokens that run at once, whole sequences
- * @param devices how many there are
+ * @param devices number of devices
  */
 public record Partition(List<Shard> summed, List<Shard> heldOut, int batchRows, int devices) {
 
@@ -24,16 +24,16 @@ public record Partition(List<Shard> summed, List<Shard> heldOut, int batchRows, 
     /**
      * Divides tokens.
      *
-     * @param rows tokens that are summed over
-     * @param heldOut tokens behind them
-     * @param parts into which the first are cut
+     * @param rows training tokens
+     * @param heldOut tokens after them
+     * @param parts of the training tokens
      */
     public static Partition of(long rows, long heldOut, int batchRows, int parts, int devices) {
         return new Partition(Shard.cut(rows, batchRows, parts),
                 heldOut == 0 ? List.of() : List.of(new Shard(0, rows, heldOut)), batchRows, devices);
     }
 
-    /** The same of the held-out tokens alone, counted from the first of them. */
+    /** The same for only the held-out tokens, counted from the first of them. */
     public Partition ofHeldOut() {
         return of(0, rows(heldOut), batchRows, 1, devices);
     }
@@ -89,7 +89,7 @@ public record Partition(List<Shard> summed, List<Shard> heldOut, int batchRows, 
         return parts.stream().mapToLong(Shard::rows).sum();
     }
 
-    /** Which rows of a stream lie where, if each device holds what it runs. */
+    /** Which device holds which rows of a stream, if each holds the rows that it runs. */
     List<ActivationStore.Share> shares(List<Device> on) {
         List<ActivationStore.Share> shares = new ArrayList<>();
         for (int device = 0; device < devices; device++) {

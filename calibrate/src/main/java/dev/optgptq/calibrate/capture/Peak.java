@@ -10,10 +10,10 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.Locale;
 
-/** The largest magnitude of the activations that were shown to it; it stays on the device until it is asked for. */
+/** The running largest magnitude of activations; it stays on the device until it is read. */
 public final class Peak {
 
-    /** What one takes on the device. */
+    /** Its size on the device. */
     public static final long BYTES = Float.BYTES;
 
     private final Device device;
@@ -32,7 +32,7 @@ public final class Peak {
         device.matrix().peak(x, largest);
     }
 
-    /** 0 where nothing was shown; infinity where something was not finite. */
+    /** 0 without activations; infinity if one was not finite. */
     public float value() {
         try (Arena host = Arena.ofConfined()) {
             MemorySegment value = host.allocate(ValueLayout.JAVA_FLOAT);
@@ -42,8 +42,8 @@ public final class Peak {
     }
 
     /**
-     * Throws UserError NUMERIC for a residual stream whose squares overflow float32 in the norm that reads it: what comes out of
-     * an RMS norm then is 0, and the model computes on as if nothing were wrong.
+     * Throws UserError NUMERIC for a residual stream whose squares overflow float32 in the norm that reads it: the
+     * output of an RMS norm is then 0, and the model continues silently.
      *
      * @param peak of the residual stream
      * @param hiddenSize its width
@@ -53,8 +53,8 @@ public final class Peak {
         double most = Math.sqrt(Float.MAX_VALUE / (double) hiddenSize);
         if (!(peak <= most)) {
             throw new UserError(UserError.Code.NUMERIC, String.format(Locale.ROOT,
-                    "%s: expected activations up to %.2g, whose squares float32 can sum up in the norm, found %s; the model's weights "
-                            + "or its config are damaged, or the weights were scaled",
+                    "%s: expected activations up to %.2g, whose squares can be summed in float32 in the norm, found "
+                            + "%s; the model's weights or its config are damaged, or the weights were scaled",
                     where, most, Float.isFinite(peak) ? String.format(Locale.ROOT, "%.3g", peak) : "NaN or infinity"));
         }
     }

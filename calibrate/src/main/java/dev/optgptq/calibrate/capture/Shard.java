@@ -4,8 +4,8 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * Neighbouring tokens of the calibration, whole batches. What is summed over tokens is summed part by part in an order that
- * does not depend on who does which part.
+ * Consecutive calibration tokens, whole batches. Sums over tokens are formed part by part in an order that does not
+ * depend on which device has which part.
  *
  * @param index among all parts, in order
  * @param first its first token among all
@@ -13,13 +13,14 @@ import java.util.List;
  */
 public record Shard(int index, long first, long rows) {
 
-    /** All tokens as one. */
+    /** All tokens as one part. */
     public static Shard whole(long rows) {
         return new Shard(0, 0, rows);
     }
 
     /**
-     * Cuts tokens into {@code count} parts of nearly as many batches each, or into single batches where there are fewer.
+     * Divides tokens into {@code count} parts of nearly equal numbers of batches, or into single batches if there are
+     * fewer.
      *
      * @param rows tokens
      * @param batchRows tokens of a batch; the last one may have fewer
@@ -36,7 +37,7 @@ public record Shard(int index, long first, long rows) {
         return cut;
     }
 
-    /** The token behind it. */
+    /** The token after it. */
     public long end() {
         return first + rows;
     }

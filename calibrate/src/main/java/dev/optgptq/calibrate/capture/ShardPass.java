@@ -11,7 +11,7 @@ import java.util.List;
 import java.util.function.Consumer;
 import java.util.function.LongConsumer;
 
-/** One device's batches on their way through a block: the model there, and memory for a batch. */
+/** Passes one device's batches through a block: its model, and memory for a batch. */
 public final class ShardPass implements AutoCloseable {
 
     private final Transformer model;
@@ -58,9 +58,9 @@ public final class ShardPass implements AutoCloseable {
     }
 
     /**
-     * Moves a stream on through a block, and waits until that is done.
+     * Advances a stream through a block, and waits for completion.
      *
-     * @param passed hears how many rows each batch had
+     * @param passed receives the number of rows of each batch
      */
     public void advance(BlockWeights weights, List<Shard> parts, Stream stream, LongConsumer passed) {
         partition.eachBatch(parts, (first, count) -> {

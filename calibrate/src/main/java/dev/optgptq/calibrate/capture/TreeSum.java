@@ -11,24 +11,24 @@ import java.util.List;
 
 /**
  * A sum of square matrices over the parts of the calibration, added up as a tree over all parts: neighbours first, then
- * neighbouring pairs, as ((0 + 1) + (2 + 3)) + ((4 + 5) + (6 + 7)). A device that has some neighbouring parts sums what of the
- * tree lies within them; what several devices found is put together in the order in which one device would have added it, so
- * that the sum is the same bits for any number of devices.
+ * neighbouring pairs, as ((0 + 1) + (2 + 3)) + ((4 + 5) + (6 + 7)). A device with consecutive parts sums the subtrees
+ * within them; the results of several devices are combined in the order in which one device would have added them, so
+ * that the sum has the same bits for any number of devices.
  */
 final class TreeSum implements AutoCloseable {
 
-    /** Rows that are kept as one tensor, from the diagonal on where only the upper triangle counts. */
+    /** Rows that are kept as one tensor, from the diagonal on if only the upper triangle counts. */
     private static final long STRIP = 1024;
 
     private final Device device;
     private final boolean upper;
     private final TensorArena arena;
     private final Tensor sum;
-    /** Sums that wait for their neighbour, in the order of the parts. */
+    /** Partial sums waiting for their neighbour, in the order of the parts. */
     private final Deque<Kept> kept = new ArrayDeque<>();
     private Node current = Node.NONE;
 
-    /** Neighbouring parts whose sum is known. */
+    /** The sum of consecutive parts. */
     private record Node(int first, int count) {
         private static final Node NONE = new Node(0, 0);
 
@@ -42,14 +42,14 @@ final class TreeSum implements AutoCloseable {
         }
     }
 
-    /** A node's sum out of the way: dense strips of rows. */
+    /** A compact copy of a node's sum: dense strips of rows. */
     private record Kept(Node node, TensorArena arena, List<Tensor> strips) {}
 
     /**
-     * Nothing is summed yet.
+     * An empty sum.
      *
      * @param n rows and columns
-     * @param upper whether the lower triangle is neither read nor moved
+     * @param upper whether the lower triangle is ignored
      */
     TreeSum(Device device, long n, boolean upper) {
         this.device = device;
@@ -63,7 +63,7 @@ final class TreeSum implements AutoCloseable {
         }
     }
 
-    /** The most that it holds at one time on one device, in bytes, for all parts. */
+    /** Peak memory on one device, in bytes, for all parts. */
     static long bytes(long n, boolean upper, int parts) {
         int waiting = Integer.SIZE - 1 - Integer.numberOfLeadingZeros(parts);
         long strips = 0;
@@ -73,7 +73,7 @@ final class TreeSum implements AutoCloseable {
         return Float.BYTES * (n * n + waiting * strips);
     }
 
-    /** Starts a part, which is behind those before it. */
+    /** Starts the next part. */
     void begin(int part) {
         if (current.count > 0) {
             keep();
@@ -82,19 +82,19 @@ final class TreeSum implements AutoCloseable {
         current = new Node(part, 1);
     }
 
-    /** Where the part that was begun is summed up, F32 [n, n], zero at first. After finish(), all parts. */
+    /** The sum of the current part, F32 [n, n], initially zero. After finish(), of all parts. */
     Tensor matrix() {
         return sum;
     }
 
-    /** The part that was begun is complete. */
+    /** Completes the current part. */
     void end() {
         while (!kept.isEmpty() && kept.getLast().node.isLeftOf(current)) {
             addLast();
         }
     }
 
-    /** Takes over what another device has of the parts behind these; every part must have ended. */
+    /** Adds another device's sums over the following parts; every part must have ended. */
     void absorb(TreeSum other) {
         if (other.current.count > 0) {
             other.keep();
@@ -123,7 +123,7 @@ final class TreeSum implements AutoCloseable {
         end();
     }
 
-    /** Adds up what is left where the number of parts is no power of two. */
+    /** Adds the remaining nodes if the number of parts is not a power of two. */
     void finish() {
         while (!kept.isEmpty()) {
             addLast();
@@ -151,7 +151,7 @@ final class TreeSum implements AutoCloseable {
         }
     }
 
-    /** What counts of the matrix. */
+    /** The relevant part of the matrix. */
     private List<Tensor> strips() {
         List<Tensor> strips = new ArrayList<>();
         long n = sum.rows();

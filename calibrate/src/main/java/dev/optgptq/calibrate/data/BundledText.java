@@ -7,7 +7,7 @@ import java.nio.charset.StandardCharsets;
 import java.util.Objects;
 
 /**
- * Text that comes with the program, so that a command works without any: from WikiText-2 (Merity et al. 2016), CC BY-SA
+ * Text bundled with the program, so that commands work without a text: from WikiText-2 (Merity et al. 2016), CC BY-SA
  * 3.0.
  */
 public final class BundledText {

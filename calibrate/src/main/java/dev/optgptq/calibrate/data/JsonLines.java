@@ -13,7 +13,7 @@ import tools.jackson.databind.json.JsonMapper;
 
 /**
  * The documents of a .jsonl: the "text" of each line's object. The file is mapped and indexed by line; a document is
- * decoded when it is asked for, so that drawing a hundred from millions stays cheap. Blank lines are skipped.
+ * decoded on demand, so that drawing a hundred from millions is cheap. Blank lines are skipped.
  */
 final class JsonLines implements AutoCloseable {
 

@@ -7,15 +7,15 @@ import java.util.Random;
 
 /**
  * Draws sequences from a text or from documents. The generator is java.util.Random, whose algorithm its specification
- * fixes: a seed means the same sequences on every machine and every release.
+ * fixes: a seed gives the same sequences on every machine and in every release.
  *
  * @param origin names the text in messages
  */
 record Sampler(Tokenizer tokenizer, int count, int length, String origin) {
 
-    /** Characters of text to try per token asked for; English text has 3 to 5. */
+    /** Characters of text to try per requested token; English text has 3 to 5. */
     private static final int CHARACTERS_PER_TOKEN = 6;
-    /** A cut through the text can change the tokens just before it; they are not used. */
+    /** A cut in the text can change the tokens just before it, so they are not used. */
     private static final int CUT_MARGIN = 256;
     private static final int MOST_TOKENS = 1 << 30;
 
@@ -23,11 +23,11 @@ record Sampler(Tokenizer tokenizer, int count, int length, String origin) {
         if (count < 1 || length < 1 || (long) count * length > MOST_TOKENS) {
             throw new UserError(UserError.Code.BAD_SETTING, count + " sequences of " + length
                     + " tokens cannot be drawn; expected at least one of each and at most " + MOST_TOKENS
-                    + " tokens in all");
+                    + " tokens in total");
         }
     }
 
-    /** The first count * length tokens. Only as much of the text is tokenized as that takes. */
+    /** The first count * length tokens. Tokenizes no more text than needed. */
     TokenSequences first(String text) {
         int needed = needed();
         long characters = needed * (long) CHARACTERS_PER_TOKEN + CUT_MARGIN;
@@ -43,7 +43,7 @@ record Sampler(Tokenizer tokenizer, int count, int length, String origin) {
         return sequences(Arrays.copyOf(ids, needed));
     }
 
-    /** The first count * length tokens of the documents, one behind the other. */
+    /** The first count * length tokens of the documents, concatenated. */
     TokenSequences first(JsonLines documents) {
         int[] ids = new int[needed()];
         int filled = 0;
@@ -74,8 +74,8 @@ record Sampler(Tokenizer tokenizer, int count, int length, String origin) {
     }
 
     /**
-     * One random window each of random documents that are long enough: the GPTQ authors' C4 loader, but that no document
-     * is drawn twice before each was drawn once.
+     * One random window from each of some random documents that are long enough: the GPTQ authors' C4 loader, except
+     * that no document is drawn twice before each was drawn once.
      */
     TokenSequences random(JsonLines documents, long seed) {
         Random random = new Random(seed);

@@ -3,10 +3,10 @@ package dev.optgptq.calibrate.data;
 import dev.optgptq.kernels.Together;
 
 /**
- * Some neighbouring sequences.
+ * Consecutive sequences.
  *
  * @param from the first
- * @param to the one behind the last
+ * @param to the one after the last
  */
 public record SequenceRange(int from, int to) {
 
@@ -16,8 +16,8 @@ public record SequenceRange(int from, int to) {
     }
 
     /**
-     * Those that one of several devices does: whole batches but for the last of the text, so that how batches are made up
-     * does not depend on the devices.
+     * The share of one of several devices: whole batches except for the last of the text, so that batches do not depend
+     * on the devices.
      *
      * @param batch sequences of a batch
      * @param device its index

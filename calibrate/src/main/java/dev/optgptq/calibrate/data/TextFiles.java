@@ -18,7 +18,7 @@ import tools.jackson.databind.json.JsonMapper;
 /** Reads text strictly: bytes that are not UTF-8 are an error, not a replacement character. */
 final class TextFiles {
 
-    /** What fits a Java string with room to spare. */
+    /** Fits into a Java string with room to spare. */
     private static final long MOST_BYTES = 1L << 30;
 
     private static final String BYTE_ORDER_MARK = "\uFEFF";
@@ -67,7 +67,7 @@ final class TextFiles {
         }
     }
 
-    /** What stands in for a text under its name must not become one, nor the syntax around it. */
+    /** A file that is not the text itself, or its syntax, must not become calibration text. */
     private static void requireProse(String text, Path file) {
         if (text.startsWith(LFS_POINTER)) {
             throw badText(file + ": expected the text itself, found a Git LFS pointer to it; run 'git lfs pull' in its"
@@ -76,7 +76,7 @@ final class TextFiles {
         String start = text.substring(0, Math.min(text.length(), 4096)).stripLeading();
         if ((start.startsWith("[") || start.startsWith("{")) && isJson(text)) {
             throw badText(
-                    file + ": expected plain text, found JSON, whose syntax would be taken for text; give a .jsonl"
+                    file + ": expected plain text, found JSON, whose syntax would become text; give a .jsonl"
                             + " file, on each line an object with the text under \"text\"");
         }
     }

@@ -44,7 +44,7 @@ public record TokenSequences(int[] ids, int count, int length) {
 
     /**
      * Draws calibration sequences from a .txt (one stream of tokens) or a .jsonl ("text" of each line is a document).
-     * Throws UserError BAD_TEXT saying how many tokens there are and how many are needed.
+     * Throws UserError BAD_TEXT with the number of tokens found and needed.
      *
      * @param seed of RANDOM; SEQUENTIAL ignores it
      */
@@ -106,7 +106,7 @@ public record TokenSequences(int[] ids, int count, int length) {
         return new TokenSequences(Arrays.copyOf(stream, count * length), count, length);
     }
 
-    /** Their number and a digest of their ids, in words. */
+    /** Their number and a digest of their ids, as text. */
     public String digest() {
         ByteBuffer bytes = ByteBuffer.allocate(Math.multiplyExact(Integer.BYTES, ids.length));
         bytes.asIntBuffer().put(ids);

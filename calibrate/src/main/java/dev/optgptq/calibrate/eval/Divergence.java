@@ -4,15 +4,15 @@ import java.util.Arrays;
 import org.apache.commons.math3.stat.StatUtils;
 
 /**
- * How far a model's predictions are from a baseline's. Unlike the change of perplexity, in which what got better hides what
- * got worse, no change of a distribution goes unseen. Intervals are Student's t over windows, at 95 %, cut to what the value
- * can be; they equal the value for one window.
+ * Divergence of a model's predictions from a baseline's. Unlike in the change of perplexity, gains and losses do not
+ * cancel: every change of a distribution counts. Intervals are Student's t over windows, at 95 %, clamped to the
+ * value's range; for one window they equal the value.
  *
  * @param kl Kullback-Leibler divergence of the model's next-token distribution from the baseline's, nats, mean over
  *     predictions
  * @param klMedian its median over predictions
- * @param klPercentile99 its 99th percentile over predictions: how bad the rare ones are
- * @param top1 share of the predictions in which both hold the same token for the likeliest
+ * @param klPercentile99 its 99th percentile over predictions: the rare bad ones
+ * @param top1 share of the predictions with the same likeliest token
  */
 public record Divergence(double kl, double klLow, double klHigh, double klMedian, double klPercentile99, double top1,
         double top1Low, double top1High) {
@@ -21,7 +21,7 @@ public record Divergence(double kl, double klLow, double klHigh, double klMedian
     private static final double RARE = 99;
 
     /**
-     * @param tokenKl divergence at each token; that of a window's last token does not count
+     * @param tokenKl divergence at each token; a window's last token is not counted
      * @param tokenAgrees 1 where the likeliest tokens agree, else 0
      * @param window tokens per window
      */
@@ -38,7 +38,7 @@ public record Divergence(double kl, double klLow, double klHigh, double klMedian
                 Math.max(0, top1Mean - top1Half), Math.min(1, top1Mean + top1Half));
     }
 
-    /** Without the last token of each window, which predicts what the window does not hold. */
+    /** Without the last token of each window, whose next token is not in the window. */
     private static double[] predictions(double[] tokens, int window) {
         int kept = window - 1;
         double[] predictions = new double[tokens.length / window * kept];

@@ -9,13 +9,12 @@ import dev.optgptq.calibrate.family.InputSite;
 import dev.optgptq.calibrate.family.ModelSpec;
 
 /**
- * The floating-point operations that a model's arithmetic needs, two per multiply-add, whatever the implementation does.
- * Only products count; norms, activations and softmax are left out. They give the floor that measured times are held
- * against.
+ * The floating-point operations that a model's arithmetic needs, two per multiply-add, independent of the
+ * implementation. Only matmuls count, not norms, activations and softmax. They give the floor for measured times.
  */
 public record FlopCount(ModelSpec spec) {
 
-    /** The linears of one block, per token that passes all of them; of experts those that a token goes through. */
+    /** The linears of one block, per token that passes all of them; of experts those that a token uses. */
     public double linears(BlockSpec block) {
         double passed = 0;
         for (LinearSpec linear : block.linears()) {
@@ -38,7 +37,7 @@ public record FlopCount(ModelSpec spec) {
             case Mixer.LatentAttention form ->
                 2 * pairs(sequenceLength, 0) * form.heads() * (form.headDim() + form.valueDim());
             case Mixer.DeltaNet form ->
-                // The state decays, is read twice, and grows by one product.
+                // The state decays, is read twice, and is updated once (an outer product).
                 2.0 * 3 * sequenceLength * form.valueHeads() * form.keyDim() * form.valueDim();
         };
     }
@@ -68,10 +67,10 @@ public record FlopCount(ModelSpec spec) {
     }
 
     /**
-     * The loss's gradient for every activation of sequences: every block forward and back, with one product for a linear's
-     * input and five, one of them the forward pass's, for attention; the head both ways.
+     * The loss's gradient for every activation of sequences: every block forward and backward, with one matmul for a
+     * linear's input and five for attention, one of them the forward pass's; the head forward and backward.
      *
-     * @param again whether every block is computed again on the way back
+     * @param again whether every block is recomputed in the backward pass
      */
     public double gradients(long sequences, int sequenceLength, boolean again) {
         double linears = sequenceLength * ofBlocks(this::linears);

@@ -24,28 +24,28 @@ import java.util.Map;
 import java.util.Optional;
 
 /**
- * Holds a family's description against what another implementation computed from a tiny model: a folder with the model,
- * golden.safetensors ("input_ids" int64 [batch, length], "logits" float32 [batch, length, vocabulary]), and, where there are
- * gradients to compare, golden-gradients.safetensors (each parameter's under its name on disk).
+ * Compares a family's description with the output of another implementation for a tiny model: a folder with the model,
+ * golden.safetensors ("input_ids" int64 [batch, length], "logits" float32 [batch, length, vocabulary]), and, optionally
+ * golden-gradients.safetensors (each parameter's under its name on disk).
  */
 public record GoldenCheck(Path folder, Device device) {
 
     public static final String LOGITS = "golden.safetensors";
     public static final String GRADIENTS = "golden-gradients.safetensors";
-    /** Gradients below it are zero but for rounding. */
+    /** Gradients below it are zero up to rounding. */
     private static final double NOTHING = 1e-6;
 
     /**
-     * How far one tensor is from the golden one.
+     * The distance of one tensor from the golden one.
      *
      * @param relative the largest difference, divided by the largest golden entry; infinite where the tensor is missing
      */
     public record Distance(String tensor, double relative) {}
 
     /**
-     * What was found.
+     * The result.
      *
-     * @param logits null where there are none to compare with
+     * @param logits null without golden logits
      * @param gradients of every tensor that the golden file has
      */
     public record Found(ModelSpec spec, Optional<Distance> logits, List<Distance> gradients) {
@@ -57,12 +57,12 @@ public record GoldenCheck(Path folder, Device device) {
         }
     }
 
-    /** Throws UserError where the folder does not hold what is expected. */
+    /** Throws UserError if a file is missing. */
     public Found run(Progress progress) {
         Path golden = folder.resolve(LOGITS);
         if (!Files.isRegularFile(golden)) {
-            throw new UserError(UserError.Code.BAD_MODEL, golden + ": expected input_ids and the logits that another "
-                    + "implementation computed, found no such file; see CONTRIBUTING, adding a family");
+            throw new UserError(UserError.Code.BAD_MODEL, golden + ": expected input_ids and the logits of another "
+                    + "implementation, found no such file; see CONTRIBUTING, adding a family");
         }
         try (ModelDirectory model = ModelDirectory.open(folder)) {
             ModelSpec spec = ModelSpec.resolve(model);

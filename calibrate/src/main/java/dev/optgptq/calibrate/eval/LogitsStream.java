@@ -13,9 +13,9 @@ import java.util.List;
 
 /**
  * Runs sequences through whole models with one block of weights in memory: for groups of sequences whose residual streams
- * fit a budget, model by model, block by block, batch by batch; then the heads, side by side, so that what two models
- * predict for a token can be compared while both exist, and never has to be stored. A group is so large that decoding a
- * block's weights again for each costs nothing beside the arithmetic.
+ * fit a budget, model by model, block by block, batch by batch; then the heads, side by side, so that two models'
+ * predictions for a token can be compared at once, without being stored. A group is large enough to make decoding a
+ * block's weights for each negligible.
  *
  * @param sources the models, on one device
  */
@@ -28,13 +28,13 @@ record LogitsStream(List<Source> sources, TokenSequences text, Progress progress
         }
     }
 
-    /** @param purpose what the model is run for, in the phases that are reported: "evaluate" */
+    /** @param purpose the purpose, in reported phases: "evaluate" */
     record Source(Transformer model, String purpose) {}
 
     /**
-     * How much is done at once, all models together.
+     * Batch limits, for all models together.
      *
-     * @param batchTokens tokens per batch, where sequences allow: large enough for matrix products to run at full speed
+     * @param batchTokens tokens per batch, where sequences allow: large enough for matmuls to run at full speed
      * @param groupBytes size of a group's residual streams
      * @param logitsBytes logits that exist at one time
      */
@@ -43,7 +43,7 @@ record LogitsStream(List<Source> sources, TokenSequences text, Progress progress
     }
 
     /**
-     * What is done at once, under given limits.
+     * Batch sizes under given limits.
      *
      * @param length tokens per sequence
      * @param batch sequences in a forward pass
@@ -62,7 +62,7 @@ record LogitsStream(List<Source> sources, TokenSequences text, Progress progress
         }
     }
 
-    /** What run() takes on the device at its peak, for {@code count} sequences of {@code length} tokens. */
+    /** Peak device memory of run(), for {@code count} sequences of {@code length} tokens. */
     static long peakBytes(List<ModelSpec> models, int count, int length, Limits limits) {
         Sizes sizes = Sizes.of(models, count, length, limits);
         long ids = (long) Integer.BYTES * sizes.group() * length;
@@ -72,7 +72,7 @@ record LogitsStream(List<Source> sources, TokenSequences text, Progress progress
     }
 
     /**
-     * Takes what each model predicts for the tokens from {@code firstToken} on: F32 [n, vocabulary], in the order of the
+     * Receives each model's logits for the tokens from {@code firstToken} on: F32 [n, vocabulary], in the order of the
      * models; valid during the call only.
      */
     @FunctionalInterface
@@ -81,14 +81,14 @@ record LogitsStream(List<Source> sources, TokenSequences text, Progress progress
     }
 
     /**
-     * How a model did.
+     * Statistics of a model.
      *
      * @param seconds that it took
      * @param largestActivation the largest magnitude of its residual stream before, between and after its blocks
      */
     record Pass(double seconds, float largestActivation) {}
 
-    /** The sequences that one of several devices does. */
+    /** The sequences of one of several devices. */
     SequenceRange range(int device, int devices) {
         return SequenceRange.of(text, sizes().batch(), device, devices);
     }
@@ -104,8 +104,8 @@ record LogitsStream(List<Source> sources, TokenSequences text, Progress progress
     }
 
     /**
-     * Runs some of the sequences. Returns what each model took, in their order; what the consumer took is in none of them. Throws
-     * UserError NUMERIC for a residual stream that is not finite, or overflows in a norm.
+     * Runs some of the sequences. Returns the statistics of each model, in their order; the consumer's time is not
+     * included. Throws UserError NUMERIC for a residual stream that is not finite, or overflows in a norm.
      */
     List<Pass> run(SequenceRange range, Consumer consumer) {
         sources.forEach(source -> text.requireVocabulary(source.model().spec().vocabSize()));
@@ -140,7 +140,7 @@ record LogitsStream(List<Source> sources, TokenSequences text, Progress progress
         }
     }
 
-    /** Says how far all models together are, in tokens through a block or a head. */
+    /** Reports the progress of all models together, in tokens through a block or a head. */
     final class Steps {
         private final long total;
         private long done;

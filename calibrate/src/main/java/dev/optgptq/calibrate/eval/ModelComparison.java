@@ -19,13 +19,13 @@ import java.util.List;
 import java.util.function.Function;
 
 /**
- * Two models over the same windows, in one pass over the text: what a change of the weights did. Logits of both exist for a
- * few tokens at a time.
+ * Two models over the same windows, in one pass over the text: the effect of a change of the weights. Logits of both
+ * exist for a few tokens at a time.
  *
  * @param baseline perplexity of the model that is compared with
  * @param change of perplexity
  * @param test whether the difference of their mean cross-entropies is more than chance
- * @param divergence of their predictions, whatever the text goes on with
+ * @param divergence of their predictions, independent of the text's next token
  */
 public record ModelComparison(Perplexity baseline, Perplexity candidate, PerplexityComparison change, PairedTest test,
         Divergence divergence) {
@@ -39,7 +39,7 @@ public record ModelComparison(Perplexity baseline, Perplexity candidate, Perplex
         return evaluate(Replicas.of(baseline), Replicas.of(candidate), text, progress);
     }
 
-    /** The same on several devices, each of which evaluates some of the windows. */
+    /** The same on several devices, each with some of the windows. */
     public static ModelComparison evaluate(Replicas baseline, Replicas candidate, TokenSequences text,
             Progress progress) {
         Perplexity.requirePredictions(text);
@@ -56,7 +56,7 @@ public record ModelComparison(Perplexity baseline, Perplexity candidate, Perplex
         return of(before, after, Divergence.of(tokens.kl, tokens.agrees, length));
     }
 
-    /** What was found for each token: cross-entropies, the divergence, and 1 where both predict the same token. */
+    /** Results for each token: cross-entropies, the divergence, and 1 where both predict the same token. */
     private record Tokens(double[] baseline, double[] candidate, double[] kl, int[] agrees) {
         private Tokens(int count) {
             this(new double[count], new double[count], new double[count], new int[count]);
@@ -73,7 +73,7 @@ public record ModelComparison(Perplexity baseline, Perplexity candidate, Perplex
         return largest;
     }
 
-    /** Some of the windows, on one of several devices; returns how each model did. */
+    /** Some of the windows, on one of several devices; returns each model's statistics. */
     private static List<LogitsStream.Pass> compare(Transformer baseline, Transformer candidate, TokenSequences text,
             int index,
             int devices, Progress progress, Tokens tokens) {
@@ -116,7 +116,7 @@ public record ModelComparison(Perplexity baseline, Perplexity candidate, Perplex
                 PairedTest.of(PerplexityComparison.paired(baseline, candidate)), divergence);
     }
 
-    /** What evaluate() takes on the device at its peak, in bytes, for {@code windows} windows of {@code length} tokens. */
+    /** Peak device memory of evaluate(), in bytes, for {@code windows} windows of {@code length} tokens. */
     public static long peakBytes(ModelSpec baseline, ModelSpec candidate, int windows, int length) {
         return LogitsStream.peakBytes(List.of(baseline, candidate), windows, length, LogitsStream.Limits.DEFAULT)
                 + (long) windows * length * (2 * Integer.BYTES + 3 * Double.BYTES);

@@ -5,11 +5,11 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Whether two models differ in mean cross-entropy by more than chance, paired over windows. Two tests: Student's t, for the
- * mean, supposes that means of windows are about normal; Wilcoxon's signed ranks do not, and no single window can decide
- * them.
+ * mean, assumes that means of windows are about normal; Wilcoxon's signed rank test does not, and no single window can
+ * decide it.
  *
  * @param windows how many pairs
- * @param difference candidate less baseline, nats per token, mean over windows
+ * @param difference candidate minus baseline, nats per token, mean over windows
  * @param low lower end of its 95 % confidence interval (Student's t); equals difference for one window
  * @param high its upper end
  * @param tTest two-sided p-value of the paired t-test; null for one window
@@ -31,7 +31,7 @@ public record PairedTest(int windows, double difference, double low, double high
                 tested ? StudentT.pValue(differences) : null, tested ? SignedRank.pValue(differences) : null);
     }
 
-    /** The larger p-value of the two tests: a difference has to convince both. 1 for one window. */
+    /** The larger p-value of the two tests: a difference must be significant in both. 1 for one window. */
     public double p() {
         return tTest == null || signedRank == null ? 1 : Math.max(tTest, signedRank);
     }

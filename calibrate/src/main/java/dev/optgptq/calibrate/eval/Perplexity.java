@@ -43,7 +43,7 @@ public record Perplexity(double perplexity, double meanNll, double low, double h
         return evaluate(Replicas.of(model), text, progress);
     }
 
-    /** The same on several devices, each of which evaluates some of the windows. */
+    /** The same on several devices, each with some of the windows. */
     public static Perplexity evaluate(Replicas models, TokenSequences text, Progress progress) {
         requirePredictions(text);
         long start = System.nanoTime();
@@ -59,7 +59,7 @@ public record Perplexity(double perplexity, double meanNll, double low, double h
         return of(windowNll, text.length(), (System.nanoTime() - start) * 1e-9, peak);
     }
 
-    /** What evaluate() takes on the device at its peak, in bytes, for {@code windows} windows of {@code length} tokens. */
+    /** Peak device memory of evaluate(), in bytes, for {@code windows} windows of {@code length} tokens. */
     public static long peakBytes(ModelSpec spec, int windows, int length) {
         return LogitsStream.peakBytes(List.of(spec), windows, length, LogitsStream.Limits.DEFAULT)
                 + (long) windows * length * (Integer.BYTES + Double.BYTES);
@@ -91,8 +91,8 @@ public record Perplexity(double perplexity, double meanNll, double low, double h
     }
 
     /**
-     * Cross-entropy of each token's prediction of the next; that of a window's last token means nothing. Returns the largest
-     * magnitude of the residual stream.
+     * Cross-entropy of each token's prediction of the next; that of a window's last token is undefined. Returns the
+     * largest magnitude of the residual stream.
      */
     private static float tokenNll(Replicas models, int index, TokenSequences text, Progress progress, double[] found) {
         Transformer model = models.on(index);
@@ -113,7 +113,7 @@ public record Perplexity(double perplexity, double meanNll, double low, double h
         }
     }
 
-    /** I32 [1, N]: for each token the id that follows it; the last one of the text has none and stands for itself. */
+    /** I32 [1, N]: for each token the id that follows it; the last one of the text has none and uses its own. */
     static Tensor targets(TokenSequences text, Device device, TensorArena arena) {
         int[] ids = text.ids();
         int[] next = new int[ids.length];

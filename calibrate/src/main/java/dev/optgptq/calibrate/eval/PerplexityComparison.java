@@ -5,8 +5,8 @@ import org.apache.commons.math3.stat.StatUtils;
 import org.jspecify.annotations.Nullable;
 
 /**
- * What a change of the weights did to perplexity, window by window on the same text: windows differ among themselves far
- * more than two models do on one window, so the paired difference is known much better than either perplexity.
+ * The effect of a change of the weights on perplexity, window by window on the same text: windows differ far more from
+ * each other than two models do on one window, so the paired difference is known much better than either perplexity.
  *
  * @param difference perplexity of the candidate minus that of the baseline
  * @param low lower end of its 95 % confidence interval (paired Student's t over windows, the baseline taken as fixed);
@@ -33,7 +33,7 @@ public record PerplexityComparison(double difference, double low, double high, d
                 paired.length < 2 ? null : StudentT.pValue(paired));
     }
 
-    /** The candidate's mean cross-entropy less the baseline's, window by window; throws as of does. */
+    /** The candidate's mean cross-entropy minus the baseline's, window by window; throws like of. */
     static double[] paired(Perplexity baseline, Perplexity candidate) {
         int windows = baseline.windowNll().length;
         if (windows != candidate.windowNll().length || baseline.window() != candidate.window()) {

@@ -6,13 +6,13 @@ import org.apache.commons.math3.stat.ranking.NaturalRanking;
 import org.apache.commons.math3.stat.ranking.TiesStrategy;
 
 /**
- * Wilcoxon's signed rank test (Biometrics Bulletin 1, 1945). Pairs without a difference say nothing and are left out, equal
- * differences share their mean rank. Commons Math has the test too, but counts pairs without a difference as if each spoke
- * for one side, so that a model would differ from itself, and its exact form visits all 2^n patterns of signs.
+ * Wilcoxon's signed rank test (Biometrics Bulletin 1, 1945). Pairs without a difference are left out, equal differences
+ * share their mean rank. Commons Math has the test too, but counts pairs without a difference for one side, so that a
+ * model would differ from itself, and its exact form visits all 2^n patterns of signs.
  */
 final class SignedRank {
 
-    /** Up to here the distribution is counted out; beyond, the normal one is as good. */
+    /** Up to here the distribution is exact; beyond, the normal one is as good. */
     private static final int EXACT = 50;
 
     private SignedRank() {}

@@ -45,7 +45,7 @@ final class StreamedModel {
         this.nanos = System.nanoTime() - start;
     }
 
-    /** What it holds from beginning to end, on the device. */
+    /** Device memory that it holds throughout. */
     static long heldBytes(ModelSpec spec, Sizes sizes) {
         long hidden = spec.hiddenSize();
         long stream = (long) sizes.group() * sizes.length() * hidden;
@@ -53,7 +53,7 @@ final class StreamedModel {
         return Transformer.headBytes(spec) + Float.BYTES * (stream + chunk) + Peak.BYTES;
     }
 
-    /** What blocks() takes besides, on the device: the embedding table, F32 at most, and then one block. */
+    /** Additional device memory of blocks(): the embedding table, F32 at most, and then one block. */
     static long runningBytes(ModelSpec spec, Sizes sizes) {
         long unpacking = spec.most(block -> block.linears().stream()
                 .mapToLong(linear -> (long) linear.inputs() * linear.outputs()).max().orElse(0));
@@ -72,7 +72,7 @@ final class StreamedModel {
         Peak.requireInNorms(largest, model.spec().hiddenSize(), model.path() + ": " + where + ", residual stream");
     }
 
-    /** The residual stream behind the last block: ids I32 [1, N], whole sequences, N at most those of a group. */
+    /** The residual stream after the last block: ids I32 [1, N], whole sequences, N at most those of a group. */
     void blocks(Tensor ids) {
         long start = System.nanoTime();
         Tensor group = x.rows(0, ids.columns());
@@ -110,7 +110,7 @@ final class StreamedModel {
         long start = System.nanoTime();
         Tensor rows = logits.rows(0, n);
         model.logits(head, x.rows(row, n), normed.rows(0, n), rows);
-        // So that no model's time is counted as another's.
+        // So that each model's time is counted as its own.
         model.device().synchronize();
         nanos += System.nanoTime() - start;
         return rows;

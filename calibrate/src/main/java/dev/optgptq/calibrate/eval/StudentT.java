@@ -10,7 +10,7 @@ final class StudentT {
 
     private StudentT() {}
 
-    /** Half the confidence interval of the mean; 0 for a single value, which says nothing about its spread. */
+    /** Half the confidence interval of the mean; 0 for a single value, whose spread is unknown. */
     static double halfWidth(double[] values) {
         if (values.length < 2) {
             return 0;

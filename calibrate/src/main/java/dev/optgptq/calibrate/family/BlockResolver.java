@@ -9,7 +9,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.SequencedMap;
 
-/** One block of a family after the other. */
+/** Resolves the blocks of a family. */
 record BlockResolver(Family family, ConfigReader config, int hidden, int positions) {
 
     BlockSpec resolve(int index) {

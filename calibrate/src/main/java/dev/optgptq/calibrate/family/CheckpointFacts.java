@@ -3,13 +3,13 @@ package dev.optgptq.calibrate.family;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.formats.safetensors.TensorView;
 
-/** What only the tensors of a checkpoint say about its architecture. */
+/** Facts about the architecture that only a checkpoint's tensors show. */
 final class CheckpointFacts {
 
     private CheckpointFacts() {}
 
     /**
-     * A head that is said to be tied, and beside which a matrix lies that differs from the embedding table, is not tied:
+     * A head that config.json declares tied, with a matrix that differs from the embedding table, is not tied:
      * transformers keeps both then.
      */
     static ModelSpec apply(ModelSpec spec, ModelDirectory directory) {
@@ -22,7 +22,7 @@ final class CheckpointFacts {
             return spec;
         }
         return spec.withHead(spec.head().untied(), head.name() + " differs from " + table.name()
-                + ", although config.json says that they are tied; the model is run with both");
+                + ", although config.json declares them tied; the model is run with both");
     }
 
     private static boolean equal(TensorView a, TensorView b) {

@@ -12,7 +12,7 @@ import org.jspecify.annotations.Nullable;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.node.ObjectNode;
 
-/** A config.json that remembers what was asked of it, so that what nobody asked for can be named. */
+/** A config.json that records which fields were read, so that unread ones can be named. */
 final class ConfigReader {
 
     private static final String TEXT = "text_config";
@@ -101,7 +101,7 @@ final class ConfigReader {
         return new UserError(UserError.Code.UNSUPPORTED_MODEL, file() + ": " + what);
     }
 
-    /** Fields that are there, and that nobody has asked for and nobody lists; null says nothing and is not among them. */
+    /** Fields that exist, were not read and are not listed; null values are ignored. */
     List<String> unread(Collection<String> listed) {
         Set<String> known = new HashSet<>(asked);
         known.addAll(listed);

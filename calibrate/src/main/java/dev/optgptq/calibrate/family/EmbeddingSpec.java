@@ -7,7 +7,7 @@ import org.jspecify.annotations.Nullable;
  *
  * @param table name on disk without ".weight", [vocabulary, width]
  * @param width of the table's rows; that of the residual stream unless there is a projection
- * @param projection a linear [hidden, width] behind the table (opt-350m), by its module
+ * @param projection a linear [hidden, width] after the table (opt-350m), by its module
  * @param scale multiplies every element; 1 for none
  * @param positions learned, one for each position
  */

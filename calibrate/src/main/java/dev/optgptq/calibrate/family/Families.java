@@ -43,14 +43,14 @@ public final class Families {
     }
 
     /**
-     * What a family is, for people.
+     * A family, for people.
      *
      * @param modelTypes values of model_type that it answers to
      */
     public record Summary(String name, List<String> modelTypes, List<String> architectures, String special,
             List<String> limits) {}
 
-    /** All of them, as the descriptions say. */
+    /** All families, from their descriptions. */
     public static List<Summary> summaries() {
         return NAMES.stream().map(name -> {
             ObjectNode json = json(name);
@@ -70,12 +70,12 @@ public final class Families {
                 return chosen(json, config, tensors);
             }
         }
-        throw config.unsupported("model_type is \"" + type + "\", which no description answers to; the nearest are "
+        throw config.unsupported("model_type is \"" + type + "\", which no family supports; the nearest are "
                 + String.join(", ", nearest(type))
-                + ". 'opt-gptq families' lists all; CONTRIBUTING says how to describe one");
+                + ". 'opt-gptq families' lists all; CONTRIBUTING explains how to add one");
     }
 
-    /** The description with the changes of the variants that a config asks for, in order. */
+    /** The description with the variants that a config selects, in order. */
     private static Family chosen(ObjectNode json, ConfigReader config, Set<String> tensors) {
         JsonNode variants = json.remove(VARIANTS);
         if (variants != null) {

@@ -11,14 +11,14 @@ import org.jspecify.annotations.Nullable;
 import tools.jackson.databind.JsonNode;
 
 /**
- * A model family as data: which keys of config.json mean what, and what the tensors are called. One JSON file per family
+ * A model family as data: the meaning of config.json's keys, and the names of the tensors. One JSON file per family
  * under families/. Where a config chooses between forms, the description has variants, each a change to the rest of it
  * (RFC 7396) with the values that ask for it.
  *
- * @param family its name here, that of the file
+ * @param family its name here, the name of the file
  * @param modelTypes values of model_type
  * @param architectures the classes of transformers that compute it; others may compute something else
- * @param special what sets it apart, for people
+ * @param special what is special about it, for people
  * @param block prefix of a block's tensors, "{}" standing for its index
  * @param norms by where they stand, within the block
  * @param latent attention of every block, in place of attention
@@ -68,7 +68,7 @@ record Family(String family, List<String> modelTypes, List<String> architectures
         }
     }
 
-    /** What is normalised together: all columns, a head's with one weight for all heads, or with one for each. */
+    /** The range of a norm: all columns, a head's with one weight for all heads, or with one for each. */
     enum Extent {
         ALL, HEAD, EACH_HEAD
     }
@@ -162,7 +162,7 @@ record Family(String family, List<String> modelTypes, List<String> architectures
     record SharedForm(@Nullable Setting count, @Nullable String gate, MlpForm mlp) {}
 
     /**
-     * One linear. How its rows lie and which way round it is stored are never left to a default.
+     * One linear. The order of its rows and its orientation have no default.
      *
      * @param weight full name within the block of the tensor that holds it; absent: role.weight
      * @param biasTensor likewise; absent: role.bias

@@ -3,7 +3,7 @@ package dev.optgptq.calibrate.family;
 import dev.optgptq.kernels.ops.NeuralOps.Activation;
 import org.jspecify.annotations.Nullable;
 
-/** What a block does to every token alone. */
+/** The feed-forward part of a block, applied to every token by itself. */
 public sealed interface FeedForward permits FeedForward.Dense, FeedForward.Experts {
 
     /**
@@ -34,7 +34,7 @@ public sealed interface FeedForward permits FeedForward.Dense, FeedForward.Exper
      *
      * @param each of the routed experts
      * @param shared an MLP that every token goes through besides
-     * @param sharedGated whether what that puts out is multiplied by the sigmoid of a gate
+     * @param sharedGated whether its output is multiplied by the sigmoid of a gate
      */
     record Experts(Router router, Dense each, @Nullable Dense shared, boolean sharedGated) implements FeedForward {}
 
@@ -50,12 +50,12 @@ public sealed interface FeedForward permits FeedForward.Dense, FeedForward.Exper
     record Router(Scoring scoring, int experts, int active, boolean renormalise, float scale, int groups,
             int activeGroups, GroupScore groupScore) {
 
-        /** What makes scores of logits. */
+        /** The function from logits to scores. */
         public enum Scoring {
             SOFTMAX, SIGMOID
         }
 
-        /** What a group is chosen by: its best expert, or the sum of its best two. */
+        /** The score of a group: its best expert, or the sum of its best two. */
         public enum GroupScore {
             MAX, SUM_OF_TWO
         }

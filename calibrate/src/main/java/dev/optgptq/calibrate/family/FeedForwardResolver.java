@@ -11,7 +11,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 
-/** What one block does to every token alone. */
+/** Resolves the feed-forward part of a block. */
 record FeedForwardResolver(Family family, ConfigReader config, int hidden, int block) {
 
     FeedForward resolve() {

@@ -3,7 +3,7 @@ package dev.optgptq.calibrate.family;
 import java.util.Comparator;
 
 /**
- * A place in a decoder block where an activation enters one or more linear layers; ordered as the forward pass comes by.
+ * A place in a decoder block where an activation enters one or more linear layers; in the order of the forward pass.
  * Linears that share a site share one Hessian.
  *
  * @param expert whose; LinearSpec.NO_EXPERT where all tokens pass
@@ -28,7 +28,7 @@ public record InputSite(Kind kind, int expert) implements Comparable<InputSite> 
         ATTENTION_INPUT("attention input", false, false),
         /** The latents of latent attention, after their norms. */
         QUERY_LATENT("query latent", false, false), KEY_VALUE_LATENT("key-value latent", false, false),
-        /** What the mixer found, all heads: the output projection. */
+        /** The mixer's output, all heads: input of the output projection. */
         ATTENTION_OUTPUT("attention output", false, false),
         /** What the MLP reads: gate and up; those of a shared expert, too. */
         MLP_INPUT("MLP input", true, false),

@@ -6,15 +6,15 @@ import org.jspecify.annotations.Nullable;
 import tools.jackson.databind.JsonNode;
 
 /**
- * Which blocks have something. A description lists alternatives, of which the first counts whose keys config.json has; each
- * is a list of terms that must all hold:
+ * Selects the blocks that have a property. A description lists alternatives, of which the first whose keys are in
+ * config.json applies; each is a list of terms that must all hold:
  *
  * <pre>
  *   [[{"list": "layer_types", "is": ["sliding_attention"]}], [{"every": "sliding_window_pattern", "not": true}]]
  * </pre>
  *
  * where "list" looks at the block's entry of a list (or letter of a string), "every" holds for every n-th block, the last of
- * each n, "from" and "below" compare the block's number, "in" looks for it in a list, and "not" turns a term around.
+ * each n, "from" and "below" compare the block's number, "in" looks for it in a list, and "not" negates a term.
  */
 record LayerRule(List<List<Term>> alternatives) {
 
@@ -64,7 +64,7 @@ record LayerRule(List<List<Term>> alternatives) {
                 return terms.stream().allMatch(term -> term.holds(config, block));
             }
         }
-        throw config.bad("none of the fields is there that say which blocks are which: " + alternatives);
+        throw config.bad("expected one of the fields that tell the kinds of blocks: " + alternatives);
     }
 
     /** All blocks where nothing is said. */

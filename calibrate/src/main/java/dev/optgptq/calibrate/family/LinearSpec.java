@@ -7,10 +7,10 @@ package dev.optgptq.calibrate.family;
  * @param role its name within a block: "mlp.up_proj"
  * @param projection what it computes
  * @param expert which expert's; -1 for none
- * @param inputs columns of its weight, and what a row of it multiplies
+ * @param inputs columns of its weight
  * @param outputs rows of its weight
- * @param bias whether a bias stands beside it
- * @param view how its weight lies on disk
+ * @param bias whether it has a bias
+ * @param view the layout of its weight on disk
  */
 public record LinearSpec(String module, String role, Projection projection, int expert, int inputs, int outputs,
         boolean bias, WeightView view) {
@@ -18,7 +18,7 @@ public record LinearSpec(String module, String role, Projection projection, int 
     /** No expert's. */
     public static final int NO_EXPERT = -1;
 
-    /** Where its input comes from. */
+    /** The site of its input. */
     public InputSite site() {
         return new InputSite(projection.site(), expert);
     }

@@ -5,7 +5,7 @@ import dev.optgptq.formats.dtype.DType;
 /** How a block moves information between tokens. */
 public sealed interface Mixer permits Mixer.Attention, Mixer.LatentAttention, Mixer.DeltaNet {
 
-    /** Width of what enters the output projection. */
+    /** Width of the output projection's input. */
     int outputWidth();
 
     Mixer withFrequencyType(DType type);
@@ -17,7 +17,7 @@ public sealed interface Mixer permits Mixer.Attention, Mixer.LatentAttention, Mi
      * @param scale multiplies q.k
      * @param window keys that a query sees, itself included; 0 for all before it
      * @param softcap scores = cap tanh(scores / cap); 0 for none
-     * @param gated whether the output is multiplied by the sigmoid of a gate that is made beside the queries
+     * @param gated whether the output is multiplied by the sigmoid of a gate, projected together with the queries
      */
     record Attention(int heads, int kvHeads, int headDim, float scale, int window, float softcap, Position position,
             Clip clip, boolean gated) implements Mixer {

@@ -9,7 +9,7 @@ import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 import tools.jackson.databind.JsonNode;
 
-/** What mixes tokens in one block. */
+/** Resolves the mixer of a block. */
 record MixerResolver(Family family, ConfigReader config, int hidden, int positions, int block) {
 
     Mixer resolve() {

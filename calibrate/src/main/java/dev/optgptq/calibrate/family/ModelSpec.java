@@ -20,7 +20,7 @@ import java.util.function.UnaryOperator;
  * @param maxPositions the longest sequence it was trained for
  * @param blockSpecs in order
  * @param unused patterns of full names of tensors that checkpoints carry and no forward pass reads
- * @param remarks what of config.json is unknown or odd, one sentence each
+ * @param remarks unknown or odd fields of config.json, one sentence each
  */
 public record ModelSpec(String family, int hiddenSize, int vocabSize, int maxPositions, EmbeddingSpec embedding,
         List<BlockSpec> blockSpecs, HeadSpec head, List<String> unused, List<String> remarks) {
@@ -43,7 +43,10 @@ public record ModelSpec(String family, int hiddenSize, int vocabSize, int maxPos
         return new FamilyResolver(Families.of(reader, tensors), reader).resolve();
     }
 
-    /** The same, and what only the tensors say: whether the head is tied, and under which prefix the model lies. */
+    /**
+     * The same, with the facts that only the tensors show: whether the head is tied, and the prefix of the model's
+     * names.
+     */
     public static ModelSpec resolve(ModelDirectory directory) {
         return CheckpointFacts.apply(resolve(directory.config(), directory.tensors().keySet()), directory);
     }
@@ -85,7 +88,7 @@ public record ModelSpec(String family, int hiddenSize, int vocabSize, int maxPos
         return block(block).linears();
     }
 
-    /** Of all blocks that which is largest in some respect. */
+    /** The largest value of a property over all blocks. */
     public long most(ToLongFunction<BlockSpec> respect) {
         return blockSpecs.stream().mapToLong(respect).max().orElse(0);
     }

@@ -2,12 +2,12 @@ package dev.optgptq.calibrate.family;
 
 import dev.optgptq.calibrate.family.Family.NormPlace;
 
-/** Norms from a family's form and what one place of it says otherwise. */
+/** Resolves norms from a family's form and the overrides of a slot. */
 final class NormResolver {
 
     private NormResolver() {}
 
-    /** Of the whole residual stream, as the form says. */
+    /** A norm of the whole residual stream, in the family's form. */
     static NormSpec plain(Family family, ConfigReader config, String name, int width) {
         return of(family, config, new NormPlace(name, null, null, null, null, null), name, width, width);
     }

@@ -18,9 +18,9 @@ public sealed interface Position {
      * @param rotaryDim how many elements of a head turn, even
      * @param layout which elements pair up
      * @param scaling how the frequencies were stretched for longer contexts
-     * @param frequencyType what the frequencies are rounded to: F32, as transformers and vLLM load any checkpoint. A model
-     *     that was cast as a whole in memory, module.to(bfloat16), has lost their last bits for good, and differs from the
-     *     same weights loaded from disk
+     * @param frequencyType dtype to which the frequencies are rounded: F32, as transformers and vLLM load any
+     *     checkpoint. A model that was cast as a whole in memory, module.to(bfloat16), has lost their last bits for
+     *     good, and differs from the same weights loaded from disk
      */
     record Rotary(double theta, int rotaryDim, RotaryLayout layout, RotaryScaling scaling,
             DType frequencyType) implements Position {
@@ -36,7 +36,7 @@ public sealed interface Position {
      *
      * @param maxBias the exponent of the last slope: 8 for 2^-8
      * @param factor multiplies every slope: 1, or the scores' scale where that is applied to the biased scores (falcon)
-     * @param slopeType what the slopes are rounded to before: F32 for nothing
+     * @param slopeType dtype to which the slopes are rounded before; F32 for none
      * @param stated one slope for each query head, where config.json lists them; empty where they follow from maxBias
      */
     record Alibi(double maxBias, double factor, DType slopeType, List<Double> stated) implements Position {

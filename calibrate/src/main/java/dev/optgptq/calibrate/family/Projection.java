@@ -7,9 +7,9 @@ public enum Projection {
     QUERY(Kind.ATTENTION_INPUT), KEY(Kind.ATTENTION_INPUT), VALUE(Kind.ATTENTION_INPUT),
     /** Queries, keys and values in one. */
     QUERY_KEY_VALUE(Kind.ATTENTION_INPUT),
-    /** Queries, and the gate of what attention puts out. */
+    /** Queries, and the gate of attention's output. */
     QUERY_GATE(Kind.ATTENTION_INPUT),
-    /** Latent attention: the latents, that of keys and values with the shared rotary key behind it. */
+    /** Latent attention: the latents, that of keys and values followed by the shared rotary key. */
     QUERY_DOWN(Kind.ATTENTION_INPUT), KEY_VALUE_DOWN(Kind.ATTENTION_INPUT),
     /** Queries, or keys and values, of the latents. */
     QUERY_UP(Kind.QUERY_LATENT), KEY_VALUE_UP(Kind.KEY_VALUE_LATENT),
@@ -32,7 +32,7 @@ public enum Projection {
         this.site = site;
     }
 
-    /** Where its input comes from. */
+    /** The site of its input. */
     public Kind site() {
         return site;
     }

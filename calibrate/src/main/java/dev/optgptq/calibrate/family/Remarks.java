@@ -7,7 +7,7 @@ import java.util.List;
 import java.util.Set;
 import tools.jackson.databind.JsonNode;
 
-/** What of a config.json no description knows, for people: it may change the model. */
+/** Remarks for people about fields of config.json that no description knows: they may change the model. */
 final class Remarks {
 
     /** Fields that any config.json may have, and that change nothing in a forward pass of text without dropout. */
@@ -45,8 +45,8 @@ final class Remarks {
         }
         if (config.has("auto_map") && !family.withoutEffect().contains("auto_map")) {
             remarks.add(
-                    "the model brings code of its own (auto_map), which is not run; if that computes something other than "
-                            + family.family() + " does, results are wrong");
+                    "the model brings code of its own (auto_map), which is not run; if it computes something other "
+                            + "than " + family.family() + ", results are wrong");
         }
         JsonNode architectures = config.at("architectures");
         for (JsonNode architecture : architectures) {

@@ -7,8 +7,8 @@ import tools.jackson.databind.JsonNode;
 
 /**
  * Reads the rotary embedding from config.json where transformers 5 reads it: from "rope_scaling", unless that is empty, else
- * from "rope_parameters", which may hold one block for each type of layer; what stands in the block counts before what
- * stands beside it.
+ * from "rope_parameters", which may hold one block for each type of layer; fields in the block take precedence over
+ * those beside it.
  *
  * @param headDim elements of a head
  * @param positions the longest sequence of the model
@@ -36,7 +36,7 @@ record RotaryReader(ConfigReader config, RotaryForm form, int headDim, int posit
     }
 
     /**
-     * What latent attention multiplies its scores' scale by: the square of the factor that goes with the stretch.
+     * The factor on the scores' scale of latent attention: the square of the scaling's factor.
      */
     double scoreFactor() {
         String block = block();
@@ -179,7 +179,7 @@ record RotaryReader(ConfigReader config, RotaryForm form, int headDim, int posit
         return config.has(block + ".factor") ? config.positive(block + ".factor") : positions / original;
     }
 
-    /** Beside the block it counts first, as transformers has it. */
+    /** Beside the block it takes precedence, as in transformers. */
     private double original(String block) {
         if (config.has(ORIGINAL)) {
             config.at(block + "." + ORIGINAL);

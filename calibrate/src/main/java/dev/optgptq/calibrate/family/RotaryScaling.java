@@ -97,7 +97,7 @@ public sealed interface RotaryScaling {
     record Yarn(double factor, double originalPositions, double betaFast, double betaSlow, boolean truncate,
             double attentionFactor) implements RotaryScaling {
 
-        /** The factor of scores or cosines that goes with a stretch: 0.1 mscale ln(factor) + 1. */
+        /** The factor of scores or cosines for a scaling: 0.1 mscale ln(factor) + 1. */
         public static double mscale(double factor, double mscale) {
             return factor <= 1 ? 1 : 0.1 * mscale * Math.log(factor) + 1;
         }
@@ -119,7 +119,7 @@ public sealed interface RotaryScaling {
             return frequencies;
         }
 
-        /** Which pair turns so often within the original context. */
+        /** The pair that makes this many turns within the original context. */
         private double pairOf(double turns, double theta, int rotaryDim) {
             return rotaryDim * Math.log(originalPositions / (turns * 2 * Math.PI)) / (2 * Math.log(theta));
         }

@@ -5,7 +5,7 @@ import java.util.List;
 /**
  * How the parts that one linear computes (queries, keys, values; gate, up) share its rows on disk: they fall into groups, and
  * in every group each part has its share. One group is part after part. Weights stay in this order, in which they are
- * quantized and written; passes regroup the columns of what they compute.
+ * quantized and written; passes regroup the columns of the outputs.
  *
  * @param groups 1 where the parts follow one another
  * @param parts rows of each part, all groups together

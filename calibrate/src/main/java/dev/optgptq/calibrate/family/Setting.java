@@ -76,7 +76,7 @@ record Setting(String key, JsonNode otherwise, boolean when, double power, boole
         return setting != null && setting.flag(config);
     }
 
-    /** For sizes that follow from others unless they are given. */
+    /** For sizes that are derived from others unless given. */
     static Optional<Integer> optionalInt(@Nullable Setting setting, ConfigReader config, int block) {
         return setting != null && setting.isGiven(config)
                 ? Optional.of(setting.positiveInt(config, block))
@@ -94,7 +94,7 @@ record Setting(String key, JsonNode otherwise, boolean when, double power, boole
         return !otherwise.isMissingNode();
     }
 
-    /** Where there is nothing to fall back on, the config's own look-up says what is missing. */
+    /** Without a fallback, the config's own look-up reports what is missing. */
     private boolean usesConfig(ConfigReader config) {
         return !key.isEmpty() && (config.has(key) || otherwise.isMissingNode());
     }

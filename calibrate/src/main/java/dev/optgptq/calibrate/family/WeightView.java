@@ -1,23 +1,23 @@
 package dev.optgptq.calibrate.family;
 
 /**
- * How the weight of a linear lies on disk.
+ * Layout of a linear's weight on disk.
  *
  * @param weight the tensor's full name
  * @param biasTensor full name of the bias's tensor, where there is one
  * @param rows how the parts that it computes share its rows
- * @param stored which way round
+ * @param stored its orientation
  * @param index which matrix of the tensor it is
  * @param matrices that the tensor holds: 1, or all experts' in one
  */
 public record WeightView(String weight, String biasTensor, RowOrder rows, Stored stored, int index, int matrices) {
 
-    /** Which way round a weight lies: [out, in] as in torch's Linear, or [in, out] as in gpt2's Conv1D. */
+    /** Orientation of a weight: [out, in] as in torch's Linear, or [in, out] as in gpt2's Conv1D. */
     public enum Stored {
         OUT_IN, IN_OUT
     }
 
-    /** How a description says in which order rows lie. */
+    /** Order of rows, as in a description. */
     public enum Rows {
         /** Part after part; or one part alone. */
         CONCATENATED,

@@ -3,7 +3,7 @@ package dev.optgptq.calibrate.generate;
 import dev.optgptq.formats.tokenizer.Tokenizer;
 import java.util.List;
 
-/** The text of an answer up to a stop text, which may come in pieces: what could be its beginning is held back. */
+/** The text of an answer up to a stop text, which may come in pieces: a possible beginning of one is held back. */
 final class AnswerText {
 
     private final TokenText tokens;
@@ -20,7 +20,7 @@ final class AnswerText {
         return end >= 0;
     }
 
-    /** What may be told after one more token. */
+    /** The text to emit after one more token. */
     String add(int token) {
         int from = tokens.text().length();
         tokens.add(token);

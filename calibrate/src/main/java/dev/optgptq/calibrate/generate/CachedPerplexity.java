@@ -16,8 +16,9 @@ import java.lang.foreign.ValueLayout;
 import java.util.List;
 
 /**
- * Perplexity through the cache: each window's tokens are computed in parts, as a long prompt is, and every part reads the keys and
- * values of those before it as the cache has them. What a smaller cache costs is the difference to perplexity without one.
+ * Perplexity through the cache: each window's tokens are computed in parts, as a long prompt is, and every part reads
+ * the keys and values of those before it from the cache. The difference to perplexity without a cache is the loss of a
+ * smaller cache type.
  */
 public final class CachedPerplexity {
 
@@ -41,7 +42,7 @@ public final class CachedPerplexity {
         return Perplexity.of(means, text.length(), (System.nanoTime() - start) * 1e-9);
     }
 
-    /** What evaluate() takes on the device, the weights included. */
+    /** Device memory of evaluate(), including the weights. */
     public static long peakBytes(Transformer model, CacheType cache, TokenSequences text) {
         PageLimits limits = limits(cache, text);
         return model.weightBytes() + limits.workingBytes(model.spec(), model.products())

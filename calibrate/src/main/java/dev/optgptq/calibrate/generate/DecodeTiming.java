@@ -23,7 +23,7 @@ import java.util.List;
 import java.util.SplittableRandom;
 
 /**
- * How long decoding takes with a cache that is full of random keys and values up to a context: the engine that answers prompts,
+ * Times decoding with a cache full of random keys and values up to a context: the engine that answers prompts,
  * without the prompts.
  *
  * @param step seconds of a step of the whole batch, the median
@@ -41,7 +41,7 @@ public record DecodeTiming(double step, double attention, double linears, double
     private static final int FILL_ROWS = 4096;
 
     /**
-     * What is measured.
+     * Parameters of a measurement.
      *
      * @param batch sequences
      * @param context tokens of each before the first step

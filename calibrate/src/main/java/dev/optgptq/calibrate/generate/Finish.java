@@ -6,11 +6,11 @@ public enum Finish {
     STOP_TOKEN("stop_token"),
     /** A stop text, which is not part of the answer. */
     STOP_TEXT("stop_text"),
-    /** As many tokens as were asked for. */
+    /** The requested number of tokens. */
     LENGTH("length"),
     /** The model's context is full. */
     CONTEXT("context"),
-    /** It was broken off. */
+    /** It was interrupted. */
     INTERRUPTED("interrupted");
 
     private final String word;
@@ -19,7 +19,7 @@ public enum Finish {
         this.word = word;
     }
 
-    /** As it is called in files. */
+    /** Its name in files. */
     public String word() {
         return word;
     }

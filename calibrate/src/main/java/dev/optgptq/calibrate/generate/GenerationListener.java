@@ -1,6 +1,6 @@
 package dev.optgptq.calibrate.generate;
 
-/** Hears of answers as they grow, on the thread that generates. */
+/** Receives answers as they grow, on the generating thread. */
 public interface GenerationListener {
 
     /** @param added to the answer of a request; a stop text that has begun is held back */
@@ -8,6 +8,6 @@ public interface GenerationListener {
 
     void finished(int request, Answer answer);
 
-    /** Asked before every step; when it says so, answers end as they are. */
+    /** Asked before every step; if true, answers end as they are. */
     boolean isInterrupted();
 }

@@ -10,7 +10,7 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * What generation will take on the device, settled before anything is loaded.
+ * Device memory of a generation, planned before anything is loaded.
  *
  * @param weightBytes all blocks, the head and the embedding
  * @param workingBytes buffers
@@ -18,16 +18,16 @@ import org.jspecify.annotations.Nullable;
  */
 public record GenerationPlan(PageLimits limits, long weightBytes, long workingBytes, long pageBytes) {
 
-    /** Sequences computed together, where memory allows: more gain little once weights are read for all of them. */
+    /** Maximum sequences in a batch: more gain little, since the weights are read once for all. */
     private static final int MOST_SEQUENCES = 64;
     /** Tokens of a prompt that are computed at a time. */
     private static final int ROWS = 512;
 
     /**
-     * Settles the sizes. UserError MEMORY where the weights and one sequence do not fit.
+     * Plans the sizes. UserError MEMORY where the weights and one sequence do not fit.
      *
-     * @param sequences wanted to be computed together; null for what fits
-     * @param cacheBytes for the pool; null for what the requests can use of what is free
+     * @param sequences in a batch; null for as many as fit
+     * @param cacheBytes for the pool; null for as much free memory as the requests can use
      * @param free bytes of the device
      */
     public static GenerationPlan of(Transformer model, CacheType cache, List<Request> requests,

@@ -10,9 +10,9 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Answers many requests together (continuous batching; Yu et al., OSDI 2022): a prompt is computed as soon as there is room for it, and
- * every sequence that is under way gets one token a step. When the pool is full the newest sequence gives its pages back and
- * waits; what it has said stays, and is computed again with its prompt.
+ * Answers many requests together (continuous batching; Yu et al., OSDI 2022): a prompt is computed as soon as there is
+ * room for it, and every running sequence gets one token per step. When the pool is full the newest sequence is
+ * preempted: it frees its pages and waits; its tokens are kept, and are recomputed with its prompt.
  */
 public final class Generator {
 
@@ -20,7 +20,7 @@ public final class Generator {
     private final PageTable table;
     private final Tokenizer tokenizer;
     private final GenerationListener listener;
-    /** Those that were put back come before those that were not begun. */
+    /** Preempted ones come before those not begun. */
     private final Deque<Sequence> waiting = new ArrayDeque<>();
     private final List<Sequence> running = new ArrayList<>();
     private final List<@Nullable Answer> answers = new ArrayList<>();
@@ -34,9 +34,9 @@ public final class Generator {
     }
 
     /**
-     * The answers in the order of the requests; those that were not begun when the listener broke it off are null. UserError
+     * The answers in the order of the requests; those not begun when the listener stopped are null. UserError
      * BAD_TEXT for a prompt that does not fit the model, MEMORY where the pool cannot hold a sequence, NUMERIC where logits are
-     * not finite. What was finished before an error has been told to the listener.
+     * not finite. Answers finished before an error have been passed to the listener.
      */
     public List<@Nullable Answer> run(List<Request> requests) {
         for (int i = 0; i < requests.size(); i++) {
@@ -52,7 +52,7 @@ public final class Generator {
         return answers;
     }
 
-    /** Times that a sequence was put back. */
+    /** Number of preemptions. */
     public int preemptions() {
         return preemptions;
     }
@@ -67,7 +67,7 @@ public final class Generator {
         int positions = model.limits().positions();
         if (length >= positions) {
             throw new UserError(UserError.Code.BAD_TEXT, "prompt " + (index + 1) + ": expected fewer than " + positions
-                    + " tokens, which is what the model's context holds, found " + length + "; shorten it");
+                    + " tokens, the model's context, found " + length + "; shorten it");
         }
         for (int token : request.prompt()) {
             if (token < 0 || token >= model.spec().vocabSize()) {
@@ -105,7 +105,7 @@ public final class Generator {
         }
     }
 
-    /** In parts that begin at the same places whatever else runs, each by itself. */
+    /** In parts at fixed boundaries that do not depend on other sequences, each by itself. */
     private void prefill(Sequence sequence, int there) {
         int[] tokens = sequence.tokens();
         int rows = model.limits().rows();

@@ -13,7 +13,7 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * What generation may hold on the device besides the weights.
+ * Limits of a generation's device memory beside the weights.
  *
  * @param pages of the pool, for each block
  * @param sequences that are computed together
@@ -40,7 +40,7 @@ public record PageLimits(CacheType cache, int pages, int sequences, int rows, in
         return all;
     }
 
-    /** What a page takes in all blocks together. UserError UNSUPPORTED_MODEL as allocate(). */
+    /** Size of a page in all blocks together. UserError UNSUPPORTED_MODEL as allocate(). */
     public static long bytesPerPage(ModelSpec spec, CacheType cache) {
         return spec.blockSpecs().stream().map(block -> attention(spec, block))
                 .mapToLong(form -> CachePages.bytesPerPage(cache, form.kvHeads(), form.headDim())).sum();
@@ -66,7 +66,7 @@ public record PageLimits(CacheType cache, int pages, int sequences, int rows, in
         return 4L * rows + 3L * sequences + 1 + (long) sequences * PageTable.pagesFor(positions);
     }
 
-    /** All that PagedModel takes on the device besides weights and pages. */
+    /** Device memory of PagedModel beside weights and pages. */
     public long workingBytes(ModelSpec spec, DType products) {
         long stream = (long) spec.hiddenSize() * (rows + sequences + logitsRows);
         return Transformer.workspaceBytes(spec, products, rows, positions)

@@ -11,17 +11,17 @@ import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Which pages of the pool belong to which sequence (Kwon et al., arXiv 2309.06180, section 4.2 and 4.4). A page is shared by
- * counting: by forks, and by sequences that begin with the same tokens. Who writes where another still reads gets a copy.
+ * Which pages of the pool belong to which sequence (Kwon et al., arXiv 2309.06180, section 4.2 and 4.4). Pages are
+ * shared by reference counting: by forks, and by sequences that begin with the same tokens. Copy-on-write.
  */
 final class PageTable {
 
     private static final int TOKENS = CachePages.TOKENS;
 
-    /** Free pages, the one that was given back last on top, as it may still be near. */
+    /** Free pages, the last freed one on top, since it may still be cached. */
     private final Deque<Integer> free = new ArrayDeque<>();
     private final int[] references;
-    /** Whole pages by what they hold and what comes before it. */
+    /** Whole pages by their tokens and the page before. */
     private final Map<Prefix, Integer> known = new HashMap<>();
     private final Map<Integer, Prefix> prefixOf = new HashMap<>();
 
@@ -33,7 +33,7 @@ final class PageTable {
     }
 
     /**
-     * What a whole page holds. As a page is known by the page before it, it is known by all tokens up to its end.
+     * Key of a whole page. Since it includes the page before, it identifies all tokens up to the page's end.
      *
      * @param before the page before it, -1 for the first
      */
@@ -101,8 +101,8 @@ final class PageTable {
     }
 
     /**
-     * Finds places for so many tokens more. Null where the pool has not enough pages, and nothing is changed; else the pages
-     * to copy first.
+     * Allocates places for more tokens. Null if the pool has too few pages, without a change; else the pages to copy
+     * first.
      */
     @Nullable
     List<Copy> grow(Pages sequence, int tokens) {
@@ -136,7 +136,7 @@ final class PageTable {
         return fork;
     }
 
-    /** Lets others find its whole pages; what they hold has been given to the device. */
+    /** Publishes its whole pages for sharing; their computation has been issued to the device. */
     void publish(Pages sequence, int[] tokens) {
         int before = -1;
         for (int from = 0; from + TOKENS <= sequence.tokens; from += TOKENS) {
@@ -152,7 +152,7 @@ final class PageTable {
         }
     }
 
-    /** Gives all its pages back. */
+    /** Frees all its pages. */
     void close(Pages sequence) {
         sequence.pages.reversed().forEach(this::release);
         sequence.pages.clear();

@@ -62,7 +62,9 @@ public final class PagedModel {
         this.hostIntegers = host.allocate(ValueLayout.JAVA_INT, limits.integers());
     }
 
-    /** Brings a model to its device, with a pool of pages, for as long as it is used. UserError MEMORY where it does not fit. */
+    /**
+     * Loads a model to its device, with a pool of pages, until it is closed. UserError MEMORY where it does not fit.
+     */
     public static <T> T use(Transformer model, PageLimits limits, Function<PagedModel, T> use) {
         try (TensorArena arena = model.device().arena(); Arena host = Arena.ofShared()) {
             T result = use.apply(new PagedModel(model, limits, arena, host));
@@ -103,7 +105,7 @@ public final class PagedModel {
         return blocks;
     }
 
-    /** What the embedding takes on the device, of which a step reads next to nothing. */
+    /** Device memory of the embedding, of which a step reads almost nothing. */
     long embeddingBytes() {
         return EmbeddingWeights.bytes(model.spec());
     }

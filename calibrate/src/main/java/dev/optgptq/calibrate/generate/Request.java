@@ -8,10 +8,10 @@ import java.util.Set;
  *
  * @param prompt its tokens, at least one
  * @param maxTokens of the answer, at least one
- * @param stream tells the draws of requests with one seed apart
+ * @param stream distinguishes the draws of requests with the same seed
  * @param stopTokens end the answer
  * @param stopTexts end the answer where they appear
- * @param logProbabilities whether those of the answer's tokens are wanted
+ * @param logProbabilities whether to return those of the answer's tokens
  */
 public record Request(int[] prompt, int maxTokens, Sampling sampling, long stream, Set<Integer> stopTokens,
         List<String> stopTexts, boolean logProbabilities) {

@@ -15,13 +15,13 @@ final class Sampler {
     private final SplittableRandom random;
     private final Set<Integer> seen = new HashSet<>();
 
-    /** @param stream tells the draws of sequences with one seed apart */
+    /** @param stream distinguishes the draws of sequences with the same seed */
     Sampler(Sampling sampling, long stream) {
         this.sampling = sampling;
         this.random = new SplittableRandom(sampling.seed() * 0x9E3779B97F4A7C15L + stream);
     }
 
-    /** Tokens that are there, which repetition counts. */
+    /** Tokens so far, for the repetition penalty. */
     void see(int... tokens) {
         if (sampling.repetition() != 1) {
             IntStream.of(tokens).forEach(seen::add);
@@ -74,7 +74,7 @@ final class Sampler {
         }
         int kept = weights.length;
         if (sampling.topP() < 1) {
-            // The token with which the share is reached is one of them.
+            // Includes the token with which the share is reached.
             double reached = 0;
             kept = 0;
             while (kept < weights.length && (kept == 0 || reached < sampling.topP() * total)) {

@@ -3,14 +3,14 @@ package dev.optgptq.calibrate.generate;
 import dev.optgptq.formats.UserError;
 
 /**
- * How the next token is chosen. In the order of transformers: the penalty of tokens that are there, the temperature, the topK
- * likeliest, the likeliest that have topP of the probability together.
+ * How the next token is chosen, in the order of transformers: repetition penalty, temperature, the topK likeliest, the
+ * likeliest whose probabilities add up to topP.
  *
  * @param temperature divides the logits; 0 takes the likeliest token
  * @param topK 0 for all
  * @param topP 1 for all (Holtzman et al., arXiv 1904.09751)
- * @param repetition divides positive logits of tokens that are there, and multiplies negative ones; 1 for none (Keskar et al., arXiv
- *     1909.05858)
+ * @param repetition divides positive logits of tokens so far, and multiplies negative ones; 1 for none (Keskar et al.,
+ *     arXiv 1909.05858)
  * @param seed of the draws
  */
 public record Sampling(double temperature, int topK, double topP, double repetition, long seed) {
@@ -32,7 +32,7 @@ public record Sampling(double temperature, int topK, double topP, double repetit
         }
     }
 
-    /** Whether the likeliest token is what is chosen, so that a device can. */
+    /** Whether decoding is greedy, so that the device can choose. */
     public boolean isArgmax() {
         return (temperature == 0 || topK == 1) && repetition == 1;
     }

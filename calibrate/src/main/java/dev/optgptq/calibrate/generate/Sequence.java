@@ -4,7 +4,7 @@ import dev.optgptq.formats.tokenizer.Tokenizer;
 import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
 
-/** One request on its way: its tokens, its pages while it runs, and what it says. */
+/** One request in progress: its tokens, its pages while it runs, and its answer. */
 final class Sequence {
 
     private final int index;
@@ -49,7 +49,7 @@ final class Sequence {
 
     PageTable.Pages pages() {
         if (pages == null) {
-            throw new IllegalStateException("sequence " + index + " does not run");
+            throw new IllegalStateException("sequence " + index + " is not running");
         }
         return pages;
     }
@@ -106,7 +106,7 @@ final class Sequence {
 
     Answer answer() {
         if (finish == null) {
-            throw new IllegalStateException("sequence " + index + " goes on");
+            throw new IllegalStateException("sequence " + index + " has not ended");
         }
         return new Answer(Arrays.copyOfRange(tokens, request.prompt().length, length), text.text(), logProbabilities,
                 finish);

@@ -8,7 +8,7 @@ import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 
-/** What the batches of a gradient stream share: device memory, how a range falls into them, and how far the work is. */
+/** Shared by the batches of a gradient stream: device memory, the split of a range into batches, and progress. */
 final class BatchScratch {
 
     private final GradientStream stream;
@@ -22,7 +22,7 @@ final class BatchScratch {
 
     /**
      * @param arena owns the memory
-     * @param work all that will be reported
+     * @param work the total to report
      */
     BatchScratch(GradientStream stream, TensorArena arena, long work) {
         Transformer model = stream.model();
@@ -35,7 +35,7 @@ final class BatchScratch {
         this.d = arena.matrix(DType.F32, rows, model.spec().hiddenSize());
     }
 
-    /** What it takes on the device for batches of so many tokens. */
+    /** Device memory for batches of a number of tokens. */
     static long bytes(ModelSpec spec, int rows, int sequenceLength) {
         return Backward.workspaceBytes(spec, rows, sequenceLength)
                 + Float.BYTES * (rows * (2L * spec.hiddenSize() + 2));
@@ -79,7 +79,10 @@ final class BatchScratch {
         }
     }
 
-    /** @param tokens that follow, times the passes through a block that they are worth: back, and again, is one each */
+    /**
+     * @param tokens of the next step, times its number of passes through a block: backward and recomputation count one
+     *     each
+     */
     void report(String what, long tokens) {
         stream.progress().at(stream.purpose() + ", " + what, done, work);
         done += tokens;

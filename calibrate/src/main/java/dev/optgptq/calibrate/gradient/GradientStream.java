@@ -16,19 +16,19 @@ import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Runs sequences forward and backward through the whole model. Where the limits allow it, the model lies on the device,
- * and batch after batch goes forward through it, leaving its traces, and back. Otherwise groups of sequences go through
- * it one after the other: of a group, the input of every block is kept; of the model, one block at a time, which is
- * computed again on the way back. Both give the same bits. The loss is the sum, over all tokens but the last of each
- * sequence, of the objective, times a factor.
+ * Runs sequences forward and backward through the whole model. If the limits allow it, the model stays on the device,
+ * and batch after batch runs forward through it, keeping traces, and backward. Otherwise groups of sequences run
+ * through it one after the other: for a group, the input of every block is kept, and one block of the model at a time,
+ * which is recomputed in the backward pass. Both give the same bits. The loss is the sum, over all tokens but the last
+ * of each sequence, of the objective, times a factor.
  *
- * @param blocks where the weights come from: model::loadBlock, or others of the same shapes
- * @param purpose what it is for, in the phases that are reported: "gradients"
+ * @param blocks source of the weights: model::loadBlock, or others of the same shapes
+ * @param purpose its purpose, in reported phases: "gradients"
  */
 public record GradientStream(Transformer model, Blocks blocks, TokenSequences text, Objective objective, String purpose,
         Progress progress, Limits limits) {
 
-    /** Gives the weights that are computed with. */
+    /** Provides the weights. */
     @FunctionalInterface
     public interface Blocks {
         /** Those of a block, which the arena owns. */
@@ -37,7 +37,7 @@ public record GradientStream(Transformer model, Blocks blocks, TokenSequences te
         /**
          * The head, the model's own or another.
          *
-         * @param own as the model has it, which the objective computes with in any case: it may be the teacher's
+         * @param own the model's own, which the objective always uses: it may be the teacher's
          * @param arena owns what is not the model's
          */
         default Head head(Head own, TensorArena arena) {
@@ -49,12 +49,12 @@ public record GradientStream(Transformer model, Blocks blocks, TokenSequences te
             model.withEmbedding(sequenceLength, use);
         }
 
-        /** This block is loaded now and that one next, if there is one of that number. */
+        /** Announces that one block is loaded now and the other next, if it exists. */
         default void wants(int block, int next) {
-            // what is loaded fast need not know
+            // no hint needed
         }
 
-        /** The model's own, brought near before they are loaded. */
+        /** The model's own, prefetched. */
         static Blocks of(Transformer model, Prefetch prefetch) {
             return new Blocks() {
                 @Override
@@ -71,17 +71,17 @@ public record GradientStream(Transformer model, Blocks blocks, TokenSequences te
     }
 
     /**
-     * How much is done at once.
+     * Batch limits.
      *
      * @param batchTokens tokens per batch, where sequences allow
      * @param groupBytes size of the block inputs of a group
      * @param logitsBytes logits that exist at one time
      * @param memoryBytes above which the inputs of a block go to a temporary file
-     * @param residentBytes that the model and the traces of a batch may take on the device; where they need more,
-     *     blocks are loaded and computed again
+     * @param residentBytes device memory for the model and the traces of a batch; if they need more, blocks are
+     *     reloaded and recomputed
      */
     public record Limits(int batchTokens, long groupBytes, long logitsBytes, long memoryBytes, long residentBytes) {
-        /** Blocks computed again. */
+        /** Blocks are recomputed. */
         public static final Limits DEFAULT = new Limits(2048, 256L << 20, 64L << 20, Long.MAX_VALUE, 0);
 
         public Limits withMemory(long bytes) {
@@ -106,7 +106,7 @@ public record GradientStream(Transformer model, Blocks blocks, TokenSequences te
         return Math.clamp(limits.batchTokens() / text.length(), 1, text.count());
     }
 
-    /** Sequences of a group: whole batches, so that how these are made up does not depend on its size. */
+    /** Sequences of a group: whole batches, so that batches do not depend on the group size. */
     private static int group(ModelSpec spec, TokenSequences text, Limits limits) {
         int batch = batch(text, limits);
         int fitting = Math.clamp(limits.groupBytes() / inputBytes(spec, text.length()), batch, text.count());
@@ -118,14 +118,14 @@ public record GradientStream(Transformer model, Blocks blocks, TokenSequences te
         return (spec.blocks() + 1L) * tokens * spec.hiddenSize() * Float.BYTES;
     }
 
-    /** The block inputs of a group, on the host or in a temporary file; 0 where the model lies on the device. */
+    /** The block inputs of a group, on the host or in a temporary file; 0 if the model stays on the device. */
     public static long inputBytes(ModelSpec spec, TokenSequences text, Limits limits) {
         return isResident(spec, text, limits)
                 ? 0
                 : inputBytes(spec, (long) group(spec, text, limits) * text.length());
     }
 
-    /** The most that a run allocates on the device at one time, without gradients of parameters. */
+    /** Peak device memory of a run, without gradients of parameters. */
     public static long deviceBytes(ModelSpec spec, TokenSequences text, Limits limits) {
         if (isResident(spec, text, limits)) {
             return residentBytes(spec, text, limits);
@@ -134,12 +134,12 @@ public record GradientStream(Transformer model, Blocks blocks, TokenSequences te
                 + Math.max(headBytes(spec, text, limits), Transformer.blockBytes(spec, DType.F32));
     }
 
-    /** Whether the limits let the model lie on the device. */
+    /** Whether the limits allow the model to stay on the device. */
     public static boolean isResident(ModelSpec spec, TokenSequences text, Limits limits) {
         return limits.residentBytes() > 0 && residentBytes(spec, text, limits) <= limits.residentBytes();
     }
 
-    /** For its blocks: on the device, too, where it has room beside the run. */
+    /** Prefetch of its blocks: also to the device, if it has room beside the run. */
     static Prefetch prefetch(Transformer model, TokenSequences text, Limits limits) {
         return model.prefetch(model.roomBeside(deviceBytes(model.spec(), text, limits)));
     }
@@ -158,34 +158,34 @@ public record GradientStream(Transformer model, Blocks blocks, TokenSequences te
     }
 
     /**
-     * Takes what is found on the way back. Tokens are counted over all sequences. Sums are done group by group where blocks
-     * are computed again, else once in the end, behind everything else.
+     * Receives the results of the backward pass. Tokens are counted over all sequences. Sums are complete group by
+     * group if blocks are recomputed, else once at the very end.
      */
     public interface Listener {
         /** The loss of the tokens from {@code firstToken} on, before any factor: losses F64 [1, n]. */
         void loss(long firstToken, Tensor losses);
 
-        /** Where the gradients of the head's parameters are summed; null when they are not wanted. */
+        /** Tensors that sum the gradients of the head's parameters; null if they are not wanted. */
         default @Nullable Head headGradients(Head head, TensorArena arena) {
             return null;
         }
 
-        /** Where the gradients of a block's parameters are summed; null when they are not wanted. */
+        /** Tensors that sum the gradients of a block's parameters; null if they are not wanted. */
         default @Nullable BlockWeights gradients(BlockWeights block, TensorArena arena) {
             return null;
         }
 
-        /** Hears of the linears of a block for the tokens from {@code firstToken} on. */
+        /** The tap for the linears of a block, for the tokens from {@code firstToken} on. */
         default OutputTap tap(int block, long firstToken) {
             return OutputTap.NONE;
         }
 
-        /** The head's sums have all of a group. */
+        /** The head's sums of a group are complete. */
         default void headDone(Head gradients) {
             // wants none
         }
 
-        /** A block's sums have all of a group. */
+        /** A block's sums of a group are complete. */
         default void blockDone(BlockWeights gradients) {
             // wants none
         }
@@ -202,7 +202,7 @@ public record GradientStream(Transformer model, Blocks blocks, TokenSequences te
     }
 
     /**
-     * The part of it that is about some sequences, so that several devices can share it.
+     * The part for some sequences, so that several devices can share it.
      *
      * @param range whole batches
      */
@@ -219,7 +219,7 @@ public record GradientStream(Transformer model, Blocks blocks, TokenSequences te
         });
     }
 
-    /** Forward only: the listener hears of the loss, and of nothing else. */
+    /** Forward only: the listener receives only the loss. */
     public void evaluate(Listener listener) {
         eachGroup(SequenceRange.all(text), model.spec().blocks() + 1, group -> {
             group.forward();
@@ -239,7 +239,7 @@ public record GradientStream(Transformer model, Blocks blocks, TokenSequences te
         });
     }
 
-    /** @param workPerToken what is reported for a token in all, in passes through a block */
+    /** @param workPerToken the work to report per token, in passes through a block */
     private void inScratch(SequenceRange range, long workPerToken, Consumer<BatchScratch> work) {
         text.requireVocabulary(model.spec().vocabSize());
         try (TensorArena arena = model.device().arena()) {

@@ -25,9 +25,9 @@ final class HeadPass {
     private final Objective.Head objective;
 
     /**
-     * @param own the model's, which the objective computes with
+     * @param own the model's, which the objective uses
      * @param head that the logits come from
-     * @param gradients where those of the head's parameters are summed; null where they are not wanted
+     * @param gradients tensors that sum those of the head's parameters; null if they are not wanted
      * @param arena owns what it allocates
      * @param rows of the largest batch
      */
@@ -45,8 +45,8 @@ final class HeadPass {
     }
 
     /**
-     * What it and the head take on the device, with chunks of so many tokens. While the head is loaded it lies there as it is
-     * stored, too, in halves most often.
+     * Device memory of it and the head, with chunks of a number of tokens. While the head is loaded, a copy in its
+     * stored dtype, mostly fp16/bf16, is there too.
      */
     static long bytes(ModelSpec spec, long chunk) {
         long stored = (long) DType.BF16.bytes() * spec.vocabSize() * spec.hiddenSize();
@@ -58,7 +58,7 @@ final class HeadPass {
      * Some tokens.
      *
      * @param x F32 [n, hidden], the last block's output
-     * @param d F32 [n, hidden], the gradient for x, written; null where it is not wanted
+     * @param d F32 [n, hidden], the gradient for x, written; null if it is not wanted
      */
     void run(long firstToken, Tensor x, @Nullable Tensor d, float factor, GradientStream.Listener listener) {
         Device device = model.device();
@@ -82,7 +82,7 @@ final class HeadPass {
         }
     }
 
-    /** The logits, which the gradient of a cap needs beside that for them; elsewhere no copy is made. */
+    /** The logits, which the gradient of a cap needs too; otherwise no copy is made. */
     private Tensor capped(TensorArena scratch, Tensor chunk) {
         if (head.spec().softcap() == 0) {
             return chunk;

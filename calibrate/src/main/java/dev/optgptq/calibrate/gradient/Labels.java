@@ -7,12 +7,12 @@ import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 
-/** The cross-entropy of a label, token by token; which label is what they differ in. */
+/** The cross-entropy of a label for each token; implementations differ in the label. */
 public sealed interface Labels extends Objective permits NextToken, SampledLabels {
 
     /**
      * Writes the labels of the tokens from {@code firstToken} on, counted over all sequences; that of a sequence's last
-     * token means nothing.
+     * token is undefined.
      *
      * @param logits F32 [n, vocabulary] of those tokens
      * @param targets I32 [1, n], written

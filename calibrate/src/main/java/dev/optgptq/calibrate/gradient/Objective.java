@@ -5,19 +5,19 @@ import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 
-/** What is to be small, token by token: a function of the model's logits. */
+/** The loss to minimize, per token: a function of the model's logits. */
 public sealed interface Objective permits Labels, Teacher {
 
     /**
-     * Gets ready to look at up to {@code rows} tokens at a time.
+     * Prepares for up to {@code rows} tokens at a time.
      *
-     * @param head as the model has it, whatever the logits are computed with
+     * @param head the model's own, whichever head the logits come from
      * @param arena owns what it needs for that
      */
     Head open(Transformer model, TokenSequences text, dev.optgptq.calibrate.weights.Head head, TensorArena arena,
             long rows);
 
-    /** What an objective asks of some tokens: first their loss, then, where it is wanted, the gradient of the same tokens. */
+    /** Evaluates some tokens: first their loss, then optionally the gradient of the same tokens. */
     interface Head {
 
         /**

@@ -76,7 +76,7 @@ public final class ParameterGradients {
         }
     }
 
-    /** Every parameter that the loss has a gradient for, as it lies on disk. */
+    /** Every parameter with a gradient, in its layout on disk. */
     private static List<TensorSpec> specs(ModelSpec model) {
         Map<String, Shape> shapes = new LinkedHashMap<>();
         embedding(model, shapes);
@@ -238,7 +238,7 @@ public final class ParameterGradients {
             });
         }
 
-        /** With a tensor of the shape that it has on disk, and its bytes there. */
+        /** A tensor in the shape of the parameter on disk, and its bytes. */
         private void asOnDisk(Place place, Tensor tensor, BiConsumer<Tensor, MemorySegment> copy) {
             long bytes = tensor.elements() * Float.BYTES;
             MemorySegment slice = slice(place.tensor()).asSlice(place.index() * bytes, bytes);

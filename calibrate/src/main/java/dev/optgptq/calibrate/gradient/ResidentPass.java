@@ -14,7 +14,7 @@ import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
-/** Batch after batch forward and back through a model that lies on the device: nothing is loaded or computed twice. */
+/** Batch after batch forward and backward through a model on the device: nothing is loaded or computed twice. */
 final class ResidentPass {
 
     private final GradientStream stream;
@@ -27,7 +27,7 @@ final class ResidentPass {
         this.scratch = scratch;
     }
 
-    /** What it takes on the device beside the scratch, which has one of the traces, and the head: without sums. */
+    /** Its device memory beside the scratch, which has one of the traces, and the head; without sums. */
     static long bytes(ModelSpec spec, int rows, int sequenceLength) {
         long blocks = spec.blocks();
         long weights = spec.blockSpecs().stream().mapToLong(block -> BlockWeights.bytes(block, DType.F32)).sum();
@@ -35,7 +35,7 @@ final class ResidentPass {
                 + Float.BYTES * (blocks + 1) * rows * spec.hiddenSize();
     }
 
-    /** A block, where its gradients are summed, and what a batch leaves in it. */
+    /** A block, the sums of its gradients, and its trace of a batch. */
     private record Level(BlockWeights block, @Nullable BlockWeights gradients, Tensor input, Backward.Trace trace) {}
 
     void run(SequenceRange range, float factor, GradientStream.Listener listener) {

@@ -29,16 +29,16 @@ import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * How much each calibration token matters to the loss at each linear's output: s_t = mean over the outputs j of (dL / dy_tj)
+ * Token weights for each linear: s_t = mean over the outputs j of (dL / dy_tj)
  * squared, L the sum of the tokens' cross-entropies on the original model (GuidedQuant, arXiv 2505.07004, with one group
  * of outputs; docs/algorithms.md, section 6). Linears that share an input site share s, so that they share a Hessian: the mean then
  * runs over the outputs of all of them. So do the experts of a layer: s_t sums over those that token t goes through, since in
- * the quantized model it may go through others. Held for every block, float32, and normalised: the largest 0.1 % are cut to the
- * rest's largest, and the mean is 1.
+ * the quantized model it may go through others. Kept for every block in float32, and normalised: the largest 0.1 % are
+ * clamped to the largest of the rest, and the mean is 1.
  */
 public final class Saliency implements AutoCloseable {
 
-    /** Share of the tokens that are not cut. A few tokens of a sequence can hold most of the squared gradient. */
+    /** Share of the tokens that are not clamped. A few tokens of a sequence can hold most of the squared gradient. */
     private static final double KEPT = 0.999;
 
     private final ModelSpec spec;
@@ -64,12 +64,12 @@ public final class Saliency implements AutoCloseable {
     }
 
     /**
-     * What capturing takes and keeps, in bytes.
+     * Memory of capturing, in bytes.
      *
      * @param device allocated on the device while it captures
      * @param inputs block inputs of a group of sequences, on the host while it captures
      * @param kept the saliency itself, on the host
-     * @param resident whether the model lies on the device; else blocks are computed again on the way back
+     * @param resident whether the model stays on the device; else blocks are recomputed in the backward pass
      */
     public record Memory(long device, long inputs, long kept, boolean resident) {
         /** Nothing. */
@@ -77,7 +77,7 @@ public final class Saliency implements AutoCloseable {
     }
 
     /**
-     * How much of it capturing may take, in bytes.
+     * Memory limits of capturing, in bytes.
      *
      * @param groupBytes the block inputs that are kept at one time: sequences go through the model in groups of that size
      * @param memoryBytes on the host, above which they go to a temporary file
@@ -125,7 +125,7 @@ public final class Saliency implements AutoCloseable {
         GradientStream.Limits limits = free(models, given);
         Saliency saliency = new Saliency(models.first().spec(), text.tokens(), limits.memoryBytes());
         try {
-            // Tokens do not add up, so that it does not matter who does which batches.
+            // Tokens are not summed, so the split of batches over devices does not matter.
             models.together(device -> {
                 Transformer model = models.on(device);
                 try (Prefetch prefetch = GradientStream.prefetch(model, text, limits)) {
@@ -144,7 +144,7 @@ public final class Saliency implements AutoCloseable {
     }
 
     /**
-     * What {@link #values} gave for the same text and model, without running anything.
+     * Restores earlier {@link #values} for the same text and model, without running anything.
      *
      * @param tokens of the text
      * @param memoryBytes above which it goes to a temporary file
@@ -165,8 +165,8 @@ public final class Saliency implements AutoCloseable {
     }
 
     /**
-     * The factors of a site's rows in the Hessian's sum, sqrt(s_t): F32 [1, tokens], owned by the arena. Null where all
-     * tokens weigh the same: nothing is to be scaled, and the Hessian is plain GPTQ's to the bit.
+     * The factors of a site's rows in the Hessian's sum, sqrt(s_t): F32 [1, tokens], owned by the arena. Null for equal
+     * token weights: nothing is scaled, and the Hessian is plain GPTQ's to the bit.
      */
     public @Nullable Tensor rowFactors(int block, InputSite site, Device device, TensorArena arena) {
         float[] weights = weights(block, site);
@@ -228,7 +228,7 @@ public final class Saliency implements AutoCloseable {
         }
     }
 
-    /** Cut and scaled to mean 1; all 1 where no token has any gradient. */
+    /** Clamped and scaled to mean 1; all 1 if no token has any gradient. */
     static float[] normalised(float[] weights) {
         float[] sorted = weights.clone();
         Arrays.sort(sorted);

@@ -12,7 +12,7 @@ import java.util.SplittableRandom;
  * Drawn from the model's own predictions: squared gradients are then the true Fisher information (Kunstner et al. 2019,
  * arXiv 1905.12558).
  *
- * @param seed a token's label depends on it, on the token's place and its logits, not on how tokens are batched
+ * @param seed a token's label depends on the seed, the token's position and its logits, not on the batches
  */
 public record SampledLabels(long seed) implements Labels {
 

@@ -14,8 +14,8 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * Some sequences that go through the model block by block, with the input of every block, and behind the last one first
- * its output, then the gradients.
+ * Some sequences that pass through the model block by block, with the input of every block, and after the last one
+ * first its output, then the gradients.
  */
 final class StreamedGroup implements AutoCloseable {
 

@@ -6,9 +6,9 @@ import dev.optgptq.kernels.Tensor;
 import org.jspecify.annotations.Nullable;
 
 /**
- * All that attention of one block reads: queries and keys are turned to their positions already.
+ * The inputs of one block's attention, with queries and keys already rotated to their positions.
  *
- * @param queries [N, heads headDim] in the matmul dtype, or F32 as the context wants
+ * @param queries [N, heads headDim] in the matmul dtype or F32, as the context requires
  * @param keys [N, kvHeads headDim], as are values
  * @param sinks F32 [1, heads]; null where the block has none
  */

@@ -14,8 +14,8 @@ import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The attention of one block taken apart, however its family joins the matrices on disk: views of the block's weights, F32;
- * writing to them changes what the block computes.
+ * The separate matrices of one block's attention, however its family joins them on disk: views of the block's weights,
+ * F32; writing to them changes what the block computes.
  *
  * @param query [heads headDim, hidden]
  * @param queryBias [1, heads headDim], as the others null where the linear has none
@@ -26,9 +26,9 @@ public record AttentionParts(Tensor query, @Nullable Tensor queryBias, Tensor ke
         Tensor value, @Nullable Tensor valueBias, Tensor output, @Nullable Tensor outputBias) {
 
     /**
-     * Of a block that was loaded for products in float32.
+     * Of a block that was loaded for float32 matmuls.
      *
-     * @param form its mixer; fused rows must lie part after part
+     * @param form its mixer; fused rows must be stored part after part
      */
     public static AttentionParts of(Mixer.Attention form, BlockWeights block) {
         LinearWeights output = block.of(Projection.ATTENTION_OUTPUT);

@@ -14,7 +14,7 @@ import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.ops.GradientOps.Attended;
 import org.jspecify.annotations.Nullable;
 
-/** Attention over heads: project, clip and normalise, turn, attend, gate, project. */
+/** Attention over heads: project, clip and normalise, rotate, attend, gate, project. */
 record AttentionStep(Device device, LinearStep linears, NormStep norms) {
 
     /**
@@ -65,7 +65,7 @@ record AttentionStep(Device device, LinearStep linears, NormStep norms) {
         }
     }
 
-    /** The widest of what is multiplied as halves. */
+    /** Width of the widest fp16/bf16 matmul input. */
     static int widestFactor(Mixer.Attention form) {
         return Parts.width(form);
     }
@@ -164,10 +164,10 @@ record AttentionStep(Device device, LinearStep linears, NormStep norms) {
     }
 
     /**
-     * The mirror of forward: dInput = beta dInput + the gradient for the input, of dOut F32 [N, hidden], which is that for
-     * what the step put out.
+     * The mirror of forward: dInput = beta dInput + the gradient for the input, of dOut F32 [N, hidden], the gradient
+     * for the step's output.
      *
-     * @param input what forward had, which is read only for gradients of linears
+     * @param input forward's input, read only for gradients of linears
      */
     void backward(Frame f, WholeSequences sequences, Buffers gradients, LinearGradients linearGradients,
             Mixer.Attention form, Tensor input, Tensor dOut, float beta, Tensor dInput, @Nullable BlockWeights into) {
@@ -203,7 +203,7 @@ record AttentionStep(Device device, LinearStep linears, NormStep norms) {
     /** The gradient through clipping and norms, in reverse. */
     private Parts unprepare(Frame f, Buffers gradients, Mixer.Attention form, Parts d, @Nullable BlockWeights into) {
         Parts raw = Parts.of(f.scratch(Scratch.RAW, Parts.width(form)), form);
-        // What went into the norms, and later what came out of them.
+        // The inputs of the norms, and later their outputs.
         Parts stage = Parts.of(gradients.of(Scratch.STAGE, Parts.width(form)), form);
         Parts dRaw = Parts.of(gradients.of(Scratch.D_RAW, Parts.width(form)), form);
         device.matrix().copy(raw.all(), stage.all());

@@ -12,7 +12,7 @@ import java.util.EnumSet;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
-/** The way back through a transformer: gradients of a loss for the activations, and for the parameters where they are wanted. */
+/** The backward pass of a transformer: gradients of a loss for the activations, and optionally for the parameters. */
 public final class Backward {
 
     private final ModelSpec spec;
@@ -34,7 +34,7 @@ public final class Backward {
         return BackwardBuffers.allocate(spec, device, arena, rows, sequenceLength);
     }
 
-    /** What workspace() and the passes that use it take on the device. */
+    /** Device memory of workspace() and of the passes that use it. */
     public static long workspaceBytes(ModelSpec spec, int rows, int sequenceLength) {
         return BackwardBuffers.bytes(spec, rows, sequenceLength);
     }
@@ -49,7 +49,7 @@ public final class Backward {
     /** Scratch memory of the backward pass. */
     public sealed interface Workspace permits BackwardBuffers {}
 
-    /** What a forward pass through one block leaves behind, so that the way back need not compute it again. */
+    /** Intermediate results of a forward pass through one block, so that the backward pass need not recompute them. */
     public sealed interface Trace permits BlockTrace {}
 
     /** Room for the trace of a batch as large as those of the workspace. */
@@ -66,14 +66,14 @@ public final class Backward {
         };
     }
 
-    /** What trace() takes on the device. */
+    /** Device memory of trace(). */
     public static long traceBytes(ModelSpec spec, int rows, int sequenceLength) {
         return BlockTrace.bytes(spec, rows, sequenceLength);
     }
 
     /**
-     * Runs one block: x F32 [N, hidden] its input, left as it is, y F32 [N, hidden] its output, written, with the bits that
-     * forward gives. N as there.
+     * Runs one block: x F32 [N, hidden] its input, left as it is, y F32 [N, hidden] its output, written, with the same
+     * bits as forward. N as there.
      */
     public void forwardTracing(BlockWeights block, Tensor x, Tensor y, Trace trace) {
         switch (trace) {
@@ -94,10 +94,10 @@ public final class Backward {
     }
 
     /**
-     * The gradient through one block, which is computed again from its input: x F32 [N, hidden] the block's input, left as
+     * The gradient through one block, which is recomputed from its input: x F32 [N, hidden] the block's input, left as
      * it is; d F32 [N, hidden] the gradient for its output, replaced by that for its input. N as in forward.
      *
-     * @param into gradients of the parameters, from zeroGradients, to which this batch's are added; null when they are
+     * @param into gradients of the parameters, from zeroGradients, to which this batch's are added; null if they are
      *     not wanted
      */
     public void block(BlockWeights block, Tensor x, Tensor d, Workspace workspace, OutputTap tap,
@@ -136,29 +136,29 @@ public final class Backward {
     }
 
     /**
-     * Adds to the gradients of what the embedding is made of: ids I32 [1, N], d F32 [N, hidden] the gradient for the stream,
-     * left as it is.
+     * Adds to the gradients of the embedding's parameters: ids I32 [1, N], d F32 [N, hidden] the gradient for the
+     * stream, left as it is.
      */
     public void embedding(EmbeddingWeights weights, Tensor ids, int sequenceLength, Tensor d, EmbeddingWeights into) {
         embedding.backward(weights, ids, sequenceLength, d, into);
     }
 
-    /** Where the gradients of all of a block's parameters are summed, zero at first; the arena owns them. */
+    /** Tensors that sum the gradients of all of a block's parameters, initially zero; the arena owns them. */
     public BlockWeights zeroGradients(BlockWeights block, TensorArena arena) {
         return zeroGradients(block, arena, EnumSet.allOf(ParameterKind.class));
     }
 
-    /** The same for these kinds alone; the others are not computed. */
+    /** The same for only these kinds; the others are not computed. */
     public BlockWeights zeroGradients(BlockWeights block, TensorArena arena, Set<ParameterKind> kinds) {
         return block.zeros(device, arena, kinds);
     }
 
-    /** Where the gradients of all of the head's parameters are summed, zero at first; the arena owns them. */
+    /** Tensors that sum the gradients of all of the head's parameters, initially zero; the arena owns them. */
     public Head zeroGradients(Head head, TensorArena arena) {
         return zeroGradients(head, arena, EnumSet.allOf(ParameterKind.class));
     }
 
-    /** The same for these kinds alone; the others are not computed. */
+    /** The same for only these kinds; the others are not computed. */
     public Head zeroGradients(Head head, TensorArena arena, Set<ParameterKind> kinds) {
         return head.zeros(device, arena, kinds);
     }

@@ -7,10 +7,10 @@ import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.TensorArena;
 
 /**
- * Scratch memory of the backward pass, allocated once for batches of up to {@code rows} tokens: what the forward pass leaves
- * behind in one block, and the gradients for it.
+ * Scratch memory of the backward pass, allocated once for batches of up to {@code rows} tokens: the trace of the
+ * forward pass through one block, and its gradients.
  *
- * @param trace of the block, when it is computed again
+ * @param trace of the block, if it is recomputed
  * @param gradients of what it holds
  */
 record BackwardBuffers(BlockTrace trace, Buffers gradients) implements Backward.Workspace {
@@ -26,7 +26,7 @@ record BackwardBuffers(BlockTrace trace, Buffers gradients) implements Backward.
         return widths;
     }
 
-    /** What allocate() takes on the device, with what attention's gradient takes for a while. */
+    /** Device memory of allocate(), with the temporaries of attention's gradient. */
     static long bytes(ModelSpec spec, int rows, int sequenceLength) {
         long inside = spec.blockSpecs().stream().mapToLong(BackwardBuffers::inside).max().orElse(0);
         return BlockTrace.bytes(spec, rows, sequenceLength)
@@ -40,7 +40,7 @@ record BackwardBuffers(BlockTrace trace, Buffers gradients) implements Backward.
                 : 0;
     }
 
-    /** The same gradients for a block that need not be computed again. */
+    /** The same gradients for a block that is not recomputed. */
     BackwardBuffers of(BlockTrace kept) {
         return new BackwardBuffers(kept, gradients);
     }

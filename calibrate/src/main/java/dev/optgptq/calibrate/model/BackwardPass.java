@@ -12,9 +12,9 @@ import dev.optgptq.kernels.Tensor;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The mirror of ForwardPass: the loss's gradient back through what every family computes, on the op set alone. A block is
- * computed again from its input, so that of the whole model only the residual stream needs to be kept (Chen et al. 2016,
- * arXiv 1604.06174); or the forward pass has left its traces.
+ * The mirror of ForwardPass: the loss's gradient through the one forward pass of every family, using only the op set. A
+ * block is recomputed from its input, so that only the residual stream of the whole model needs to be kept (Chen et al.
+ * 2016, arXiv 1604.06174); or the forward pass has left its traces.
  */
 record BackwardPass(Device device, ForwardPass forward) {
 
@@ -24,7 +24,7 @@ record BackwardPass(Device device, ForwardPass forward) {
      * @param x F32 [N, hidden], the block's input; left as it is
      * @param d F32 [N, hidden], the gradient for the block's output, replaced by that for its input
      * @param tap sees the gradient for each linear's output
-     * @param into the parameters' gradients, of all kinds or some, to which this batch's are added; null when none are
+     * @param into the parameters' gradients, of all kinds or some, to which this batch's are added; null if none are
      *     wanted
      */
     void block(BlockWeights block, Tensor x, Tensor d, BackwardBuffers buffers, OutputTap tap,
@@ -35,8 +35,8 @@ record BackwardPass(Device device, ForwardPass forward) {
     }
 
     /**
-     * One block forward, which leaves its trace: x F32 [N, hidden] its input, left as it is, y F32 [N, hidden] its output,
-     * written. The bits are the forward pass's.
+     * One block forward, which keeps its trace: x F32 [N, hidden] its input, left as it is, y F32 [N, hidden] its
+     * output, written, with the same bits as the forward pass.
      */
     void tracing(BlockWeights block, Tensor x, Tensor y, BlockTrace trace) {
         ForwardBuffers kept = trace.forward();
@@ -83,7 +83,7 @@ record BackwardPass(Device device, ForwardPass forward) {
 
         Tensor input = normed(step, NormSlot.BEFORE_ATTENTION, x, Scratch.NORMED);
         if (step.linears().sumsLinears() && step.f().spec().has(NormSlot.BEFORE_ATTENTION)) {
-            // The MLP's norm has overwritten what attention's had put there.
+            // The MLP's norm has overwritten the output of attention's norm.
             forward.before(step.f(), NormSlot.BEFORE_ATTENTION, x, Scratch.NORMED);
         }
         attention(step, input, d, 0, dNormed);
@@ -129,7 +129,7 @@ record BackwardPass(Device device, ForwardPass forward) {
         }
     }
 
-    /** Where the norm of a slot has put what it made of x; x where there is none. */
+    /** The output of a slot's norm of x; x itself if there is none. */
     private static Tensor normed(Step step, NormSlot slot, Tensor x, Scratch where) {
         return step.f().spec().has(slot) ? step.kept(where, x) : x;
     }
@@ -145,7 +145,7 @@ record BackwardPass(Device device, ForwardPass forward) {
     }
 
     /**
-     * What the steps of one block's backward pass share.
+     * Shared by the steps of one block's backward pass.
      *
      * @param scratch gradients
      */

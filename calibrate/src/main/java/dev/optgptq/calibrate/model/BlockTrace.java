@@ -6,10 +6,10 @@ import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.TensorArena;
 
 /**
- * What the forward pass leaves behind in one block for the gradients, for batches of up to {@code rows} tokens. The
- * gradients overwrite it.
+ * Intermediate results of the forward pass through one block, for the gradients of batches of up to {@code rows}
+ * tokens. The gradients overwrite it.
  *
- * @param forward its scratch memory, with what is kept besides
+ * @param forward its scratch memory, with the results that are kept
  */
 record BlockTrace(ForwardBuffers forward) implements Backward.Trace {
 
@@ -32,7 +32,7 @@ record BlockTrace(ForwardBuffers forward) implements Backward.Trace {
         return widths;
     }
 
-    /** What allocate() takes on the device. */
+    /** Device memory of allocate(). */
     static long bytes(ModelSpec spec, int rows, int sequenceLength) {
         return rows * widths(spec).bytesPerRow() + Tables.bytes(spec, sequenceLength);
     }

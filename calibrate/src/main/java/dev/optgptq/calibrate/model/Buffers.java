@@ -19,7 +19,7 @@ record Buffers(long rows, Map<Scratch, Tensor> matrices) {
     Tensor of(Scratch what, int width) {
         Tensor matrix = matrices.get(what);
         if (matrix == null) {
-            throw new IllegalStateException(what + " was not asked for");
+            throw new IllegalStateException(what + " was not allocated");
         }
         return matrix.columns() == width ? matrix : matrix.columns(0, width);
     }

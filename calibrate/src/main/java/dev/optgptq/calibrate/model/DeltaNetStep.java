@@ -17,12 +17,12 @@ import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A gated deltanet (arXiv 2412.06464) as Qwen3-Next has it: project, convolve, bring queries and keys to length 1, run the
- * rule, normalise every head, gate, project.
+ * A gated deltanet (arXiv 2412.06464) as in Qwen3-Next: project, convolve, normalise queries and keys to length 1, run
+ * the rule, normalise every head, gate, project.
  */
 record DeltaNetStep(Device device, LinearStep linears, NormStep norms) {
 
-    /** Of the sum of squares under the root that queries and keys are divided by. */
+    /** Added to the sum of squares under the root that queries and keys are divided by. */
     private static final float LENGTH_EPS = 1e-6f;
 
     /**
@@ -165,7 +165,7 @@ record DeltaNetStep(Device device, LinearStep linears, NormStep norms) {
         return decay;
     }
 
-    /** What beta, or the decay, is made of. */
+    /** The input of beta, or of the decay. */
     private static Tensor scalars(Frame f, Mixer.DeltaNet form, int which) {
         return f.scratch(Scratch.DELTA_SCALARS, 2 * form.valueHeads()).columns((long) which * form.valueHeads(),
                 form.valueHeads());
@@ -193,7 +193,7 @@ record DeltaNetStep(Device device, LinearStep linears, NormStep norms) {
         project(linearGradients, form, input, d, dScalars, beta, dInput);
     }
 
-    /** The gradients for the scalars; those for queries, keys and values are in D_DELTA_MIXED then. */
+    /** The gradients for the scalars; those for queries, keys and values are then in D_DELTA_MIXED. */
     private Tensor rule(Frame f, Buffers gradients, Mixer.DeltaNet form, Tensor dFound, @Nullable BlockWeights into) {
         int heads = form.valueHeads();
         Parts parts = mixed(f, form);

@@ -89,7 +89,7 @@ record DenseStep(Device device, LinearStep linears) {
         return true;
     }
 
-    /** Leaves what backward needs, without what comes out. */
+    /** Computes only what backward needs, without the output. */
     void trace(Frame f, Dense form, Linears its, Tensor x) {
         activate(f, form, project(f, form, its, x));
     }
@@ -118,7 +118,7 @@ record DenseStep(Device device, LinearStep linears) {
         return parts;
     }
 
-    /** [n, intermediate], in place unless what went in is kept. */
+    /** [n, intermediate], in place unless the input is kept. */
     private Tensor activate(Frame f, Dense form, Parts parts) {
         Tensor from = parts.gate() == null ? parts.up() : parts.gate();
         Tensor target = from;
@@ -136,9 +136,9 @@ record DenseStep(Device device, LinearStep linears) {
     }
 
     /**
-     * The mirror of forward: dx = beta dx + the gradient for x, of dOut, which is that for what it put out.
+     * The mirror of forward: dx = beta dx + the gradient for x, of dOut, the gradient for the output.
      *
-     * @param x what forward had
+     * @param x forward's input
      */
     void backward(Frame f, Buffers gradients, LinearGradients linearGradients, Dense form, Linears its, Tensor x,
             Tensor dOut, float beta, Tensor dx) {

@@ -31,7 +31,7 @@ record EmbeddingStep(Device device, NormStep norms) {
         }
     }
 
-    /** The same where each row says its row in the table of positions, I32 [1, N]; not read where there is no table. */
+    /** The same with each row's index in the table of positions, I32 [1, N]; not read without a table. */
     void forward(EmbeddingWeights weights, Tensor ids, @Nullable Tensor positionRows, Tensor x) {
         if (weights.isPlain()) {
             device.neural().embed(ids, weights.table(), x);
@@ -89,7 +89,7 @@ record EmbeddingStep(Device device, NormStep norms) {
     }
 
     /**
-     * Adds to the gradients of what the embedding is made of.
+     * Adds to the gradients of the embedding's parameters.
      *
      * @param d F32 [N, hidden], the gradient for the stream; left as it is
      */

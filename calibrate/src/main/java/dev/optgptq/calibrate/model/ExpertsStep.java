@@ -15,8 +15,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * A mixture of experts (Shazeer et al. 2017, arXiv 1701.06538): the shared expert for all tokens, then one expert after the
- * other for the tokens that the router sends to it. Sums have that order, and of the experts' activations one expert's exist
- * at a time. The way back computes all of it again from the input, so a trace keeps nothing of experts.
+ * other for the tokens that the router sends to it. Sums have that order, and the activations of one expert exist at a
+ * time. The backward pass recomputes all of it from the input, so a trace keeps nothing of experts.
  */
 record ExpertsStep(Device device, DenseStep dense, RouterStep router) {
 
@@ -119,7 +119,7 @@ record ExpertsStep(Device device, DenseStep dense, RouterStep router) {
         return true;
     }
 
-    /** F32 [tokens, hidden]: what the expert's tokens have. */
+    /** F32 [tokens, hidden]: the inputs of the expert's tokens. */
     private Tensor gathered(Frame f, Tokens tokens, Tensor x) {
         Tensor gathered = f.scratch(Scratch.EXPERT_INPUT, (int) x.columns()).rows(0, tokens.count());
         device.matrix().gatherRows(x, tokens.rows(), gathered);
@@ -127,9 +127,9 @@ record ExpertsStep(Device device, DenseStep dense, RouterStep router) {
     }
 
     /**
-     * The mirror of forward: dx = beta dx + the gradient for x, of dOut, which is that for what it put out.
+     * The mirror of forward: dx = beta dx + the gradient for x, of dOut, the gradient for the output.
      *
-     * @param into the parameters' gradients; null when they are not wanted
+     * @param into the parameters' gradients; null if they are not wanted
      */
     void backward(Frame f, Buffers gradients, LinearGradients linearGradients, Experts form, Tensor x, Tensor dOut,
             float beta, Tensor dx, @Nullable BlockWeights into) {

@@ -12,14 +12,14 @@ import dev.optgptq.kernels.ops.NeuralOps;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Scratch memory of the forward pass, allocated once for batches of up to {@code rows} tokens, and the constants that go with
- * a sequence length.
+ * Scratch memory of the forward pass, allocated once for batches of up to {@code rows} tokens, and the constants of a
+ * sequence length.
  *
- * @param halves F16 or BF16 [rows, the widest of what is multiplied]; null where products are in float32
+ * @param halves F16 or BF16 [rows, the widest matmul input]; null if the matmul dtype is float32
  */
 record ForwardBuffers(Buffers scratch, Tables tables, @Nullable Tensor halves) implements Transformer.Workspace {
 
-    /** @param matmul dtype of what the linears multiply: F32, F16 or BF16 */
+    /** @param matmul matmul dtype of the linears: F32, F16 or BF16 */
     static ForwardBuffers allocate(ModelSpec spec, DType matmul, Device device, TensorArena arena, int rows,
             int sequenceLength) {
         if (sequenceLength < 1 || rows < sequenceLength) {
@@ -28,7 +28,7 @@ record ForwardBuffers(Buffers scratch, Tables tables, @Nullable Tensor halves) i
         return allocate(widths(spec), spec, matmul, Tables.of(spec, sequenceLength, device, arena), arena, rows);
     }
 
-    /** For new tokens of sequences of up to so many positions. */
+    /** For new tokens of sequences of up to a number of positions. */
     static ForwardBuffers allocatePaged(ModelSpec spec, DType matmul, Device device, TensorArena arena, int rows,
             int positions) {
         return allocate(widths(spec), spec, matmul, Tables.of(spec, positions, device, arena), arena, rows);
@@ -40,13 +40,13 @@ record ForwardBuffers(Buffers scratch, Tables tables, @Nullable Tensor halves) i
                 matmul == DType.F32 ? null : arena.matrix(matmul, rows, widestFactor(spec)));
     }
 
-    /** What allocate() takes on the device. */
+    /** Device memory of allocate(). */
     static long bytes(ModelSpec spec, DType matmul, int rows, int sequenceLength) {
         long halves = matmul == DType.F32 ? 0 : (long) matmul.bytes() * rows * widestFactor(spec);
         return rows * widths(spec).bytesPerRow() + Tables.bytes(spec, sequenceLength) + halves;
     }
 
-    /** What the forward pass needs. */
+    /** Needs of the forward pass. */
     static Widths widths(ModelSpec spec) {
         Widths widths = new Widths();
         spec.blockSpecs().forEach(block -> ForwardPass.forwardNeeds(block, spec.hiddenSize(), widths));
@@ -69,7 +69,7 @@ record ForwardBuffers(Buffers scratch, Tables tables, @Nullable Tensor halves) i
         return (int) scratch.rows();
     }
 
-    /** Whole sequences of the length that the workspace was made for. */
+    /** Whole sequences of the workspace's length. */
     WholeSequences sequences(NeuralOps neural, long n) {
         if (n > rows() || n % tables.sequenceLength() != 0) {
             throw new IllegalArgumentException("a batch of " + n + " tokens; expected a multiple of "

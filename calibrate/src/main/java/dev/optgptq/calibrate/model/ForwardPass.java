@@ -13,9 +13,9 @@ import dev.optgptq.kernels.Tensor;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The one forward pass: what every family computes, on the op set alone, one step after the other. What differs between
- * families is read from the block's spec; N tokens, hidden width d. Activations are F32; what is multiplied, the input of
- * linears and attention's queries, keys and values, is rounded to the matmul dtype first, where that is not F32.
+ * The one forward pass of every family, step by step, using only the op set. Differences between families are read from
+ * the block's spec; N tokens, hidden width d. Activations are F32; matmul inputs, the inputs of linears and attention's
+ * queries, keys and values, are first rounded to the matmul dtype, if that is not F32.
  */
 record ForwardPass(Device device, NormStep norms, AttentionStep attention, LatentAttentionStep latent,
         DeltaNetStep delta,
@@ -31,7 +31,9 @@ record ForwardPass(Device device, NormStep norms, AttentionStep attention, Laten
                 new ResidualStep(device, norms));
     }
 
-    /** x [N, d] += attention(norm(x)); x += mlp(norm(x)), in the block's form. The tap sees what enters linears. */
+    /**
+     * x [N, d] += attention(norm(x)); x += mlp(norm(x)), in the block's form. The tap receives the inputs of linears.
+     */
     void block(BlockWeights weights, Tensor x, ForwardBuffers buffers, TokenContext context, InputTap tap) {
         Frame f = buffers.frame(weights, x.rows(), context, false, tap);
         Tensor input = before(f, NormSlot.BEFORE_ATTENTION, x, Scratch.NORMED);
@@ -42,14 +44,14 @@ record ForwardPass(Device device, NormStep norms, AttentionStep attention, Laten
     }
 
     /**
-     * The same, which leaves what the gradients need.
+     * The same, keeping what the gradients need.
      *
      * @param x F32 [N, d], left as it is
-     * @param y F32 [N, d], written: the block's output; null where it is not wanted
+     * @param y F32 [N, d], written: the block's output; null if it is not wanted
      */
     void trace(BlockWeights weights, Tensor x, @Nullable Tensor y, ForwardBuffers buffers, TokenContext context) {
         boolean needsOutput = y != null || weights.spec().has(NormSlot.AFTER_MLP);
-        // Without an output nobody wants what enters the last linear to be multiplied.
+        // Without an output the last linear need not be computed.
         InputTap tap = needsOutput
                 ? InputTap.NONE
                 : (site, input, tokens) -> !site.equals(InputSite.MLP_OUTPUT) && !site.ofExpert();
@@ -66,7 +68,7 @@ record ForwardPass(Device device, NormStep norms, AttentionStep attention, Laten
         mlpPart(f, output, aside);
     }
 
-    /** What the MLP reads where it does not wait for attention; null where it does. */
+    /** The MLP's input in a parallel block; null if it comes after attention. */
     private @Nullable Tensor aside(Frame f, Tensor x, Tensor attentionInput) {
         if (f.spec().residual() != Residual.PARALLEL) {
             return null;
@@ -105,7 +107,7 @@ record ForwardPass(Device device, NormStep norms, AttentionStep attention, Laten
         }
     }
 
-    /** norm(x) where a norm stands there, else x. */
+    /** norm(x) if the slot has a norm, else x. */
     Tensor before(Frame f, NormSlot slot, Tensor x, Scratch target) {
         NormWeights norm = f.weights().norm(slot);
         if (norm == null) {
@@ -137,7 +139,7 @@ record ForwardPass(Device device, NormStep norms, AttentionStep attention, Laten
         }
     }
 
-    /** What trace() needs besides. */
+    /** Additional needs of trace(). */
     static void traceNeeds(BlockSpec block, int hidden, Widths widths) {
         widths.need(Scratch.RESIDUAL, hidden);
         if (block.has(NormSlot.AFTER_MLP)) {

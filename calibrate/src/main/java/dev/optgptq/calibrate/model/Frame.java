@@ -7,13 +7,13 @@ import dev.optgptq.kernels.ops.NeuralOps;
 import org.jspecify.annotations.Nullable;
 
 /**
- * One batch on its way through one block: what all steps share.
+ * One batch in one block: the state shared by all steps.
  *
  * @param buffers cut to the batch
- * @param halves F16 or BF16 [N, the widest of what is multiplied]; null where products are in float32
- * @param context where its rows stand
+ * @param halves F16 or BF16 [N, the widest matmul input]; null if the matmul dtype is float32
+ * @param context positions of its rows
  * @param keeps whether what the gradients need stays in the buffers
- * @param tap sees what enters linears
+ * @param tap receives the inputs of linears
  */
 record Frame(BlockWeights weights, Buffers buffers, @Nullable Tensor halves, Tables tables, TokenContext context,
         boolean keeps, InputTap tap) {
@@ -33,7 +33,7 @@ record Frame(BlockWeights weights, Buffers buffers, @Nullable Tensor halves, Tab
     }
 
     /**
-     * x F32 [N, width] as it is multiplied: itself, or rounded to the matmul dtype, in memory that the next call takes.
+     * x F32 [N, width] as matmul input: itself, or rounded to the matmul dtype, in memory that the next call reuses.
      */
     Tensor factor(NeuralOps neural, Tensor x) {
         if (halves == null) {

@@ -43,7 +43,7 @@ record HeadStep(Device device, NormStep norms) {
         }
     }
 
-    /** Where the matrix is of halves, so is what it multiplies. */
+    /** With a matrix in fp16/bf16 its input is rounded to that. */
     private void multiply(LinearWeights matrix, Tensor x, Tensor y) {
         DType dtype = matrix.weight().dtype();
         if (dtype == DType.F32) {
@@ -58,14 +58,14 @@ record HeadStep(Device device, NormStep norms) {
     }
 
     /**
-     * The gradient for what went in.
+     * The gradient for the input.
      *
      * @param x F32 [N, hidden]
      * @param normed F32 [N, hidden] as forward left it, overwritten
      * @param capped F32 [N, vocabulary], the logits; only read where they are capped
      * @param dLogits F32 [N, vocabulary], overwritten
      * @param d F32 [N, hidden], written
-     * @param into the parameters' gradients, of all kinds or some; the matrix's is a product as large as the logits'
+     * @param into the parameters' gradients, of all kinds or some; the matrix's is a matmul as large as the logits'
      */
     void backward(Head head, Tensor x, Tensor normed, Tensor capped, Tensor dLogits, Tensor d, @Nullable Head into) {
         HeadSpec spec = head.spec();

@@ -4,15 +4,16 @@ import dev.optgptq.calibrate.family.InputSite;
 import dev.optgptq.kernels.Tensor;
 import org.jspecify.annotations.Nullable;
 
-/** Sees the inputs of a block's linears during a forward pass. */
+/** Receives the inputs of a block's linears during a forward pass. */
 @FunctionalInterface
 public interface InputTap {
 
-    /** Lets everything pass. */
+    /** Ignores everything. */
     InputTap NONE = (site, x, tokens) -> true;
 
     /**
-     * @param x [N, inputs] of the site as its linears multiply it: F32, or the half-precision dtype of their products; valid during the call only, not to be written
+     * @param x [N, inputs] of the site in the matmul dtype of its linears; valid during the call only, not to be
+     *     written
      * @param tokens I32 [1, N]: which of the batch these are, rising, where only some pass; null for all of it
      * @return false to stop the forward pass here, leaving the block's output undefined
      */

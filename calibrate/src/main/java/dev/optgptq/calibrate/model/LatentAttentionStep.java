@@ -12,8 +12,9 @@ import dev.optgptq.kernels.ops.GradientOps.Attended;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434): queries, keys and values are made of narrow latents, and one
- * key that turns is shared by all heads. In each head what turns is put first; scores do not see the order.
+ * Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434): queries, keys and values are projected from narrow
+ * latents, and one rotary key is shared by all heads. In each head the rotary elements come first; scores do not depend
+ * on the order.
  */
 record LatentAttentionStep(Device device, LinearStep linears, NormStep norms) {
 
@@ -65,7 +66,7 @@ record LatentAttentionStep(Device device, LinearStep linears, NormStep norms) {
         }
     }
 
-    /** The widest of what is multiplied as halves. */
+    /** Width of the widest fp16/bf16 matmul input. */
     static int widestFactor(Mixer.LatentAttention form) {
         return Parts.width(form);
     }

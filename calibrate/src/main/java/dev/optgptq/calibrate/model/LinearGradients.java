@@ -12,10 +12,10 @@ import dev.optgptq.kernels.ops.MatrixOps;
 import org.jspecify.annotations.Nullable;
 
 /**
- * What the linears of one block's backward pass share.
+ * Shared by the linears of one block's backward pass.
  *
- * @param tap sees the gradient for what each puts out, in the order of the disk
- * @param sums of the linears' gradients; null when they are not wanted
+ * @param tap receives the gradient for each linear's output, in the order on disk
+ * @param sums of the linears' gradients; null if they are not wanted
  */
 record LinearGradients(Frame f, MatrixOps matrix, GradientOps gradient, OutputTap tap,
         @Nullable BlockWeights sums) {

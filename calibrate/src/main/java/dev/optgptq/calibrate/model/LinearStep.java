@@ -6,10 +6,10 @@ import dev.optgptq.calibrate.weights.LinearWeights;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 
-/** A product with a weight; where several parts share its rows, with each part in its place. */
+/** A matmul with a weight; if several parts share its rows, with each part in its place. */
 record LinearStep(Device device) {
 
-    /** Room for what a linear puts out whose rows lie in groups. */
+    /** Memory for the output of a linear whose rows are grouped. */
     static void needs(LinearSpec linear, Widths widths) {
         if (!linear.view().rows().isConcatenated()) {
             widths.need(Scratch.FUSED, linear.outputs());

@@ -29,7 +29,7 @@ record NormStep(Device device) {
         }
     }
 
-    /** d += the gradient through norm(x), where dNormed is that for what it put out. */
+    /** d += the gradient through norm(x), where dNormed is the gradient for its output. */
     void backward(NormWeights norm, Tensor x, Tensor dNormed, Tensor d, @Nullable NormWeights into) {
         NormSpec spec = norm.spec();
         Tensor weight = norm.factor(device);

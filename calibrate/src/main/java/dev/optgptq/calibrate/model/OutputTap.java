@@ -4,11 +4,11 @@ import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.kernels.Tensor;
 import org.jspecify.annotations.Nullable;
 
-/** Sees the loss's gradient for the outputs of a block's linears during a backward pass. */
+/** Receives the loss's gradient for the outputs of a block's linears during a backward pass. */
 @FunctionalInterface
 public interface OutputTap {
 
-    /** Lets everything pass. */
+    /** Ignores everything. */
     OutputTap NONE = (linear, dOutput, tokens) -> {};
 
     /**

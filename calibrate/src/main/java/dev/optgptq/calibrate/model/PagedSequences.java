@@ -10,7 +10,7 @@ import dev.optgptq.kernels.ops.CacheShape;
 import java.util.List;
 
 /**
- * Rows that are new tokens of sequences whose earlier tokens lie in pages.
+ * Rows that are new tokens of sequences whose earlier tokens are in pages.
  *
  * @param pages of each block
  * @param positions I32 [1, N]

@@ -9,7 +9,7 @@ import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.Together;
 import java.util.List;
 
-/** One model on each of several devices, which share its work. */
+/** One model on each of several devices, which share the work. */
 public final class Replicas {
 
     private final List<Transformer> models;
@@ -37,7 +37,7 @@ public final class Replicas {
         return new Replicas(models.stream().map(model -> model.withProducts(dtype)).toList());
     }
 
-    /** That of the first device, which does what is not shared. */
+    /** The model of the first device, which does the work that is not shared. */
     public Transformer first() {
         return models.getFirst();
     }
@@ -80,7 +80,7 @@ public final class Replicas {
     /**
      * Gives every device the weights that the first one has.
      *
-     * @param first on the first device, whose arena goes on owning them
+     * @param first on the first device, whose arena keeps ownership
      */
     public Block spread(BlockWeights first) {
         Block block = new Block();

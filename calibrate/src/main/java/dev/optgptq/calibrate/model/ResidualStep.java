@@ -10,10 +10,12 @@ import dev.optgptq.kernels.Tensor;
 import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
-/** How what attention or an MLP finds joins the residual stream: added as it is, or after a norm, a factor, or both. */
+/**
+ * How the output of attention or an MLP joins the residual stream: added directly, or after a norm, a factor, or both.
+ */
 record ResidualStep(Device device, NormStep norms) {
 
-    /** Whether it is put beside the stream first. */
+    /** Whether it is first written beside the stream. */
     private static boolean beside(BlockSpec block, NormSlot after) {
         return block.residual() != Residual.NORM_OF_SUM && (block.has(after) || block.residualScale() != 1);
     }
@@ -44,7 +46,7 @@ record ResidualStep(Device device, NormStep norms) {
         }
     }
 
-    /** Where the part before this norm's place puts what it finds, for the stream x F32 [N, hidden]. */
+    /** Where the part before this norm's slot writes its output, for the stream x F32 [N, hidden]. */
     Outlet open(Frame f, NormSlot after, Tensor x) {
         if (!beside(f.spec(), after)) {
             return new Outlet(x, 1);
@@ -89,7 +91,7 @@ record ResidualStep(Device device, NormStep norms) {
     }
 
     /**
-     * The gradient for what was put out, where d is that for the stream after it; for NORM_OF_SUM d itself becomes that for
+     * The gradient for the output, where d is that for the stream after it; for NORM_OF_SUM d itself becomes that for
      * both parts of the sum.
      */
     Tensor backward(Frame f, Buffers gradients, NormSlot after, Tensor d, @Nullable BlockWeights into) {

@@ -15,8 +15,8 @@ import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Sends tokens to experts: logits, a choice, and the tokens sorted by expert. In float32 whatever is multiplied elsewhere: a
- * rounding could change a choice.
+ * Sends tokens to experts: logits, a choice, and the tokens sorted by expert. Always in float32, since rounding could
+ * change a choice.
  */
 record RouterStep(Device device) {
 
@@ -39,7 +39,7 @@ record RouterStep(Device device) {
      * The tokens of one expert.
      *
      * @param rows I32 [1, count]: which they are, rising
-     * @param slots I32 [1, count]: where the weight of each stands among those of all tokens, row after row
+     * @param slots I32 [1, count]: index of each one's weight among those of all tokens, row by row
      */
     record Tokens(Tensor rows, Tensor slots) {
         long count() {
@@ -48,7 +48,7 @@ record RouterStep(Device device) {
     }
 
     /**
-     * Where a batch goes.
+     * The routing of a batch.
      *
      * @param logits F32 [N, experts]
      * @param choice I32 [N, active]
@@ -114,18 +114,18 @@ record RouterStep(Device device) {
         return dense(found, DType.F32, 1, tokens.count());
     }
 
-    /** F32 [1, tokens]: where the gradient for the weights of one expert's tokens is put. */
+    /** F32 [1, tokens]: gradients for the weights of one expert's tokens. */
     static Tensor dWeightsOf(Buffers gradients, Tokens tokens) {
         return dense(gradients.of(Scratch.D_EXPERT_WEIGHTS, 1), DType.F32, 1, tokens.count());
     }
 
-    /** F32 [N, active]: where it is collected, row after row. */
+    /** F32 [N, active]: all of them, row by row. */
     static Tensor dWeights(Buffers gradients, Routed routed) {
         int active = routed.form().active();
         return dense(gradients.of(Scratch.D_ROUTER_WEIGHTS, active), DType.F32, routed.choice().rows(), active);
     }
 
-    /** Puts them there, where nothing but zeros was. */
+    /** Scatters them there, into zeros. */
     void collect(Buffers gradients, Routed routed, Tokens tokens, Tensor dWeightsOf) {
         Tensor all = column(dWeights(gradients, routed));
         device.mixture().scatterAddRows(dense(dWeightsOf, DType.F32, tokens.count(), 1), tokens.slots(), null, all);

@@ -18,7 +18,7 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Set;
 
-/** The constants that the passes need on the device: of positions, and of how the rows of fused linears lie. */
+/** The constants that the passes need on the device: of positions, and of the row order of fused linears. */
 final class Tables {
 
     private final int sequenceLength;
@@ -113,7 +113,7 @@ final class Tables {
         return tables;
     }
 
-    /** What of() takes on the device. */
+    /** Device memory of of(). */
     static long bytes(ModelSpec spec, int sequenceLength) {
         long elements = 0;
         for (Position.Rotary form : rotaries(spec)) {

@@ -6,12 +6,11 @@ import dev.optgptq.formats.UserError;
 import dev.optgptq.kernels.Tensor;
 
 /**
- * Where the rows of a batch stand, and what lies before them: whole sequences one after the other, or new tokens behind those
- * of a cache.
+ * The context of a batch's rows: whole sequences one after the other, or new tokens after those of a cache.
  */
 public interface TokenContext {
 
-    /** Turns every head of x F32 [N, heads headDim] to the position of its row, in place. */
+    /** Rotates every head of x F32 [N, heads headDim] to the position of its row, in place. */
     void rotate(Position.Rotary form, int headDim, Tensor x);
 
     /** Whether queries, keys and values are rounded to the matmul dtype before it attends; else they stay F32. */
@@ -20,7 +19,7 @@ public interface TokenContext {
     }
 
     /**
-     * Attends over what each row can see.
+     * Attends over the tokens that each row can see.
      *
      * @param out F32 [N, heads headDim], written
      */
@@ -36,7 +35,7 @@ public interface TokenContext {
                 "latent attention is supported over whole sequences only, not over a cache");
     }
 
-    /** The length of every sequence where rows are whole sequences; what carries a state from token to token needs it. */
+    /** The length of every sequence if rows are whole sequences; recurrent mixers need it. */
     default int sequenceLength() {
         throw new UserError(UserError.Code.UNSUPPORTED_MODEL,
                 "linear attention is supported over whole sequences only, not over a cache");

@@ -82,7 +82,7 @@ public final class Transformer {
         return model;
     }
 
-    /** Those of the blocks are checked as they are loaded; these might never be, and are copied as they are. */
+    /** Those of the blocks are checked on loading; these might never be loaded, and are copied as they are. */
     private void requireFinite() {
         EmbeddingSpec form = spec.embedding();
         try (TensorArena scratch = device.arena()) {
@@ -101,8 +101,8 @@ public final class Transformer {
     }
 
     /**
-     * The same model with inputs and weights of its linears in this dtype, F32, F16 or BF16: products of halves are exact
-     * and summed in float32, and everything else stays F32. For forward passes only.
+     * The same model with inputs and weights of its linears in this dtype, F32, F16 or BF16: fp16/bf16 products are
+     * exact and summed in float32, and everything else stays F32. For forward passes only.
      */
     public Transformer withProducts(DType dtype) {
         return dtype == products ? this : new Transformer(spec, directory, device, dtype, prefetched);
@@ -114,7 +114,7 @@ public final class Transformer {
                 new WeightLoader(directory, device, dtype, prefetched).keepingPacked());
     }
 
-    /** What all its weights take on the device together, as this model loads them. */
+    /** Device memory of all its weights, as this model loads them. */
     public long weightBytes() {
         long linears = spec.blockSpecs().stream().flatMap(block -> block.linears().stream())
                 .mapToLong(loader::weightBytes).sum();
@@ -136,7 +136,7 @@ public final class Transformer {
         return loader;
     }
 
-    /** The dtype of what its linears multiply. */
+    /** The matmul dtype of its linears. */
     public DType products() {
         return products;
     }
@@ -156,23 +156,23 @@ public final class Transformer {
     }
 
     /**
-     * Brings blocks near before they are loaded; one at a time, which the caller closes before the model's directory.
+     * Prefetches blocks; one prefetch at a time, which the caller closes before the model's directory.
      *
-     * @param room what it may take on the device; with less than {@link #prefetchBytes} it takes none
+     * @param room limit of its device memory; with less than {@link #prefetchBytes} it takes none
      */
     public Prefetch prefetch(long room) {
         return Prefetch.of(spec, List.of(loader), room);
     }
 
-    /** What prefetch() takes on the device: two blocks as they are stored; nothing where weights need not go there. */
+    /** Device memory of prefetch(): two blocks as they are stored; nothing where weights need not go there. */
     public long prefetchBytes() {
         return Prefetch.deviceBytes(spec, loader);
     }
 
     /**
-     * What prefetch() may take on the device beside what else will be allocated while it is open.
+     * The device memory left for prefetch() beside other allocations while it is open.
      *
-     * @param bytes of what else
+     * @param bytes of the other allocations
      */
     public long roomBeside(long bytes) {
         return device.freeMemory().orElse(0) - bytes - LIBRARIES;
@@ -202,18 +202,18 @@ public final class Transformer {
         return ForwardBuffers.allocate(spec, products, device, arena, rows, sequenceLength);
     }
 
-    /** What workspace() takes on the device. */
+    /** Device memory of workspace(). */
     public static long workspaceBytes(ModelSpec spec, DType products, int rows, int sequenceLength) {
         return ForwardBuffers.bytes(spec, products, rows, sequenceLength);
     }
 
-    /** What loadBlock() takes on the device in the end, for any block; packed linears take a copy more for a while. */
+    /** Device memory of a loaded block, the largest; packed linears temporarily take one more copy. */
     public static long blockBytes(ModelSpec spec, DType products) {
         return spec.blockSpecs().stream().mapToLong(block -> BlockWeights.bytes(block, products)).max().orElse(0);
     }
 
     /**
-     * Changes the weight of one linear, which is given in F32 [outputs, inputs] and then kept in the dtype of the products.
+     * Changes the weight of one linear, which is given in F32 [outputs, inputs] and then kept in the matmul dtype.
      *
      * @param edit writes to the tensor, and may return something
      */
@@ -242,7 +242,7 @@ public final class Transformer {
         withEmbedding(sequenceLength, each -> each.embed(ids, x));
     }
 
-    /** Embeds several times with the table on the device all the while. */
+    /** Embeds several times, keeping the table on the device. */
     public void withEmbedding(int sequenceLength, Consumer<Embedding> use) {
         try (TensorArena scratch = device.arena()) {
             EmbeddingWeights weights = loadEmbedding(scratch);
@@ -258,12 +258,12 @@ public final class Transformer {
         return (ids, x) -> embedding.forward(weights, ids, sequenceLength, x);
     }
 
-    /** Loads what makes the residual stream of token ids. */
+    /** Loads the embedding. */
     public EmbeddingWeights loadEmbedding(TensorArena arena) {
         return EmbeddingWeights.load(spec, loader, arena);
     }
 
-    /** The embedding table on the device: x = embeddings of ids, as embed has it. */
+    /** The embedding table on the device: x = embeddings of ids, as in embed. */
     @FunctionalInterface
     public interface Embedding {
         void embed(Tensor ids, Tensor x);
@@ -271,7 +271,7 @@ public final class Transformer {
 
     /**
      * Runs one block in place: x F32 [N, hidden], N a multiple of the workspace's sequence length and at most its rows.
-     * When the tap stops it, x is left half done.
+     * When the tap stops it, x is incomplete.
      */
     public void forward(BlockWeights block, Tensor x, Workspace workspace, InputTap tap) {
         switch (workspace) {
@@ -280,20 +280,22 @@ public final class Transformer {
         }
     }
 
-    /** The same for rows that stand somewhere else than in whole sequences, N at most the workspace's rows. */
+    /** The same for rows in another context than whole sequences, N at most the workspace's rows. */
     public void forward(BlockWeights block, Tensor x, Workspace workspace, TokenContext context, InputTap tap) {
         switch (workspace) {
             case ForwardBuffers buffers -> forward.block(block, x, buffers, context, tap);
         }
     }
 
-    /** Buffers for up to {@code rows} tokens of sequences of up to {@code positions}, whose earlier tokens lie in pages. */
+    /**
+     * Buffers for up to {@code rows} tokens of sequences of up to {@code positions}, whose earlier tokens are in pages.
+     */
     public Workspace pagedWorkspace(TensorArena arena, int rows, int positions) {
         return ForwardBuffers.allocatePaged(spec, products, device, arena, rows, positions);
     }
 
     /**
-     * New tokens of sequences whose earlier tokens lie in pages.
+     * New tokens of sequences whose earlier tokens are in pages.
      *
      * @param workspace a paged one
      * @param pages of each block
@@ -317,7 +319,7 @@ public final class Transformer {
         embedding.forward(weights, ids, positionRows, x);
     }
 
-    /** The context of whole sequences, which a context that only looks on may pass its calls to. */
+    /** The context of whole sequences, to which an observing context may delegate. */
     public TokenContext wholeSequences(Workspace workspace, long rows) {
         return switch (workspace) {
             case ForwardBuffers buffers -> buffers.sequences(device.neural(), rows);
@@ -339,7 +341,7 @@ public final class Transformer {
         head.forward(weights, x, normed, logits);
     }
 
-    /** What loadHead() takes on the device in the end. */
+    /** Device memory of a loaded head. */
     public static long headBytes(ModelSpec spec) {
         return Head.bytes(spec);
     }

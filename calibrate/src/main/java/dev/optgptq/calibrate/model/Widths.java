@@ -4,7 +4,7 @@ import java.util.Collections;
 import java.util.EnumMap;
 import java.util.Map;
 
-/** How wide each scratch matrix must be, for the block that needs most of it. */
+/** The width of each scratch matrix, for the block that needs the widest. */
 final class Widths {
 
     private final Map<Scratch, Integer> widths = new EnumMap<>(Scratch.class);

@@ -19,7 +19,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * The weights of one decoder block on the device: norms, biases and other parameters F32, linears in the matmul dtype. They
- * can be overwritten; the arena given at loading owns them. Of gradients it holds the kinds that were asked for.
+ * can be overwritten; the arena given at loading owns them. As gradients it holds the requested kinds.
  */
 public final class BlockWeights {
 
@@ -49,7 +49,7 @@ public final class BlockWeights {
         return new BlockWeights(spec, Set.of(ParameterKind.values()), norms, linears, parameters);
     }
 
-    /** What load() takes on the device in the end; packed linears take a copy more for a while. */
+    /** Device memory after load(); packed linears temporarily take one more copy. */
     public static long bytes(BlockSpec spec, DType matmul) {
         long norms = spec.norms().values().stream().mapToLong(NormWeights::bytes).sum();
         long biases = spec.linears().stream().mapToLong(linear -> linear.bias() ? linear.outputs() : 0).sum();
@@ -98,7 +98,7 @@ public final class BlockWeights {
         return of(spec.linear(projection));
     }
 
-    /** Null where the block has no norm in that place, or these gradients none of norms. */
+    /** Null if the block has no norm in that slot, or these gradients have no norms. */
     public @Nullable NormWeights norm(NormSlot slot) {
         return norms.get(slot);
     }
@@ -107,12 +107,12 @@ public final class BlockWeights {
         return norms;
     }
 
-    /** F32; null where the block has none, or these gradients none of this kind. */
+    /** F32; null if the block has none, or these gradients do not have this kind. */
     public @Nullable Tensor parameter(Parameter parameter) {
         return parameters.get(parameter);
     }
 
-    /** The same shapes, all zero, of these kinds: where gradients are summed. */
+    /** The same shapes of these kinds, all zero, to sum gradients. */
     public BlockWeights zeros(Device device, TensorArena arena, Set<ParameterKind> wanted) {
         Map<String, LinearWeights> linearSums = new HashMap<>();
         if (wanted.contains(ParameterKind.LINEAR)) {

@@ -9,15 +9,15 @@ import java.util.function.IntFunction;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Has the weights of a block and of the one behind it read from the disk while others load and compute: a hint, which changes no result and
- * no error. What is read stays in the system's cache of files, from which loadBlock() then copies. Close it before the
- * model's directory; it then waits for no more than a piece.
+ * Reads the weights of a block and of the next one from disk while others load and compute: a hint, which changes no
+ * result and no error. The data stays in the page cache, from which loadBlock() then copies. Close it before the
+ * model's directory; closing waits for at most one piece.
  */
 public final class DiskPrefetch implements AutoCloseable {
 
     private static final System.Logger LOG = System.getLogger(DiskPrefetch.class.getName());
     private static final int NOTHING = -1;
-    /** Read at a time: enough for the full rate of a disk, or of a network's, and little to wait for. */
+    /** Bytes per read: enough for the full rate of a local or network disk, and quick to finish. */
     private static final long PIECE_BYTES = 16L << 20;
 
     private final IntFunction<List<MemorySegment>> weights;
@@ -36,13 +36,13 @@ public final class DiskPrefetch implements AutoCloseable {
         this.reader = Thread.ofPlatform().daemon().name("opt-gptq-disk-prefetch").start(this::run);
     }
 
-    /** What is not mapped is in memory already. */
+    /** Unmapped tensors are in memory already. */
     private static List<MemorySegment> mapped(ModelDirectory directory, ModelSpec spec, int block) {
         return Prefetch.tensors(directory, spec, block).stream().map(view -> view.data())
                 .filter(MemorySegment::isMapped).toList();
     }
 
-    /** This block is needed now, and then the next, if there is one. Of what was wanted before, nothing more is read. */
+    /** This block is needed now, and then the next, if there is one. Stops reading earlier ones. */
     public void wants(int block) {
         synchronized (changed) {
             wanted = block;
@@ -73,8 +73,8 @@ public final class DiskPrefetch implements AutoCloseable {
         try {
             piece.load();
         } catch (InternalError e) {
-            // The file was cut off, or its disk fails: whoever loads the block finds out, and says so.
-            LOG.log(System.Logger.Level.DEBUG, "not read ahead", e);
+            // The file was truncated, or its disk fails: loading the block reports it.
+            LOG.log(System.Logger.Level.DEBUG, "not prefetched", e);
         }
     }
 
@@ -92,7 +92,7 @@ public final class DiskPrefetch implements AutoCloseable {
                 try {
                     changed.wait();
                 } catch (InterruptedException e) {
-                    return null; // by nobody that is ours: then there are no hints any more
+                    return null; // interrupted by foreign code: then there are no more hints
                 }
             }
             return closed ? null : wanted;

@@ -8,7 +8,7 @@ import dev.optgptq.kernels.TensorArena;
 import org.jspecify.annotations.Nullable;
 
 /**
- * What makes the residual stream of token ids, on the device.
+ * The embedding's weights on the device.
  *
  * @param table [vocabulary, width] in the dtype it is stored in
  * @param projection [hidden, width]; null where there is none
@@ -32,7 +32,7 @@ public record EmbeddingWeights(EmbeddingSpec spec, Tensor table, @Nullable Linea
                 spec.norm() == null ? null : loader.norm(spec.norm(), arena));
     }
 
-    /** The most that load() takes on the device. */
+    /** Peak device memory of load(). */
     public static long bytes(ModelSpec model) {
         EmbeddingSpec spec = model.embedding();
         long projection = spec.projection() == null ? 0 : (long) spec.width() * model.hiddenSize();
@@ -41,7 +41,7 @@ public record EmbeddingWeights(EmbeddingSpec spec, Tensor table, @Nullable Linea
                 + Float.BYTES * ((long) model.vocabSize() * spec.width() + projection + positions);
     }
 
-    /** The same shapes in F32, all zero: where gradients are summed. */
+    /** The same shapes in F32, all zero, to sum gradients. */
     public EmbeddingWeights zeros(Device device, TensorArena arena) {
         return new EmbeddingWeights(spec, Zeros.like(table, device, arena),
                 projection == null ? null : projection.zeros(device, arena),
@@ -49,7 +49,7 @@ public record EmbeddingWeights(EmbeddingSpec spec, Tensor table, @Nullable Linea
                 norm == null ? null : norm.zeros(device, arena));
     }
 
-    /** Whether the stream is a row of the table and nothing else. */
+    /** Whether the stream is just a row of the table. */
     public boolean isPlain() {
         return projection == null && positions == null && norm == null && spec.scale() == 1;
     }

@@ -10,11 +10,11 @@ import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The final norm and the output matrix on the device, F32; the arena given at loading owns them. Of gradients it holds the
- * kinds that were asked for.
+ * The final norm and the output matrix on the device, F32; the arena given at loading owns them. As gradients it holds
+ * the requested kinds.
  *
- * @param norm null where there is none, or where these gradients have none of norms
- * @param matrix [vocabulary, width] and its bias; null where these gradients have none of linears
+ * @param norm null if there is none, or these gradients have no norms
+ * @param matrix [vocabulary, width] and its bias; null if these gradients have no linears
  * @param projection [width, hidden], before the matrix; null where there is none
  */
 public record Head(HeadSpec spec, Set<ParameterKind> kinds, @Nullable NormWeights norm, @Nullable LinearWeights matrix,
@@ -37,7 +37,7 @@ public record Head(HeadSpec spec, Set<ParameterKind> kinds, @Nullable NormWeight
         return model.head().tied() ? model.embedding().table() : model.head().module();
     }
 
-    /** What load() takes on the device in the end. */
+    /** Device memory after load(). */
     public static long bytes(ModelSpec model) {
         HeadSpec spec = model.head();
         long bias = spec.bias() ? model.vocabSize() : 0;
@@ -55,12 +55,12 @@ public record Head(HeadSpec spec, Set<ParameterKind> kinds, @Nullable NormWeight
         return Objects.requireNonNull(matrix, "these gradients have none of the matrix").weight();
     }
 
-    /** The same matrix behind a copy of the norm, which can be overwritten. */
+    /** The same matrix with a copy of the norm, which can be overwritten. */
     public Head withOwnNorm(Device device, TensorArena arena) {
         return new Head(spec, kinds, norm == null ? null : norm.copy(device, arena), matrix, projection);
     }
 
-    /** The same shapes, all zero, of these kinds: where gradients are summed. */
+    /** The same shapes of these kinds, all zero, to sum gradients. */
     public Head zeros(Device device, TensorArena arena, Set<ParameterKind> wanted) {
         boolean linears = wanted.contains(ParameterKind.LINEAR);
         return new Head(spec, wanted,

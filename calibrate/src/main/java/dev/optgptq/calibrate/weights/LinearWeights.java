@@ -13,17 +13,17 @@ public sealed interface LinearWeights {
     @Nullable
     Tensor bias();
 
-    /** [outputs, inputs] in the dtype of the products; packed weights have none, and serve forward passes only. */
+    /** [outputs, inputs] in the matmul dtype; packed weights have none, and are for forward passes only. */
     Tensor weight();
 
     /**
-     * Numbers, which can be overwritten.
+     * Plain numbers, which can be overwritten.
      *
-     * @param weight [outputs, inputs] in the dtype of the products: F32, F16 or BF16
+     * @param weight [outputs, inputs] in the matmul dtype: F32, F16 or BF16
      */
     record Dense(Tensor weight, @Nullable Tensor bias) implements LinearWeights {}
 
-    /** Codes as a checkpoint has them, multiplied as they are: for generation, where reading weights is what takes time. */
+    /** Codes as in a checkpoint, multiplied directly: for generation, which is bound by reading weights. */
     record Packed(PackedWeights packed, @Nullable Tensor bias) implements LinearWeights {
 
         @Override
@@ -32,7 +32,7 @@ public sealed interface LinearWeights {
         }
     }
 
-    /** The same shapes, all zero: where gradients are summed. */
+    /** The same shapes, all zero, to sum gradients. */
     default LinearWeights zeros(Device device, TensorArena arena) {
         Tensor own = bias();
         return new Dense(Zeros.like(weight(), device, arena), own == null ? null : Zeros.like(own, device, arena));

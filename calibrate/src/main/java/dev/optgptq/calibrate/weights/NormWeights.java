@@ -10,7 +10,7 @@ import org.jspecify.annotations.Nullable;
 /**
  * The weights of one norm on the device.
  *
- * @param weight F32 [1, spec.weightColumns()], as it is stored: without what the norm adds to it
+ * @param weight F32 [1, spec.weightColumns()], as stored: without the norm's offset
  * @param bias F32 as the weight, or null
  * @param shifted room for weight + offset; null where nothing is added
  */
@@ -21,12 +21,12 @@ public record NormWeights(NormSpec spec, Tensor weight, @Nullable Tensor bias, @
                 spec.offset() == 0 ? null : arena.matrix(DType.F32, 1, spec.weightColumns()));
     }
 
-    /** What it takes on the device. */
+    /** Its device memory. */
     static long bytes(NormSpec spec) {
         return Float.BYTES * (spec.elements() + (spec.offset() == 0 ? 0 : spec.weightColumns()));
     }
 
-    /** What multiplies: F32 [1, spec.weightColumns()]; always of the weight as it is now. */
+    /** The factor: F32 [1, spec.weightColumns()], from the current weight. */
     public Tensor factor(Device device) {
         if (shifted == null) {
             return weight;
@@ -47,7 +47,7 @@ public record NormWeights(NormSpec spec, Tensor weight, @Nullable Tensor bias, @
         return copy;
     }
 
-    /** The same shapes, all zero: where gradients are summed. */
+    /** The same shapes, all zero, to sum gradients. */
     NormWeights zeros(Device device, TensorArena arena) {
         return new NormWeights(spec, Zeros.like(weight, device, arena),
                 bias == null ? null : Zeros.like(bias, device, arena), null);

@@ -1,6 +1,6 @@
 package dev.optgptq.calibrate.weights;
 
-/** Parameters of a model by what they belong to: gradients are computed for those that are asked for. */
+/** Kinds of parameters: gradients are computed for the requested ones. */
 public enum ParameterKind {
     /** Weights and biases of linears, and the head's matrix. */
     LINEAR,

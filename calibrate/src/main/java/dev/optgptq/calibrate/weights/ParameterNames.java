@@ -10,15 +10,15 @@ import java.util.LinkedHashMap;
 import java.util.Objects;
 import java.util.SequencedMap;
 
-/** The parameters of a model, or their gradients, by where they stand on disk. */
+/** The parameters of a model, or their gradients, by their place on disk. */
 public record ParameterNames(ModelSpec spec) {
 
     /**
-     * Where a parameter stands on disk.
+     * A parameter's place on disk.
      *
      * @param tensor its full name
      * @param index which of the matrices, or rows, that the tensor holds
-     * @param transposed whether it lies there as [columns, rows]
+     * @param transposed whether it is stored as [columns, rows]
      */
     public record Place(String tensor, int index, boolean transposed) {
         static Place whole(String tensor) {
@@ -48,8 +48,8 @@ public record ParameterNames(ModelSpec spec) {
     }
 
     /**
-     * A block's parameters by their places on disk: linears F32 [outputs, inputs], biases and norms F32 [1, n]. Of gradients
-     * those of the kinds that were asked for.
+     * A block's parameters by their places on disk: linears F32 [outputs, inputs], biases and norms F32 [1, n]. For
+     * gradients, the requested kinds.
      */
     public SequencedMap<Place, Tensor> all(BlockWeights block) {
         SequencedMap<Place, Tensor> named = new LinkedHashMap<>();

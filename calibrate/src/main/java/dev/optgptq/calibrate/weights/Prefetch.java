@@ -9,8 +9,8 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * Brings the blocks of a model near before they are loaded: from the disk, and onto devices that have memory of their own
- * and room. Changes no result and no error. Close it before the model's directory.
+ * Prefetches the blocks of a model: from disk, and onto devices with their own memory and room. Changes no result and
+ * no error. Close it before the model's directory.
  */
 public final class Prefetch implements AutoCloseable {
 
@@ -27,8 +27,8 @@ public final class Prefetch implements AutoCloseable {
     /**
      * For one model on some devices.
      *
-     * @param loaders one a device
-     * @param room what it may take on each of them; with less than {@link #deviceBytes} it takes none
+     * @param loaders one per device
+     * @param room limit of its memory on each of them; with less than {@link #deviceBytes} it takes none
      */
     public static Prefetch of(ModelSpec spec, List<WeightLoader> loaders, long room) {
         List<UploadPrefetch> uploading = new ArrayList<>();
@@ -50,7 +50,7 @@ public final class Prefetch implements AutoCloseable {
                 uploads, loader.prefetched()));
     }
 
-    /** What it takes on the device: two blocks as they are stored; nothing where weights need not go there. */
+    /** Its device memory: two blocks as they are stored; nothing where weights need not go there. */
     public static long deviceBytes(ModelSpec spec, WeightLoader loader) {
         return loader.device().freeMemory().isPresent() ? UploadPrefetch.bytes(loader.directory(), spec) : 0;
     }
@@ -61,13 +61,13 @@ public final class Prefetch implements AutoCloseable {
         return directory.tensors().values().stream().filter(view -> view.name().startsWith(prefix)).toList();
     }
 
-    /** This block is loaded now, as often as need be, and then the next, if there is one. */
+    /** This block is loaded now, any number of times, and then the next, if there is one. */
     public void wants(int block) {
         reading.wants(block);
         uploading.forEach(upload -> upload.wants(block, block + 1));
     }
 
-    /** The same with another one next, on its way back for example; any number that no block has is none. */
+    /** The same with another one next, for example in a backward pass; a number without a block means none. */
     public void wants(int block, int next) {
         if (next == block + 1) {
             reading.wants(block);

@@ -4,14 +4,17 @@ import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Tensor;
 import org.jspecify.annotations.Nullable;
 
-/** Which of a model's tensors are on a device already, as they are stored: none, unless an {@link UploadPrefetch} is open. */
+/**
+ * A model's tensors that are on a device already, in their stored dtype: none, unless an {@link UploadPrefetch} is
+ * open.
+ */
 public final class PrefetchedTensors {
 
     private @Nullable UploadPrefetch source;
 
     void begin(UploadPrefetch prefetch) {
         if (source != null) {
-            throw new IllegalStateException("blocks of this model are uploaded ahead already");
+            throw new IllegalStateException("blocks of this model are prefetched already");
         }
         source = prefetch;
     }
@@ -22,7 +25,9 @@ public final class PrefetchedTensors {
         }
     }
 
-    /** The bytes of a stored tensor as a matrix, valid until another block is wanted; null when it is not there. */
+    /**
+     * The bytes of a stored tensor as a matrix, valid until another block is wanted; null if it is not on the device.
+     */
     @Nullable
     Tensor find(String name, DType dtype, long rows, long columns) {
         Tensor stored = source == null ? null : source.find(name);

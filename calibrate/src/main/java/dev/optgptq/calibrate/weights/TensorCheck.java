@@ -25,8 +25,8 @@ import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
 /**
- * Compares the tensors of a directory with what config.json and the family promise: all there, of the right shape and
- * dtype, and none left over that a forward pass would have to read.
+ * Compares the tensors of a directory with config.json and the family: all present, with the right shape and dtype, and
+ * none left over that a forward pass would have to read.
  */
 public final class TensorCheck {
 
@@ -53,7 +53,7 @@ public final class TensorCheck {
             block.linears().forEach(this::linear);
             block.parameters().values().forEach(parameter -> plain(parameter.name(), shape(parameter.shape())));
             if (missing.size() > SHOWN) {
-                // Enough to say, and the number of blocks can be any number.
+                // Enough for a message; the number of blocks is unbounded.
                 refuseMissing();
             }
         }

@@ -20,9 +20,9 @@ import java.util.concurrent.Executors;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Has the weights of a block and of the one that is wanted next copied to a device, as they are stored, while it computes.
- * Loading then decodes what is there; what is not there, for whatever reason, it uploads by itself, so that this changes
- * neither results nor errors. For the thread that drives the device.
+ * Copies the weights of a block and of the next wanted one to a device, in their stored dtype, while it computes.
+ * Loading then decodes them; missing ones it uploads itself, so this changes neither results nor errors. For the thread
+ * that drives the device.
  */
 public final class UploadPrefetch implements AutoCloseable {
 
@@ -47,7 +47,7 @@ public final class UploadPrefetch implements AutoCloseable {
         uploaded.begin(this);
     }
 
-    /** What two blocks take on the device, at most. */
+    /** Maximum device memory of two blocks. */
     public static long bytes(ModelDirectory directory, ModelSpec spec) {
         long most = 0;
         for (int block = 0; block < spec.blocks(); block++) {
@@ -63,7 +63,7 @@ public final class UploadPrefetch implements AutoCloseable {
                 .filter(view -> view.dtype() != DType.U8 && view.dtype() != DType.F8_E4M3).toList();
     }
 
-    /** A block's tensors, on their way or there. */
+    /** A block's tensors, being copied or complete. */
     private final class Stored {
         private final TensorArena arena = device.arena();
         private final Map<String, Tensor> tensors = new HashMap<>();
@@ -103,9 +103,9 @@ public final class UploadPrefetch implements AutoCloseable {
             Throwable failure = copying.handle((nothing, thrown) -> thrown).join();
             if (failure != null && !cancelled) {
                 cancelled = true;
-                // Any other failure meets whoever loads the block, too.
+                // Loading the block meets any other failure too.
                 boolean full = failure.getCause() instanceof UserError e && e.code() == UserError.Code.MEMORY;
-                LOG.log(full ? System.Logger.Level.WARNING : System.Logger.Level.DEBUG, "a block is not uploaded ahead",
+                LOG.log(full ? System.Logger.Level.WARNING : System.Logger.Level.DEBUG, "a block is not prefetched",
                         failure);
             }
             return failure == null;
@@ -126,7 +126,7 @@ public final class UploadPrefetch implements AutoCloseable {
         }
     }
 
-    /** This block is loaded now, as often as need be, and then that one, if there is one. What else is there goes. */
+    /** This block is loaded now, any number of times, and then that one, if there is one. Others are dropped. */
     void wants(int block, int next) {
         List<Integer> left = new ArrayList<>(blocks.keySet());
         left.removeAll(List.of(block, next));
@@ -153,7 +153,7 @@ public final class UploadPrefetch implements AutoCloseable {
             if (e.code() != UserError.Code.MEMORY) {
                 throw e;
             }
-            LOG.log(System.Logger.Level.WARNING, "block " + block + " is not uploaded ahead: " + e.getMessage());
+            LOG.log(System.Logger.Level.WARNING, "block " + block + " is not prefetched: " + e.getMessage());
         }
     }
 
@@ -167,7 +167,7 @@ public final class UploadPrefetch implements AutoCloseable {
         return null;
     }
 
-    /** Ends when nothing is copied any more. On a lost device, from whose calls a thread may not return, it waits for nobody. */
+    /** Waits for running copies, except on a lost device, whose calls may not return. */
     @Override
     public void close() {
         uploaded.end(this);

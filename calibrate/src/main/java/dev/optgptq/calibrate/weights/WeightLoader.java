@@ -25,12 +25,12 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Brings weights from a model directory to the device, whatever they are stored as: norms and biases as F32, the weights of
- * linears in the dtype of the products, which is exact where they are stored in it. Shapes were checked when the model was
- * opened; what is checked here is that every number is finite.
+ * Loads weights from a model directory to the device from any stored dtype: norms and biases as F32, the weights of
+ * linears in the matmul dtype, which is exact if they are stored in it. Shapes were checked when the model was opened;
+ * here every number is checked to be finite.
  *
- * @param products dtype of what the linears multiply: F32, F16 or BF16
- * @param prefetched what need not be uploaded again
+ * @param products matmul dtype of the linears: F32, F16 or BF16
+ * @param prefetched tensors already on the device
  */
 public record WeightLoader(ModelDirectory directory, Device device, DType products, PrefetchedTensors prefetched,
         boolean keepsPacked) {
@@ -47,7 +47,7 @@ public record WeightLoader(ModelDirectory directory, Device device, DType produc
         return new WeightLoader(directory, device, products, prefetched, true);
     }
 
-    /** What a linear's weight takes on the device. */
+    /** Device memory of a linear's weight. */
     public long weightBytes(LinearSpec linear) {
         long plain = (long) linear.inputs() * linear.outputs() * products.bytes();
         return keepsPacked
@@ -56,7 +56,7 @@ public record WeightLoader(ModelDirectory directory, Device device, DType produc
                 : plain;
     }
 
-    /** Copied at a time: fits the caches of most processors, and is large enough for a launch on a GPU. */
+    /** Bytes per copy: fit the caches of most CPUs, and enough for a launch on a GPU. */
     private static final long PIECE_BYTES = 4L << 20;
 
     /** A linear of a block, packed or plain, [out, in] whichever way round it is stored. */
@@ -152,7 +152,7 @@ public record WeightLoader(ModelDirectory directory, Device device, DType produc
         requireFinite(name, decoded);
     }
 
-    /** A part of a packed linear, copied: its bytes may lie in a file. */
+    /** A copied part of a packed linear: its bytes may be in a file. */
     private Tensor part(String name, MemorySegment bytes, DType dtype, long rows, long columns, TensorArena scratch) {
         TensorView view = directory.tensors().get(name);
         boolean asStored = view != null && view.data().equals(bytes);
@@ -169,7 +169,7 @@ public record WeightLoader(ModelDirectory directory, Device device, DType produc
         return part;
     }
 
-    /** What is done with rows of a tensor, as stored: the piece, and its first row. */
+    /** Receives rows of a stored tensor: the piece, and its first row. */
     private interface PieceUse {
         void use(Tensor piece, long from);
     }
@@ -189,7 +189,7 @@ public record WeightLoader(ModelDirectory directory, Device device, DType produc
         }
     }
 
-    /** [rows, columns] in the stored dtype, where it can be had without a copy: only ops that copy rows may read it. */
+    /** [rows, columns] in the stored dtype, without a copy if possible: only ops that copy rows may read it. */
     public Tensor asStored(String name, long rows, long columns, TensorArena arena) {
         TensorView view = directory.tensor(name);
         return arena.load(view.data(), view.dtype(), rows, columns);
@@ -211,7 +211,7 @@ public record WeightLoader(ModelDirectory directory, Device device, DType produc
         return weights;
     }
 
-    /** Where inputs of a group are neighbours, all groups but the last of one size; else 0. */
+    /** The group size if inputs of a group are neighbours and all groups but the last have one size; else 0. */
     private static int groupSize(PackedLinear packed) {
         int size = 1;
         while (size < packed.inputs() && group(packed, size) == group(packed, 0)) {

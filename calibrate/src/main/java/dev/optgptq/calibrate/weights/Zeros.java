@@ -5,7 +5,7 @@ import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 
-/** Where gradients of parameters are summed: F32, the parameter's shape, zero at first. */
+/** Tensors to sum gradients of parameters: F32, the parameter's shape, initially zero. */
 final class Zeros {
 
     private Zeros() {}

@@ -172,7 +172,7 @@ class HessianAccumulatorTest {
         assertArrayEquals(spread(x, alone), h);
     }
 
-    /** On so many processors; parts of two tokens each. */
+    /** On several CPU devices; parts of two tokens each. */
     private static float[] spread(float[] x, Partition partition) {
         float[] factors = new float[TOKENS];
         for (int t = 0; t < TOKENS; t++) {

@@ -22,7 +22,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** Windows that are spread over devices, here processors. */
+/** Windows that are spread over devices, here CPU devices. */
 class SeveralDevicesTest {
 
     /** Four to a batch: there are five batches, and the last one holds a single window. */

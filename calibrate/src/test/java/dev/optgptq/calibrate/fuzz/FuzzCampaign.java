@@ -16,16 +16,16 @@ import java.util.SortedMap;
 import java.util.TreeMap;
 
 /**
- * Reads random inputs as a command would, until it has read so many or the time is over: each is understood or is a
- * UserError that says something. Arguments: inputs, minutes, first seed. Exits with 1 when an input did anything else; a
- * JVM that died, or hangs, had written the seed to fuzz-seed.txt.
+ * Reads random inputs as a command would, until a number of inputs is read or the time is over: each is accepted or is
+ * a UserError that says something. Arguments: inputs, minutes, first seed. Exits with 1 when an input did anything
+ * else; a JVM that died, or hangs, had written the seed to fuzz-seed.txt.
  */
 public final class FuzzCampaign {
 
     private static final double SLOW_SECONDS = 10;
     private static final String TEXT = "The ab  caf\u00e9\r\n\t\uD83D\uDE00 aaaaaaaaaaaaaaaaaaaaaaaaaaab 12345 'll <s>";
 
-    /** What is mutated. Of a hundred inputs so many are of the kind: a tokenizer takes a process each. */
+    /** What is mutated, with its share of 100 inputs: each tokenizer needs a process. */
     private enum Kind {
         HEADER(40), CONFIG(30), INDEX(9), PACKED(20), TOKENIZER(1);
 

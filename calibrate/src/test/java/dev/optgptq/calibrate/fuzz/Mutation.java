@@ -55,7 +55,7 @@ final class Mutation {
         return bytes;
     }
 
-    /** A piece of the bytes once more behind itself, or left out. */
+    /** A piece of the bytes repeated, or left out. */
     private byte[] spliced(byte[] bytes, int at, int length) {
         boolean twice = random.nextBoolean();
         byte[] result = new byte[bytes.length + (twice ? length : -length)];

@@ -31,7 +31,7 @@ class ParameterGradientsTest {
 
     /** The project's promise: errors relative to the largest entry of each tensor. */
     private static final double TOLERANCE = 1e-4;
-    /** One sequence of each fixture: 48 tokens of hidden 64 at the input of every block and behind the last. */
+    /** One sequence of each fixture: 48 tokens of hidden 64 at the input of every block and after the last. */
     private static final long ONE_SEQUENCE = 3L * 48 * 64 * Float.BYTES;
 
     @TempDir

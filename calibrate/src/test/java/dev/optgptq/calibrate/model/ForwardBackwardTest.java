@@ -67,7 +67,7 @@ class ForwardBackwardTest {
         }
     }
 
-    /** In a block, and behind the last: each kind for itself has the bits that it has beside the other. */
+    /** In a block, and after the last: each kind for itself has the bits that it has beside the other. */
     @ParameterizedTest
     @ValueSource(strings = {Fixture.LLAMA, Fixture.LLAMA_GQA, Fixture.MPT})
     void gradientsOfOneKindAreThoseOfAllKinds(String fixture) {

@@ -23,7 +23,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** A model whose linears multiply halves: rounded inputs and weights, float32 everywhere else. */
+/** A model with an fp16/bf16 matmul dtype: rounded inputs and weights, float32 everywhere else. */
 class HalfMatmulTest {
 
     private static final int LENGTH = 8;
@@ -52,7 +52,7 @@ class HalfMatmulTest {
         }
         double relative = Math.sqrt(difference / size);
         assertTrue(relative <= tolerance, () -> fixture + ", " + half + ": off by " + relative);
-        assertTrue(relative > 0, "halves cannot give the bits of float32");
+        assertTrue(relative > 0, "fp16/bf16 cannot give the bits of float32");
     }
 
     @ParameterizedTest

@@ -24,7 +24,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /**
- * A file that is cut off while it is mapped: reading behind its end is a SIGBUS, with which vector code would take the
+ * A file that is cut off while it is mapped: reading beyond its end is a SIGBUS, with which vector code would take the
  * process with it. This test then ends without a result.
  */
 class ShrunkFileTest {
@@ -53,7 +53,7 @@ class ShrunkFileTest {
         });
     }
 
-    /** Reads often enough that compiled code reads, cuts the file off behind its header, and reads once more. */
+    /** Reads often enough that compiled code reads, truncates the file after its header, and reads once more. */
     private void withCutFile(String deviceName, Consumer<WeightLoader> read) throws IOException {
         Path model = copy(Fixture.directory(Fixture.LLAMA));
         try (Device device = Devices.open(deviceName, 2); ModelDirectory directory = ModelDirectory.open(model)) {

@@ -130,7 +130,7 @@ final class BenchCommand implements Callable<Integer> {
                     quantize[1] += phase.flops();
                 }
             }
-            table.row(cells("quantize in all", quantize[0], quantize[1], rate));
+            table.row(cells("quantize, total", quantize[0], quantize[1], rate));
             console.print(String.format(Locale.ROOT, "sgemm %d x %d x %d, measured now: %.1f GFLOP/s (median of %d)%n",
                     SIZE, SIZE, SIZE, rate / 1e9, REPEATS) + table.text(""));
         }

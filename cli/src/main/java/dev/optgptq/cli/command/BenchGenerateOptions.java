@@ -21,25 +21,29 @@ final class BenchGenerateOptions {
     @Option(names = "--kv-heads", paramLabel = "N", description = "Key-value heads of Opt-GQA. Default: those of the shape")
     private @Nullable Integer kvHeads;
 
-    @Option(names = "--bits", paramLabel = "N", description = "Of the weights: 4, 8, or 16 for halves. Default: ${DEFAULT-VALUE}", defaultValue = "4")
+    @Option(names = "--bits", paramLabel = "N", description = "Bits of the weights: 4, 8, or 16 for fp16/bf16. "
+            + "Default: ${DEFAULT-VALUE}", defaultValue = "4")
     private int bits = 4;
 
-    @Option(names = "--cache", paramLabel = "TYPE", split = ",", description = "Of keys and values; several separated by commas. Default: float16", converter = CacheTypeConverter.class)
+    @Option(names = "--cache", paramLabel = "TYPE", split = ",", description = "Dtype of keys and values; separate "
+            + "several with commas. Default: float16", converter = CacheTypeConverter.class)
     private List<CacheType> caches = List.of(CacheType.F16);
 
     @Option(names = "--context", paramLabel = "N", description = "Tokens of each sequence before the first step. Default: ${DEFAULT-VALUE}", defaultValue = "4096")
     private int context = 4096;
 
-    @Option(names = "--batch", paramLabel = "N", split = ",", description = "Sequences together; several separated by commas. Default: 1")
+    @Option(names = "--batch", paramLabel = "N", split = ",", description = "Sequences in a batch; separate several "
+            + "with commas. Default: 1")
     private List<Integer> batches = List.of(1);
 
-    @Option(names = "--prompt-tokens", paramLabel = "N", description = "Of the prompt whose time to the first token is measured. Default: 4096, or the context")
+    @Option(names = "--prompt-tokens", paramLabel = "N", description = "Prompt length for the time to the first "
+            + "token. Default: 4096, or the context")
     private @Nullable Integer prompt;
 
-    @Option(names = "--steps", paramLabel = "N", description = "Steps that are measured. Default: ${DEFAULT-VALUE}", defaultValue = "16")
+    @Option(names = "--steps", paramLabel = "N", description = "Decoding steps to measure. Default: ${DEFAULT-VALUE}", defaultValue = "16")
     private int steps = 16;
 
-    @Option(names = "--compare", description = "Also measure multi-head attention and Opt-GQA in halves.")
+    @Option(names = "--compare", description = "Also measure multi-head attention and Opt-GQA in fp16/bf16.")
     private boolean compare;
 
     GenerateBench bench(ModelShape shape, Supplier<Device> devices) {

@@ -10,7 +10,7 @@ final class Checks {
 
     private Checks() {}
 
-    /** @param expected the rule in words, with what to do */
+    /** @param expected the rule in plain words, and what to do */
     static void require(boolean holds, String option, @Nullable Object found, String expected) {
         if (!holds) {
             throw new UserError(Code.BAD_SETTING, option + ": expected " + expected + ", found " + found);

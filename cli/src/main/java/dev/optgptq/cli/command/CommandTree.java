@@ -16,7 +16,7 @@ import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.ScopeType;
 import picocli.CommandLine;
 
-/** All commands, put together. */
+/** The tree of all commands. */
 public final class CommandTree {
 
     static final String VERBOSE = "--verbose";
@@ -26,8 +26,8 @@ public final class CommandTree {
     private CommandTree() {}
 
     /**
-     * The command line of one process. Commands that its arguments do not name show their header in the root's help and can do no
-     * more: to build each of them with all of its options takes longer than most calls do.
+     * The command line of one process. Only the command that the arguments name is built with its options; the others
+     * are stubs that show a header in the root's help, since building them all takes longer than most calls.
      */
     public static CommandLine of(Console console, String... args) {
         CommandLine root = new CommandLine(new RootCommand(console));
@@ -93,7 +93,7 @@ public final class CommandTree {
         return new CommandLine(spec);
     }
 
-    /** Read by Failures alone, so no command has a field for it. */
+    /** Read only by Failures, so no command has a field for it. */
     private static OptionSpec verbose() {
         return OptionSpec.builder(VERBOSE).description("Print stack traces of errors.").scopeType(ScopeType.INHERIT)
                 .build();

@@ -9,7 +9,7 @@ import picocli.CommandLine.Spec;
 
 @Command(name = "completion", mixinStandardHelpOptions = true, header = "Print a completion script for bash and zsh.", description = "", footer = {
         "",
-        "For this shell:", "  source <(opt-gptq completion)", "For every new one, bash:",
+        "For this shell:", "  source <(opt-gptq completion)", "For every new shell (bash):",
         "  opt-gptq completion > ~/.local/share/bash-completion/completions/opt-gptq"})
 final class CompletionCommand implements Callable<Integer> {
 

@@ -30,8 +30,9 @@ import picocli.CommandLine.Spec;
 @Command(name = "convert-gqa", mixinStandardHelpOptions = true, abbreviateSynopsis = true, sortOptions = false, header = "Convert multi-head attention to grouped-query attention.", description = {
         "",
         "Reads MODEL_DIR layer by layer, merges neighbouring key-value heads so that attention changes least on the calibration "
-                + "text, fits what follows to the original layer, writes a model that other tools load, and measures what that "
-                + "cost. With --heal the result is then distilled from the original.",
+                + "text, fits the projections after attention to the original layer, writes a model that other tools "
+                + "load, and measures the loss of quality. With --heal the converted model is then distilled from "
+                + "the original.",
         ""}, footer = {"", "Examples:",
                 "  # half the KV cache", "  opt-gptq convert-gqa models/my-llama", "",
                 "  # one key-value head for all, calibrated on your own text",
@@ -40,8 +41,8 @@ import picocli.CommandLine.Spec;
                 "  opt-gptq convert-gqa models/my-llama --ratio 4 --heal 1000 --text corpus.txt", "",
                 "  # and with ALiBi in the place of rotary or learned positions",
                 "  opt-gptq convert-gqa models/my-llama --positions alibi --heal 1000 --text corpus.txt", "",
-                "Convert before you quantize. Interrupted, the same command goes on behind the last layer that it had "
-                        + "finished, and gives the same files.",
+                "Convert before you quantize. After an interruption, the same command resumes after the last "
+                        + "finished layer and writes the same files.",
                 "", "Exit codes: 0 done, 1 failed, 2 wrong usage."})
 final class ConvertGqaCommand implements Callable<Integer> {
 
@@ -73,7 +74,7 @@ final class ConvertGqaCommand implements Callable<Integer> {
         this.console = console;
     }
 
-    /** The command with its options; those of the table of settings stand between heads and machine. */
+    /** The command with its options; those of the settings table come between heads and machine. */
     static CommandLine of(Console console) {
         CommandLine command = new CommandLine(new ConvertGqaCommand(console));
         SettingOptions.addTo(command.getCommandSpec(), 4, SETTINGS);

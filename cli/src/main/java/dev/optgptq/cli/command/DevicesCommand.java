@@ -41,7 +41,7 @@ final class DevicesCommand implements Callable<Integer> {
         return sound ? ExitCode.DONE : ExitCode.FAILED;
     }
 
-    /** A device is what it computes: opened, and held against the reference. */
+    /** Opens a device and compares its results with the reference. */
     private boolean test(String name) {
         try (Device device = Devices.open(name, Runtime.getRuntime().availableProcessors())) {
             SelfTest.Result result = SelfTest.run(device);

@@ -60,22 +60,24 @@ final class EvalPerplexityCommand implements Callable<Integer> {
     @ArgGroup(validate = false, order = 4, heading = "%nMachine:%n")
     private MachineOptions machine = new MachineOptions();
 
-    /** What is worth exit code 3. */
+    /** Thresholds; missing one gives exit code 3. */
     static final class ThresholdOptions {
-        @Option(names = "--max-perplexity", paramLabel = "X", description = "The perplexity may be at most this.")
+        @Option(names = "--max-perplexity", paramLabel = "X", description = "Highest perplexity allowed.")
         @Nullable
         Double maxPerplexity;
 
         @Option(names = "--max-increase", paramLabel = "X", converter = MaxIncreaseConverter.class, description = {
-                "The increase over the baseline may be at most this: 2%% of it, or 0.5 of perplexity."})
+                "Largest increase over the baseline allowed: 2%% relative, or 0.5 absolute."})
         @Nullable
         MaxIncrease maxIncrease;
 
-        @Option(names = "--max-kl", paramLabel = "X", description = "The mean KL divergence from the baseline's predictions may be at most this, in nats per token.")
+        @Option(names = "--max-kl", paramLabel = "X", description = "Largest mean KL divergence from the baseline's "
+                + "predictions allowed, in nats per token.")
         @Nullable
         Double maxKl;
 
-        @Option(names = "--min-top1", paramLabel = "X", converter = ShareConverter.class, description = "The share of predictions with the baseline's likeliest token has to be at least this: 98%% or 0.98.")
+        @Option(names = "--min-top1", paramLabel = "X", converter = ShareConverter.class, description = "Smallest "
+                + "top-1 agreement with the baseline allowed: 98%% or 0.98.")
         @Nullable
         Double minTop1;
 
@@ -97,7 +99,7 @@ final class EvalPerplexityCommand implements Callable<Integer> {
         }
     }
 
-    /** What is written besides what is printed. */
+    /** Files to write besides the printed text. */
     static final class Files {
         @Option(names = "--json", paramLabel = "FILE", description = "Write all numbers as JSON; - for standard output.")
         @Nullable

@@ -46,7 +46,7 @@ final class ExportGgufCommand implements Callable<Integer> {
             throw new UserError(Code.OUTPUT, output + ": expected nothing there, found "
                     + (Files.isRegularFile(output)
                             ? "a file; choose another name, or replace it with --overwrite"
-                            : "something that is no file; choose another name"));
+                            : "something that is not a file; choose another name"));
         }
         try (JobProgress progress = console.progress(); ModelDirectory directory = ModelDirectory.open(model)) {
             OutputFiles.createDirectories(output.toAbsolutePath().resolveSibling("."));

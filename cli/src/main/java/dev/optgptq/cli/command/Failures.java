@@ -14,7 +14,7 @@ import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.ParseResult;
 import picocli.CommandLine;
 
-/** Turns whatever went wrong into a message and an exit code. */
+/** Turns every failure into a message and an exit code. */
 public record Failures(Console console) {
 
     private static final String DEBUG_VARIABLE = "OPT_GPTQ_DEBUG";
@@ -37,11 +37,11 @@ public record Failures(Console console) {
                 new PrintWriter(suggestions, true));
         console.say(found
                 ? suggestions.toString().stripTrailing()
-                : "Run '" + command.getCommandSpec().qualifiedName() + " --help' for what it takes.");
+                : "Run '" + command.getCommandSpec().qualifiedName() + " --help' for its options.");
         return ExitCode.USAGE;
     }
 
-    /** picocli's own words, but for a choice: it writes choices as Java does. */
+    /** picocli's message, except for enums, whose constants picocli prints as Java names. */
     private static String message(ParameterException problem) {
         ArgSpec option = problem.getArgSpec();
         if (!(option instanceof OptionSpec named) || !option.type().isEnum() || problem.getValue() == null) {
@@ -54,21 +54,21 @@ public record Failures(Console console) {
     }
 
     /**
-     * Standard output did not take what was printed.
+     * Standard output could not be written.
      *
      * @param exitCode of the command itself
      */
     public int lostResults(int exitCode) {
         console.error(
-                "standard output could not be written: its disk is full, or its reader is gone; results are missing "
-                        + "there");
+                "standard output could not be written: the disk is full or the reader has closed it; results are "
+                        + "missing there");
         return exitCode == ExitCode.DONE ? ExitCode.FAILED : exitCode;
     }
 
     /** The command failed while it ran. */
     int execution(Exception problem, CommandLine command, ParseResult parsed) {
         if (Shutdown.hasBegun()) {
-            return ExitCode.FAILED; // the work directory was removed under the command's feet; the hook has said why
+            return ExitCode.FAILED; // the shutdown hook removed the work directory and said why
         }
         if (!(problem instanceof UserError error)) {
             return bug(problem);
@@ -84,7 +84,7 @@ public record Failures(Console console) {
         return error.code() == UserError.Code.BAD_SETTING ? ExitCode.USAGE : ExitCode.FAILED;
     }
 
-    /** Not the user's doing. */
+    /** Not the user's fault. */
     public int bug(Throwable problem) {
         console.error("unexpected failure. This is a bug; please report it with the lines below and the command.");
         console.trace(problem);

@@ -17,22 +17,24 @@ import picocli.CommandLine.Option;
 
 @Command(name = "families", mixinStandardHelpOptions = true, abbreviateSynopsis = true, sortOptions = false, header = "List the model families that can be run and quantized.", description = {
         "",
-        "Each with the model_type and architectures it answers to, what sets it apart, and what config.json must say. With "
-                + "--check, runs one tiny model and prints how far it is from what another implementation computed.",
+        "Shows for each its model_type and architectures, what is special about it, and what config.json must say. "
+                + "With --check, runs one tiny model and prints its distance from the output of another "
+                + "implementation.",
         ""}, footer = {"", "Example:", "  opt-gptq families --check fixtures/my-family", "",
                 "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 further away than --tolerance."})
 final class FamiliesCommand implements Callable<Integer> {
 
     private final Console console;
 
-    @Option(names = "--check", paramLabel = "DIR", description = "A model with golden.safetensors (input_ids, logits) and, where it has them, golden-gradients.safetensors.")
+    @Option(names = "--check", paramLabel = "DIR", description = "A model with golden.safetensors (input_ids, "
+            + "logits) and optionally golden-gradients.safetensors.")
     @Nullable
     private Path check;
 
     @Option(names = "--tolerance", paramLabel = "X", description = "The largest difference that passes, as a share of each tensor's largest entry (default: ${DEFAULT-VALUE}).", defaultValue = "1e-4")
     private double tolerance;
 
-    @Option(names = "--json", description = "Print it as JSON.")
+    @Option(names = "--json", description = "Print as JSON.")
     private boolean json;
 
     @ArgGroup(validate = false, order = 2, heading = "%nMachine:%n")
@@ -41,7 +43,7 @@ final class FamiliesCommand implements Callable<Integer> {
     /** As JSON. */
     private record Listing(List<Families.Summary> families) {}
 
-    /** As JSON; a tensor that is missing has no distance. */
+    /** As JSON; a missing tensor has no distance. */
     private record Checked(String family, List<String> warnings, GoldenCheck.@Nullable Distance logits,
             List<GoldenCheck.Distance> gradients) {
         static Checked of(GoldenCheck.Found found) {

@@ -16,24 +16,24 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 import tools.jackson.databind.node.JsonNodeFactory;
 
-/** generate: let a model speak. */
+/** generate: continue prompts with a model. */
 @Command(name = "generate", header = "Continue prompts with a model, plain or quantized.", mixinStandardHelpOptions = true, sortOptions = false, description = {
         "",
-        "Keys and values of past tokens are kept in pages; many prompts are answered together, and prompts that begin alike share "
-                + "what they have in common. By default the likeliest token is taken; with --temperature tokens are drawn, the "
-                + "same ones for the same --seed.",
+        "Keeps keys and values of past tokens in pages. Prompts are batched, and prompts with a common prefix share "
+                + "its pages. Decoding is greedy by default; with --temperature tokens are sampled, the same ones "
+                + "for the same --seed.",
         ""}, footer = {"", "Examples:", "  opt-gptq generate out/w4 --prompt \"The city of York\" --tokens 200",
                 "  opt-gptq generate out/w4 --prompts prompts.jsonl --output answers.jsonl",
                 "  opt-gptq generate out/w4 --prompt \"The city\" --temperature 0.8 --seed 7",
                 "  opt-gptq generate out/w4 --prompts prompts.jsonl --cache int8 --batch 32", "",
                 "A line of prompts.jsonl is {\"prompt\": \"...\"}, with \"id\" and \"max_tokens\" if wanted; a line of answers.jsonl has "
-                        + "id, prompt, text, tokens and finish_reason, in the order in which answers end. What is finished is kept "
-                        + "when the command is interrupted."})
+                        + "id, prompt, text, tokens and finish_reason, in the order in which answers finish. "
+                        + "Finished answers are kept when the command is interrupted."})
 final class GenerateCommand implements Callable<Integer> {
 
     private final Console console;
 
-    @Parameters(paramLabel = "MODEL_DIR", description = "The model that speaks.")
+    @Parameters(paramLabel = "MODEL_DIR", description = "The model to run, plain or quantized.")
     private Path model = Path.of("");
 
     @ArgGroup(multiplicity = "1")
@@ -68,7 +68,7 @@ final class GenerateCommand implements Callable<Integer> {
         @Option(names = "--overwrite", description = "Replace an existing file.")
         boolean overwrite;
 
-        @Option(names = "--json", description = "Print answers as lines of JSON also where --prompt is given.")
+        @Option(names = "--json", description = "Print answers as JSON lines, with --prompt too.")
         boolean json;
     }
 

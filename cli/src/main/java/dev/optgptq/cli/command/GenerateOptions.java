@@ -10,43 +10,52 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
 
-/** How answers are made. */
+/** How answers are generated. */
 final class GenerateOptions {
 
-    @Option(names = "--tokens", paramLabel = "N", description = "Tokens of an answer at most. Default: ${DEFAULT-VALUE}", defaultValue = "100")
+    @Option(names = "--tokens", paramLabel = "N", description = "Maximum number of tokens of an answer. Default: "
+            + "${DEFAULT-VALUE}", defaultValue = "100")
     private int tokens = 100;
 
-    @Option(names = "--temperature", paramLabel = "X", description = "Divides the logits before a token is drawn; 0 takes the likeliest. Default: ${DEFAULT-VALUE}", defaultValue = "0")
+    @Option(names = "--temperature", paramLabel = "X", description = "Divides the logits before sampling; 0 is "
+            + "greedy decoding. Default: ${DEFAULT-VALUE}", defaultValue = "0")
     private double temperature;
 
-    @Option(names = "--top-k", paramLabel = "N", description = "Draw from the N likeliest tokens; 0 for all. Default: ${DEFAULT-VALUE}", defaultValue = "0")
+    @Option(names = "--top-k", paramLabel = "N", description = "Sample from the N likeliest tokens; 0 for all. "
+            + "Default: ${DEFAULT-VALUE}", defaultValue = "0")
     private int topK;
 
-    @Option(names = "--top-p", paramLabel = "X", description = "Draw from the likeliest tokens that have this share of the probability together. Default: ${DEFAULT-VALUE}", defaultValue = "1")
+    @Option(names = "--top-p", paramLabel = "X", description = "Sample from the likeliest tokens whose probabilities "
+            + "add up to X. Default: ${DEFAULT-VALUE}", defaultValue = "1")
     private double topP = 1;
 
-    @Option(names = "--repetition-penalty", paramLabel = "X", description = "Makes tokens that are there already less likely; 1 does not. Default: ${DEFAULT-VALUE}", defaultValue = "1")
+    @Option(names = "--repetition-penalty", paramLabel = "X", description = "Makes tokens that occurred before less "
+            + "likely; 1 is off. Default: ${DEFAULT-VALUE}", defaultValue = "1")
     private double repetition = 1;
 
-    @Option(names = "--seed", paramLabel = "N", description = "Of the draws; the same seed draws the same tokens. Default: ${DEFAULT-VALUE}", defaultValue = "0")
+    @Option(names = "--seed", paramLabel = "N", description = "Seed of the sampling; the same seed gives the same "
+            + "tokens. Default: ${DEFAULT-VALUE}", defaultValue = "0")
     private long seed;
 
     @Option(names = "--stop", paramLabel = "TEXT", description = "End an answer where this text appears; may be given several times.")
     private List<String> stops = List.of();
 
-    @Option(names = "--ignore-eos", description = "Go on where the model ends its answer.")
+    @Option(names = "--ignore-eos", description = "Continue past the model's end-of-sequence token.")
     private boolean ignoreStopTokens;
 
     @Option(names = "--log-probabilities", description = "Write the model's log-probability of each token of an answer, in nats.")
     private boolean logProbabilities;
 
-    @Option(names = "--cache", paramLabel = "TYPE", description = "What keys and values are kept as: float32, float16, bfloat16, int8 or int4. Default: float32 on cpu and reference, else float16", converter = CacheTypeConverter.class)
+    @Option(names = "--cache", paramLabel = "TYPE", description = "Dtype of cached keys and values: float32, "
+            + "float16, bfloat16, int8 or int4. Default: float32 on cpu and reference, else float16", converter = CacheTypeConverter.class)
     private @Nullable CacheType cache;
 
-    @Option(names = "--cache-memory", paramLabel = "SIZE", description = "For the cache, such as 512M or 8G. Default: what the prompts can use of what is free", converter = BytesConverter.class)
+    @Option(names = "--cache-memory", paramLabel = "SIZE", description = "Memory for the cache, such as 512M or 8G. "
+            + "Default: as much free memory as the prompts can use", converter = BytesConverter.class)
     private @Nullable Long cacheBytes;
 
-    @Option(names = "--batch", paramLabel = "N", description = "Sequences that are computed together; auto is as many as fit, up to 64. Default: auto")
+    @Option(names = "--batch", paramLabel = "N", description = "Sequences per batch; auto is as many as fit, up to "
+            + "64. Default: auto")
     private String batch = "auto";
 
     GenerateSettings settings(Device device) {

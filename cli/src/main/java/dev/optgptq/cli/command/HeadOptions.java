@@ -6,7 +6,7 @@ import java.nio.file.Path;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
 
-/** How many key-value heads are wanted, and what positions. */
+/** The number of key-value heads to convert to, and the positions. */
 final class HeadOptions {
 
     private static final int RATIO = 2;
@@ -15,7 +15,7 @@ final class HeadOptions {
     @Nullable
     Integer kvHeads;
 
-    @Option(names = "--ratio", paramLabel = "R", description = "So many times fewer than the model has. Default: 2")
+    @Option(names = "--ratio", paramLabel = "R", description = "Divides the number of key-value heads by R. Default: 2")
     @Nullable
     Integer ratio;
 

@@ -12,32 +12,33 @@ final class HealOptions {
     private static final int LENGTH = 512;
 
     @Option(names = "--heal", paramLabel = "STEPS", description = {
-            "Then train so many steps to predict what the original predicts. 300 wins back half of what merging lost, 1000 "
+            "Steps of training on the original model's predictions. 300 recover half of what merging lost, 1000 "
                     + "most. Default: 0"})
     private int steps;
 
     @Option(names = "--text", paramLabel = "FILE", description = {
-            "Text to train on, the last tenth of it held out. Default: that of --calibration"})
+            "Text to train on; its last tenth is held out. Default: the text of --calibration"})
     private @Nullable Path text;
 
-    @Option(names = "--heal-scope", paramLabel = "WHAT", description = "all: every weight. attention: its projections "
-            + "alone, a third of the memory. Default: all")
+    @Option(names = "--heal-scope", paramLabel = "WHAT", description = "all: every weight. attention: only its "
+            + "projections, with a third of the memory. Default: all")
     private Scope scope = Scope.ALL;
 
-    @Option(names = "--heal-rate", paramLabel = "X", description = "Learning rate, behind a warm-up and along half a "
-            + "cosine. Default: the best of a few on held-out text, each tried for up to 40 steps")
+    @Option(names = "--heal-rate", paramLabel = "X", description = "Peak learning rate, after a warm-up, with cosine "
+            + "decay. Default: the best of a few on held-out text, each tried for up to 40 steps")
     private @Nullable Double rate;
 
-    @Option(names = "--weight-decay", paramLabel = "X", description = "AdamW's. Default: 0")
+    @Option(names = "--weight-decay", paramLabel = "X", description = "Weight decay of AdamW. Default: 0")
     private double decay;
 
-    @Option(names = "--heal-batch", paramLabel = "N", description = "Sequences of a step. Default: 8")
+    @Option(names = "--heal-batch", paramLabel = "N", description = "Sequences in each step. Default: 8")
     private int batch = 8;
 
-    @Option(names = "--heal-length", paramLabel = "N", description = "Tokens in each. Default: 512, or what the model takes")
+    @Option(names = "--heal-length", paramLabel = "N", description = "Tokens in each sequence. Default: 512, or the "
+            + "model's maximum if shorter")
     private @Nullable Integer length;
 
-    /** Null where none is wanted. */
+    /** Null without --heal. */
     @Nullable
     Heal heal(int maxPositions, long seed) {
         Checks.atLeast(0, "--heal", steps);
@@ -48,7 +49,8 @@ final class HealOptions {
             Checks.require(length >= 2 && length <= maxPositions, "--heal-length", length,
                     "from 2 to the " + maxPositions + " positions of the model");
         }
-        Checks.require(steps > 0 || text == null, "--text", text, "--heal STEPS beside it, which is what it is for");
+        Checks.require(steps > 0 || text == null, "--text", text, "--heal STEPS with it, since it is the text to "
+                + "heal on");
         if (steps == 0) {
             return null;
         }

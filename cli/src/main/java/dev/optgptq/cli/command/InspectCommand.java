@@ -13,8 +13,9 @@ import picocli.CommandLine.Parameters;
 
 @Command(name = "inspect", mixinStandardHelpOptions = true, abbreviateSynopsis = true, sortOptions = false, header = "Show what is in a model directory.", description = {
         "",
-        "Family, sizes, heads, positions, KV cache, parameters, dtypes, quantization, and the tensors, those of all blocks folded into one line. Reads "
-                + "headers only, so it is quick for any size; works for families that cannot be quantized too.",
+        "Family, sizes, heads, positions, KV cache, parameters, dtypes, quantization, and the tensors, one line for "
+                + "all blocks. Reads only headers, so it is fast for any model size; also works for families that "
+                + "cannot be quantized.",
         ""}, footer = {"", "Example:", "  opt-gptq inspect models/my-llama"})
 final class InspectCommand implements Callable<Integer> {
 

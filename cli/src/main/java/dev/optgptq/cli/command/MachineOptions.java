@@ -17,20 +17,21 @@ final class MachineOptions {
 
     @Option(names = "--device", paramLabel = "NAME", description = {
             "auto, cpu, hip, hip:N, hip:0,1, hip:all, the same with cuda, or reference; 'opt-gptq devices' lists them. auto: a GPU if "
-                    + "there is one, else cpu. Several GPUs share the work of quantize and eval perplexity and give the same result as "
-                    + "one. reference: the slow definition of the arithmetic, for checking. "
-                    + "Default: auto"})
+                    + "there is one, else cpu. Several GPUs share the work of quantize and eval perplexity, and the "
+                    + "result is the same as with one. reference: the slow definition of the arithmetic, for "
+                    + "checking. Default: auto"})
     private String device = "auto";
 
-    @Option(names = "--threads", paramLabel = "N", description = "Worker threads; the result is the same with any number. "
+    @Option(names = "--threads", paramLabel = "N", description = "Worker threads; the result does not depend on it. "
             + "Default: one per core")
     private @Nullable Integer threads;
 
-    @Option(names = "--arch", paramLabel = "NAME", description = "What to compile GPU kernels for, such as gfx906 or sm_90, "
-            + "when the driver does not say, or says what the compiler does not know. Default: the device's own")
+    @Option(names = "--arch", paramLabel = "NAME", description = "Architecture to compile GPU kernels for, such as "
+            + "gfx906 or sm_90, if the driver reports none or one that the compiler does not know. Default: the "
+            + "device's own")
     private @Nullable String architecture;
 
-    /** UserError BAD_SETTING for a number that no machine needs. */
+    /** UserError BAD_SETTING for a number out of range. */
     int threads() {
         if (threads == null) {
             return Runtime.getRuntime().availableProcessors();
@@ -42,7 +43,7 @@ final class MachineOptions {
     /**
      * Opens the devices that were named.
      *
-     * @param log told what auto stands for
+     * @param log receives what auto stands for
      */
     DeviceGroup openGroup(Consumer<String> log) {
         if (device.equals("auto") || NO_GPU.contains(device)) {
@@ -55,7 +56,7 @@ final class MachineOptions {
     /**
      * Opens the one device that was named.
      *
-     * @param log told what auto stands for
+     * @param log receives what auto stands for
      */
     Device open(Consumer<String> log) {
         compileForArchitecture(log);

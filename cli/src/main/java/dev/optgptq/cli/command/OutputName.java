@@ -7,7 +7,7 @@ import dev.optgptq.gptq.settings.SettingsTable;
 import java.nio.file.Path;
 import java.util.function.Function;
 
-/** The default output directory: beside the model, named after the settings that make a difference. */
+/** The default output directory: beside the model, named after the settings that affect the checkpoint. */
 final class OutputName {
 
     private OutputName() {}
@@ -50,7 +50,7 @@ final class OutputName {
         return suffix.toString();
     }
 
-    /** What was given, even if the default is the same. */
+    /** The options that were given, even with the default value. */
     private static <T> void append(StringBuilder suffix, GivenSettings given, SettingSpec<T> setting,
             Function<T, String> words) {
         if (given.has(setting)) {

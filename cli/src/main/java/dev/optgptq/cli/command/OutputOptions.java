@@ -8,7 +8,7 @@ import picocli.CommandLine.Option;
 final class OutputOptions {
 
     @Option(names = "--output", paramLabel = "DIR", description = {
-            "Directory to write. It appears when it is complete. "
+            "Directory to write. It appears once it is complete. "
                     + "Default: beside the model, named after the settings, such as MODEL-gradient-w4g128"})
     @Nullable
     Path directory;
@@ -25,6 +25,7 @@ final class OutputOptions {
     @Nullable
     String report;
 
-    @Option(names = "--json", description = "Print the report as JSON on standard output, all else on standard error.")
+    @Option(names = "--json", description = "Print the report as JSON on standard output, everything else on "
+            + "standard error.")
     boolean json;
 }

@@ -74,7 +74,7 @@ final class QuantizeCommand implements Callable<Integer> {
         this.console = console;
     }
 
-    /** The command with its options; those of the table of settings stand between output and machine. */
+    /** The command with its options; those of the settings table come between output and machine. */
     static CommandLine of(Console console) {
         CommandLine command = new CommandLine(new QuantizeCommand(console));
         SettingOptions.addTo(command.getCommandSpec(), 2);

@@ -14,7 +14,7 @@ import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.ParseResult;
 
-/** The options of quantize that the table of settings holds: made from it, and read into it. */
+/** The options of quantize that stand in the settings table: built from it, and read back into it. */
 final class SettingOptions {
 
     private static final Map<SettingSpec<?>, Object> QUICK = Map.of(SettingsTable.CALIBRATOR, CalibratorKind.GPTQ,
@@ -60,7 +60,7 @@ final class SettingOptions {
     }
 
     /**
-     * What was given. UserError BAD_SETTING for --quick with another calibrator than the one that it stands for.
+     * The settings that were given. UserError BAD_SETTING for --quick with a calibrator other than its own.
      *
      * @param quick whether the settings of --quick stand for those that were not given
      */
@@ -77,7 +77,7 @@ final class SettingOptions {
         return settings;
     }
 
-    /** What was given to a command that has some of them. */
+    /** The settings given to a command that has some of them. */
     static GivenSettings given(ParseResult parsed, int maxPositions, List<SettingSpec<?>> settings) {
         return new GivenSettings(found(parsed, settings), maxPositions);
     }

@@ -15,19 +15,20 @@ final class ShapeOptions {
 
     @Option(names = "--shape", paramLabel = "NAME", description = {
             "tiny, tinyllama, llama-7b, or the path of a model's config.json: builds random weights of that shape in memory, "
-                    + "quantizes them as the command quantize does, and times each op"})
+                    + "quantizes them as quantize does, and times each op"})
     @Nullable
     String shape;
 
     @Option(names = "--samples", paramLabel = "N", description = "Calibration sequences. Default: 128")
     int samples = 128;
 
-    @Option(names = "--sequence-length", paramLabel = "N", description = "Tokens in each. Default: 2048, or what the shape takes")
+    @Option(names = "--sequence-length", paramLabel = "N", description = "Tokens in each. Default: 2048, or the "
+            + "shape's maximum if shorter")
     @Nullable
     Integer sequenceLength;
 
     @Option(names = "--precision", paramLabel = "NAME", description = {
-            "As quantize has it: auto, float32 or half. Default: auto"})
+            "As in quantize: auto, float32 or half. Default: auto"})
     Precision precision = Precision.AUTO;
 
     @Option(names = "--json", paramLabel = "FILE", description = "Also write the numbers to this file, as JSON")
@@ -41,11 +42,11 @@ final class ShapeOptions {
         }
     }
 
-    /** UserError BAD_SETTING for one that only a shape reads, given with a report. */
+    /** UserError BAD_SETTING for an option of --shape given with a report. */
     void checkIdle(ParseResult parsed, boolean shaped) {
         for (String option : OF_SHAPES) {
             SettingChecks.require(shaped || !parsed.hasMatchedOption(option), option, "a REPORT_JSON",
-                    "--shape, which alone reads it");
+                    "--shape, the only mode that uses it");
         }
     }
 

@@ -18,7 +18,7 @@ final class ShareConverter implements ITypeConverter<Double> {
                 return share;
             }
         } catch (NumberFormatException ignored) {
-            // told below, as a number out of range is
+            // reported below, like a number out of range
         }
         throw new TypeConversionException("expected a share such as 98% or 0.98, found " + value);
     }

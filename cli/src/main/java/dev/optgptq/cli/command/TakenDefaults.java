@@ -11,7 +11,7 @@ import java.util.stream.Collectors;
 import picocli.CommandLine.ParseResult;
 
 /**
- * The settings that were not given and make a difference, with the values they took.
+ * The settings that were not given and affect the run, with their default values.
  *
  * @param values by option, in the order of the help
  */
@@ -30,7 +30,7 @@ record TakenDefaults(SequencedMap<String, String> values) {
         return new ArrayList<>(values.sequencedKeySet());
     }
 
-    /** For the log: flags that are off say nothing and are left out. */
+    /** For the log; flags that are off are left out. */
     String sentence() {
         return values.entrySet().stream().filter(entry -> !entry.getValue().equals("false")).map(TakenDefaults::words)
                 .collect(Collectors.joining(" ", "defaults: ", ""));

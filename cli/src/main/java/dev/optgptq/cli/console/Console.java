@@ -4,10 +4,10 @@ import java.io.PrintWriter;
 import java.io.StringWriter;
 
 /**
- * The two streams of a command: results go to {@code out}, everything said on the way to {@code err}. What is printed through
- * the methods here is made visible first; the streams themselves are for what writes terminal codes of its own.
+ * The two streams of a command: results go to {@code out}, progress and messages to {@code err}. The methods here
+ * escape control characters; the streams themselves are for code that writes terminal codes.
  *
- * @param out what the command was run for
+ * @param out results
  * @param err progress, decisions, errors
  */
 public record Console(PrintWriter out, PrintWriter err, Terminal terminal) {
@@ -15,7 +15,7 @@ public record Console(PrintWriter out, PrintWriter err, Terminal terminal) {
     private static final String RED = "\u001B[1;31m";
     private static final String PLAIN = "\u001B[0m";
 
-    /** A display of one command's progress, live on a terminal, as plain lines elsewhere. */
+    /** Progress of one command: redrawn in place on a terminal, plain lines elsewhere. */
     public JobProgress progress() {
         JobProgress display = terminal.isLive()
                 ? new LiveProgress(err, terminal, System::nanoTime)
@@ -36,20 +36,20 @@ public record Console(PrintWriter out, PrintWriter err, Terminal terminal) {
         err.flush();
     }
 
-    /** Where the program was when it failed. */
+    /** The stack trace of a failure. */
     public void trace(Throwable problem) {
         StringWriter trace = new StringWriter();
         problem.printStackTrace(new PrintWriter(trace, true));
         say(trace.toString().stripTrailing());
     }
 
-    /** Prints results: text that ends its lines itself. */
+    /** Prints results; the text has its own line ends. */
     public void print(String text) {
         out.print(Visible.text(text));
         out.flush();
     }
 
-    /** Whether results were lost: standard output is full, or nobody reads it any more. */
+    /** Whether results were lost: the disk is full, or the reader has closed standard output. */
     public boolean lostResults() {
         return out.checkError();
     }

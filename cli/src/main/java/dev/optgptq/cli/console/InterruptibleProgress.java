@@ -1,6 +1,8 @@
 package dev.optgptq.cli.console;
 
-/** Shows what text from anywhere says, and nothing else; leaves a clean terminal when the process is interrupted (Ctrl-C). */
+/**
+ * Escapes control characters in text from outside; leaves a clean terminal when the process is interrupted (Ctrl-C).
+ */
 final class InterruptibleProgress implements JobProgress {
 
     private final JobProgress display;

@@ -2,13 +2,13 @@ package dev.optgptq.cli.console;
 
 import dev.optgptq.calibrate.Progress;
 
-/** Shows how far a command is, and prints lines without garbling that. Safe for use by several threads. */
+/** Shows a command's progress, and prints lines without garbling it. Thread-safe. */
 public interface JobProgress extends Progress, AutoCloseable {
 
-    /** Prints one line that stays. */
+    /** Prints one permanent line. */
     void log(String line);
 
-    /** Removes what is live. */
+    /** Removes the line that is redrawn in place. */
     @Override
     void close();
 }

@@ -5,7 +5,7 @@ import java.io.PrintWriter;
 import java.util.Locale;
 import java.util.function.LongSupplier;
 
-/** One line, redrawn in place at most ten times a second: what is being done, a bar, percent, time left, memory. */
+/** One line, redrawn in place at most ten times a second: phase, bar, percent, time left, memory. */
 final class LiveProgress implements JobProgress {
 
     private static final long REDRAW_NANOS = 100_000_000;
@@ -23,7 +23,7 @@ final class LiveProgress implements JobProgress {
     private boolean shown;
     private boolean closed;
 
-    /** @param clock nanoseconds that only go forward */
+    /** @param clock monotonic nanoseconds */
     LiveProgress(PrintWriter err, Terminal terminal, LongSupplier clock) {
         this.err = err;
         this.terminal = terminal;

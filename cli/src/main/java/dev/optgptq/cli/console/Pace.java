@@ -2,10 +2,10 @@ package dev.optgptq.cli.console;
 
 import java.util.OptionalDouble;
 
-/** How fast a job goes, from the share of it that is done. Starts over when another job begins. */
+/** Estimates the time left from the share of a job that is done. Starts over when another job begins. */
 final class Pace {
 
-    /** Below this share or this time an estimate says nothing. */
+    /** Below this share or this time an estimate is meaningless. */
     private static final double MIN_SHARE = 0.02;
     private static final double MIN_SECONDS = 1;
 
@@ -15,7 +15,7 @@ final class Pace {
     private double seconds;
     private boolean running;
 
-    /** @param nanos a clock that only goes forward, in nanoseconds */
+    /** @param nanos a monotonic clock, in nanoseconds */
     void at(long nanos, long done, long total) {
         double now = total <= 0 ? 0 : Math.clamp((double) done / total, 0, 1);
         if (!running || now < share) {
@@ -32,7 +32,7 @@ final class Pace {
         return share;
     }
 
-    /** Seconds left at the mean pace since the job's start; empty while that is a guess. */
+    /** Seconds left at the mean pace since the job's start; empty while that would be a guess. */
     OptionalDouble secondsLeft() {
         double covered = share - startShare;
         if (covered < MIN_SHARE || seconds < MIN_SECONDS) {

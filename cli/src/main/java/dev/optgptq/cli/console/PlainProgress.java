@@ -6,8 +6,8 @@ import java.util.Locale;
 import java.util.function.LongSupplier;
 
 /**
- * Lines for files and CI logs: one at the start, then one when the phase changes or 5 % more is done, but not more than
- * one a second, and one every 10 seconds in any case.
+ * Lines for files and CI logs: one at the start, then one per phase and per 5 %, at most one a second and at least one
+ * every 10 seconds.
  */
 final class PlainProgress implements JobProgress {
 
@@ -24,7 +24,7 @@ final class PlainProgress implements JobProgress {
     private boolean started;
     private boolean closed;
 
-    /** @param clock nanoseconds that only go forward */
+    /** @param clock monotonic nanoseconds */
     PlainProgress(PrintWriter err, LongSupplier clock) {
         this.err = err;
         this.clock = clock;

@@ -1,11 +1,11 @@
 package dev.optgptq.cli.console;
 
-/** Whether the JVM is going down, so that threads which trip over what its hooks remove stay quiet. */
+/** Whether the JVM is shutting down, so that threads whose files its hooks remove report no error. */
 public final class Shutdown {
 
     private Shutdown() {}
 
-    /** The JVM tells only by refusing new hooks. */
+    /** The JVM shows it only by refusing new hooks. */
     public static boolean hasBegun() {
         Thread probe = Thread.ofPlatform().unstarted(() -> {});
         try {

@@ -3,9 +3,9 @@ package dev.optgptq.cli.console;
 /**
  * What the process's standard streams are connected to.
  *
- * @param columns width of the terminal that standard error is, 0 when it is none
- * @param colorOut whether standard output takes colours
- * @param colorErr whether standard error takes colours
+ * @param columns width of the terminal on standard error, 0 when it is not a terminal
+ * @param colorOut whether standard output supports colours
+ * @param colorErr whether standard error supports colours
  * @param unicode whether both can show box-drawing characters
  */
 public record Terminal(int columns, boolean colorOut, boolean colorErr, boolean unicode) {
@@ -17,7 +17,7 @@ public record Terminal(int columns, boolean colorOut, boolean colorErr, boolean 
     private static final String OUT_PROPERTY = "opt-gptq.terminal.out";
 
     /**
-     * What the launcher found, since the JVM knows only whether input and output both are terminals. NO_COLOR
+     * From what the launcher found: the JVM knows only whether input and output both are terminals. NO_COLOR
      * (https://no-color.org) turns colours off.
      */
     public static Terminal detect() {

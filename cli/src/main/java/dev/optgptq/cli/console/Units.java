@@ -2,7 +2,7 @@ package dev.optgptq.cli.console;
 
 import java.util.Locale;
 
-/** Numbers as people read them. */
+/** Numbers for people. */
 public final class Units {
 
     private static final String[] BYTE_UNITS = {"B", "kB", "MB", "GB", "TB"};
@@ -60,7 +60,7 @@ public final class Units {
         return value == 0 ? "0" : String.format(Locale.ROOT, Math.abs(value) >= 1e-3 ? "%.4f" : "%.1e", value);
     }
 
-    /** A perplexity: four decimals while that means something. */
+    /** A perplexity: four decimals where they mean something. */
     public static String perplexity(double value) {
         return String.format(Locale.ROOT, Math.abs(value) < 1000 ? "%.4f" : "%.5g", value);
     }

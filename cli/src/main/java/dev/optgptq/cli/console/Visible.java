@@ -1,14 +1,14 @@
 package dev.optgptq.cli.console;
 
 /**
- * Text as a terminal may show it. Names and values come from strangers' files: a control character among them could move the
- * cursor, set the window's title or ring, a formatting one could reorder what is read.
+ * Text that is safe on a terminal. Names and values come from untrusted files: a control character could move the
+ * cursor, set the window's title or ring the bell, a formatting character could reorder the text.
  */
 final class Visible {
 
     private Visible() {}
 
-    /** With the code of every character that is not shown but acts; line feeds and tabs stay. JSON means the same as before. */
+    /** Escapes control and formatting characters; line feeds and tabs stay. JSON keeps its meaning. */
     static String text(String text) {
         if (text.codePoints().noneMatch(Visible::acts)) {
             return text;

@@ -5,15 +5,15 @@ import java.util.Locale;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Whether a model is worse than its baseline, or only seems so.
+ * Whether a model is significantly worse than its baseline.
  *
- * @param nats mean cross-entropy of the model less that of the baseline, per token
+ * @param nats mean cross-entropy of the model minus that of the baseline, per token
  * @param low lower end of its 95 % confidence interval, paired over windows
  * @param high its upper end
  * @param tTest p-value of the paired t-test; null for one window
  * @param signedRank p-value of Wilcoxon's signed rank test; null for one window
  * @param shown whether both are below 0.05
- * @param sentence what to make of it, for people
+ * @param sentence the conclusion, for people
  */
 public record Difference(double nats, double low, double high, @Nullable Double tTest, @Nullable Double signedRank,
         boolean shown, String sentence) {
@@ -33,7 +33,7 @@ public record Difference(double nats, double low, double high, @Nullable Double 
                 + fixed(test.difference(), decimals) + " nats per token";
         if (test.windows() < PairedTest.LEAST_WINDOWS) {
             return unproven + " over " + test.windows() + (test.windows() == 1 ? " window" : " windows")
-                    + ", and at least " + PairedTest.LEAST_WINDOWS + " are needed to tell it from chance";
+                    + ", and at least " + PairedTest.LEAST_WINDOWS + " are needed for a test";
         }
         if (!test.shown()) {
             return unproven + interval(test.low(), test.high(), decimals) + ", " + p(test.p());

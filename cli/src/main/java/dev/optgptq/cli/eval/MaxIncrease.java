@@ -10,7 +10,7 @@ import java.math.MathContext;
  */
 public record MaxIncrease(double amount, boolean relative) {
 
-    /** Fewer than a double holds, so that 0.07 stays 7 %. */
+    /** Fewer digits than a double holds, so that 0.07 stays 7 %. */
     private static final int DIGITS = 12;
 
     /** Reads "2%" (relative) or "0.5" (absolute); throws NumberFormatException for anything else. */
@@ -23,7 +23,7 @@ public record MaxIncrease(double amount, boolean relative) {
         return new MaxIncrease(relative ? number / 100 : number, relative);
     }
 
-    /** As it is written on the command line. */
+    /** As written on the command line. */
     @Override
     public String toString() {
         return digits(relative ? 100 * amount : amount) + (relative ? " %" : "");

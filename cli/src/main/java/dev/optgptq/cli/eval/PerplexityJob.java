@@ -28,9 +28,9 @@ import org.jspecify.annotations.Nullable;
  *
  * @param tool name and version, for the report
  * @param text null for the bundled one
- * @param cache what keys and values go through; null for no cache
- * @param log hears what the job needs, a line at a time
- * @param window tokens per window, from the most positions that every model takes
+ * @param cache type of the key-value cache; null for none
+ * @param log receives what the job needs, line by line
+ * @param window tokens per window, from the largest number of positions that all models support
  */
 public record PerplexityJob(String tool, DeviceGroup devices, @Nullable Path text, @Nullable CacheType cache,
         Progress progress,
@@ -111,12 +111,12 @@ public record PerplexityJob(String tool, DeviceGroup devices, @Nullable Path tex
         }
     }
 
-    /** Perplexity is per token: over different tokens, two of them say nothing about each other. */
+    /** Perplexity is per token: with different tokenizers two perplexities cannot be compared. */
     private static void requireSameTokens(Path model, TokenSequences tokens, Path baseline, TokenSequences others) {
         if (!Arrays.equals(tokens.ids(), others.ids())) {
             throw new UserError(Code.BAD_SETTING, "--baseline: expected a model with the tokenizer of " + model
-                    + ", found that " + baseline + " cuts the text into other tokens, so their perplexities cannot be "
-                    + "compared");
+                    + ", found that " + baseline + " splits the text into other tokens, so their perplexities cannot "
+                    + "be compared");
         }
     }
 }

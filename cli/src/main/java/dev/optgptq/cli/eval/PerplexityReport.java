@@ -7,7 +7,7 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * What eval perplexity found: the JSON it writes (docs/report.md, schema version 1).
+ * Result of eval perplexity: the JSON it writes (docs/report.md, schema version 1).
  *
  * @param tool name and version of this program
  * @param text what was evaluated
@@ -25,7 +25,7 @@ public record PerplexityReport(int schemaVersion, String tool, String device, St
     /**
      * One model's perplexity.
      *
-     * @param path as it was given
+     * @param path as given
      * @param meanNll nats per token
      * @param low lower end of the 95 % confidence interval of the perplexity
      * @param seconds its share of the wall time

@@ -10,7 +10,7 @@ import java.util.Locale;
 import org.jspecify.annotations.Nullable;
 
 /**
- * What a measurement is held to; null for no such limit. All but the first need a baseline.
+ * The limits of a measurement; null for none. All but the first need a baseline.
  *
  * @param maxKl of the mean divergence, nats per token
  * @param minTop1 of the share of predictions that agree, from 0 to 1
@@ -45,7 +45,7 @@ public record Thresholds(@Nullable Double maxPerplexity, @Nullable MaxIncrease m
 
     private static Verdict agreement(double limit, Divergence found) {
         return Verdict.atLeast("min-top1", limit, found.top1(), String.format(Locale.ROOT,
-                "agreement %.3f %% (95 %% interval %.3f to %.3f %%), at least %s %% asked for", 100 * found.top1(),
+                "agreement %.3f %% (95 %% interval %.3f to %.3f %%), at least %s %% required", 100 * found.top1(),
                 100 * found.top1Low(), 100 * found.top1High(), MaxIncrease.digits(100 * limit)));
     }
 

@@ -1,13 +1,13 @@
 package dev.optgptq.cli.eval;
 
 /**
- * One threshold, held against what was found.
+ * One threshold, compared with the measurement.
  *
  * @param name the option that set it
- * @param limit the most it may be, or the least
- * @param found what it is
- * @param passed whether found keeps the limit; never for NaN
- * @param sentence both numbers, for people
+ * @param limit the largest or smallest value allowed
+ * @param found the measured value
+ * @param passed whether found is within the limit; never for NaN
+ * @param sentence both numbers in a sentence, for people
  */
 public record Verdict(String name, double limit, double found, boolean passed, String sentence) {
 

@@ -10,7 +10,7 @@ import java.nio.file.Path;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
-/** Where answers go: text as it comes, or a line of JSON each as they end. */
+/** Where answers go: text as it is generated, or one JSON line for each finished answer. */
 public final class AnswerOutput implements AutoCloseable {
 
     private final Console console;
@@ -26,15 +26,15 @@ public final class AnswerOutput implements AutoCloseable {
     }
 
     /**
-     * @param file to write; null for standard output. UserError OUTPUT where it is there
-     * @param streams whether the text of the one answer is printed as it comes
+     * @param file to write; null for standard output. UserError OUTPUT if it exists
+     * @param streams whether the text of the only answer is printed as it is generated
      */
     public static AnswerOutput of(Console console, Progress progress, @Nullable Path file, boolean overwrite,
             boolean streams) {
         return new AnswerOutput(console, progress, file == null ? null : AnswerWriter.open(file, overwrite), streams);
     }
 
-    /** What hears of the answers to these prompts. */
+    /** The listener for the answers to these prompts. */
     public GenerationListener listener(List<GenerateJob.Asked> asked) {
         return new GenerationListener() {
             private int done;
@@ -58,7 +58,7 @@ public final class AnswerOutput implements AutoCloseable {
 
             @Override
             public boolean isInterrupted() {
-                return false; // what is finished has been written
+                return false; // finished answers have been written
             }
         };
     }

@@ -15,7 +15,7 @@ import tools.jackson.databind.node.ArrayNode;
 import tools.jackson.databind.node.JsonNodeFactory;
 import tools.jackson.databind.node.ObjectNode;
 
-/** Writes each answer as it is finished, a line of JSON, so that an end in the middle loses none of them. */
+/** Writes each finished answer as a JSON line, so that an interruption loses none of them. */
 final class AnswerWriter implements AutoCloseable {
 
     private final Path file;
@@ -26,7 +26,7 @@ final class AnswerWriter implements AutoCloseable {
         this.out = out;
     }
 
-    /** UserError OUTPUT where the file is there, and is not to be replaced. */
+    /** UserError OUTPUT if the file exists and must not be replaced. */
     static AnswerWriter open(Path file, boolean overwrite) {
         try {
             OutputStream out = overwrite
@@ -35,7 +35,7 @@ final class AnswerWriter implements AutoCloseable {
             return new AnswerWriter(file, new BufferedOutputStream(out));
         } catch (FileAlreadyExistsException e) {
             throw new UserError(Code.OUTPUT,
-                    file + ": expected no file there, found one; remove it, name another, or add --overwrite", e);
+                    file + ": expected no such file, found one; remove it, choose another name, or add --overwrite", e);
         } catch (IOException e) {
             throw cannotWrite(file, e);
         }

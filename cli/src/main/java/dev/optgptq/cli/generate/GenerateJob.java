@@ -23,20 +23,20 @@ import java.util.function.Consumer;
 /**
  * Answers prompts with one model.
  *
- * @param log hears what was decided, a line at a time
+ * @param log receives decisions, line by line
  */
 public record GenerateJob(Device device, GenerateSettings settings, Consumer<String> log) {
 
-    /** What was asked, in tokens. */
+    /** The prompts as tokens. */
     public record Asked(Prompt prompt, int tokens) {}
 
-    /** Makes what hears of the answers from what was asked. */
+    /** Makes the listener for the answers to some requests. */
     @FunctionalInterface
     public interface Hearing {
         GenerationListener of(List<Asked> asked);
     }
 
-    /** Generates; answers are told to the listener alone. UserError for prompts and models that cannot be used. */
+    /** Generates; answers go only to the listener. UserError for prompts and models that cannot be used. */
     public void run(Path path, List<Prompt> prompts, Hearing hearing) {
         try (Tokenizer tokenizer = Tokenizer.load(path); ModelDirectory directory = ModelDirectory.open(path)) {
             ModelSpec spec = ModelSpec.resolve(directory);
@@ -52,7 +52,7 @@ public record GenerateJob(Device device, GenerateSettings settings, Consumer<Str
             log.accept("memory: " + mebibytes(plan.bytes()) + " on " + device.name() + ", of which weights "
                     + mebibytes(plan.weightBytes()) + ", cache " + mebibytes(plan.pageBytes()) + " ("
                     + settings.cache().word() + ", " + plan.limits().pages() + " pages of 16 tokens, up to "
-                    + plan.limits().sequences() + " sequences together)");
+                    + plan.limits().sequences() + " sequences in a batch)");
             PagedModel.use(model, plan.limits(), paged -> generate(paged, tokenizer, listener, requests));
         }
     }
@@ -82,7 +82,8 @@ public record GenerateJob(Device device, GenerateSettings settings, Consumer<Str
             int[] tokens = tokenizer.encodePrompt(prompt.text());
             if (tokens.length == 0) {
                 throw new UserError(UserError.Code.BAD_TEXT, "prompt " + (requests.size() + 1)
-                        + ": expected at least one token, found none: this model's tokenizer puts none before an empty text; give a text");
+                        + ": expected at least one token, found none: this model's tokenizer adds no token to an "
+                        + "empty text; give a text");
             }
             if (tokens.length >= spec.maxPositions()) {
                 throw new UserError(UserError.Code.BAD_TEXT,

@@ -7,14 +7,14 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * What is asked for.
+ * Settings of a generation.
  *
  * @param maxTokens of an answer
- * @param stopTexts end an answer
- * @param ignoreStopTokens whether answers go on at the model's own end
- * @param sequences computed together; null for as many as the memory allows
- * @param cacheBytes for the pages; null for what is free
- * @param products dtype of what the linears multiply
+ * @param stopTexts texts that end an answer
+ * @param ignoreStopTokens whether answers continue past the model's end-of-sequence token
+ * @param sequences in a batch; null for as many as fit in memory
+ * @param cacheBytes for the pages; null for all free memory
+ * @param products matmul dtype of the linears
  */
 public record GenerateSettings(int maxTokens, Sampling sampling, List<String> stopTexts, boolean ignoreStopTokens,
         boolean logProbabilities, CacheType cache, @Nullable Integer sequences, @Nullable Long cacheBytes,

@@ -16,12 +16,12 @@ import tools.jackson.databind.node.JsonNodeFactory;
 /**
  * One line of a file of prompts.
  *
- * @param id as the line has it, or its number
- * @param maxTokens of this one; null for that of the command line
+ * @param id from the line, or its line number
+ * @param maxTokens of this prompt; null for the command line's
  */
 public record Prompt(JsonNode id, String text, @Nullable Integer maxTokens) {
 
-    /** Those of a .jsonl: an object a line with "prompt", and, if wanted, "id" and "max_tokens". UserError BAD_TEXT. */
+    /** Reads a .jsonl: one object per line with "prompt" and optionally "id" and "max_tokens". UserError BAD_TEXT. */
     public static List<Prompt> read(Path file) {
         List<Prompt> prompts = new ArrayList<>();
         int number = 0;

@@ -24,13 +24,13 @@ import org.jspecify.annotations.Nullable;
  * @param modelType model_type of config.json, null when there is none
  * @param architecture null when the family is not supported
  * @param notSupported why this program cannot run it, null when it can
- * @param parameters weights, packed ones counted as what they decode to
+ * @param parameters weights, packed ones counted decoded
  * @param bytes of tensor data
  * @param mixture null for a model without experts, or one that is not supported
  * @param quantization null for a plain model
  * @param scaled how weights are stored that are small floats with a scale for each block; null where none are
- * @param dtypes what the bytes are
- * @param tensors those of all blocks folded into one line each
+ * @param dtypes tensor data by dtype
+ * @param tensors the same tensor of all blocks in one line
  */
 public record ModelSummary(String path, @Nullable String modelType, @Nullable Architecture architecture,
         @Nullable String notSupported, long parameters, @Nullable Mixture mixture, long bytes,
@@ -82,7 +82,7 @@ public record ModelSummary(String path, @Nullable String modelType, @Nullable Ar
     public record DTypeShare(String dtype, int tensors, long bytes) {}
 
     /**
-     * Opens nothing but what is open; throws UserError only where the directory itself is damaged.
+     * Opens no files; throws UserError only if the directory itself is damaged.
      *
      * @param context tokens that the KV cache is counted for; 0 for as many as the model takes
      */

@@ -8,7 +8,7 @@ import dev.optgptq.gptq.bench.BenchReport;
 import java.util.List;
 import java.util.Locale;
 
-/** What bench --shape measured, for people. */
+/** The result of bench --shape as text. */
 public final class BenchText {
 
     private BenchText() {}
@@ -44,13 +44,13 @@ public final class BenchText {
                 phase.operations() > 0 ? format(phase.operations() / 1e12, "%.2f") : "",
                 rate(phase.operations(), phase.seconds(), 1e12),
                 phase.limit() > 0 ? format(phase.limit(), "%.2f") : "", share(phase)));
-        table.row("in all", format(report.seconds(), "%.2f"), "", "", "", "");
+        table.row("total", format(report.seconds(), "%.2f"), "", "", "", "");
         return table.text("");
     }
 
     private static String memory(BenchReport report) {
         return "at most " + Units.bytes(report.memory().peakDevice()) + " on the device, "
-                + Units.bytes(report.memory().planned()) + " planned with the host's\n";
+                + Units.bytes(report.memory().planned()) + " planned, host included\n";
     }
 
     private static String rate(double amount, double seconds, double unit) {

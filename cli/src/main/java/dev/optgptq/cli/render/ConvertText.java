@@ -6,7 +6,7 @@ import dev.optgptq.gptq.convert.ConvertReport;
 import java.util.Locale;
 import org.jspecify.annotations.Nullable;
 
-/** What a conversion prints at its end. */
+/** The summary of a conversion. */
 public final class ConvertText {
 
     private ConvertText() {}
@@ -35,7 +35,7 @@ public final class ConvertText {
         ConvertReport.Healed healed = report.healed();
         if (healed != null) {
             table.row("healing", String.format(Locale.ROOT,
-                    "divergence on held-out text %.5f -> %.5f nats per token, %d of %d steps, rate %.1e",
+                    "KL divergence on held-out text %.5f -> %.5f nats per token, %d of %d steps, rate %.1e",
                     healed.before(),
                     healed.after(), healed.steps(), healed.planned(), healed.rate()));
         }

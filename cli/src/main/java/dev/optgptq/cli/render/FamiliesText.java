@@ -7,10 +7,10 @@ import java.util.Comparator;
 import java.util.List;
 import java.util.Locale;
 
-/** Model families, and how far one is from another implementation, for a terminal. */
+/** Model families, and the distance of one from another implementation, as text. */
 public final class FamiliesText {
 
-    /** The worst of the gradients that are shown. */
+    /** How many of the worst gradients are shown. */
     private static final int SHOWN = 5;
 
     private FamiliesText() {}

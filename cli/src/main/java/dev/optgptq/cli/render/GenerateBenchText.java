@@ -11,7 +11,7 @@ public final class GenerateBenchText {
 
     private GenerateBenchText() {}
 
-    /** A table, and each variant against the first at the same batch. */
+    /** A table; each variant is compared with the first at the same batch size. */
     public static String of(GenerateReport report) {
         TextTable table = TextTable.of("variant", "batch", "ms/step", "tokens/s", "of floor", "attention", "linears ms",
                 "first token ms", "peak GB", "tokens/s to first", "memory to first");
@@ -23,7 +23,8 @@ public final class GenerateBenchText {
                     : row(report, measured, timing));
         }
         return String.format(Locale.ROOT,
-                "%s, %s: %d tokens of context, prompt of %d; copy %.2f TB/s. Attention is the share of that which it reads at.%n",
+                "%s, %s: %d tokens of context, prompt of %d; copy %.2f TB/s. Attention is its read rate as a share "
+                        + "of the copy rate.%n",
                 report.shape(), report.device(), report.context(), report.prompt(), report.copy() / 1e12)
                 + table.text("");
     }

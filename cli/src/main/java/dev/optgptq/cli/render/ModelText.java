@@ -8,7 +8,7 @@ import java.util.Locale;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
-/** What inspect prints. */
+/** The text of inspect. */
 public final class ModelText {
 
     private ModelText() {}

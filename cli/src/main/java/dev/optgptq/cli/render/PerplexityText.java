@@ -10,7 +10,7 @@ import dev.optgptq.cli.eval.PerplexityReport;
 import java.util.List;
 import java.util.Locale;
 
-/** What eval perplexity prints. */
+/** The text of eval perplexity. */
 public final class PerplexityText {
 
     private PerplexityText() {}

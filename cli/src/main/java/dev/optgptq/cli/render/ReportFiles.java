@@ -13,8 +13,8 @@ import org.jspecify.annotations.Nullable;
 public record ReportFiles(Path json, Path html) {
 
     /**
-     * @param place null for the output directory; an existing directory, or a name that ends in a separator, is taken as a
-     *     directory, anything else as a prefix, with or without ".html" or ".json"
+     * @param place null for the output directory; an existing directory, or a name that ends in a separator, is a
+     *     directory, anything else a prefix, with or without ".html" or ".json"
      */
     public static ReportFiles at(@Nullable String place, Path output) {
         if (place == null) {
@@ -31,7 +31,7 @@ public record ReportFiles(Path json, Path html) {
         return new ReportFiles(directory.resolve("report.json"), directory.resolve("report.html"));
     }
 
-    /** Makes sure early that both can be written, unless they go where the run itself writes. */
+    /** Checks early that both can be written, unless they go into the run's own output. */
     public void prepare(Path output) {
         if (!html.startsWith(output)) {
             TextFile.prepare(json);

@@ -10,7 +10,7 @@ public final class ReportJson {
 
     private ReportJson() {}
 
-    /** The record as indented JSON, a line feed at its end. */
+    /** The record as indented JSON with a final line feed. */
     public static String text(Record value) {
         return MAPPER.writeValueAsString(value) + "\n";
     }

@@ -12,7 +12,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.stream.Collectors;
 
-/** What a quantize run prints at its end: the numbers that matter, and what to do next. */
+/** The summary of a quantize run: the main numbers, and the next command. */
 public final class SummaryText {
 
     private static final int WORST = 3;
@@ -50,7 +50,7 @@ public final class SummaryText {
     private static void range(TextTable table, RunReport.Range range) {
         Double largest = range.largestActivation();
         String activations = largest == null
-                ? "no activations were seen"
+                ? "no activations were measured"
                 : String.format(Locale.ROOT, "activations up to %,.3g (%s)", largest, range.largestAt());
         table.row("dtype", String.format(Locale.ROOT, "%s: %s; %.0f %% of the scales are negative", range.dtype(),
                 activations, 100 * range.negativeScales()));
@@ -129,7 +129,7 @@ public final class SummaryText {
                 + quoted(report.model().path()) + " --text YOUR_TEXT";
     }
 
-    /** Fit for pasting into a shell. */
+    /** Quoted for a shell. */
     private static String quoted(String path) {
         return path.matches("[\\w./@%+=:,-]+") ? path : "'" + path.replace("'", "'\\''") + "'";
     }

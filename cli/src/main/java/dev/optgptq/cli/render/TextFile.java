@@ -9,7 +9,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import org.jspecify.annotations.Nullable;
 
-/** Small text files that a command writes at its end, and checks at its start. */
+/** Small text files that a command writes at its end; checked for being writable at its start. */
 public final class TextFile {
 
     private TextFile() {}
@@ -34,7 +34,7 @@ public final class TextFile {
         }
     }
 
-    /** Throws UserError OUTPUT. A file in an output directory of ours is noted there as ours. */
+    /** Throws UserError OUTPUT. A file in one of our output directories is recorded there. */
     public static void write(Path file, String text) {
         ModelFiles.requireNone(file);
         try {

@@ -23,7 +23,7 @@ class BenchCommandTest {
         CommandRun.of("quantize", Models.llama(), "--output", directory.resolve("w4"), "--samples", 2,
                 "--sequence-length", 64, "--eval", "none").succeeds();
         CommandRun.of("bench", directory.resolve("w4/report.json")).succeeds().prints("sgemm 2048 x 2048 x 2048",
-                "GFLOP/s", "times floor", "forward", "hessian", "solve", "quantize in all");
+                "GFLOP/s", "times floor", "forward", "hessian", "solve", "quantize, total");
     }
 
     @Test

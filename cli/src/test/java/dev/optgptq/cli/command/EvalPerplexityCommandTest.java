@@ -101,7 +101,7 @@ class EvalPerplexityCommandTest {
     @Test
     void agreement_is_held_to_its_limit() {
         perplexity(damaged, "--baseline", Models.llama(), "--min-top1", "99.5%").failsWith(3)
-                .prints("MISSED --min-top1: agreement ", "at least 99.5 % asked for");
+                .prints("MISSED --min-top1: agreement ", "at least 99.5 % required");
         perplexity(Models.llama(), "--baseline", Models.llama(), "--min-top1", "1").succeeds()
                 .prints("passed --min-top1");
     }

@@ -26,7 +26,7 @@ class ExamplesTest {
                     "^(?: {2,}|run: |\\$ |- )*(?:\\./|opt-gptq/)?opt-gptq ((?:quantize|generate|eval|inspect|devices|bench|completion)\\b.*)$");
     /** One in double quotes may hold spaces. */
     private static final Pattern ARGUMENT = Pattern.compile("\"[^\"]*\"|\\S+");
-    /** A line that goes on in the next, in a shell and in YAML. */
+    /** A line that continues in the next, in a shell and in YAML. */
     private static final Pattern CONTINUED = Pattern.compile("( \\\\)?\\R {6,}--");
 
     @ParameterizedTest

@@ -37,7 +37,7 @@ class ExportGgufCommandTest {
 
     @Test
     void a_directory_is_never_replaced() {
-        CommandRun.of("export", "gguf", Models.llama(), "--output", folder, "--overwrite").failsWith(1, "no file");
+        CommandRun.of("export", "gguf", Models.llama(), "--output", folder, "--overwrite").failsWith(1, "not a file");
     }
 
     @Test

@@ -134,7 +134,7 @@ class OutputTest {
     @Test
     void an_option_that_nothing_reads_and_scripts_may_pass_is_warned_about() {
         rtn("out", "--samples", 4, "--seed", 1, "--window", 64).succeeds().says(
-                "warning: --samples does nothing with --calibrator rtn, which sees no text",
+                "warning: --samples does nothing with --calibrator rtn, which uses no text",
                 "warning: --seed does nothing with --calibrator rtn",
                 "warning: --window does nothing with --eval none");
     }

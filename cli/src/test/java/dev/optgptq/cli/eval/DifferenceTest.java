@@ -33,10 +33,10 @@ class DifferenceTest {
 
     @Test
     void too_few_windows_show_nothing_and_say_how_many_would() {
-        assertEquals("no difference shown: -0.2000 nats per token over 5 windows, and at least 6 are needed to tell it "
-                + "from chance", sentence(new PairedTest(5, -0.2, -0.3, -0.1, 1e-9, 0.0625)));
-        assertEquals("no difference shown: +0.2000 nats per token over 1 window, and at least 6 are needed to tell it "
-                + "from chance", sentence(new PairedTest(1, 0.2, 0.2, 0.2, null, null)));
+        assertEquals("no difference shown: -0.2000 nats per token over 5 windows, and at least 6 are needed for a "
+                + "test", sentence(new PairedTest(5, -0.2, -0.3, -0.1, 1e-9, 0.0625)));
+        assertEquals("no difference shown: +0.2000 nats per token over 1 window, and at least 6 are needed for a "
+                + "test", sentence(new PairedTest(1, 0.2, 0.2, 0.2, null, null)));
     }
 
     private static String sentence(PairedTest test) {

@@ -1,6 +1,6 @@
 package dev.optgptq.formats.dtype;
 
-/** The scalar definition of the small float types: how their bits and a float32 turn into each other. */
+/** The scalar definition of the small float types: conversions between their bits and float32. */
 public final class Floats {
 
     private Floats() {}

@@ -22,8 +22,8 @@ import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Holds a directory for one process: a lock of the operating system on a file in it, which ends with the process whatever
- * ends that, so that a directory is never blocked by a run that was killed.
+ * Holds a directory for one process: an operating system lock on a file in it, which ends with the process in any case,
+ * so that a killed run never blocks a directory.
  */
 final class DirectoryLock implements AutoCloseable {
 
@@ -33,7 +33,7 @@ final class DirectoryLock implements AutoCloseable {
     private static final System.Logger LOG = System.getLogger(DirectoryLock.class.getName());
 
     private final FileChannel channel;
-    /** Null where the file system knows no locks. Held, because the JVM forgets a lock that nobody refers to. */
+    /** Null if the file system has no locks. Kept in a field, because the JVM drops unreferenced locks. */
     @SuppressWarnings("UnusedVariable")
     private final @Nullable FileLock held;
 
@@ -43,10 +43,10 @@ final class DirectoryLock implements AutoCloseable {
     }
 
     /**
-     * Creates the directory if it is missing, and locks it. Throws UserError OUTPUT when another process holds it, or when
-     * it holds something and is none of ours.
+     * Creates the directory if it is missing, and locks it. Throws UserError OUTPUT when another process holds it, or
+     * when it is not empty and not ours.
      *
-     * @param target what the directory is for; messages name it
+     * @param target the final output; messages name it
      */
     static DirectoryLock acquire(Path directory, Path target) {
         while (true) {
@@ -58,7 +58,7 @@ final class DirectoryLock implements AutoCloseable {
         }
     }
 
-    /** Null when its last owner deleted the directory behind our back. */
+    /** Null when its last owner deleted the directory meanwhile. */
     private static @Nullable DirectoryLock tryAcquire(Path directory, Path target) {
         Path file = directory.resolve(FILE);
         Object key = key(file);
@@ -102,7 +102,8 @@ final class DirectoryLock implements AutoCloseable {
             // Closing this channel ends the lock for other processes on POSIX systems; the JVM itself still knows it.
             throw busy(target, "another run of this process");
         } catch (IOException e) {
-            LOG.log(System.Logger.Level.WARNING, "{0} cannot be locked ({1}): start no second run of the same output",
+            LOG.log(System.Logger.Level.WARNING, "{0} cannot be locked ({1}): do not start a second run with the "
+                    + "same output",
                     file, e.getMessage());
             return null;
         }
@@ -156,11 +157,11 @@ final class DirectoryLock implements AutoCloseable {
     }
 
     private static UserError notOurs(Path directory, String found) {
-        return new UserError(Code.OUTPUT, directory + ": expected nothing there, or what an earlier run left, found "
+        return new UserError(Code.OUTPUT, directory + ": expected nothing there, or the files of an earlier run, found "
                 + found + "; it is left alone, rename it or choose another output");
     }
 
-    /** What tells a file from a later one of the same name; null where it is missing. */
+    /** Distinguishes a file from a later one of the same name; null if it is missing. */
     private static @Nullable Object key(Path file) {
         try {
             Object key = Files.readAttributes(file, BasicFileAttributes.class, LinkOption.NOFOLLOW_LINKS).fileKey();

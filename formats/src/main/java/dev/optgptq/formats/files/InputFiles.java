@@ -15,8 +15,8 @@ import java.nio.file.attribute.BasicFileAttributes;
 import java.util.Arrays;
 
 /**
- * Opens files that strangers made. Only regular files: a pipe would wait for ever, a device never ends. What stands in for
- * a file is named as what it is: a link that leads nowhere, a pointer of Git LFS.
+ * Opens untrusted files. Only regular files: reading a pipe could block forever, a device never ends. Dangling links
+ * and Git LFS pointers are reported as such.
  */
 public final class InputFiles {
 
@@ -26,13 +26,13 @@ public final class InputFiles {
 
     private InputFiles() {}
 
-    /** True when something bears that name, be it a link that leads nowhere. */
+    /** True if something has that name, even a dangling link. */
     public static boolean isThere(Path file) {
         return Files.exists(file, LinkOption.NOFOLLOW_LINKS);
     }
 
     /**
-     * Throws UserError of that code, which says what the file is, unless it is a regular file that holds its own content.
+     * Throws UserError of that code unless it is a regular file with its own content; the message tells what it is.
      */
     public static void requireContent(Path file, Code code) {
         requireRegular(file, code);
@@ -91,7 +91,7 @@ public final class InputFiles {
         }
     }
 
-    /** Where a link says it leads, as it stands in the link. */
+    /** The target as written in the link. */
     public static Path linkTarget(Path link, Code code) {
         try {
             return Files.readSymbolicLink(link);
@@ -107,7 +107,7 @@ public final class InputFiles {
         }
     }
 
-    /** What a failed read means to the user. */
+    /** The error for a failed read. */
     public static UserError unreadable(Path file, IOException e, Code code) {
         return new UserError(code, file + ": cannot be read (" + e + "); check that it is a readable file", e);
     }

@@ -12,14 +12,14 @@ import java.util.stream.Stream;
 
 /**
  * A directory that appears complete or not at all. Everything happens in a hidden sibling, ".NAME.partial", which belongs
- * to one process at a time: the target grows in a folder of it, which commit() renames to the target. What else lies in
- * the sibling can outlive the process, for a later one to go on from: see keep(). Without that, close() without commit()
- * deletes the sibling, and so does a shutdown hook on Ctrl-C.
+ * to one process at a time: the target is built in a folder of it, which commit() renames to the target. Other files in
+ * the sibling can outlive the process, so that a later one can resume: see keep(). Without that, close() without
+ * commit() deletes the sibling, and so does a shutdown hook on Ctrl-C.
  */
 public final class OutputDirectory implements AutoCloseable {
 
     private static final System.Logger LOG = System.getLogger(OutputDirectory.class.getName());
-    /** Where the target grows. */
+    /** Where the target is built. */
     private static final String COMPLETE = "complete";
     /** An old target, between its removal and the renaming of the new one. */
     private static final String REPLACED = "replaced";
@@ -40,8 +40,8 @@ public final class OutputDirectory implements AutoCloseable {
     /**
      * Throws UserError OUTPUT when another process writes the same target.
      *
-     * @param target must not exist unless overwrite; directories above it are created. A link is followed and stays: what
-     *     it leads to is the target
+     * @param target must not exist unless overwrite; directories above it are created. A link is followed and stays:
+     *     its destination is the target
      * @param overwrite whether an existing target is replaced; only one that is empty or that bears our mark is, and holds
      *     nothing that we did not write
      */
@@ -67,12 +67,12 @@ public final class OutputDirectory implements AutoCloseable {
         Runtime.getRuntime().addShutdownHook(hook);
     }
 
-    /** The hidden sibling; what a predecessor kept there is still there. */
+    /** The hidden sibling, with what a predecessor kept. */
     public Path path() {
         return path;
     }
 
-    /** Where the target's files go until commit(); empty at first. */
+    /** Where the target's files go until commit(); initially empty. */
     public Path work() {
         return path.resolve(COMPLETE);
     }
@@ -102,8 +102,8 @@ public final class OutputDirectory implements AutoCloseable {
     }
 
     /**
-     * Whether what lies beside work() is worth something if the process ends now; at first, whether a predecessor kept
-     * anything. Throws UserError OUTPUT when the process is ending already.
+     * Whether the files beside work() are worth keeping if the process ends now; initially, whether a predecessor kept
+     * any. Throws UserError OUTPUT when the process is ending already.
      */
     public void keep(boolean worthIt) {
         if (state.get() == State.CLOSED) {
@@ -112,7 +112,7 @@ public final class OutputDirectory implements AutoCloseable {
         kept = worthIt;
     }
 
-    /** Syncs everything and renames it to the target; an old target goes only after that has worked. */
+    /** Syncs everything and renames it to the target; an old target is deleted only after that succeeded. */
     public void commit() {
         if (!state.compareAndSet(State.OPEN, State.COMMITTING)) {
             throw stopped();
@@ -153,10 +153,13 @@ public final class OutputDirectory implements AutoCloseable {
         lock.close();
     }
 
-    /** Never waits for a commit: killed in the midst of one, the directory is complete or goes on as after any kill. */
+    /**
+     * Never waits for a commit: if it is killed during one, the directory is complete or can be resumed as after any
+     * kill.
+     */
     private void discardOnShutdown() {
         try {
-            // What is kept stays as it is: the next run clears the rest away, and here a thread may still write to it.
+            // Kept files stay as they are: the next run deletes the rest, and a thread may still be writing here.
             if (kept) {
                 state.compareAndSet(State.OPEN, State.CLOSED);
             } else {
@@ -182,7 +185,7 @@ public final class OutputDirectory implements AutoCloseable {
         }
     }
 
-    /** The target is complete: what cannot be deleted any more is no reason to fail. */
+    /** The target is complete: leftovers that cannot be deleted are no reason to fail. */
     private void deleteRest() {
         try {
             deletePath();
@@ -193,7 +196,7 @@ public final class OutputDirectory implements AutoCloseable {
         }
     }
 
-    /** The lock's file last: as long as it is there, nobody else takes the directory for abandoned. */
+    /** The lock's file last: as long as it exists, no other run considers the directory abandoned. */
     private void deletePath() throws IOException {
         deleteContents();
         OutputFiles.deleteTree(path);

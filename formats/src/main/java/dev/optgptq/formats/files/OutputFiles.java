@@ -25,7 +25,7 @@ public final class OutputFiles {
 
     private OutputFiles() {}
 
-    /** What a failed write means to the user. */
+    /** The error for a failed write. */
     public static UserError failure(Path path, IOException e) {
         String message = String.valueOf(e.getMessage()).toLowerCase(Locale.ROOT);
         String what = switch (e) {
@@ -59,7 +59,7 @@ public final class OutputFiles {
         }
     }
 
-    /** Writes a file in one step: under its name is the old content or the new one, whatever ends the process. */
+    /** Writes a file atomically: it has the old content or the new one, whatever ends the process. */
     public static void replace(Path file, byte[] bytes) {
         Path partial = file.resolveSibling("." + file.getFileName() + ".partial");
         try {
@@ -84,7 +84,7 @@ public final class OutputFiles {
         }
     }
 
-    /** Refuses to start what would not fit; {@code directory} exists. */
+    /** Refuses output that would not fit; {@code directory} exists. */
     public static void requireSpace(Path directory, long bytes) {
         long free;
         try {
@@ -152,7 +152,7 @@ public final class OutputFiles {
                 try {
                     Files.deleteIfExists(directory);
                 } catch (DirectoryNotEmptyException stillWritten) {
-                    // A file appeared behind the walk: a thread was still writing when the process was told to stop.
+                    // A file appeared during the walk: a thread was still writing when the process was told to stop.
                     deleteTree(directory);
                 }
                 return FileVisitResult.CONTINUE;

@@ -18,8 +18,8 @@ import java.util.TreeSet;
 import java.util.stream.Stream;
 
 /**
- * The list of what we wrote into a directory, kept in it: one path in it a line, after a first line that names the tool.
- * Only a directory that holds nothing else may be replaced by a later output.
+ * The list of files that we wrote into a directory, kept in it: one path per line, after a first line that names the
+ * tool. Only a directory that holds nothing else may be replaced by a later output.
  */
 public final class OutputMark {
 
@@ -30,7 +30,7 @@ public final class OutputMark {
 
     private OutputMark() {}
 
-    /** Marks a directory with all files that are in it now. */
+    /** Marks a directory with all files now in it. */
     static void put(Path directory) {
         try {
             write(directory, filesIn(directory));
@@ -39,7 +39,7 @@ public final class OutputMark {
         }
     }
 
-    /** Adds a file that is written into a directory later, if it lies in one that is marked. */
+    /** Adds a file written later, if its directory is marked. */
     public static void add(Path file) {
         Path absolute = file.toAbsolutePath().normalize();
         Path directory = absolute.getParent();
@@ -51,7 +51,7 @@ public final class OutputMark {
         }
     }
 
-    /** Whether we wrote that directory, whatever else came into it. */
+    /** Whether we wrote that directory, even if other files were added. */
     public static boolean isMarked(Path directory) {
         Path mark = directory.resolve(FILE);
         return Files.isRegularFile(mark, LinkOption.NOFOLLOW_LINKS) && lines(mark).findFirst()

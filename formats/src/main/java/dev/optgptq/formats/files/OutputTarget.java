@@ -9,21 +9,21 @@ import java.nio.file.Path;
 import java.util.stream.Stream;
 
 /**
- * The place of an output, and whether what is there may be replaced.
+ * The place of an output, and whether existing files may be replaced.
  *
- * @param path absolute; where a link was named, what it leads to
+ * @param path absolute; for a link, its destination
  * @param overwrite whether something may be there at all
  */
 public record OutputTarget(Path path, boolean overwrite) {
 
-    /** As Linux has it. */
+    /** Linux's limit. */
     private static final int MOST_LINKS = 40;
 
     static OutputTarget of(Path named, boolean overwrite) {
         return new OutputTarget(resolved(named.toAbsolutePath().normalize()), overwrite);
     }
 
-    /** Throws UserError OUTPUT where replacing the output would delete a file that is read. */
+    /** Throws UserError OUTPUT if replacing the output would delete an input file. */
     public static void requireOutside(Path output, Path input) {
         if (real(input).startsWith(real(output))) {
             throw new UserError(Code.OUTPUT, input + ": expected a file outside of the output " + output
@@ -40,7 +40,7 @@ public record OutputTarget(Path path, boolean overwrite) {
         return parent;
     }
 
-    /** Throws UserError OUTPUT unless nothing is there, or what is there may be replaced and is empty or wholly ours. */
+    /** Throws UserError OUTPUT unless nothing is there, or it may be replaced and is empty or entirely ours. */
     void require() {
         if (!InputFiles.isThere(path)) {
             return;
@@ -76,7 +76,7 @@ public record OutputTarget(Path path, boolean overwrite) {
         }
     }
 
-    /** Where a link leads, be it a place where nothing is yet. */
+    /** The destination of a link, which need not exist. */
     private static Path resolved(Path target) {
         Path at = target;
         for (int links = 0; Files.isSymbolicLink(at); links++) {

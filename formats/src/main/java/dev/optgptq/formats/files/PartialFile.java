@@ -9,8 +9,8 @@ import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 
 /**
- * A file that is written beside its target and has its name only when it is whole: an older file of that name stays until
- * then. The writes throw what the channel throws; the rest is UserError OUTPUT naming the target.
+ * A file that is written beside its target and renamed when it is complete: an older file of that name stays until
+ * then. Writes throw the channel's exceptions; all else is UserError OUTPUT naming the target.
  */
 public final class PartialFile implements AutoCloseable {
 

@@ -1,4 +1,4 @@
-/** Writing to disk so that what is there is complete, and saying clearly why it could not be. */
+/** Writing complete files to disk, with clear errors. */
 @NullMarked
 package dev.optgptq.formats.files;
 

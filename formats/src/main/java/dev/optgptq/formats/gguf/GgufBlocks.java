@@ -8,8 +8,8 @@ import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
 
 /**
- * The scalar definition of how GPTQ codes become blocks: 32 codes of one row, with one scale and one zero point, bit for
- * bit where the block can say the same. ggml-quants.c, dequantize_row_q4_0 and its like, say what a block means.
+ * The scalar definition of how GPTQ codes become blocks: 32 codes of one row, with one scale and one zero point, bit
+ * for bit where the block can represent it. Blocks are defined by ggml-quants.c, dequantize_row_q4_0 and the like.
  */
 final class GgufBlocks {
 

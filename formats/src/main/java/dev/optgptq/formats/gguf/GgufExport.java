@@ -50,7 +50,7 @@ public final class GgufExport {
     }
 
     /**
-     * What was written.
+     * The written file.
      *
      * @param architecture in the words of llama.cpp
      * @param bytes of the tensors
@@ -65,8 +65,8 @@ public final class GgufExport {
     }
 
     /**
-     * Writes the file; one of that name is replaced when it is complete. Throws UserError: UNSUPPORTED_MODEL for what GGUF
-     * cannot say, BAD_MODEL for a model whose parts contradict each other, OUTPUT when it cannot be written.
+     * Writes the file; an existing one is replaced when it is complete. Throws UserError: UNSUPPORTED_MODEL for what
+     * GGUF cannot represent, BAD_MODEL for a model whose parts contradict each other, OUTPUT when it cannot be written.
      *
      * @param target its directory exists
      */

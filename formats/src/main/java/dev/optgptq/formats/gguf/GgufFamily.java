@@ -20,8 +20,8 @@ import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.node.ObjectNode;
 
 /**
- * How a family of models is called in GGUF: its architecture, its metadata by keys of config.json, its tensors by their
- * names on disk. One description a family, in this package's resources.
+ * The names of a model family in GGUF: its architecture, its metadata by keys of config.json, its tensors by their
+ * names on disk. One description per family, in this package's resources.
  */
 final class GgufFamily {
 
@@ -40,7 +40,7 @@ final class GgufFamily {
         description.path("unused").valueStream().forEach(name -> unused.add(pattern(name.stringValue())));
     }
 
-    /** Throws UserError UNSUPPORTED_MODEL for a model that no description is for, or that has what GGUF cannot say. */
+    /** Throws UserError UNSUPPORTED_MODEL for a model that no description is for, or that GGUF cannot represent. */
     static GgufFamily of(ModelConfig config) {
         String type = config.text("model_type");
         for (String name : FAMILIES) {

@@ -9,8 +9,8 @@ import java.util.SequencedMap;
 import tools.jackson.databind.JsonNode;
 
 /**
- * Rotary settings as transformers reads them: a rope_scaling that is not empty takes the place of rope_parameters, and a
- * rope_theta in the block goes before the one at the top.
+ * Rotary settings as transformers reads them: a non-empty rope_scaling replaces rope_parameters, and a rope_theta in
+ * the block takes precedence over the one at the top.
  */
 final class GgufRotary {
 

@@ -18,7 +18,7 @@ import tools.jackson.databind.node.ObjectNode;
 
 /**
  * A byte-level BPE tokenizer as GGUF metadata. The way words are split is a name there, of an expression that llama.cpp
- * knows ("tokenizer.ggml.pre", llama-vocab.cpp): one that is none of these is refused, as it would give other tokens.
+ * knows ("tokenizer.ggml.pre", llama-vocab.cpp): any other is refused, since it would give other tokens.
  */
 final class GgufTokenizer {
 

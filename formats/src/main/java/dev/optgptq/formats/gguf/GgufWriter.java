@@ -17,7 +17,7 @@ import java.util.SequencedMap;
  */
 final class GgufWriter implements AutoCloseable {
 
-    /** A ByteBuffer reaches no further than an int. */
+    /** A ByteBuffer is limited to the size of an int. */
     private static final long PIECE_BYTES = 1L << 26;
 
     private final Path target;

@@ -13,7 +13,7 @@ import java.nio.ByteOrder;
 import java.util.function.IntUnaryOperator;
 import java.util.stream.IntStream;
 
-/** A packed linear as rows of blocks, without requantizing: codes and scales are taken as they are. */
+/** A packed linear as rows of blocks, without requantizing: codes and scales are kept. */
 final class PackedBlocks {
 
     private static final ValueLayout.OfInt INT = ValueLayout.JAVA_INT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
@@ -34,7 +34,7 @@ final class PackedBlocks {
     }
 
     /**
-     * The type that holds a linear. Throws UserError UNSUPPORTED_MODEL, saying which rule of the format is in the way.
+     * The type that holds a linear. Throws UserError UNSUPPORTED_MODEL naming the violated rule of the format.
      *
      * @param module names it in messages
      */

@@ -25,8 +25,8 @@ import tools.jackson.databind.node.ObjectNode;
 public final class Json {
 
     /**
-     * What a file holds, and how large it may be: reading takes memory and time in proportion, and a larger one is
-     * something else under that name.
+     * Kinds of files with their size limits: reading takes memory and time in proportion, and a larger file is not of
+     * that kind.
      */
     public enum Limit {
         /** Settings: 8 MiB. The largest known, a config with 22,000 class labels, is 2 MB. */

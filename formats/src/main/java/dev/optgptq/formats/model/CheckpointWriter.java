@@ -27,7 +27,7 @@ import tools.jackson.databind.JsonNode;
 /**
  * Writes a model directory as a stream: plans shards from the specs, writes tensors as they come, then index, config
  * and companions. Everything goes to a temporary sibling directory that is renamed to the target by finish(); close()
- * without finish() leaves nothing of it behind, also on Ctrl-C. Failures to write are UserError OUTPUT naming the path.
+ * without finish() deletes it, also on Ctrl-C. Failures to write are UserError OUTPUT naming the path.
  */
 public final class CheckpointWriter implements AutoCloseable {
 
@@ -106,7 +106,10 @@ public final class CheckpointWriter implements AutoCloseable {
         shard.write(name, data);
     }
 
-    /** Syncs the tensors that were written so far: spread over a run, that costs less than waiting for all in the end. */
+    /**
+     * Syncs the tensors that were written so far: spread over a run, that costs less than syncing everything at the
+     * end.
+     */
     public void sync() {
         unfinished.values().forEach(OpenShard::sync);
     }

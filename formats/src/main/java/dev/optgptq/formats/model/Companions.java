@@ -20,9 +20,9 @@ import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The files beside the weights: everything in the directory and its folders goes along that is not weights, not an index
- * of them, not written anew, and not hidden (hidden files are of the tools that fetched the model). What is a link must
- * lead to a file of the model's own repository: an output is published, and must not carry what its owner never put there.
+ * The files beside the weights: everything in the directory and its folders is copied except weights, their indexes,
+ * files that are written anew, and hidden files (of the tools that fetched the model). Links must lead to a file of the
+ * model's own repository: an output is published, and must not contain files that were never part of the model.
  */
 final class Companions {
 
@@ -46,7 +46,7 @@ final class Companions {
         this.repository = repository(directory.toRealPath());
     }
 
-    /** Sorted by name. Throws UserError BAD_MODEL naming a link that leads nowhere or out of the repository. */
+    /** Sorted by name. Throws UserError BAD_MODEL naming a link that is dangling or leads out of the repository. */
     static List<Companion> in(Path directory) {
         try {
             Companions companions = new Companions(directory);
@@ -58,7 +58,7 @@ final class Companions {
         }
     }
 
-    /** A hub's cache keeps models--NAME/snapshots/REVISION full of links to models--NAME/blobs. */
+    /** The hub's cache has links in models--NAME/snapshots/REVISION to models--NAME/blobs. */
     private static Path repository(Path directory) {
         Path snapshots = directory.getParent();
         if (snapshots == null || !snapshots.endsWith("snapshots")) {

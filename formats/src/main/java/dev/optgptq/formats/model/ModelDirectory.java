@@ -73,7 +73,7 @@ public final class ModelDirectory implements AutoCloseable {
     }
 
     /**
-     * A model that is in memory and in no directory, for measuring. It has no companions, and its tensors are trusted.
+     * A model in memory without a directory, for benchmarks. It has no companions, and its tensors are trusted.
      *
      * @param path stands for it in messages
      * @param tensors by name, in the order of a file; their memory outlives it
@@ -109,9 +109,10 @@ public final class ModelDirectory implements AutoCloseable {
 
     /**
      * The quantization of the checkpoint, from config.json or quantize_config.json; empty for a plain model. Where both
-     * have it config.json counts, as for other loaders. What the tensors are decides: a GPTQ block that was left beside
-     * plain weights means nothing. Empty as well where weights are small floats with scales: see scaled(). Throws UserError BAD_MODEL for a damaged block, and UNSUPPORTED_MODEL for a method or
-     * form that is not read: a runtime would act on that one whatever the tensors are.
+     * have it config.json counts, as for other loaders. The tensors decide: a GPTQ block left beside plain weights is
+     * ignored. Empty as well where weights are small floats with scales: see scaled(). Throws UserError BAD_MODEL for a
+     * damaged block, and UNSUPPORTED_MODEL for an unsupported method or form: runtimes would act on it whatever the
+     * tensors are.
      */
     public Optional<QuantizationConfig> quantization() {
         Packing known = packing;
@@ -193,7 +194,7 @@ public final class ModelDirectory implements AutoCloseable {
 
     /**
      * The files beside the weights, in folders too: tokenizer, generation config, chat templates, remote code, licence.
-     * Throws UserError BAD_MODEL naming a link that leads nowhere or out of the model's repository.
+     * Throws UserError BAD_MODEL naming a link that is dangling or leads out of the model's repository.
      */
     public List<Companion> companions() {
         return companions.get();

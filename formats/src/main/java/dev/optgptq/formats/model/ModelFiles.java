@@ -10,10 +10,10 @@ import java.nio.file.PathMatcher;
 import java.util.List;
 import java.util.stream.Stream;
 
-/** Keeps results of a command away from the files of a model. */
+/** Keeps a command's results from overwriting files of a model. */
 public final class ModelFiles {
 
-    /** The .json files that a model directory may hold; others are results of somebody. */
+    /** The .json files that a model directory may hold; others are results. */
     private static final List<PathMatcher> MODEL_JSON = Stream
             .of("config.json", "*_config.json", "*.index.json", "tokenizer*.json", "*_map.json", "*_tokens.json",
                     "vocab*.json",
@@ -22,7 +22,7 @@ public final class ModelFiles {
 
     private ModelFiles() {}
 
-    /** Throws UserError OUTPUT where a report of that name would take the place of a file of a model. */
+    /** Throws UserError OUTPUT if a report of that name would replace a file of a model. */
     public static void requireNone(Path report) {
         if (Files.exists(report) && Stream.of(report, real(report))
                 .anyMatch(file -> isOfModel(file) && liesInModel(file))) {
@@ -31,7 +31,7 @@ public final class ModelFiles {
         }
     }
 
-    /** Throws UserError OUTPUT where tensors of that name would be taken for weights of a model, or replace them. */
+    /** Throws UserError OUTPUT if tensors of that name would be read as weights of a model, or replace them. */
     public static void requireNoWeights(Path tensors) {
         requireNone(tensors);
         if (liesInModel(tensors)) {

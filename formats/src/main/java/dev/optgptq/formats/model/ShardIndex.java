@@ -65,7 +65,7 @@ record ShardIndex(SequencedMap<String, String> shardOf) {
         return json;
     }
 
-    /** An index comes from strangers: a name must not lead out of the directory, on any operating system. */
+    /** An index is untrusted: a name must not lead out of the directory, on any operating system. */
     private static boolean isPlainFileName(String name) {
         try {
             return name.endsWith(".safetensors")

@@ -15,14 +15,14 @@ import java.util.HexFormat;
 import java.util.LinkedHashMap;
 import java.util.SequencedMap;
 
-/** Tells one state of a model's files from another without reading the weights, which can be hundreds of gigabytes. */
+/** Identifies the state of a model's files without reading the weights, which can be hundreds of gigabytes. */
 public final class SourceFiles {
 
     private SourceFiles() {}
 
     /**
-     * What each file is now, by its name: config.json by its content, weights by size, time of change and header. Whoever
-     * replaces a file without changing any of these is not noticed, nor are weights that are in no file.
+     * The state of each file, by name: config.json by its content, weights by size, modification time and header. A
+     * replacement with the same values goes unnoticed, as do weights that are not in a file.
      */
     public static SequencedMap<String, String> describe(ModelDirectory model) {
         SequencedMap<String, String> files = new LinkedHashMap<>();

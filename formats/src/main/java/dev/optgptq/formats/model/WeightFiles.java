@@ -58,7 +58,7 @@ final class WeightFiles implements AutoCloseable {
         files.forEach(SafetensorsFile::close);
     }
 
-    /** Quantizing tools name files after the method: gptq_model-4bit-128g.safetensors. One of them is not ambiguous. */
+    /** Quantizing tools name files after the method: gptq_model-4bit-128g.safetensors. A single one is unambiguous. */
     private void openOther(Path directory) {
         List<Path> indexes = matching(directory, "*" + INDEX_SUFFIX);
         List<Path> files = matching(directory, "*.safetensors");
@@ -106,8 +106,8 @@ final class WeightFiles implements AutoCloseable {
     }
 
     /**
-     * A tensor that the index does not place in this shard is an error, not noise: loaders disagree about it (transformers
-     * and vLLM load all that a shard holds, others only what is listed), so the model would depend on who reads it.
+     * A tensor that the index does not place in this shard is an error: loaders disagree about it (transformers and
+     * vLLM load all tensors of a shard, others only listed ones), so the model would depend on the loader.
      */
     private static void requireListed(ShardIndex index, Path indexFile, String name, Path file) {
         String listed = index.shardOf().get(name);
@@ -118,7 +118,7 @@ final class WeightFiles implements AutoCloseable {
         }
     }
 
-    /** transformers would read the single file, vLLM the shards: which of the two is the model is not ours to guess. */
+    /** transformers would read the single file, vLLM the shards: we do not guess which of the two is the model. */
     private static void requireNoRival(Path directory, Path indexFile, ShardIndex index) {
         if (InputFiles.isThere(directory.resolve(SINGLE_FILE)) && !index.shards().contains(SINGLE_FILE)) {
             throw bad(directory + ": expected either " + SINGLE_FILE + " or shards, found " + SINGLE_FILE + " and "

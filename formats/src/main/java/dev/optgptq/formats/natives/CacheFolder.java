@@ -5,7 +5,7 @@ import java.nio.file.Path;
 import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 
-/** The per-user folder for files that can be made again: unpacked libraries, compiled kernels. */
+/** The per-user folder for files that can be regenerated: unpacked libraries, compiled kernels. */
 public final class CacheFolder {
 
     /** Environment variable with the folder to use. */
@@ -14,10 +14,10 @@ public final class CacheFolder {
     private CacheFolder() {}
 
     /**
-     * The folder that was named, otherwise opt-gptq in the desktop standard's cache folder. It may not exist yet.
+     * The folder in the environment variable, otherwise opt-gptq in the XDG cache folder. It may not exist yet.
      *
-     * @throws IOException when there is no such folder: nothing was named, and the user has no home directory, as in a
-     *         container that runs under a number
+     * @throws IOException when there is none: the variable is not set, and the user has no home directory, as in a
+     *     container that runs under a numeric id
      */
     public static Path of(UnaryOperator<@Nullable String> environment) throws IOException {
         return of(environment, System.getProperty("user.home"));

@@ -8,8 +8,8 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * Another JVM, of the same Java and the same classes, for native code that may crash, hang or take all memory. It reads
- * its work from standard input, which stays open as long as its parent lives: see {@link #endWithParent}.
+ * Another JVM, of the same Java and the same classes, for native code that may crash, hang or use up all memory. It
+ * reads its work from standard input, which stays open as long as its parent lives: see {@link #endWithParent}.
  */
 public final class ChildJava {
 
@@ -22,14 +22,14 @@ public final class ChildJava {
     /**
      * A process that runs a main class, to be started.
      *
-     * @param heapBytes most that its heap takes
-     * @param properties system properties of this JVM that the child is to have too, where they are set
+     * @param heapBytes limit of its heap
+     * @param properties system properties of this JVM to pass on, if set
      */
     public static ProcessBuilder of(Class<?> main, long heapBytes, List<String> properties, List<String> arguments) {
         List<String> command = new ArrayList<>(List.of(
                 Path.of(System.getProperty("java.home"), "bin", "java").toString(), "-Xmx" + (heapBytes >> 20) + "m",
                 "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:-UsePerfData", "-Xshare:auto",
-                // A crash is an answer here, and needs neither a report in the current folder nor a core.
+                // A crash is an expected result here: no report in the current folder, no core dump.
                 "-XX:+SuppressFatalErrorMessage", "-XX:-CreateCoredumpOnCrash", "--enable-native-access=ALL-UNNAMED"));
         for (String property : properties) {
             String value = System.getProperty(property);
@@ -43,8 +43,8 @@ public final class ChildJava {
     }
 
     /**
-     * In the child: passes standard input on as it comes, and ends this process when it ends. The system ends it with the
-     * parent, whatever ended that, and it is seen also while native code runs here.
+     * In the child: forwards standard input, and ends this process at its end. The system closes it with the parent in
+     * any case, and this is noticed even while native code runs here.
      *
      * @param end ends the process at once
      */
@@ -64,7 +64,7 @@ public final class ChildJava {
         watch.start();
     }
 
-    /** What an exit code says: "signal 11" or "exit code 1". */
+    /** An exit code as text: "signal 11" or "exit code 1". */
     public static String describeExit(int exit) {
         return exit > SIGNAL ? "signal " + (exit - SIGNAL) : "exit code " + exit;
     }

@@ -6,8 +6,8 @@ import java.nio.file.Path;
 import java.util.Optional;
 
 /**
- * The folder in which a distribution brings its native libraries as files. Libraries that come in jars have to be unpacked
- * first, and a cluster's node may have no place for them: no home directory, or one that cannot be written.
+ * The folder of a distribution's native libraries. Libraries in jars have to be unpacked first, and a cluster's node
+ * may have no place for them: no home directory, or a read-only one.
  */
 public record NativeFolder(Path path) {
 

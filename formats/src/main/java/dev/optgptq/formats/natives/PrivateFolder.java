@@ -16,8 +16,8 @@ import java.nio.file.attribute.UserPrincipal;
 import java.util.Set;
 
 /**
- * A folder of code that this process will run: nobody else may write to it, and a file in it is there in full or not at
- * all. A folder or file of somebody else, or a link in its place, is refused.
+ * A folder of code that this process will run: nobody else may write to it, and a file in it is complete or absent. A
+ * folder or file of another user, or a link in its place, is refused.
  *
  * @param path where it is
  */
@@ -26,7 +26,7 @@ public record PrivateFolder(Path path) {
     private static final Set<PosixFilePermission> OWNER_ONLY = PosixFilePermissions.fromString("rwx------");
 
     /**
-     * Makes the folder, or takes it over: whatever permissions a folder of ours has become those of its owner alone.
+     * Creates the folder, or uses an existing one of ours, whose permissions are restricted to the owner.
      *
      * @throws IOException when it cannot be made, or is not a folder of ours; the message names it
      */
@@ -76,7 +76,7 @@ public record PrivateFolder(Path path) {
                 && !attributes.permissions().contains(PosixFilePermission.OTHERS_WRITE);
     }
 
-    /** Writes a file in one step, on the disk before it has its name; what bears the name goes, be it a link. */
+    /** Writes a file atomically, synced before the rename; an existing file or link of that name is replaced. */
     public void put(String name, Content content) throws IOException {
         // Another process may write the same at the same time: each has its own file, and a rename is all or nothing.
         Path part = Files.createTempFile(path, name, ".part");
@@ -91,7 +91,7 @@ public record PrivateFolder(Path path) {
         }
     }
 
-    /** What a file is to hold. */
+    /** The content of a file. */
     @FunctionalInterface
     public interface Content {
         void writeTo(FileChannel channel) throws IOException;

@@ -15,8 +15,8 @@ import java.security.NoSuchAlgorithmException;
 import java.util.HexFormat;
 
 /**
- * A native library of a jar as a file. It is unpacked once; beside it stands NAME.sha256, the hash of what the jar holds,
- * and the file is compared with that on every start, so that one half written or changed is unpacked again.
+ * A native library of a jar as a file. It is unpacked once; beside it is NAME.sha256, the hash of the jar's entry, and
+ * the file is compared with it on every start, so that a partial or changed one is unpacked again.
  */
 public final class UnpackedLibrary {
 
@@ -47,7 +47,7 @@ public final class UnpackedLibrary {
         return file;
     }
 
-    /** What tells the jar's entry from another without reading it: its size and CRC-32, from the jar's directory. */
+    /** Identifies the jar's entry without reading it: its size and CRC-32, from the jar's directory. */
     private static String entry(URL resource) throws IOException {
         URLConnection connection = resource.openConnection();
         return connection instanceof JarURLConnection jar

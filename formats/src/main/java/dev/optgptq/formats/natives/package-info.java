@@ -1,4 +1,4 @@
-/** Where the native libraries that come with the program lie on this machine. */
+/** Places of the bundled native libraries on this machine. */
 @NullMarked
 package dev.optgptq.formats.natives;
 

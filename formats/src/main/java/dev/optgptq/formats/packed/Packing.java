@@ -69,8 +69,8 @@ public final class Packing {
     }
 
     /**
-     * What every code of 2, 4 and 8 bits takes: much of the time of reading a checkpoint back. A method of its own, so that
-     * it is compiled as one, and not as a part of a loop that is entered once.
+     * The fast path for 2, 4 and 8 bits: much of the time of reading a checkpoint back. A separate method, so that it
+     * is compiled by itself, and not as part of a loop that is entered once.
      */
     private static void unpackRow(MemorySegment qweight, long source, int shift, int mask, int outputs,
             MemorySegment codes, long target) {

@@ -11,8 +11,8 @@ import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
 
 /**
- * Scales as float16, which ops take. Of another float they are rounded to it, as runtimes do that compute in float16; one
- * that float16 cannot hold to half its last digit is refused.
+ * Scales as float16, the type that ops use. Other float types are rounded to it, as in runtimes that compute in
+ * float16; a scale that float16 cannot represent to half its last digit is refused.
  */
 final class ScaleReader {
 
@@ -22,7 +22,7 @@ final class ScaleReader {
             .withOrder(ByteOrder.LITTLE_ENDIAN);
     private static final ValueLayout.OfDouble DOUBLE = ValueLayout.JAVA_DOUBLE_UNALIGNED
             .withOrder(ByteOrder.LITTLE_ENDIAN);
-    /** What rounding to the 11 digits of float16 changes at most, relative to the value. */
+    /** Largest relative error of rounding to the 11 digits of float16. */
     private static final double HALF_DIGIT = 0x1p-11;
 
     private ScaleReader() {}
@@ -79,7 +79,7 @@ final class ScaleReader {
     private static short round(double scale, TensorView scales, int outputAxis, long i) {
         short half = Floats.toF16((float) scale);
         double change = Math.abs(Floats.fromF16(half) - scale);
-        // A float in between may round the same way twice, which costs some digits further down.
+        // Rounding through a float may round twice, which affects only lower digits.
         if (change > HALF_DIGIT * Math.abs(scale) * (1 + 0x1p-12)) {
             throw new UserError(Code.UNSUPPORTED_MODEL,
                     LinearTensors.place(scales) + "expected scales that float16"

@@ -29,7 +29,7 @@ import tools.jackson.core.json.JsonFactory;
 
 /**
  * Reads the JSON of a header as a stream, entry by entry, so that a header of 100 MB costs no more memory than the entries
- * in it, of which there may be {@link #MAX_ENTRIES}. All that the JSON alone can show wrong is an error here.
+ * in it, of which there may be {@link #MAX_ENTRIES}. Everything that is wrong in the JSON itself is an error here.
  */
 final class HeaderParser {
 
@@ -224,7 +224,7 @@ final class HeaderParser {
         };
     }
 
-    /** The value at hand, in the words of the JSON standard. */
+    /** The current value, in the terms of the JSON standard. */
     private String found() {
         return switch (json.currentToken()) {
             case START_OBJECT -> "an object";

@@ -13,7 +13,7 @@ import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.SequencedMap;
 
-/** A safetensors file, mapped into memory whole (one segment of any size) and never read as a whole. */
+/** A safetensors file, mapped into memory as one segment of any size, and never read completely. */
 public final class SafetensorsFile implements AutoCloseable {
 
     private final Arena arena;

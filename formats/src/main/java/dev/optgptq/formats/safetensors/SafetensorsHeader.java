@@ -36,10 +36,10 @@ record SafetensorsHeader(SequencedMap<String, Entry> tensors, Map<String, String
             .withOrder(ByteOrder.LITTLE_ENDIAN);
 
     /**
-     * Where a tensor lies.
+     * Range of a tensor.
      *
      * @param begin offset of its first byte from the start of the data
-     * @param end offset behind its last byte
+     * @param end offset after its last byte
      */
     record Entry(DType dtype, Shape shape, long begin, long end) {}
 
@@ -82,7 +82,7 @@ record SafetensorsHeader(SequencedMap<String, Entry> tensors, Map<String, String
             }
             if (entry.begin() != expected) {
                 throw bad(tensor,
-                        "expected its data at byte " + expected + ", right behind the tensor before it, found "
+                        "expected its data at byte " + expected + ", right after the preceding tensor, found "
                                 + entry.begin() + ", which leaves "
                                 + (entry.begin() > expected ? "a hole" : "an overlap") + "; "
                                 + REMEDY);

@@ -20,9 +20,9 @@ import java.util.Set;
  */
 public final class SafetensorsWriter implements AutoCloseable {
 
-    /** Copied at a time from segments on the heap. */
+    /** Bytes per copy from heap segments. */
     private static final int STAGING_BYTES = 1 << 20;
-    /** Written at a time from native segments: a ByteBuffer reaches no further than an int. */
+    /** Bytes per write from native segments: a ByteBuffer is limited to the size of an int. */
     private static final long MAX_VIEW_BYTES = 1 << 24;
 
     private final Path target;

@@ -3,7 +3,7 @@ package dev.optgptq.formats.safetensors;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.dtype.Shape;
 
-/** What a tensor to be written will be; known before its bytes are, so that a header can be planned. */
+/** A tensor to be written, known before its bytes, so that a header can be planned. */
 public record TensorSpec(String name, DType dtype, Shape shape) {
 
     /** Size of the data, in bytes. */

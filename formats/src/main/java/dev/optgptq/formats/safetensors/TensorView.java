@@ -19,9 +19,9 @@ import java.nio.file.Path;
 public record TensorView(String name, DType dtype, Shape shape, MemorySegment data, Path file) {
 
     /**
-     * Does what reads the data. A file that shrinks while it is mapped, or whose disk fails, is a fault of the memory:
-     * Java's own copies turn it into an InternalError, which becomes a UserError BAD_MODEL naming the file here, while
-     * vector and native code would take the process with it. So data is copied before such code reads it.
+     * Runs an action that reads the data. A file that shrinks while it is mapped, or whose disk fails, causes a memory
+     * fault: Java's own copies turn it into an InternalError, which becomes a UserError BAD_MODEL naming the file here,
+     * while vector and native code would crash the process. So data is copied before such code reads it.
      */
     public void reading(Runnable read) {
         try {

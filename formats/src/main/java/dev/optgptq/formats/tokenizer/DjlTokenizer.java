@@ -26,7 +26,7 @@ import tools.jackson.databind.node.ObjectNode;
 /** The Hugging Face tokenizers library through DJL. The only class that knows of ai.djl. */
 final class DjlTokenizer implements Tokenizer {
 
-    /** What DJL reads, as an environment variable or a system property: the file of its library. */
+    /** DJL's setting, an environment variable or a system property: the file of its library. */
     private static final String LIBRARY = "RUST_LIBRARY_PATH";
     private static final String RESOURCES = "/native/lib/";
 
@@ -69,7 +69,7 @@ final class DjlTokenizer implements Tokenizer {
         }
     }
 
-    /** Whether texts can be cut where TextPieces cuts them, without changing a token. */
+    /** Whether texts can be split by TextPieces without changing a token. */
     boolean isCuttable() {
         return cuttable;
     }
@@ -95,7 +95,10 @@ final class DjlTokenizer implements Tokenizer {
         }
     }
 
-    /** The library ends the process when the heap cannot take its result; half of the heap is left to everything else. */
+    /**
+     * The library aborts the process when its result does not fit the heap; half of the heap is left for everything
+     * else.
+     */
     private void requireHeap(long characters) {
         long available = Runtime.getRuntime().maxMemory() / 2;
         long needed = characters * HEAP_BYTES_PER_CHAR;
@@ -149,11 +152,11 @@ final class DjlTokenizer implements Tokenizer {
         return json;
     }
 
-    /** For training: it leaves merges out at random, so that a text has other tokens each time. */
+    /** For training: it skips merges at random, so that a text has different tokens each time. */
     private static void requireNoDropout(JsonNode dropout, Path file) {
         if (dropout.isNumber() && dropout.doubleValue() != 0) {
             throw new UserError(Code.BAD_TOKENIZER, file + ": expected no dropout at 'model.dropout', found "
-                    + Json.kind(dropout) + ", with which a text has other tokens each time; set it to null");
+                    + Json.kind(dropout) + ", which gives a text different tokens each time; set it to null");
         }
     }
 
@@ -168,8 +171,8 @@ final class DjlTokenizer implements Tokenizer {
     }
 
     /**
-     * The library is a file of the distribution, or is unpacked into the folder of all that can be made again. Left to
-     * itself DJL would trust any file of its name that it finds in a cache.
+     * The library is a file of the distribution, or is unpacked into the cache folder. DJL itself would trust any file
+     * of that name in its own cache.
      */
     private static void placeLibrary() {
         String name = System.mapLibraryName("tokenizers");
@@ -180,8 +183,8 @@ final class DjlTokenizer implements Tokenizer {
         }
         URL library = HuggingFaceTokenizer.class.getResource(RESOURCES + platform() + "/cpu/" + name);
         if (library == null) {
-            throw new UserError(Code.BAD_TOKENIZER, "the native tokenizers library does not come for " + platform()
-                    + "; use a machine that it comes for, such as Linux on x86-64 or aarch64");
+            throw new UserError(Code.BAD_TOKENIZER, "the native tokenizers library is not available for " + platform()
+                    + "; use a supported machine, such as Linux on x86-64 or aarch64");
         }
         try {
             PrivateFolder cache = PrivateFolder.at(CacheFolder.of(System::getenv).resolve("tokenizers-" + platform()));

@@ -12,8 +12,8 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * What goes between this process and the one that tokenizes. A request is an operation and its data; an answer is a status
- * and its data. Numbers are big-endian, a text is its length in bytes and as many of UTF-8.
+ * The protocol between this process and the tokenizing one. A request is an operation and its data; an answer is a
+ * status and its data. Numbers are big-endian, a text is its length in bytes and as many of UTF-8.
  */
 final class Frames {
 

@@ -9,7 +9,7 @@ import java.util.ArrayDeque;
 import java.util.Deque;
 import java.util.concurrent.TimeUnit;
 
-/** The last lines that a process wrote on standard error, where a panic of native code says what it is. */
+/** The last lines that a process wrote on standard error, where a panic of native code is reported. */
 final class LastWords {
 
     private static final int LINES = 4;
@@ -29,7 +29,7 @@ final class LastWords {
                 add(line.strip());
             }
         } catch (IOException closed) {
-            // The process is gone; what it said until then is what there is.
+            // The process is gone; keep what was read.
         }
     }
 

@@ -6,17 +6,17 @@ import java.util.Set;
 import tools.jackson.databind.JsonNode;
 
 /**
- * Cuts a long text into pieces whose tokens, one piece after the other, are those of the whole text. The library takes some
- * 150 bytes for each character at once, so that a book in one piece costs gigabytes.
+ * Splits a long text into pieces whose concatenated tokens are those of the whole text. The library takes about 150
+ * bytes per character, so that a book in one piece costs gigabytes.
  *
  * <p>A cut is made only before a space between two letters, and only for byte-level BPE whose regular expression splits
- * words first. In the expressions known here a space can start a match but never follow a letter in one, and none looks
- * behind itself: such a place is always a border between words, and what follows does not depend on what was before. Other
- * tokenizers, such as those of SentencePiece origin, which merge across words, get the text whole.
+ * words first. In the known expressions a space can start a match but never follow a letter in one, and none has a
+ * lookbehind: such a place is always a word boundary, and what follows does not depend on the text before. Other
+ * tokenizers, such as SentencePiece ones, which merge across words, get the whole text.
  */
 final class TextPieces {
 
-    /** Long enough that calls cost nothing, short enough that memory does not matter. */
+    /** Long enough to make the cost of calls negligible, short enough to use little memory. */
     static final int PIECE_CHARS = 1 << 16;
 
     private static final String CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
@@ -98,7 +98,7 @@ final class TextPieces {
         return step.path("type").asString("").equals("ByteLevel") && !step.path("add_prefix_space").asBoolean(true);
     }
 
-    /** Added tokens are found before words are split: none may hold a space or swallow one behind it. */
+    /** Added tokens are found before words are split: none may contain a space or absorb one after it. */
     private static boolean addedTokensStayInWords(JsonNode tokens) {
         for (JsonNode token : tokens) {
             if (token.path("content").asString(" ").contains(" ") || token.path("rstrip").asBoolean(true)) {

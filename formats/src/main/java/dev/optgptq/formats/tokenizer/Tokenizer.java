@@ -12,7 +12,7 @@ public interface Tokenizer extends AutoCloseable {
     String IN_PROCESS = "opt-gptq.tokenizer.in-process";
 
     /**
-     * Loads tokenizer.json of a model directory, in a process of its own that ends with this one; never touches the
+     * Loads tokenizer.json of a model directory, in its own process, which ends with this one; never touches the
      * network. Throws UserError BAD_TOKENIZER.
      */
     static Tokenizer load(Path modelDirectory) {
@@ -29,7 +29,7 @@ public interface Tokenizer extends AutoCloseable {
     /** A prompt as the model was trained to see it: with the special tokens that the tokenizer puts around a text. */
     int[] encodePrompt(String text);
 
-    /** The text of tokens, in which special ones leave nothing. */
+    /** The text of tokens, without special ones. */
     String decodeText(int[] ids);
 
     @Override

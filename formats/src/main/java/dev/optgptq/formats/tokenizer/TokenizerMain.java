@@ -15,9 +15,9 @@ import java.nio.file.Path;
 import java.util.List;
 
 /**
- * The process that tokenizes: the native library may crash, hang or take all memory over a file, and this process is all
- * that it takes with it. Argument: the model directory. Says whether it has loaded, and whether texts can be cut; then
- * answers requests from standard input until that ends.
+ * The process that tokenizes: the native library may crash, hang or use up all memory on a file, and then only this
+ * process is lost. Argument: the model directory. Reports whether it has loaded, and whether texts can be split; then
+ * answers requests from standard input until it ends.
  */
 public final class TokenizerMain {
 
@@ -51,7 +51,7 @@ public final class TokenizerMain {
     }
 
     /**
-     * Standard input, read by a thread of its own, so that its end is seen while native code runs: the parent has closed
+     * Standard input, read by its own thread, so that its end is noticed while native code runs: the parent has closed
      * it, or is gone.
      */
     private static PipedInputStream passOn() throws IOException {

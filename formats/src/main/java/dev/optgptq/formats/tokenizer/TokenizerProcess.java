@@ -18,7 +18,7 @@ import java.util.List;
 import java.util.concurrent.TimeUnit;
 
 /**
- * A tokenizer in a process of its own, with limits of time and memory: see TokenizerMain. What becomes of that process is an
+ * A tokenizer in its own process, with limits of time and memory: see TokenizerMain. A failure of that process is an
  * error that names the tokenizer's file. One request at a time.
  */
 final class TokenizerProcess implements Tokenizer {
@@ -29,7 +29,7 @@ final class TokenizerProcess implements Tokenizer {
     private static final int BATCH = 8;
     private static final int BUFFER_BYTES = 1 << 16;
 
-    /** What a request takes: measured, a 33 MB tokenizer.json loads in 3 s, and 1 MB of text takes 1.4 to 2.5 s. */
+    /** Limits of a request: measured, a 33 MB tokenizer.json loads in 3 s, and 1 MB of text takes 1.4 to 2.5 s. */
     private static final Limits LOADING = new Limits(60, 3L << 30);
     private static final Limits REQUEST = new Limits(5, 2L << 30);
     private static final double SECONDS_PER_BYTE = 30e-6;
@@ -108,8 +108,8 @@ final class TokenizerProcess implements Tokenizer {
     /** Half a surrogate pair, which JSON can hold and UTF-8 cannot. */
     private void requireWhole(String text) {
         if (!StandardCharsets.UTF_8.newEncoder().canEncode(text)) {
-            throw new UserError(Code.BAD_TEXT, "a text holds half a surrogate pair, which is no character; mend the"
-                    + " file that it comes from");
+            throw new UserError(Code.BAD_TEXT, "a text holds half a surrogate pair, which is not a character; fix "
+                    + "the file that it comes from");
         }
     }
 
@@ -192,10 +192,10 @@ final class TokenizerProcess implements Tokenizer {
     }
 
     /**
-     * What a request may take.
+     * Limits of a request.
      *
      * @param cpuSeconds of all threads of the process, so that a busy machine changes nothing
-     * @param memoryBytes of the process, whatever takes them
+     * @param memoryBytes of the process, by any part of it
      */
     record Limits(double cpuSeconds, long memoryBytes) {
 

@@ -11,8 +11,8 @@ import java.util.concurrent.locks.LockSupport;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Kills a process that takes more CPU time or memory for a request than it may. Where the system does not tell the memory
- * of a process (there is no /proc), only the time counts.
+ * Kills a process that exceeds a request's limits of CPU time or memory. Where the memory of a process is unknown (no
+ * /proc), only the time counts.
  */
 final class Watchdog implements AutoCloseable {
 
@@ -41,7 +41,7 @@ final class Watchdog implements AutoCloseable {
         current = null;
     }
 
-    /** What the process took too much of, if it was killed for that. */
+    /** The exceeded limit, if the process was killed for it. */
     @Nullable
     String exceeded() {
         return exceeded;
@@ -96,7 +96,7 @@ final class Watchdog implements AutoCloseable {
     /**
      * A request under way.
      *
-     * @param cpuEnd the CPU time of the process beyond which it has taken too much
+     * @param cpuEnd the CPU time of the process at which the limit is reached
      */
     private record Watch(Limits limits, double cpuEnd) {}
 }

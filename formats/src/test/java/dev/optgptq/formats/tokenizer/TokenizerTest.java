@@ -184,7 +184,7 @@ class TokenizerTest {
         return output;
     }
 
-    /** Tokenizes "ab" so many times over, in 256 MB of heap, and prints the outcome. */
+    /** Tokenizes "ab" repeated many times, in 256 MB of heap, and prints the outcome. */
     static final class EncodesCopies {
         public static void main(String[] args) {
             if (args.length > 2) {

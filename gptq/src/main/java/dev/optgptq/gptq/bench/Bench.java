@@ -32,20 +32,20 @@ import java.util.function.Consumer;
 import java.util.stream.Stream;
 
 /**
- * Measures a device at a model's shape: what it can do, each op, and the whole job with 4 bits and groups of 128. The job is
- * the one that quantize does, on random weights and tokens in memory; its checkpoint goes to a temporary folder.
+ * Measures a device at a model's shape: its rates, each op, and the whole job with 4 bits and groups of 128. The job is
+ * quantize's own, on random weights and tokens in memory; its checkpoint goes to a temporary folder.
  *
- * @param devices that the job is spread over; ops are timed on the first
- * @param precision as quantize has it
+ * @param devices that share the job; ops are timed on the first
+ * @param precision as in quantize
  * @param samples calibration sequences
  */
 public record Bench(ModelShape shape, DeviceGroup devices, Precision precision, int samples, int sequenceLength) {
 
     private static final int BITS = 4;
     private static final int GROUP_SIZE = 128;
-    /** Ops are timed with about so many tokens, as a run on a large card has them. */
+    /** Tokens in an op that is timed, about as many as in a run on a large GPU. */
     private static final int OP_TOKENS = 8192;
-    /** A job that compiles the kernels of all others, so that no phase is measured while it waits for a compiler. */
+    /** A warm-up job that compiles all kernels, so that no measured phase waits for a compiler. */
     private static final String WARM_UP = "tiny";
     private static final int WARM_UP_LENGTH = 64;
 
@@ -79,7 +79,7 @@ public record Bench(ModelShape shape, DeviceGroup devices, Precision precision, 
 
     private void warmUp(Origin origin, Consumer<String> log) {
         log.accept(
-                "warming up with a job of the shape " + WARM_UP + ", which compiles kernels that were never used here");
+                "warming up with a job of the shape " + WARM_UP + ", which compiles kernels that are not cached yet");
         Bench small = new Bench(ModelShape.of(WARM_UP), devices, precision, 2 * devices.size(), WARM_UP_LENGTH);
         try (Arena arena = Arena.ofShared(); ModelDirectory model = RandomModel.open(small.shape, arena)) {
             small.job(model, origin, Progress.SILENT, line -> {});
@@ -110,7 +110,7 @@ public record Bench(ModelShape shape, DeviceGroup devices, Precision precision, 
         Limits limits = new Limits(devices.first(), rates);
         double weights = model.tensors().values().stream().mapToLong(view -> view.data().byteSize()).sum();
         return job.phases().stream().map(phase -> {
-            // Where blocks are uploaded ahead, loading is what was waited for, which has no limit.
+            // Where blocks are prefetched, loading is only the time spent waiting, which has no limit.
             boolean loads = phase.name().equals("load") && devices.first().uploads().isEmpty();
             double arithmetic = limits.arithmetic(phase.flops(), phase.name().equals("solve") ? DType.F32 : products);
             return new Entry(phase.name(), "", phase.seconds(), phase.flops(), loads ? weights : 0,

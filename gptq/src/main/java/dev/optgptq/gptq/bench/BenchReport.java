@@ -5,12 +5,12 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * What a device took for a shape. Times in seconds, rates per second.
+ * Measurements of a device at a shape. Times in seconds, rates per second.
  *
  * @param schemaVersion 1
  * @param tool name and version of this program
  * @param shape a name, or the path of a config.json
- * @param products dtype of what the linears multiplied: F32, F16 or BF16
+ * @param products matmul dtype of the linears: F32, F16 or BF16
  * @param batchRows tokens that the ops were timed with
  * @param ops each op of a block at that shape
  * @param job the whole job by phases
@@ -22,12 +22,12 @@ public record BenchReport(int schemaVersion, String tool, String shape, String d
         double seconds, RunReport.Memory memory) {
 
     /**
-     * What the device can do, measured in the same process.
+     * Rates of the device, measured in the same process.
      *
-     * @param size of the square matrices that were multiplied
-     * @param float32 operations of a product of F32
-     * @param half operations of a product of halves, in the dtype of the products, BF16 where that is F32; null where the
-     *     device widens them
+     * @param size of the square matrices
+     * @param float32 operations of a float32 matmul
+     * @param half operations of an fp16/bf16 matmul: in the matmul dtype, or BF16 if that is F32; null if the device
+     *     widens them
      * @param copy bytes read and written by a copy on the device
      * @param upload bytes from the host to the device
      */
@@ -38,12 +38,12 @@ public record BenchReport(int schemaVersion, String tool, String shape, String d
      *
      * @param operations floating-point operations it must do
      * @param bytes it must read and write, 0 where that is not the limit
-     * @param limit the time that its operations and bytes take at the device's rates, whichever is longer; 0 where neither is
+     * @param limit the longer of the times for its operations and its bytes at the device's rates; 0 if neither is
      *     known
      */
     public record Entry(String name, String size, double seconds, double operations, double bytes, double limit) {
 
-        /** The share of the limit that was reached. */
+        /** The limit divided by the measured time. */
         public double share() {
             return limit / seconds;
         }

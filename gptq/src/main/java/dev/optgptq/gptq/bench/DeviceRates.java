@@ -10,10 +10,10 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import org.jspecify.annotations.Nullable;
 
-/** Measures what a device can do: products of matrices, copies on it, copies to it. */
+/** Measures the rates of a device: matmuls, copies on it, copies to it. */
 final class DeviceRates {
 
-    /** Matrices that are copied: enough to leave every cache, as far as the shape allows. */
+    /** Matrices to copy: enough to exceed every cache, as far as the shape allows. */
     private static final int COPIED = 8;
 
     private final Device device;
@@ -45,7 +45,7 @@ final class DeviceRates {
         }
     }
 
-    /** Numbers of many bits: a device that multiplies zeros takes less power and is faster than it is. */
+    /** Random numbers: a device that multiplies zeros draws less power and seems faster. */
     private Tensor filled(TensorArena arena, DType dtype, long size) {
         Tensor filled = arena.matrix(dtype, size, size);
         RandomValues.fill(device, arena, filled);

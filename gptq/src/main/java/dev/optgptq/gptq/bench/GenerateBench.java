@@ -18,8 +18,8 @@ import java.util.function.Consumer;
 import java.util.function.Supplier;
 
 /**
- * Decoding at the shape of a model with random weights: each variant on a device that is opened for it alone, so that its peak of
- * memory is its own.
+ * Decoding at the shape of a model with random weights: each variant on a newly opened device, so that its peak memory
+ * is its own.
  *
  * @param devices opens the device anew
  * @param context tokens of each sequence before the first step
@@ -30,7 +30,7 @@ public record GenerateBench(ModelShape shape, Supplier<Device> devices, List<Var
 
     private static final long COPIED = 1L << 31;
 
-    /** @param log hears each result as it comes */
+    /** @param log receives each result */
     public GenerateReport run(String tool, Consumer<String> log) {
         List<Measured> measured = new ArrayList<>();
         String name;

@@ -7,7 +7,7 @@ import java.util.Locale;
 import org.jspecify.annotations.Nullable;
 
 /**
- * How fast variants of a model decode.
+ * Decoding speed of variants of a model.
  *
  * @param context tokens of each sequence before the first step
  * @param prompt tokens of the prompt whose time to the first token was measured
@@ -20,15 +20,15 @@ public record GenerateReport(int schemaVersion, String tool, String shape, Strin
      * A model and its cache.
      *
      * @param name for people: "opt-gqa int4, cache int8"
-     * @param bits of the blocks' linears; 16 for halves
+     * @param bits of the blocks' linears; 16 for fp16/bf16
      */
     public record Variant(String name, int kvHeads, int bits, CacheType cache) {}
 
     /**
-     * A variant at a batch.
+     * A variant at a batch size.
      *
      * @param timing null where it did not fit
-     * @param failure why there is none
+     * @param failure why timing is null
      */
     public record Measured(Variant variant, int batch, @Nullable DecodeTiming timing, @Nullable String failure) {
 
@@ -36,7 +36,7 @@ public record GenerateReport(int schemaVersion, String tool, String shape, Strin
             return timing == null ? 0 : batch / timing.step();
         }
 
-        /** The time that reading weights and cache once takes at the rate of a copy, as a share of the step. */
+        /** The time to read weights and cache once at the copy rate, as a share of the step. */
         public double shareOfFloor(double copy) {
             return timing == null ? 0 : (timing.weightBytes() + timing.cacheBytes()) / copy / timing.step();
         }

@@ -5,17 +5,17 @@ import dev.optgptq.gptq.bench.BenchReport.Entry;
 import dev.optgptq.gptq.bench.BenchReport.Rates;
 import dev.optgptq.kernels.Device;
 
-/** Times ops and says what a device of these rates could not be faster than. */
+/** Times ops, and computes the shortest time that the device's rates allow. */
 record Limits(Device device, Rates rates) {
 
-    /** @param factors dtype of what is multiplied */
+    /** @param factors matmul dtype */
     Entry entry(String name, String size, double operations, DType factors, double bytes, Runnable op) {
         double seconds = new Stopwatch(device).seconds(op);
         return new Entry(name, size, seconds, operations, bytes,
                 Math.max(arithmetic(operations, factors), bytes / rates.copy()));
     }
 
-    /** Seconds that the operations take at the rate of products of this dtype. */
+    /** Seconds for the operations at the matmul rate of this dtype. */
     double arithmetic(double operations, DType factors) {
         Double half = rates.half();
         return operations / (factors == DType.F32 || half == null ? rates.float32() : half);

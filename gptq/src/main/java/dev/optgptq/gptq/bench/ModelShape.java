@@ -22,13 +22,13 @@ import tools.jackson.databind.node.ObjectNode;
  */
 public record ModelShape(String name, ModelConfig config, ModelSpec spec) {
 
-    /** Those that come along, as config.json files among the resources. */
+    /** The bundled shapes, config.json files among the resources. */
     public static final List<String> BUNDLED = List.of("tiny", "tinyllama", "llama-7b");
 
     /** Of quantized random weights. */
     static final int GROUP_SIZE = 128;
 
-    /** A shape that comes along, by its name, or any model's config.json, by its path. Throws UserError BAD_SETTING. */
+    /** A bundled shape, by its name, or any model's config.json, by its path. Throws UserError BAD_SETTING. */
     public static ModelShape of(String name) {
         ModelConfig config = BUNDLED.contains(name) ? bundled(name) : read(name);
         return new ModelShape(name, config, ModelSpec.resolve(config));
@@ -52,7 +52,7 @@ public record ModelShape(String name, ModelConfig config, ModelSpec spec) {
                 "--shape: expected a model with attention over keys and values, found " + spec.family());
     }
 
-    /** The same with so many KV heads, and quantized to so many bits in groups of 128 where they are fewer than 16. */
+    /** The same with another number of KV heads; with fewer than 16 bits, quantized in groups of 128. */
     ModelShape with(int kvHeads, int bits) {
         ObjectNode json = ((ObjectNode) config.json()).deepCopy();
         json.put("num_key_value_heads", kvHeads);

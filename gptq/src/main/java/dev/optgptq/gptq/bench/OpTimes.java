@@ -18,8 +18,8 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * Times the ops that a block of a shape passes through on its way: the forward pass over one batch, and the Hessians. Each is
- * held against the longer of what its operations and its bytes take at the device's rates. N tokens.
+ * Times the ops of a block: the forward pass over one batch, and the Hessians. The limit of each is the longer of the
+ * times for its operations and its bytes at the device's rates. N tokens.
  */
 final class OpTimes {
 
@@ -31,7 +31,7 @@ final class OpTimes {
     private final List<Entry> entries = new ArrayList<>();
 
     /**
-     * @param products dtype of what the linears multiply
+     * @param products matmul dtype of the linears
      * @param rows N, whole sequences
      */
     OpTimes(Device device, ModelSpec spec, DType products, long rows, Rates rates) {

@@ -22,15 +22,15 @@ import java.util.SplittableRandom;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A model of a shape with random weights, BF16, in memory. Its tensors are windows into one pool of normal numbers, each at
- * another place: a pool of the model's size would only take longer to fill, and times do not depend on values.
+ * A model of a shape with random weights, BF16, in memory. Its tensors are windows into one pool of normal numbers at
+ * different offsets: a pool of the model's size would take longer to fill, and times do not depend on values.
  */
 final class RandomModel {
 
     private static final long SEED = 1;
     /** Inputs have a variance of 1 and weights one of DEVIATION^2, which keeps activations in range at any of these widths. */
     private static final double DEVIATION = 0.02;
-    /** Numbers of the pool beyond the largest tensor, and the distance of two windows; without a common divisor. */
+    /** Numbers of the pool beyond the largest tensor, and the distance between windows; coprime. */
     private static final long ROOM = 1 << 20;
     private static final long STEP = 40_503;
 
@@ -62,7 +62,7 @@ final class RandomModel {
         }
     }
 
-    /** The same with linears of blocks packed at so many bits, the GPTQ layout with random codes. */
+    /** The same with the linears of blocks packed to a number of bits: the GPTQ layout with random codes. */
     static ModelDirectory openPacked(ModelShape shape, int bits, Arena arena) {
         RandomModel model = new RandomModel(shape.spec(), arena);
         model.packing = new RandomPacking(bits, model.pool, arena);

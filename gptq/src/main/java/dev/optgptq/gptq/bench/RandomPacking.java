@@ -11,8 +11,8 @@ import java.nio.file.Path;
 import java.util.SequencedMap;
 
 /**
- * Packed linears with random codes: any bits are codes and zero points, so that windows into the pool of random numbers serve, and
- * all scales are one number.
+ * Packed linears with random codes: any bits are valid codes and zero points, so windows into the pool of random
+ * numbers will do; all scales are equal.
  */
 final class RandomPacking {
 
@@ -25,7 +25,7 @@ final class RandomPacking {
     private final MemorySegment scales;
     private final MemorySegment groups;
 
-    /** @param pool of random bits, as large as the largest linear in halves */
+    /** @param pool of random bits, as large as the largest linear in fp16/bf16 */
     RandomPacking(int bits, MemorySegment pool, Arena arena) {
         this.bits = bits;
         this.pool = pool;

@@ -11,7 +11,7 @@ import java.util.SplittableRandom;
 final class RandomValues {
 
     private static final long SEED = 2;
-    /** Rows of numbers that are made; longer tensors repeat them. */
+    /** Rows of random numbers; longer tensors repeat them. */
     private static final int MOST_ROWS = 64;
 
     private RandomValues() {}

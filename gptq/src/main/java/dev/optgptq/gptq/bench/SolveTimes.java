@@ -29,7 +29,7 @@ record SolveTimes(Device device, ModelSpec spec, Limits limits) {
         return entries;
     }
 
-    /** Of a diagonal that dominates: how fast it is does not depend on how well conditioned the matrix is. */
+    /** With a dominant diagonal: the speed does not depend on the condition number. */
     private Entry inverseFactor(int n) {
         try (TensorArena arena = device.arena()) {
             Tensor h = arena.matrix(DType.F32, n, n);

@@ -1,4 +1,4 @@
-/** What a device takes for a model of a given shape: each op, and the whole job, against the device's own limits. */
+/** Times of a model shape on a device: each op, and the whole job, compared with the device's limits. */
 @NullMarked
 package dev.optgptq.gptq.bench;
 

@@ -18,7 +18,7 @@ import java.util.SequencedMap;
 import org.jspecify.annotations.Nullable;
 
 /**
- * What conversion changes of a block, under the names and in the dtypes of the source's tensors.
+ * The tensors of a block that conversion changes, with the names and dtypes of the source.
  *
  * @param spec of the source
  */
@@ -27,7 +27,7 @@ record BlockTensors(ModelSpec spec, ModelDirectory source) {
     /** Weights of a block's linears, and their biases. */
     record Values(AttentionMatrices attention, @Nullable Matrix down, @Nullable Matrix downBias) {}
 
-    /** Rounds the weights of a block to what will be stored. */
+    /** Rounds the weights of a block as stored. */
     AttentionMatrices rounded(int block, AttentionMatrices weights) {
         SequencedMap<String, Matrix> rounded = new LinkedHashMap<>();
         named(block, new Values(weights, null, null))
@@ -45,7 +45,7 @@ record BlockTensors(ModelSpec spec, ModelDirectory source) {
         return source.tensor(name).dtype();
     }
 
-    /** The linears of attention, and the one behind the MLP's activation. */
+    /** The linears of attention, and the one after the MLP's activation. */
     private List<LinearSpec> changed(int block) {
         return spec.linears(block).stream()
                 .filter(linear -> !linear.site().ofMlp() || linear.projection() == Projection.DOWN).toList();
@@ -150,7 +150,7 @@ record BlockTensors(ModelSpec spec, ModelDirectory source) {
         }
     }
 
-    /** How the tensors of a block will be stored, those of the source that change. */
+    /** Specs of a block's changed tensors. */
     List<TensorSpec> specs(SequencedMap<String, Matrix> named) {
         return named.entrySet().stream().map(entry -> {
             TensorView view = source.tensor(entry.getKey());

@@ -17,10 +17,10 @@ import java.nio.file.Files;
 import java.util.ArrayList;
 import java.util.List;
 
-/** Refuses what cannot work before anything is computed, and says what the result will not do. */
+/** Refuses conversions that cannot work before anything is computed, and warns of limits of the result. */
 final class ConvertCheck {
 
-    /** Least squares choose by every fourth sequence, and scores by some of their own. */
+    /** Every fourth sequence validates the least squares, others the scores. */
     private static final int LEAST_SEQUENCES = 4;
 
     private ConvertCheck() {}
@@ -29,7 +29,8 @@ final class ConvertCheck {
         source.quantization().ifPresent(quantization -> {
             throw new UserError(Code.UNSUPPORTED_MODEL, settings.model() + " is already quantized to "
                     + quantization.bits()
-                    + " bits; convert the original model first, and quantize what comes out: convert-gqa, then quantize");
+                    + " bits; convert the original model and then quantize the converted one: convert-gqa, then "
+                    + "quantize");
         });
         if (source.config().has("text_config")) {
             throw new UserError(Code.UNSUPPORTED_MODEL, source.config().file() + ": has a text_config; convert-gqa"
@@ -42,7 +43,7 @@ final class ConvertCheck {
         ConvertSettings.Calibration calibration = settings.calibration();
         if (calibration.samples() < LEAST_SEQUENCES) {
             throw new UserError(Code.BAD_SETTING, "--samples " + calibration.samples()
-                    + ": conversion holds sequences out to choose by, and needs at least " + LEAST_SEQUENCES);
+                    + ": conversion holds sequences out for validation, and needs at least " + LEAST_SEQUENCES);
         }
         if (calibration.length() > spec.maxPositions()) {
             throw new UserError(Code.BAD_SETTING, "--sequence-length " + calibration.length()
@@ -71,7 +72,7 @@ final class ConvertCheck {
         }
     }
 
-    /** What merging does not know yet is refused by name. */
+    /** Refuses by name what merging does not support yet. */
     private static void checkBlock(ConvertSettings settings, ModelSpec spec, BlockSpec block) {
         if (!(block.mixer() instanceof Mixer.Attention form)) {
             throw refused(settings, block, switch (block.mixer()) {
@@ -84,20 +85,20 @@ final class ConvertCheck {
         refuseIf(form.heads() != first.heads() || form.kvHeads() != first.kvHeads()
                 || form.headDim() != first.headDim(), settings, block, "other heads than the first one");
         refuseIf(block.has(NormSlot.QUERY) || block.has(NormSlot.KEY), settings, block,
-                "norms of queries and keys, which no map can pass through");
+                "norms of queries and keys, through which no linear map passes");
         refuseIf(form.gated(), settings, block, "a gate of the attention's output");
         refuseIf(form.softcap() != 0, settings, block, "capped attention scores");
         refuseIf(form.clip().limit() > 0, settings, block, "clipped queries, keys and values");
         refuseIf(block.parameters().containsKey(BlockSpec.Parameter.SINKS), settings, block, "attention sinks");
         refuseIf(block.residual() != BlockSpec.Residual.SERIAL || block.residualScale() != 1, settings, block,
-                "a residual stream that attention and MLP do not join one after the other");
+                "a residual form other than plain attention followed by the MLP");
         refuseIf(block.has(NormSlot.AFTER_ATTENTION) || block.has(NormSlot.AFTER_MLP), settings, block,
-                "norms behind attention or MLP");
+                "norms after attention or MLP");
         refuseIf(!(block.feedForward() instanceof FeedForward.Dense), settings, block, "a mixture of experts");
         for (LinearSpec linear : block.linears()) {
             refuseIf((!linear.view().rows().isConcatenated() && !linear.site().ofMlp())
                     || linear.view().stored() != WeightView.Stored.OUT_IN || linear.view().shared(), settings, block,
-                    "weights that lie otherwise on disk than part after part, as [out, in] (" + linear.weightTensor()
+                    "weights stored otherwise than part after part as [out, in] (" + linear.weightTensor()
                             + ")");
         }
     }
@@ -133,7 +134,7 @@ final class ConvertCheck {
         List<String> warnings = new ArrayList<>();
         if (plan.before() < HeadPlan.attention(spec).heads()) {
             warnings.add(
-                    "the model has grouped heads already: " + HeadPlan.attention(spec).heads() + " query heads share "
+                    "the model already has grouped heads: " + HeadPlan.attention(spec).heads() + " query heads share "
                             + plan.before() + "; they are merged further");
         }
         if (settings.positions() == ConvertSettings.Positions.ALIBI && !toAlibi(settings, spec)) {
@@ -144,8 +145,8 @@ final class ConvertCheck {
         long unknowns = Math.max((long) most * HeadPlan.attention(spec).queryWidth(),
                 spec.block(0).inputs(InputSite.MLP_OUTPUT));
         if (tokens < unknowns) {
-            warnings.add("least squares over " + unknowns + " inputs want at least as many tokens, and solve with "
-                    + tokens + "; give " + Math.ceilDiv((unknowns - tokens) * 4, 3)
+            warnings.add("least squares over " + unknowns + " inputs need at least as many tokens, found " + tokens
+                    + "; give " + Math.ceilDiv((unknowns - tokens) * 4, 3)
                     + " more (--samples, --sequence-length)");
         }
         return warnings;

@@ -23,7 +23,10 @@ import java.util.SequencedMap;
 import java.util.function.Consumer;
 import tools.jackson.databind.node.ObjectNode;
 
-/** The converted blocks of a run, kept on disk as they come: the same run started again goes on behind the last one. */
+/**
+ * The converted blocks of a run, on disk as soon as they are finished, so that the same run can resume after the last
+ * one.
+ */
 final class ConvertJournal implements AutoCloseable {
 
     private final OutputDirectory directory;
@@ -55,7 +58,7 @@ final class ConvertJournal implements AutoCloseable {
         this.log = log;
         int found = blocks(journal);
         if (found > 0) {
-            log.accept("continuing behind block " + found + " of " + blocks + " (settings equal, from "
+            log.accept("resuming after block " + found + " of " + blocks + " (same settings, started "
                     + journal.starts().getFirst() + ")");
         }
         journal.begin(Instant.now().truncatedTo(ChronoUnit.SECONDS).toString());
@@ -121,7 +124,7 @@ final class ConvertJournal implements AutoCloseable {
         }
     }
 
-    /** The output is complete: nothing is left to go on from. */
+    /** The output is complete: the parts are no longer needed. */
     void complete() {
         complete = true;
     }

@@ -7,15 +7,15 @@ import java.util.SequencedMap;
 import org.jspecify.annotations.Nullable;
 
 /**
- * What a conversion did and what it cost: the data of report.json. Docs: docs/convert.md.
+ * Results and costs of a conversion: the data of report.json. Docs: docs/convert.md.
  *
  * @param schemaVersion 1
  * @param tool name and version of this program
  * @param started ISO-8601, UTC
  * @param command the settings, by the names of the command line's options
  * @param positions null where they stayed
- * @param healed null where it was not trained
- * @param quality null where it was not measured
+ * @param healed null without training
+ * @param quality null without evaluation
  * @param seconds wall time
  */
 public record ConvertReport(int schemaVersion, String tool, String started, SequencedMap<String, String> command,
@@ -52,12 +52,12 @@ public record ConvertReport(int schemaVersion, String tool, String started, Sequ
     /**
      * One layer.
      *
-     * @param kvHeads that it has now
+     * @param kvHeads after the conversion
      * @param keyResidual the share of the weighted energy of keys that merging lost
      * @param valueResidual the same of values
-     * @param attentionDivergence KL(original attention || converted) behind merging, nats per query and head, held out
+     * @param attentionDivergence KL(original attention || converted) after merging, nats per query and head, held out
      * @param fittedDivergence the same behind the score fit
-     * @param turns of the score fit that were kept
+     * @param turns kept turns of the score fit
      */
     public record Layer(int block, int kvHeads, double keyResidual, double valueResidual, double attentionDivergence,
             double fittedDivergence, int turns, Step values, Step down) {}
@@ -76,14 +76,14 @@ public record ConvertReport(int schemaVersion, String tool, String started, Sequ
     }
 
     /**
-     * How distillation went.
+     * The course of the distillation.
      *
      * @param steps that were taken, of those that were planned
      * @param before KL(original || it) on held-out text, nats per token
      * @param after of what was kept
      * @param rate of learning that it ended with, before the schedule
      * @param trials what a short schedule made of the held-out text with each rate; none where the rate was given
-     * @param curve every look at the held-out text
+     * @param curve every validation on the held-out text
      */
     public record Healed(int steps, int planned, double before, double after, double rate, List<Trial> trials,
             List<Look> curve) {}
@@ -91,7 +91,7 @@ public record ConvertReport(int schemaVersion, String tool, String started, Sequ
     /** @param divergence behind a short schedule; null where it was not finite */
     public record Trial(double rate, @Nullable Double divergence) {}
 
-    /** @param divergence behind a step */
+    /** @param divergence after a step */
     public record Look(int step, double divergence) {}
 
     /** Bytes of the KV cache for each token, 16-bit keys and values. */
@@ -100,7 +100,7 @@ public record ConvertReport(int schemaVersion, String tool, String started, Sequ
     /**
      * Measured on a text.
      *
-     * @param before perplexity of the original, after of the result
+     * @param before perplexity of the original, after of the converted model
      * @param difference of their mean cross-entropies in nats per token, with its 95 % confidence interval
      * @param divergence of their predictions
      */

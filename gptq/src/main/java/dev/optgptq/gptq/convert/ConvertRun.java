@@ -30,7 +30,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * The whole conversion: read, convert layer by layer, write, read back, measure. The output directory appears complete or
- * not at all; what was finished before a run was interrupted, the next run of the same settings goes on from.
+ * not at all; the next run of the same settings resumes from what an interrupted one finished.
  */
 public final class ConvertRun {
 
@@ -52,7 +52,7 @@ public final class ConvertRun {
      * Converts a model directory. Throws UserError.
      *
      * @param tool name and version of this program, for the report
-     * @param log hears what was decided, one line at a time
+     * @param log receives decisions line by line
      */
     public static ConvertReport run(ConvertSettings settings, Device device, String tool, Progress progress,
             Consumer<String> log) {
@@ -237,7 +237,7 @@ public final class ConvertRun {
                 saved.curve().stream().map(look -> new ConvertReport.Look(look.step(), look.divergence())).toList());
     }
 
-    /** Opens what was written as any reader would, compares it, and measures it. */
+    /** Opens the written model as any reader would, compares it, and evaluates it. */
     private ConvertReport.@Nullable Quality readBack(CheckpointWriter writer, ConvertedModel converted, Texts texts) {
         progress.at("read back", spec.blocks(), spec.blocks());
         try (ModelDirectory written = ModelDirectory.open(writer.workDirectory())) {

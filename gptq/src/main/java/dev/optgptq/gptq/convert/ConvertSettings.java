@@ -11,13 +11,13 @@ import org.jspecify.annotations.Nullable;
  *
  * @param model the model directory
  * @param output the directory to write
- * @param heads how many key-value heads are wanted
+ * @param heads the number of key-value heads
  * @param positions how tokens are to know their order
  * @param calibration the text
- * @param heal how it is trained afterwards; null when it is not
- * @param evaluation how the result is measured; null when it is not
+ * @param heal how it is trained afterwards; null for no training
+ * @param evaluation how the result is evaluated; null for no evaluation
  * @param overwrite whether an existing output is replaced
- * @param fresh whether what an interrupted run left is deleted instead of gone on from
+ * @param fresh whether to delete what an interrupted run left instead of resuming
  * @param threads of the host
  * @param force whether a model is written that is known to be much worse than the original
  */
@@ -33,17 +33,17 @@ public record ConvertSettings(Path model, Path output, Heads heads, Positions po
         ALIBI
     }
 
-    /** How many key-value heads a layer is to have. */
+    /** The number of key-value heads of a layer. */
     public sealed interface Heads {
-        /** So many. */
+        /** A count. */
         record Count(int kvHeads) implements Heads {}
 
-        /** So many times fewer than it has. */
+        /** A divisor of the present number. */
         record Ratio(int ratio) implements Heads {}
     }
 
     /**
-     * The text that moments are taken from.
+     * The calibration text.
      *
      * @param text null for the bundled one
      * @param samples sequences
@@ -53,7 +53,7 @@ public record ConvertSettings(Path model, Path output, Heads heads, Positions po
     public record Calibration(@Nullable Path text, Sampling sampling, int samples, int length, long seed) {}
 
     /**
-     * What it is measured on.
+     * The evaluation text.
      *
      * @param text null for the bundled one
      * @param window tokens

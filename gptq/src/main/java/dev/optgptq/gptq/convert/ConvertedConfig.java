@@ -8,7 +8,7 @@ final class ConvertedConfig {
 
     private ConvertedConfig() {}
 
-    /** The source's, with so many key-value heads. */
+    /** The source's, with another number of key-value heads. */
     static ObjectNode of(ModelConfig source, int kvHeads) {
         ObjectNode config = (ObjectNode) source.json().deepCopy();
         if (config.get("attn_config") instanceof ObjectNode attention) {

@@ -16,8 +16,7 @@ import java.util.SequencedMap;
 import tools.jackson.databind.node.ObjectNode;
 
 /**
- * What a converted model is made of, before it is written: the source's tensors in their order, those of finished parts in
- * their place.
+ * A converted model before it is written: the source's tensors in their order, replaced by those of finished parts.
  */
 final class ConvertedModel implements AutoCloseable {
 
@@ -26,7 +25,7 @@ final class ConvertedModel implements AutoCloseable {
     private final SequencedMap<String, TensorView> tensors = new LinkedHashMap<>();
     private final List<SafetensorsFile> files = new ArrayList<>();
 
-    /** @param parts later ones count before earlier ones */
+    /** @param parts later ones take precedence */
     ConvertedModel(ModelDirectory source, ObjectNode config, List<Part> parts) {
         this.source = source;
         this.config = config;
@@ -58,7 +57,7 @@ final class ConvertedModel implements AutoCloseable {
         return tensors.values().stream().map(view -> new TensorSpec(view.name(), view.dtype(), view.shape())).toList();
     }
 
-    /** The model, as if it were written; valid until this is closed. */
+    /** The model as if written; valid until this is closed. */
     ModelDirectory directory() {
         return ModelDirectory.inMemory(source.path(), new ModelConfig(config, source.config().file()), tensors);
     }

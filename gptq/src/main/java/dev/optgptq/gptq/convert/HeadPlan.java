@@ -10,7 +10,7 @@ import java.util.Collections;
 import java.util.stream.Collectors;
 
 /**
- * How many key-value heads each layer gets.
+ * The number of key-value heads of each layer.
  *
  * @param before that all layers have
  * @param kvHeads by layer
@@ -21,7 +21,7 @@ public record HeadPlan(int before, List<Integer> kvHeads) {
         kvHeads = List.copyOf(kvHeads);
     }
 
-    /** The same number for all layers. Throws UserError BAD_SETTING where the heads cannot be divided so. */
+    /** The same number for all layers. Throws UserError BAD_SETTING if it does not divide the heads. */
     static HeadPlan uniform(ModelSpec spec, ConvertSettings.Heads wanted) {
         int have = attention(spec).kvHeads();
         int kvHeads = switch (wanted) {
@@ -41,7 +41,7 @@ public record HeadPlan(int before, List<Integer> kvHeads) {
         if (!divides) {
             int have = attention(spec).kvHeads();
             throw new UserError(Code.BAD_SETTING, option + ": the " + have + " key-value heads of "
-                    + attention(spec).heads() + " query heads cannot be shared so; --kv-heads takes "
+                    + attention(spec).heads() + " query heads cannot be merged to that; --kv-heads takes "
                     + divisors(have).stream().map(String::valueOf).collect(Collectors.joining(", ")));
         }
     }
@@ -56,7 +56,7 @@ public record HeadPlan(int before, List<Integer> kvHeads) {
         return divisors;
     }
 
-    /** That of the first block: ConvertCheck has seen that all are alike. */
+    /** Of the first block: ConvertCheck has checked that all are alike. */
     static Mixer.Attention attention(ModelSpec spec) {
         return (Mixer.Attention) spec.block(0).mixer();
     }
@@ -66,7 +66,7 @@ public record HeadPlan(int before, List<Integer> kvHeads) {
         return kvHeads.stream().distinct().count() == 1;
     }
 
-    /** Bytes of the KV cache for a token, keys and values in a dtype of so many bytes. */
+    /** Bytes of the KV cache for a token, for a dtype of a given size. */
     static long bytesPerToken(List<Integer> kvHeads, int headDim, int elementBytes) {
         return kvHeads.stream().mapToLong(heads -> 2L * heads * headDim * elementBytes).sum();
     }

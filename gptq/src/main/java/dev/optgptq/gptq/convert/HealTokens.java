@@ -6,22 +6,22 @@ import dev.optgptq.formats.UserError.Code;
 import java.util.stream.IntStream;
 
 /**
- * What is learned from, and behind it what is held out.
+ * The training tokens, followed by the held-out ones.
  *
  * @param text all sequences
- * @param trained how many of them are learned from
+ * @param trained number of training sequences
  */
 record HealTokens(TokenSequences text, int trained) {
 
     private static final int MOST_HELD_OUT = 64;
-    /** One of so many windows of the text is held out. */
+    /** One in this many windows of the text is held out. */
     private static final int HELD_OUT_SHARE = 10;
 
     /**
-     * Cuts a text: its last windows are held out; what is before them is learned from twice, the second time in windows that
-     * begin in the middle of the first ones.
+     * Cuts a text: its last windows are held out; the text before them is used for training twice, the second time in
+     * windows shifted by half.
      *
-     * @param windows all of a text, one behind the other
+     * @param windows all of a text, in order
      */
     static HealTokens of(TokenSequences windows) {
         int heldOut = Math.clamp(windows.count() / HELD_OUT_SHARE, 1, MOST_HELD_OUT);

@@ -29,9 +29,9 @@ import tools.jackson.databind.json.JsonMapper;
 import tools.jackson.databind.node.ObjectNode;
 
 /**
- * Distils a converted model from its original: the divergence of its predictions is what is made small, by AdamW with warm-up
- * and half a cosine. What diverges least on held-out text is kept. Its state is on disk each time that was looked at, so that an
- * interrupted run goes on from there with the same bytes.
+ * Distils a converted model from its original: minimizes the KL divergence of its predictions, by AdamW with warm-up
+ * and cosine decay. The state with the smallest divergence on held-out text is kept. The state is saved at every
+ * validation, so that an interrupted run resumes from there with the same bytes.
  *
  * @param source the model as it was before conversion, under the names that it will have
  */
@@ -41,26 +41,26 @@ record Healing(ModelDirectory source, TeacherText text, Heal settings, ConvertJo
     private static final String STATE = "heal-state";
     private static final String RESULT = "healed";
     private static final JsonMapper JSON = JsonMapper.shared();
-    /** How often the held-out sequences are looked at, about, and after how many looks without gain learning ends. */
+    /** Approximate number of validations, and how many without gain stop the training. */
     private static final int LOOKS = 10;
     private static final int PATIENCE = 5;
 
     /**
-     * One look at the held-out sequences.
+     * One validation.
      *
-     * @param step behind which
+     * @param step number of steps done
      * @param divergence KL(original || it), nats per token
      */
     record Look(int step, double divergence) {}
 
     /**
-     * What is saved beside the tensors.
+     * Saved beside the tensors.
      *
      * @param trials none where the rate was given
      */
     record Saved(State state, List<Look> curve, List<Trial> trials) {}
 
-    /** The healed parameters, as they will be stored, and how it went. */
+    /** The healed parameters as stored, and the course of the healing. */
     record Healed(Part part, Saved saved) {}
 
     /** Heals a converted model. */
@@ -114,11 +114,11 @@ record Healing(ModelDirectory source, TeacherText text, Heal settings, ConvertJo
             });
             device().synchronize();
         }
-        log.accept("healing continues behind step " + saved.state().done() + " of " + settings.steps());
+        log.accept("healing resumes after step " + saved.state().done() + " of " + settings.steps());
         return saved;
     }
 
-    /** Writes down each look, and says how fast it goes. */
+    /** Saves the state at each validation, and reports the speed. */
     private final class Follow implements Distillation.Watcher {
         private final WeightStudent learner;
         private final List<Look> curve;
@@ -149,21 +149,21 @@ record Healing(ModelDirectory source, TeacherText text, Heal settings, ConvertJo
             curve.add(new Look(state.done(), divergence));
             write(STATE, learner.state(), saved(state));
             log.accept(
-                    String.format(Locale.ROOT, "healing, behind step %d: divergence %.5f on held-out text, best %.5f",
+                    String.format(Locale.ROOT, "healing, after step %d: KL divergence %.5f on held-out text, best %.5f",
                             state.done(), divergence, state.best()));
         }
 
         @Override
         public void reverted(State state) {
             log.accept(
-                    "healing, step " + state.done() + ": the loss is not finite; goes on from the best weights so far, "
-                            + "with half the learning rate");
+                    "healing, step " + state.done() + ": the loss is not finite; resuming from the best weights so "
+                            + "far, with half the learning rate");
         }
 
         @Override
         public void returned(State state) {
             log.accept(String.format(Locale.ROOT,
-                    "healing, step %d: worse than at first; goes on from the best weights so far, with rate %.1e",
+                    "healing, step %d: worse than at first; resuming from the best weights so far, with rate %.1e",
                     state.done(), state.factor()));
         }
     }

@@ -3,7 +3,7 @@ package dev.optgptq.gptq.convert;
 import tools.jackson.databind.json.JsonMapper;
 import tools.jackson.databind.node.ObjectNode;
 
-/** What the report says of a layer, as the journal keeps it. */
+/** A layer's report entry in the journal. */
 final class LayerNotes {
 
     private static final JsonMapper JSON = JsonMapper.shared();

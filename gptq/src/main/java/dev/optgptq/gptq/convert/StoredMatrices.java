@@ -19,7 +19,7 @@ final class StoredMatrices {
 
     private StoredMatrices() {}
 
-    /** What is left of a matrix in a dtype. Throws UserError NUMERIC where that cannot hold it. */
+    /** A matrix rounded to a dtype. Throws UserError NUMERIC if it overflows. */
     static Matrix rounded(String name, Matrix matrix, DType dtype) {
         float[] values = matrix.toFloats();
         for (int i = 0; i < values.length; i++) {

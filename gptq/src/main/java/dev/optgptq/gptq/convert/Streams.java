@@ -13,7 +13,7 @@ final class Streams {
 
     private Streams() {}
 
-    /** Before the first block; so many tokens are embedded at a time. */
+    /** Before the first block; embedded in batches of tokens. */
     static ActivationStore embedded(Transformer model, TokenSequences text, int batchTokens) {
         int hidden = model.spec().hiddenSize();
         Device device = model.device();

@@ -9,14 +9,14 @@ import java.nio.file.StandardOpenOption;
 import java.util.zip.CRC32C;
 import tools.jackson.databind.node.ObjectNode;
 
-/** Tells a part that is as it was recorded from one that is not. */
+/** Detects parts that changed since they were recorded. */
 final class Checksum {
 
     private static final int BUFFER_BYTES = 1 << 20;
 
     private Checksum() {}
 
-    /** CRC-32C of the note without white space, and of the file behind it. */
+    /** CRC-32C of the note without white space, followed by the file. */
     static long of(ObjectNode note, Path file) throws IOException {
         CRC32C crc = new CRC32C();
         crc.update(Json.toCompactBytes(note));

@@ -10,9 +10,9 @@ import tools.jackson.databind.node.JsonNodeFactory;
 import tools.jackson.databind.node.ObjectNode;
 
 /**
- * Everything that decides the bits of a run's result, in words: two runs of which this is equal give equal results.
+ * Everything that decides the bits of a run's result, as text: runs with equal identities give equal results.
  *
- * @param facts what each thing is, by its name for people
+ * @param facts values by readable names
  */
 public record Identity(SequencedMap<String, String> facts) {
 
@@ -20,7 +20,7 @@ public record Identity(SequencedMap<String, String> facts) {
         facts = Collections.unmodifiableSequencedMap(new LinkedHashMap<>(facts));
     }
 
-    /** Sentences like "--bits was 4 and is 3"; none where both are equal. */
+    /** Sentences like "--bits was 4 and is 3"; empty if both are equal. */
     public List<String> changesSince(Identity earlier) {
         List<String> changes = new ArrayList<>();
         facts.forEach((name, now) -> {

@@ -26,13 +26,13 @@ import tools.jackson.databind.node.JsonNodeFactory;
 import tools.jackson.databind.node.ObjectNode;
 
 /**
- * The finished parts of a run, in the working folder of its output: run.json says what decides the run's result, NAME.json
- * and NAME.safetensors are a part. A part counts once its JSON is there, which is written last and in one step, and as
- * long as both still have the checksum in it.
+ * The finished parts of a run, in the working folder of its output: run.json holds the run's identity, NAME.json and
+ * NAME.safetensors are a part. A part counts once its JSON exists, which is written last and atomically, and while both
+ * files match the checksum in it.
  */
 public final class Journal {
 
-    /** Of these files; others are refused. */
+    /** Version of these files; others are refused. */
     private static final int FORMAT = 1;
     private static final String RUN_FILE = "run.json";
     private static final String TENSORS = ".safetensors";
@@ -45,10 +45,10 @@ public final class Journal {
     private final List<String> starts = new ArrayList<>();
 
     /**
-     * Reads what an earlier run left; its parts are not looked at yet. That it cannot be understood is a problem() until
+     * Reads what an earlier run left, without checking its parts. If it is unreadable, problem() says why until
      * startOver() deletes it.
      *
-     * @param log hears of parts that are damaged
+     * @param log receives damaged parts
      */
     public Journal(OutputDirectory directory, Consumer<String> log) {
         this.directory = directory;
@@ -63,7 +63,7 @@ public final class Journal {
         }
     }
 
-    /** Why what an earlier run left cannot be understood: it is damaged, or of another version; empty when it can. */
+    /** Why the files of an earlier run are unreadable: damaged, or of another version; empty if they can be read. */
     public Optional<UserError> problem() {
         return Optional.ofNullable(problem);
     }
@@ -73,7 +73,7 @@ public final class Journal {
         try {
             json = Json.readObject(file, Code.OUTPUT);
         } catch (UserError e) {
-            throw unknown(file, "what is no JSON object", e);
+            throw unknown(file, "something that is not a JSON object", e);
         }
         if (json.path("format").asInt(0) != FORMAT || !json.path("identity").isObject()
                 || !json.path("starts").isArray()) {
@@ -85,7 +85,7 @@ public final class Journal {
 
     private static UserError unknown(Path file, String found, @Nullable Throwable cause) {
         return new UserError(Code.OUTPUT,
-                file + ": expected what an interrupted run of this version wrote, found " + found
+                file + ": expected the state of an interrupted run of this version, found " + found
                         + "; --fresh deletes it and starts over, or choose another output",
                 cause);
     }
@@ -95,7 +95,7 @@ public final class Journal {
         return Optional.ofNullable(identity);
     }
 
-    /** When the run began, and each time that it went on, ISO 8601, UTC. */
+    /** When the run began, and each time it was resumed; ISO 8601, UTC. */
     public List<String> starts() {
         return List.copyOf(starts);
     }
@@ -113,7 +113,7 @@ public final class Journal {
         identity = what;
     }
 
-    /** Records that the run began, or went on, at this time, and clears away what a killed one had half written. */
+    /** Records that the run began or resumed at this time, and deletes what a killed run had half written. */
     public void begin(String time) {
         files().stream().filter(Journal::isHidden).forEach(Journal::delete);
         ArrayNode times = JsonNodeFactory.instance.arrayNode();
@@ -127,13 +127,13 @@ public final class Journal {
         directory.keep(!names().isEmpty());
     }
 
-    /** The names of all parts, sorted; whether they are sound is not known yet. */
+    /** The names of all parts, sorted, without checking them. */
     public List<String> names() {
         return files().stream().filter(file -> file.toString().endsWith(TENSORS) && !isHidden(file))
                 .map(Journal::nameOf).filter(name -> Files.exists(noteOf(name))).sorted().toList();
     }
 
-    /** None where the folder is gone: a shutdown hook deletes it when there is nothing to keep. */
+    /** Empty if the folder is gone: a shutdown hook deletes it when there is nothing to keep. */
     private List<Path> files() {
         try (Stream<Path> files = Files.list(directory.path())) {
             return files.toList();
@@ -153,7 +153,7 @@ public final class Journal {
         return file.substring(0, file.length() - TENSORS.length());
     }
 
-    /** The part of that name, if it was finished and is what it was then; a damaged one is named in the log. */
+    /** The part of that name if it was finished and is unchanged; a damaged one is named in the log. */
     public Optional<Part> find(String name) {
         Path tensors = tensorsOf(name);
         Path note = noteOf(name);
@@ -191,16 +191,16 @@ public final class Journal {
             throw OutputFiles.failure(file, e);
         }
         json.set("note", note);
-        // Before it counts: a process that is being stopped must not delete what was reported as finished.
+        // Before it counts: a process that is being stopped must not delete a part reported as finished.
         directory.keep(true);
         OutputFiles.replace(noteOf(name), Json.toBytes(json));
         return new Part(name, file, note);
     }
 
-    /** Deletes a part, if it is there. */
+    /** Deletes a part, if it exists. */
     public void remove(String name) {
         try {
-            // In this order, so that no tensors are ever taken for those of an older note.
+            // In this order, so that tensors are never paired with an older note.
             Files.deleteIfExists(noteOf(name));
             OutputFiles.syncDirectory(directory.path());
             Files.deleteIfExists(tensorsOf(name));
@@ -217,7 +217,7 @@ public final class Journal {
         }
     }
 
-    /** What the parts take on the disk, in bytes. */
+    /** Size of the parts on disk, in bytes. */
     public long bytes() {
         return files().stream().map(Path::toFile).filter(File::isFile).mapToLong(File::length).sum();
     }

@@ -5,12 +5,11 @@ import java.nio.file.Path;
 import tools.jackson.databind.node.ObjectNode;
 
 /**
- * A finished piece of work: tensors, and what is to be known about them. It is what was recorded: its checksum was
- * compared.
+ * A finished piece of work: tensors and a note about them. Its checksum was verified.
  *
  * @param name unique in its journal
  * @param tensors a safetensors file
- * @param note what its writer gave with it
+ * @param note the note that its writer gave
  */
 public record Part(String name, Path tensors, ObjectNode note) {
 

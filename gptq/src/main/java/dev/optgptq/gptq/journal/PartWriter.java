@@ -5,8 +5,8 @@ import java.lang.foreign.MemorySegment;
 import tools.jackson.databind.node.ObjectNode;
 
 /**
- * Writes a part. Nothing of it counts before finish(); from then on it survives whatever ends the process. Failures to
- * write are UserError OUTPUT.
+ * Writes a part. It counts only after finish(); from then on it survives the end of the process. Write failures are
+ * UserError OUTPUT.
  */
 public final class PartWriter implements AutoCloseable {
 
@@ -25,12 +25,12 @@ public final class PartWriter implements AutoCloseable {
         tensors.write(tensor, data);
     }
 
-    /** Syncs everything to the disk; every planned tensor was written. An earlier part of that name is replaced. */
+    /** Syncs everything to the disk, once every planned tensor is written. Replaces an earlier part of that name. */
     public Part finish(ObjectNode note) {
         return journal.finish(name, tensors, note);
     }
 
-    /** Without finish() nothing is left. */
+    /** Without finish() nothing remains on disk. */
     @Override
     public void close() {
         tensors.close();

@@ -7,7 +7,9 @@ import java.util.ArrayDeque;
 import java.util.Deque;
 import org.jspecify.annotations.Nullable;
 
-/** Host memory in a ring: ranges without a break, given back in the order in which they were taken. For one thread at a time. */
+/**
+ * A ring buffer in host memory: contiguous ranges, freed in the order in which they were allocated. Not thread-safe.
+ */
 final class Ring implements AutoCloseable {
 
     /** Ranges begin at multiples of it. */
@@ -19,23 +21,25 @@ final class Ring implements AutoCloseable {
 
     private record Range(long start, long end) {}
 
-    /** Throws UserError MEMORY when the host has not so much. */
+    /** Throws UserError MEMORY when the host has too little. */
     Ring(long capacity) {
         try {
             memory = arena.allocate(capacity, ALIGNMENT);
         } catch (OutOfMemoryError e) {
             arena.close();
             throw new UserError(UserError.Code.MEMORY, "cannot allocate " + capacity
-                    + " bytes outside the Java heap for what waits to be written: " + e.getMessage(), e);
+                    + " bytes outside the Java heap for the write queue: " + e.getMessage(), e);
         }
     }
 
-    /** What so many bytes take of the ring. */
+    /** Size of an allocation, rounded up to the alignment. */
     static long aligned(long bytes) {
         return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     }
 
-    /** So many bytes, contents undefined; null while there is no room for them. What the ring can hold fits an empty one. */
+    /**
+     * Allocates bytes, contents undefined; null while there is no room. An empty ring has room for its whole capacity.
+     */
     @Nullable
     MemorySegment take(long bytes) {
         long size = aligned(bytes);
@@ -50,7 +54,7 @@ final class Ring implements AutoCloseable {
         return memory.asSlice(start, bytes);
     }
 
-    /** Where so many bytes are free, or -1. */
+    /** Offset of a free range of this size, or -1. */
     private long free(long size) {
         if (taken.isEmpty()) {
             return 0;
@@ -64,7 +68,7 @@ final class Ring implements AutoCloseable {
         return !wrapped && size <= oldest ? 0 : -1;
     }
 
-    /** The oldest range is free. */
+    /** Frees the oldest range. */
     void giveBack() {
         taken.removeFirst();
     }

@@ -14,13 +14,13 @@ import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Writes on a thread of its own what another hands over, in that order, while the other goes on computing. What waits to
- * be written lies in a ring of host memory; while that is full, whoever hands over waits.
+ * Writes on its own thread what another thread submits, in that order, while the other continues computing. Pending
+ * bytes lie in a ring of host memory; while that is full, submitting blocks.
  *
  * <p>
- * After a task failed, no later one is done: what counts is always the first part of what was handed over. The failure is
- * thrown to whoever hands over next, waits, or closes. One thread hands over; it may be interrupted, which is UserError
- * OUTPUT. The writing thread holds up no process that is to end.
+ * After a task failed, later ones are skipped: what is written is always a prefix of what was submitted. The failure is
+ * thrown by the next submission, wait or close. One thread submits; interrupting it is UserError OUTPUT. The writing
+ * thread is a daemon.
  */
 public final class WriteBehind implements AutoCloseable {
 
@@ -29,7 +29,7 @@ public final class WriteBehind implements AutoCloseable {
     private final Thread writer;
 
     private final ReentrantLock lock = new ReentrantLock();
-    /** Something was handed over, done, or failed, or nothing more will come. */
+    /** Signalled when a task was submitted, done or failed, or when no more will come. */
     private final Condition changed = lock.newCondition();
     private final Deque<Task> waiting = new ArrayDeque<>();
     private @Nullable Ring ring;
@@ -40,16 +40,16 @@ public final class WriteBehind implements AutoCloseable {
 
     /**
      * @param holdsMemory whether the oldest range of the ring is free afterwards
-     * @param always whether it is done after a failure, too
+     * @param always whether it runs after a failure too
      */
     private record Task(Runnable work, boolean holdsMemory, boolean always) {}
 
     /**
-     * Starts the thread. The memory is taken when the first bytes are handed over.
+     * Starts the thread. The memory is allocated with the first submission.
      *
-     * @param where it writes, for messages
-     * @param capacity most bytes that wait to be written, each tensor's taken as {@link #aligned}; those of the largest
-     *     tensor at least
+     * @param where the place written to, for messages
+     * @param capacity maximum of pending bytes, each tensor counted as {@link #aligned}; at least those of the largest
+     *     tensor
      */
     public WriteBehind(Path where, long capacity) {
         this.where = where;
@@ -57,16 +57,16 @@ public final class WriteBehind implements AutoCloseable {
         this.writer = Thread.ofPlatform().daemon().name("opt-gptq-writer").start(this::run);
     }
 
-    /** What a tensor of so many bytes takes of the capacity. */
+    /** Share of the capacity that a tensor of this size takes. */
     public static long aligned(long bytes) {
         return Ring.aligned(bytes);
     }
 
     /**
-     * Hands bytes over.
+     * Submits bytes.
      *
      * @param fill writes them, before this returns, to memory whose contents are undefined
-     * @param write is given them later, on the other thread, and keeps no hold of them
+     * @param write receives them later, on the other thread, and must not keep them
      */
     public void write(long bytes, Consumer<MemorySegment> fill, Consumer<MemorySegment> write) {
         MemorySegment segment = take(bytes);
@@ -79,18 +79,18 @@ public final class WriteBehind implements AutoCloseable {
         }
     }
 
-    /** Hands over what is to be done once all before it is. */
+    /** Submits a task to run after all earlier ones. */
     public void then(Runnable work) {
         check();
         add(new Task(work, false, false));
     }
 
-    /** Hands over what gives something back, and is done even after a failure. Throws nothing. */
+    /** Submits a cleanup task that runs even after a failure. Throws nothing. */
     public void finallyDo(Runnable work) {
         add(new Task(work, false, true));
     }
 
-    /** Waits until all is done, and gives the memory back until more is handed over. */
+    /** Waits until all is done, and frees the memory until the next submission. */
     public void await() {
         lock.lock();
         try {
@@ -104,7 +104,7 @@ public final class WriteBehind implements AutoCloseable {
         check();
     }
 
-    /** Lets all that was handed over be done, whoever interrupts; throws a failure that nobody was told. */
+    /** Finishes all submitted tasks, ignoring interrupts; throws a failure that was not thrown before. */
     @Override
     public void close() {
         lock.lock();
@@ -148,7 +148,7 @@ public final class WriteBehind implements AutoCloseable {
         }
     }
 
-    /** Until something changed; the lock is held. */
+    /** Waits for a signal; the lock is held. */
     @SuppressWarnings("WaitNotInLoop") // which is the callers'
     private void sleep() {
         try {
@@ -190,7 +190,7 @@ public final class WriteBehind implements AutoCloseable {
         lock.lock();
         try {
             if (closing) {
-                throw new IllegalStateException("handed over after closing");
+                throw new IllegalStateException("submitted after closing");
             }
             waiting.addLast(task);
             changed.signalAll();
@@ -205,14 +205,14 @@ public final class WriteBehind implements AutoCloseable {
             try {
                 task.work.run();
             } catch (Throwable e) {
-                // Also Errors: who hands over must not wait for a thread that has ended.
+                // Also Errors: the submitting thread must not wait for a thread that has ended.
                 thrown = e;
             }
             done(task, thrown);
         }
     }
 
-    /** Null when nothing more will come. */
+    /** Null when no more tasks will come. */
     private @Nullable Task next() {
         lock.lock();
         try {

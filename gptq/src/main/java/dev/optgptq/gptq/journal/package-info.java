@@ -1,4 +1,4 @@
-/** Finished work on disk that outlives its process, for a later run of the same settings to go on from. */
+/** Finished work on disk that outlives its process, so that a later run of the same settings can resume. */
 @NullMarked
 package dev.optgptq.gptq.journal;
 

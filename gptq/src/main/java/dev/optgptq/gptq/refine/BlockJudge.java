@@ -26,7 +26,7 @@ final class BlockJudge implements AutoCloseable {
     private final @Nullable Tensor factors;
     private final double energy;
 
-    /** The original stream stands behind the block, the quantized before it. */
+    /** The original stream is at the block's output, the quantized stream at its input. */
     BlockJudge(Transformer model, int block, Streams streams, @Nullable Saliency saliency, Phases phases) {
         this.model = model;
         this.device = model.device();
@@ -40,7 +40,7 @@ final class BlockJudge implements AutoCloseable {
         });
     }
 
-    /** The error of the block with those weights, as a share of its output. */
+    /** The error of the block with these weights, relative to its output. */
     double error(BlockWeights weights) {
         phases.enter("validate");
         try (TensorArena scratch = device.arena()) {

@@ -10,9 +10,9 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * What a block's solves need to know of its inputs, from the sequences that may be learned from: the Hessian of every site,
- * another that weighs tokens by the loss's gradient, and how quantized inputs go with original ones. Every device sums over
- * its sequences; the first one has the whole in the end.
+ * Moments of a block's inputs over the training sequences, as its solves need them: the Hessian of every site, another
+ * with tokens weighted by the loss's gradient, and the cross moments of quantized and original inputs. Every device
+ * sums over its sequences; the first one ends up with the total.
  */
 final class BlockMoments implements AutoCloseable {
 
@@ -36,7 +36,10 @@ final class BlockMoments implements AutoCloseable {
         }
     }
 
-    /** Passes all sequences through the block: afterwards the original stream stands behind it, the quantized still before. */
+    /**
+     * Passes all sequences through the block: afterwards the original stream is at its output, the quantized stream
+     * still at its input.
+     */
     void capture(Replicas.Block weights) {
         SharedPhases shared = new SharedPhases(phases, models.size());
         models.together(device -> sums.get(device).capture(weights.on(device), streams.partition().summed(device),
@@ -55,7 +58,7 @@ final class BlockMoments implements AutoCloseable {
         return sums.getFirst();
     }
 
-    /** Whether tokens weigh differently. */
+    /** Whether tokens have different weights. */
     boolean weighs() {
         return first().weighs();
     }
@@ -65,7 +68,7 @@ final class BlockMoments implements AutoCloseable {
         return first().hessian(site, ofWeighted);
     }
 
-    /** How large what entered a site was, and the residual stream. */
+    /** Largest magnitudes of a site's input and of the residual stream. */
     Activity activity(InputSite site) {
         return first().activity(site);
     }
@@ -74,7 +77,7 @@ final class BlockMoments implements AutoCloseable {
         return first().largestResidual();
     }
 
-    /** C of a site, all tokens counting the same. */
+    /** C of a site, with equal token weights. */
     Tensor cross(InputSite site) {
         return first().cross(site);
     }

@@ -16,9 +16,9 @@ import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Gradient calibration of one block after the other (docs/algorithms.md, section 9). A block is solved as published, and then refined in one way
- * after the other; a refinement is kept only where the block's output on held-out sequences comes closer to
- * the original's. So no block is worse there than plain GPTQ's.
+ * Gradient calibration of one block after the other (docs/algorithms.md, section 9). A block is solved as published,
+ * and then refined step by step; a step is kept only if the block's output on held-out sequences gets closer to the
+ * original's. So no block is worse there than plain GPTQ's.
  */
 public final class BlockRefiner {
 
@@ -33,7 +33,7 @@ public final class BlockRefiner {
 
     /**
      * @param streams both at the first block's input
-     * @param saliency how much tokens matter; null where they all count the same
+     * @param saliency token weights; null if all are equal
      */
     public BlockRefiner(Replicas models, SolveSettings settings, Refinement refinement, Streams streams,
             @Nullable Saliency saliency, Phases phases) {
@@ -48,7 +48,7 @@ public final class BlockRefiner {
     }
 
     /**
-     * Refines the next block, and moves both streams behind it: behind the last one only what is held out.
+     * Refines the next block, and advances both streams through it; through the last one only the held-out sequences.
      *
      * @return its linears, whose codes stay on the device until the caller closes it
      */
@@ -71,7 +71,7 @@ public final class BlockRefiner {
     }
 
     /**
-     * Moves both streams behind a block that was refined before.
+     * Advances both streams through a block that is already refined.
      *
      * @param restore overwrites the original weights with the quantized ones
      */
@@ -108,7 +108,7 @@ public final class BlockRefiner {
         }
     }
 
-    /** Whichever of the two is kept. */
+    /** The one of the two that is kept. */
     private static Variant better(Contest contest, VariantSolver solver, Variant best, Variant variant) {
         long started = System.nanoTime();
         boolean kept = contest.challenge(variant.step(), solver.solve(variant), variant.margin(), started,
@@ -152,7 +152,7 @@ public final class BlockRefiner {
         pass(weights, from, streams.quantized()::update);
     }
 
-    /** What GPTQ alone would have come to. */
+    /** The stream of plain GPTQ. */
     private void passPlain(BlockWeights weights) {
         ActivationStore plain = streams.plain();
         if (plain != null) {

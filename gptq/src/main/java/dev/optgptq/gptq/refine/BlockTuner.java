@@ -17,14 +17,14 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * Learned rounding (docs/algorithms.md, section 8): the codes and scales of a block are moved, all of them together, so that the block puts out,
- * from the quantized stream, what the original block puts out from the original stream. The loss is the mean squared
- * difference. Weighing it by the loss's gradient, token by token or element by element, was measured and did not help:
+ * Learned rounding (docs/algorithms.md, section 8): the codes and scales of a block are learned together, so that its
+ * output from the quantized stream approaches the original block's output from the original stream. The loss is the
+ * mean squared difference. Weighting it by the loss's gradient, by token or by element, was measured and did not help:
  * docs/results/gradient.md.
  */
 final class BlockTuner {
 
-    /** Learning rates at the start: latents in steps of the scale, scales in shares of themselves. */
+    /** Learning rates at the start: latents in steps of the scale, scales relative to themselves. */
     static final double LATENT_RATE = 0.01;
     static final double SCALE_RATE = 0.001;
 
@@ -45,9 +45,9 @@ final class BlockTuner {
     }
 
     /**
-     * Learns from where a candidate stands, which is left as it is.
+     * Learns, starting from a candidate, which is not changed.
      *
-     * @param weights of the same block, whose linears are overwritten; in the end what was learned computes with
+     * @param weights of the same block; its linears are overwritten, in the end with the learned weights
      * @param arena owns the result
      */
     List<SolvedLinear> tune(Candidate start, BlockWeights weights, TensorArena arena) {
@@ -70,7 +70,7 @@ final class BlockTuner {
         }
     }
 
-    /** Learned codes have no layer error of their own: they are not meant to be good layer by layer. */
+    /** Learned codes have no layer error: they are not optimized layer by layer. */
     private static LinearSolution replaced(LinearSolution solution, QuantizedWeight weight) {
         return new LinearSolution(weight, solution.weightError(), solution.largestScale(), solution.outputError(),
                 solution.damp(),

@@ -5,10 +5,10 @@ import dev.optgptq.kernels.TensorArena;
 import java.util.List;
 
 /**
- * A block as it could be.
+ * A candidate solution of a block.
  *
- * @param weights what it computes with
- * @param linears the codes behind them
+ * @param weights its dequantized weights
+ * @param linears the codes of the linears
  * @param arena owns both
  */
 record Candidate(BlockWeights weights, List<SolvedLinear> linears, TensorArena arena) implements AutoCloseable {

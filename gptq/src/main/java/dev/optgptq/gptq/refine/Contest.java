@@ -4,7 +4,7 @@ import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
-/** Candidates for a block, of which the best so far is kept: the one with the least error on held-out sequences. */
+/** Keeps the best of a block's candidates: the one with the smallest error on held-out sequences. */
 final class Contest implements AutoCloseable {
 
     private final int block;
@@ -13,23 +13,23 @@ final class Contest implements AutoCloseable {
     private @Nullable Candidate best;
     private double error;
 
-    /** Takes the judge over. */
+    /** Takes ownership of the judge. */
     Contest(int block, BlockJudge judge) {
         this.block = block;
         this.judge = judge;
     }
 
-    /** What all others are held against. Takes it over. */
+    /** The first candidate, with which others are compared. Takes ownership of it. */
     void first(Candidate candidate) {
         best = candidate;
         error = judge.error(candidate.weights());
     }
 
     /**
-     * Keeps the candidate if it is better than the best so far, and closes whichever of the two is not. One that is not
-     * finite loses.
+     * Keeps the candidate if it is better than the best so far, and closes the loser. A candidate with a non-finite
+     * error loses.
      *
-     * @param margin by what share it must lower the error to be better
+     * @param margin by what share it must lower the error to be kept
      * @param started System.nanoTime() before work on it began
      * @return whether it was kept
      */

@@ -23,7 +23,7 @@ import java.util.Set;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
-/** What one device sums up of a block's moments. */
+/** One device's share of a block's moments. */
 final class DeviceMoments implements AutoCloseable {
 
     private final Transformer model;
@@ -70,8 +70,8 @@ final class DeviceMoments implements AutoCloseable {
     }
 
     /**
-     * Passes sequences through the block: those to be summed over, in both streams, and those that are held out, in the
-     * original one.
+     * Passes sequences through the block: the training sequences in both streams, the held-out ones in the original
+     * stream.
      */
     void capture(BlockWeights weights, List<Shard> summed, List<Shard> heldOut, Phases phases) {
         Partition partition = streams.partition();
@@ -126,7 +126,7 @@ final class DeviceMoments implements AutoCloseable {
         return true;
     }
 
-    /** The pass ends behind the last site: what the block puts out is not wanted. */
+    /** The pass ends after the last site: the block's output is not needed. */
     private boolean add(InputSite site, Tensor x, @Nullable Tensor tokens, Phases phases) {
         phases.enter("hessian");
         boolean more = plain.at(site, x);
@@ -145,7 +145,7 @@ final class DeviceMoments implements AutoCloseable {
         return more;
     }
 
-    /** Takes over what another device summed up of the parts behind these. */
+    /** Adds another device's sums over the following parts. */
     void absorb(DeviceMoments other) {
         plain.absorb(other.plain);
         if (weighted != null && other.weighted != null) {
@@ -165,7 +165,9 @@ final class DeviceMoments implements AutoCloseable {
         return wanted.hessian(site);
     }
 
-    /** How large what entered a site was, and the residual stream before the block and, where it was followed there, after it. */
+    /**
+     * Largest magnitudes of a site's input and of the residual stream before the block and, where computed, after it.
+     */
     Activity activity(InputSite site) {
         return plain.activity(site);
     }
@@ -176,7 +178,7 @@ final class DeviceMoments implements AutoCloseable {
 
     Tensor cross(InputSite site) {
         if (cross == null) {
-            throw new IllegalStateException("cross moments were not asked for");
+            throw new IllegalStateException("cross moments were not computed");
         }
         return cross.cross(site);
     }

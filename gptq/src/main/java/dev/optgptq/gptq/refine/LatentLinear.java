@@ -14,9 +14,9 @@ import dev.optgptq.kernels.ops.TuningOps.LatentGrid;
 import java.util.Objects;
 
 /**
- * A linear whose codes and scales are being learned (docs/algorithms.md, section 8): a latent weight in steps of the scale, whose rounding is
- * the code, and one scale per group. It starts at a solution's codes, the latents being the weights that were rounded to
- * them.
+ * A linear whose codes and scales are learned (docs/algorithms.md, section 8): a latent weight in steps of the scale,
+ * which rounds to the code, and one scale per group. It starts at a solution's codes; the latents are the weights
+ * before rounding.
  */
 public final class LatentLinear {
 
@@ -25,7 +25,7 @@ public final class LatentLinear {
     private final Grid grid;
     private final LatentGrid latentGrid;
     private final Tensor latent;
-    /** What the scales are counted in: they change by shares of what they were. */
+    /** Units of the scales: they are learned relative to their initial values. */
     private final Tensor unit;
     private final Moments ofLatent;
     private final Moments ofScales;
@@ -43,7 +43,7 @@ public final class LatentLinear {
 
     /**
      * @param arena owns what it needs
-     * @param solution with the weights that were rounded
+     * @param solution with the weights before rounding
      */
     LatentLinear(Device device, TensorArena arena, Grid grid, LinearSpec linear, LinearSolution solution) {
         this.device = device;
@@ -61,12 +61,12 @@ public final class LatentLinear {
         this.dScales = arena.matrix(DType.F32, scales.rows(), scales.columns());
     }
 
-    /** Bytes of a LatentLinear on the device, with what step and round need for a while. */
+    /** Bytes of a LatentLinear on the device, with the temporaries of step and round. */
     public static long bytes(LinearSpec linear, long groups) {
         return Float.BYTES * (4L * linear.inputs() * linear.outputs() + 4 * groups * linear.outputs());
     }
 
-    /** Writes what the linear computes with now: weight F32 [outputs, inputs]. */
+    /** Writes the current weight: F32 [outputs, inputs]. */
     void round(Tensor weight) {
         try (TensorArena scratch = device.arena()) {
             Tensor wt = scratch.matrix(DType.F32, linear.inputs(), linear.outputs());
@@ -98,7 +98,8 @@ public final class LatentLinear {
     }
 
     /**
-     * The codes and scales that were learned, scales as the format stores them; the weight becomes what they stand for.
+     * The learned codes and scales, scales as the format stores them; the weight is overwritten with the dequantized
+     * one.
      *
      * @param arena owns the result
      * @param weight F32 [outputs, inputs]

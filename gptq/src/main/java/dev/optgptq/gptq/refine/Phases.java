@@ -5,12 +5,12 @@ import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.gptq.solve.Polish;
 import java.util.Set;
 
-/** Hears what is done with blocks, for the clock and for progress. */
+/** Receives the work on blocks, for the clock and for progress. */
 public interface Phases {
 
     /**
-     * What the time counts for from now on. What plain GPTQ does as well: load, forward, hessian, solve; what only a step
-     * beyond it needs: forward original, hessian weighted, cross moments, solve variants, validate, tune.
+     * Starts a phase. Phases of plain GPTQ: load, forward, hessian, solve; only of steps beyond it: forward original,
+     * hessian weighted, cross moments, solve variants, validate, tune.
      */
     void enter(String phase);
 

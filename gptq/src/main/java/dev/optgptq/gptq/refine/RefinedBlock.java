@@ -7,17 +7,17 @@ public final class RefinedBlock implements AutoCloseable {
 
     private final Contest contest;
 
-    /** Takes the contest over. */
+    /** Takes ownership of the contest. */
     RefinedBlock(Contest contest) {
         this.contest = contest;
     }
 
-    /** Its linears as the best candidate has them, in forward order. */
+    /** The linears of the best candidate, in forward order. */
     public List<SolvedLinear> linears() {
         return contest.best().linears();
     }
 
-    /** What every step did. */
+    /** The outcome of every step. */
     public List<StepOutcome> outcomes() {
         return contest.outcomes();
     }

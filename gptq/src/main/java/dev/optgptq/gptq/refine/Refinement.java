@@ -7,27 +7,27 @@ import dev.optgptq.gptq.solve.Polish;
 import java.util.stream.IntStream;
 
 /**
- * What gradient calibration tries beyond GPTQ with searched scales; a block keeps what helps it. Of it, plain GPTQ does what
- * polishes a solution, to every linear.
+ * The steps of gradient calibration beyond GPTQ with scale search; a block keeps those that help. Plain GPTQ uses only
+ * the polishing, for every linear.
  *
- * @param weighTokens whether Hessians weigh tokens by the loss's gradient
- * @param labels what that loss asks of the model
- * @param propagate whether blocks make up for the errors of those before them
- * @param polish what is done to a solution afterwards
+ * @param weighTokens whether Hessians weight tokens by the loss's gradient
+ * @param labels labels of that loss
+ * @param propagate error propagation: whether blocks correct the errors of those before them
+ * @param polish the polishing of a solution
  * @param tuneSteps steps of learned rounding in each block, and then of scales in the whole model; 0 for none
- * @param tuneNorms whether norms are learned with the scales of the whole model; never without steps
+ * @param tuneNorms whether norms are learned together with the scales of the whole model; never without steps
  * @param seed of the order in which sequences are learned from
  */
 public record Refinement(boolean weighTokens, Labels labels, boolean propagate, Polish polish, int tuneSteps,
         boolean tuneNorms, long seed) {
 
-    /** Whether norms are learned where nothing is said about it. */
+    /** The default of tuneNorms. */
     public static final boolean TUNES_NORMS = false;
 
     /** Everything but polishing and learning. */
     public static final Refinement DEFAULT = new Refinement(true, new NextToken(), true, 0, 0);
 
-    /** Share of the calibration sequences that nothing is computed from, and every step is judged on. */
+    /** Share of the calibration sequences that is held out, to validate every step. */
     private static final int HELD_OUT = 8;
 
     public Refinement {
@@ -38,8 +38,8 @@ public record Refinement(boolean weighTokens, Labels labels, boolean propagate, 
     }
 
     /**
-     * Whether all sequences are run through the original model beside the quantized one; otherwise only those that are
-     * held out are, to judge by.
+     * Whether all sequences run through the original model beside the quantized one; otherwise only the held-out ones
+     * do, for validation.
      */
     public boolean followsOriginal() {
         return propagate || tuneSteps > 0;
@@ -50,13 +50,13 @@ public record Refinement(boolean weighTokens, Labels labels, boolean propagate, 
         this(weighTokens, labels, propagate, Polish.NONE, tuneSteps, TUNES_NORMS, seed);
     }
 
-    /** The same, solutions being polished: their scales refitted, their codes moved by so many sweeps. */
+    /** The same with polished solutions: scales refitted, codes moved by a number of sweeps. */
     public Refinement polished(boolean refitScales, int sweeps) {
         return new Refinement(weighTokens, labels, propagate, new Polish(refitScales, sweeps), tuneSteps, tuneNorms,
                 seed);
     }
 
-    /** The same, norms being learned or not where anything is. */
+    /** The same with or without learning norms, if anything is learned. */
     public Refinement tuningNorms(boolean norms) {
         return new Refinement(weighTokens, labels, propagate, polish, tuneSteps, norms, seed);
     }
@@ -71,12 +71,12 @@ public record Refinement(boolean weighTokens, Labels labels, boolean propagate, 
         return polish.sweeps();
     }
 
-    /** In how many ways a block is solved. */
+    /** The number of variants in which a block is solved. */
     public int variants(BlockSpec block) {
         return 1 + Variants.beyond(this, block, weighTokens).size() + polish.steps().size();
     }
 
-    /** How many sequences all steps of one round of learning see, each as often as it is seen. */
+    /** Number of sequences over all steps of one round of learning, with repetitions. */
     public double learnedSequences(int trained) {
         return (double) tuneSteps * Math.min(Schedule.BATCH, trained);
     }

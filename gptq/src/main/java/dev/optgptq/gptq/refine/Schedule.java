@@ -4,17 +4,17 @@ import dev.optgptq.kernels.ops.TuningOps.AdamStep;
 import java.util.SplittableRandom;
 
 /**
- * How learning proceeds: which sequences a step sees, and its rates, which fall to 0 along half a cosine (Loshchilov and
- * Hutter 2017, arXiv 1608.03983).
+ * The schedule of learning: the sequences of each step, and its rates with cosine decay to 0 (Loshchilov and Hutter
+ * 2017, arXiv 1608.03983).
  *
  * @param steps how many
  * @param sequences those that may be learned from
  * @param batch sequences of a step
- * @param warmUp steps over which the rates rise to what they are to be; 0 where they begin with that
+ * @param warmUp warm-up steps, over which the rates rise; 0 for none
  */
 public record Schedule(int steps, int sequences, int batch, long seed, int warmUp) {
 
-    /** Measured beside 4 and 16: 8 sequences lost nothing to more. */
+    /** Measured against 4 and 16: more than 8 sequences gained nothing. */
     public static final int BATCH = 8;
 
     private static final float BETA1 = 0.9f;
@@ -29,8 +29,8 @@ public record Schedule(int steps, int sequences, int batch, long seed, int warmU
      * The numbers of a step.
      *
      * @param rate before the schedule
-     * @param terms how many terms the loss whose gradient is given sums, of which the mean is meant: Adam does not see a
-     *     gradient's size but by its epsilon
+     * @param terms number of terms summed in the loss whose mean is meant: Adam depends on a gradient's size only
+     *     through its epsilon
      */
     public AdamStep adam(int step, double rate, double terms) {
         double risen = warmUp == 0 ? 1 : Math.min(1, (step + 1.0) / warmUp);
@@ -38,7 +38,7 @@ public record Schedule(int steps, int sequences, int batch, long seed, int warmU
         return new AdamStep((float) now, BETA1, BETA2, (float) (EPSILON * terms), step + 1);
     }
 
-    /** The sequences of every step, [steps, batch]: all of them in random order, again and again. */
+    /** The sequences of every step, [steps, batch]: all of them in random order, repeated. */
     public int[][] order() {
         SplittableRandom random = new SplittableRandom(seed);
         int[] shuffled = new int[0];

@@ -9,8 +9,8 @@ import java.util.Set;
 import java.util.function.Consumer;
 
 /**
- * The phases of work that devices do at the same time. The first one's are heard as they come; what the others did is told
- * when all are done, so that one thread alone tells.
+ * The phases of work that devices do in parallel. Those of the first device are forwarded at once; those of the others
+ * when all are done, so that only one thread calls the listener.
  */
 public final class SharedPhases {
 
@@ -24,7 +24,7 @@ public final class SharedPhases {
         }
     }
 
-    /** What a device tells. */
+    /** The phases of one device. */
     public Phases of(int device) {
         return device == 0 ? phases : others.get(device - 1);
     }
@@ -39,7 +39,7 @@ public final class SharedPhases {
 
         @Override
         public void enter(String phase) {
-            // Its time has passed already, in the first device's phases; this says what the work that follows counts for.
+            // Its time has passed already, in the first device's phases; this sets the phase of the work that follows.
             done.add(phases -> phases.enter(phase));
         }
 

@@ -8,7 +8,7 @@ import org.jspecify.annotations.Nullable;
 /**
  * One linear, solved.
  *
- * @param activity how large its input and the residual stream became; null where nothing was calibrated
+ * @param activity largest magnitudes of its input and of the residual stream; null without calibration
  * @param seconds time to solve it, its share of the factorisation not included
  */
 public record SolvedLinear(LinearSpec linear, LinearSolution solution, @Nullable Activity activity, double seconds) {}

@@ -10,13 +10,13 @@ import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The calibration sequences on their way through the blocks, as the quantized and as the original model has them.
+ * The calibration sequences between two blocks, in the quantized and in the original model.
  *
- * @param quantized the residual stream behind the quantized blocks, one row per token
- * @param original that of the original model: of all sequences, or of those that are held out, the last ones, where
- *     nothing else is wanted
- * @param plain of the held-out sequences behind the blocks as GPTQ alone solved them; null where some of these are not
- *     known any more
+ * @param quantized the residual stream after the quantized blocks, one row per token
+ * @param original that of the original model: of all sequences, or only of the held-out ones, which are the last, if no
+ *     more are needed
+ * @param plain of the held-out sequences after the blocks as solved by GPTQ alone; null if some of these are no longer
+ *     known
  * @param sequenceLength tokens per sequence
  * @param partition which device runs which of them
  */
@@ -33,7 +33,7 @@ public record Streams(ActivationStore quantized, ActivationStore original, @Null
         return partition.batchRows();
     }
 
-    /** Of all sequences' tokens the first one that the original stream has. */
+    /** The first token of the original stream, counted over all sequences. */
     public long originalFrom() {
         return rows() - original.rows();
     }
@@ -43,7 +43,7 @@ public record Streams(ActivationStore quantized, ActivationStore original, @Null
         original.read(device, first - originalFrom(), x);
     }
 
-    /** The same rows, which the op overwrites: buffer F32 [n, hidden]. */
+    /** The same rows, for an op that overwrites them: buffer F32 [n, hidden]. */
     void updateOriginal(Device device, long first, Tensor buffer, Consumer<Tensor> op) {
         original.update(device, first - originalFrom(), buffer, op);
     }
@@ -53,17 +53,17 @@ public record Streams(ActivationStore quantized, ActivationStore original, @Null
         return Math.toIntExact(rows() / sequenceLength);
     }
 
-    /** Sequences that may be learned from: the first ones. */
+    /** The training sequences: the first ones. */
     public int trained() {
         return Math.toIntExact(trainedRows() / sequenceLength);
     }
 
-    /** Their tokens; those behind are held out. */
+    /** Their tokens; those after them are held out. */
     public long trainedRows() {
         return Partition.rows(partition.summed());
     }
 
-    /** What a device runs of the rows from {@code from} on: of all, or of those that are held out. */
+    /** A device's share of the rows from {@code from} on: of all, or of the held-out ones. */
     List<Shard> parts(int device, long from) {
         if (from == 0) {
             return partition.all(device);

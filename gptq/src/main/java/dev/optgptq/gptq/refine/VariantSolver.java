@@ -19,7 +19,7 @@ import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
-/** Solves a block in one way after the other; Hessians are factorised once for neighbours that share them. */
+/** Solves a block in several variants; consecutive variants with the same Hessian share its factorisation. */
 final class VariantSolver implements AutoCloseable {
 
     private final Transformer model;
@@ -32,7 +32,7 @@ final class VariantSolver implements AutoCloseable {
     private final Map<InputSite, SiteSolver> solvers = new HashMap<>();
     private boolean solversAreWeighted;
 
-    /** @param keepRounded whether candidates hold the weights that were rounded, from which rounding can be learned */
+    /** @param keepRounded whether candidates keep the weights before rounding, the start of learned rounding */
     VariantSolver(Transformer model, int block, SolveSettings settings, BlockMoments moments, boolean keepRounded,
             Phases phases) {
         this.model = model;

@@ -7,16 +7,17 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * The ways in which a block is solved. Error propagation counts all tokens the same, whether or not weighing them was kept.
+ * The variants in which a block is solved. Error propagation uses equal token weights, whether or not token weights
+ * were kept.
  */
 final class Variants {
 
-    /** Strength at which errors are propagated; 1 would chase the noise of the calibration text (docs/algorithms.md, section 5). */
+    /** Strength of error propagation; 1 would fit the noise of the calibration text (docs/algorithms.md, section 5). */
     private static final float STRENGTH = 0.5f;
 
     /**
-     * The judge weighs tokens as these Hessians do, so that they win there by a few tenths of a percent where the model's
-     * predictions get no better (docs/results/gradient.md).
+     * Validation weights tokens like these Hessians, so they win there by a few tenths of a percent even where the
+     * model's predictions do not improve (docs/results/gradient.md).
      */
     private static final double WEIGHTS_MARGIN = 0.01;
 
@@ -26,11 +27,11 @@ final class Variants {
      * One of them.
      *
      * @param step what it adds to those before it
-     * @param weighted whether its Hessian weighs tokens
+     * @param weighted whether its Hessian weights tokens
      * @param searched whether its scales are searched
      * @param attention strength of error propagation in the attention's linears
      * @param mlp the same in the MLP's
-     * @param polish what is done to its solutions afterwards
+     * @param polish the polishing of its solutions
      * @param margin by what share it must lower a block's error to be kept
      */
     record Variant(String step, boolean weighted, boolean searched, float attention, float mlp, Polish polish,
@@ -54,12 +55,12 @@ final class Variants {
         }
     }
 
-    /** GPTQ as published, which the others are held against. */
+    /** GPTQ as published, with which the others are compared. */
     static final Variant PLAIN = new Variant("gptq", false, false, 0, 0, 0);
 
     /**
      * @param block that is solved; errors are not propagated in experts, whose tokens differ in the two models
-     * @param weighs whether the gradient says that tokens matter differently
+     * @param weighs whether tokens have different weights
      */
     static List<Variant> beyond(Refinement refinement, BlockSpec block, boolean weighs) {
         List<Variant> variants = new ArrayList<>();

@@ -1,4 +1,6 @@
-/** Gradient calibration: what each block gains over plain GPTQ, judged on held-out sequences, and learned rounding. */
+/**
+ * Gradient calibration: what each block gains over plain GPTQ, validated on held-out sequences, and learned rounding.
+ */
 @NullMarked
 package dev.optgptq.gptq.refine;
 

@@ -5,18 +5,18 @@ import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
 /**
- * What each step beyond plain GPTQ bought, and what it cost. Steps come one on top of the other; each is judged on text that
- * nothing was computed from, and left out again where it did not help there.
+ * Gain and cost of each step beyond plain GPTQ. Steps are cumulative; each is validated on held-out text, and dropped
+ * where it did not help there.
  *
- * @param text what they were judged on, in words
+ * @param text the held-out text, for people
  * @param tokens how many
  * @param unit of the losses of whole models, here and in the totals: "KL divergence, nats per token"
  * @param unquantizedLoss of the unquantized model: 0 for a divergence from it; null where unknown
- * @param plainGptqLoss of the blocks as GPTQ alone solved them, each from the inputs that the blocks before it gave in this
+ * @param plainGptqLoss of the blocks as solved by GPTQ alone, each with the inputs from the preceding blocks of this
  *     run; null where unknown
- * @param quantizedLoss of what came out; null where unknown
+ * @param quantizedLoss of the quantized model; null where unknown
  * @param unquantizedCrossEntropy of the next token on that text, nats per token, by the unquantized model; null where unknown
- * @param quantizedCrossEntropy the same by what came out; null where unknown
+ * @param quantizedCrossEntropy the same by the quantized model; null where unknown
  * @param steps as they were tried: in each block one after the other, and then on the whole model
  * @param totals one for each name, in the order of their first steps
  */
@@ -30,15 +30,15 @@ public record Ablation(String text, long tokens, String unit, @Nullable Double u
     }
 
     /**
-     * How whole models do on the text, as the record's parameters have it; null where unknown.
+     * Losses of whole models on the text, as in the record's parameters; null where unknown.
      *
-     * @param lossAfter of the whole model behind a step of that name, where it is known
+     * @param lossAfter of the whole model after the step of that name, where known
      */
     public record Models(@Nullable Double unquantized, @Nullable Double plainGptq, @Nullable Double quantized,
             @Nullable Double unquantizedCrossEntropy, @Nullable Double quantizedCrossEntropy,
             Map<String, Double> lossAfter) {
 
-        /** Nothing is known of any. */
+        /** No loss is known. */
         public static final Models UNKNOWN = new Models(null, null, null, null, null, Map.of());
 
         public Models {
@@ -47,10 +47,10 @@ public record Ablation(String text, long tokens, String unit, @Nullable Double u
     }
 
     /**
-     * What the run took.
+     * Times of the run.
      *
      * @param plainGptq seconds that plain GPTQ alone took, at least 0
-     * @param beside seconds that a step of that name took beside its own: what only it needs, done for all blocks at once
+     * @param beside extra seconds by step name: work that only this step needs, done for all blocks at once
      */
     public record Times(double plainGptq, Map<String, Double> beside) {
 
@@ -74,22 +74,23 @@ public record Ablation(String text, long tokens, String unit, @Nullable Double u
      *
      * @param name "learned rounding"
      * @param block from 0; null for the whole model
-     * @param unit of its losses, which are those of other steps only where this is the same: "error of the block's output"
-     * @param lossBefore on the held-out text without it, behind the steps that were kept before it
+     * @param unit of its losses; losses of different steps are comparable only in the same unit: "error of the block's
+     *     output"
+     * @param lossBefore on the held-out text without it, after the steps kept before it
      * @param lossAfter the same with it; may be infinite or NaN
-     * @param kept whether it stayed: it was better
-     * @param seconds what solving and judging it took
-     * @param note null, or what else there is to say
+     * @param kept whether it was better and therefore kept
+     * @param seconds time to solve and validate it
+     * @param note null, or a remark
      */
     public record Step(String name, @Nullable Integer block, String unit, double lossBefore, double lossAfter,
             boolean kept, double seconds, @Nullable String note) {
 
-        /** Where, in words. */
+        /** The scope, for people. */
         public String scope() {
             return block == null ? "whole model" : "block " + block;
         }
 
-        /** What it did, or would have done, to the loss, as a share of it: -0.1 is a tenth less. NaN where that is undefined. */
+        /** Relative change of the loss by this step, kept or not: -0.1 is a tenth less. NaN where that is undefined. */
         public double change() {
             return lossAfter / lossBefore - 1;
         }
@@ -100,11 +101,10 @@ public record Ablation(String text, long tokens, String unit, @Nullable Double u
      *
      * @param keptIn how many were kept
      * @param of how many were tried
-     * @param meanChange mean over those that were tried of what it did to their loss, as a share; one that was not kept did
-     *     nothing
-     * @param seconds in all, those that were not kept and what only this step needs included
+     * @param meanChange mean relative change of the loss over all that were tried; 0 for a dropped one
+     * @param seconds total, including dropped ones and the work that only this step needs
      * @param shareOfPlainGptqTime seconds as a share of what plain GPTQ took; null where that is not known
-     * @param heldOutLoss of the whole model behind it; null where unknown
+     * @param heldOutLoss of the whole model after it; null where unknown
      */
     public record Total(String name, int keptIn, int of, double meanChange, double seconds,
             @Nullable Double shareOfPlainGptqTime, @Nullable Double heldOutLoss) {

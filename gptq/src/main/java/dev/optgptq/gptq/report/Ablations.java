@@ -13,7 +13,7 @@ import java.util.Set;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
-/** What a refinement's steps bought, for the report. */
+/** Gain and cost of a refinement's steps, for the report. */
 public final class Ablations {
 
     private static final String OF_BLOCKS = "error of the block's output, share of it";
@@ -23,7 +23,7 @@ public final class Ablations {
     private static final Set<String> PLAIN = Set.of("open", "tokenize", "load", "forward", "hessian", "solve", "write",
             "verify");
 
-    /** The phases that one step alone needs, by the first step that needs them, in the order in which steps are tried. */
+    /** Phases that only refinement needs, by the first step that needs them, in the order in which steps are tried. */
     private static final Map<String, List<String>> NEEDS = Map.of("gradients", List.of("token weights"),
             "hessian weighted", List.of("token weights"), "cross moments", List.of("error propagation in attention"),
             "forward original", List.of("error propagation in attention", "learned rounding"));
@@ -47,7 +47,7 @@ public final class Ablations {
                 outcomes.stream().map(Ablations::step).toList());
     }
 
-    /** What a user should know of the whole model, each of whose blocks is no worse than plain GPTQ's. */
+    /** A warning if the whole model is worse than plain GPTQ's, although each of its blocks is no worse. */
     public static Optional<String> warning(@Nullable HeldOutLosses losses) {
         if (losses == null || !Boolean.FALSE.equals(losses.beatsPlain())) {
             return Optional.empty();

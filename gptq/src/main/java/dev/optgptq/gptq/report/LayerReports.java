@@ -10,14 +10,14 @@ import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Turns solutions into report entries, and says which did not go well.
+ * Turns solutions into report entries, and names layers with problems.
  *
- * @param askedDamp the damping that the user asked for
- * @param log hears of problems
+ * @param askedDamp the damping in the settings
+ * @param log receives problems
  */
 public record LayerReports(double askedDamp, Consumer<String> log) {
 
-    /** A layer that loses this share of its output's energy is as good as lost. */
+    /** A layer that loses this share of its output's energy is unusable. */
     private static final double LOST = 0.5;
     /** Where float16 ends, and where its numbers have 5 bits left: the step that a scale is rounded to is then 1/32 of it. */
     private static final float LARGEST_SCALE = 65504;
@@ -46,7 +46,7 @@ public record LayerReports(double askedDamp, Consumer<String> log) {
                 activity == null || expert == null ? null : (Double) activity.shrunk(), solved.seconds(), problem);
     }
 
-    /** A layer that nothing of is left is not written. */
+    /** A layer of which nothing is left is not written. */
     private static void requireWithinScales(String module, LinearSolution solution) {
         String outside = outsideOfScales(solution);
         if (outside != null && solution.weightError() > LOST) {

@@ -12,7 +12,7 @@ import java.util.List;
 import java.util.SequencedMap;
 import org.jspecify.annotations.Nullable;
 
-/** Puts the report together from what a run knows. */
+/** Builds the report from the results of a run. */
 public record ReportBuilder(QuantizeSettings settings, DType products, Origin origin, DeviceGroup devices,
         ModelSpec model, ModelDirectory source) {
 
@@ -20,7 +20,7 @@ public record ReportBuilder(QuantizeSettings settings, DType products, Origin or
      * What the checkpoint holds.
      *
      * @param bytes of all its tensors
-     * @param keptBytes of those that are the source's
+     * @param keptBytes of those copied from the source
      * @param quantizedParameters weights that were quantized
      */
     public record Written(long bytes, long keptBytes, long quantizedParameters) {}

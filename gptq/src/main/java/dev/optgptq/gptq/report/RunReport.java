@@ -12,13 +12,13 @@ import org.jspecify.annotations.Nullable;
  *
  * @param schemaVersion 1
  * @param tool name and version of this program
- * @param started ISO-8601, UTC; of the first run where later ones went on
- * @param resumed whether and where earlier runs were gone on from
+ * @param started ISO-8601, UTC; of the first run, if it was resumed
+ * @param resumed whether and where earlier runs were resumed
  * @param command the settings, by the names of the command line's options
  * @param defaults which options were not given
- * @param seconds wall time of the whole run: of the earlier ones as far as it led to what was gone on from
- * @param warnings what a user should know, in sentences
- * @param ablation what each step of the calibration bought; null for one without steps
+ * @param seconds wall time of the whole run: earlier runs count as far as their work was reused
+ * @param warnings sentences for the user
+ * @param ablation gain and cost of each calibration step; null without steps
  */
 public record RunReport(int schemaVersion, String tool, String started, Resumed resumed,
         SequencedMap<String, String> command,
@@ -27,14 +27,14 @@ public record RunReport(int schemaVersion, String tool, String started, Resumed 
         @Nullable Ablation ablation) {
 
     /**
-     * How a run went on after it was interrupted.
+     * How an interrupted run was resumed.
      *
-     * @param starts when it was started again, each time; ISO 8601, UTC; empty where nothing interrupted it
-     * @param blocks finished ones that the last of these found
+     * @param starts each time it was resumed; ISO 8601, UTC; empty if it was not interrupted
+     * @param blocks finished blocks that the last of these found
      */
     public record Resumed(List<String> starts, int blocks) {
 
-        /** Whether anything was gone on from. */
+        /** Whether the run was resumed. */
         public boolean happened() {
             return !starts.isEmpty();
         }
@@ -42,7 +42,7 @@ public record RunReport(int schemaVersion, String tool, String started, Resumed 
 
     /**
      * @param device name and description of the compute device
-     * @param products dtype of what the linears multiplied while calibrating: F32, F16 or BF16; sums are in float32
+     * @param products matmul dtype while calibrating: F32, F16 or BF16; sums are in float32
      * @param java version of the running JVM
      */
     public record Machine(String device, String deviceDescription, String products, String java, String operatingSystem,
@@ -57,14 +57,15 @@ public record RunReport(int schemaVersion, String tool, String started, Resumed 
      *
      * @param module name on disk
      * @param role name within a block
-     * @param relativeError |X (W - Q)^T|^2 / |X W^T|^2 over the calibration inputs; null when they were not seen (rtn)
+     * @param relativeError |X (W - Q)^T|^2 / |X W^T|^2 over the calibration inputs; null without calibration inputs
+     *     (rtn)
      * @param weightError |W - Q|^2 / |W|^2
-     * @param damp the share of the mean diagonal that was added in the end; null for rtn
+     * @param damp the final damping, a share of the mean diagonal; null for rtn
      * @param dampAttempts factorisations tried, 1 when the first succeeded; 0 for rtn
      * @param deadInputs inputs that were never active
-     * @param largestInput the largest magnitude of what entered it on the calibration text; null for rtn
-     * @param largestResidual the same of the residual stream that its block read; of the last block, and with gradient of
-     *     every block, also of what it put out; null for rtn
+     * @param largestInput the largest input magnitude on the calibration text; null for rtn
+     * @param largestResidual the same of the residual stream before its block, and, for the last block, or for every
+     *     block with gradient, also after it; null for rtn
      * @param expert the number of the expert that it belongs to; null for none
      * @param tokens of the calibration text that passed it; null for rtn
      * @param shrunk by what share an expert's Hessian was drawn towards its layer's; null where it is no expert's, and for rtn
@@ -78,20 +79,20 @@ public record RunReport(int schemaVersion, String tool, String started, Resumed 
             @Nullable String problem) {}
 
     /**
-     * Where the time went; phases do not overlap and add up to the whole run but for small change.
+     * Time by phase; phases do not overlap and add up to nearly the whole run.
      *
      * @param name load, forward, hessian, solve, write, verify, evaluate, ...
-     * @param flops floating-point operations that the phase must do, 0 where it is not arithmetic
+     * @param flops floating-point operations of the phase, 0 if it is not arithmetic
      */
     public record Phase(String name, double seconds, double flops) {}
 
     /**
      * All in bytes.
      *
-     * @param planned what the run said it would need before it started
+     * @param planned the memory plan before the start
      * @param peakDevice the most that was allocated on the device
      * @param peakAnonymous the most anonymous memory the process held (Linux RssAnon), JVM included; -1 where unknown
-     * @param spilled what lay in temporary files
+     * @param spilled bytes in temporary files
      */
     public record Memory(long planned, long peakDevice, long peakAnonymous, long spilled) {}
 
@@ -103,11 +104,11 @@ public record RunReport(int schemaVersion, String tool, String started, Resumed 
     public record Size(long bytesBefore, long bytesAfter, double bitsBefore, double bitsPerWeight) {}
 
     /**
-     * What the numbers in the checkpoint, and those that it computes with, are like.
+     * Ranges of the checkpoint's numbers and of the activations.
      *
      * @param dtype that config.json asks to compute in: float16 or bfloat16
-     * @param largestActivation the largest magnitude that was seen; null where none was
-     * @param largestAt where that was, in words; null likewise
+     * @param largestActivation the largest magnitude measured; null if none was
+     * @param largestAt its place, for people; null likewise
      * @param negativeScales share of the scales that are negative
      */
     public record Range(String dtype, @Nullable Double largestActivation, @Nullable String largestAt,

@@ -31,8 +31,8 @@ import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Quantizes a decoder block: captures the inputs of its linears from the calibration stream, solves them, and moves the
- * stream on through the quantized block.
+ * Quantizes a decoder block: captures the inputs of its linears from the calibration stream, solves them, and advances
+ * the stream through the quantized block.
  */
 final class BlockQuantizer {
 
@@ -90,7 +90,10 @@ final class BlockQuantizer {
         }
     }
 
-    /** How large what enters the site was. Throws UserError NUMERIC where the residual stream overflows in the norms. */
+    /**
+     * The largest input magnitude of the site. Throws UserError NUMERIC where the residual stream overflows in the
+     * norms.
+     */
     private Activity activity(BlockWeights weights, InputSite site, HessianAccumulator hessians) {
         Activity activity = hessians.activity(site);
         Peak.requireInNorms(activity.residual(), model.spec().hiddenSize(),
@@ -105,7 +108,7 @@ final class BlockQuantizer {
     }
 
     /**
-     * Moves the stream on through a block that was quantized before.
+     * Advances the stream through a block that is already quantized.
      *
      * @param restore overwrites the weights with the quantized ones
      */
@@ -117,7 +120,10 @@ final class BlockQuantizer {
         }
     }
 
-    /** Sites whose inputs are captured together: all from one pass, or one pass each with everything before it already quantized. */
+    /**
+     * Sites whose inputs are captured together: all in one pass, or one pass for each with everything before it already
+     * quantized.
+     */
     List<Set<InputSite>> passes(int block) {
         Set<InputSite> sites = model.spec().block(block).sites();
         if (!trueSequential) {
@@ -159,7 +165,7 @@ final class BlockQuantizer {
 
     private void capture(int index, BlockWeights weights, CalibrationStream stream, Set<InputSite> wanted,
             HessianAccumulator hessians, Phases phases) {
-        // What the last block puts out is wanted too: no other block reads it.
+        // The last block's output is wanted too: no other block reads it.
         boolean last = weights.index() + 1 == model.spec().blocks();
         InputTap tap = (site, x, tokens) -> {
             if (wanted.contains(site)) {
@@ -188,7 +194,7 @@ final class BlockQuantizer {
         }
     }
 
-    /** Moves the stream on through the block as it is now, unless it is the last. */
+    /** Advances the stream through the block as it is now, unless it is the last. */
     void advance(Replicas.Block weights, CalibrationStream stream) {
         if (weights.first().index() + 1 < model.spec().blocks()) {
             advance(weights, stream, "forward");
@@ -222,7 +228,7 @@ final class BlockQuantizer {
     /**
      * Solves a linear, and gives the block its quantized weight.
      *
-     * @param activity how large its input was; null where nothing was calibrated
+     * @param activity largest input magnitudes; null without calibration
      * @param arena owns the codes
      */
     SolvedLinear solve(BlockWeights weights, LinearSpec linear, SiteSolver solver, @Nullable Activity activity,

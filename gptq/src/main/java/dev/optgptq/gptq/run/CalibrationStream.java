@@ -15,7 +15,7 @@ import java.lang.foreign.MemorySegment;
 import java.util.List;
 
 /**
- * The calibration sequences on their way through the blocks.
+ * The calibration sequences between two blocks.
  *
  * @param activations the residual stream, one row per token
  * @param sequenceLength tokens per sequence
@@ -24,7 +24,7 @@ import java.util.List;
 public record CalibrationStream(ActivationStore activations, int sequenceLength,
         Partition partition) implements AutoCloseable {
 
-    /** Embeds all sequences where the plan puts them. */
+    /** Embeds all sequences in the memory that the plan chose. */
     static CalibrationStream embed(Replicas models, TokenSequences sequences, Partition partition,
             Placement.Place place) {
         int hidden = models.first().spec().hiddenSize();

@@ -6,11 +6,11 @@ import dev.optgptq.kernels.DeviceGroup;
 import java.util.function.Consumer;
 
 /**
- * Who starts a run, on what, and who hears of it.
+ * The caller of a run: its devices, and its listeners.
  *
- * @param devices calibration is spread over them; the checkpoint is that of one of them
+ * @param devices they share the calibration; the checkpoint is the same as with one
  * @param origin for the report and the checkpoint's provenance
- * @param listener hears how far the run is
- * @param log hears what was decided, one line at a time: the memory plan, warnings, problems
+ * @param listener receives progress
+ * @param log receives decisions line by line: the memory plan, warnings, problems
  */
 record Caller(DeviceGroup devices, Origin origin, Progress listener, Consumer<String> log) {}

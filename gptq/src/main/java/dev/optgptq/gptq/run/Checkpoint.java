@@ -13,8 +13,8 @@ import dev.optgptq.gptq.run.resume.RunJournal;
 import java.util.SortedMap;
 
 /**
- * The checkpoint that a run writes. Blocks are written while others are computed; the output directory appears when all of it is
- * written and verified.
+ * The checkpoint that a run writes. Blocks are written while later ones are computed; the output directory appears once
+ * everything is written and verified.
  */
 final class Checkpoint implements AutoCloseable {
 
@@ -26,7 +26,7 @@ final class Checkpoint implements AutoCloseable {
     private final CheckpointOutput output;
 
     /**
-     * Begins to write: what belongs to no block, and the blocks of earlier runs.
+     * Begins to write: tensors outside the blocks, and the blocks of earlier runs.
      *
      * @param maxShardBytes size above which the output is split
      */
@@ -36,7 +36,7 @@ final class Checkpoint implements AutoCloseable {
         this.config = new OutputConfig(run.settings(), run.source(), run.plan());
         this.writer = new CheckpointWriter(journal.directory(), run.plan().specs(), maxShardBytes);
         this.behind = new WriteBehind(journal.directory().path(), run.memory().needs().writing());
-        // What is learned over the whole model takes the place of its tensors at the end.
+        // Parameters learned over the whole model replace their tensors at the end.
         this.output = new CheckpointOutput(writer, run.plan(), run.settings().isGradient()
                 ? TunedParameters.tensors(run.model(), run.settings().refinement())
                 : TunedParameters.NONE);
@@ -44,13 +44,13 @@ final class Checkpoint implements AutoCloseable {
         journal.writeBehind(behind, output::write);
     }
 
-    /** Between the solver's codes and the packed tensors. */
+    /** Packs the solver's codes. */
     LinearPacker packer() {
         return new LinearPacker(run.settings().quantization().inGptqLayout(), run.device());
     }
 
     /**
-     * Writes what is left: learned parameters, the source's other tensors, config and companions.
+     * Writes the rest: learned parameters, the source's other tensors, config and companions.
      *
      * @param dtype that the config asks to compute in
      */
@@ -68,7 +68,7 @@ final class Checkpoint implements AutoCloseable {
         config.replace(writer, run.caller().origin(), dtype);
     }
 
-    /** Opens what was written as any reader would. */
+    /** Opens the written checkpoint as any reader would. */
     ModelDirectory open() {
         run.progress().enter("verify", "read back");
         return ModelDirectory.open(writer.workDirectory());

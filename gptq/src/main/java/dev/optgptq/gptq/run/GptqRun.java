@@ -11,7 +11,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Calibrate and solve, one block after the other: each block's inputs come from the quantized blocks before it (Frantar et al.,
- * arXiv 2210.17323, section 4). Rounding to nearest is the same without a calibration stream.
+ * arXiv 2210.17323, section 4). Round to nearest works the same way, without a calibration stream.
  */
 final class GptqRun {
 
@@ -29,7 +29,7 @@ final class GptqRun {
                 run.settings().solving().trueSequential(), run.progress());
     }
 
-    /** Finishes the blocks that are not. */
+    /** Finishes the remaining blocks. */
     void run(RunJournal journal) {
         int blocks = run.model().blocks();
         int first = journal.finished().size();

@@ -34,7 +34,10 @@ import java.util.Objects;
 import java.util.function.Predicate;
 import org.jspecify.annotations.Nullable;
 
-/** The blocks of a run that is calibrated by gradients: saliency, refinement block by block, and what is learned over all at the end. */
+/**
+ * The blocks of a run with gradient calibration: token weights, refinement block by block, and tuning of the whole
+ * model at the end.
+ */
 final class GradientRun {
 
     private final RunContext run;
@@ -59,7 +62,7 @@ final class GradientRun {
         return tuned && journal.finished().size() == run.model().blocks();
     }
 
-    /** Finishes the blocks that are not, and learns over the whole model where that is asked for. */
+    /** Finishes the remaining blocks, and tunes the whole model if the settings say so. */
     void run(RunJournal journal) {
         if (isDone(journal)) {
             return;
@@ -117,7 +120,7 @@ final class GradientRun {
         return embed(calibration, run.memory().partition(calibration));
     }
 
-    /** Of the sequences that are held out. */
+    /** Losses on the held-out sequences. */
     private CalibrationStream embedHeldOut() {
         TokenSequences heldOut = calibration.select(Refinement.heldOutOf(calibration.count()));
         return embed(heldOut, run.memory().partition(calibration).ofHeldOut());

@@ -20,21 +20,21 @@ import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * What the linears multiply while a model is calibrated. Halves are taken in the dtype that the model is stored in: its
+ * The matmul dtype of the linears during calibration. Half precision means the dtype that the model is stored in: its
  * weights are then exact, and its activations are in the range that it was trained and is served with.
  *
  * @param dtype F32, F16 or BF16
- * @param remark one line for the log where that is not what could have been expected
+ * @param remark one line for the log if the choice may surprise
  */
 record MatmulDtype(DType dtype, @Nullable String remark) {
 
-    /** Throws UserError BAD_SETTING for halves on a device that has no use for them. */
+    /** Throws UserError BAD_SETTING for half precision on a device that gains nothing from it. */
     static MatmulDtype choose(Precision wanted, ModelDirectory source, ModelSpec model, Device device) {
         return choose(wanted, stored(source, model), new Multiplier(device.name(), device::halves));
     }
 
     /**
-     * What a device gains from halves.
+     * What a device gains from fp16/bf16.
      *
      * @param name of the device
      */
@@ -48,7 +48,7 @@ record MatmulDtype(DType dtype, @Nullable String remark) {
         };
     }
 
-    /** Halves where they are stored and the device is made for them. */
+    /** fp16/bf16 if the model is stored so and the device has fast units for it. */
     private static MatmulDtype automatic(DType stored, Multiplier device) {
         if (device.halves().apply(DType.BF16) == Halves.WIDENED) {
             return new MatmulDtype(DType.F32, null);
@@ -86,10 +86,10 @@ record MatmulDtype(DType dtype, @Nullable String remark) {
 
     private static String instead(DType first, DType half, Multiplier device) {
         return "matmul dtype " + half + " instead of " + first + ": the BLAS of " + device.name()
-                + " failed the check of " + first + " products";
+                + " failed the " + first + " check";
     }
 
-    /** bfloat16 has float32's range, so a model that says nothing gets that. */
+    /** bfloat16 has float32's range, so it is the default of a model that declares no dtype. */
     private static List<DType> preferred(DType stored) {
         return stored == DType.F16 ? List.of(DType.F16) : List.of(DType.BF16, DType.F16);
     }

@@ -15,7 +15,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
 
-/** Refuses what cannot work before anything is computed, and says which runtimes will not take the result. */
+/** Refuses runs that cannot work before anything is computed, and warns of runtimes that cannot load the result. */
 final class Preflight {
 
     private static final Set<Integer> VLLM_BITS = Set.of(4, 8);
@@ -42,7 +42,7 @@ final class Preflight {
                             + "for at most " + model.maxPositions() + " positions");
         }
         checkTarget(settings);
-        // They go along in the end: a link that leads nowhere is to be known before hours of work.
+        // They are copied at the end: a dangling link must be found before hours of work.
         source.companions();
     }
 
@@ -65,7 +65,7 @@ final class Preflight {
         }
     }
 
-    /** What works here but not everywhere. */
+    /** Warnings about what works here but not everywhere. */
     static List<String> warnings(QuantizeSettings settings, ModelSpec model) {
         List<String> warnings = new ArrayList<>(model.remarks());
         settings.target().rules().flatMap(target -> target.kernel(settings.quantization()))

@@ -44,9 +44,9 @@ public final class QuantizeRun {
     /**
      * Quantizes a model directory. Throws UserError.
      *
-     * @param devices calibration is spread over them; the checkpoint is that of one of them
+     * @param devices they share the calibration; the checkpoint is the same as with one
      * @param origin who runs it, for the report and the checkpoint's provenance
-     * @param log hears what was decided, one line at a time: the memory plan, warnings, problems
+     * @param log receives decisions line by line: the memory plan, warnings, problems
      */
     public static RunReport run(QuantizeSettings settings, DeviceGroup devices, Origin origin, Progress listener,
             Consumer<String> log) {
@@ -64,7 +64,7 @@ public final class QuantizeRun {
     }
 
     /**
-     * Quantizes a model that is open, calibrated on given tokens and not evaluated: for measuring.
+     * Quantizes an open model with given calibration tokens and without evaluation: for benchmarks.
      *
      * @param calibration as many sequences as the settings say
      */
@@ -103,7 +103,7 @@ public final class QuantizeRun {
         }
     }
 
-    /** Takes over what earlier runs found out, and what that took. */
+    /** Restores the results and times of earlier runs. */
     private void resume() {
         run.clock().add(journal.phases());
         run.progress().skip(run.progress().flops().finished(journal.finished().size(), run.texts(), run.calibrator(),

@@ -26,22 +26,22 @@ import java.util.List;
 import java.util.function.Function;
 
 /**
- * A run that is prepared: what every step of it needs, decided before anything is computed.
+ * A prepared run: everything that its steps need, decided before anything is computed.
  *
  * @param source the model directory, open
  * @param models the model on every device
- * @param matmulDtype F32, F16 or BF16: what linears are multiplied in while calibrating
+ * @param matmulDtype F32, F16 or BF16: matmul dtype while calibrating
  * @param texts the tokens
  * @param plan what will be written
  * @param memory what will be allocated
- * @param warnings what the user should know
+ * @param warnings sentences for the user
  */
 record RunContext(QuantizeSettings settings, Caller caller, ModelDirectory source, Replicas models, DType matmulDtype,
         RunTexts texts, CheckpointPlan plan, MemoryPlan memory, PhaseClock clock, RunProgress progress,
         List<String> warnings) {
 
     /**
-     * Checks what can be checked, reads the texts and plans the memory. Throws UserError for what cannot work.
+     * Checks the settings, reads the texts and plans the memory. Throws UserError for what cannot work.
      *
      * @param texts reads the tokens, given the model
      * @param clock runs since before the source was opened
@@ -78,8 +78,8 @@ record RunContext(QuantizeSettings settings, Caller caller, ModelDirectory sourc
         plan.require();
         caller.log().accept("memory: " + plan);
         if (plan.busyDevices() < devices) {
-            caller.log().accept("device memory allows only " + plan.busyDevices() + " of " + devices
-                    + " devices to share the calibration");
+            caller.log().accept("device memory lets only " + plan.busyDevices() + " of " + devices + " devices share "
+                    + "the calibration");
         }
         return plan;
     }
@@ -93,7 +93,7 @@ record RunContext(QuantizeSettings settings, Caller caller, ModelDirectory sourc
         return models.first().device();
     }
 
-    /** The models as the calibration stream passes through them: linears multiply in {@link #matmulDtype}. */
+    /** The models for the calibration stream: linears compute in {@link #matmulDtype}. */
     Replicas calibrated() {
         return models.withProducts(matmulDtype);
     }
@@ -102,14 +102,14 @@ record RunContext(QuantizeSettings settings, Caller caller, ModelDirectory sourc
         return settings.calibrator();
     }
 
-    /** Opens the output directory, and what an earlier run of the same identity finished. */
+    /** Opens the output directory, and the finished parts of an earlier run of the same identity. */
     RunJournal openJournal() {
         Identity identity = RunIdentity.of(settings, matmulDtype, memory, caller.origin(), device(), source,
                 texts.calibration());
         return RunJournal.open(settings, identity, model().blocks(), caller.log());
     }
 
-    /** Begins the record of the first block of which there is none. */
+    /** Begins the record of the first block that has none. */
     BlockRecorder record(RunJournal journal, LinearPacker packer) {
         return journal.record(block -> plan.packed(model().linears(block)), packer,
                 new LayerReports(settings.solving().damp(), caller.log()));

@@ -17,18 +17,18 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * What a run found out.
+ * Results of a run.
  *
  * @param layers every linear, in the order in which they were solved
- * @param steps what every step beyond GPTQ did, in the order in which they were tried
+ * @param steps outcomes of the steps beyond GPTQ, in the order in which they were tried
  * @param heldOut the whole model on the held-out sequences; null where it was not measured
- * @param numbers of the checkpoint, as they were read back
+ * @param numbers of the checkpoint as read back
  * @param comparison of the original with what was written; null where nothing is evaluated
  */
 record RunResults(List<RunReport.Layer> layers, List<StepOutcome> steps, @Nullable HeldOutLosses heldOut,
         CheckedNumbers numbers, @Nullable ModelComparison comparison) {
 
-    /** Takes them from the journal, whose parts are gone when the checkpoint is published. */
+    /** Reads them from the journal, whose parts are deleted when the checkpoint is published. */
     static RunResults of(RunJournal journal, CheckedNumbers numbers, @Nullable ModelComparison comparison) {
         List<RunReport.Layer> layers = new ArrayList<>();
         List<StepOutcome> steps = new ArrayList<>();

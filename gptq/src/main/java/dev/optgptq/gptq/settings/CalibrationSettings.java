@@ -6,7 +6,7 @@ import java.nio.file.Path;
 import org.jspecify.annotations.Nullable;
 
 /**
- * What the calibrator sees.
+ * The calibration data.
  *
  * @param text the file; null for the bundled one
  * @param sampling how sequences are drawn

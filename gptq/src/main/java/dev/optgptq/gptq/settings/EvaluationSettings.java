@@ -4,7 +4,7 @@ import java.nio.file.Path;
 import org.jspecify.annotations.Nullable;
 
 /**
- * What the model is measured on before and after.
+ * The text for evaluating the original and the quantized model.
  *
  * @param wanted whether it is measured at all
  * @param text the file; null for the bundled one

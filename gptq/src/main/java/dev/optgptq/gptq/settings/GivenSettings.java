@@ -5,10 +5,10 @@ import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The settings that a user gave. All others take their defaults, which may follow from these.
+ * The settings that a user gave. All others have their defaults, which may depend on these.
  *
  * @param values by setting, of its type
- * @param maxPositions the longest sequence that the model was made for
+ * @param maxPositions the longest sequence that the model supports
  */
 public record GivenSettings(Map<SettingSpec<?>, Object> values, int maxPositions) {
 
@@ -20,12 +20,12 @@ public record GivenSettings(Map<SettingSpec<?>, Object> values, int maxPositions
         return values.containsKey(setting);
     }
 
-    /** What was given, else the default. */
+    /** The given value, else the default. */
     public <T> T get(SettingSpec<T> setting) {
         return Objects.requireNonNull(find(setting), setting.option());
     }
 
-    /** The same, null where the default is that there is none. */
+    /** The same; null if it has no default. */
     public <T> @Nullable T find(SettingSpec<T> setting) {
         Object given = values.get(setting);
         return given == null ? setting.defaultFor(this) : setting.type().cast(given);

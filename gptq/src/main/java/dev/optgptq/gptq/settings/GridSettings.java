@@ -3,7 +3,7 @@ package dev.optgptq.gptq.settings;
 import dev.optgptq.formats.packed.CheckpointFormat;
 
 /**
- * What the codes are.
+ * The grid of the codes.
  *
  * @param bits 2, 3, 4 or 8
  * @param groupSize inputs per scale, -1 for all

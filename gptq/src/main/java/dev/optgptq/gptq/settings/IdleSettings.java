@@ -6,8 +6,8 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * Settings that were given and that nothing would read. One that asks for another method is refused: the result would not be what
- * was asked for. One that scripts pass to every calibrator alike is warned about.
+ * Settings that were given but would not be read. One that selects a method is refused: the result would not be what
+ * was asked for. One that scripts pass to every calibrator gives a warning.
  */
 public final class IdleSettings {
 
@@ -35,12 +35,12 @@ public final class IdleSettings {
 
     private static String reader(SettingSpec<?> setting, CalibratorKind calibrator) {
         if (setting.group() == SettingGroup.GRADIENT) {
-            return "--calibrator gradient, which alone reads it";
+            return "--calibrator gradient, the only one that uses it";
         }
         return switch (calibrator) {
-            case RTN -> "a calibrator that sees text: gptq or gradient";
+            case RTN -> "a calibrator that uses text: gptq or gradient";
             case GPTQ, GRADIENT -> setting == SettingsTable.TRUE_SEQUENTIAL
-                    ? "--calibrator gptq: gradient makes up for errors in another way"
+                    ? "--calibrator gptq: gradient has its own error propagation"
                     : "one search of the scales, not two: --calibrator gptq without --scale-search";
         };
     }
@@ -67,7 +67,7 @@ public final class IdleSettings {
             return "no --target";
         }
         return switch (settings.solving().calibrator()) {
-            case RTN -> "--calibrator rtn, which sees no text";
+            case RTN -> "--calibrator rtn, which uses no text";
             case GPTQ -> "--calibrator gptq";
             case GRADIENT -> switch (setting.group()) {
                 case QUANTIZATION -> "--calibrator gradient, which always searches scales";

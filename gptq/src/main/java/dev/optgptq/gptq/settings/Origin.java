@@ -3,7 +3,7 @@ package dev.optgptq.gptq.settings;
 import java.util.List;
 
 /**
- * Who runs a job.
+ * The program that runs a job.
  *
  * @param tool "opt-gptq"
  * @param version of this program

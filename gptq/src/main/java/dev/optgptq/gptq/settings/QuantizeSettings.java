@@ -11,12 +11,12 @@ import java.nio.file.Path;
 import java.util.Locale;
 
 /**
- * Everything that decides the outcome of a quantize run, grouped as the help groups it. {@link SettingsTable} says what each setting
- * is.
+ * Everything that decides the outcome of a quantize run, grouped as the help groups it. {@link SettingsTable} defines
+ * each setting.
  *
  * @param model the model directory
- * @param refinement what gradient calibration tries beyond GPTQ; of it, GPTQ polishes its solutions, and round-to-nearest does
- *     without
+ * @param refinement the steps of gradient calibration beyond GPTQ; GPTQ uses only its polishing, round-to-nearest none
+ *     of it
  * @param threads of the host that read the output back
  */
 public record QuantizeSettings(Path model, GridSettings grid, TargetSettings target, SolvingSettings solving,
@@ -24,7 +24,7 @@ public record QuantizeSettings(Path model, GridSettings grid, TargetSettings tar
         Refinement refinement, EvaluationSettings evaluation, OutputSettings output, int threads) {
 
     /**
-     * The settings that were given, all others by default.
+     * The given settings, with defaults for all others.
      *
      * @param model the model directory
      * @param threads of the host that read the output back
@@ -90,9 +90,9 @@ public record QuantizeSettings(Path model, GridSettings grid, TargetSettings tar
                 && grid.groupSize() != QuantizationConfig.ONE_GROUP;
     }
 
-    /** What the linears multiply while calibrating. Sums, the residual stream and the solver are in float32 in any case. */
+    /** The matmul dtype while calibrating. Sums, the residual stream and the solver are always in float32. */
     public enum Precision {
-        /** Halves where the model is stored in them and the device has matrix units for them, else float32. */
+        /** fp16/bf16 if the model is stored so and the device has matrix units for it, else float32. */
         AUTO,
         /** float32. */
         FLOAT32,
@@ -106,12 +106,12 @@ public record QuantizeSettings(Path model, GridSettings grid, TargetSettings tar
         }
     }
 
-    /** Whether tokens are weighed by the loss's gradient. */
+    /** Whether tokens are weighted by the loss's gradient. */
     public boolean weighsTokens() {
         return isGradient() && refinement.weighTokens();
     }
 
-    /** Gradients need products in float32, forward as well as back. */
+    /** Gradients need float32 matmuls in the forward and the backward pass. */
     public Precision calibrationPrecision() {
         return isGradient() ? Precision.FLOAT32 : calibration.precision();
     }

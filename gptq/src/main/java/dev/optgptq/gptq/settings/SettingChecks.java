@@ -8,7 +8,7 @@ public final class SettingChecks {
 
     private SettingChecks() {}
 
-    /** @param expected the rule in words, with what to do */
+    /** @param expected the rule in plain words, and what to do */
     public static void require(boolean holds, String option, Object found, String expected) {
         if (!holds) {
             throw new UserError(Code.BAD_SETTING, option + ": expected " + expected + ", found " + found);

@@ -2,7 +2,7 @@ package dev.optgptq.gptq.settings;
 
 import dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind;
 
-/** Settings that are refused: values that can never be, what nothing would read, and pairs that exclude each other. */
+/** Settings that are refused: invalid values, settings that would not be read, and pairs that exclude each other. */
 final class SettingConflicts {
 
     private SettingConflicts() {}

@@ -11,8 +11,8 @@ import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
 /**
- * One setting of quantize. The option and its help, the default, the report's entry and the part in a run's identity are all made from
- * this.
+ * One setting of quantize. The option, its help, the default, the report's entry and its part in a run's identity are
+ * all derived from it.
  *
  * @param <T> type of its value: a box of a primitive, an enum or a path
  */
@@ -74,13 +74,13 @@ public final class SettingSpec<T> {
         return constants == null ? List.of() : Arrays.stream(constants).map(Object::toString).toList();
     }
 
-    /** Null where the default is that there is none. */
+    /** Null if it has no default. */
     @Nullable
     T defaultFor(GivenSettings given) {
         return made.defaultValue.apply(given);
     }
 
-    /** Throws UserError BAD_SETTING for a value that was given and can never be. */
+    /** Throws UserError BAD_SETTING for an invalid value. */
     void check(GivenSettings given) {
         Object value = given.values().get(this);
         if (value != null) {
@@ -88,7 +88,7 @@ public final class SettingSpec<T> {
         }
     }
 
-    /** Whether a run with these settings reads it: otherwise it is not worth a word. */
+    /** Whether a run with these settings reads it; otherwise it is not mentioned. */
     public boolean isRead(QuantizeSettings settings) {
         return made.calibrators.contains(settings.solving().calibrator()) && made.where.test(settings);
     }
@@ -113,7 +113,7 @@ public final class SettingSpec<T> {
         return option();
     }
 
-    /** Describes a setting; what is not said holds for most: every calibrator reads it, and it decides nothing of the bits. */
+    /** Describes a setting. By default every calibrator reads it, and it does not affect the checkpoint's bits. */
     static final class Builder<T> {
 
         private final SettingGroup group;
@@ -191,7 +191,7 @@ public final class SettingSpec<T> {
             return this;
         }
 
-        /** @param reader where it is found in the settings of a run */
+        /** @param reader reads it from the settings of a run */
         SettingSpec<T> value(Function<QuantizeSettings, Object> reader) {
             value = reader;
             return new SettingSpec<>(this);

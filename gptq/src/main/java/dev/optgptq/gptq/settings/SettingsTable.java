@@ -23,8 +23,8 @@ import java.util.SequencedMap;
 import java.util.function.Predicate;
 
 /**
- * Every setting of quantize, in the order of the help. A new one is a row here, a component of the record that holds its group, and
- * its place in {@link QuantizeSettings#of}.
+ * Every setting of quantize, in the order of the help. A new one needs a row here, a component of its group's record,
+ * and its place in {@link QuantizeSettings#of}.
  */
 public final class SettingsTable {
 
@@ -33,7 +33,7 @@ public final class SettingsTable {
     /** The bundled text has about 100,000 tokens; 128 sequences of 512 fit. */
     private static final int BUNDLED_LENGTH = 512;
     private static final int LENGTH = 2048;
-    /** Of coordinate descent in gradient calibration. */
+    /** Default sweeps of coordinate descent in gradient calibration. */
     private static final int SWEEPS = 2;
     /** Inputs per scale. */
     private static final int GROUP = 128;
@@ -74,8 +74,8 @@ public final class SettingsTable {
             .value(run -> run.grid().symmetric());
 
     public static final SettingSpec<Boolean> POSITIVE_SCALES = SettingSpec.flag(QUANTIZATION, "--positive-scales")
-            .help("Take no negative scales, which one kernel multiplies wrongly (vLLM's Marlin with int8 activations, off by default) "
-                    + "and ONNX does not allow. Costs some of what searched scales win.")
+            .help("Allow no negative scales, which one kernel multiplies wrongly (vLLM's Marlin with int8 "
+                    + "activations, off by default) and ONNX forbids. Costs some of the gain of scale search.")
             .decidesBits()
             .value(run -> run.grid().positiveScales());
 
@@ -93,7 +93,7 @@ public final class SettingsTable {
             .decidesBits()
             .value(run -> run.solving().scaleSearch());
 
-    /** What lowers a layer's error helps more surely where a block keeps it only if its output comes closer. */
+    /** A lower error of a layer helps more reliably if a block keeps it only when its output improves. */
     public static final SettingSpec<Boolean> REFIT_SCALES = SettingSpec.negatable(QUANTIZATION, "--refit-scales")
             .help("Refit the scales to the codes after solving: in every layer with gptq, in the blocks where it helps "
                     + "with gradient.")
@@ -113,7 +113,7 @@ public final class SettingsTable {
             .decidesBits()
             .value(run -> run.refinement().descentSweeps());
 
-    /** Searched scales and an order by activity do not add up: docs/results/gradient.md. */
+    /** The gains of scale search and activation order do not add up: docs/results/gradient.md. */
     public static final SettingSpec<ActOrder> ACT_ORDER = SettingSpec
             .of(QUANTIZATION, "--act-order", "ORDER", ActOrder.class)
             .help("Order in which inputs are quantized. none: as stored. static: most active first, groups of neighbours; "
@@ -235,7 +235,7 @@ public final class SettingsTable {
     public static final SettingSpec<Integer> SEQUENCE_LENGTH = SettingSpec
             .of(CALIBRATION, "--sequence-length", "N", Integer.class)
             .help("Tokens in each.")
-            .byDefault("2048, or what the model takes; 512 with the bundled text",
+            .byDefault("2048, or the model's maximum if shorter; 512 with the bundled text",
                     given -> Math.min(given.has(TEXT) ? LENGTH : BUNDLED_LENGTH, given.maxPositions()))
             .allows("at least 2", atLeast(2))
             .readBy(GPTQ, GRADIENT)
@@ -251,9 +251,9 @@ public final class SettingsTable {
 
     public static final SettingSpec<Precision> PRECISION = SettingSpec
             .of(CALIBRATION, "--precision", "NAME", Precision.class)
-            .help("Dtype of matrix products during calibration; sums, solving and evaluation are in float32. half: fp16 or "
-                    + "bf16, as the model is stored, on a GPU's matrix units; a CPU has float32 only. auto: half where the "
-                    + "model is stored so and the GPU is fast with it.")
+            .help("Matmul dtype during calibration; sums, solving and evaluation are in float32. half: fp16 or "
+                    + "bf16, as the model is stored, on a GPU's matrix units; a CPU has float32 only. auto: half if "
+                    + "the model is stored so and the GPU is fast with it.")
             .byDefault(Precision.AUTO)
             .readBy(GPTQ)
             .value(run -> run.calibration().precision());
@@ -269,7 +269,7 @@ public final class SettingsTable {
     public static final SettingSpec<Integer> WINDOW = SettingSpec
             .of(EVALUATION, "--window", "N", Integer.class)
             .help("Tokens per evaluation window.")
-            .byDefault("1024, or what the model takes", given -> Windows.of(null, given.maxPositions()))
+            .byDefault("1024, or the model's maximum if shorter", given -> Windows.of(null, given.maxPositions()))
             .allows("at least 2", atLeast(2))
             .where(run -> run.evaluation().wanted())
             .value(run -> run.evaluation().window());
@@ -292,14 +292,14 @@ public final class SettingsTable {
         return ALL;
     }
 
-    /** What a run with these settings reads, by option. */
+    /** The settings that a run reads, by option. */
     public static SequencedMap<String, String> values(QuantizeSettings settings) {
         return values(settings, setting -> setting.isRead(settings));
     }
 
     /**
-     * What decides the bits of the checkpoint, by option. The settings that choose the calibration text count through its tokens,
-     * the precision through the matmul dtype.
+     * The settings that decide the bits of the checkpoint, by option. The settings that choose the calibration text
+     * count through its tokens, the precision through the matmul dtype.
      */
     public static SequencedMap<String, String> deciding(QuantizeSettings settings) {
         return values(settings, setting -> setting.decidesBits(settings));
@@ -311,7 +311,7 @@ public final class SettingsTable {
         return values;
     }
 
-    /** Whether the model is to be measured, which "none" in place of a file declines. */
+    /** Whether to evaluate the model; not with "none" in place of a file. */
     public static boolean evaluates(GivenSettings given) {
         Path text = given.find(EVAL);
         return text == null || !text.toString().equals(NONE);

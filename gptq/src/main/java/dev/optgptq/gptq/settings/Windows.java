@@ -12,7 +12,7 @@ public final class Windows {
 
     private Windows() {}
 
-    /** What was asked for, or 1024, or less when the model takes less. UserError where a window has nothing to predict. */
+    /** The given length, or 1024, or less if the model supports less. UserError if a window has nothing to predict. */
     public static int of(@Nullable Integer asked, int maxPositions) {
         if (maxPositions < LEAST) {
             throw new UserError(Code.UNSUPPORTED_MODEL,

@@ -1,4 +1,4 @@
-/** What a user decides about a run. */
+/** The settings of a run. */
 @NullMarked
 package dev.optgptq.gptq.settings;
 

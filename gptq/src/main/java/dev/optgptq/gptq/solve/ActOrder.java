@@ -2,11 +2,11 @@ package dev.optgptq.gptq.solve;
 
 import java.util.Locale;
 
-/** The order in which the inputs of a linear are quantized, and what the groups are. */
+/** The order in which the inputs of a linear are quantized, and how they are grouped. */
 public enum ActOrder {
-    /** Inputs in their own order; groups of neighbours, fitted as they are reached. */
+    /** Inputs as stored; groups of neighbours, each fitted when its first input is reached. */
     NONE,
-    /** By falling activation energy; groups of neighbours, fitted before. The written g_idx is sequential. */
+    /** By falling activation energy; groups of neighbours, fitted beforehand. The written g_idx is sequential. */
     STATIC,
     /** By falling activation energy; groups in that order (desc_act): an irregular g_idx, slow kernels at inference. */
     GROUP;

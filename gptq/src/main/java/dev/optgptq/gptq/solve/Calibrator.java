@@ -1,8 +1,7 @@
 package dev.optgptq.gptq.solve;
 
 /**
- * How codes are chosen for a linear. Each knows what it needs of the calibration data; the run provides that and nothing
- * more.
+ * How codes are chosen for a linear. Each declares which calibration data it needs; the run provides only that.
  */
 public sealed interface Calibrator {
 
@@ -11,17 +10,17 @@ public sealed interface Calibrator {
     /** Whether it needs the Hessian of a linear's inputs, hence calibration data. */
     boolean needsHessian();
 
-    /** Whether that Hessian weighs tokens by the loss's gradient. */
+    /** Whether that Hessian weights tokens by the loss's gradient. */
     default boolean needsGradients() {
         return false;
     }
 
-    /** What is done to every solution afterwards. */
+    /** The polishing of every solution. */
     default Polish polish() {
         return Polish.NONE;
     }
 
-    /** Every weight to its nearest code; groups are runs of neighbours. */
+    /** Every weight to its nearest code; groups of neighbours. */
     record RoundToNearest(SolveSettings settings) implements Calibrator {
         @Override
         public boolean needsHessian() {
@@ -29,7 +28,10 @@ public sealed interface Calibrator {
         }
     }
 
-    /** GPTQ in several variants, weighted by the loss's gradient, of which each block keeps what helps it (docs/algorithms.md, section 9). */
+    /**
+     * GPTQ in several variants, weighted by the loss's gradient, of which each block keeps those that help
+     * (docs/algorithms.md, section 9).
+     */
     record Gradient(SolveSettings settings) implements Calibrator {
         @Override
         public boolean needsHessian() {
@@ -45,8 +47,8 @@ public sealed interface Calibrator {
     /**
      * GPTQ as published, on the Hessian 2/N X^T X.
      *
-     * @param searchScales whether scales are searched before, which is not as published
-     * @param polish what is done to each solution afterwards, which is not either
+     * @param searchScales whether scales are searched beforehand, unlike the paper
+     * @param polish the polishing of each solution, unlike the paper
      */
     record Gptq(SolveSettings settings, boolean searchScales, Polish polish) implements Calibrator {
 

@@ -8,9 +8,9 @@ import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.ops.QuantOps.DescentProblem;
 
 /**
- * Coordinate descent over codes, the grid fixed (docs/algorithms.md, section 7): each input in order goes to its best code given all others. By
- * blocks of inputs: what a block needs of all the others is its rows of H (q - w), one GEMM from the errors as they are,
- * so that roundings do not add up from block to block.
+ * Coordinate descent over codes, the grid fixed (docs/algorithms.md, section 7): each input in order is set to its best
+ * code with all others fixed. In blocks of inputs: a block needs only its rows of H (q - w), computed by one GEMM from
+ * the current errors, so that rounding errors do not accumulate over blocks.
  */
 final class CodeDescent {
 
@@ -18,7 +18,7 @@ final class CodeDescent {
 
     private CodeDescent() {}
 
-    /** What a run takes: the errors, and the gradient of a block. */
+    /** Memory of a run: the errors, and the gradient of a block. */
     static long floats(long inputs, long outputs) {
         return (inputs + Math.min(BLOCK, inputs)) * outputs;
     }

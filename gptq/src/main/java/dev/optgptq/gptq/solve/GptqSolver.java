@@ -10,8 +10,8 @@ import dev.optgptq.kernels.ops.QuantOps.BlockProblem;
 import org.jspecify.annotations.Nullable;
 
 /**
- * GPTQ (Frantar et al. 2023, algorithm 1): inputs are quantized in order, and what rounding one changes in the output is
- * made up for by the inputs after it, as the inverse Hessian says. n inputs, m outputs; wt is W^T, [n, m].
+ * GPTQ (Frantar et al. 2023, algorithm 1): inputs are quantized in order, and the error of rounding one is compensated
+ * by the inputs after it, as given by the inverse Hessian. n inputs, m outputs; wt is W^T, [n, m].
  */
 final class GptqSolver {
 
@@ -23,8 +23,8 @@ final class GptqSolver {
     private final boolean searchScales;
 
     /**
-     * @param searchScales whether each group's scale is searched before, weighted by the Hessian's diagonal; otherwise it
-     *     covers the group's range, as published
+     * @param searchScales whether each group's scale is searched beforehand, weighted by the Hessian's diagonal;
+     *     otherwise it covers the group's range, as published
      */
     GptqSolver(Device device, Grid grid, boolean searchScales) {
         this.device = device;
@@ -35,7 +35,7 @@ final class GptqSolver {
     /**
      * @param arena owns the result
      * @param wt F32 [n, m]; not written
-     * @param rounded F32 [n, m], written: the weights that the codes are roundings of; null where they are not wanted
+     * @param rounded F32 [n, m], written: the weights before rounding; null if not needed
      */
     QuantizedWeight solve(TensorArena arena, Tensor wt, InverseFactor factor, @Nullable Tensor rounded) {
         InputOrder order = factor.order();
@@ -64,7 +64,7 @@ final class GptqSolver {
         return new QuantizedWeight(codes, scales, zeros, HostVectors.upload(device, arena, order.gIdx()));
     }
 
-    /** Chooses the scales of all groups from the weights as they are; rows of w in the order that groups are runs of. */
+    /** Chooses the scales of all groups from the current weights; rows of w in an order with contiguous groups. */
     private void fitBefore(TensorArena scratch, Tensor w, InverseFactor factor, Tensor scales, Tensor zeros) {
         if (!searchScales) {
             fitGroups(w, factor.order().groupSize(), scales, zeros);
@@ -75,7 +75,7 @@ final class GptqSolver {
                 group, importance.columns(first, group.rows()), s, z));
     }
 
-    /** The Hessian's diagonal, F32 [1, n], in the order that groups are runs of. */
+    /** The Hessian's diagonal, F32 [1, n], in the order with contiguous groups. */
     private Tensor importance(TensorArena scratch, InverseFactor factor) {
         Tensor diagonal = scratch.vector(DType.F32, factor.order().inputs());
         device.matrix().diagonal(factor.hessian(), diagonal);
@@ -90,7 +90,7 @@ final class GptqSolver {
         return HostVectors.upload(device, scratch, ordered);
     }
 
-    /** Fits every group of neighbouring inputs from the weights as they are. */
+    /** Fits every group of neighbouring inputs from the current weights. */
     void fitGroups(Tensor wt, int groupSize, Tensor scales, Tensor zeros) {
         forGroups(wt, groupSize, scales, zeros, (first, group, s, z) -> device.quant().fitGrid(grid, group, s, z));
     }
@@ -117,7 +117,7 @@ final class GptqSolver {
         int span = !dynamic ? BLOCK : fitInside ? BLOCK / groupSize * groupSize : groupSize;
         int blockSize = Math.min(span, BLOCK);
         Tensor errors = scratch.matrix(DType.F32, Math.min(blockSize, n), w.columns());
-        // All at once: an upload waits for the device.
+        // All in one upload, since it waits for the device.
         Tensor groupOf = HostVectors.upload(device, scratch,
                 fitInside ? groupsInBlocks(order, blockSize) : order.groupOf());
         for (int start = 0; start < n;) {
@@ -136,7 +136,7 @@ final class GptqSolver {
         }
     }
 
-    /** The group of each ordered input, counted from the first one of its block; groups are runs. */
+    /** The group of each ordered input, counted from the first one of its block; groups are contiguous. */
     private static int[] groupsInBlocks(InputOrder order, int blockSize) {
         int[] groups = order.groupOf().clone();
         for (int i = 0; i < groups.length; i++) {

@@ -4,13 +4,13 @@ import dev.optgptq.kernels.Tensor;
 import org.jspecify.annotations.Nullable;
 
 /**
- * One way to solve a linear on a given Hessian.
+ * A variant of solving a linear with a given Hessian.
  *
- * @param searchScales whether scales are searched before, weighted by the Hessian's diagonal; otherwise they cover the
- *     group's range, as published
- * @param propagation what the solve makes up for besides its own rounding; null for nothing, as published
- * @param polish what is done to the solution afterwards
- * @param keepRounded whether the weights that were rounded are wanted beside the codes
+ * @param searchScales whether scales are searched beforehand, weighted by the Hessian's diagonal; otherwise they cover
+ *     the group's range, as published
+ * @param propagation errors to correct besides its own rounding; null for none, as published
+ * @param polish the polishing of the solution
+ * @param keepRounded whether to return the weights before rounding beside the codes
  */
 public record GptqVariant(boolean searchScales, @Nullable Propagation propagation, Polish polish,
         boolean keepRounded) {
@@ -20,11 +20,11 @@ public record GptqVariant(boolean searchScales, @Nullable Propagation propagatio
 
     /**
      * Error propagation (QEP, arXiv 2504.09629; docs/algorithms.md, section 5): the inputs x~ that a layer gets from the quantized layers before
-     * it are not those, x, that it was made for, so that it aims at W + strength (W* - W), W* being what gives the
-     * original outputs from the inputs there are: W*^T - W^T = (H + damp)^-1 (C - H) W^T.
+     * it differ from its original inputs x, so its target is W + strength (W* - W), where W* gives the original outputs
+     * from the actual inputs: W*^T - W^T = (H + damp)^-1 (C - H) W^T.
      *
-     * @param cross C = 2/N sum_t x~_t x_t^T, F32 [n, n], over the tokens that the Hessian is of
-     * @param strength 0 none, 1 all of it
+     * @param cross C = 2/N sum_t x~_t x_t^T, F32 [n, n], over the Hessian's tokens
+     * @param strength 0 for none, 1 for full
      */
     public record Propagation(Tensor cross, float strength) {}
 }

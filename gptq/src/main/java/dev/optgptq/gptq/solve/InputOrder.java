@@ -6,10 +6,10 @@ import java.util.stream.IntStream;
 /**
  * The order in which the inputs of a linear are quantized, and the group that each belongs to.
  *
- * @param order order[k] is the input that is quantized as the k-th
+ * @param order order[k] is the k-th input to be quantized
  * @param groupOf groupOf[k] is the group of the k-th input, in that order
  * @param groupSize inputs per group
- * @param runs whether groups are runs of the order; otherwise they are runs of the inputs' own order
+ * @param runs whether groups are contiguous in this order; otherwise in the inputs' own order
  */
 record InputOrder(int[] order, int[] groupOf, int groupSize, boolean runs) {
 
@@ -24,7 +24,7 @@ record InputOrder(int[] order, int[] groupOf, int groupSize, boolean runs) {
         return new InputOrder(order, groupOf, groupSize, runs);
     }
 
-    /** An order in which groups are runs: this one, or the inputs' own. */
+    /** An order with contiguous groups: this one, or the inputs' own. */
     InputOrder ofGroups() {
         int[] own = IntStream.range(0, order.length).toArray();
         return runs ? this : new InputOrder(own, IntStream.of(own).map(i -> i / groupSize).toArray(), groupSize, true);
@@ -42,7 +42,7 @@ record InputOrder(int[] order, int[] groupOf, int groupSize, boolean runs) {
         return IntStream.range(0, order.length).allMatch(k -> order[k] == k);
     }
 
-    /** Where each input stands in the order. */
+    /** The position of each input in the order. */
     int[] positions() {
         int[] positions = new int[order.length];
         for (int k = 0; k < order.length; k++) {

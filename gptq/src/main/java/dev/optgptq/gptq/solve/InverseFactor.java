@@ -11,22 +11,22 @@ import dev.optgptq.kernels.TensorArena;
  * The damped, ordered inverse factor of one Hessian, shared by every linear that has the same input (GPTQ paper, section
  * 3.3, steps 2 and 3).
  *
- * @param hessian F32 [n, n], symmetric, undamped, in the inputs' own order, dead inputs as reviveDead has them
+ * @param hessian F32 [n, n], symmetric, undamped, in the inputs' own order, dead inputs as set by reviveDead
  * @param u F32 [n, n], upper triangular, u^T u = (ordered, damped hessian)^-1
  * @param order the order of u's rows
  * @param dead which inputs were never active
- * @param damp the share of the mean diagonal that was added in the end
+ * @param damp the final damping, a share of the mean diagonal
  * @param attempts factorisations tried
  */
 public record InverseFactor(Tensor hessian, Tensor u, InputOrder order, boolean[] dead, double damp, int attempts) {
 
-    /** Damping doubles this often at most; the last one then exceeds the diagonal itself, so that only NaN fails. */
+    /** Maximum number of doublings of the damping; the last one exceeds the diagonal itself, so that only NaN fails. */
     private static final int MAX_ATTEMPTS = 24;
-    /** Where growth starts when no damping was asked for. */
+    /** The first damping to try if the settings have none. */
     private static final double LEAST_DAMP = 1e-6;
 
     /**
-     * @param hessian F32 [n, n], both triangles; the diagonal of dead inputs is mended in place
+     * @param hessian F32 [n, n], both triangles; the diagonal of dead inputs is set in place
      * @param arena owns the factor
      * @param what named in errors, e.g. the layers that share the Hessian
      */
@@ -61,9 +61,10 @@ public record InverseFactor(Tensor hessian, Tensor u, InputOrder order, boolean[
     }
 
     /**
-     * Gives inputs that were never active the energy that damping adds to all: enough to be solved for, too little to
-     * matter beside the others where a group's scale is chosen. Nothing goes between them and others, so they are rounded to
-     * nearest. The original gives them 1 and zeroes their weights, which other text than the calibration's may need.
+     * Sets the diagonal of inputs that were never active to the energy that damping adds to all: enough to solve for
+     * them, too little to affect the choice of a group's scale. They are not coupled to other inputs, so they are
+     * rounded to nearest. The original sets the diagonal to 1 and zeroes their weights, which texts other than the
+     * calibration text may need.
      */
     private static boolean[] reviveDead(float[] diagonal, double damp, String what) {
         boolean[] dead = new boolean[diagonal.length];
@@ -99,7 +100,7 @@ public record InverseFactor(Tensor hessian, Tensor u, InputOrder order, boolean[
         return sum / values.length;
     }
 
-    /** What u is the factor of, but in another order: hessian + damp, F32 [n, n]. */
+    /** The factorised matrix in the inputs' own order: hessian + damp, F32 [n, n]. */
     Tensor damped(Device device, TensorArena arena, InputOrder other) {
         int n = other.inputs();
         Tensor damped = arena.matrix(DType.F32, n, n);

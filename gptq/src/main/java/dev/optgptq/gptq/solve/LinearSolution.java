@@ -4,17 +4,17 @@ import dev.optgptq.kernels.Tensor;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The outcome for one linear.
+ * The solution of one linear.
  *
  * @param weight codes, scales, zeros, g_idx on the device
  * @param weightError |W - Q|^2 / |W|^2
- * @param largestScale the largest magnitude of its scales, as they are stored
+ * @param largestScale the largest magnitude of its stored scales
  * @param outputError |X (W - Q)^T|^2 / |X W^T|^2 over the calibration inputs; null without a Hessian
  * @param damp the share of the mean diagonal that was added; null without a Hessian
  * @param dampAttempts factorisations tried; 0 without a Hessian
  * @param deadInputs inputs that were never active; their weights were rounded to nearest
- * @param rounded F32 [in, out], the weights that were rounded to the codes, each with the errors of those before it; null
- *     where they were not asked for
+ * @param rounded F32 [in, out], the weights before rounding, including the compensation of earlier errors; null if not
+ *     requested
  */
 public record LinearSolution(QuantizedWeight weight, double weightError, float largestScale,
         @Nullable Double outputError,

@@ -4,7 +4,7 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * What is done to a solution afterwards, on the objective that it was solved for (docs/algorithms.md, section 7). Nothing is, as published.
+ * Improvements of a solution on its own objective (docs/algorithms.md, section 7). The published GPTQ has none.
  *
  * @param refitScales whether the scales of its groups are refitted to the codes
  * @param sweeps of coordinate descent over the codes, the grid fixed; 0 for none
@@ -20,12 +20,12 @@ public record Polish(boolean refitScales, int sweeps) {
         }
     }
 
-    /** Whether nothing is done. */
+    /** Whether there is nothing to do. */
     public boolean isNone() {
         return !refitScales && sweeps == 0;
     }
 
-    /** Itself, and before it what it begins with if that is less: scales alone, then scales and codes. */
+    /** The steps to try: first the scales alone if it has both, then scales and codes. */
     public List<Polish> steps() {
         List<Polish> steps = new ArrayList<>();
         if (refitScales) {
@@ -38,8 +38,8 @@ public record Polish(boolean refitScales, int sweeps) {
     }
 
     /**
-     * How often it multiplies the Hessian with a matrix like the weight: nearly all that it computes. A refit does so with
-     * the errors, and with the upper half of the normal matrix to be found.
+     * Number of matmuls of the Hessian with a matrix of the weight's shape, which is nearly all of its work. A refit
+     * has one for the errors, and those for the upper half of the normal matrix.
      */
     public double products() {
         return (refitScales ? 1.5 : 0) + sweeps;

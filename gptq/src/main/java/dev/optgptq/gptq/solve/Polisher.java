@@ -7,9 +7,9 @@ import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.ops.Grid;
 
 /**
- * Lowers what a solution leaves of the objective that it was solved for: per output (q - w)^T H (q - w), H the damped Hessian
- * (docs/algorithms.md, section 7). Two ways, of which neither ever raises it: scales go to the best for their codes, and codes to the best
- * for their scales.
+ * Lowers the remaining objective of a solution: per output (q - w)^T H (q - w), H the damped Hessian
+ * (docs/algorithms.md, section 7). Two steps, neither of which ever raises it: scales are set to the optimum for their
+ * codes, and codes to the optimum for their scales.
  */
 final class Polisher {
 
@@ -24,12 +24,12 @@ final class Polisher {
     }
 
     /**
-     * A solution, and what it was meant to be. Inputs lie in an order in which groups are runs. n inputs, m outputs.
+     * A solution and its target. Inputs are in an order with contiguous groups. n inputs, m outputs.
      *
      * @param hessian F32 [n, n], damped
      * @param aim F32 [n, m], w
-     * @param codes U8 [n, m], to be moved
-     * @param scales F32 [G, m], to be moved
+     * @param codes U8 [n, m], updated
+     * @param scales F32 [G, m], updated
      * @param zeros I32 [G, m]
      * @param groupOf I32 [1, n]
      */
@@ -40,7 +40,7 @@ final class Polisher {
             return Math.toIntExact(codes.rows());
         }
 
-        /** Some outputs of it. */
+        /** A slice of the outputs. */
         Problem outputs(long from, long count) {
             return new Problem(grid, hessian, aim.columns(from, count), codes.columns(from, count),
                     scales.columns(from, count), zeros.columns(from, count), groupOf, groupSize);
@@ -54,15 +54,15 @@ final class Polisher {
     }
 
     /**
-     * Bytes of a polished weight on the device at the peak, the weight it aims at and the result included, the damped Hessian
-     * not: that weight and the codes, both also in another order, and what refitting or descending takes.
+     * Peak bytes of polishing a weight on the device, including its target and the result, without the damped Hessian:
+     * the target and the codes, both also in another order, and the memory of refitting or descent.
      */
     static long bytes(long inputs, long outputs, long groups) {
         long floats = Math.max(CodeDescent.floats(inputs, outputs), ScaleRefit.floats(inputs, outputs, groups));
         return 2 * (4 + 1) * inputs * outputs + 4 * floats + (4 + 4) * groups * outputs;
     }
 
-    /** @param wt F32 [n, m], what was aimed at; not written */
+    /** @param wt F32 [n, m], the target; not written */
     void polish(Polish polish, Tensor wt, QuantizedWeight weight) {
         InputOrder order = factor.order().ofGroups();
         try (TensorArena scratch = device.arena()) {

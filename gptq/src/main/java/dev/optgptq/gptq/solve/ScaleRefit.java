@@ -8,26 +8,26 @@ import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.ops.QuantOps.RefitProblem;
 
 /**
- * The best scales for given codes, those of all groups of an output together: s = (A^T H A)^-1 A^T H w, the columns of A being
- * the codes less zeros of each group (docs/algorithms.md, section 7). One group after the other, given all others, would need no matrix [G,
- * G] for each output; but where inputs go together, as in language models, many rounds end far from there. So outputs go
- * by panels, whose matrices take no more than the weight.
+ * The optimal scales for given codes, jointly for all groups of an output: s = (A^T H A)^-1 A^T H w, the columns of A
+ * are the codes minus zeros of each group (docs/algorithms.md, section 7). Coordinate descent over groups would need no
+ * [G, G] matrix per output; but with correlated inputs, as in language models, many rounds end far from the optimum. So
+ * outputs are processed in panels, whose matrices take no more memory than the weight.
  */
 final class ScaleRefit {
 
     private ScaleRefit() {}
 
-    /** What a run takes: a panel. */
+    /** Memory of a run: a panel. */
     static long floats(long inputs, long outputs, long groups) {
         return perOutput(inputs, groups) * panel(inputs, outputs, groups);
     }
 
-    /** Products with the Hessian, the errors or then a group's steps with the scale that makes them, normal matrix, slopes. */
+    /** Results of matmuls with the Hessian, the errors or a group's scaled steps, the normal matrix, slopes. */
     private static long perOutput(long inputs, long groups) {
         return 2 * inputs + 1 + groups * groups + groups;
     }
 
-    /** Outputs of a panel: so many that it takes no more than the weight; hundreds, unless groups are of few inputs. */
+    /** Outputs of a panel: as many as take no more memory than the weight; hundreds, unless groups are small. */
     private static long panel(long inputs, long outputs, long groups) {
         return Math.clamp(inputs * outputs / perOutput(inputs, groups), 1, outputs);
     }
@@ -75,7 +75,7 @@ final class ScaleRefit {
                 long count = Math.min(size, problem.inputs() - start);
                 long end = start + count;
                 Tensor ofGroup = steps.rows(0, count);
-                // With scales of 1 a code stands for itself less its zero.
+                // With scales of 1 a code dequantizes to code - zero.
                 device.quant().dequantize(problem.codes().rows(start, count), ones, problem.zeros().rows(k, 1),
                         first.columns(0, count), ofGroup);
                 device.matrix().gemm(1, problem.hessian().rows(0, end).columns(start, count), false, ofGroup, false, 0,

@@ -10,7 +10,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Quantizes the linears that share one input. The Hessian is factorised once for all of them, so they also share order
- * and g_idx, as runtimes that fuse them need.
+ * and g_idx, which runtimes that fuse them require.
  */
 public final class SiteSolver implements AutoCloseable {
 
@@ -42,7 +42,7 @@ public final class SiteSolver implements AutoCloseable {
     }
 
     /**
-     * Quantizes one linear and overwrites its weight with what the codes stand for.
+     * Quantizes one linear and overwrites its weight with the dequantized one.
      *
      * @param result owns the codes
      * @param weight F32 [m, n] in, dequantized out
@@ -58,7 +58,7 @@ public final class SiteSolver implements AutoCloseable {
         };
     }
 
-    /** The same in a given way, which may aim at other weights; the errors found are then against those. */
+    /** The same with a given variant, which may have another target; the errors are then relative to that. */
     public LinearSolution solve(TensorArena result, Tensor weight, GptqVariant variant) {
         long inputs = weight.columns();
         long outputs = weight.rows();
@@ -70,7 +70,7 @@ public final class SiteSolver implements AutoCloseable {
         }, variant.polish(), rounded);
     }
 
-    /** Chooses the codes of wt F32 [in, out], which it may change to what they aim at. */
+    /** Chooses the codes of wt F32 [in, out], which it may overwrite with the target. */
     @FunctionalInterface
     private interface Rounding {
         QuantizedWeight of(Tensor wt);
@@ -83,7 +83,8 @@ public final class SiteSolver implements AutoCloseable {
             Tensor wt = scratch.matrix(DType.F32, inputs, outputs);
             device.matrix().transpose(weight, wt);
             QuantizedWeight quantized = rounding.of(wt);
-            // From here on the scales are what the file will hold: the next blocks' inputs and the report see the stored weight.
+            // From here on the scales are the stored ones: the next blocks' inputs and the report use the stored
+            // weight.
             StoredScales.round(device, calibrator.settings().grid().scaleType(), quantized.scales(),
                     quantized.scales());
             polish(polish, wt, quantized);
@@ -94,7 +95,7 @@ public final class SiteSolver implements AutoCloseable {
         }
     }
 
-    /** From the stored scales on, which are what it may make up for. */
+    /** Starts from the stored scales, whose rounding it may correct. */
     private void polish(Polish polish, Tensor wt, QuantizedWeight quantized) {
         if (!polish.isNone()) {
             new Polisher(device, calibrator.settings().grid(), requireFactor()).polish(polish, wt, quantized);
@@ -111,7 +112,7 @@ public final class SiteSolver implements AutoCloseable {
             Tensor shift = scratch.matrix(DType.F32, wt.rows(), wt.columns());
             device.matrix().gemm(propagation.strength(), propagation.cross(), false, wt, false, 0, shift);
             device.matrix().gemm(-propagation.strength(), solved.hessian(), false, wt, false, 1, shift);
-            // Of a dead input there is nothing to make up for.
+            // A dead input has no error to correct.
             zeroDead(shift);
             solved.applyInverse(device, shift);
             device.neural().add(wt, shift);
@@ -119,8 +120,8 @@ public final class SiteSolver implements AutoCloseable {
     }
 
     /**
-     * What solve() takes on the device at its peak, the result included: three copies of the weight in F32, two of its
-     * codes, the errors of one block of inputs, the grids, vectors; or what polishing it takes, beside a copy of the
+     * Peak device memory of solve(), including the result: three copies of the weight in F32, two of its
+     * codes, the errors of one block of inputs, the grids, vectors; or the memory of polishing it, with a copy of the
      * Hessian.
      */
     public static long peakBytes(long inputs, long outputs, long groups) {
@@ -142,7 +143,7 @@ public final class SiteSolver implements AutoCloseable {
         return new QuantizedWeight(codes, scales, zeros, groupOf);
     }
 
-    /** Rows of inputs that were never active, which put nothing out: wt F32 [in, out]. */
+    /** Clears the rows of inputs that were never active, which contribute no output: wt F32 [in, out]. */
     private void zeroDead(Tensor wt) {
         if (factor == null) {
             return;

@@ -3,7 +3,7 @@ package dev.optgptq.gptq.solve;
 import dev.optgptq.kernels.ops.Grid;
 
 /**
- * What the solver may choose from.
+ * Settings of the solver.
  *
  * @param grid what a code stands for
  * @param groupSize inputs per scale, at least 1; at most the inputs of a linear
@@ -18,7 +18,7 @@ public record SolveSettings(Grid grid, int groupSize, ActOrder actOrder, double 
         }
     }
 
-    /** The same with groups that span a whole row of {@code inputs}, where groupSize is larger. */
+    /** The same with one group for all {@code inputs} if groupSize is larger. */
     int groupSizeFor(int inputs) {
         return Math.min(groupSize, inputs);
     }

@@ -5,13 +5,13 @@ import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 
-/** Scales as a file holds them. */
+/** Scales as stored in a file. */
 public final class StoredScales {
 
     private StoredScales() {}
 
     /**
-     * stored = scales, F32 both, rounded to the dtype that the file has; they may be one tensor.
+     * stored = scales, F32 both, rounded to the dtype of the file; both may be the same tensor.
      *
      * @param dtype F16, BF16 or F32
      */

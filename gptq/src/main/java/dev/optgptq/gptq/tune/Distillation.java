@@ -15,28 +15,28 @@ import dev.optgptq.kernels.TensorArena;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Learning to predict what another model predicts: the loss is KL(teacher || learner) of the next token (Hinton et al. 2015,
- * arXiv 1503.02531). What diverges least on held-out sequences, rounded as it would be stored, is kept; learning ends early
- * when it no longer helps there. A step that leads to numbers that are not finite is taken back.
+ * Knowledge distillation: the loss is KL(teacher || learner) of the next token (Hinton et al. 2015, arXiv 1503.02531).
+ * The state with the smallest divergence on held-out sequences, rounded as stored, is kept; early stopping on the same
+ * sequences. A step that leads to non-finite numbers is reverted.
  *
  * @param model that learns
  * @param original the teacher, where its head is not that of the model's directory; null where it is
  * @param text the sequences
  * @param teacher the output of the teacher's last block for all of them
- * @param limits how much is done at once
+ * @param limits batch limits
  */
 public record Distillation(Transformer model, @Nullable Transformer original, TokenSequences text,
         ActivationStore teacher, GradientStream.Limits limits) {
 
-    /** How often learning may go astray. */
+    /** Maximum number of reverts. */
     private static final int MOST_REVERTS = 5;
 
     /**
-     * When to look at the held-out sequences, and when to stop.
+     * When to validate, and when to stop.
      *
-     * @param heldOut which they are
-     * @param every so many steps
-     * @param patience looks without gain after which learning ends
+     * @param heldOut the held-out sequences
+     * @param every steps between validations
+     * @param patience validations without gain after which learning stops
      * @param returns whether a look that is worse than the beginning leads back to the best, with half the rates
      */
     public record Looks(int[] heldOut, int every, int patience, boolean returns) {
@@ -51,12 +51,12 @@ public record Distillation(Transformer model, @Nullable Transformer original, To
     }
 
     /**
-     * How far learning has come.
+     * State of the learning.
      *
      * @param done steps
-     * @param before divergence on the held-out sequences at first
-     * @param best the least that was seen
-     * @param without looks since then
+     * @param before initial divergence on the held-out sequences
+     * @param best smallest divergence so far
+     * @param without validations since then
      * @param factor of the learner's rates, halved each time that it went astray
      * @param reverts how often its numbers were not finite
      */
@@ -82,7 +82,7 @@ public record Distillation(Transformer model, @Nullable Transformer original, To
         }
     }
 
-    /** Hears how it goes. */
+    /** Receives the progress. */
     public interface Watcher {
 
         /** A step was taken; its loss is the mean divergence over its predictions, in nats. */
@@ -90,23 +90,25 @@ public record Distillation(Transformer model, @Nullable Transformer original, To
             // not followed
         }
 
-        /** The held-out sequences were looked at. */
+        /** The held-out sequences were validated on. */
         default void looked(State state, double divergence) {
             // not followed
         }
 
-        /** The numbers were not finite: learning goes on from the best that was kept, with half the rates. */
+        /** The numbers were not finite: learning resumes from the best state, with half the rates. */
         default void reverted(State state) {
             // not followed
         }
 
-        /** The held-out sequences diverge more than at first: learning goes on from the best, with half the rates. */
+        /**
+         * The held-out sequences diverge more than at first: learning resumes from the best state, with half the rates.
+         */
         default void returned(State state) {
             // not followed
         }
     }
 
-    /** Looks at the held-out sequences before anything is learned. */
+    /** Validates before anything is learned. */
     public State begin(Learner learner, Looks looks) {
         double before = divergence(learner, looks.heldOut);
         return new State(0, before, before, 0, 1, 0);
@@ -128,7 +130,10 @@ public record Distillation(Transformer model, @Nullable Transformer original, To
         return Double.isNaN(found) ? Double.POSITIVE_INFINITY : found;
     }
 
-    /** Learns from where it is, and leaves what is best as what the learner kept. UserError NUMERIC where it keeps going astray. */
+    /**
+     * Learns from the current state, and leaves the best one as the learner's kept state. UserError NUMERIC after too
+     * many reverts.
+     */
     public State learn(Learner learner, Schedule schedule, Looks looks, State from, Watcher watcher) {
         int[][] order = schedule.order();
         State state = from;
@@ -212,7 +217,7 @@ public record Distillation(Transformer model, @Nullable Transformer original, To
         return sum[0] / predictions;
     }
 
-    /** KL(teacher || learner), the mean over the predictions of those sequences, in nats, as it would be stored. */
+    /** KL(teacher || learner), the mean over the predictions of those sequences, in nats, rounded as stored. */
     public double divergence(Learner learner, int[] sequences) {
         TokenSequences some = text.select(sequences);
         double[] sum = {0};

@@ -10,14 +10,13 @@ import dev.optgptq.gptq.refine.StepOutcome;
 import java.util.stream.IntStream;
 
 /**
- * Learns the scales of the whole quantized model, and where that is wanted its norms, its codes fixed, so that it predicts what
- * the original model predicts: the loss is the divergence of the two (E2E-QP of EfficientQAT, arXiv 2407.11062, with the
- * original model as the teacher). What diverges least on the held-out sequences, rounded as it would be stored, is kept;
- * learning ends early when it no longer helps there.
+ * Learns the scales of the whole quantized model, and optionally its norms, with fixed codes, by distillation from the
+ * original model (E2E-QP of EfficientQAT, arXiv 2407.11062, with the original model as the teacher). The state with the
+ * smallest divergence on the held-out sequences, rounded as stored, is kept; early stopping on the same sequences.
  */
 final class EndToEndTuner {
 
-    /** How often the held-out sequences are looked at, and after how many looks without gain learning ends. */
+    /** Number of validations, and how many without gain stop the learning. */
     static final int LOOKS = 8;
     private static final int PATIENCE = 3;
 
@@ -40,7 +39,7 @@ final class EndToEndTuner {
         this.phases = phases;
     }
 
-    /** Leaves what is best as what the student kept. */
+    /** Leaves the best state as the student's kept state. */
     StepOutcome tune(Student student) {
         phases.enter("tune scales");
         long started = System.nanoTime();

@@ -19,25 +19,25 @@ import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * How whole models predict the held-out sequences: means over the predictions, in nats. Divergences are KL(original || it)
- * of the next token's distribution.
+ * Losses of whole models on the held-out sequences: means over the predictions, in nats. Divergences are KL(original ||
+ * it) of the next token's distribution.
  *
  * @param originalCrossEntropy of the next token, as the original model predicts it
  * @param crossEntropy the same, as the refined blocks do
  * @param divergence of the refined blocks
- * @param plainDivergence of the same blocks as GPTQ alone solved them, each from the inputs that the refined blocks before it
- *     gave; NaN where that was not followed
+ * @param plainDivergence of the same blocks as solved by GPTQ alone, each with the inputs from the refined blocks
+ *     before it; NaN if not computed
  */
 public record HeldOutLosses(double originalCrossEntropy, double crossEntropy, double divergence,
         double plainDivergence) {
 
-    /** Rows whose logits exist at one time: of two models, within the budget of one batch of gradients. */
+    /** Rows of logits computed at once: of two models, within the memory of one batch of gradients. */
     private static long chunk(ModelSpec spec, int batchRows) {
         long bytes = GradientStream.Limits.DEFAULT.logitsBytes();
         return Math.clamp(bytes / (2L * Float.BYTES * spec.vocabSize()), 1, batchRows);
     }
 
-    /** What measuring takes on the device, in bytes. */
+    /** Device memory of measuring, in bytes. */
     public static long bytes(ModelSpec spec, int batchRows) {
         long rows = chunk(spec, batchRows);
         return Transformer.headBytes(spec)
@@ -47,7 +47,7 @@ public record HeldOutLosses(double originalCrossEntropy, double crossEntropy, do
     /**
      * Measures them.
      *
-     * @param streams behind the last block
+     * @param streams after the last block
      * @param text the calibration sequences
      */
     public static HeldOutLosses of(Transformer model, Streams streams, TokenSequences text) {
@@ -73,12 +73,12 @@ public record HeldOutLosses(double originalCrossEntropy, double crossEntropy, do
         }
     }
 
-    /** Whether the refined blocks are nearer to the original than GPTQ alone would have come; null where that is not known. */
+    /** Whether the refined blocks are closer to the original than plain GPTQ's; null if not known. */
     public @Nullable Boolean beatsPlain() {
         return Double.isNaN(plainDivergence) ? null : divergence <= plainDivergence;
     }
 
-    /** Computes losses from what the last block put out, a few tokens at a time. */
+    /** Computes losses from the last block's output, a few tokens at a time. */
     private record Ends(Transformer model, TokenSequences heldOut, Head head, Tensor x, Tensor normed, Tensor logits,
             Tensor losses) {
 

@@ -9,16 +9,16 @@ import java.lang.foreign.MemorySegment;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A parameter while it is being learned: on the device, with what the optimizer remembers of it. AdamW (Loshchilov and
+ * A parameter being learned: on the device, with its optimizer state. AdamW (Loshchilov and
  * Hutter, arXiv 1711.05101): the decay is not part of the gradient.
  */
 public final class LearnedTensor {
 
     private final Device device;
     private final Tensor values;
-    /** What the values are counted in; null for 1. */
+    /** Units of the values; null for 1. */
     private final @Nullable Tensor unit;
-    /** The best that were seen, in the dtype in which the model stores them. */
+    /** The best values so far, in the model's stored dtype. */
     private final Tensor best;
     private final Tensor gradient;
     private final Tensor first;
@@ -45,9 +45,9 @@ public final class LearnedTensor {
      * A copy of a norm's weight or bias.
      *
      * @param arena owns what it needs
-     * @param stored as the model has it, any float dtype; only read, and not after synchronizing
-     * @param weight of the same norm as the model has it: a weight is counted in shares of itself, and a bias, which may be 0
-     *     everywhere, in shares of its channel's weight, as far as that channel swings
+     * @param stored the model's tensor, any float dtype; only read, and not after synchronizing
+     * @param weight of the same norm in the model: a weight is learned relative to itself, and a bias, which may be all
+     *     0, relative to its channel's weight, the scale of that channel
      */
     static LearnedTensor ofNorm(Device device, TensorArena arena, Tensor stored, Tensor weight) {
         Tensor values = like(arena, stored);
@@ -60,10 +60,10 @@ public final class LearnedTensor {
     }
 
     /**
-     * Learned where it lies.
+     * Learns values in place.
      *
-     * @param arena owns what is beside it
-     * @param values F32, which hold what is stored in that dtype
+     * @param arena owns the optimizer state
+     * @param values F32, which hold values of the stored dtype
      */
     static LearnedTensor inPlace(Device device, TensorArena arena, Tensor values, DType stored) {
         LearnedTensor learned = new LearnedTensor(device, arena, values, stored, null);
@@ -75,12 +75,12 @@ public final class LearnedTensor {
         return arena.matrix(DType.F32, stored.rows(), stored.columns());
     }
 
-    /** What a norm's takes on the device at the most, in bytes. */
+    /** Maximum device memory of a norm's parameter, in bytes. */
     public static long bytes(long hidden) {
         return hidden * (5 * Float.BYTES + Double.BYTES);
     }
 
-    /** What the optimizer remembers, beside the values: F32, to be saved and restored. */
+    /** The optimizer state, beside the values: F32, to be saved and restored. */
     Tensor first() {
         return first;
     }
@@ -89,7 +89,7 @@ public final class LearnedTensor {
         return second;
     }
 
-    /** F32; what is computed with. */
+    /** The current values, F32. */
     Tensor values() {
         return values;
     }
@@ -99,16 +99,16 @@ public final class LearnedTensor {
         return best;
     }
 
-    /** F32: where gradients are summed. */
+    /** The summed gradients, F32. */
     Tensor gradient() {
         return gradient;
     }
 
     /**
-     * Writes what is computed with.
+     * Writes the current values.
      *
      * @param target F32, of the same shape
-     * @param asStored whether it is rounded as the checkpoint would store it
+     * @param asStored whether to round them as stored in the checkpoint
      */
     void write(Tensor target, boolean asStored) {
         if (!asStored) {
@@ -123,7 +123,7 @@ public final class LearnedTensor {
         }
     }
 
-    /** Adds what a pass back summed. */
+    /** Adds the sums of a backward pass. */
     void add(Tensor sums) {
         device.neural().add(gradient, sums);
     }
@@ -133,25 +133,25 @@ public final class LearnedTensor {
         device.neural().scale(gradient, factor);
     }
 
-    /** Moves the values one step down their gradients, which then are 0 again. */
+    /** Takes one optimizer step, and clears the gradients. */
     void step(AdamStep step) {
         device.tuning().adam(step, gradient, first, second, unit, values);
         device.matrix().fill(gradient, 0);
     }
 
-    /** Shrinks the values, as AdamW does before its step. */
+    /** Applies AdamW's weight decay, before its step. */
     void decay(float share) {
         if (share > 0) {
             device.neural().scale(values, 1 - share);
         }
     }
 
-    /** Remembers the values as they are now. */
+    /** Keeps the current values. */
     void keep() {
         device.neural().convert(values, best);
     }
 
-    /** Goes back to what was kept, with no memory of what led away from it. */
+    /** Restores the kept values, and clears the optimizer state. */
     void revert() {
         device.neural().convert(best, values);
         for (Tensor zero : new Tensor[] {gradient, first, second}) {
@@ -163,7 +163,7 @@ public final class LearnedTensor {
         return best.elements() * best.dtype().bytes();
     }
 
-    /** The values that were kept last, at first those it began with, to the bit: in the stored dtype, dense. */
+    /** The values kept last, at first the initial ones, to the bit: in the stored dtype, dense. */
     void download(MemorySegment kept) {
         device.download(best, kept);
     }

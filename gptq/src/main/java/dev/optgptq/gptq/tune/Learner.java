@@ -8,20 +8,20 @@ import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import org.jspecify.annotations.Nullable;
 
-/** A model that learns: what is computed with, and what becomes of the gradients. */
+/** A model being learned: its current weights, and the use of its gradients. */
 public interface Learner {
 
     /**
-     * What it computes with.
+     * The current weights.
      *
-     * @param stored whether it is rounded as it would be stored
+     * @param stored whether to round them as stored
      */
     GradientStream.Blocks weights(boolean stored);
 
-    /** Where the gradients of what is learned in a block are summed; the arena owns them. */
+    /** Tensors that sum the gradients of a block's learned parameters; the arena owns them. */
     BlockWeights zeroGradients(BlockWeights block, TensorArena owner);
 
-    /** Where the gradients of what is learned of the head are summed; null where nothing is. */
+    /** Tensors that sum the gradients of the head's learned parameters; null if there are none. */
     @Nullable
     Head zeroGradients(Head head, TensorArena owner);
 
@@ -31,22 +31,22 @@ public interface Learner {
     /** Adds the head's. */
     void add(Head gradients);
 
-    /** Adds what the gradient for the embeddings of some tokens says: ids I32 [1, n], d F32 [n, hidden]. */
+    /** Adds the gradients of the embeddings of some tokens: ids I32 [1, n], d F32 [n, hidden]. */
     default void addEmbedded(Tensor ids, int sequenceLength, Tensor d) {
-        // the table stays
+        // the table is not learned
     }
 
     /**
-     * Moves all that is learned one step down its gradients.
+     * Takes one optimizer step for all learned parameters.
      *
      * @param factor of the learner's own rates; of 1 where it has none
-     * @return false where the gradients are not finite; nothing has moved then
+     * @return false if the gradients are not finite; then nothing has changed
      */
     boolean step(Schedule schedule, int step, double factor);
 
-    /** Remembers all as it is now. */
+    /** Keeps the current state. */
     void keep();
 
-    /** Goes back to what was kept last. */
+    /** Restores the state kept last. */
     void revert();
 }

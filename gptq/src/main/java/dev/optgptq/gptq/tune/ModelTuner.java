@@ -10,10 +10,10 @@ import dev.optgptq.gptq.refine.Schedule;
 import dev.optgptq.gptq.refine.StepOutcome;
 import java.util.List;
 
-/** Learns the scales of a whole quantized model together, and its norms where that is wanted. */
+/** Learns the scales of a whole quantized model together, and optionally its norms. */
 public final class ModelTuner {
 
-    /** How often the held-out sequences are looked at, about. */
+    /** Approximate number of validations. */
     public static final int LOOKS = EndToEndTuner.LOOKS;
 
     private final Transformer model;
@@ -32,8 +32,9 @@ public final class ModelTuner {
      * @param blocks all of the quantized model
      * @param text the calibration sequences
      * @param teacher the output of the original model's last block for them
-     * @param limits how much of a batch is done at once
-     * @param tuned takes the scales of every linear and, where they are learned, all norms; those given where nothing helped
+     * @param limits batch limits
+     * @param tuned receives the scales of every linear and, if they are learned, all norms; the initial ones if nothing
+     *     helped
      */
     public StepOutcome tune(List<PackedBlock> blocks, TokenSequences text, ActivationStore teacher,
             GradientStream.Limits limits, TunedSink tuned) {

@@ -5,7 +5,7 @@ import dev.optgptq.formats.packed.PackedLinear;
 import java.util.List;
 
 /**
- * A quantized block as it lies in memory or in a mapped file.
+ * A quantized block in memory or in a mapped file.
  *
  * @param linears in forward order
  * @param packed their tensors, in the same order

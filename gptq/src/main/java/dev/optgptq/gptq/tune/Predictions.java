@@ -5,7 +5,7 @@ import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.HostVectors;
 import dev.optgptq.kernels.Tensor;
 
-/** The tokens that predict one that is known: all but the last of each sequence. */
+/** The positions whose next token is known: all but the last of each sequence. */
 final class Predictions {
 
     private Predictions() {}
@@ -15,7 +15,7 @@ final class Predictions {
     }
 
     /**
-     * The sum over those of some tokens.
+     * The sum over the predictions among some tokens.
      *
      * @param losses F64 [1, n], of the tokens from {@code firstToken} on
      * @param length tokens per sequence

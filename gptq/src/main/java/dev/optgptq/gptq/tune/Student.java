@@ -24,19 +24,19 @@ import java.util.Set;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
-/** The quantized model while its scales, and its norms where that is wanted, are being learned. */
+/** The quantized model while its scales, and optionally its norms, are learned. */
 final class Student implements Learner, AutoCloseable {
 
-    /** In shares of the scales. */
+    /** Relative to the scales. */
     private static final double SCALE_RATE = 0.001;
-    /** In shares of the norms' weights. */
+    /** Relative to the norms' weights. */
     private static final double NORM_RATE = 0.001;
 
     private final Transformer model;
     private final List<PackedBlock> blocks;
     private final TensorArena arena;
     private final List<List<StudentLinear>> linears = new ArrayList<>();
-    /** By their names on disk, in the model's order; none where they are not learned. */
+    /** By their names on disk, in the model's order; none if they are not learned. */
     private final SequencedMap<String, LearnedTensor> norms = new LinkedHashMap<>();
 
     /** @param blocks all of the model's; must stay valid */
@@ -75,9 +75,9 @@ final class Student implements Learner, AutoCloseable {
     }
 
     /**
-     * What the student computes with; what is not learned is the original's.
+     * The student's current weights; parameters that are not learned are the original's.
      *
-     * @param stored whether it is rounded as it would be stored
+     * @param stored whether to round them as stored
      */
     @Override
     public GradientStream.Blocks weights(boolean stored) {
@@ -120,7 +120,7 @@ final class Student implements Learner, AutoCloseable {
         return weights;
     }
 
-    /** Where the gradients of what is learned in a block are summed; the arena owns them. */
+    /** Tensors that sum the gradients of a block's learned parameters; the arena owns them. */
     @Override
     public BlockWeights zeroGradients(BlockWeights block, TensorArena owner) {
         Set<ParameterKind> kinds = learnsNorms()
@@ -129,7 +129,7 @@ final class Student implements Learner, AutoCloseable {
         return model.backward().zeroGradients(block, owner, kinds);
     }
 
-    /** Where the gradients of the final norm are summed, if it is learned; the head's matrix stays. */
+    /** Tensors that sum the gradients of the final norm, if it is learned; the head's matrix is not. */
     @Override
     public @Nullable Head zeroGradients(Head head, TensorArena owner) {
         return learnsNorms() ? model.backward().zeroGradients(head, owner, EnumSet.of(ParameterKind.NORM)) : null;
@@ -159,20 +159,20 @@ final class Student implements Learner, AutoCloseable {
         return true;
     }
 
-    /** Moves all scales, and the norms. */
+    /** Takes one optimizer step for all scales and norms. */
     void step(AdamStep ofScales, AdamStep ofNorms) {
         each(linear -> linear.step(ofScales));
         norms.values().forEach(norm -> norm.step(ofNorms));
     }
 
-    /** Goes back to what was kept last. */
+    /** Restores the state kept last. */
     @Override
     public void revert() {
         each(StudentLinear::revert);
         norms.values().forEach(LearnedTensor::revert);
     }
 
-    /** Remembers all as it is now. */
+    /** Keeps the current state. */
     @Override
     public void keep() {
         each(StudentLinear::keep);
@@ -183,7 +183,7 @@ final class Student implements Learner, AutoCloseable {
         linears.forEach(block -> block.forEach(action));
     }
 
-    /** Hands out what was kept last. */
+    /** Passes on the state kept last. */
     void kept(TunedSink sink) {
         for (int block = 0; block < blocks.size(); block++) {
             for (int i = 0; i < linears.get(block).size(); i++) {

@@ -13,8 +13,8 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 
 /**
- * A quantized linear whose scales are being learned. The codes stay packed, off the device; on it are the scales and what
- * the optimizer remembers of them, each [G, out].
+ * A quantized linear whose scales are learned. The codes stay packed, off the device; on it are the scales and their
+ * optimizer state, each [G, out].
  */
 public final class StudentLinear {
 
@@ -26,9 +26,9 @@ public final class StudentLinear {
     /** F16, all 1: with them a dequantized weight is code - zero. */
     private final Tensor ones;
     private final Tensor scales;
-    /** What the scales are counted in: what they were. */
+    /** Units of the scales: their initial values. */
     private final Tensor unit;
-    /** The best that were seen, F16 as the format stores them. */
+    /** The best scales so far, F16 as the format stores them. */
     private final Tensor best;
     private final Tensor gradient;
     private final Tensor first;
@@ -71,7 +71,7 @@ public final class StudentLinear {
         }
     }
 
-    /** What one takes on the device, in bytes. */
+    /** Device memory of one linear, in bytes. */
     public static long bytes(long inputs, long outputs, long groups) {
         return groups * outputs * (5 * Float.BYTES + 2 * 2 + Integer.BYTES) + groups * outputs + Integer.BYTES * inputs;
     }
@@ -80,7 +80,7 @@ public final class StudentLinear {
         return new LatentGrid((1 << packed.bits()) - 1, withScales, zeros, groupOf);
     }
 
-    /** code - zero of every weight, F32 [in, out], which is its own latent. */
+    /** code - zero of every weight, F32 [in, out], its own latent. */
     private Tensor steps(TensorArena scratch) {
         Tensor words = scratch.matrix(DType.I32, (long) packed.inputs() * packed.bits() / 32, packed.outputs());
         device.upload(packed.qweight(), words);
@@ -90,10 +90,10 @@ public final class StudentLinear {
     }
 
     /**
-     * Writes what the linear computes with.
+     * Writes the current weight.
      *
      * @param weight F32 [out, in]
-     * @param stored whether scales are rounded as the format would store them
+     * @param stored whether to round scales as the format stores them
      */
     void write(Tensor weight, boolean stored) {
         try (TensorArena scratch = device.arena()) {
@@ -110,7 +110,7 @@ public final class StudentLinear {
         }
     }
 
-    /** Adds to the scales' gradients what those of the weights say: dScale = sum over the group of dW (code - zero). */
+    /** Adds the weights' gradients to the scales' gradients: dScale = sum over the group of dW (code - zero). */
     void add(Tensor dWeight) {
         try (TensorArena scratch = device.arena()) {
             Tensor d = scratch.matrix(DType.F32, packed.inputs(), packed.outputs());
@@ -120,18 +120,18 @@ public final class StudentLinear {
         }
     }
 
-    /** Moves the scales one step down their gradients, which then are 0 again. */
+    /** Takes one optimizer step, and clears the gradients. */
     void step(AdamStep step) {
         device.tuning().adam(step, gradient, first, second, unit, scales);
         device.matrix().fill(gradient, 0);
     }
 
-    /** Remembers the scales as they are now. */
+    /** Keeps the current scales. */
     void keep() {
         device.neural().convert(scales, best);
     }
 
-    /** Goes back to what was kept, with no memory of what led away from it. */
+    /** Restores the kept scales, and clears the optimizer state. */
     void revert() {
         device.neural().convert(best, scales);
         for (Tensor zero : new Tensor[] {gradient, first, second}) {
@@ -139,7 +139,7 @@ public final class StudentLinear {
         }
     }
 
-    /** The scales that were kept last, at first those it began with: F16 [G, out], dense. */
+    /** The scales kept last, at first the initial ones: F16 [G, out], dense. */
     void download(MemorySegment kept) {
         device.download(best, kept);
     }

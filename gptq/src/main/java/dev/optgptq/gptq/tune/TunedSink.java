@@ -3,7 +3,7 @@ package dev.optgptq.gptq.tune;
 import dev.optgptq.calibrate.family.LinearSpec;
 import java.lang.foreign.MemorySegment;
 
-/** Takes what was learned over the whole model; memory is valid during the call. */
+/** Receives the parameters learned over the whole model; memory is valid only during the call. */
 public interface TunedSink {
 
     /** The scales of a linear, F16 [G, out]. */

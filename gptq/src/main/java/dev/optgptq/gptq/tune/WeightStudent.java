@@ -30,10 +30,10 @@ import java.util.function.Function;
 import java.util.function.Predicate;
 import org.jspecify.annotations.Nullable;
 
-/** A model whose weights are learned, all of them or those of attention: it lies on the device in float32. */
+/** A model whose weights are learned, all of them or those of attention; on the device in float32. */
 public final class WeightStudent implements Learner, AutoCloseable {
 
-    /** The global norm of the gradients is held below it (Pascanu et al. 2013, arXiv 1211.5063). */
+    /** Gradients are clipped to this global norm (Pascanu et al. 2013, arXiv 1211.5063). */
     private static final double MOST_NORM = 1;
 
     private final Transformer model;
@@ -115,10 +115,10 @@ public final class WeightStudent implements Learner, AutoCloseable {
         });
     }
 
-    /** Whole tensors that lie as they are used: others were refused before. */
+    /** Whole tensors stored as they are used: others were refused before. */
     private static String name(Place place) {
         if (place.index() != 0 || place.transposed()) {
-            throw new IllegalArgumentException("a parameter that lies otherwise on disk: " + place);
+            throw new IllegalArgumentException("a parameter in another layout on disk: " + place);
         }
         return place.tensor();
     }
@@ -139,7 +139,7 @@ public final class WeightStudent implements Learner, AutoCloseable {
         return stored ? new Rounded() : new Own();
     }
 
-    /** What is learned, where it lies. */
+    /** The learned parameters, in place. */
     private final class Own implements GradientStream.Blocks {
         @Override
         public BlockWeights load(int block, TensorArena owner) {
@@ -157,7 +157,7 @@ public final class WeightStudent implements Learner, AutoCloseable {
         }
     }
 
-    /** Copies as they would be stored. */
+    /** Copies rounded as stored. */
     private final class Rounded implements GradientStream.Blocks {
         @Override
         public BlockWeights load(int block, TensorArena owner) {
@@ -196,7 +196,7 @@ public final class WeightStudent implements Learner, AutoCloseable {
         }
     }
 
-    /** With the embedding of these weights, or of the model's own where none is learned. */
+    /** With the embedding of these weights, or the model's own if none is learned. */
     private void embed(@Nullable EmbeddingWeights weights, int length, Consumer<Transformer.Embedding> use) {
         if (weights == null) {
             model.withEmbedding(length, use);
@@ -272,7 +272,7 @@ public final class WeightStudent implements Learner, AutoCloseable {
         return true;
     }
 
-    /** Of all gradients, added up in float64 in the order of the parameters. */
+    /** Norm of all gradients, summed in float64 in the order of the parameters. */
     private double squares() {
         try (TensorArena scratch = device.arena(); Arena host = Arena.ofShared()) {
             Tensor sums = scratch.vector(DType.F64, learned.size());
@@ -300,14 +300,14 @@ public final class WeightStudent implements Learner, AutoCloseable {
         learned.values().forEach(LearnedTensor::revert);
     }
 
-    /** What was kept last, by name, as it will be stored. */
+    /** The state kept last, by name, as stored. */
     public SequencedMap<String, Tensor> kept() {
         SequencedMap<String, Tensor> kept = new LinkedHashMap<>();
         learned.forEach((name, parameter) -> kept.put(name, parameter.best()));
         return kept;
     }
 
-    /** All that decides how learning goes on, by name: to be saved, and written again. */
+    /** All state of the learning, by name: to be saved and restored. */
     public SequencedMap<String, Tensor> state() {
         SequencedMap<String, Tensor> state = new LinkedHashMap<>();
         learned.forEach((name, parameter) -> {

@@ -1,4 +1,4 @@
-/** End-to-end tuning of what is left to learn when the codes are fixed. */
+/** End-to-end tuning of the remaining parameters once the codes are fixed. */
 @NullMarked
 package dev.optgptq.gptq.tune;
 

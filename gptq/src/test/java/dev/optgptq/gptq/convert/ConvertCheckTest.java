@@ -59,7 +59,7 @@ class ConvertCheckTest {
             HeadPlan plan = HeadPlan.uniform(spec, new Heads.Ratio(2));
             List<String> few = ConvertCheck.warnings(settings(source, Positions.KEEP, false, 4), spec, plan);
             assertEquals(1, few.size(), few.toString());
-            assertTrue(few.getFirst().matches(".*want at least as many tokens, and solve with 24; give \\d+ more.*"),
+            assertTrue(few.getFirst().matches(".*need at least as many tokens, found 24; give \\d+ more.*"),
                     few.toString());
             assertTrue(ConvertCheck.warnings(settings(source, Positions.KEEP, false, 400), spec, plan).isEmpty());
         }

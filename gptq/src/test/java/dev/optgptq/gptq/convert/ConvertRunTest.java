@@ -123,7 +123,7 @@ class ConvertRunTest {
         convert(model, "out", new Heads.Ratio(2), 1, (phase, done, total) -> places.add(phase));
 
         assertTrue(places.contains("block 1/2: replayed"), places.toString());
-        assertTrue(log.stream().anyMatch(line -> line.startsWith("continuing behind block 1 of 2")), log.toString());
+        assertTrue(log.stream().anyMatch(line -> line.startsWith("resuming after block 1 of 2")), log.toString());
         assertEquals(checksums("whole"), checksums("out"));
     }
 
@@ -157,7 +157,7 @@ class ConvertRunTest {
         }));
         heal(model, "out", scope, 1, Progress.SILENT);
 
-        assertTrue(log.stream().anyMatch(line -> line.startsWith("healing continues behind step 8 of 20")),
+        assertTrue(log.stream().anyMatch(line -> line.startsWith("healing resumes after step 8 of 20")),
                 log.toString());
         assertEquals(checksums("one"), checksums("three"));
         assertEquals(checksums("one"), checksums("out"));
@@ -192,7 +192,7 @@ class ConvertRunTest {
         ConvertReport.Healed healed = heal(model, "out", 0.5, Progress.SILENT).healed();
 
         assertNotNull(healed);
-        assertTrue(log.stream().anyMatch(line -> line.contains("worse than at first; goes on from the best weights")),
+        assertTrue(log.stream().anyMatch(line -> line.contains("worse than at first; resuming from the best weights")),
                 log.toString());
         assertTrue(healed.rate() < 0.5, healed.toString());
         assertTrue(healed.after() <= healed.before(), healed.toString());
@@ -230,7 +230,7 @@ class ConvertRunTest {
 
         convert(model, "out", new Heads.Ratio(2), 1, Progress.SILENT);
 
-        assertTrue(log.stream().anyMatch(line -> line.contains("has grouped heads already")), log.toString());
+        assertTrue(log.stream().anyMatch(line -> line.contains("already has grouped heads")), log.toString());
         try (ModelDirectory after = ModelDirectory.open(folder.resolve("out"))) {
             assertEquals(1, HeadPlan.attention(ModelSpec.resolve(after)).kvHeads());
         }

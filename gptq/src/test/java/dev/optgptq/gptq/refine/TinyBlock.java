@@ -69,7 +69,7 @@ public final class TinyBlock implements AutoCloseable {
         return store;
     }
 
-    /** Solves the block; afterwards the original stream stands behind it, and the quantized before it. */
+    /** Solves the block; afterwards the original stream is at its output, and the quantized one at its input. */
     Candidate solve(Variant variant) {
         Replicas models = Replicas.of(model);
         try (Replicas.Block weights = models.loadBlock(0);
@@ -81,7 +81,7 @@ public final class TinyBlock implements AutoCloseable {
         }
     }
 
-    /** Rounded to nearest: with inputs that are independent of each other, GPTQ has no errors to make up for. */
+    /** Rounded to nearest: with independent inputs, GPTQ has no errors to compensate. */
     Candidate nearest() {
         TensorArena arena = device.arena();
         BlockWeights weights = model.loadBlock(0, arena);

@@ -222,7 +222,7 @@ class GradientRunTest {
         assertEquals(run.sequenceLength, ablation(run.run()).tokens());
     }
 
-    /** The judge weighs held-out tokens by the gradients of those labels. */
+    /** Validation weights held-out tokens by the gradients of those labels. */
     private static double weighedError(TinyRun run, long seed) {
         run.refinement = new Refinement(true, new SampledLabels(seed), false, 0, 0);
         run.overwrite = true;

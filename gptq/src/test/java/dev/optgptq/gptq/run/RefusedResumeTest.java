@@ -24,7 +24,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-/** No run goes on from what is not its own, or is damaged; and none deletes finished blocks unless it is told to. */
+/** No run resumes from foreign or damaged work; and none deletes finished blocks unless it is told to. */
 class RefusedResumeTest {
 
     @TempDir

@@ -113,7 +113,7 @@ class ResumeTest {
         assertUserError(Code.OUTPUT, run::run, "1 of 2 blocks", "another result", "--tune-norms was true and is false");
     }
 
-    /** Where the forward pass rounds weights to halves, they are restored before that. */
+    /** If the forward pass rounds weights to fp16/bf16, they are restored before that. */
     @ParameterizedTest
     @EnumSource(value = Precision.class, names = {"FLOAT32", "HALF"})
     void a_gpu_goes_on_to_the_same_files(Precision precision) {
@@ -160,7 +160,7 @@ class ResumeTest {
         RunReport report = run.run();
 
         assertEquals(Checksums.of(undisturbed.output), Checksums.of(run.output));
-        assertEquals(3, report.resumed().starts().size(), "all starts behind the one that finished the first block");
+        assertEquals(3, report.resumed().starts().size(), "all starts after the one that finished the first block");
     }
 
     @Test

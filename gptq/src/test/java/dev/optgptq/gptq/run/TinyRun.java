@@ -115,7 +115,7 @@ public final class TinyRun {
         return one;
     }
 
-    /** Until this block is on the disk, where it comes while the run goes on. */
+    /** Waits until this block is on disk, which happens while the run continues. */
     void awaitBlock(int block) {
         Path note = output.resolveSibling("." + output.getFileName() + ".partial")
                 .resolve(BlockRecord.name(block) + ".json");
@@ -147,7 +147,7 @@ public final class TinyRun {
         return run(devices, ORIGIN);
     }
 
-    /** On another device than the processor at its full speed. */
+    /** On another device than the CPU at full speed. */
     RunReport runOn(String name) {
         try (Device device = Devices.open(name, threads)) {
             return run(device);

@@ -22,7 +22,7 @@ import org.junit.jupiter.params.provider.EnumSource;
 
 /**
  * What a solve aims at when the inputs are not those that the layer was made for (docs/algorithms.md, section 5). The aim is seen through 8 bits
- * without feedback: a diagonal Hessian leaves nothing to make up for, so that codes stand for it within half a step.
+ * without feedback: a diagonal Hessian leaves nothing to compensate, so that codes match it within half a step.
  */
 class ErrorPropagationTest {
 
@@ -56,7 +56,7 @@ class ErrorPropagationTest {
         assertClose(aim(h, cross, strength), found);
     }
 
-    /** Correlated inputs: the aim is what the first input is rounded from, before anything is made up for. */
+    /** Correlated inputs: the target is the first input's weight before rounding, before any compensation. */
     @ParameterizedTest
     @EnumSource(value = ActOrder.class, names = {"NONE", "GROUP"})
     void correlated_inputs_aim_at_the_solution_of_the_same_equations(ActOrder actOrder) {

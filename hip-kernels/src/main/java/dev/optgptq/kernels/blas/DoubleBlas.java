@@ -14,7 +14,7 @@ import java.lang.invoke.MethodHandle;
 import org.jspecify.annotations.Nullable;
 
 /**
- * What OpenBLAS does in float64 on the host: products, symmetric eigenproblems, positive definite systems. Matrices are
+ * OpenBLAS in float64 on the host: matmuls, symmetric eigenproblems, positive definite systems. Matrices are
  * dense and row-major in off-heap memory, n and the other sizes below 2^31. One thread per call, so that bits do not depend
  * on the machine's load.
  */

@@ -4,7 +4,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 
-/** What calls of Fortran's BLAS and LAPACK share. */
+/** Shared by the calls of Fortran BLAS and LAPACK. */
 final class NativeCalls {
 
     private NativeCalls() {}
@@ -14,7 +14,7 @@ final class NativeCalls {
         return arena.allocateFrom(ValueLayout.JAVA_BYTE, (byte) letter);
     }
 
-    /** What a method handle threw, to be thrown; handles declare Throwable. */
+    /** Rethrows what a method handle threw; handles declare Throwable. */
     static RuntimeException unexpected(Throwable e) {
         if (e instanceof RuntimeException runtime) {
             return runtime;

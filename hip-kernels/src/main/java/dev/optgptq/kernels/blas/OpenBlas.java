@@ -70,7 +70,7 @@ public final class OpenBlas {
         return new OpenBlas(OpenBlasLibrary.load(environment));
     }
 
-    /** Version, the processor it chose its kernels for, and where it came from. */
+    /** Version, the CPU type of its kernels, and where it came from. */
     public String description() {
         return description;
     }

@@ -15,7 +15,7 @@ import jdk.incubator.vector.FloatVector;
 
 /**
  * The gated delta rule over the value heads of one key head of one sequence. A state [keyDim][width] has a value head's columns
- * along the vector lanes: columns do not meet but in the gradients of queries and keys.
+ * along the vector lanes: columns are independent except in the gradients of queries and keys.
  */
 final class CpuDeltaRule {
 
@@ -158,7 +158,7 @@ final class CpuDeltaRule {
         }
     }
 
-    /** The way back through one token after another, as ReferenceDeltaRule has it. */
+    /** The backward pass token by token, as in ReferenceDeltaRule. */
     private final class Backward {
         private final float[] gradient = new float[keyDim * width];
         private final float[] d = new float[width];

@@ -10,7 +10,7 @@ import dev.optgptq.kernels.host.HostDevice;
 import dev.optgptq.kernels.host.HostMemory;
 import jdk.incubator.vector.FloatVector;
 
-/** The processor at its full speed: every core, the widest vectors, OpenBLAS for matrix products. */
+/** The CPU at full speed: every core, the widest vectors, OpenBLAS for matmuls. */
 public final class CpuDevice {
 
     private CpuDevice() {}
@@ -33,7 +33,7 @@ public final class CpuDevice {
                 parallel::close);
     }
 
-    /** One line for people: processor, threads, vector width, library. UserError DEVICE as for open. */
+    /** One line for people: CPU, threads, vector width, library. UserError DEVICE as for open. */
     public static String description(int threads) {
         VectorModule.load();
         return description(threads, OpenBlas.load());

@@ -9,8 +9,8 @@ import java.lang.foreign.MemorySegment;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Matrix products as OpenBLAS calls on tiles of the result, each with its whole inner dimension. The tiles depend on the
- * shape alone.
+ * Matmuls as OpenBLAS calls on tiles of the result, each with its whole inner dimension. The tiles depend only on the
+ * shape.
  */
 final class CpuGemm {
 

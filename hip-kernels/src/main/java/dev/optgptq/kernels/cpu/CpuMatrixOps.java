@@ -12,7 +12,7 @@ import dev.optgptq.kernels.ops.MatrixOps;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
-/** MatrixOps on all cores: OpenBLAS on tiles for products and factorisations, vectors and block copies for the rest. */
+/** MatrixOps on all cores: OpenBLAS on tiles for matmuls and factorisations, vectors and block copies for the rest. */
 final class CpuMatrixOps implements MatrixOps {
 
     private final Parallel parallel;

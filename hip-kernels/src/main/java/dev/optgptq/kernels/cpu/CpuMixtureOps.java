@@ -42,7 +42,7 @@ final class CpuMixtureOps implements MixtureOps {
         });
     }
 
-    /** A counting sort: there are few slots beside what experts do with them. */
+    /** A counting sort; its cost is small beside the experts' work. */
     @Override
     public void sortByExpert(Tensor experts, Tensor tokens, Tensor slots, Tensor offsets) {
         int active = Math.toIntExact(experts.columns());

@@ -44,7 +44,9 @@ final class CpuTranspose {
         });
     }
 
-    /** Turns one tile: source[row .. , column ..] to target[column .. , row ..]. Has buffers, so one per thread. */
+    /**
+     * Transposes one tile: source[row .. , column ..] to target[column .. , row ..]. Has buffers, so one per thread.
+     */
     private sealed interface Turner {
 
         void turn(Tensor source, long row, long column, Tensor target);

@@ -9,7 +9,7 @@ import java.util.Arrays;
 import java.util.Optional;
 
 /**
- * Products, eigenproblems and linear systems of float64 matrices. Each result depends on its arguments alone: one thread
+ * Matmuls, eigenproblems and linear systems of float64 matrices. Each result depends only on its arguments: one thread
  * computes it. Safe for use by several threads.
  */
 public final class Dense {

@@ -15,7 +15,7 @@ import java.util.Optional;
 
 /**
  * The C library's dlopen, called directly: SymbolLookup.libraryLookup says only that a library could not be opened,
- * dlerror says which of the libraries it needs is missing, and dlinfo which file was taken.
+ * dlerror tells which of the libraries it needs is missing, and dlinfo which file was loaded.
  */
 final class DynamicLoader {
 

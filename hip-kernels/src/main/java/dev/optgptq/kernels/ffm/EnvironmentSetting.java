@@ -4,7 +4,7 @@ import java.util.Locale;
 import java.util.Optional;
 
 /**
- * Something that a machine's owner can set: the system property opt-gptq.NAME, or the environment variable OPT_GPTQ_NAME
+ * A setting of the machine: the system property opt-gptq.NAME, or the environment variable OPT_GPTQ_NAME
  * with underscores.
  *
  * @param name such as hip.lib

@@ -28,7 +28,7 @@ public final class NativeLibrary {
      * Where a library is looked for.
      *
      * @param what what people call it
-     * @param setting names a library to take instead, and nothing else; "none" for no library
+     * @param setting names a library to use instead, without a fallback; "none" for no library
      * @param names in order of preference; a name without a folder is searched for as the system does
      */
     public record Search(String what, EnvironmentSetting setting, List<String> names) {}

@@ -3,7 +3,7 @@ package dev.optgptq.kernels.gpu;
 import dev.optgptq.kernels.Tensor;
 
 /**
- * The vendor's matrix products, rocBLAS or cuBLAS, on the context's stream. Where neither is found the context has none,
+ * The vendor's matmuls, rocBLAS or cuBLAS, on the context's stream. Where neither is found the context has none,
  * and the ops use their own kernel. Results do not vary from run to run.
  */
 public interface GpuBlas extends AutoCloseable {
@@ -18,15 +18,15 @@ public interface GpuBlas extends AutoCloseable {
     void gemm(float alpha, Tensor a, boolean transposeA, Tensor b, boolean transposeB, float beta, Tensor c);
 
     /**
-     * The same for several products in one call, each operand a fixed distance from that of the product before it.
+     * The same for a batch of matmuls in one call, operands at fixed strides.
      *
-     * @param a of the first product; so are b and c
+     * @param a of the first matmul; so are b and c
      */
     void gemmStrided(float alpha, Tensor a, boolean transposeA, Tensor b, boolean transposeB, float beta, Tensor c,
             Batch batch);
 
     /**
-     * Several products.
+     * A batch of matmuls.
      *
      * @param strideA elements from one a to the next, 0 where all share it; so for b; the results lie apart
      */

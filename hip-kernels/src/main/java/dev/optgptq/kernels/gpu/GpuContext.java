@@ -23,7 +23,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * One GPU in use: its driver, one stream on which everything but {@link #uploads} happens in the order it was issued, its
- * memory, its kernels and its matrix library. What the ops of a GPU are written on. Not safe for concurrent use; threads
+ * memory, its kernels and its matrix library. The basis of a GPU's ops. Not safe for concurrent use; threads
  * may take turns.
  */
 public final class GpuContext implements AutoCloseable {
@@ -41,13 +41,13 @@ public final class GpuContext implements AutoCloseable {
     private final LaunchArguments launchArguments = new LaunchArguments();
     private final Map<String, KernelModule> modules = new HashMap<>();
     private final @Nullable GpuBlas blas;
-    /** From their first use on. */
+    /** Created on first use. */
     private @Nullable GpuUploads uploads;
     private final Map<DType, Boolean> trusted = new EnumMap<>(DType.class);
     /** Other devices by ordinal, and whether copies from them arrive. */
     private final Map<Integer, Boolean> reached = new HashMap<>();
 
-    /** Opens a device for what its driver says of it. */
+    /** Opens a device as its driver describes it. */
     public GpuContext(GpuDriver driver, int ordinal, KernelCompiler compiler,
             Function<GpuContext, @Nullable GpuBlas> blas) {
         this(driver, ordinal, driver.info(ordinal), compiler, blas);
@@ -56,7 +56,7 @@ public final class GpuContext implements AutoCloseable {
     /**
      * Opens a device.
      *
-     * @param info what the driver says of it, or what it should have said
+     * @param info the driver's description, possibly corrected
      * @param blas finds the matrix library for this context, or null where there is none
      */
     public GpuContext(GpuDriver driver, int ordinal, GpuDriver.DeviceInfo info, KernelCompiler compiler,
@@ -125,13 +125,13 @@ public final class GpuContext implements AutoCloseable {
         return stream;
     }
 
-    /** The vendor's matrix products; null when there is no library, and the ops use their own kernel. */
+    /** The vendor's matmuls; null when there is no library, and the ops use their own kernel. */
     public @Nullable GpuBlas blas() {
         return blas;
     }
 
     /**
-     * Whether the matrix library gives right products of this dtype on this card, found out by one product on first use.
+     * Whether the matrix library's matmuls of this dtype are right on this GPU, determined by one matmul on first use.
      * False when there is no library. Where it is false, the ops use their own kernel.
      */
     public boolean trustsProducts(DType dtype) {
@@ -139,8 +139,8 @@ public final class GpuContext implements AutoCloseable {
         return library != null && trusted.computeIfAbsent(dtype, type -> {
             boolean right = ProductCheck.passes(this, library, type);
             if (!right) {
-                LOG.log(Logger.Level.WARNING, deviceName() + ": " + library.description() + " gives wrong products of "
-                        + type + " on this card and is not used for them");
+                LOG.log(Logger.Level.WARNING, deviceName() + ": " + library.description() + " gives wrong results "
+                        + "in " + type + " on this GPU and is not used for it");
             }
             return right;
         });
@@ -182,7 +182,7 @@ public final class GpuContext implements AutoCloseable {
         health.tell(() -> transfer.upload(source, target));
     }
 
-    /** Copies beside what the stream does. */
+    /** Copies beside the work of the stream. */
     public Uploads uploads() {
         GpuUploads made = uploads;
         if (made == null) {
@@ -203,8 +203,8 @@ public final class GpuContext implements AutoCloseable {
     }
 
     /**
-     * Whether copies from another device's memory arrive, by a direct way if there is one. Found out by one copy on first use:
-     * there are machines whose devices claim to reach each other and do not.
+     * Whether copies from another device's memory arrive, directly if possible. Determined by one copy on first use: on
+     * some machines devices claim peer access that does not work.
      */
     boolean reaches(GpuContext other) {
         return driver.equals(other.driver) && ordinal != other.ordinal
@@ -213,7 +213,7 @@ public final class GpuContext implements AutoCloseable {
                     boolean arrives = PeerCheck.passes(this, other);
                     if (!arrives) {
                         LOG.log(Logger.Level.WARNING, "copies from " + other.deviceName() + " to " + deviceName()
-                                + " do not arrive as they were sent; they go by way of the host");
+                                + " arrive damaged; they go through the host instead");
                     }
                     return arrives;
                 });
@@ -245,7 +245,7 @@ public final class GpuContext implements AutoCloseable {
         return health.ask(() -> memory.allocate(bytes, what));
     }
 
-    /** Notes that a library was given something to do on the stream, for the message when it fails. */
+    /** Notes that a library has issued work to the stream, for the message when it fails. */
     public void issued(String what) {
         health.issued(what);
     }
@@ -263,14 +263,16 @@ public final class GpuContext implements AutoCloseable {
         return memory.address(tensor);
     }
 
-    /** Makes the calling thread's driver calls go to this device. Devices share threads, so every entry says so. */
+    /**
+     * Makes the calling thread's driver calls go to this device. Devices share threads, so every entry point does this.
+     */
     public void activate() {
         health.tell(() -> driver.makeCurrent(ordinal));
     }
 
     /**
-     * Waits for the device and gives everything back; then throws the first failure, if any. A device that is lost gets no
-     * call any more, as it may not return from one: its driver gives up what it holds when the process ends.
+     * Waits for the device and frees everything; then throws the first failure, if any. A lost device is not called any
+     * more, since the call may not return: its driver frees everything when the process ends.
      */
     @Override
     public void close() {

@@ -25,7 +25,7 @@ import java.lang.foreign.MemorySegment;
 import java.util.Optional;
 import java.util.OptionalLong;
 
-/** A GPU, HIP or CUDA: the ops on one context. All but uploads() runs on one stream in the order it was asked for. */
+/** A GPU, HIP or CUDA: the ops on one context. All but uploads() runs on one stream in the order of the calls. */
 public final class GpuDevice implements Device {
 
     private final GpuContext context;
@@ -39,7 +39,7 @@ public final class GpuDevice implements Device {
     private final DeltaOps delta;
     private final CacheOps cache;
 
-    /** Takes the context over: it is closed with the device. */
+    /** Takes ownership of the context: it is closed with the device. */
     public GpuDevice(GpuContext context, String description, NeuralOps neural, MatrixOps matrix, QuantOps quant,
             GradientOps gradient, TuningOps tuning, MixtureOps mixture, DeltaOps delta,
             CacheOps cache) {
@@ -55,7 +55,7 @@ public final class GpuDevice implements Device {
         this.gradient = new CheckedGradientOps(gradient);
     }
 
-    /** What the ops run on. */
+    /** The context of the ops. */
     public GpuContext context() {
         return context;
     }

@@ -28,7 +28,7 @@ import org.jspecify.annotations.Nullable;
 /** Finds and opens the GPUs of one api, hip or cuda. */
 public final class GpuDevices {
 
-    /** What to compile for, when a driver does not say or says what its compiler does not know. */
+    /** Architecture to compile for, if a driver reports none or one that its compiler does not know. */
     public static final EnvironmentSetting ARCHITECTURE = new EnvironmentSetting("arch");
 
     private GpuDevices() {}
@@ -86,7 +86,7 @@ public final class GpuDevices {
         GpuContext context = new GpuContext(driver, ordinal, info, RuntimeCompiler.of(api),
                 opened -> blas(opened, noBlas));
         GpuBlas blas = context.blas();
-        String products = blas == null ? "own matrix products, since " + noBlas.get() : blas.description();
+        String products = blas == null ? "own matmul kernel, since " + noBlas.get() : blas.description();
         return new GpuDevice(context, describe(info) + "; " + driver.description() + "; " + products,
                 new GpuNeuralOps(context), new GpuMatrixOps(context), new GpuQuantOps(context),
                 new GpuGradientOps(context), new GpuTuningOps(context), new GpuMixtureOps(context),
@@ -100,7 +100,7 @@ public final class GpuDevices {
             if (e.code() == UserError.Code.DEVICE_LOST) {
                 throw e;
             }
-            // No library is no failure: there is a kernel for it. The device's description says so.
+            // A missing library is not a failure: there is our own kernel. The device's description says so.
             reason.set(String.valueOf(e.getMessage()));
             return null;
         }
@@ -115,7 +115,7 @@ public final class GpuDevices {
         String architecture = ARCHITECTURE.value().orElse(info.architecture());
         if (architecture.isEmpty()) {
             throw new UserError(UserError.Code.DEVICE, "device " + driver.api() + ":" + ordinal + " (" + info.name()
-                    + "): the driver does not name its architecture; say what to compile for with "
+                    + "): the driver does not name its architecture; set it with "
                     + ARCHITECTURE.variable() + ", such as gfx906");
         }
         return info.compiledFor(architecture);

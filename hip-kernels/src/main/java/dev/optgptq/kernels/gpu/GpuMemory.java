@@ -15,16 +15,16 @@ import java.util.Objects;
 import java.util.TreeMap;
 
 /**
- * The memory of one device. Blocks that are given back are kept for the next of the same size: asking a driver is slow,
- * and giving back waits for the device. All use of a block is on one stream, so the next owner's work comes after the last
- * owner's; other streams borrow a block, and wait and are waited for where that begins and ends. Kept blocks go back to the driver when the device is full, and when with them much more would be held than
- * was ever in use at one time: work goes through phases that need blocks of other sizes.
+ * The memory of one device. Freed blocks are cached for the next allocation of the same size: driver allocations are
+ * slow, and freeing waits for the device. A block is used on one stream, so the next owner's work comes after the last
+ * owner's; other streams borrow a block and synchronize at both ends. Cached blocks are returned to the driver when the
+ * device is full, and when far more would be held than the peak in use: phases of work need blocks of different sizes.
  */
 final class GpuMemory implements AutoCloseable {
 
     /** Sizes are rounded up to this, so that tensors of similar size can follow each other. */
     private static final long GRANULE = 256;
-    /** What may be held beyond the most that was in use: a share of it, and as much again for small jobs. */
+    /** What may be held beyond the peak in use: a share of it, and a constant for small jobs. */
     private static final long SLACK = 16;
     private static final long SLACK_BYTES = 128L << 20;
 
@@ -32,7 +32,7 @@ final class GpuMemory implements AutoCloseable {
     private final String device;
     /** Sizes of blocks in use, by address. */
     private final TreeMap<Long, Long> used = new TreeMap<>();
-    /** Addresses of blocks that were given back, by their size; no size has none. */
+    /** Addresses of cached blocks by size; no list is empty. */
     private final TreeMap<Long, Deque<Long>> kept = new TreeMap<>();
     private long keptBytes;
     private long inUse;
@@ -44,9 +44,9 @@ final class GpuMemory implements AutoCloseable {
     }
 
     /**
-     * A block of at least this size, aligned to 256 bytes. UserError MEMORY with what was asked for and what was free.
+     * A block of at least this size, aligned to 256 bytes. UserError MEMORY with what was requested and what was free.
      *
-     * @param what is to live there, for the message
+     * @param what the content, for the message
      */
     synchronized long allocate(long bytes, String what) {
         long size = rounded(bytes);
@@ -82,7 +82,7 @@ final class GpuMemory implements AutoCloseable {
         }
     }
 
-    /** Gives kept blocks to the driver, the largest first, until another block would not exceed what may be held. */
+    /** Returns cached blocks to the driver, largest first, until another block stays within the limit. */
     private void shrink(long size) {
         long most = Math.max(peak, inUse + size);
         long room = most + most / SLACK + SLACK_BYTES - inUse - size;
@@ -91,7 +91,7 @@ final class GpuMemory implements AutoCloseable {
         }
     }
 
-    /** Takes a kept block of this size, of which there is one. */
+    /** Takes a cached block of this size, which must exist. */
     private long again(long size) {
         Deque<Long> blocks = Objects.requireNonNull(kept.get(size));
         long address = blocks.pop();
@@ -102,7 +102,7 @@ final class GpuMemory implements AutoCloseable {
         return address;
     }
 
-    /** Gives a block back. What was issued to the stream may still use it. */
+    /** Frees a block. Work already issued to the stream may still use it. */
     synchronized void release(long address) {
         Long size = used.remove(address);
         if (size == null) {
@@ -126,7 +126,7 @@ final class GpuMemory implements AutoCloseable {
         return address;
     }
 
-    /** What can still be allocated: free on the device, or kept from blocks that were given back. */
+    /** What can still be allocated: free on the device, or cached. */
     synchronized long free() {
         return driver.memory().free() + keptBytes;
     }
@@ -147,7 +147,7 @@ final class GpuMemory implements AutoCloseable {
         Closing.all(steps);
     }
 
-    /** Gives everything to the driver, blocks of arenas that were not closed included. */
+    /** Returns everything to the driver, including blocks of arenas that were not closed. */
     @Override
     public synchronized void close() {
         List<Runnable> steps = new ArrayList<>();

@@ -9,8 +9,8 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * Copies between host and device through two page-locked buffers in turn: while the device copies one, the processor
- * fills or empties the other, and the mapped pages of a file need not be locked. In the order of the stream.
+ * Copies between host and device through two page-locked buffers in turn: while the device copies one, the CPU fills or
+ * empties the other, and the mapped pages of a file need not be locked. In the order of the stream.
  */
 final class GpuTransfer implements AutoCloseable {
 
@@ -22,10 +22,10 @@ final class GpuTransfer implements AutoCloseable {
     private final GpuMemory memory;
     private final long bufferBytes;
     private final List<Buffer> buffers = new ArrayList<>();
-    /** Of the next upload, so that small ones take turns, too. */
+    /** Buffer of the next upload, so that small ones alternate too. */
     private int turn;
 
-    /** @param copied happens when the device is done with the buffer */
+    /** @param copied event after the device's last use of the buffer */
     private record Buffer(MemorySegment memory, long copied) {}
 
     /** A range of a tensor whose rows fit a buffer: rows from, and columns from, with their counts. */

@@ -7,7 +7,7 @@ import dev.optgptq.kernels.gpu.driver.GpuDriver;
 import java.lang.foreign.MemorySegment;
 import java.util.List;
 
-/** Uploads to a GPU, on a second stream and through buffers of their own: events are all that ties it to the first. */
+/** Uploads to a GPU, on a second stream and through buffers of their own: only events tie it to the first. */
 final class GpuUploads implements Uploads, AutoCloseable {
 
     private final GpuContext context;
@@ -72,7 +72,7 @@ final class GpuUploads implements Uploads, AutoCloseable {
         return health.isLost();
     }
 
-    /** Gives everything back; nothing may be copied any more. */
+    /** Frees everything; no copy may be running. */
     @Override
     public void close() {
         Closing.all(List.of(transfer::close, () -> driver.destroyEvent(handedOver),

@@ -7,9 +7,9 @@ import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Whether a device can still be used, and what it was given to do since it last answered. A kernel that fails is reported
- * by whichever call comes later, so a failure can be blamed on no single kernel, but on these. After it the device refuses
- * every call, or never returns from one: it is not asked again. Safe for concurrent use: uploads have a thread of their own.
+ * Whether a device can still be used, and the work issued since it last answered. A failed kernel is reported by some
+ * later call, so a failure cannot be attributed to a single kernel, only to these. After it the device refuses every
+ * call, or never returns from one: it is not called again. Thread-safe: uploads have their own thread.
  */
 final class Health {
 
@@ -20,13 +20,13 @@ final class Health {
     private final Deque<String> unanswered = new ArrayDeque<>();
     private volatile @Nullable UserError loss;
 
-    /** @param api hip or cuda, whose own way to find a failing kernel the message names */
+    /** @param api hip or cuda; the message names its way to find the failing kernel */
     Health(String device, String api) {
         this.device = device;
         this.hint = api.equals("hip") ? "AMD_SERIALIZE_KERNEL=3" : "CUDA_LAUNCH_BLOCKING=1";
     }
 
-    /** The device was given this to do, some time later. */
+    /** Records work issued to the device. */
     synchronized void issued(String what) {
         if (what.equals(unanswered.peekLast())) {
             return;
@@ -37,7 +37,7 @@ final class Health {
         unanswered.addLast(what);
     }
 
-    /** All that was issued has been done. */
+    /** All issued work is done. */
     synchronized void answered() {
         unanswered.clear();
     }
@@ -53,12 +53,12 @@ final class Health {
         });
     }
 
-    /** What the driver's calls give. UserError DEVICE_LOST when the device is lost by now, or was before and is not asked. */
+    /** Runs a driver call. UserError DEVICE_LOST when the device is lost now, or was before and is not called. */
     <T> T ask(Supplier<T> calls) {
         UserError before = loss;
         if (before != null) {
-            // Another exception each time: one that is thrown while itself is handled cannot be added to itself.
-            throw new UserError(UserError.Code.DEVICE_LOST, before.getMessage() + " (this was found out before)",
+            // A new exception each time: one cannot be added as suppressed to itself.
+            throw new UserError(UserError.Code.DEVICE_LOST, before.getMessage() + " (this was detected before)",
                     before);
         }
         try {
@@ -68,7 +68,7 @@ final class Health {
         }
     }
 
-    /** The first who finds out explains it. */
+    /** The first to detect it explains it. */
     private synchronized UserError lost(UserError e) {
         if (loss != null) {
             return e;
@@ -81,10 +81,9 @@ final class Health {
     private UserError explained(UserError e) {
         String suspects = unanswered.isEmpty()
                 ? ""
-                : "; what failed is one of the last things issued to it: " + String.join(", ", unanswered);
+                : "; the failure is in one of the last operations issued to it: " + String.join(", ", unanswered);
         return new UserError(UserError.Code.DEVICE_LOST, device + " is lost: " + e.getMessage() + suspects
                 + ". Start again; with the environment variable " + hint
-                + " the last one is the one that fails. If other"
-                + " programs fail on this device too, it has to be reset", e);
+                + " the last operation is the one that fails. If other programs fail on this device too, reset it", e);
     }
 }

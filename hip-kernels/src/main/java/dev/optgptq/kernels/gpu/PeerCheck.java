@@ -8,7 +8,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 
-/** Whether what one device holds arrives at another: a pattern, sent once. */
+/** Checks copies from one device to another: a pattern, sent once. */
 final class PeerCheck {
 
     /** More than a page, and no multiple of one. */

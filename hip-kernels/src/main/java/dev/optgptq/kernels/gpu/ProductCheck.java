@@ -8,8 +8,8 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 
 /**
- * Whether a matrix library can be trusted with a dtype: one small product of whole numbers, which is exact in any order and
- * so must come out exact. There are cards whose bfloat16 matrix instructions are said to be wrong by a multiple.
+ * Whether a matrix library can be trusted with a dtype: one small matmul of integers, which is exact in any order of
+ * summing. Some GPUs are said to have bfloat16 matrix instructions that are wrong by a factor.
  */
 final class ProductCheck {
 
@@ -26,7 +26,7 @@ final class ProductCheck {
             Tensor c = arena.matrix(DType.F32, M, N);
             upload(context, host, a);
             upload(context, host, b);
-            // As the Hessian has it: x^T x.
+            // As for the Hessian: x^T x.
             blas.gemm(1, a, true, b, false, 0, c);
             MemorySegment result = host.allocate(c.memory().byteSize(), 4);
             context.download(c, result);
@@ -47,7 +47,7 @@ final class ProductCheck {
         return sum;
     }
 
-    /** Whole numbers from -8 to 8, without a pattern that a wrong product could share. */
+    /** Integers from -8 to 8, without a pattern that a wrong result could share. */
     private static float value(long index) {
         return (index * 7919 % 10007) % 17 - 8f;
     }

@@ -21,7 +21,7 @@ import dev.optgptq.kernels.ops.QuantOps;
 import dev.optgptq.kernels.ops.TuningOps;
 import java.lang.foreign.MemorySegment;
 
-/** A device that computes in host memory with the op objects it is given. Its ops are done when they return. */
+/** A device that computes in host memory with the given op objects. Its ops are done when they return. */
 public final class HostDevice implements Device {
 
     private final String name;
@@ -40,9 +40,9 @@ public final class HostDevice implements Device {
 
     /**
      * @param description one line for people
-     * @param arithmetic what of it decides results, as in {@link Device#arithmetic}
-     * @param memory where its arenas come from, and those of its ops
-     * @param onClose ends what the ops share, such as worker threads
+     * @param arithmetic the part that decides results, as in {@link Device#arithmetic}
+     * @param memory the source of its arenas and those of its ops
+     * @param onClose closes what the ops share, such as worker threads
      */
     public HostDevice(String name, String description, String arithmetic, HostMemory memory, NeuralOps neural,
             MatrixOps matrix, QuantOps quant, GradientOps gradient, TuningOps tuning, MixtureOps mixture,

@@ -33,7 +33,7 @@ public final class HostMemory {
         return peak.get();
     }
 
-    /** The most off-heap bytes this JVM hands out; all arenas of the process count against it. */
+    /** The off-heap limit of this JVM; all arenas of the process count against it. */
     static long limit() {
         HotSpotDiagnosticMXBean machine = ManagementFactory.getPlatformMXBean(HotSpotDiagnosticMXBean.class);
         long set = Long.parseLong(machine.getVMOption("MaxDirectMemorySize").getValue());

@@ -1,4 +1,4 @@
-/** Host memory and the device shell that the processor's devices share. */
+/** Host memory and the device shell shared by the CPU's devices. */
 @NullMarked
 package dev.optgptq.kernels.host;
 

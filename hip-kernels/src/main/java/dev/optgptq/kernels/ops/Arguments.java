@@ -5,7 +5,8 @@ import dev.optgptq.kernels.Tensor;
 
 /**
  * Checks of op arguments. Every device wraps its ops in the Checked classes beside this one, so that its twins need not check. A message
- * names the op, the argument, what was expected and what was found. A failure is a mistake of the calling code, never of a user's input.
+ * names the op, the argument, what was expected and what was found. A failure is a bug in the calling code, never bad
+ * user input.
  */
 public final class Arguments {
 

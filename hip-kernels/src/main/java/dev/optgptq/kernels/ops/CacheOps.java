@@ -20,16 +20,16 @@ public interface CacheOps {
      *   code = clamp(round((x - minimum) / scale), 0, maxCode), half to even; 0 where scale is 0
      * </pre>
      *
-     * scale and minimum are held within what F16 has, 65504. A code stands for scale * code + minimum.
+     * scale and minimum are clamped to F16's range, 65504. A code stands for scale * code + minimum.
      */
     void append(Tensor k, Tensor v, Tensor slots, CachePages pages);
 
     /**
      * Attention over pages: out = softmax(q k^T scale + bias) v, for the rows of each sequence over all its tokens up to
-     * themselves. It is one definition for decoding (one row), a prompt in chunks, and a prompt whose beginning is there. q, out
-     * F32 [N, heads * headDim]; query head h uses KV head h / (heads / kvHeads). Keys and values of the rows have been
-     * appended. A device may round queries and the softmax's weights to the halves' dtype of the pages, or to F16 with codes.
-     * What a row gives does not depend on the other rows, to the bit.
+     * themselves. The same definition covers decoding (one row), a prompt in chunks, and a prompt with a cached prefix.
+     * q, out F32 [N, heads * headDim]; query head h uses KV head h / (heads / kvHeads). Keys and values of the rows
+     * have been appended. A device may round queries and the softmax's weights to the fp16/bf16 dtype of the pages, or
+     * to F16 with codes. A row's result does not depend on the other rows, to the bit.
      *
      * @param slopes F32 [1, heads], or null: the ALiBi bias slope[h] * (j - i) is added after scaling and capping
      * @param sinks F32 [1, heads], or null: one more score of every softmax, whose weight multiplies no value

@@ -21,7 +21,7 @@ public record CachePages(CacheType type, int kvHeads, int headDim, Tensor keys, 
     /** Of a page. A common prefix is shared in whole pages, and a sequence wastes less than one. */
     public static final int TOKENS = 16;
 
-    /** Room for so many pages, with undefined contents. */
+    /** Allocates pages with undefined contents. */
     public static CachePages allocate(CacheType type, int kvHeads, int headDim, long pages, TensorArena arena) {
         long rows = pages * kvHeads;
         long columns = (long) TOKENS * type.width(headDim);
@@ -32,17 +32,17 @@ public record CachePages(CacheType type, int kvHeads, int headDim, Tensor keys, 
                 codes ? arena.matrix(DType.F16, rows, grids) : null);
     }
 
-    /** What a page takes. */
+    /** Size of a page. */
     public static long bytesPerPage(CacheType type, int kvHeads, int headDim) {
         return (long) TOKENS * kvHeads * type.bytesPerHead(headDim);
     }
 
-    /** Pages that it has room for. */
+    /** Number of pages. */
     public long count() {
         return keys.rows() / kvHeads;
     }
 
-    /** Copies whole pages: of a sequence that writes where another still reads. */
+    /** Copies whole pages, for copy-on-write. */
     public void copyPage(long from, long to, Device device) {
         copy(keys, from, to, device);
         copy(values, from, to, device);

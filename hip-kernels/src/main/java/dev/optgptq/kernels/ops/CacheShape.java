@@ -4,7 +4,7 @@ package dev.optgptq.kernels.ops;
  * The sizes of attention over pages.
  *
  * @param scale multiplies q.k
- * @param softcap scaled scores s become softcap tanh(s / softcap); 0 where they do not
+ * @param softcap scaled scores s become softcap tanh(s / softcap); 0 for none
  * @param window keys visible to a query, itself included; 0 for all before it
  */
 public record CacheShape(int heads, int kvHeads, int headDim, float scale, float softcap, int window) {

@@ -3,7 +3,7 @@ package dev.optgptq.kernels.ops;
 import dev.optgptq.formats.dtype.DType;
 import java.util.Locale;
 
-/** What the keys and values of past tokens are stored as. */
+/** The stored type of past keys and values. */
 public enum CacheType {
     F32(DType.F32, 32), F16(DType.F16, 16), BF16(DType.BF16, 16),
     /** Codes of 8 bits, with a scale and a minimum in F16 for each token and head. */
@@ -32,7 +32,7 @@ public enum CacheType {
         return bits;
     }
 
-    /** Whether elements are codes on a grid of their own for each token and head. */
+    /** Whether elements are codes, with a grid for each token and head. */
     public boolean isQuantized() {
         return dtype == DType.U8;
     }
@@ -47,12 +47,12 @@ public enum CacheType {
         return isQuantized() ? Math.ceilDiv(headDim * bits, Byte.SIZE) : headDim;
     }
 
-    /** What keys and values of one token and head take together. */
+    /** Bytes of the keys and values of one token and head. */
     public long bytesPerHead(int headDim) {
         return 2L * ((long) width(headDim) * dtype.bytes() + (isQuantized() ? GRID * DType.F16.bytes() : 0));
     }
 
-    /** As it is called on the command line. */
+    /** Its name on the command line. */
     public String word() {
         return switch (this) {
             case F32 -> "float32";

@@ -25,7 +25,7 @@ public final class ClipNorm {
         return y * root;
     }
 
-    /** What makes the errors of a group free of its size, so that they neither vanish nor overflow. */
+    /** Normalises the errors of a group by its range, so that they neither vanish nor overflow. */
     public static float unit(Grid.Range range) {
         return Math.min(1 / (range.high() - range.low()), Float.MAX_VALUE);
     }

@@ -54,7 +54,7 @@ public interface DeltaOps {
     }
 
     /**
-     * What the rule takes.
+     * Inputs of the rule.
      *
      * @param q [N, keyHeads * keyDim], normalised, as is k
      * @param v [N, valueHeads * valueDim]
@@ -70,11 +70,11 @@ public interface DeltaOps {
     void gatedDeltaRule(DeltaInputs inputs, Tensor out);
 
     /**
-     * The gradient through gatedDeltaRule: dq, dk, dv, dDecay and dBeta, shaped as what they are of, all written. States are
-     * computed again from some that are kept: about 2 sqrt(T) of them at a time.
+     * The gradient through gatedDeltaRule: dq, dk, dv, dDecay and dBeta, shaped as the inputs, all written. States are
+     * recomputed from checkpoints: about 2 sqrt(T) of them are kept at a time.
      */
     void gatedDeltaRuleGradient(DeltaInputs inputs, Tensor dOut, DeltaGradients gradients);
 
-    /** Where the gradients of the inputs go, shaped as these. */
+    /** Gradients of the inputs, shaped as these. */
     record DeltaGradients(Tensor dq, Tensor dk, Tensor dv, Tensor dDecay, Tensor dBeta) {}
 }

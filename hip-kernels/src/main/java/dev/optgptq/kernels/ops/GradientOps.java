@@ -7,8 +7,8 @@ import dev.optgptq.kernels.ops.NeuralOps.RotaryLayout;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The backward ops: each takes the loss's gradient for what its namesake in NeuralOps put out, dOut, and gives the gradient
- * for what went in. What the forward op computed on the way is computed again here, so nothing but its inputs needs to be
+ * The backward ops: each takes the loss's gradient for the output of its namesake in NeuralOps, dOut, and gives the
+ * gradient for the inputs. Intermediate results of the forward op are recomputed here, so only its inputs need to be
  * kept. All F32 unless said otherwise; rows are tokens, as in NeuralOps; arguments never alias unless an op says "in
  * place".
  *
@@ -43,7 +43,7 @@ public interface GradientOps {
     void rotaryGradient(Tensor d, int headDim, Tensor cos, Tensor sin, RotaryLayout layout);
 
     /**
-     * What a call of NeuralOps.attention had and gave.
+     * Inputs and output of a call of NeuralOps.attention.
      *
      * @param q [N, heads * headDim]
      * @param k [N, kvHeads * headDim]
@@ -63,10 +63,10 @@ public interface GradientOps {
 
     /**
      * The gradient through attention (FlashAttention-2, arXiv 2307.08691, algorithm 2): with p the softmax of a query,
-     * computed again tile by tile, dv_j = sum_i p_ij dOut_i, ds_ij = p_ij (dOut_i . v_j - dOut_i . out_i), dq_i = scale
+     * recomputed tile by tile, dv_j = sum_i p_ij dOut_i, ds_ij = p_ij (dOut_i . v_j - dOut_i . out_i), dq_i = scale
      * sum_j ds_ij k_j, dk_j = scale sum_i ds_ij q_i. With a softcap, ds_ij also has 1 - tanh^2. dOut is shaped as out, dq, dk and
      * dv as q, k and v; all three are written. KV heads sum over their query heads. dSinks [1, heads] += - sum_i p_i,sink
-     * (dOut_i . out_i), where there are sinks and it is wanted. No score matrix is kept.
+     * (dOut_i . out_i), if there are sinks and it is wanted. No score matrix is kept.
      */
     void attentionGradient(Attended forward, Tensor dOut, Tensor dq, Tensor dk, Tensor dv, @Nullable Tensor dSinks);
 
@@ -75,13 +75,15 @@ public interface GradientOps {
         attentionGradient(forward, dOut, dq, dk, dv, null);
     }
 
-    /** x = f'(x) dOut, in place in x, which holds what went into activate. */
+    /** x = f'(x) dOut, in place in x, which holds the input of activate. */
     void activateGradient(Activation activation, Tensor x, Tensor dOut);
 
-    /** gate = f'(gate) up dOut and up = f(gate) dOut, in place; they hold what went into activateGated. */
+    /** gate = f'(gate) up dOut and up = f(gate) dOut, in place; they hold the inputs of activateGated. */
     void activateGatedGradient(Activation activation, Tensor gate, Tensor up, Tensor dOut);
 
-    /** gate and up become the gradients of what went into clampedSwiglu, which they hold, in place; 0 where it cut off. */
+    /**
+     * gate and up hold the inputs of clampedSwiglu and are replaced by their gradients, in place; 0 where it clamped.
+     */
     void clampedSwigluGradient(Tensor gate, Tensor up, float alpha, float limit, Tensor dOut);
 
     /**
@@ -90,10 +92,10 @@ public interface GradientOps {
      */
     void gateSigmoidGradient(Tensor x, Tensor gate, Tensor d);
 
-    /** d = d (1 - (y / cap)^2), in place in d; y is what softcap put out. */
+    /** d = d (1 - (y / cap)^2), in place in d; y is the output of softcap. */
     void softcapGradient(Tensor y, float cap, Tensor d);
 
-    /** d = 0 where |x| > limit, in place in d; x is what went into clamp. */
+    /** d = 0 where |x| > limit, in place in d; x is the input of clamp. */
     void clampGradient(Tensor x, float limit, Tensor d);
 
     /** dTable[ids[r]] += dOut[r], rows in order: ids I32 [1, N] in [0, V), dTable [V, d], dOut [N, d]. */

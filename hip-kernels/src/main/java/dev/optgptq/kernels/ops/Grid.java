@@ -19,9 +19,10 @@ import dev.optgptq.kernels.FloatRounding;
  * and then cuts it off below high / 2, as codes reach only 2^(bits-1) - 1 steps up. They reach 2^(bits-1) steps down, and the
  * formats store a negative scale as it is. With positiveScales the scale of such a group is high / (2^(bits-1) - 1).
  *
- * A code is clamp(round(w / scale) + zero, 0, 2^bits - 1), round half to even. All of it is float32 arithmetic, one
- * rounding per operation, as in the original; so every device makes the same codes, bit for bit. With clipSearch, low and high shrink
- * together by p = 1 - i / 100, i = 0 .. 79, and the p with the least sum |w - dequantized|^2.4 wins, the first of equals.
+ * A code is clamp(round(w / scale) + zero, 0, 2^bits - 1), round half to even. All arithmetic is float32 with one
+ * rounding per operation, as in the original; so every device gives the same codes, bit for bit. With clipSearch, low
+ * and high shrink together by p = 1 - i / 100, i = 0 .. 79, and the p with the least sum |w - dequantized|^2.4 wins,
+ * the first of equals.
  *
  * @param bits 2, 3, 4 or 8
  * @param scaleType dtype the scale will be stored in, F16, BF16 or F32. Codes are made with the scale before it is rounded
@@ -58,7 +59,7 @@ public record Grid(int bits, boolean symmetric, boolean clipSearch, DType scaleT
     /** The ends of the values that a grid covers: low at most 0, high at least 0. */
     public record Range(float low, float high) {
 
-        /** Both ends moved towards 0 by so many steps of the clip search. */
+        /** Both ends moved towards 0 by some steps of the clip search. */
         public Range shrunk(int step) {
             float p = (float) (1 - step / 100.0);
             return new Range(p * low, p * high);
@@ -128,11 +129,11 @@ public record Grid(int bits, boolean symmetric, boolean clipSearch, DType scaleT
 
     /** The code of a weight; that of 0 for NaN. */
     public int code(float weight, float scale, int zero) {
-        // Clamped before it is rounded, which is the same as the bounds are whole, and fits an int.
+        // Clamped before rounding, which gives the same since the bounds are integers, and fits an int.
         return (int) Math.rint(clamp(weight / scale, zero)) + zero;
     }
 
-    /** What a code stands for. */
+    /** The value of a code. */
     public static float value(int code, float scale, int zero) {
         return scale * (code - zero);
     }

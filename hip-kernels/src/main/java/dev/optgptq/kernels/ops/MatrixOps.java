@@ -8,7 +8,8 @@ public interface MatrixOps {
 
     /**
      * y = x w^T + bias + beta y: x [N, in], w [out, in], bias [1, out], y [N, out]; beta 0 never reads y. x and w are both
-     * F32, both F16 or both BF16; their products are exact, sums are in float32. Device.halves says what halves gain.
+     * F32, both F16 or both BF16; products of two elements are exact, sums are in float32. Device.halves tells what
+     * fp16/bf16 gains.
      */
     void linear(Tensor x, Tensor w, @Nullable Tensor bias, float beta, Tensor y);
 
@@ -17,7 +18,7 @@ public interface MatrixOps {
 
     /**
      * The Hessian's rank-k update: h += alpha x^T x, in the upper triangle only; the strict lower triangle is neither read
-     * nor written. x [N, n] in F32, F16 or BF16, which matrix units of accelerators multiply at their full rate; h [n, n];
+     * nor written. x [N, n] in F32, F16 or BF16, for which accelerators have matrix units; h [n, n];
      * sums in float32.
      */
     void accumulateGram(float alpha, Tensor x, Tensor h);
@@ -59,7 +60,7 @@ public interface MatrixOps {
 
     /**
      * peak[0] = max(peak[0], |x|) over all elements of x, infinity where one is NaN: x F32, F16 or BF16, peak F32 [1, 1], not
-     * negative. The order does not show in the result.
+     * negative. The result does not depend on the order.
      */
     void peak(Tensor x, Tensor peak);
 

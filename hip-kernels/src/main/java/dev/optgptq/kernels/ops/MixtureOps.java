@@ -5,9 +5,9 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * The ops of a mixture of experts, forward and backward: N tokens, E experts, of which each token goes to k. A layer routes
- * the tokens, sorts them by expert, and for one expert after another gathers its tokens (MatrixOps.gatherRows), runs it, and
- * adds what it gives back (scatterAddRows): one expert's weights are needed at a time, and sums have one order. All F32
- * unless said otherwise; arguments never alias.
+ * the tokens, sorts them by expert, and for one expert after another gathers its tokens (MatrixOps.gatherRows), runs
+ * it, and adds its output back (scatterAddRows): one expert's weights are needed at a time, and sums have one order.
+ * All F32 unless said otherwise; arguments never alias.
  */
 public interface MixtureOps {
 
@@ -15,7 +15,7 @@ public interface MixtureOps {
      * The experts of each token by falling choice score, of equal ones the lower first, and their weights: logits [N, E], bias
      * [1, E], experts I32 [N, k], weights [N, k]. Scores are the softmax or sigmoid of the logits; the choice is by score +
      * bias (DeepSeek-V3, arXiv 2412.19437, section 2.1.2), with groups only among the experts of the activeGroups best groups.
-     * Weights are scores without bias, renormalised where asked, times scale. Top-k before the softmax is the softmax
+     * Weights are scores without bias, optionally renormalised, times scale. Top-k before the softmax is the softmax
      * renormalised. A NaN is chosen last.
      */
     void route(Tensor logits, @Nullable Tensor bias, Routing routing, Tensor experts, Tensor weights);

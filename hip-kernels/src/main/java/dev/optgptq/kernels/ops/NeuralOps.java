@@ -138,7 +138,7 @@ public interface NeuralOps {
     void crossEntropy(Tensor logits, Tensor targets, Tensor nll);
 
     /**
-     * How far the next-token distribution of a student is from a teacher's: with p = softmax(teacher[r]) and q =
+     * KL divergence of a student's next-token distribution from a teacher's: with p = softmax(teacher[r]) and q =
      * softmax(student[r]), kl[r] = sum_j p_j (log p_j - log q_j) in nats, accumulated in float64, and agrees[r] = 1 where
      * both rows have their maximum at the same token, of equal ones the first, else 0. Equal rows give exactly 0. teacher,
      * student F32 [N, V], finite; kl F64 [1, N]; agrees I32 [1, N]. A row with a NaN gives kl NaN and agrees 0.

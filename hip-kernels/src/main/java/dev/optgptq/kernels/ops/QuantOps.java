@@ -4,14 +4,14 @@ import dev.optgptq.kernels.Tensor;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The ops of quantization. Weights here lie as the packed formats have them, one row per input: wt F32 [in, out] is W^T.
+ * The ops of quantization. Weights are laid out as in the packed formats, one row per input: wt F32 [in, out] is W^T.
  * Then neighbouring outputs, which are independent of each other, are neighbours in memory, for vector lanes and GPU
  * threads alike. codes U8 [in, out]; scales F32 [G, out]; zeros I32 [G, out].
  *
  * <p>
  * These ops compute in float32 with one rounding per operation and sums in the order of the inputs (Grid says how), and
- * every device gives the same bits: codes decide what a checkpoint holds. linearPacked alone decides nothing and is free to
- * sum in any order, the same one every time.
+ * every device gives the same bits: codes decide what a checkpoint holds. Only linearPacked does not affect a
+ * checkpoint and may sum in any order, the same one every time.
  */
 public interface QuantOps {
 
@@ -56,7 +56,7 @@ public interface QuantOps {
     record PackedWeights(int bits, int zeroOffset, Tensor qweight, Tensor qzeros, Tensor scales, Tensor groupOf,
             int groupSize) {
 
-        /** Of which nothing is known of the order of groups. */
+        /** With an unknown order of groups. */
         public PackedWeights(int bits, int zeroOffset, Tensor qweight, Tensor qzeros, Tensor scales, Tensor groupOf) {
             this(bits, zeroOffset, qweight, qzeros, scales, groupOf, 0);
         }
@@ -72,8 +72,8 @@ public interface QuantOps {
 
     /**
      * y = x W^T + bias + beta y straight from the packed weights: x F32, F16 or BF16 [N, in], bias F32 [1, out], y F32 [N,
-     * out]; beta 0 never reads y. W is what dequantizePacked gives; a scale times a code is exact in float32. With x of halves a
-     * device may round W to their dtype, where many rows pay for dequantizing it first.
+     * out]; beta 0 never reads y. W is the result of dequantizePacked; a scale times a code is exact in float32. With x
+     * in fp16/bf16 a device may round W to that dtype, when many rows make dequantizing it first worthwhile.
      */
     void linearPacked(PackedWeights weights, Tensor x, @Nullable Tensor bias, float beta, Tensor y);
 
@@ -98,27 +98,27 @@ public interface QuantOps {
     /**
      * The arguments of solveBlock; b inputs, m outputs.
      *
-     * @param grid what the codes are
-     * @param wt F32 [b, m], the block's weights with the errors of all earlier blocks applied; overwritten: row i ends as
-     *     the weights that were rounded to codes[i]
+     * @param grid the grid of the codes
+     * @param wt F32 [b, m], the block's weights with the errors of all earlier blocks applied; overwritten: row i ends
+     *     as the weights before they were rounded to codes[i]
      * @param u F32 [b, b], the block's diagonal part of the inverse factor, upper triangular
      * @param scales F32 [G, m]: given, or written when fitEvery > 0
      * @param zeros I32 [G, m], likewise
      * @param groupOf I32 [1, b]: the row of scales for each input; with fitEvery > 0 it is i / fitEvery
      * @param fitEvery group size to fit as groups are reached, dividing b or the last group short; 0 when grids are given
      * @param codes U8 [b, m], written
-     * @param errors F32 [b, m], written: what the trailing update multiplies
+     * @param errors F32 [b, m], written: the errors for the trailing update
      */
     record BlockProblem(Grid grid, Tensor wt, Tensor u, Tensor scales, Tensor zeros, Tensor groupOf, int fitEvery,
             Tensor codes, Tensor errors) {}
 
-    /** The most inputs of a block of descendCodes: what a GPU holds in registers. */
+    /** The most inputs of a block of descendCodes: as many as a GPU holds in registers. */
     int DESCENT_INPUTS = 128;
 
     /**
      * One sweep of coordinate descent over a block of inputs (GuidedQuant, arXiv 2505.07004, section 4; docs/algorithms.md, section 7): with the
-     * errors d = q - w of an output and the objective d^T h d, each code in order goes to the best that its grid has for it,
-     * given all others. With g = h d, for each row i of the block in order
+     * errors d = q - w of an output and the objective d^T h d, each code in order is set to its best value with all
+     * others fixed. With g = h d, for each row i of the block in order
      *
      * <pre>
      *   v = scale (codes[i] - zero);  c = code of v - g[i] / h[i, i];  move = scale (c - zero) - v
@@ -152,9 +152,9 @@ public interface QuantOps {
     void groupSums(int groupSize, Tensor codes, Tensor zeros, Tensor values, Tensor sums);
 
     /**
-     * The best scales of all groups of an output together, for its codes, as the format stores them. Codes less zeros are the
-     * columns of A, one for each group, so that moving the scales by y changes the objective d^T h d by y^T N y + 2 y^T r
-     * with N = A^T h A and r = A^T h d. Per output:
+     * The optimal scales of all groups of an output jointly, for its codes, as the format stores them. The columns of A
+     * are the codes minus zeros, one for each group, so that moving the scales by y changes the objective d^T h d by
+     * y^T N y + 2 y^T r with N = A^T h A and r = A^T h d. Per output:
      *
      * <pre>
      *   N[j, j] += 2^-20 N[j, j]                                    (a ridge: moves that gain nothing are not made)
@@ -165,10 +165,11 @@ public interface QuantOps {
      *   where left < gained: scale = s
      * </pre>
      *
-     * Gaussian elimination; then each scale that is solved for makes up for the rounding of those before it, which is
-     * Babai's nearest plane, and GPTQ's way with codes (arXiv 2507.18553). Products that are added are fused multiply-adds,
-     * all else is rounded once. A scale with a pivot that is not positive, or an s that Grid.isScale refuses, stays: f and y
-     * are 0 and it counts with the y it has, or not at all without a pivot. left < gained says that the objective falls.
+     * Gaussian elimination; then each scale is solved for including the rounding errors of those before it, which is
+     * Babai's nearest plane, as GPTQ does with codes (arXiv 2507.18553). Products that are added are fused
+     * multiply-adds, all else is rounded once. A scale with a pivot that is not positive, or an s that Grid.isScale
+     * refuses, stays: f and y are 0 and it counts with the y it has, or not at all without a pivot. left < gained means
+     * that the objective falls.
      */
     void refitScales(RefitProblem problem);
 
@@ -181,6 +182,6 @@ public interface QuantOps {
      */
     record RefitProblem(Grid grid, Tensor normal, Tensor slope, Tensor scales) {}
 
-    /** What a pivot of refitScales grows by, as a share. */
+    /** The relative ridge of a pivot of refitScales. */
     float RIDGE = 0x1p-20f;
 }

@@ -3,14 +3,14 @@ package dev.optgptq.kernels.ops;
 /**
  * How a router chooses experts for a token and weighs them.
  *
- * @param scoring what makes scores of logits
+ * @param scoring the function from logits to scores
  * @param experts E, up to 1024
  * @param active k, how many a token goes to
  * @param renormalise weights are divided by their sum; of sigmoid scores, by their sum and 1e-20
  * @param scale multiplies the weights at last
- * @param groups neighbouring experts form so many groups of equal size; 1 for none
+ * @param groups number of groups of neighbouring experts, of equal size; 1 for none
  * @param activeGroups groups that a token's experts may come from
- * @param groupScore what a group is chosen by
+ * @param groupScore the score by which groups are chosen
  */
 public record Routing(Scoring scoring, int experts, int active, boolean renormalise, float scale, int groups,
         int activeGroups, GroupScore groupScore) {
@@ -41,7 +41,10 @@ public record Routing(Scoring scoring, int experts, int active, boolean renormal
         this(scoring, experts, active, renormalise, scale, 1, 1, GroupScore.MAX);
     }
 
-    /** Whether logits themselves decide a choice, as scores rise with them: then it does not hang on a rounding. */
+    /**
+     * Whether the logits themselves decide a choice, since scores are monotonic in them: then it does not depend on
+     * rounding.
+     */
     public boolean choosesByLogit(boolean biased) {
         return !biased && (groups == 1 || groupScore == GroupScore.MAX);
     }

@@ -1,11 +1,11 @@
 package dev.optgptq.kernels.ops;
 
 /**
- * What QuantOps.searchScale chooses from: the range of a group, shrunk by 0 to 60 % in steps of 1 %, and for a symmetric
- * grid each of these with the sign of the scale either way, unless only positive scales are wanted. Codes of a symmetric
- * grid reach one step further down than up, -2^(bits-1) to 2^(bits-1) - 1, so a negative scale gives that step to the positive
- * weights; the formats store it as it is. Candidate k shrinks by k / 2 percent (with signs: even k positive, odd k negative)
- * or by k percent.
+ * The candidates of QuantOps.searchScale: the range of a group, shrunk by 0 to 60 % in steps of 1 %, and for a
+ * symmetric grid each of these with either sign of the scale, unless only positive scales are allowed. Codes of a
+ * symmetric grid reach one step further down than up, -2^(bits-1) to 2^(bits-1) - 1, so a negative scale gives that
+ * step to the positive weights; the formats store it as it is. Candidate k shrinks by k / 2 percent (with signs: even k
+ * positive, odd k negative) or by k percent.
  */
 public final class ScaleSearch {
 
@@ -26,7 +26,7 @@ public final class ScaleSearch {
     /**
      * The scale of a candidate, negative for every second one of a grid whose scales have signs.
      *
-     * @param range as Grid.range has it
+     * @param range as from Grid.range
      */
     public static float scale(Grid grid, Grid.Range range, int candidate) {
         float scale = Math.abs(grid.scale(range.shrunk(step(grid, candidate))));

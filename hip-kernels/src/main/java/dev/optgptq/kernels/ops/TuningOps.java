@@ -5,17 +5,19 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * The ops of learned rounding (docs/algorithms.md, section 8; AutoRound, arXiv 2309.05516, and Block-AP of EfficientQAT, arXiv 2407.11062).
- * What is learned is a latent weight, counted in steps of its group's scale from the zero point: the code is the latent
- * rounded, and gradients pass the rounding as if it were not there (straight-through estimator, Bengio et al. 2013, arXiv
- * 1308.3432). Weights lie as in QuantOps, one row per input: latent F32 [in, out].
+ * Learns a latent weight in steps of its group's scale from the zero point: the code is the rounded latent, and
+ * gradients pass through the rounding unchanged (straight-through estimator, Bengio et al. 2013, arXiv 1308.3432).
+ * Weights lie as in QuantOps, one row per input: latent F32 [in, out].
  */
 public interface TuningOps {
 
-    /** How far inside its code's interval a latent starts at the most, in steps: the first code is the one given. */
+    /**
+     * Margin from the ends of its code's interval at which a latent starts, in steps: the first code is the given one.
+     */
     float INSIDE = 0.499f;
 
     /**
-     * What a latent is rounded to: the code clamp(round(latent) + zero, 0, maxCode) stands for scale (code - zero).
+     * The grid of latents: the code clamp(round(latent) + zero, 0, maxCode) stands for scale (code - zero).
      *
      * @param scales F32 [G, out]
      * @param zeros I32 [G, out]
@@ -24,8 +26,8 @@ public interface TuningOps {
     record LatentGrid(int maxCode, Tensor scales, Tensor zeros, Tensor groupOf) {}
 
     /**
-     * The latent of given codes: w / scale, held within INSIDE of the code. wt F32 [in, out] the weights that were
-     * rounded, codes U8 [in, out], latent F32 [in, out], written.
+     * The latent of given codes: w / scale, clamped to within INSIDE of the code. wt F32 [in, out] the weights before
+     * rounding, codes U8 [in, out], latent F32 [in, out], written.
      */
     void latent(LatentGrid grid, Tensor wt, Tensor codes, Tensor latent);
 
@@ -50,7 +52,7 @@ public interface TuningOps {
      *   parameter -= rate |unit| (first / (1 - beta1^t)) / (sqrt(second / (1 - beta2^t)) + epsilon)
      * </pre>
      *
-     * @param unit what the parameter is counted in, element by element, F32 [r, c]; null for 1
+     * @param unit units of the parameter, element by element, F32 [r, c]; null for 1
      */
     void adam(AdamStep step, Tensor gradient, Tensor first, Tensor second, @Nullable Tensor unit, Tensor parameter);
 

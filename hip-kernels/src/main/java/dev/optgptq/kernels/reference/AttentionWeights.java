@@ -4,14 +4,14 @@ import dev.optgptq.kernels.ops.GradientOps.Attended;
 import dev.optgptq.kernels.ops.NeuralOps.AttentionShape;
 import dev.optgptq.kernels.Tensor;
 
-/** softmax(q k^T scale + bias) over the keys that one query sees: what attention and its gradient both start from. */
+/** softmax(q k^T scale + bias) over the keys that one query sees: the start of attention and its gradient. */
 final class AttentionWeights {
 
     private final Attended attended;
     private final AttentionShape shape;
     /** Of one query over the keys of its sequence. */
     private final double[] weights;
-    /** The derivatives of its scores by the scaled products: 1 where they are not capped. */
+    /** The derivatives of its scores by the scaled dot products: 1 where they are not capped. */
     private final double[] rises;
     private double sinkWeight;
 
@@ -49,7 +49,7 @@ final class AttentionWeights {
         return weights;
     }
 
-    /** With the weights given last, the derivatives of their scores by the scaled products. */
+    /** With the weights given last, the derivatives of their scores by the scaled dot products. */
     double[] rises() {
         return rises;
     }
@@ -59,7 +59,7 @@ final class AttentionWeights {
         return sinkWeight;
     }
 
-    /** The product of two heads' vectors of so many elements. */
+    /** The dot product of two heads' vectors. */
     static double dot(int elements, Tensor a, long rowOfA, int headOfA, Tensor b, long rowOfB, int headOfB) {
         double sum = 0;
         for (int d = 0; d < elements; d++) {

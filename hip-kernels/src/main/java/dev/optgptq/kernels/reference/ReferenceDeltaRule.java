@@ -123,7 +123,7 @@ final class ReferenceDeltaRule {
         }
     }
 
-    /** v - S^T k: what the state does not yet give for the key. */
+    /** v - S^T k: the prediction error of the state for the key. */
     private double[] error(double[][] state) {
         double[] error = v.clone();
         for (int i = 0; i < k.length; i++) {

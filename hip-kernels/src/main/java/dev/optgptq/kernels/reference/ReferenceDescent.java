@@ -31,7 +31,7 @@ final class ReferenceDescent {
         }
     }
 
-    /** What the weight changes by. */
+    /** The change of the weight. */
     private static float moveCode(DescentProblem p, int i, long o, float gradient) {
         long group = Objects.checkIndex(getInt(p.groupOf(), 0, i), p.scales().rows());
         float scale = getFloat(p.scales(), group, o);

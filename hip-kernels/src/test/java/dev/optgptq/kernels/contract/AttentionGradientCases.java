@@ -44,7 +44,7 @@ final class AttentionGradientCases {
         return cases;
     }
 
-    /** wiki-llama-14m, with ALiBi, TinyLlama's GQA and a window; 5 products of the forward op's 2 are counted. */
+    /** wiki-llama-14m, with ALiBi, TinyLlama's GQA and a window; 5 matmuls are counted, where the forward op has 2. */
     static List<OpCase> bench() {
         return List.of(bench(4, shape(512, 6, 6, 64, 0), false), bench(2, shape(1024, 6, 6, 64, 0), true),
                 bench(1, shape(512, 32, 4, 64, 0), false), bench(1, shape(1024, 8, 8, 128, 0), false),

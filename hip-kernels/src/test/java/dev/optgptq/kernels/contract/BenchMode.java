@@ -15,7 +15,7 @@ import java.util.Map;
 /** Bench mode: time and rate of each case that declares its work. Arguments: a device, threads, parts of op names. */
 public final class BenchMode {
 
-    /** Measured calls of a case go on for so long, and are at least 3. */
+    /** Measured calls of a case run for this long, and are at least 3. */
     private static final double SECONDS = 0.5;
 
     private BenchMode() {}

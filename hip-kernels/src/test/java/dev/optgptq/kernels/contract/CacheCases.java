@@ -109,7 +109,7 @@ final class CacheCases {
     private static OpCase attend(CacheType type, CacheShape shape, boolean alibi, CacheBatch batch, String note) {
         Tolerance tolerance = switch (type) {
             case F32 -> Tolerance.roundings(24);
-            // Queries and weights may be rounded to halves.
+            // Queries and weights may be rounded to fp16/bf16.
             case F16, INT8, INT4 -> new Tolerance(0x1p-9);
             case BF16 -> new Tolerance(0x1p-6);
         };

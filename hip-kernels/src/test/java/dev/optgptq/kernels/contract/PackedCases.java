@@ -110,7 +110,7 @@ final class PackedCases {
         return linear(DType.F32, bits, grouping, rows, inputs, outputs, bias, bias ? 0.5f : 0, Tolerance.sum(inputs));
     }
 
-    /** Many rows may be multiplied by weights that are rounded to halves: half a unit in the last place of each. */
+    /** Many rows may be multiplied by weights that are rounded to fp16/bf16: half a unit in the last place of each. */
     private static OpCase halves(DType dtype, int bits, Grouping grouping, long rows, long inputs, long outputs,
             float beta) {
         return linear(dtype, bits, grouping, rows, inputs, outputs, true, beta,

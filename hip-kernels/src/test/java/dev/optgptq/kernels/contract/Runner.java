@@ -12,7 +12,7 @@ import java.lang.foreign.MemorySegment;
 import java.util.LinkedHashMap;
 import java.util.Map;
 
-/** Runs a case on a device and compares what came out. */
+/** Runs a case on a device and compares the results. */
 final class Runner {
 
     private Runner() {}

@@ -31,7 +31,7 @@ public record Tolerance(double relative, double scale) {
         return new Tolerance(count * ULP);
     }
 
-    /** A float32 sum of so many terms in any order; rounding errors grow as the square root, with room for bad luck. */
+    /** A float32 sum of n terms in any order; rounding errors grow as the square root, with room for bad luck. */
     public static Tolerance sum(long terms) {
         return new Tolerance(ULP * (2 + 3 * Math.sqrt((double) terms)));
     }

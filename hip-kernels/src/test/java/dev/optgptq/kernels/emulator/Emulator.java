@@ -156,7 +156,7 @@ public final class Emulator implements AutoCloseable {
         call("hipDeviceReset", FunctionDescriptor.of(JAVA_INT));
     }
 
-    /** Settles the order in which threads run and streams go on from now on. */
+    /** Sets the order in which threads and streams run from now on. */
     public void seed(long seed) {
         call("emulator_seed", FunctionDescriptor.ofVoid(JAVA_LONG), seed);
     }

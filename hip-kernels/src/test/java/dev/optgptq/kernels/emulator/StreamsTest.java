@@ -59,7 +59,7 @@ class StreamsTest {
         return right;
     }
 
-    /** One stream writes 7s behind zeros, the other copies them. */
+    /** One stream writes 7s after zeros, the other copies them. */
     private byte copyOfWhatAnotherStreamWrites(boolean waits) {
         long source = driver.allocate(BYTES);
         long target = driver.allocate(BYTES);

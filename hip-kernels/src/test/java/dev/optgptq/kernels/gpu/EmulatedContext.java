@@ -38,7 +38,7 @@ final class EmulatedContext implements AutoCloseable {
         return context;
     }
 
-    /** Settles the order in which streams go on from now on. */
+    /** Sets the order in which streams run from now on. */
     void seed(long seed) {
         emulator.seed(seed);
     }

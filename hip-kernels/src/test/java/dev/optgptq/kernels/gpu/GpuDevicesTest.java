@@ -64,7 +64,7 @@ class GpuDevicesTest {
             SelfTest.Result result = SelfTest.run(device);
             assertTrue(result.passed(), result.detail());
             assertEquals("hip:0", device.name());
-            assertTrue(device.description().contains("own matrix products, since rocBLAS: switched off"),
+            assertTrue(device.description().contains("own matmul kernel, since rocBLAS: switched off"),
                     device.description());
         }
     }
@@ -148,7 +148,7 @@ class GpuDevicesTest {
         }
     }
 
-    /** Of one driver directly, of different ones by way of the host. */
+    /** Directly for one driver, through the host for different ones. */
     @ParameterizedTest
     @CsvSource({"hip:0, hip:1", "hip:0, cpu", "cpu, hip:1"})
     void a_device_receives_what_another_holds(String to, String from) {

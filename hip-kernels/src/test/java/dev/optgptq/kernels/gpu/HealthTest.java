@@ -22,8 +22,8 @@ class HealthTest {
         health.issued("gemm.tile");
         health.issued("solve.solve_block");
         String message = lose();
-        assertTrue(message.startsWith("hip:1 is lost: code 719; what failed is one of the last things issued to it:"
-                + " gemm.tile, solve.solve_block. Start again"), message);
+        assertTrue(message.startsWith("hip:1 is lost: code 719; the failure is in one of the last operations issued "
+                + "to it: gemm.tile, solve.solve_block. Start again"), message);
     }
 
     @Test

@@ -24,7 +24,7 @@ class ProductCheckTest {
         }
     }
 
-    /** A library on the emulator's memory, which the processor can reach: plain loops, off by a bit where told. */
+    /** A library on the emulator's memory, which the CPU can reach: plain loops, off by a bit where told. */
     private record PlainProducts(GpuContext context, Set<DType> wrong) implements GpuBlas {
 
         @Override

@@ -11,7 +11,7 @@ public record BarChart(String title, List<Bar> bars) {
     private static final double WIDTH = 460;
     private static final double ROW = 42;
     private static final double LEFT = 70;
-    /** How much wider than others the letters of values are. */
+    /** Width of the values' letters relative to others. */
     private static final double BOLD = 1.15;
 
     /** @param label the value as text */

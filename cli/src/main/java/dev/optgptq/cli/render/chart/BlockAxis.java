@@ -13,12 +13,12 @@ record BlockAxis(int blocks, double left, double right) {
         return left + (block + 0.5) * spacing();
     }
 
-    /** Width that a block has. */
+    /** Width of a block. */
     double spacing() {
         return (right - left) / Math.max(1, blocks);
     }
 
-    /** Numbers under the blocks, as many as have room, and the axis' name under them. */
+    /** Block numbers, as many as fit, and below them the name of the axis. */
     void addLabels(List<Element> parts, double top) {
         double label = (Integer.toString(blocks - 1).length() + 2) * Svg.LETTER;
         int every = roundStep((int) Math.ceil(label / spacing()));

@@ -5,7 +5,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.Collectors;
 
-/** Values with their confidence intervals, one row each on a common axis. */
+/** Values with their confidence intervals, one row each, on a common axis. */
 public record IntervalChart(String title, List<Interval> intervals) {
 
     private static final double WIDTH = 460;

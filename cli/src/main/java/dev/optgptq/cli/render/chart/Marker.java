@@ -3,7 +3,7 @@ package dev.optgptq.cli.render.chart;
 import dev.optgptq.cli.render.markup.Element;
 import java.util.Locale;
 
-/** Series differ by shape as well as by colour, for readers who don't see all colours and for paper. */
+/** Series differ by shape and colour, for colour-blind readers and for print. */
 public final class Marker {
 
     /** How many colours the page's style sheet has: classes c0, c1, ... */

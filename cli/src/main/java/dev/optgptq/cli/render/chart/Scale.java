@@ -4,10 +4,10 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 
-/** Maps values to coordinates, and knows where its axis has ticks. */
+/** Maps values to coordinates, and places the ticks of its axis. */
 sealed interface Scale {
 
-    /** The coordinate of a value; values outside go to the nearer end. */
+    /** The coordinate of a value; values outside are clamped. */
     double at(double value);
 
     List<Tick> ticks();
@@ -22,7 +22,7 @@ sealed interface Scale {
      */
     record Linear(double low, double high, double step, double from, double to) implements Scale {
 
-        /** Covers the values, with round ticks, about as many as asked for. */
+        /** Covers the values with about the given number of round ticks. */
         static Linear covering(double low, double high, int ticks, double from, double to) {
             double width = high > low ? high - low : Math.max(Math.abs(high), 1) * 0.1;
             double step = roundUp(width / ticks);
@@ -63,7 +63,7 @@ sealed interface Scale {
 
         private static final double[] FINE = {1, 2, 5};
         private static final double[] COARSE = {1};
-        /** The largest ratio of the ends with fine ticks: ten of them. */
+        /** The largest ratio of the ends that gets fine ticks. */
         private static final double MAX_FINE = 1000;
 
         /** Covers positive values and ends at ticks. */

@@ -7,16 +7,16 @@ import java.util.Locale;
 import java.util.stream.Collectors;
 
 /**
- * What steps that come one on top of the other left of the loss they began with: a bar for each block and one for the whole
- * model, whose coloured parts are what the steps that were kept took off. Under the bars, a row for each step says where it
- * was tried: a filled square where it was kept, a crossed one where it was not.
+ * The share of the loss that is left after each of several consecutive steps: one bar per block and one for the whole
+ * model, whose coloured parts are the reductions by the steps that were kept. A row per step below the bars shows where
+ * it was tried: a filled square where it was kept, a crossed one where it was dropped.
  *
  * @param steps their names, in the order of their colours
  * @param attempts in the order they were made
  */
 public record StepChart(List<String> steps, List<Attempt> attempts) {
 
-    /** Stands for the whole model where a block is asked for. */
+    /** Block number that stands for the whole model. */
     public static final int MODEL = -1;
 
     private static final double WIDTH = 960;
@@ -29,7 +29,7 @@ public record StepChart(List<String> steps, List<Attempt> attempts) {
     private static final double MODEL_WIDTH = 84;
     private static final double MOST_BAR = 46;
     private static final double MOST_SQUARE = 14;
-    /** Below this a cross has no room for its frame. */
+    /** Below this size a cross is drawn without its frame. */
     private static final double LEAST_FRAME = 8;
     private static final int LONGEST_NAME = 28;
     private static final int PERCENT = 100;
@@ -41,7 +41,7 @@ public record StepChart(List<String> steps, List<Attempt> attempts) {
      * @param block from 0, or MODEL
      * @param before the loss without it
      * @param after the loss with it
-     * @param hint what a pointer that rests on it shows
+     * @param hint its tooltip
      */
     public record Attempt(int series, int block, double before, double after, boolean kept, String hint) {}
 
@@ -108,7 +108,7 @@ public record StepChart(List<String> steps, List<Attempt> attempts) {
         }
     }
 
-    /** From the top what each kept step took off, and below what is left; nothing where the first loss is no measure. */
+    /** From the top the reduction by each kept step, below it what is left; empty if the first loss is not positive. */
     private void addBar(List<Element> parts, List<Attempt> attempts, double x, double width, Scale up) {
         double whole = attempts.getFirst().before();
         if (!(whole > 0) || !Double.isFinite(whole)) {

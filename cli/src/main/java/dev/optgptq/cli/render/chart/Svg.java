@@ -2,7 +2,7 @@ package dev.optgptq.cli.render.chart;
 
 import dev.optgptq.cli.render.markup.Element;
 
-/** The parts all charts are made of. */
+/** Parts of all charts. */
 final class Svg {
 
     /** Width of a digit or letter of the charts' text, an upper estimate in units of the view box. */
@@ -10,7 +10,7 @@ final class Svg {
 
     private Svg() {}
 
-    /** A chart with what a screen reader says of it. */
+    /** A chart with its description for screen readers. */
     static Element chart(double width, double height, String title, String description) {
         return Element.of("svg", "chart").with("viewBox", "0 0 " + Math.round(width) + " " + Math.round(height))
                 .with("role", "img").with("aria-label", title + ". " + description)
@@ -30,7 +30,7 @@ final class Svg {
         return Element.of("text", cssClass).with("x", x).with("y", y).with("text-anchor", anchor).add(text);
     }
 
-    /** What a pointer that rests on the element shows. */
+    /** Adds a tooltip. */
     static Element tooltip(Element element, String text) {
         return element.add(Element.of("title").add(text));
     }

@@ -5,7 +5,7 @@ import dev.optgptq.cli.render.markup.Element;
 import java.util.ArrayList;
 import java.util.List;
 
-/** Where the time went: one bar, its parts in the order of the phases. */
+/** Time by phase: one bar, its parts in the order of the phases. */
 public record TimeChart(List<Part> parts) {
 
     private static final double WIDTH = 960;

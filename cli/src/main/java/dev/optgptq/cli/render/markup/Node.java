@@ -6,7 +6,7 @@ public sealed interface Node permits Element, Node.Text, Node.Verbatim {
     /** Appends it as HTML that is also XML. */
     void write(StringBuilder target);
 
-    /** Text from anywhere, escaped. */
+    /** Text of any origin, escaped. */
     record Text(String text) implements Node {
 
         @Override

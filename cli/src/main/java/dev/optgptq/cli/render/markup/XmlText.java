@@ -1,13 +1,13 @@
 package dev.optgptq.cli.render.markup;
 
-/** Which characters XML can hold (XML 1.0, production [2] Char): paths and names may hold others. */
+/** Characters that XML allows (XML 1.0, production [2] Char); paths and names may contain others. */
 public final class XmlText {
 
     private static final char REPLACEMENT = '\uFFFD';
 
     private XmlText() {}
 
-    /** With U+FFFD for every character that XML cannot hold. */
+    /** Replaces every character that XML does not allow with U+FFFD. */
     public static String of(String text) {
         StringBuilder clean = new StringBuilder(text.length());
         text.codePoints().map(XmlText::allowed).forEach(clean::appendCodePoint);

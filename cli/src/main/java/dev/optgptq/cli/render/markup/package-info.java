@@ -1,4 +1,4 @@
-/** HTML and SVG as values. What is written is XML too, so any parser can check it. */
+/** HTML and SVG as values. The output is also XML, so any parser can check it. */
 @NullMarked
 package dev.optgptq.cli.render.markup;
 

@@ -29,12 +29,12 @@ final class BeforeAfter {
                 List.of(new BarChart.Bar("before", size.bytesBefore(), Units.bytes(size.bytesBefore())),
                         new BarChart.Bar("after", size.bytesAfter(), Units.bytes(size.bytesAfter()))));
         return titled("Size", Html.figure(chart.svg(), String.format(Locale.ROOT,
-                "All tensors. A quantized weight takes %.2f bits with its share of scales and zero points, where it took "
-                        + "%.0f; %s.",
+                "All tensors. A quantized weight takes %.2f bits with its share of scales and zero points, before it "
+                        + "took %.0f; %s.",
                 size.bitsPerWeight(), size.bitsBefore(),
                 learnsNorms(report)
-                        ? "embeddings and the head stay as they were, and norms, which were learned, take what they took"
-                        : "embeddings, norms and the head stay as they were")));
+                        ? "embeddings and the head are unchanged, and the learned norms keep their size"
+                        : "embeddings, norms and the head are unchanged")));
     }
 
     private static boolean learnsNorms(RunReport report) {
@@ -48,9 +48,10 @@ final class BeforeAfter {
                 List.of(interval("before", quality.before()), interval("after", quality.after())));
         Divergence divergence = quality.divergence();
         return titled("Perplexity", Html.figure(chart.svg(), String.format(Locale.ROOT,
-                "%s, %d windows of %d tokens, seen by both models. Whiskers: 95 %% confidence intervals over windows; that of the "
-                        + "change, paired, is %+.2f to %+.2f %%. Perplexity may move either way in a small model, KL divergence "
-                        + "cannot: %s nats per token (95 %% %s to %s), 99th percentile %s.",
+                "%s, %d windows of %d tokens, the same for both models. Whiskers: 95 %% confidence intervals over "
+                        + "windows; that of the change, paired, is %+.2f to %+.2f %%. Perplexity may move either way "
+                        + "in a small model, KL divergence cannot: %s nats per token (95 %% %s to %s), 99th "
+                        + "percentile %s.",
                 quality.text(), quality.windows(), quality.window(), 100 * quality.change().increaseLow(),
                 100 * quality.change().increaseHigh(), Units.small(divergence.kl()), Units.small(divergence.klLow()),
                 Units.small(divergence.klHigh()), Units.small(divergence.klPercentile99()))));
@@ -62,7 +63,7 @@ final class BeforeAfter {
 
     private static Element unmeasured() {
         return titled("Perplexity", Html.paragraph("muted",
-                "Not measured in this run (--eval none). \u201Copt-gptq eval perplexity\u201D measures it at any time."));
+                "Not measured in this run (--eval none). \u201Copt-gptq eval perplexity\u201D measures it later."));
     }
 
     private static Element titled(String title, Element content) {

@@ -14,7 +14,7 @@ final class Errors {
     private static final String OUTPUT_ERROR = "Relative output error: the share of a layer\u2019s output energy over the "
             + "calibration inputs that quantization changed, |X(W \u2212 Q)\u1D40|\u00B2 / |XW\u1D40|\u00B2. ";
     private static final String WEIGHT_ERROR = "Relative weight error, |W \u2212 Q|\u00B2 / |W|\u00B2, since this "
-            + "calibrator sees no inputs. ";
+            + "calibrator uses no inputs. ";
     private static final String READING = "Each line is one linear layer of the block; hover over a point for its name.";
 
     private Errors() {}

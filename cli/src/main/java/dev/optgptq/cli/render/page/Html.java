@@ -45,7 +45,7 @@ final class Html {
         return Element.of("td", "number").add(text);
     }
 
-    /** Wide tables scroll in their own box, so that the page does not. */
+    /** Wide tables scroll in their own box, not with the page. */
     static Element scrolling(Element table) {
         return Element.of("div", "scroll").add(table);
     }

@@ -11,7 +11,7 @@ import org.jspecify.annotations.Nullable;
 /** Every layer in numbers; the page's script makes the columns sortable. */
 final class LayerTable {
 
-    /** More rows than this are folded away until asked for. */
+    /** Longer tables start folded. */
     private static final int MANY = 60;
     private static final List<String> COLUMNS = List.of("module", ">outputs \u00D7 inputs", ">output error",
             ">weight error", ">damp", ">attempts", ">dead inputs", ">time");

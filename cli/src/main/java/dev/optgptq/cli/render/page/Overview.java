@@ -9,7 +9,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 
-/** What the page is about, and the figures that matter most. */
+/** The subject of the page, and its main figures. */
 final class Overview {
 
     private static final char NO_BREAK = '\u00A0';
@@ -80,7 +80,7 @@ final class Overview {
                 : "";
         return Element.of("footer").add(Html.paragraph("",
                 "Written by " + report.tool() + ", started " + report.started() + wentOn
-                        + ". Every number on this page is in "
-                        + "report.json (schema version " + report.schemaVersion() + ")."));
+                        + ". All numbers of this page are in report.json (schema version " + report.schemaVersion()
+                        + ")."));
     }
 }

@@ -5,12 +5,12 @@ import dev.optgptq.gptq.report.RunReport;
 import java.util.ArrayList;
 import java.util.List;
 
-/** Warnings, and layers that could not be solved well: never hidden, never below the fold. */
+/** Warnings, and layers that could not be solved well: always visible, at the top. */
 final class Problems {
 
     private Problems() {}
 
-    /** Nothing when there is nothing to say. */
+    /** Empty without problems. */
     static List<Element> of(RunReport report) {
         List<Element> items = new ArrayList<>();
         for (RunReport.Layer layer : report.layers()) {

@@ -8,7 +8,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 
-/** What was asked for, what was taken by default, and the machine it ran on. */
+/** The options given, the defaults, and the machine. */
 final class Settings {
 
     private Settings() {}

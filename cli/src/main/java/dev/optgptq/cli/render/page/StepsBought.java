@@ -16,21 +16,21 @@ import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
-/** Which step beyond plain GPTQ was kept where, what it bought and what it cost. */
+/** Where each step beyond plain GPTQ was kept, what it gained and what it cost. */
 final class StepsBought {
 
-    /** More steps than this are folded away until asked for. */
+    /** Longer lists start folded. */
     private static final int MANY = 60;
-    private static final String READING = "Each bar starts at 100 %, a block\u2019s with plain GPTQ and the whole "
-            + "model\u2019s after all blocks: a coloured part is what a step took off, the grey part what remains. Squares "
-            + "below: filled where the step was kept, crossed where it did not help on the held-out text and was dropped. "
-            + "Hover over any of them for its numbers.";
+    private static final String READING = "Each bar starts at 100 %: for a block the loss with plain GPTQ, for the "
+            + "whole model the loss after all blocks. Coloured parts are reductions by a step, the grey part is what "
+            + "remains. Squares below: filled where the step was kept, crossed where it was dropped because it did "
+            + "not help on the held-out text. Hover over any of them for its numbers.";
     private static final List<String> COLUMNS = List.of("step", "where", ">before", ">after", ">change", "decision",
             ">time");
 
     private StepsBought() {}
 
-    /** Nothing for a run without steps. */
+    /** Empty for a run without steps. */
     static List<Element> of(RunReport report) {
         Ablation ablation = report.ablation();
         if (ablation == null || ablation.steps().isEmpty()) {
@@ -65,7 +65,7 @@ final class StepsBought {
                         steps.stream().map(Step::block).distinct().count() > 1 ? " on average" : "");
     }
 
-    /** Mean over scopes of what the kept steps left of the first one's loss, as a share. */
+    /** Mean over scopes of the last loss divided by the first one's, over the kept steps. */
     private static double left(List<Step> steps) {
         Map<String, Double> shares = steps.stream().collect(Collectors.groupingBy(Step::scope, Collectors.reducing(1.0,
                 step -> step.kept() && Double.isFinite(step.change()) ? 1 + step.change() : 1, (a, b) -> a * b)));
@@ -114,7 +114,7 @@ final class StepsBought {
         return Element.of("table", "totals").add(Html.tableHead(columns)).add(body);
     }
 
-    /** What steps are held against, where it is known. */
+    /** A reference row, where its loss is known. */
     private static List<Element> reference(String name, @Nullable Double loss, boolean shares) {
         if (loss == null) {
             return List.of();
@@ -165,7 +165,7 @@ final class StepsBought {
         return noted ? row.add(Html.cell(note == null ? "" : note)) : row;
     }
 
-    /** What is no number sorts as the largest. */
+    /** Missing numbers sort as the largest. */
     private static Element value(String text, double value) {
         return Html.number(text, Double.isNaN(value) ? Double.MAX_VALUE : value);
     }

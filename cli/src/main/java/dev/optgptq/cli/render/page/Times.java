@@ -10,7 +10,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 
-/** Where the time went, as a bar and in numbers. */
+/** Time by phase, as a bar and in numbers. */
 final class Times {
 
     private static final double MIN_SECONDS_FOR_RATE = 1e-3;

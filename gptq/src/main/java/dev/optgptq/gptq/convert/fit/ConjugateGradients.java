@@ -6,10 +6,10 @@ import java.util.function.UnaryOperator;
 /** Preconditioned conjugate gradients (Hestenes and Stiefel 1952) for a x = b, a positive definite on matrices. */
 record ConjugateGradients(UnaryOperator<Matrix> operator, UnaryOperator<Matrix> preconditioner) {
 
-    /** Of the first residual's energy; below it nothing is gained. */
+    /** Relative to the first residual's energy; below it there is no gain. */
     private static final double ENOUGH = 1e-10;
 
-    /** From x_0, so many steps at the most. */
+    /** From x_0, with a maximum number of steps. */
     Matrix solve(Matrix b, Matrix start, int steps) {
         Matrix x = start;
         Matrix residual = b.minus(operator.apply(x));

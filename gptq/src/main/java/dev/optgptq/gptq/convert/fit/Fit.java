@@ -3,18 +3,18 @@ package dev.optgptq.gptq.convert.fit;
 import java.util.List;
 
 /**
- * How a fit went, judged by tokens that it had not seen.
+ * The outcome of a fit, validated on held-out tokens.
  *
- * @param ridge lambda, of the mean of the diagonal; NaN where the weights stayed as they were
- * @param before mean squared error of what was there
- * @param after of what was kept
+ * @param ridge lambda, relative to the mean of the diagonal; NaN if the weights were kept
+ * @param before mean squared error of the initial weights
+ * @param after of the kept weights
  */
 public record Fit(double ridge, double before, double after) {
 
-    /** Lambdas that are tried: shrinking towards the present weights. */
+    /** Candidate lambdas, which shrink towards the present weights. */
     public static final List<Double> RIDGES = List.of(1e-4, 1e-3, 1e-2, 1e-1);
 
-    /** Nothing was better than what was there. */
+    /** The initial weights were best. */
     static Fit unchanged(double error) {
         return new Fit(Double.NaN, error, error);
     }

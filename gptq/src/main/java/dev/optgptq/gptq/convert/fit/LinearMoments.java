@@ -5,7 +5,7 @@ import dev.optgptq.kernels.dense.Matrix;
 import org.jspecify.annotations.Nullable;
 
 /**
- * All that the squared error of a linear map needs to know of its tokens, u [1, m] and what it should become, y [1, n]: means.
+ * The moments of tokens that determine the squared error of a linear map from u [1, m] to y [1, n]: means.
  *
  * @param inner E[u^T u] [m, m]
  * @param cross E[u^T y] [m, n]
@@ -36,12 +36,12 @@ public record LinearMoments(Matrix inner, Matrix cross, Matrix input, Matrix tar
         return error;
     }
 
-    /** The bias that is best with w. */
+    /** The optimal bias for w. */
     Matrix bias(Matrix w, Dense dense) {
         return target.minus(dense.multiply(input, w));
     }
 
-    /** Less the means, where there is a bias to take them up: inner and cross become covariances. */
+    /** Without the means, if a bias absorbs them: inner and cross become covariances. */
     LinearMoments centred(boolean wanted) {
         if (!wanted) {
             return this;

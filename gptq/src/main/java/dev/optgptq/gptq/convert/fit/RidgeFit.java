@@ -12,9 +12,9 @@ import org.jspecify.annotations.Nullable;
 public record RidgeFit(Dense dense) {
 
     /**
-     * What was found.
+     * The solution.
      *
-     * @param weight [m, n], the present one where nothing was better
+     * @param weight [m, n], the present one if it was best
      */
     public record Result(Matrix weight, @Nullable Matrix bias, Fit fit) {}
 

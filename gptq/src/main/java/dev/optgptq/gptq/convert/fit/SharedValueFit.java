@@ -9,9 +9,10 @@ import java.util.function.IntFunction;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Fits shared values and the output projection together to what a layer should put out: min E|y - sum_h (T_g u_h) O_h - b|^2
- * over T_g [d, m], one per group g, and O_h [d, n], one per query head, u_h [1, m] being a head's averages of its group's
- * values. By turns: O by ridge least squares, T by conjugate gradients, both drawn towards where they began.
+ * Fits shared values and the output projection together to the target output of a layer: min E|y - sum_h (T_g u_h) O_h
+ * - b|^2 over T_g [d, m], one per group g, and O_h [d, n], one per query head, u_h [1, m] being a head's averages of
+ * its group's values. Alternating: O by ridge least squares, T by conjugate gradients, both shrunk towards their
+ * initial values.
  *
  * @param heads H query heads, in groups of neighbours
  * @param groups G
@@ -24,7 +25,7 @@ public record SharedValueFit(Dense dense, int heads, int groups) {
     private static final double LIFT = 1e-5;
 
     /**
-     * What was found.
+     * The solution.
      *
      * @param shares T_g, one per group
      * @param output O, head under head [H d, n]
@@ -64,7 +65,7 @@ public record SharedValueFit(Dense dense, int heads, int groups) {
         return new Result(shares, output, bias, Fit.unchanged(before));
     }
 
-    /** T^T O, head under head [H m, n]: what multiplies u. */
+    /** T^T O, head under head [H m, n]: the matrix applied to u. */
     private Matrix expanded(List<Matrix> shares, Matrix output) {
         int d = output.rows() / heads;
         List<Matrix> parts = new ArrayList<>();

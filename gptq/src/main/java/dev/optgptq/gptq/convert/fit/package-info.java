@@ -1,3 +1,5 @@
-/** Least squares over moments: what follows the merged heads is fitted to what the original layer put out. */
+/**
+ * Least squares over moments: the projections after the merged heads are fitted to the output of the original layer.
+ */
 @org.jspecify.annotations.NullMarked
 package dev.optgptq.gptq.convert.fit;

@@ -11,8 +11,8 @@ import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
 
 /**
- * How far one layer's attention is from another's: the mean over queries and heads of KL(original || converted), in nats. The
- * scores of one sequence and head exist at a time.
+ * Divergence of one layer's attention from another's: the mean over queries and heads of KL(original || converted), in
+ * nats. Holds the scores of one sequence and head at a time.
  */
 final class AttentionDivergence implements AutoCloseable {
 
@@ -61,7 +61,7 @@ final class AttentionDivergence implements AutoCloseable {
     /**
      * One side of the comparison.
      *
-     * @param queries [N, heads headDim], turned by their positions
+     * @param queries [N, heads headDim], rotated to their positions
      * @param keys [N, kvHeads headDim], likewise
      * @param slopes of ALiBi by head; empty where there are none
      */
@@ -103,7 +103,7 @@ final class AttentionDivergence implements AutoCloseable {
         }
     }
 
-    /** ALiBi's bias but for what is the same for all keys of a query: slope times the key's position. */
+    /** ALiBi's bias up to a constant for all keys of a query: slope times the key's position. */
     private void addPositions(float slope, Tensor into) {
         try (TensorArena scratch = device.arena(); Arena host = Arena.ofShared()) {
             int length = shape.sequenceLength();

@@ -9,7 +9,7 @@ import java.util.function.BiConsumer;
 /** Dense float32 tensors of one shape as vectors, and conjugate gradients over them. */
 final class DeviceVectors {
 
-    /** Of the first residual's energy; below it nothing is gained. */
+    /** Relative to the first residual's energy; below it there is no gain. */
     private static final double ENOUGH = 1e-10;
 
     private final Device device;

@@ -15,17 +15,17 @@ import dev.optgptq.kernels.dense.Matrix;
 import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
-/** Refits the MLP's down projection so that the converted stream behind the block is where the original's is. */
+/** Refits the MLP's down projection so that the converted stream after the block approaches the original's. */
 record DownStep(LayerSource source, Dense dense) {
 
     /**
-     * What was found.
+     * The solution.
      *
      * @param weight [hidden, intermediate]
      */
     record Result(Matrix weight, @Nullable Matrix bias, Fit fit) {}
 
-    /** Fits it; the original's store must be behind the block, the converted one before it. */
+    /** Fits it; the original's store must be at the block's output, the converted one at its input. */
     Result fit() {
         Sequences sequences = source.sequences();
         LinearMoments train = moments(sequences.summed());
@@ -71,7 +71,7 @@ record DownStep(LayerSource source, Dense dense) {
                 Tensor x = sequences.read(device, sequences.converted(), batch, ofConverted);
                 source.converted().forward(x, (site, input, tokens) -> {
                     if (site.equals(InputSite.MLP_OUTPUT)) {
-                        // Attention has been added to x by now, and the MLP not yet.
+                        // x already includes attention, but not yet the MLP.
                         device.matrix().subtract(wanted, x, wanted);
                         sum.add(input, wanted);
                     }

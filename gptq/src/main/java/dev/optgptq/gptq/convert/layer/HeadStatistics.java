@@ -13,9 +13,9 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * Sums up the moments of a layer's heads, group by group of neighbouring key-value heads, over batches of tokens. No attention
- * matrix is formed: averages under attention are attention over other values, and how much attention a key receives in all
- * is the gradient of attention for the values when that for its output is 1.
+ * Accumulates the moments of a layer's heads, group by group of neighbouring key-value heads, over batches of tokens.
+ * No attention matrix is formed: averages under attention are attention over other values, and the total attention that
+ * a key receives is the gradient of attention for the values when that for its output is 1.
  */
 final class HeadStatistics implements AutoCloseable {
 
@@ -36,7 +36,7 @@ final class HeadStatistics implements AutoCloseable {
     private final MomentSum spreads;
     private long tokens;
 
-    /** @param members r, key-value heads that become one */
+    /** @param members r, key-value heads merged into one */
     HeadStatistics(LayerAttention attention, int members) {
         this.device = attention.device();
         this.attention = attention;
@@ -108,7 +108,7 @@ final class HeadStatistics implements AutoCloseable {
         device.gradient().addRowsInto(p.keys(), keyMeans.partial());
     }
 
-    /** Keys less their mean: no covariance changes by that, and float32 loses nothing to a large common part. */
+    /** Keys minus their mean: this changes no covariance, and float32 loses no digits to a large common part. */
     private Tensor centred(Tensor all, TensorArena scratch) {
         Tensor mean = scratch.vector(DType.F32, all.columns());
         Tensor negative = scratch.vector(DType.F32, all.columns());
@@ -161,7 +161,7 @@ final class HeadStatistics implements AutoCloseable {
         return spread;
     }
 
-    /** [N, heads r headDim]: for each query head, what its attention averages of all its group's members. */
+    /** [N, heads r headDim]: for each query head, its attention's averages of all its group's members. */
     private Tensor averages(LayerAttention.Projected p, Tensor of, TensorArena scratch) {
         Tensor averages = scratch.matrix(DType.F32, of.rows(), (long) heads * stacked());
         AttentionShape own = attention.unshared();

@@ -22,8 +22,8 @@ import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Converts one layer after the other, each on what the converted layers before it put out: merges its heads by moments, fits
- * scores, values and what follows, and moves both streams of activations behind it.
+ * Converts one layer after the other, each on the output of the converted layers before it: merges its heads by
+ * moments, fits scores, values and the projections after them, and advances both streams of activations through it.
  */
 public final class LayerConverter {
 
@@ -37,19 +37,18 @@ public final class LayerConverter {
     private final Consumer<String> step;
 
     /**
-     * What a layer became, every number rounded to the dtype that it is stored in.
+     * A converted layer, every number rounded to its stored dtype.
      *
-     * @param down [hidden, intermediate]; null where the original's stays
+     * @param down [hidden, intermediate]; null if the original's is kept
      */
     public record Converted(AttentionMatrices attention, @Nullable Matrix down, @Nullable Matrix downBias,
             LayerOutcome outcome) {}
 
-    /**
-     * Gets ready.
+    /** Prepares.
      *
      * @param stored rounds attention weights to the dtype that they will be stored in
      * @param storedLinear the same of any other matrix
-     * @param step hears what is being done
+     * @param step receives the current step
      */
     public LayerConverter(Transformer model, Dense dense, Sequences sequences, UnaryOperator<AttentionMatrices> stored,
             UnaryOperator<Matrix> storedLinear, Consumer<String> step) {
@@ -63,7 +62,10 @@ public final class LayerConverter {
         this.step = step;
     }
 
-    /** Converts a block to so many key-value heads; both stores must be before it, and are behind it then. */
+    /**
+     * Converts a block to a number of key-value heads; both stores must be at its input, and are advanced to its
+     * output.
+     */
     public Converted convert(int block, int kvHeads) {
         try (TensorArena arena = device.arena()) {
             LayerSource source = source(block, arena);
@@ -89,7 +91,7 @@ public final class LayerConverter {
         }
     }
 
-    /** Moves both streams behind a block that was converted earlier. */
+    /** Advances both streams through a block that was converted earlier. */
     public void replay(int block, AttentionMatrices attention, @Nullable Matrix down, @Nullable Matrix downBias) {
         try (TensorArena arena = device.arena()) {
             LayerSource source = source(block, arena);
@@ -146,7 +148,7 @@ public final class LayerConverter {
         return form.position() instanceof Position.Rotary;
     }
 
-    /** Queries and keys behind the score fit. */
+    /** Queries and keys after the score fit. */
     private record Scored(AttentionMatrices weights, double before, double after, int turns) {}
 
     private Scored fitScores(LayerSource source, Mixer.Attention form, AttentionMatrices merged,

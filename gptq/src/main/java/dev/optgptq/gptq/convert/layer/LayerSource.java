@@ -16,8 +16,8 @@ import dev.optgptq.kernels.TensorArena;
  * One block as it is being converted.
  *
  * @param original the block as it was
- * @param converted to be overwritten: shared heads stand there once for each head of the original, so that it computes what
- *     the converted block will
+ * @param converted to be overwritten: shared heads are repeated for each head of the original, so that it computes the
+ *     same as the converted block
  * @param attention the original's
  */
 record LayerSource(Side original, Side converted, LayerAttention attention, Sequences sequences) {
@@ -87,7 +87,7 @@ record LayerSource(Side original, Side converted, LayerAttention attention, Sequ
         sequences.update(side.model().device(), store, buffer, x -> side.forward(x, InputTap.NONE));
     }
 
-    /** The attention of a block that ConvertCheck let pass. */
+    /** The attention of a block that passed ConvertCheck. */
     static Mixer.Attention attentionOf(BlockSpec block) {
         return switch (block.mixer()) {
             case Mixer.Attention form -> form;

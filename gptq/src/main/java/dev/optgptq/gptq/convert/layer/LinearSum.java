@@ -6,7 +6,7 @@ import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 
-/** Sums up what the fit of a linear map needs: see LinearMoments. */
+/** Accumulates the moments for the fit of a linear map: see LinearMoments. */
 final class LinearSum {
 
     private final Device device;

@@ -9,10 +9,10 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 
-/** A sum over tokens: of some thousand of them in float32 on the device, and of these sums in float64 on the host. */
+/** A sum over tokens: of a few thousand in float32 on the device, and of these sums in float64 on the host. */
 final class MomentSum {
 
-    /** Tokens whose sum float32 holds well, and few enough copies from the device. */
+    /** Tokens of a partial sum: few enough for float32, and enough to make copies from the device rare. */
     private static final long FLUSH_TOKENS = 16_384;
 
     private final Device device;
@@ -28,7 +28,7 @@ final class MomentSum {
         device.matrix().fill(partial, 0);
     }
 
-    /** What this batch is added to, F32. */
+    /** The partial sum to add this batch to, F32. */
     Tensor partial() {
         return partial;
     }

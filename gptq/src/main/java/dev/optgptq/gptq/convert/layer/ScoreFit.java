@@ -14,10 +14,10 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Fits queries and shared keys to the scores of the original attention where it looks: the least of the second order of
- * KL(original || converted), by conjugate gradients over W_Q and W_K by turns, the other held fixed. Errors weigh by the
- * original attention, by the converted one, so that no key that was ignored can draw attention, and a little everywhere. Each
- * turn is kept only if the divergence itself falls on held-out sequences.
+ * Fits queries and shared keys to the attended scores of the original attention: minimizes the second-order expansion
+ * of KL(original || converted), by conjugate gradients over W_Q and W_K in turns, the other fixed. Errors are weighted
+ * by the original attention, by the converted one, so that ignored keys cannot attract attention, and slightly
+ * everywhere. Each turn is kept only if the divergence itself falls on held-out sequences.
  */
 final class ScoreFit implements AutoCloseable {
 
@@ -29,7 +29,7 @@ final class ScoreFit implements AutoCloseable {
     private static final double BY_ORIGINAL = 0.5;
     private static final double BY_CONVERTED = 0.45;
     private static final double EVERYWHERE = 0.05;
-    /** How strongly weights are held where they are, in the preconditioner's metric. */
+    /** Strength of the ridge towards the present weights, in the preconditioner's metric. */
     private static final double PROXIMAL = 0.05;
     private static final double LIFT_HEADS = 1e-3;
     private static final double LIFT_INPUTS = 1e-4;
@@ -44,13 +44,13 @@ final class ScoreFit implements AutoCloseable {
     private final ScoreGradient gradient;
     private final int batchRows;
     private final BiasErrors biases;
-    /** Where the weights are fitted, and where they are judged. */
+    /** Training and validation sequences. */
     private final Passage train;
     private final Passage heldOut;
 
     /**
-     * Some sequences: what enters the converted layer, with a column of ones behind it where there are biases, and the
-     * original's queries and keys.
+     * Some sequences: the converted layer's input, followed by a column of ones if there are biases, and the original's
+     * queries and keys.
      */
     private record Passage(Tensor inputs, Scores original) {
         private long rows() {
@@ -66,15 +66,15 @@ final class ScoreFit implements AutoCloseable {
     /**
      * Divergence on held-out sequences, in nats per query and head.
      *
-     * @param turns that were kept
+     * @param turns kept turns
      */
     record Outcome(double before, double after, int turns) {}
 
     /**
      * Gets ready.
      *
-     * @param converted the weights that are fitted, in place; query and key bias both there or both not
-     * @param batchRows tokens that are computed with at a time, whole sequences
+     * @param converted the weights to fit, in place; with both query and key bias or neither
+     * @param batchRows tokens in a batch, whole sequences
      */
     ScoreFit(LayerAttention original, LayerAttention converted, Dense dense, int batchRows, long trainRows,
             long heldOutRows) {
@@ -111,8 +111,8 @@ final class ScoreFit implements AutoCloseable {
     /**
      * Gives tokens, whole sequences.
      *
-     * @param at row of the training tokens, or of the held-out ones behind them
-     * @param ofOriginal [n, hidden] what enters the original layer
+     * @param at row of the training tokens, or of the held-out ones after them
+     * @param ofOriginal [n, hidden] input of the original layer
      * @param ofConverted the same of the converted one
      */
     void put(long at, Tensor ofOriginal, Tensor ofConverted) {
@@ -127,14 +127,14 @@ final class ScoreFit implements AutoCloseable {
         device.matrix().copy(ofConverted, target.inputs().columns(0, ofConverted.columns()));
     }
 
-    /** Looks at the converted weights as they are. */
+    /** Validates the current converted weights. */
     Outcome measure() {
         double found = divergence();
         return new Outcome(found, found, 0);
     }
 
     /**
-     * Fits; the converted weights are then the best that were found.
+     * Fits; the converted weights are then the best ones found.
      *
      * @param lengths shares of each turn's way that are tried, the longest first: far from the original the second order points the
      *     right way and goes too far
@@ -219,7 +219,7 @@ final class ScoreFit implements AutoCloseable {
         }
     }
 
-    /** Queries and shared keys of the converted layer as it is. */
+    /** Queries and shared keys of the current converted layer. */
     private Scores scores(Tensor inputs, TensorArena scratch) {
         Tensor queries = scratch.matrix(DType.F32, inputs.rows(), converted.parts().query().rows());
         Tensor keys = scratch.matrix(DType.F32, inputs.rows(), converted.parts().key().rows());
@@ -247,7 +247,7 @@ final class ScoreFit implements AutoCloseable {
         }
     }
 
-    /** One turn's problem: everything but the weights that it is about. */
+    /** One turn's problem: everything but its weights. */
     private final class Fixed {
         private final Side side;
         private final Scores converging;

@@ -15,14 +15,14 @@ import org.jspecify.annotations.Nullable;
  * k_j, and its dk_j likewise. No matrix of scores is formed.
  *
  * <p>
- * The keys that weigh, and those that the errors are carried back to, differ: queries and keys of twice the width hold both,
- * with zeros where one must not see the other.
+ * The keys of the softmax differ from those of the error gradient: queries and keys of twice the width hold both, with
+ * zeros where they must not interact.
  *
  * @param shape with as many key-value heads as query heads
  */
 record ScoreGradient(Device device, AttentionShape shape) {
 
-    /** Which side the errors are carried back to. */
+    /** The side that receives the gradient. */
     enum Side {
         /** to queries: the sum over keys of J e times them */
         QUERIES,

@@ -8,29 +8,29 @@ import java.util.function.Consumer;
 import java.util.stream.IntStream;
 
 /**
- * The calibration sequences between two blocks, as the original model computes them and as the converted one does.
+ * The calibration sequences between two blocks, in the original and in the converted model.
  *
  * @param original F32 [sequences length, hidden], as is converted
  * @param length of a sequence
- * @param together sequences that are computed with at a time
+ * @param together sequences in a batch
  */
 public record Sequences(ActivationStore original, ActivationStore converted, int length, int together) {
 
-    /** Every fourth sequence is held out to choose by. */
+    /** Every fourth sequence is held out for validation. */
     private static final int HELD_OUT = 4;
-    /** Sequences whose scores are fitted at the most. */
+    /** Maximum number of sequences for the score fit. */
     private static final int FITTED = 32;
 
     public int count() {
         return Math.toIntExact(original.rows() / length);
     }
 
-    /** Those that least squares are solved with. */
+    /** Training sequences of the least squares. */
     int[] summed() {
         return IntStream.range(0, count()).filter(sequence -> !isHeldOut(sequence)).toArray();
     }
 
-    /** Those that a ridge is chosen by. */
+    /** Validation sequences that choose the ridge. */
     int[] heldOut() {
         return IntStream.range(0, count()).filter(this::isHeldOut).toArray();
     }
@@ -39,12 +39,12 @@ public record Sequences(ActivationStore original, ActivationStore converted, int
         return sequence % HELD_OUT == HELD_OUT - 1;
     }
 
-    /** Those that scores are fitted to: the first ones. */
+    /** Training sequences of the score fit: the first ones. */
     int[] fitted() {
         return IntStream.range(0, Math.max(1, Math.min(FITTED, count() * 2 / 3))).toArray();
     }
 
-    /** Those that attention is judged by, behind them. */
+    /** Validation sequences of the score fit, after them. */
     int[] judged() {
         int fitted = fitted().length;
         return IntStream.range(fitted, Math.min(count(), fitted + Math.max(1, fitted / 2))).toArray();
@@ -57,7 +57,7 @@ public record Sequences(ActivationStore original, ActivationStore converted, int
         void run(int at, int[] sequences);
     }
 
-    /** Goes through some of them, so many at a time as are computed together. */
+    /** Goes through some of them in batches. */
     void each(int[] which, Batch batch) {
         for (int at = 0; at < which.length; at += together) {
             batch.run(at, Arrays.copyOfRange(which, at, Math.min(which.length, at + together)));

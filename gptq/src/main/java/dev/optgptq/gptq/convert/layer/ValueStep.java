@@ -16,20 +16,20 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Fits shared values and the output projection to what the original layer puts out, and to the residual stream's error so far:
- * behind both, the converted stream should be where the original's is.
+ * Fits shared values and the output projection to the original layer's output plus the residual stream's error so far,
+ * so that the converted stream approaches the original's.
  */
 record ValueStep(LayerSource source, Dense dense) {
 
-    /** What was found. */
+    /** The solution. */
     record Result(AttentionMatrices weights, Fit fit) {}
 
     /**
      * Fits them.
      *
      * @param attention the converted one, whose queries and keys stay
-     * @param original the original weights, whose values the shared ones are made of
-     * @param merge where it begins; its queries and keys do not count
+     * @param original the original weights, from whose values the shared ones are formed
+     * @param merge the initial solution; its queries and keys are ignored
      * @param scores the queries and keys of attention
      */
     Result fit(LayerAttention attention, AttentionMatrices original, LayerMerge merge, AttentionMatrices scores) {
@@ -83,7 +83,7 @@ record ValueStep(LayerSource source, Dense dense) {
         }
     }
 
-    /** What is to be added to the converted stream: original + attention(original) - converted. */
+    /** The target addend of the converted stream: original + attention(original) - converted. */
     private Tensor target(Tensor original, Tensor converted, TensorArena scratch) {
         LayerAttention attention = source.attention();
         Device device = attention.device();

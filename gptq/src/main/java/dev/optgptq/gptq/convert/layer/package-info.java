@@ -1,3 +1,3 @@
-/** One layer's attention on the device while its heads are being merged: moments, fits, and what they are judged by. */
+/** One layer's attention on the device while its heads are merged: moments, fits, and their validation. */
 @org.jspecify.annotations.NullMarked
 package dev.optgptq.gptq.convert.layer;

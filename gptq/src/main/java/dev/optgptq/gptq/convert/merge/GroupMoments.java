@@ -4,24 +4,25 @@ import dev.optgptq.kernels.dense.Matrix;
 import java.util.List;
 
 /**
- * What is known of a group of r key-value heads, its members, d elements each, and of the query heads that use them, equally
- * many each, in the members' order: means over the tokens of calibration. Queries and keys are those that are multiplied,
- * behind RoPE where there is one; P_t is a query head's attention from token t.
+ * Moments of a group of r key-value heads, its members, with d elements each, and of the query heads that use them,
+ * equally many each, in the members' order: means over the calibration tokens. Queries and keys are those of the
+ * scores, after RoPE if there is one; P_t is a query head's attention from token t.
  *
  * @param members r
  * @param queries per query head E[q q^T] [d, d]
  * @param keys E[z z^T] of the members' stacked keys z [r d, r d]
  * @param keyMean E[z] [1, r d]
- * @param attendedKeys per query head E_t Cov_{P_t}(z) [r d, r d]: how the members' keys differ where the head looks
+ * @param attendedKeys per query head E_t Cov_{P_t}(z) [r d, r d]: spread of the members' keys under the head's
+ *     attention
  * @param attendedValues per query head E[u u^T] [r d, r d] of u_t = E_{P_t}(zeta), zeta the members' stacked values
  * @param attendedMeans per query head E[u] [1, r d]
- * @param weights per query head what an error of its scores weighs: how far its values spread under its attention, seen
- *     behind the output projection
+ * @param weights per query head the weight of its score errors: the spread of its values under its attention, after the
+ *     output projection
  */
 public record GroupMoments(int members, List<Matrix> queries, Matrix keys, Matrix keyMean, List<Matrix> attendedKeys,
         List<Matrix> attendedValues, List<Matrix> attendedMeans, List<Double> weights) {
 
-    /** A head whose attention does not matter at all still counts this much of the mean. */
+    /** Smallest weight of a head, relative to the mean. */
     private static final double LEAST_WEIGHT = 1e-3;
 
     public GroupMoments {

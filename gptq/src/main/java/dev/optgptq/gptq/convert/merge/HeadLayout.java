@@ -6,11 +6,11 @@ import java.util.List;
 import java.util.stream.IntStream;
 
 /**
- * Which elements of a head turn together.
+ * The elements of a head that rotate together.
  *
  * @param headDim d
- * @param pairs of elements that RoPE turns
- * @param rest the elements that are not turned
+ * @param pairs of elements that RoPE rotates
+ * @param rest the elements that do not rotate
  */
 public record HeadLayout(int headDim, List<Pair> pairs, List<Integer> rest) {
 
@@ -27,7 +27,7 @@ public record HeadLayout(int headDim, List<Pair> pairs, List<Integer> rest) {
         return new HeadLayout(headDim, List.of(), IntStream.range(0, headDim).boxed().toList());
     }
 
-    /** The first rotaryDim elements turn. */
+    /** The first rotaryDim elements rotate. */
     public static HeadLayout rotary(int headDim, int rotaryDim, RotaryLayout layout) {
         List<Pair> pairs = new ArrayList<>();
         for (int i = 0; i < rotaryDim / 2; i++) {

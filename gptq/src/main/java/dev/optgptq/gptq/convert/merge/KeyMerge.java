@@ -6,9 +6,9 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * Merges keys by the score errors that this makes, q_h . (k_h - B_h c), where attention looks. Elements that are not turned
- * mix by any matrix; a pair that RoPE turns by one complex number, all that commutes with the rotations. Exact where the
- * keys of the heads are equal up to such a map and a constant.
+ * Merges keys by the resulting score errors, q_h . (k_h - B_h c), weighted by attention. Elements that do not rotate
+ * mix by any matrix; a pair that RoPE rotates by one complex number, the only maps that commute with the rotations.
+ * Exact where the keys of the heads are equal up to such a map and a constant.
  */
 public record KeyMerge(Dense dense, HeadLayout layout) {
 
@@ -47,7 +47,7 @@ public record KeyMerge(Dense dense, HeadLayout layout) {
         return new WeightedPca(dense).merge(moments, metrics).scaledTo(energy, dense);
     }
 
-    /** The rows and columns of the elements that are not turned, in each of some heads. */
+    /** The rows and columns of the elements that do not rotate, in each of some heads. */
     private Matrix ofRest(Matrix m, int heads) {
         List<Integer> rest = layout.rest();
         int n = rest.size();

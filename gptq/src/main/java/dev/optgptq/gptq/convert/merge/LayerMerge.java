@@ -10,7 +10,7 @@ import org.jspecify.annotations.Nullable;
  * A layer whose key-value heads were merged, neighbours into one.
  *
  * @param weights with one key-value head per group
- * @param values per group, how its values come from its members' stacked ones: T [d, r d]
+ * @param values per group, the map from its members' stacked values: T [d, r d]
  * @param keyResidual the share of the weighted energy of keys that was lost, on the average of the groups
  * @param valueResidual the same of values
  */
@@ -46,7 +46,7 @@ public record LayerMerge(AttentionMatrices weights, List<Matrix> values, double 
         return outputs;
     }
 
-    /** Puts the merged weights together. */
+    /** Assembles the merged weights. */
     private record Builder(AttentionMatrices source, List<GroupMoments> groups, Dense dense) {
 
         private int d() {
@@ -92,7 +92,7 @@ public record LayerMerge(AttentionMatrices weights, List<Matrix> values, double 
                     Matrix.stack(output), outputBias);
         }
 
-        /** What the mean average of a head's own values loses, [1, d]: mu_own - B T mu. */
+        /** Loss of the mean of a head's own values, [1, d]: mu_own - B T mu. */
         private Matrix lost(Merge merge, int head) {
             int group = head / sharing();
             Matrix mean = groups.get(group).attendedMeans().get(head % sharing());

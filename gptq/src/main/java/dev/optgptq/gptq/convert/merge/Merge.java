@@ -5,8 +5,8 @@ import dev.optgptq.kernels.dense.Matrix;
 import java.util.List;
 
 /**
- * How the r heads of a group share one: with z their stacked keys, or values, c = T z is the shared head's, and B_h c stands
- * for that of head h.
+ * How the r heads of a group share one: with z their stacked keys, or values, c = T z is the shared head's, and B_h c
+ * replaces that of head h.
  *
  * @param shared T [d, r d]
  * @param spread B_h [d, d], one per head
@@ -18,7 +18,7 @@ public record Merge(Matrix shared, List<Matrix> spread, double residual) {
         spread = List.copyOf(spread);
     }
 
-    /** The same, with c so long that it has the members' mean energy: for float16 and for scales of int4. */
+    /** The same, with c scaled to the members' mean energy: for float16 and for scales of int4. */
     public Merge scaledTo(Matrix moments, Dense dense) {
         double members = moments.trace() / spread.size();
         double shares = dense.congruence(shared, moments).trace();

@@ -12,7 +12,7 @@ import java.util.List;
  */
 record RotaryMerge(Dense dense) {
 
-    /** Added to a head's query energy, of the mean, so that none divides by zero. */
+    /** Added to a head's query energy, relative to the mean, to avoid division by zero. */
     private static final double LEAST_ENERGY = 1e-6;
 
     /**
@@ -45,7 +45,7 @@ record RotaryMerge(Dense dense) {
         double[] roots = roots(group, pair);
         Hermitian seen = Hermitian.of(GroupMoments.mean(group.attendedKeys()), pair, r, d);
         Dense.Eigen eigen = dense.eigen(seen.scaled(roots).embedded());
-        // Every eigenvalue comes twice, for v and iv; any vector of the two is v up to a phase.
+        // Every eigenvalue is double, for v and iv; any vector of the two is v up to a phase.
         int top = 2 * r - 1;
         double[][] toShared = new double[r][2];
         double[][] fromShared = new double[r][2];
@@ -101,7 +101,7 @@ record RotaryMerge(Dense dense) {
             return Matrix.generate(m.rows(), m.columns(), (k, l) -> roots[k] * m.at(k, l) * roots[l]);
         }
 
-        /** The real symmetric [[Re, -Im], [Im, Re]], [2 r, 2 r]: it does to (Re v, Im v) what this does to v. */
+        /** The real symmetric [[Re, -Im], [Im, Re]], [2 r, 2 r]: it acts on (Re v, Im v) as this does on v. */
         private Matrix embedded() {
             int r = real.rows();
             return Matrix.generate(2 * r, 2 * r, (i, j) -> {

@@ -6,8 +6,8 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * Merges values: what counts of them is their average under attention, seen through each head's rows of the output
- * projection. Exact where the values of the heads are equal up to an invertible matrix.
+ * Merges values by their averages under attention, through each head's rows of the output projection. Exact where the
+ * values of the heads are equal up to an invertible matrix.
  */
 public record ValueMerge(Dense dense) {
 
@@ -15,7 +15,7 @@ public record ValueMerge(Dense dense) {
      * Merges the values of a group.
      *
      * @param outputs per query head its rows of the output projection, O_h [d, hidden]: it adds o_h O_h to the output
-     * @param centred whether an output bias can take up what the averages have in common
+     * @param centred whether an output bias can absorb the mean of the averages
      */
     public Merge merge(GroupMoments group, List<Matrix> outputs, boolean centred) {
         List<Matrix> moments = new ArrayList<>();

@@ -6,16 +6,16 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * The rank-d description of r stacked heads that loses least: min E sum_h |A_h (z_h - B_h c)|^2 over c = T z, by the top
+ * The best rank-d approximation of r stacked heads: min E sum_h |A_h (z_h - B_h c)|^2 over c = T z, by the top
  * eigenvectors V of A C A with A = blockdiag(A_h): T = V^T A, B_h = A_h^-1 V_h.
  */
 record WeightedPca(Dense dense) {
 
-    /** Eigenvalues below this share of the mean count as that, in square roots. */
+    /** Floor of eigenvalues in square roots, relative to the mean. */
     static final double FLOOR = 1e-6;
 
     /**
-     * Finds it.
+     * Computes it.
      *
      * @param moments C [r d, r d]
      * @param metrics A_h^2 [d, d], one per head

@@ -19,7 +19,7 @@ import java.util.Optional;
 import tools.jackson.databind.node.ObjectNode;
 
 /**
- * A finished block: the packed tensors of its linears, and what the report says about them.
+ * A finished block: the packed tensors of its linears, and their report entries.
  *
  * @param part tensors of linears in GPTQ layout; others stand for the source's
  */
@@ -29,7 +29,7 @@ public record BlockRecord(Part part) {
     private static final String LAYERS = "layers";
     private static final String STEPS = "steps";
 
-    /** Of the part that holds a block. */
+    /** Name of the part that holds a block. */
     public static String name(int block) {
         return String.format(Locale.ROOT, "%s%05d", PREFIX, block);
     }
@@ -39,8 +39,8 @@ public record BlockRecord(Part part) {
     }
 
     /**
-     * The first blocks of a model that are finished and as they were recorded. A block behind a damaged one would be
-     * sound, but its inputs are known only from that; all behind it are deleted.
+     * The leading blocks of a model that are finished and undamaged. A block after a damaged one may be sound, but its
+     * inputs depend on the damaged one; all blocks after it are deleted.
      */
     public static List<BlockRecord> sound(Journal journal, int blocks) {
         List<BlockRecord> sound = new ArrayList<>();
@@ -54,7 +54,7 @@ public record BlockRecord(Part part) {
         return sound;
     }
 
-    /** What is kept beside the tensors. */
+    /** The note beside the tensors. */
     public static ObjectNode note(List<RunReport.Layer> layers, Map<String, Long> fingerprints,
             List<RunReport.Phase> phases, List<StepOutcome> steps) {
         ObjectNode note = Notes.withPhases(phases);
@@ -68,18 +68,18 @@ public record BlockRecord(Part part) {
         return Notes.list(part.note().path(LAYERS), RunReport.Layer.class);
     }
 
-    /** What refining it did; nothing where it was not refined. */
+    /** Outcomes of its refinement steps; empty if it was not refined. */
     public List<StepOutcome> steps() {
         return Notes.list(part.note().path(STEPS), StepOutcome.class);
     }
 
-    /** Of the integers of each linear, by module. */
+    /** Fingerprints of the integers of each linear, by module. */
     Map<String, Long> fingerprints() {
         return Notes.fingerprints(part.note());
     }
 
     /**
-     * Makes the source's block, as it was loaded, what it was when it had been quantized.
+     * Overwrites the loaded block of the source with its quantized weights.
      *
      * @param model that loaded it
      */

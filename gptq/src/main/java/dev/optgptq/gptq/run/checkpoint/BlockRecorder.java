@@ -14,8 +14,8 @@ import java.util.function.Consumer;
 import tools.jackson.databind.node.ObjectNode;
 
 /**
- * Records the linears of a block once their integers are final. They are taken off the device here, and written while the
- * run goes on; the block counts when its record is on the disk.
+ * Records the linears of a block once their integers are final. They are copied off the device here, and written while
+ * the run continues; the block counts once its record is on disk.
  */
 public final class BlockRecorder implements AutoCloseable {
 
@@ -28,7 +28,7 @@ public final class BlockRecorder implements AutoCloseable {
     private final List<RunReport.Layer> layers = new ArrayList<>();
     private final Map<String, Long> fingerprints = new LinkedHashMap<>();
 
-    /** @param finished hears of the block once it counts, on the thread that writes */
+    /** @param finished called on the writing thread once the block counts */
     public BlockRecorder(int block, PartWriter writer, LinearPacker packer, LayerReports reports,
             WriteBehind behind, Consumer<BlockRecord> finished) {
         this.block = block;
@@ -39,7 +39,7 @@ public final class BlockRecorder implements AutoCloseable {
         this.finished = finished;
     }
 
-    /** Packs a linear, while its codes are on the device, and hands it over. */
+    /** Packs a linear while its codes are on the device, and submits it for writing. */
     public void write(SolvedLinear solved) {
         RunReport.Layer layer = reports.of(block, solved);
         fingerprints.put(solved.linear().module(), packer.pack(solved.linear(), solved.solution().weight(),
@@ -47,18 +47,18 @@ public final class BlockRecorder implements AutoCloseable {
         layers.add(layer);
     }
 
-    /** @param phases where the time of the run went until now */
+    /** @param phases times of the run's phases so far */
     public void finish(List<RunReport.Phase> phases) {
         finish(phases, List.of());
     }
 
-    /** @param steps what refining the block did */
+    /** @param steps outcomes of the refinement steps */
     public void finish(List<RunReport.Phase> phases, List<StepOutcome> steps) {
         ObjectNode note = BlockRecord.note(layers, fingerprints, phases, steps);
         behind.then(() -> finished.accept(new BlockRecord(writer.finish(note))));
     }
 
-    /** Without finish() nothing is left. */
+    /** Without finish() nothing remains on disk. */
     @Override
     public void close() {
         behind.finallyDo(writer::close);

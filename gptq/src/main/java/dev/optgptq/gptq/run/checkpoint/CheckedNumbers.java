@@ -9,7 +9,7 @@ import java.util.Map;
 import java.util.SortedMap;
 
 /**
- * What a checkpoint computes in, and what its scales are like, as they were read back.
+ * The dtype and the scales of a checkpoint as read back.
  *
  * @param scales of each linear, by module
  */
@@ -22,11 +22,11 @@ public record CheckedNumbers(OutputDtype dtype, SortedMap<String, ScaleCount> sc
         return scales.values().stream().reduce(ScaleCount.NONE, ScaleCount::plus);
     }
 
-    /** Throws UserError NUMERIC for negative scales where there may be none: learning can move a scale beyond 0. */
+    /** Throws UserError NUMERIC for negative scales if the settings forbid them: learning can move a scale below 0. */
     public void requirePositive() {
         if (all().negative() > 0) {
             throw new UserError(UserError.Code.NUMERIC, "--positive-scales: " + all().negative() + " of " + all().all()
-                    + " scales became negative while they were learned; take fewer steps (--tune), or leave the option out");
+                    + " scales became negative during tuning; use fewer steps (--tune), or leave the option out");
         }
     }
 
@@ -34,7 +34,7 @@ public record CheckedNumbers(OutputDtype dtype, SortedMap<String, ScaleCount> sc
         return new RunReport.Range(dtype.name(), dtype.largest(), dtype.where(), all().negativeShare());
     }
 
-    /** What a user should know, in sentences. */
+    /** Sentences for the user. */
     public List<String> warnings() {
         List<String> warnings = new ArrayList<>();
         if (dtype.warning() != null) {

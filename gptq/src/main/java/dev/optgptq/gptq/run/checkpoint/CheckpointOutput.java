@@ -18,28 +18,30 @@ import java.util.concurrent.ConcurrentSkipListMap;
 import java.util.function.Predicate;
 
 /**
- * Puts the checkpoint together from the finished blocks and the source, and afterwards reads everything back from disk:
- * the integers found there, unpacked by the format's definition, must be the solver's.
+ * Assembles the checkpoint from the finished blocks and the source, and then reads everything back from disk: the
+ * integers there, unpacked by the format's definition, must equal the solver's.
  */
 public final class CheckpointOutput {
 
     private final CheckpointWriter writer;
     private final CheckpointPlan plan;
     private final Predicate<String> comesLater;
-    /** Of the integers of each linear, by module. */
+    /** Fingerprints of the integers of each linear, by module. */
     private final Map<String, Long> fingerprints = new HashMap<>();
-    /** Of tensors of the source that were given another value, by name. */
+    /** Checksums of the source's tensors that were replaced, by name. */
     private final Map<String, Long> replaced = new HashMap<>();
     private boolean outsideWritten;
 
-    /** @param comesLater which tensors are learned after all blocks are finished, and take the place of theirs and the source's */
+    /**
+     * @param comesLater which tensors are learned after all blocks are finished, and replace theirs and the source's
+     */
     public CheckpointOutput(CheckpointWriter writer, CheckpointPlan plan, Predicate<String> comesLater) {
         this.writer = writer;
         this.plan = plan;
         this.comesLater = comesLater;
     }
 
-    /** Writes what is the source's and belongs to no block; at any time before the rest of it. */
+    /** Writes the source's tensors outside the blocks; any time before the rest. */
     public void writeOutside() {
         plan.outside().stream().filter(view -> !comesLater.test(view.name()))
                 .forEach(view -> writer.write(view.name(), view.data()));
@@ -47,7 +49,7 @@ public final class CheckpointOutput {
         writer.sync();
     }
 
-    /** Writes all tensors of a block's record: its packed linears, and any others, in place of the source's. */
+    /** Writes all tensors of a block's record: its packed linears, and any others that replace the source's. */
     public void write(BlockRecord block) {
         fingerprints.putAll(block.fingerprints());
         try (SafetensorsFile file = block.part().open()) {
@@ -64,7 +66,7 @@ public final class CheckpointOutput {
         writer.sync();
     }
 
-    /** Writes what comes later; after all blocks. */
+    /** Writes the tensors learned later; after all blocks. */
     public void write(TunedParameters tuned) {
         tuned.fingerprints().forEach((name, value) -> (plan.keeps(name) ? replaced : fingerprints).put(name, value));
         try (SafetensorsFile file = tuned.open()) {
@@ -94,7 +96,7 @@ public final class CheckpointOutput {
         }
     }
 
-    /** Writes the rest of what is the source's; after all blocks. */
+    /** Writes the remaining tensors of the source; after all blocks. */
     public void writeKept() {
         if (!outsideWritten) {
             writeOutside();
@@ -107,7 +109,7 @@ public final class CheckpointOutput {
      * Compares what is on disk with the source and with the solver's integers; throws UserError OUTPUT naming the first
      * difference.
      *
-     * @param threads that read and compare, each with a piece of a tensor at a time
+     * @param threads that read and compare, each one piece of a tensor at a time
      * @return the scales of each linear, by module
      */
     public SortedMap<String, ScaleCount> verify(ModelDirectory written, int threads) {

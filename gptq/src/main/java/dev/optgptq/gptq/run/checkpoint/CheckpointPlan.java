@@ -105,7 +105,7 @@ public record CheckpointPlan(List<TensorSpec> specs, List<TensorSpec> recorded, 
         }
     }
 
-    /** The largest usual group size that divides, with an "or" behind it; nothing where none does. */
+    /** The largest usual group size that divides, followed by "or"; empty if there is none. */
     private static String groupOf(int inputs) {
         return USUAL_GROUPS.stream().filter(size -> inputs % size == 0).findFirst()
                 .map(size -> size + ", which divides all layers' inputs, or ").orElse("");

@@ -9,22 +9,22 @@ import java.lang.foreign.MemorySegment;
 import java.util.zip.CRC32C;
 
 /**
- * Tells whether integers are the solver's: CRC-32C of what is added, one behind the other. Of a linear these are the codes
- * U8 [in, out], the zeros I32 [groups, out], the scales F16 [groups, out] and g_idx I32 [in], as pack() adds them from the
- * device and {@link #of(PackedLinear)} from what is packed, a piece at a time.
+ * Checks that integers are the solver's: CRC-32C of what is added, concatenated. For a linear these are the codes
+ * U8 [in, out], the zeros I32 [groups, out], the scales F16 [groups, out] and g_idx I32 [in], as pack() adds them from
+ * the device and {@link #of(PackedLinear)} from packed tensors, piece by piece.
  */
 final class Fingerprint {
 
-    /** What is unpacked at a time: little, so that it stays in the cache between unpacking and adding. */
+    /** Bytes unpacked at a time: few enough to stay in the cache between unpacking and adding. */
     private static final long PIECE_BYTES = 1 << 18;
-    /** What is taken off a device at a time. */
+    /** Bytes copied off a device at a time. */
     private static final long DOWNLOAD_BYTES = 1 << 22;
     /** Rows of codes that fill whole words for any number of bits. */
     private static final int RUN = 32;
 
     private final CRC32C crc = new CRC32C();
 
-    /** Of a packed linear, by the format's definition. Takes some hundred kilobytes for the while, whatever its size. */
+    /** Of a packed linear, by the format's definition. Takes a few hundred kilobytes of memory for any size. */
     static long of(PackedLinear packed) {
         try (Arena host = Arena.ofConfined()) {
             return new Fingerprint().addCodes(packed, host).addZeros(packed, host).add(packed.scales())

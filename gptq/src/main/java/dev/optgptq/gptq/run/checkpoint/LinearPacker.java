@@ -22,7 +22,7 @@ import java.util.function.Consumer;
  */
 public record LinearPacker(QuantizationConfig config, Device device) {
 
-    /** Takes the packed tensors of a linear. */
+    /** Receives the packed tensors of a linear. */
     interface Sink {
         /**
          * @param tensor its name
@@ -70,7 +70,7 @@ public record LinearPacker(QuantizationConfig config, Device device) {
     }
 
     /**
-     * What the solver left in the weight of a linear, to the bit: the same op on the same integers.
+     * Reproduces the solver's weight of a linear to the bit: the same op on the same integers.
      *
      * @param weight F32 [out, in], written
      */

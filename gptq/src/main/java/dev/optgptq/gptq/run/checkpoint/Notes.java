@@ -9,7 +9,7 @@ import tools.jackson.databind.json.JsonMapper;
 import tools.jackson.databind.node.JsonNodeFactory;
 import tools.jackson.databind.node.ObjectNode;
 
-/** The report's entries as they stand in a journal's notes: numbers come back to the bit. */
+/** Report entries in a journal's notes: numbers are restored to the bit. */
 public final class Notes {
 
     private static final JsonMapper JSON = new JsonMapper();
@@ -18,7 +18,7 @@ public final class Notes {
 
     private Notes() {}
 
-    /** A new note that holds where the time of the run went until now. */
+    /** A new note with the times of the run's phases so far. */
     public static ObjectNode withPhases(List<RunReport.Phase> phases) {
         ObjectNode note = JsonNodeFactory.instance.objectNode();
         note.set(PHASES, toJson(phases));

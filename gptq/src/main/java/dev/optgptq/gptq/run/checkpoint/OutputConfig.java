@@ -29,8 +29,8 @@ public final class OutputConfig {
     }
 
     /**
-     * The source's config with the quantization. Scales are float16 in any case, which loaders turn into the dtype that they
-     * compute in.
+     * The source's config with the quantization. Scales are always float16; loaders convert them to their compute
+     * dtype.
      *
      * @param dtype to compute in
      */
@@ -43,7 +43,7 @@ public final class OutputConfig {
         source.companions().forEach(writer::copy);
     }
 
-    /** Writes config.json once more, with another dtype to compute in. */
+    /** Rewrites config.json with another compute dtype. */
     public void replace(CheckpointWriter writer, Origin origin, OutputDtype dtype) {
         writer.replaceJson("config.json", config(block(origin), dtype));
     }

@@ -10,30 +10,32 @@ import org.jspecify.annotations.Nullable;
 import tools.jackson.databind.JsonNode;
 
 /**
- * The dtype that a checkpoint's config.json asks runtimes to compute in: float16, which all of them can, unless the activations
- * come near its largest number.
+ * The dtype that a checkpoint's config.json asks runtimes to compute in: float16, which all of them support, unless the
+ * activations come near its largest number.
  *
  * @param name "float16" or "bfloat16"
- * @param largest the largest magnitude of any activation that was seen; null where none was
- * @param where it was: "residual stream of block 3"
- * @param warning what a user should know; null where nothing
+ * @param largest the largest magnitude of any activation measured; null if none was
+ * @param where its place: "residual stream of block 3"
+ * @param warning a sentence for the user; null if there is none
  */
 public record OutputDtype(String name, @Nullable Double largest, @Nullable String where, @Nullable String warning) {
 
     /** The largest finite float16. */
     private static final double FLOAT16_MAX = 65504;
-    /** Other text than the calibration's drives activations further: half of float16's range is left free for that. */
+    /**
+     * Other texts reach larger activations than the calibration text: half of float16's range is kept free for them.
+     */
     private static final double NEAR = FLOAT16_MAX / 2;
 
     private static final String FLOAT16 = "float16";
 
-    /** An activation that was seen. */
+    /** A measured activation. */
     private record Seen(double size, String where) {}
 
     /**
-     * Chooses it.
+     * Chooses the dtype.
      *
-     * @param blocks what calibration saw
+     * @param blocks measured by calibration
      * @param before the source on the evaluation text; null where nothing was evaluated
      * @param source the source's config.json
      */

@@ -10,15 +10,18 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 
 /**
- * Runs checks that do not depend on each other on several threads.
+ * Runs independent checks on several threads.
  *
- * @param where what they read, for messages
+ * @param where the place that they read, for messages
  */
 record ParallelChecks(Path where, int threads) {
 
-    /** The failure of the first check, in their order, that fails; no other is begun then. Interrupted, UserError OUTPUT. */
+    /**
+     * The failure of the first check, in their order, that fails; no more are begun then. Interrupted, UserError
+     * OUTPUT.
+     */
     void run(List<Runnable> checks) {
-        // Daemons: they hold up no process that is to end.
+        // Daemons, so that they do not keep the process alive.
         try (ExecutorService workers = Executors.newFixedThreadPool(threads,
                 Thread.ofPlatform().daemon().name("opt-gptq-check-", 1).factory())) {
             List<? extends Future<?>> running = checks.stream().map(workers::submit).toList();

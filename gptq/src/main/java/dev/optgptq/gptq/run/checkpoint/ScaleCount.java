@@ -5,7 +5,7 @@ import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
 
 /**
- * What the float16 scales of linears are like.
+ * Counts of the float16 scales of linears.
  *
  * @param all how many there are
  * @param negative that are less than 0

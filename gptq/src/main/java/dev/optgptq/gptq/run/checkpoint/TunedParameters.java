@@ -26,8 +26,8 @@ import java.util.function.Predicate;
 import tools.jackson.databind.node.ObjectNode;
 
 /**
- * The scales of all linears, and the norms where they are learned, as they were learned together, after the blocks were
- * finished: they replace the scales of the blocks' records, and the source's norms.
+ * The scales of all linears, and the norms if they are tuned, learned together after the blocks were finished: they
+ * replace the scales of the blocks' records, and the source's norms.
  *
  * @param part "MODULE.scales" in GPTQ layout, and "NORM.weight"
  */
@@ -49,7 +49,7 @@ public record TunedParameters(Part part) {
      *
      * @param specs of the scales of every linear, and of the norms that are learned
      * @param packed a linear as its block has it, by module
-     * @param tuner hands out what it learned, and says what that bought
+     * @param tuner provides the learned parameters and the outcome of the step
      */
     public static TunedParameters record(Journal journal, List<TensorSpec> specs, Function<String, PackedLinear> packed,
             Function<TunedSink, StepOutcome> tuner, PhaseClock clock) {
@@ -90,7 +90,7 @@ public record TunedParameters(Part part) {
         return Notes.list(part.note().path(OUTCOME), StepOutcome.class).getFirst();
     }
 
-    /** Of the integers of each linear with its new scales, by module, and of each norm, by tensor. */
+    /** Fingerprints of the integers of each linear with its new scales, by module, and of each norm, by tensor. */
     Map<String, Long> fingerprints() {
         return Notes.fingerprints(part.note());
     }

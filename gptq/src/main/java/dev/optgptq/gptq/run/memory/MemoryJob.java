@@ -11,12 +11,12 @@ import dev.optgptq.gptq.solve.SiteSolver;
 import org.jspecify.annotations.Nullable;
 
 /**
- * What of a run decides its memory.
+ * The properties of a run that decide its memory.
  *
  * @param matmulDtype of the linears while calibrating
  * @param bits of a packed weight
  * @param groupSize inputs per scale, -1 for all
- * @param refinement what gradient calibration does; null for other calibrators
+ * @param refinement settings of gradient calibration; null for other calibrators
  * @param devices that share it
  */
 public record MemoryJob(ModelSpec model, DType matmulDtype, int bits, int groupSize, @Nullable Refinement refinement,
@@ -27,12 +27,12 @@ public record MemoryJob(ModelSpec model, DType matmulDtype, int bits, int groupS
         return refinement != null && refinement.weighTokens();
     }
 
-    /** How many streams of all sequences lie between blocks: that of the original model may be the second. */
+    /** How many streams of all sequences are kept between blocks: the second is the original model's. */
     int streams() {
         return refinement != null && refinement.followsOriginal() ? 2 : 1;
     }
 
-    /** How many sequences lie between blocks, those counted twice that lie there as two models have them. */
+    /** How many sequences are kept between blocks; those of both models count twice. */
     long sequences(int calibration) {
         return refinement == null ? calibration : (long) streams() * calibration + heldOut(calibration);
     }
@@ -46,22 +46,22 @@ public record MemoryJob(ModelSpec model, DType matmulDtype, int bits, int groupS
         return (long) alone * Refinement.heldOut(calibration);
     }
 
-    /** Inputs per scale; more than there are for all. */
+    /** Inputs per scale; for -1 more than any linear has. */
     int inputsPerScale() {
         return groupSize == QuantizationConfig.ONE_GROUP ? Integer.MAX_VALUE : groupSize;
     }
 
-    /** Bytes of the packed tensors of the block that has most, as they lie in the memory where they wait. */
+    /** Bytes of the packed tensors of the block that has most, as laid out in the write queue. */
     long packedBlock() {
         return model.most(block -> block.linears().stream().mapToLong(this::packed).sum());
     }
 
-    /** Bytes of the largest packed linear, which lies on the device as it is stored while it is unpacked. */
+    /** Bytes of the largest packed linear, a copy of which is on the device while it is unpacked. */
     long largestPacked() {
         return model.most(block -> block.linears().stream().mapToLong(this::packed).max().orElse(0));
     }
 
-    /** Bytes of what solving the largest linear takes, beside its Hessian's. */
+    /** Bytes to solve the largest linear, without its Hessian. */
     long largestCopies() {
         return model.most(block -> block.linears().stream().mapToLong(this::solving).max().orElse(0));
     }
@@ -71,7 +71,7 @@ public record MemoryJob(ModelSpec model, DType matmulDtype, int bits, int groupS
                 .mapToLong(tensor -> WriteBehind.aligned(tensor.bytes())).sum();
     }
 
-    /** Where linears are of fp16 or bf16, they are solved in a float32 copy. */
+    /** Linears in fp16/bf16 are solved in a float32 copy. */
     private long solving(LinearSpec linear) {
         int groups = groupSize == QuantizationConfig.ONE_GROUP ? 1 : Math.ceilDiv(linear.inputs(), groupSize);
         long widened = matmulDtype == DType.F32 ? 0 : 4L * linear.inputs() * linear.outputs();

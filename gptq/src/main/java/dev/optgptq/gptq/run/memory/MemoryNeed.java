@@ -7,12 +7,12 @@ import java.util.List;
 import java.util.OptionalLong;
 
 /**
- * What a job takes at its peak, in bytes, to be held against what there is before it starts.
+ * Peak memory of a job, in bytes, to be compared with free memory before it starts.
  *
- * @param job what needs it, for messages: "this run"
+ * @param job the job's name in messages: "this run"
  * @param host of the machine's memory, the process included
  * @param device of the device's memory, where it has its own, the libraries included
- * @param parts what that is made of, in words
+ * @param parts the items, for people
  */
 public record MemoryNeed(String job, long host, long device, String parts) {
 
@@ -22,7 +22,7 @@ public record MemoryNeed(String job, long host, long device, String parts) {
     static final long LIBRARIES = Transformer.LIBRARIES;
 
     /**
-     * What there is.
+     * Free memory.
      *
      * @param host bytes that the machine can still give
      * @param device bytes that the device can still give, where it has memory of its own; of several the least
@@ -35,15 +35,15 @@ public record MemoryNeed(String job, long host, long device, String parts) {
         }
     }
 
-    /** What is to be done in another way where there is not enough, beside what always helps; may be empty. */
+    /** Advice for this job if memory is short, beside the general advice; may be empty. */
     record Remedies(String host, String device) {}
 
     /**
-     * Throws UserError MEMORY where evaluating models cannot work.
+     * Throws UserError MEMORY if there is too little to evaluate models.
      *
      * @param devices that share it
      * @param bytes that it allocates on each device, which may be the host
-     * @param models how many go through it together
+     * @param models how many are evaluated together
      */
     public static void requireToEvaluate(List<Device> devices, long bytes, int models) {
         Free free = Free.of(devices);
@@ -53,7 +53,7 @@ public record MemoryNeed(String job, long host, long device, String parts) {
     static MemoryNeed evaluating(long bytes, int models, Free free) {
         boolean own = free.device().isPresent();
         return new MemoryNeed("evaluating", own ? PROCESS : PROCESS + bytes, own ? bytes + LIBRARIES : 0,
-                (models == 1 ? "one model" : models + " models") + ", of each its head and one block at a time, "
+                (models == 1 ? "one model" : models + " models") + ", each with its head and one block at a time, "
                         + mebibytes(bytes) + "; process " + mebibytes(PROCESS));
     }
 
@@ -62,7 +62,7 @@ public record MemoryNeed(String job, long host, long device, String parts) {
         return new Remedies("; a smaller --window lowers the batch buffers only" + one, one);
     }
 
-    /** Throws UserError MEMORY, saying how much there is of which, and what to do. */
+    /** Throws UserError MEMORY with what is needed, what is free, and what to do. */
     void require(Free free, Remedies remedies) {
         if (host > free.host()) {
             throw new UserError(UserError.Code.MEMORY, job + " needs about " + mebibytes(host) + " of memory (" + parts
@@ -72,7 +72,7 @@ public record MemoryNeed(String job, long host, long device, String parts) {
         if (device > free.device().orElse(Long.MAX_VALUE)) {
             throw new UserError(UserError.Code.MEMORY, job + " needs about " + mebibytes(device)
                     + " of device memory (" + parts + "), and " + mebibytes(free.device().orElse(0))
-                    + " are free there. End what else runs on the device, use another one, or --device cpu"
+                    + " are free there. End other programs on the device, use another device, or --device cpu"
                     + remedies.device());
         }
     }

@@ -11,18 +11,19 @@ import dev.optgptq.gptq.settings.RunTexts;
 import org.jspecify.annotations.Nullable;
 
 /**
- * What a run takes however it is placed; bytes. {@link Placement} has what depends on batches, parts and devices.
+ * Memory of a run that does not depend on its placement, in bytes. {@link Placement} has what depends on batches, parts
+ * and devices.
  *
  * @param weights one decoder block, in the matmul dtype
  * @param hessians one F32 [n, n] per site
  * @param solving the damped copy and the factor of the largest site, and the copies of the largest linear
  * @param stream the residual stream between blocks; where blocks are refined, also those of the original model and of
  *     plain GPTQ
- * @param gradients what finding the weights of tokens takes, before quantizing; nothing where all tokens count the same
- * @param evaluation all that evaluating takes: a block, the head, buffers, residual stream, logits; 0 without it
- * @param writing what may wait on the host to be written: the packed tensors of one block
- * @param learning the block inputs that learning over the whole model keeps on the host; 0 without it
- * @param hostLimit the most that tokens' activations may take on the host before they go to a temporary file
+ * @param gradients memory of the gradient pass, before quantizing; none if all tokens count the same
+ * @param evaluation memory of the evaluation: a block, the head, buffers, residual stream, logits; 0 without it
+ * @param writing the write queue on the host: the packed tensors of one block
+ * @param learning block inputs on the host for tuning the whole model; 0 without it
+ * @param hostLimit host memory above which activations go to a temporary file
  */
 public record MemoryNeeds(long weights, long hessians, long solving, long stream, Saliency.Memory gradients,
         long evaluation,
@@ -30,10 +31,10 @@ public record MemoryNeeds(long weights, long hessians, long solving, long stream
 
     /** Share of the available memory that the residual stream may take. */
     private static final double STREAM_SHARE = 0.25;
-    /** Block inputs that the gradients keep: enough sequences at once that loading blocks costs nothing beside them. */
+    /** Block inputs that the gradient pass keeps: enough sequences at once to make the loading of blocks negligible. */
     private static final long GROUP_BYTES = 256L << 20;
 
-    /** @param texts what calibrates and evaluates, if anything */
+    /** @param texts calibration and evaluation text, if any */
     static MemoryNeeds of(MemoryJob job, RunTexts texts, MemoryNeed.Free free) {
         ModelSpec model = job.model();
         long weights = Transformer.blockBytes(model, job.matmulDtype());
@@ -63,13 +64,13 @@ public record MemoryNeeds(long weights, long hessians, long solving, long stream
                         + job.largestPacked();
     }
 
-    /** All of a device's own memory, of the host's no more than tokens' activations may take. */
+    /** All of a device's own memory; of host memory no more than activations may take. */
     static Saliency.Limits gradientLimits(MemoryNeed.Free free, long limit) {
         return new Saliency.Limits(Math.min(GROUP_BYTES, limit), limit,
                 free.device().isPresent() ? free.device().getAsLong() - MemoryNeed.LIBRARIES : limit);
     }
 
-    /** Where the residual stream lies if not on a device. */
+    /** Where the residual stream is kept if not on a device. */
     Placement.Place offDevice() {
         return stream > hostLimit ? Placement.Place.FILE : Placement.Place.HOST;
     }

@@ -8,20 +8,19 @@ import dev.optgptq.gptq.run.memory.Placement.Place;
 import dev.optgptq.gptq.settings.RunTexts;
 
 /**
- * What a run will take at its peak, in bytes, computed before it starts. Its phases come one after the other, so that the
- * largest counts. A device that computes in the host's memory takes from that; one with memory of its own is planned for
- * what is free there.
+ * Peak memory of a run, in bytes, computed before it starts. Its phases run one after the other, so the largest counts.
+ * A device that shares the host's memory uses that; one with its own memory is planned within what is free there.
  *
- * @param free what there is
- * @param needs what it takes however it is placed
- * @param placement batches, parts and devices, and what those take
+ * @param free free memory
+ * @param needs memory that does not depend on the placement
+ * @param placement batches, parts and devices, with their memory
  */
 public record MemoryPlan(MemoryNeed.Free free, MemoryNeeds needs, Placement placement) {
 
-    /** Buffers that a device of its own memory copies through, two for each of its two streams. */
+    /** Staging buffers of a device with its own memory, two for each of its two streams. */
     private static final long PAGE_LOCKED = 4 * (16L << 20);
 
-    /** @param texts what calibrates and evaluates, if anything */
+    /** @param texts calibration and evaluation text, if any */
     public static MemoryPlan of(MemoryJob job, RunTexts texts, MemoryNeed.Free free) {
         MemoryNeeds needs = MemoryNeeds.of(job, texts, free);
         TokenSequences calibration = texts.calibration();
@@ -30,7 +29,8 @@ public record MemoryPlan(MemoryNeed.Free free, MemoryNeeds needs, Placement plac
     }
 
     /**
-     * The same run with blocks uploaded ahead, where there is room beside all else: it decides no bits, and must not.
+     * The same run with blocks prefetched to the device, if there is room beside everything else; this does not change
+     * the result.
      *
      * @param bytes that they take
      */
@@ -39,7 +39,7 @@ public record MemoryPlan(MemoryNeed.Free free, MemoryNeeds needs, Placement plac
         return ownMemory() && with.fitsDevice() ? with : this;
     }
 
-    /** Who does what of the calibration. */
+    /** How the devices share the calibration. */
     public Partition partition(TokenSequences calibration) {
         long heldOut = placement.refining() > 0
                 ? (long) Refinement.heldOut(calibration.count()) * calibration.length()
@@ -72,7 +72,7 @@ public record MemoryPlan(MemoryNeed.Free free, MemoryNeeds needs, Placement plac
         return placement.place() == Place.FILE ? needs.stream() : 0;
     }
 
-    /** What finding the weights of tokens may take. */
+    /** Memory that the gradient pass may use. */
     public Saliency.Limits gradientLimits() {
         return MemoryNeeds.gradientLimits(free, needs.hostLimit());
     }
@@ -82,13 +82,13 @@ public record MemoryPlan(MemoryNeed.Free free, MemoryNeeds needs, Placement plac
         return ownMemory() ? host() + busyDevices() * device() : host();
     }
 
-    /** What of it is the host's memory. */
+    /** The part in host memory. */
     private long host() {
         return MemoryNeed.PROCESS + (ownMemory() ? placement.cut().devices() * PAGE_LOCKED : 0)
                 + Math.max(ownMemory() ? 0 : needs.evaluation(), Math.max(gradientsOnHost(), quantizingOnHost()));
     }
 
-    /** The gradient pass, with the weights of tokens that it leaves. */
+    /** The gradient pass, with the token weights that it keeps. */
     long gradientsOnHost() {
         Saliency.Memory gradients = needs.gradients();
         return gradients.kept() + (ownMemory()
@@ -96,18 +96,18 @@ public record MemoryPlan(MemoryNeed.Free free, MemoryNeeds needs, Placement plac
                 : gradients.device() + gradients.inputs());
     }
 
-    /** Quantizing, with the weights of tokens. */
+    /** Quantizing, with the token weights. */
     long quantizingOnHost() {
         return needs.gradients().kept() + (ownMemory() ? 0 : quantizing()) + activations()
                 + Math.max(needs.writing(), needs.learning());
     }
 
-    /** What of it is allocated on the device. */
+    /** The part allocated on the device. */
     public long device() {
         return Math.max(needs.evaluation(), Math.max(needs.gradients().device(), quantizing() + placement.ahead()));
     }
 
-    /** What quantizing allocates on the device, without the blocks uploaded ahead. */
+    /** Device memory of quantizing, without prefetched blocks. */
     long quantizing() {
         long blocks = placement.refining() > 0
                 ? placement.refining()
@@ -134,7 +134,7 @@ public record MemoryPlan(MemoryNeed.Free free, MemoryNeeds needs, Placement plac
                 .require(free, new MemoryNeed.Remedies(onHost, onDevice));
     }
 
-    /** What asks for less. */
+    /** Settings that need less. */
     private String lighter() {
         return placement.refining() > 0 ? "; --tune 0 needs less, and --calibrator gptq least" : "";
     }

@@ -7,17 +7,18 @@ import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.gptq.refine.Refinement;
 
 /**
- * How the calibration is cut into batches and parts and where the residual stream lies, with what that takes; bytes.
+ * How the calibration is divided into batches and parts and where the residual stream is kept, with their memory in
+ * bytes.
  *
  * @param cut the batches and parts
  * @param forward buffers of one batch
- * @param waiting parts of the Hessians' sums that wait for others, so that several devices sum as one does
- * @param refining all that refining blocks and learning takes on the device but for the streams, in place of weights,
+ * @param waiting partial Hessian sums, kept so that several devices sum in the same order as one
+ * @param refining device memory of refining and tuning without the streams, in place of weights,
  *     Hessians, solving and forward; 0 where blocks are not refined
- * @param place where the residual stream lies between blocks
- * @param share of the stream what the first of several devices would hold, which has the most
- * @param ahead the blocks that are uploaded while others are computed, as they are stored, beside quantizing; 0 where
- *     there is no room, or nothing to upload to
+ * @param place where the residual stream is kept between blocks
+ * @param share bytes of the stream on the first of several devices, which holds the most
+ * @param ahead prefetched blocks in their stored dtype, beside quantizing; 0 if there is no room or the device shares
+ *     host memory
  */
 public record Placement(Cut cut, long forward, long waiting, long refining, Place place, long share, long ahead) {
 
@@ -30,7 +31,7 @@ public record Placement(Cut cut, long forward, long waiting, long refining, Plac
     }
 
     /**
-     * How the calibration is cut up.
+     * How the calibration is divided.
      *
      * @param batchRows tokens that run at once; 0 without a calibration
      * @param parts the most devices that can share it
@@ -72,7 +73,7 @@ public record Placement(Cut cut, long forward, long waiting, long refining, Plac
         return new Placement(cut, forward, waiting, refining, place, share, bytes);
     }
 
-    /** What of the stream lies on the first device. */
+    /** Bytes of the stream on the first device. */
     long onDevice() {
         return place == Place.DEVICE ? share : 0;
     }

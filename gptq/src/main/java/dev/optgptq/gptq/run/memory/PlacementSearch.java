@@ -10,9 +10,9 @@ import dev.optgptq.gptq.run.memory.Placement.Place;
  */
 final class PlacementSearch {
 
-    /** Into how many parts the calibration is cut on devices, where that fits: eight is as many as most nodes have. */
+    /** Number of parts of the calibration, if they fit: eight, the number of devices in most nodes. */
     private static final int PARTS = 8;
-    /** Tokens of a batch on such a device, where they fit: launches and half-filled tiles then cost little. */
+    /** Tokens of a batch on such a device, if they fit: launches and half-filled tiles then cost little. */
     private static final int DEVICE_BATCH_TOKENS = 8192;
 
     private final MemoryJob job;
@@ -36,8 +36,8 @@ final class PlacementSearch {
     }
 
     /**
-     * With the stream on the device, else without it, in as many parts, else in as large batches as fit; else the smallest
-     * of all.
+     * First choice: the stream on the device; then without it, in as many parts; then in the largest batches that fit;
+     * else the smallest of all.
      */
     private Placement onOneDevice() {
         for (Place place : new Place[] {Place.DEVICE, needs.offDevice()}) {

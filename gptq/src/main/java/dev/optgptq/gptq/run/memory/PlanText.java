@@ -4,7 +4,7 @@ import dev.optgptq.gptq.run.memory.Placement.Place;
 import java.util.ArrayList;
 import java.util.List;
 
-/** A plan in words: what is added up, and of which phases the largest counts. */
+/** A plan as text: the items that are added up, and the phases of which the largest counts. */
 final class PlanText {
 
     private PlanText() {}
@@ -31,7 +31,7 @@ final class PlanText {
                 Math.max(plan.gradientsOnHost(), plan.quantizingOnHost()));
     }
 
-    /** What quantizing is made of. */
+    /** The items of quantizing. */
     private static String block(MemoryPlan plan) {
         MemoryNeeds needs = plan.needs();
         String blocks = plan.placement().refining() > 0
@@ -65,8 +65,8 @@ final class PlanText {
         return mebibytes(plan.device() + MemoryNeed.LIBRARIES) + " of "
                 + mebibytes(plan.free().device().orElse(0)) + " MiB free" + evaluation(plan) + batches
                 + (placement.ahead() > 0
-                        ? ", blocks uploaded ahead in " + mebibytes(placement.ahead()) + " MiB"
-                        : ", no room to upload blocks ahead");
+                        ? ", prefetched blocks " + mebibytes(placement.ahead()) + " MiB"
+                        : ", no room to prefetch blocks");
     }
 
     private static String evaluation(MemoryPlan plan) {

@@ -7,22 +7,22 @@ import java.util.OptionalLong;
 import java.util.concurrent.atomic.AtomicLong;
 
 /**
- * The process's memory as the operating system sees it (Linux /proc; elsewhere unknown). Anonymous memory is what cannot
- * be dropped and read again: heap, device buffers, the JVM itself, but not mapped weights.
+ * The process's memory as the operating system sees it (Linux /proc; elsewhere unknown). Anonymous memory cannot be
+ * dropped and read again: heap, device buffers, the JVM itself, but not mapped weights.
  */
 public final class ProcessMemory implements AutoCloseable {
 
     private static final Path STATUS = Path.of("/proc/self/status");
     private static final Path SYSTEM = Path.of("/proc/meminfo");
     private static final Path CGROUP_LIMIT = Path.of("/sys/fs/cgroup/memory.max");
-    /** Its "anon" line is what counts against the limit for good; page cache is given back under pressure. */
+    /** Its "anon" line counts against the limit permanently; page cache is freed under pressure. */
     private static final Path CGROUP_STAT = Path.of("/sys/fs/cgroup/memory.stat");
     private static final long SAMPLE_MILLIS = 20;
 
     private final AtomicLong peak = new AtomicLong(-1);
     private final Thread sampler;
 
-    /** Starts to watch the peak. */
+    /** Starts measuring the peak. */
     public ProcessMemory() {
         sampler = Thread.ofPlatform().daemon().name("memory-sampler").start(this::sample);
     }
@@ -49,7 +49,7 @@ public final class ProcessMemory implements AutoCloseable {
         return bytes < 0 ? OptionalLong.empty() : OptionalLong.of(bytes);
     }
 
-    /** What the machine, or the container, can still give, in bytes; Long.MAX_VALUE where unknown. */
+    /** Free memory of the machine or container, in bytes; Long.MAX_VALUE where unknown. */
     static long available() {
         long system = kilobytes(SYSTEM, "MemAvailable:");
         return Math.min(system < 0 ? Long.MAX_VALUE : system, availableInContainer());

@@ -23,10 +23,10 @@ import java.util.Set;
 import java.util.stream.Collectors;
 
 /**
- * What a refinement takes on the device, in bytes, the streams not included.
+ * Device memory of a refinement, in bytes, without the streams.
  *
  * @param solving capturing a block's moments, and solving it in all variants
- * @param predicting comparing what the last blocks lead to
+ * @param predicting comparing the predictions of whole models
  * @param tuning learning its rounding; 0 without
  * @param model learning the scales of the whole model, and its norms; 0 without
  */
@@ -97,13 +97,13 @@ public record RefineMemory(long solving, long predicting, long tuning, long mode
                 .max().orElse(0));
     }
 
-    /** How much of a batch is done at once while the whole model is learned, and how much of it the host may hold. */
+    /** Batch limits for tuning the whole model: how much is computed at once, and how much the host may hold. */
     public static GradientStream.Limits limits(long memoryBytes) {
         return GradientStream.Limits.DEFAULT.withMemory(memoryBytes);
     }
 
     /**
-     * What learning over the whole model keeps on the host: the larger of what it learns from and what it is judged by.
+     * Host memory of tuning the whole model: the larger of the training and the held-out inputs.
      *
      * @param memoryBytes above which that goes to a temporary file
      */
@@ -143,7 +143,7 @@ public record RefineMemory(long solving, long predicting, long tuning, long mode
         return spec.normTensors().stream().mapToLong(norm -> LearnedTensor.bytes(norm.columns())).sum() + copies;
     }
 
-    /** Codes, grids and g_idx, and the weights that were rounded where learning starts from them. */
+    /** Codes, grids and g_idx, and the unrounded weights if tuning starts from them. */
     private static long codes(LinearSpec linear, int groupSize, boolean learns) {
         long weights = (long) linear.inputs() * linear.outputs();
         return weights * (learns ? 1 + Float.BYTES : 1) + 8 * groups(linear, groupSize) * linear.outputs()
@@ -162,7 +162,7 @@ public record RefineMemory(long solving, long predicting, long tuning, long mode
         return Float.BYTES * n * n;
     }
 
-    /** The most at one time. */
+    /** The peak. */
     public long peak() {
         return Math.max(Math.max(solving, predicting), Math.max(tuning, model));
     }

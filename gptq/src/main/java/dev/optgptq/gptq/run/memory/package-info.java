@@ -1,4 +1,4 @@
-/** What a run needs, what there is, and where it goes. */
+/** Memory: what a run needs, what is free, and where things are placed. */
 @NullMarked
 package dev.optgptq.gptq.run.memory;
 

@@ -15,19 +15,19 @@ import java.util.List;
 import java.util.Locale;
 
 /**
- * What a run will do and about how long each part takes, said before it begins: the floating-point operations of each part, at
- * the rate of the model's largest linear, measured now.
+ * Parts of a run and their estimated times, printed before it begins: the floating-point operations of each part at the
+ * rate of the model's largest linear, measured now.
  */
 public final class Forecast {
 
     private static final double MEASURED_SECONDS = 0.05;
-    /** What a run takes beside its matrix products: attention, norms, quantizing, files. */
+    /** Work of a run beside its matmuls: attention, norms, quantizing, files. */
     private static final double BESIDE = 2;
     private static final int MINUTE = 60;
 
     private Forecast() {}
 
-    /** One line for all, and one for each part; none for a run without text, which takes no longer than its files. */
+    /** A line for the total and one for each part; none for a run without text, which takes as long as its file I/O. */
     public static List<String> lines(Device device, ModelSpec model, RunTexts texts, QuantizeSettings settings,
             WorkCount work, double total) {
         TokenSequences calibration = texts.calibration();
@@ -49,7 +49,7 @@ public final class Forecast {
             lines.add(line("evaluate", evaluating / rate, "KL divergence, top-1 agreement and perplexity, on "
                     + evaluation.count() + " windows of " + evaluation.length() + " tokens"));
         }
-        lines.addFirst("this run, " + duration(total / rate) + " in all by its matrix products:");
+        lines.addFirst("this run, " + duration(total / rate) + " for its matmuls:");
         return lines;
     }
 
@@ -75,7 +75,10 @@ public final class Forecast {
                         : String.format(Locale.ROOT, "about %.0f min", about / MINUTE);
     }
 
-    /** Operations a second of x W^T, x F32 [rows, inputs], W F32 [outputs, inputs]: no more memory than the run itself takes. */
+    /**
+     * Operations a second of x W^T, x F32 [rows, inputs], W F32 [outputs, inputs]: uses no more memory than the run
+     * itself.
+     */
     private static double rate(Device device, ModelSpec model, int rows) {
         LinearSpec linear = model.linears(0).stream()
                 .max(Comparator.comparingLong(each -> (long) each.inputs() * each.outputs())).orElseThrow();

@@ -7,7 +7,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.SequencedMap;
 
-/** Says where the time went: exactly one phase runs at any moment, so that the phases add up. */
+/** Measures time by phase: exactly one phase runs at any moment, so that the phases add up. */
 public final class PhaseClock {
 
     private static final class Tally {
@@ -36,7 +36,7 @@ public final class PhaseClock {
         return ended;
     }
 
-    /** Adds what earlier runs spent on what this one goes on from. */
+    /** Adds the times of earlier runs whose work this one reuses. */
     public void add(List<RunReport.Phase> phases) {
         for (RunReport.Phase phase : phases) {
             tally(phase.name()).nanos += Math.round(phase.seconds() * 1e9);
@@ -44,7 +44,7 @@ public final class PhaseClock {
         }
     }
 
-    /** Counts work that the running phase must do. */
+    /** Adds to the work of the running phase. */
     void count(double flops) {
         tally(current).flops += flops;
     }

@@ -13,7 +13,7 @@ import java.util.Set;
 /** The floating-point operations of gradient calibration, evaluating not included. */
 record RefineWork(WorkCount flops, ModelSpec model, Refinement refinement, TokenSequences calibration) {
 
-    /** Of all blocks, of the pass back before them, and of learning scales, and norms, which need no products, behind them. */
+    /** Of all blocks, of the backward pass before them, and of tuning the scales after them (norms need no matmuls). */
     double total() {
         double blocks = 0;
         for (int block = 0; block < model.blocks(); block++) {
@@ -27,8 +27,8 @@ record RefineWork(WorkCount flops, ModelSpec model, Refinement refinement, Token
     }
 
     /**
-     * What a run need not do when the first blocks are finished: these are run again only for the inputs of the next, and
-     * what plain GPTQ would have come to is not followed.
+     * Work that a resumed run skips: finished blocks are run again only for the inputs of the next, and plain GPTQ's
+     * stream is not computed.
      */
     double finished(int blocks) {
         double spared = blocks == 0 ? 0 : model.blocks() * judged() * blockPerRow();
@@ -38,7 +38,7 @@ record RefineWork(WorkCount flops, ModelSpec model, Refinement refinement, Token
         return spared;
     }
 
-    /** One block in all its variants; behind the last one only what is held out is wanted. */
+    /** One block in all its variants; after the last one only the held-out sequences are needed. */
     private double block(int block) {
         int solved = refinement.variants(model.block(block));
         int variants = solved + (refinement.tuneSteps() > 0 ? 1 : 0);

@@ -3,7 +3,7 @@ package dev.optgptq.gptq.run.progress;
 import dev.optgptq.calibrate.Progress;
 
 /**
- * Where a run stands: which phase its time counts for, and how much of its work, in floating-point operations, is done.
+ * Progress of a run: its current phase, and how much of its work, in floating-point operations, is done.
  */
 public final class RunProgress {
 
@@ -27,12 +27,12 @@ public final class RunProgress {
         return flops;
     }
 
-    /** Floating-point operations of the whole run, without what an earlier one has done. */
+    /** Floating-point operations of the whole run, without those done by an earlier run. */
     public double total() {
         return total;
     }
 
-    /** Work that is not to be done: an earlier run has done it. Before any other is. */
+    /** Subtracts work that an earlier run has done. To be called before other work is counted. */
     public void skip(double operations) {
         total = Math.max(0, total - operations);
     }

@@ -12,14 +12,14 @@ import dev.optgptq.gptq.solve.Calibrator;
 import dev.optgptq.gptq.solve.Polish;
 import java.util.Set;
 
-/** The floating-point operations that each part of a run must do, 2 per multiply-add: for progress and for the floor. */
+/** The floating-point operations of each part of a run, 2 per multiply-add: for progress and for the floor. */
 public final class WorkCount {
 
     private final ModelSpec model;
     private final boolean blocksAgain;
     private final FlopCount flops;
 
-    /** @param blocksAgain whether the pass back computes blocks again */
+    /** @param blocksAgain whether the backward pass recomputes blocks */
     public WorkCount(ModelSpec model, boolean blocksAgain) {
         this.model = model;
         this.blocksAgain = blocksAgain;
@@ -66,7 +66,7 @@ public final class WorkCount {
         return withHessian ? errorFeedback + measure : n * m;
     }
 
-    /** What polishing a solution computes beyond solving. */
+    /** Work of polishing a solution, beyond solving. */
     public double polish(LinearSpec linear, Polish polish) {
         double n = linear.inputs();
         return 2 * n * n * linear.outputs() * polish.products();
@@ -82,7 +82,7 @@ public final class WorkCount {
         return tokens * (model.blocks() * blockPerRow(windows.length()) + flops.head());
     }
 
-    /** Everything a run will do that nothing was done for. */
+    /** All work of a run that is not resumed. */
     public double run(RunTexts texts, Calibrator calibrator, QuantizeSettings settings) {
         TokenSequences evaluation = texts.evaluation();
         TokenSequences calibration = texts.calibration();
@@ -99,7 +99,7 @@ public final class WorkCount {
         return total;
     }
 
-    /** What a run need not do when the first blocks are finished: these are run again only for the inputs of the next. */
+    /** Work that a resumed run skips: finished blocks are run again only for the inputs of the next. */
     public double finished(int blocks, RunTexts texts, Calibrator calibrator, QuantizeSettings settings) {
         TokenSequences calibration = texts.calibration();
         if (calibration != null && calibrator.needsGradients()) {

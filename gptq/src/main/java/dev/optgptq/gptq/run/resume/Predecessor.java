@@ -10,16 +10,15 @@ import java.util.Locale;
 import java.util.function.Consumer;
 
 /**
- * What an interrupted run left, and whether a new one may resume it. Hours of work are deleted only when that was asked
- * for.
+ * The remains of an interrupted run, and whether a new one may resume it. Hours of work are deleted only on request.
  *
  * @param output the directory that is written
- * @param fresh whether what is there is to be deleted
+ * @param fresh whether to delete them
  * @param blocks of the model
  */
 public record Predecessor(Path output, boolean fresh, Journal journal, int blocks) {
 
-    /** Leaves the journal as the new run needs it, or throws UserError OUTPUT saying what stands against that. */
+    /** Prepares the journal for the new run, or throws UserError OUTPUT with the settings that differ. */
     public void prepare(Identity identity, Consumer<String> log) {
         List<String> parts = journal.names();
         List<String> changes = journal.identity().map(identity::changesSince).orElse(List.of());
@@ -35,7 +34,7 @@ public record Predecessor(Path output, boolean fresh, Journal journal, int block
             throw new UserError(UserError.Code.OUTPUT, output + ": an interrupted run left " + found + " of "
                     + blocks + " blocks (" + megabytes(journal.bytes()) + ") in " + journal.path()
                     + ", and this one would give another result: " + String.join("; ", changes)
-                    + ". Start it as it was to resume, with --fresh to delete them, or choose another output");
+                    + ". Run the earlier command to resume, add --fresh to delete them, or choose another output");
         }
         if (journal.problem().isPresent()) {
             log.accept(

@@ -13,15 +13,15 @@ import dev.optgptq.kernels.Device;
 import java.util.SequencedMap;
 import org.jspecify.annotations.Nullable;
 
-/** What decides the bits of a checkpoint, so that no run goes on from another one's blocks. */
+/** Everything that decides the bits of a checkpoint, so that no run resumes from another one's blocks. */
 public final class RunIdentity {
 
     private RunIdentity() {}
 
     /**
-     * @param products what linears are multiplied in while calibrating
-     * @param memory how many tokens run at once while calibrating, and in how many parts: on a GPU what fits, and sums
-     *     follow it
+     * @param products matmul dtype while calibrating
+     * @param memory batch tokens and parts of the calibration: on a GPU they depend on free memory, and the order of
+     *     sums on them
      * @param calibration null when the calibrator needs none
      */
     public static Identity of(QuantizeSettings settings, DType products, MemoryPlan memory, Origin origin,

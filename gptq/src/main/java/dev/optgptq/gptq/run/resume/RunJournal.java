@@ -29,8 +29,8 @@ import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * What a run has finished, kept on disk as it goes: the same run started again finds it, whatever ended the first one. It
- * owns the output directory.
+ * The finished parts of a run, on disk as soon as they are finished, so that the same run can resume whatever ended the
+ * first one. Owns the output directory.
  */
 public final class RunJournal implements AutoCloseable {
 
@@ -41,7 +41,7 @@ public final class RunJournal implements AutoCloseable {
     /** Added to by the thread that writes. */
     private final List<BlockRecord> finished;
     private final int found;
-    /** Whether the last word about what is kept has been said. */
+    /** Whether the message about saved work has been printed. */
     private final AtomicBoolean ended = new AtomicBoolean();
     private final Thread hook;
     private int begun;
@@ -54,7 +54,7 @@ public final class RunJournal implements AutoCloseable {
      *
      * @param identity what decides the result
      * @param blocks of the model
-     * @param log hears what is gone on from, and what is kept in the end
+     * @param log receives what is resumed, and what is saved at the end
      */
     public static RunJournal open(QuantizeSettings settings, Identity identity, int blocks, Consumer<String> log) {
         OutputDirectory directory = CheckpointWriter.directory(settings.output().directory(),
@@ -96,7 +96,7 @@ public final class RunJournal implements AutoCloseable {
         return directory;
     }
 
-    /** Throws UserError OUTPUT when the disk cannot hold the blocks that are left and the checkpoint beside them. */
+    /** Throws UserError OUTPUT when the disk cannot hold the remaining blocks and the checkpoint. */
     public void requireSpace(CheckpointPlan plan) {
         long packed = plan.bytes() - plan.keptBytes();
         directory.requireSpace(plan.bytes() + Math.max(0, packed - journal.bytes()));
@@ -107,10 +107,10 @@ public final class RunJournal implements AutoCloseable {
     }
 
     /**
-     * From here on blocks are written behind the run's back.
+     * Starts writing blocks on another thread.
      *
      * @param thread that writes them
-     * @param output is given every finished block, those of earlier runs first, on that thread
+     * @param output receives every finished block, those of earlier runs first, on that thread
      */
     public void writeBehind(WriteBehind thread, Consumer<BlockRecord> output) {
         behind = thread;
@@ -130,7 +130,7 @@ public final class RunJournal implements AutoCloseable {
         writer().await();
     }
 
-    /** Where the time went in the earlier runs, as far as it led to what they finished: as the latest part says. */
+    /** Times of the earlier runs, as far as they led to finished parts; from the latest part. */
     public List<RunReport.Phase> phases() {
         Stream<Part> others = journal.names().stream().filter(name -> !BlockRecord.isName(name)).map(journal::find)
                 .flatMap(Optional::stream);
@@ -155,7 +155,7 @@ public final class RunJournal implements AutoCloseable {
     }
 
     /**
-     * Begins the record of the first block of which there is none; it counts when it is on the disk.
+     * Begins the record of the first block that has none; it counts once it is on disk.
      *
      * @param tensors of a block, by its index
      */
@@ -174,7 +174,7 @@ public final class RunJournal implements AutoCloseable {
         Objects.requireNonNull(checkpoint).accept(block);
     }
 
-    /** The output is complete: nothing is left to go on from. */
+    /** The output is complete: the parts are no longer needed. */
     public void complete() {
         ended.set(true);
     }

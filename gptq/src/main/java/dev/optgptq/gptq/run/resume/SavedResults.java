@@ -21,8 +21,8 @@ import org.jspecify.annotations.Nullable;
 import tools.jackson.databind.node.ObjectNode;
 
 /**
- * What a run computes before its first block, which takes as long as many blocks, and behind its last one, in its journal:
- * little room.
+ * Results computed before the first block, which take as long as many blocks, and after the last one, in the journal;
+ * they are small.
  *
  * @param journal where they are
  */
@@ -41,7 +41,7 @@ public record SavedResults(Journal journal) {
         return journal.find(SALIENCY).isPresent();
     }
 
-    /** Null where there is none; the caller closes it. */
+    /** Null if there are none; the caller closes it. */
     @Nullable
     public Saliency saliency(ModelSpec model, TokenSequences calibration, long memoryLimit) {
         Optional<Part> part = journal.find(SALIENCY);
@@ -61,7 +61,7 @@ public record SavedResults(Journal journal) {
                 Notes.withPhases(phases));
     }
 
-    /** Of the model behind its refined blocks; nothing where the run ended before they were measured. */
+    /** Held-out losses of the model with refined blocks; empty if the run ended before they were measured. */
     public Optional<HeldOutLosses> heldOutLosses() {
         return journal.find(HELD_OUT).map(SavedResults::numbers)
                 .map(found -> new HeldOutLosses(found[0], found[1], found[2], found[3]));

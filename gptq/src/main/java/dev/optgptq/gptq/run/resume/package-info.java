@@ -1,4 +1,4 @@
-/** What a run keeps so that the next one resumes from it. */
+/** The state that a run saves so that the next one can resume. */
 @NullMarked
 package dev.optgptq.gptq.run.resume;
 

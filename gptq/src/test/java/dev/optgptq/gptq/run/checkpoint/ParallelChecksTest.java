@@ -88,7 +88,7 @@ class ParallelChecksTest {
         assertEquals(Set.of(), done);
     }
 
-    /** By a check that would go on for ever. */
+    /** By a check that would run forever. */
     @Test
     void an_interrupted_thread_stops_checking_and_stays_interrupted() {
         CountDownLatch never = new CountDownLatch(1);

@@ -227,14 +227,14 @@ class MemoryPlanTest {
         MemoryPlan roomy = plan(run, PLENTY, OptionalLong.of(needed + ahead));
 
         assertEquals(0, tight.prefetching(ahead).placement().ahead());
-        assertTrue(tight.prefetching(ahead).toString().endsWith("no room to upload blocks ahead"), tight::toString);
+        assertTrue(tight.prefetching(ahead).toString().endsWith("no room to prefetch blocks"), tight::toString);
         assertEquals(ahead, roomy.prefetching(ahead).placement().ahead());
         assertEquals(needed + ahead, needed(roomy.prefetching(ahead)));
-        assertTrue(roomy.prefetching(ahead).toString().endsWith("blocks uploaded ahead in 3 MiB"), roomy::toString);
+        assertTrue(roomy.prefetching(ahead).toString().endsWith("prefetched blocks 3 MiB"), roomy::toString);
         assertEquals(tight.placement().cut(), roomy.prefetching(ahead).placement().cut());
     }
 
-    /** Of the sequences that it is judged by, an eighth, the input of both blocks and what comes out; else they are in a file. */
+    /** Of the held-out sequences, an eighth, the input of both blocks and the output; else they are in a file. */
     @Test
     void learning_over_the_whole_model_keeps_block_inputs_on_the_host_where_they_fit() {
         TinyRun run = longRun();

@@ -40,7 +40,7 @@ class WorkCountTest {
     /** Of a block: q and the attention's output 128 x 128, k and v 64 x 128, gate and up 384 x 128. */
     private static final double BUT_DOWN = 2 * (2 * 128 * 128 + 2 * 64 * 128 + 2 * 384 * 128);
     private static final double DOWN = 2 * 128 * 384;
-    /** 1 + 2 + ... + 16 pairs, two products of width 128 for each. */
+    /** 1 + 2 + ... + 16 pairs, two dot products of width 128 for each. */
     private static final double ATTENTION = 136 * 2 * 2 * 128;
     private static final double BLOCK = BUT_DOWN + DOWN + ATTENTION / LENGTH;
     /** A triangle and its mirror: three sites of 128 inputs, one of 384. */

@@ -25,7 +25,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
-/** A setting that decides the result and is not part of the identity would let a run go on from foreign blocks. */
+/** A setting that decides the result and is not part of the identity would let a run resume from foreign blocks. */
 class RunIdentityTest {
 
     /**

@@ -141,7 +141,7 @@ final class AttentionGradientBlock {
         return firstKey / QUERIES;
     }
 
-    /** The tile behind the last one with a query that sees one of the keys. */
+    /** The tile after the last one with a query that sees one of the keys. */
     private int tilesEnd(int firstKey, int count, int window) {
         return window == 0 ? tiles : Math.min(tiles, Math.ceilDiv(firstKey + count - 1 + window, QUERIES));
     }
@@ -167,7 +167,7 @@ final class AttentionGradientBlock {
         }
     }
 
-    /** Puts a tile's rows, of so many columns, into lanes, and into panels as they are; each with its factor. */
+    /** Puts a tile's rows into lanes, and unchanged into panels; each with its factor. */
     private void place(int columns, int[] laneStrides, int first, int real, float factor, float[] lanes,
             float rowFactor, float[] panels) {
         int wide = Math.ceilDiv(columns, QUERIES) * QUERIES;

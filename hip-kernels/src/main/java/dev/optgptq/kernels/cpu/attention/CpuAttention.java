@@ -12,7 +12,7 @@ import org.jspecify.annotations.Nullable;
 public final class CpuAttention {
 
     private final Parallel parallel;
-    /** Work memory not in use, at most one per thread; those of another head size are let go. */
+    /** Work memory not in use, at most one per thread; those of another head size are dropped. */
     private final ConcurrentLinkedDeque<AttentionBlock> idle = new ConcurrentLinkedDeque<>();
 
     public CpuAttention(Parallel parallel) {
@@ -41,7 +41,7 @@ public final class CpuAttention {
         });
     }
 
-    /** A number that each head has, or what stands for it where none has. */
+    /** A number per head, or its default if there are none. */
     static float ofHead(@Nullable Tensor numbers, int head, float absent) {
         return numbers == null ? absent : numbers.memory().get(Memory.FLOAT, (long) head * Float.BYTES);
     }

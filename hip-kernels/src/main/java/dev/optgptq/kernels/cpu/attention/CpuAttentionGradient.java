@@ -21,7 +21,7 @@ public final class CpuAttentionGradient {
 
     private final Parallel parallel;
     private final Supplier<TensorArena> scratch;
-    /** Work memory not in use, at most one per thread; those of another size are let go. */
+    /** Work memory not in use, at most one per thread; those of another size are dropped. */
     private final ConcurrentLinkedDeque<AttentionGradientBlock> idle = new ConcurrentLinkedDeque<>();
 
     /** @param scratch arenas for working memory, counted as the device's */

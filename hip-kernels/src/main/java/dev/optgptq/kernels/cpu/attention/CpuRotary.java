@@ -28,13 +28,13 @@ public final class CpuRotary {
         turn(parallel, x, headDim, cos, sin, row -> row % cos.rows(), layout, 1);
     }
 
-    /** Where each row says its position: positions I32 [1, N]. */
+    /** With a position for each row: positions I32 [1, N]. */
     public static void rotate(Parallel parallel, Tensor x, int headDim, Tensor cos, Tensor sin, Tensor positions,
             RotaryLayout layout) {
         turn(parallel, x, headDim, cos, sin, row -> positions.memory().get(Memory.INT, row * Integer.BYTES), layout, 1);
     }
 
-    /** The other way round, which is also the transposed rotation. */
+    /** The inverse rotation, which is also the transposed one. */
     public static void rotateBack(Parallel parallel, Tensor x, int headDim, Tensor cos, Tensor sin,
             RotaryLayout layout) {
         turn(parallel, x, headDim, cos, sin, row -> row % cos.rows(), layout, -1);

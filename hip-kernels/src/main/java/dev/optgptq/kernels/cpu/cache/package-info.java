@@ -1,4 +1,4 @@
-/** Keys and values in pages on the processor: storing them, and attention over them. */
+/** Keys and values in pages on the CPU: storing them, and attention over them. */
 @NullMarked
 package dev.optgptq.kernels.cpu.cache;
 

@@ -16,7 +16,7 @@ public final class ColumnSums {
 
     private ColumnSums() {}
 
-    /** Handles a row, and adds what is to be summed to its chunk's sums, rounded up to whole vectors. */
+    /** Handles a row, and adds its terms to its chunk's sums, padded to whole vectors. */
     @FunctionalInterface
     public interface RowBody {
         void accept(long row, float[] sums);

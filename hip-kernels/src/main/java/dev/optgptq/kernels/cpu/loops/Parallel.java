@@ -10,8 +10,8 @@ import java.util.function.LongConsumer;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A small fixed pool of workers; the thread that asks takes part. Which thread runs a task is left open, what the tasks
- * are never depends on the number of threads: results are the same bits for any number, as long as tasks write apart.
+ * A small fixed pool of workers; the calling thread takes part. Any thread may run a task, but the tasks do not depend
+ * on the number of threads: results are the same bits for any number, as long as tasks write to different memory.
  *
  * <p>
  * One caller at a time. A task must not start another parallel loop.

@@ -16,7 +16,7 @@ import jdk.incubator.vector.VectorSpecies;
  */
 public final class VectorMath {
 
-    /** The widest that the processor likes, up to 16 lanes. */
+    /** The CPU's preferred width, up to 16 lanes. */
     public static final VectorSpecies<Float> SPECIES = FloatVector.SPECIES_PREFERRED.length() > 16
             ? FloatVector.SPECIES_512
             : FloatVector.SPECIES_PREFERRED;

@@ -1,4 +1,4 @@
-/** What the CPU's ops are made of: threads, rows, memory, vector functions. */
+/** Building blocks of the CPU's ops: threads, rows, memory, vector functions. */
 @NullMarked
 package dev.optgptq.kernels.cpu.loops;
 

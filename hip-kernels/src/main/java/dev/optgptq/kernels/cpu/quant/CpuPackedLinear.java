@@ -27,7 +27,7 @@ final class CpuPackedLinear {
     private CpuPackedLinear() {}
 
     /**
-     * What a task computes.
+     * The work of a task.
      *
      * @param groupOf of each input
      * @param from first output
@@ -78,7 +78,7 @@ final class CpuPackedLinear {
         });
     }
 
-    /** A few tasks for each thread, if there are as many outputs. No result depends on it. */
+    /** A few tasks for each thread, if there are enough outputs. Results do not depend on it. */
     private static int width(long outputs, int threads) {
         long even = Math.ceilDiv(outputs, 4L * threads);
         return Math.clamp(Math.ceilDiv(even, NARROWEST) * NARROWEST, NARROWEST, WIDEST);

@@ -4,7 +4,7 @@ import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.gpu.GpuBlas;
 import java.lang.foreign.MemorySegment;
 
-/** What is asked of a vendor's library: one function, in the column-major terms that both share. */
+/** A vendor's library: one function, in the column-major terms that both share. */
 interface GemmLibrary {
 
     /** The library and its version, for people. */

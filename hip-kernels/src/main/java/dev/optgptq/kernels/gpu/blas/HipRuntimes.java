@@ -11,8 +11,8 @@ import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
 /**
- * The HIP runtimes in this process. A rocBLAS of another installation brings its own, which knows nothing of our memory and
- * would follow addresses that mean nothing to it.
+ * The HIP runtimes in this process. A rocBLAS of another installation loads its own runtime, in which our addresses are
+ * invalid.
  */
 final class HipRuntimes {
 

@@ -10,7 +10,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 
 /**
- * Row-major products by column-major libraries: the memory of a row-major C is a column-major C^T, and C^T = op(B)^T
+ * Row-major matmuls by column-major libraries: the memory of a row-major C is a column-major C^T, and C^T = op(B)^T
  * op(A)^T, so the operands change places and nothing is transposed.
  */
 final class RowMajorBlas implements GpuBlas {
@@ -51,7 +51,7 @@ final class RowMajorBlas implements GpuBlas {
         DType input = a.dtype();
         boolean known = input == DType.F32 || input == DType.F16 || input == DType.BF16;
         if (!known || b.dtype() != input || c.dtype() != DType.F32) {
-            throw new IllegalArgumentException("no product of " + a + " and " + b + " into " + c);
+            throw new IllegalArgumentException("no matmul of " + a + " and " + b + " into " + c);
         }
     }
 
@@ -61,7 +61,7 @@ final class RowMajorBlas implements GpuBlas {
         context.activate();
         alphaBeta.setAtIndex(JAVA_FLOAT, 0, alpha);
         alphaBeta.setAtIndex(JAVA_FLOAT, 1, beta);
-        context.issued("a product by " + library.description());
+        context.issued("a matmul by " + library.description());
         return new GemmLibrary.Call(transposeB, transposeA, Math.toIntExact(c.columns()),
                 Math.toIntExact(c.rows()), inner, alphaBeta, a.dtype(), context.address(b), leading(b),
                 context.address(a),

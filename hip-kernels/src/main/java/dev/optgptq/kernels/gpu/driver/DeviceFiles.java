@@ -3,7 +3,7 @@ package dev.optgptq.kernels.gpu.driver;
 import java.nio.file.Files;
 import java.nio.file.Path;
 
-/** What the kernel driver's files say when a library finds no device: most often it is they. */
+/** Checks the kernel driver's files when a library finds no device: they are the usual cause. */
 final class DeviceFiles {
 
     private DeviceFiles() {}

@@ -3,7 +3,7 @@ package dev.optgptq.kernels.gpu.driver;
 import java.lang.foreign.MemorySegment;
 
 /**
- * What the GPU code needs of a vendor's runtime: the HIP runtime or the CUDA driver API, which agree nearly call for
+ * A vendor's runtime, as the GPU code needs it: the HIP runtime or the CUDA driver API, which agree nearly call for
  * call. Device addresses, streams, events, modules and functions are plain 64-bit handles. Every status is checked: a call
  * that fails throws UserError naming the call, the code and its meaning: MEMORY when the device is full, DEVICE_LOST when a
  * kernel or the device itself failed, after which this process cannot use the device any more, otherwise DEVICE.
@@ -23,7 +23,7 @@ public interface GpuDriver {
     /** Devices that can be opened; at least 1, since a driver without a device is not loaded. */
     int deviceCount();
 
-    /** What a device is. Needs no current device. */
+    /** Describes a device. Needs no current device. */
     DeviceInfo info(int ordinal);
 
     /** Begins the use of a device, which is counted: each needs one {@link #release}. */
@@ -42,7 +42,7 @@ public interface GpuDriver {
 
     void free(long address);
 
-    /** Page-locked host memory, which copies run from and to without the processor. */
+    /** Page-locked host memory, which copies use without the CPU. */
     MemorySegment allocatePinned(long bytes);
 
     void freePinned(MemorySegment memory);
@@ -83,8 +83,8 @@ public interface GpuDriver {
     void copyOnDevice(long target, long source, long bytes, long stream);
 
     /**
-     * Lets copies from the other device's memory go directly, where the machine can; they take a detour otherwise. The first
-     * one is current.
+     * Lets copies from the other device's memory go directly, where the machine can; otherwise they are staged. The
+     * first device is current.
      */
     void connect(int ordinal, int other);
 

@@ -11,19 +11,21 @@ import dev.optgptq.kernels.gpu.GpuContext;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Attention of halves as two products of a library, q k^T and the softmax's weights times v, with the softmax between, for
- * some queries of all heads at a time: for cards whose matrix units our own kernel does not know. Scores and weights pass
- * through memory twice, which costs less than the plain units do.
+ * Attention in fp16/bf16 as two matmuls of a library, q k^T and the softmax's weights times v, with the softmax
+ * between, for some queries of all heads at a time: for GPUs whose matrix units our own kernel does not support. Scores
+ * and weights pass through memory twice, which costs less than computing on the plain units.
  */
 final class AttentionProducts {
 
     private static final int THREADS = Extent.THREADS;
-    /** Most queries of a product: what lies behind the last of them is computed for all, so few; enough for full tiles. */
+    /**
+     * Maximum queries of a matmul: few, since keys up to the last of them are computed for all; enough for full tiles.
+     */
     private static final long PRODUCT_QUERIES = 512;
     private static final long FEWEST_QUERIES = 16;
-    /** What scores and weights may take. */
+    /** Memory limit of scores and weights. */
     private static final long SCRATCH_BYTES = 192L << 20;
-    /** Rows of halves start at multiples of 16 bytes, as the matrix units read them. */
+    /** fp16/bf16 rows start at multiples of 16 bytes, as the matrix units read them. */
     private static final long ALIGNED = 8;
 
     private final GpuContext context;
@@ -35,7 +37,7 @@ final class AttentionProducts {
     private final int group;
     /** Elements from one query's scores to the next. */
     private final long stride;
-    /** Heads and queries of a product. */
+    /** Heads and queries of a matmul. */
     private final int heads;
     private final int queries;
 

@@ -3,7 +3,7 @@ package dev.optgptq.kernels.gpu.ops;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.gpu.GpuContext;
 
-/** The kernel that NeuralOps.convert is, for ops that need it on their way. */
+/** The kernel of NeuralOps.convert, for ops that need it internally. */
 final class Conversion {
 
     private Conversion() {}

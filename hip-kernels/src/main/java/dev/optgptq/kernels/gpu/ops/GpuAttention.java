@@ -9,8 +9,9 @@ import dev.optgptq.kernels.gpu.GpuBlas;
 import dev.optgptq.kernels.gpu.GpuContext;
 
 /**
- * Attention on a GPU. F32 goes through one kernel on the plain units, which keeps scores in shared memory. Halves go through
- * one on the matrix units where that is right on the card and takes the call, else through a library's products, else through the first.
+ * Attention on a GPU. F32 goes through one kernel on the plain units, which keeps scores in shared memory. fp16/bf16
+ * goes through one on the matrix units if that is right on the GPU and supports the call, else through a library's
+ * matmuls, else through the first.
  */
 final class GpuAttention {
 
@@ -58,7 +59,7 @@ final class GpuAttention {
                 shape.scale(), inCaps(shape), shape.window());
     }
 
-    /** How many caps the score of a product of 1 is, as attention_shape.h has it; 0 where scores are not capped. */
+    /** The score of a product of 1 in units of the cap, as in attention_shape.h; 0 if scores are not capped. */
     static float inCaps(AttentionShape shape) {
         return shape.softcap() == 0 ? 0 : shape.scale() / shape.softcap();
     }

@@ -17,7 +17,7 @@ public final class GpuDeltaOps implements DeltaOps {
     private static final int THREADS = Extent.THREADS;
     /** Columns of the state of a block, as delta.hip has it. */
     private static final int COLUMNS = 32;
-    /** What states that are kept for the gradient may take; one sequence's are taken in any case. */
+    /** Memory limit of the states kept for the gradient; those of one sequence are always kept. */
     private static final long STATE_BYTES = 512L << 20;
 
     private final GpuContext context;
@@ -104,7 +104,7 @@ public final class GpuDeltaOps implements DeltaOps {
         }
     }
 
-    /** Every block has its own sums of what columns share, which are summed afterwards in order. */
+    /** Every block has its own sums of the shared gradients, which are then summed in order. */
     private void gradient(DeltaInputs of, Tensor dOut, DeltaGradients gradients, Tensor states, int chunk,
             TensorArena arena) {
         DeltaShape shape = of.shape();

@@ -7,8 +7,7 @@ import dev.optgptq.kernels.gpu.GpuContext;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Products of matrices: the vendor's library where there is one that can be trusted with the dtype, otherwise the tiles of
- * gemm.hip.
+ * Matmuls: the vendor's library if there is one that can be trusted with the dtype, otherwise the tiles of gemm.hip.
  */
 final class GpuGemm {
 

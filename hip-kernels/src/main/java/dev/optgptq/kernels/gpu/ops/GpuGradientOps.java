@@ -183,7 +183,7 @@ public final class GpuGradientOps implements GradientOps {
         sumColumns("sum_rows", x.rows(), sums, x, x.stride());
     }
 
-    /** sums += the sums over rows of what the kernel makes of its terms: partial sums of chunks, then their sum. */
+    /** sums += the sums over rows of the kernel's terms: partial sums of chunks, then their sum. */
     private void sumColumns(String function, long rows, Tensor sums, Object... terms) {
         long columns = sums.columns();
         long chunks = Math.ceilDiv(rows, SUM_ROWS);

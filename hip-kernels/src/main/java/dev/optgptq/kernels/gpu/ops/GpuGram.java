@@ -7,9 +7,9 @@ import dev.optgptq.kernels.gpu.GpuBlas;
 import dev.optgptq.kernels.gpu.GpuContext;
 
 /**
- * The Hessian's rank-k update, h += alpha x^T x in the upper triangle. Libraries have no such product of halves, so it goes in
- * strips of rows: what lies right of a strip's diagonal block is one product, the block itself is one into scratch, of
- * which the upper triangle is added. That is (1 + strips) / 2 strips of the whole product.
+ * The Hessian's rank-k update, h += alpha x^T x in the upper triangle. Libraries have no fp16/bf16 SYRK, so it is done
+ * in strips of rows: the part right of a strip's diagonal block is one matmul, the block itself is one into scratch, of
+ * which the upper triangle is added. That is (1 + strips) / 2 strips of the whole matmul.
  */
 final class GpuGram {
 

@@ -10,8 +10,8 @@ import java.lang.foreign.ValueLayout;
 
 /**
  * u with u^T u = h^-1, in u's own memory: h = v v^T with v upper triangular, by blocks from the last columns to the
- * first, then u = v^-1 by halves. Diagonal blocks are factored and inverted by one block of threads each; all else is
- * products of matrices. Beside u they need a quarter of its size.
+ * first, then u = v^-1 by bisection. Diagonal blocks are factored and inverted by one block of threads each; everything
+ * else is matmuls. Needs a quarter of u's size as scratch.
  */
 final class GpuInverseFactor {
 

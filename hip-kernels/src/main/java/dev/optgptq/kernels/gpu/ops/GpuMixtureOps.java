@@ -42,7 +42,7 @@ public final class GpuMixtureOps implements MixtureOps {
                 dLogits, dLogits.stride());
     }
 
-    /** As mixture.hip numbers them, as groupScore does. */
+    /** Numbered as in mixture.hip; so is groupScore. */
     private static int scoring(Routing routing) {
         return switch (routing.scoring()) {
             case SOFTMAX -> 0;

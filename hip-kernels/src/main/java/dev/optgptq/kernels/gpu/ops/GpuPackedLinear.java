@@ -9,10 +9,11 @@ import dev.optgptq.kernels.ops.QuantOps.PackedWeights;
 import org.jspecify.annotations.Nullable;
 
 /**
- * y = x W^T straight from packed weights: packed_units.hip for halves, where a card has matrix units and inputs of a group are
- * neighbours; packed_vector.hip for up to 8 rows of anything else, packed_matrix.hip for more. Where a layer has too few outputs
- * to fill a card, blocks share its inputs, and their parts are summed in order. How many parts there are depends on the shape
- * alone, so the bits are the same on every device. Many rows of halves pay for dequantizing the weights for the library.
+ * y = x W^T straight from packed weights: packed_units.hip for fp16/bf16, where a GPU has matrix units and inputs of a
+ * group are neighbours; packed_vector.hip for up to 8 rows of anything else, packed_matrix.hip for more. Where a layer
+ * has too few outputs to fill a card, blocks share its inputs, and their parts are summed in order. How many parts
+ * there are depends on the shape alone, so the bits are the same on every device. With many fp16/bf16 rows,
+ * dequantizing the weights for the library pays off.
  */
 final class GpuPackedLinear {
 
@@ -76,7 +77,7 @@ final class GpuPackedLinear {
         void into(Tensor target, long part);
     }
 
-    /** Parts beside each other, then their sum. */
+    /** Parts side by side, then their sum. */
     private void share(long parts, @Nullable Tensor bias, float beta, Tensor y, Parts body) {
         try (TensorArena arena = context.arena()) {
             Tensor sums = arena.matrix(DType.F32, parts * y.rows(), y.columns());
@@ -121,7 +122,7 @@ final class GpuPackedLinear {
         }
     }
 
-    /** The kernel that takes so many rows: 1, 2, 4 or 8. */
+    /** The kernel for this number of rows: 1, 2, 4 or 8. */
     private static int atLeast(long rows) {
         return rows <= 2 ? (int) rows : rows <= 4 ? 4 : 8;
     }

@@ -14,8 +14,8 @@ import java.util.EnumMap;
 import java.util.Map;
 
 /**
- * Attention of halves by our own kernel on the matrix units. Whether a card has units that the kernel knows is the
- * compiler's to say; whether they do what it believes is found out by one small case on first use.
+ * Attention in fp16/bf16 by our own kernel on the matrix units. The compiler tells whether a GPU has units that the
+ * kernel supports; one small case on first use tells whether they compute right.
  */
 final class MatrixUnitAttention {
 
@@ -30,7 +30,7 @@ final class MatrixUnitAttention {
     /** Grouped heads of no round size, one for each kernel, rows that are not full, and two tiles of queries and keys. */
     private static final AttentionShape NARROW = new AttentionShape(75, 4, 2, 24, 0.2f, 0);
     private static final AttentionShape WIDE = new AttentionShape(75, 4, 2, 72, 0.2f, 0);
-    /** Weights are rounded to halves, of values up to 1: a few units in the last place of bfloat16. */
+    /** Weights up to 1 are rounded to fp16/bf16: a few units in the last place of bfloat16. */
     private static final float TOLERANCE = 0x1p-6f;
 
     private final GpuContext context;
@@ -43,15 +43,15 @@ final class MatrixUnitAttention {
         void run(Attended attended);
     }
 
-    /** @param plain what the kernel must agree with */
+    /** @param plain the attention that the kernel must agree with */
     MatrixUnitAttention(GpuContext context, Plain plain) {
         this.context = context;
         this.plain = plain;
     }
 
     /**
-     * Whether it can be used for a call, of halves. It knows no caps, no sinks and no values of another width than keys; longer
-     * heads leave too few registers.
+     * Whether it can be used for a call in fp16/bf16. It supports no caps, no sinks and no values of another width than
+     * keys; longer heads leave too few registers.
      */
     boolean takes(Attended of) {
         AttentionShape shape = of.shape();
@@ -59,7 +59,7 @@ final class MatrixUnitAttention {
                 && takes(of.q().dtype(), shape.headDim());
     }
 
-    /** The same for a plain call with halves of this dtype. */
+    /** The same for a plain call in this dtype. */
     boolean takes(DType dtype, int headDim) {
         return headDim <= MOST_HEAD_DIM && trusted.computeIfAbsent(dtype, type -> {
             if (!hasUnits()) {
@@ -68,7 +68,7 @@ final class MatrixUnitAttention {
             boolean right = agrees(type, NARROW) && agrees(type, WIDE);
             if (!right) {
                 LOG.log(Logger.Level.WARNING, context.deviceName() + ": attention on the matrix units is wrong with "
-                        + type + " on this card and is not used for it");
+                        + type + " on this GPU and is not used for it");
             }
             return right;
         });
@@ -119,7 +119,7 @@ final class MatrixUnitAttention {
         }
     }
 
-    /** Values from -1 to 1 without a pattern that a wrong product could share. */
+    /** Values from -1 to 1 without a pattern that a wrong result could share. */
     private Tensor pattern(int rows, int columns, TensorArena arena) {
         Tensor pattern = arena.matrix(DType.F32, rows, columns);
         try (Arena host = Arena.ofConfined()) {
@@ -132,7 +132,7 @@ final class MatrixUnitAttention {
         return pattern;
     }
 
-    /** As NeuralOps.attention, of halves. */
+    /** As NeuralOps.attention, in fp16/bf16. */
     void run(Attended of) {
         AttentionShape shape = of.shape();
         Tensor q = of.q();

@@ -9,7 +9,7 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import org.jspecify.annotations.Nullable;
 
-/** Whether a card has matrix units that matrix_units.h knows, asked of what the compiler made for it, once. */
+/** Whether a GPU has matrix units that matrix_units.h supports, determined once from the compiled code. */
 final class MatrixUnits {
 
     private final GpuContext context;

@@ -13,7 +13,7 @@ final class PackedUnits {
     private static final int WAVES_ACROSS = 4;
     /** Waves that share the inputs of a block, and inputs that one takes at a time. */
     private static final long ALONG = 2 * 128;
-    /** Blocks that keep a large card busy. */
+    /** Blocks that fill a large GPU. */
     private static final long BLOCKS = 256;
     /** With more rows, weights are dequantized for the library. */
     private static final long MOST_ROWS = 128;
@@ -37,7 +37,7 @@ final class PackedUnits {
         return context.address(tensor) % ALIGNMENT == 0 && tensor.stride() * tensor.dtype().bytes() % ALIGNMENT == 0;
     }
 
-    /** Blocks that share the inputs: by the layer alone. */
+    /** Blocks that share the inputs; depends only on the layer. */
     long parts(PackedWeights weights) {
         long most = Math.ceilDiv(weights.inputs(), ALONG);
         return Math.clamp(Math.ceilDiv(BLOCKS, across(weights)), 1, most);

@@ -11,8 +11,8 @@ import dev.optgptq.kernels.ops.CacheType;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Attention over pages on a GPU: on the matrix units where a card has them and pages and heads are of a kind that they take, else
- * on the plain ones. Blocks share long sequences; a second kernel merges their parts.
+ * Attention over pages on a GPU: on the matrix units if the GPU has them and they support the kind of pages and heads,
+ * else on the plain units. Blocks share long sequences; a second kernel merges their parts.
  */
 final class PagedAttention {
 

@@ -11,7 +11,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
 
-/** Compiles in another JVM, so that a compiler that crashes takes nothing with it. */
+/** Compiles in another JVM, so that a crash of the compiler does no harm. */
 final class ChildCompiler {
 
     private static final long MINUTES = 10;
@@ -25,7 +25,7 @@ final class ChildCompiler {
         this.rtc = rtc;
     }
 
-    /** UserError DEVICE with the compiler's log, or with what became of the process. */
+    /** UserError DEVICE with the compiler's log, or with how the process ended. */
     byte[] compile(KernelSource source, List<String> options) {
         try {
             Path folder = Files.createTempDirectory("opt-gptq-compile");
@@ -50,7 +50,7 @@ final class ChildCompiler {
         byte[] text = source.text().getBytes(StandardCharsets.UTF_8);
         Process process = ChildJava.of(CompileMain.class, HEAP_BYTES, LIBRARIES, arguments).redirectErrorStream(true)
                 .redirectOutput(log.toFile()).start();
-        // Open until the process has ended: it ends when this ends, whoever does that.
+        // Open until the process has ended: it ends when its input is closed, even by a crash here.
         try (DataOutputStream in = new DataOutputStream(process.getOutputStream())) {
             send(text, in, process);
             return result(await(process, source), source, options, code, log);
@@ -65,7 +65,7 @@ final class ChildCompiler {
             in.write(text);
             in.flush();
         } catch (IOException e) {
-            // The process ended before it read the source; its exit code says more.
+            // The process ended before it read the source; its exit code tells more.
             process.onExit().join();
         }
     }
@@ -103,7 +103,7 @@ final class ChildCompiler {
         }
         return new UserError(UserError.Code.DEVICE, what + "the compiler crashed ("
                 + ChildJava.describeExit(exit)
-                + "); most likely it does not know this architecture"
-                + (log.isEmpty() ? "" : ". Its last words:\n" + log));
+                + "); most likely it does not support this architecture"
+                + (log.isEmpty() ? "" : ". Its last output:\n" + log));
     }
 }

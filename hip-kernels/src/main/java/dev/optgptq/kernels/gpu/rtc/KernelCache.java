@@ -15,16 +15,15 @@ import java.util.List;
 import java.util.function.Supplier;
 
 /**
- * Compiled kernels on disk, one file each: a SHA-256 of the code, then the code. A file is there in full or not at all, and
- * one that was damaged, or that others may have written, is made again. A folder that cannot be used only costs the time to
- * compile.
+ * Compiled kernels on disk, one file each: a SHA-256 of the code, then the code. A file is complete or absent, and one
+ * that is damaged, or writable by others, is recompiled. An unusable folder only costs the time to compile.
  */
 record KernelCache(Path folder) {
 
     private static final Logger LOG = System.getLogger(KernelCache.class.getName());
     private static final int DIGEST_BYTES = 32;
 
-    /** A file's name: something for people, and a hash of all that the code depends on. */
+    /** A file's name: a label for people, and a hash of everything that the code depends on. */
     record Key(String file) {
 
         static Key of(String label, List<String> parts) {
@@ -44,7 +43,7 @@ record KernelCache(Path folder) {
         try {
             cache = PrivateFolder.at(folder);
         } catch (IOException e) {
-            LOG.log(Logger.Level.WARNING, "compiled kernels cannot be kept, so each start compiles them again: " + e);
+            LOG.log(Logger.Level.WARNING, "compiled kernels cannot be cached, so each start compiles them again: " + e);
             return compile.get();
         }
         byte[] stored = read(cache, key);
@@ -58,7 +57,7 @@ record KernelCache(Path folder) {
         return compiled;
     }
 
-    /** Empty when there is no such file, or none that this user alone has written. */
+    /** Empty if there is no such file, or if others could have written it. */
     private static byte[] read(PrivateFolder cache, Key key) {
         try {
             return cache.holds(key.file) ? Files.readAllBytes(cache.path().resolve(key.file)) : new byte[0];
@@ -77,7 +76,7 @@ record KernelCache(Path folder) {
                 }
             });
         } catch (IOException e) {
-            LOG.log(Logger.Level.WARNING, "compiled kernels cannot be kept, so each start compiles them again: " + e);
+            LOG.log(Logger.Level.WARNING, "compiled kernels cannot be cached, so each start compiles them again: " + e);
         }
     }
 

@@ -3,9 +3,9 @@ package dev.optgptq.kernels.gpu.rtc;
 import dev.optgptq.kernels.gpu.driver.GpuDriver;
 
 /**
- * Turns a kernel source into what a driver loads. Every source is compiled with the macros GPU_WAVE (threads that run in
- * step, 64 or 32) and GPU_HIP or GPU_CUDA (1), as C++17, and with floating-point contraction off: a product and a sum are
- * two roundings unless the source says fmaf, so that all devices compute the same bits.
+ * Compiles a kernel source into code that a driver loads. Every source is compiled with the macros GPU_WAVE (threads
+ * that run in step, 64 or 32) and GPU_HIP or GPU_CUDA (1), as C++17, and with floating-point contraction off: a
+ * multiplication and an addition round twice unless the source uses fmaf, so that all devices compute the same bits.
  */
 @FunctionalInterface
 public interface KernelCompiler {

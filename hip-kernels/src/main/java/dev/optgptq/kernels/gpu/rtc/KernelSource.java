@@ -10,8 +10,8 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
- * A kernel source with the headers that it names put in their place, once each: run-time compilers are given no headers, since
- * they do not agree on how. The compiler's messages still count the lines of each file.
+ * A kernel source with its headers inlined, once each: run-time compilers differ in how headers are passed. The
+ * compiler's messages still have the line numbers of each file.
  *
  * @param name the file's, without its ending
  */
@@ -21,12 +21,12 @@ public record KernelSource(String name, String text) {
     private static final String FOLDER = "/dev/optgptq/kernels/gpu/source/";
     private static final Pattern INCLUDE = Pattern.compile("#include \"([^\"]+)\"");
 
-    /** A file that comes with the program. IllegalArgumentException when there is none of that name. */
+    /** A bundled file. IllegalArgumentException when there is none of that name. */
     public static KernelSource bundled(String name) {
         return of(name, read(name + ".hip"));
     }
 
-    /** Any text, which may name the headers that come with the program. */
+    /** Any text, which may include the bundled headers. */
     public static KernelSource of(String name, String text) {
         StringBuilder expanded = new StringBuilder();
         expand(name + ".hip", text, new HashSet<>(), expanded);

@@ -18,12 +18,12 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * One of the two run-time compilers: where it is found, and how it is told what the other is told too.
+ * One of the two run-time compilers: where it is found, and its spelling of the common options.
  *
  * @param api the driver's that loads its code, hip or cuda
  * @param prefix of its functions
- * @param codeCall what the calls that give the compiled code are named after
- * @param flags contraction off and the rest that {@link KernelCompiler} promises, in its words
+ * @param codeCall the name part of the calls that return the compiled code
+ * @param flags contraction off and the rest that {@link KernelCompiler} promises, in its spelling
  */
 record Rtc(String api, String prefix, String codeCall, Search search, List<String> flags) {
 
@@ -59,7 +59,7 @@ record Rtc(String api, String prefix, String codeCall, Search search, List<Strin
         return NativeLibrary.load(search);
     }
 
-    /** All that the compiler is told for a device. */
+    /** All options for a device. */
     List<String> options(DeviceInfo device) {
         List<String> options = new ArrayList<>(List.of("--gpu-architecture=" + device.architecture(),
                 "-DGPU_WAVE=" + device.waveWidth()));
@@ -68,7 +68,7 @@ record Rtc(String api, String prefix, String codeCall, Search search, List<Strin
     }
 
     /**
-     * Tells builds of a library apart: version, file, size and time of change. The versions alone do not: hiprtc says
+     * Identifies a library's build: version, file, size and time of change. The version alone does not: hiprtc reports
      * 9.0 in every build of HIP 5.
      */
     String identity(NativeLibrary library) {

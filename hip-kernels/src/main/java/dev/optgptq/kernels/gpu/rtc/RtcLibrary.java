@@ -13,8 +13,8 @@ import java.lang.invoke.MethodHandle;
 import java.util.List;
 
 /**
- * A run-time compiler, hiprtc or NVRTC, which agree call for call but for a prefix. Compiling can end the process: AMD's does,
- * for an architecture it does not know. So this class compiles in a process of its own only.
+ * A run-time compiler, hiprtc or NVRTC, which have the same calls with different prefixes. Compiling can crash the
+ * process: AMD's does so for an unknown architecture. So this class is used only in a child process.
  */
 final class RtcLibrary {
 
@@ -27,7 +27,7 @@ final class RtcLibrary {
     }
 
     /**
-     * What came of a compilation.
+     * The result of a compilation.
      *
      * @param code empty when it failed
      */

@@ -9,7 +9,7 @@ import java.util.Optional;
 import java.util.function.Supplier;
 
 /**
- * Compiles for the card that is there, once: what was compiled is kept on disk under a hash of the source, the options,
+ * Compiles for the installed GPU, once: the code is cached on disk under a hash of the source, the options,
  * the architecture and the compiler's build.
  */
 public final class RuntimeCompiler implements KernelCompiler {

@@ -1,4 +1,4 @@
-/** Kernel sources, and their compilation at run time for the card that is there. */
+/** Kernel sources, and their compilation at run time for the installed GPU. */
 @NullMarked
 package dev.optgptq.kernels.gpu.rtc;
 

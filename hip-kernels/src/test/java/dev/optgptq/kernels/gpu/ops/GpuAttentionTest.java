@@ -19,7 +19,7 @@ import java.util.SplittableRandom;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
-/** Attention of halves where a matrix library multiplies: scores and weights in memory, for some queries at a time. */
+/** Attention in fp16/bf16 by a matrix library: scores and weights in memory, for some queries at a time. */
 class GpuAttentionTest {
 
     private static final long SEED = 3;

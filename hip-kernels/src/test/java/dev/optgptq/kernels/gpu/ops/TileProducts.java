@@ -10,7 +10,7 @@ import java.lang.foreign.ValueLayout;
 
 /**
  * A matrix library for the emulator, so that what the ops do with a library runs there too: the tiles of gemm.hip for
- * float32, plain loops over its memory, which the processor can reach, for halves.
+ * float32, plain loops over its memory, which the CPU can reach, for fp16/bf16.
  */
 final class TileProducts implements GpuBlas {
 
@@ -71,7 +71,7 @@ final class TileProducts implements GpuBlas {
         };
     }
 
-    /** The operands of later products lie behind the tensor's own memory. */
+    /** The operands of later matmuls lie beyond the tensor's own memory. */
     private static MemorySegment reach(Tensor tensor) {
         return MemorySegment.ofAddress(tensor.memory().address()).reinterpret(Long.MAX_VALUE);
     }

@@ -5,7 +5,10 @@ import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.kernels.Device;
 import java.io.IOException;
+import java.net.JarURLConnection;
+import java.net.URI;
 import java.net.URISyntaxException;
+import java.net.URL;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -14,6 +17,7 @@ import java.security.NoSuchAlgorithmException;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.TreeMap;
 import java.util.stream.Stream;
 import java.util.zip.CRC32;
@@ -59,11 +63,17 @@ final class BuildIdentity {
         }
     }
 
+    /** By the class's own file: a class of the startup cache may know no code source. */
     private static Path place(Class<?> inModule) {
+        String file = "/" + inModule.getName().replace('.', '/') + ".class";
+        URL url = Objects.requireNonNull(inModule.getResource(file), file);
         try {
-            return Path.of(inModule.getProtectionDomain().getCodeSource().getLocation().toURI());
-        } catch (URISyntaxException e) {
-            throw new IllegalStateException(e);
+            if (url.openConnection() instanceof JarURLConnection jar) {
+                return Path.of(jar.getJarFileURL().toURI());
+            }
+            return Path.of(new URI(url.toString().substring(0, url.toString().length() - file.length())));
+        } catch (IOException | URISyntaxException e) {
+            throw new IllegalStateException(url.toString(), e);
         }
     }
 

@@ -232,7 +232,7 @@ final class ScoreFit implements AutoCloseable {
     private void solve(Turn turn, Tensor weights) {
         try (TensorArena scratch = device.arena()) {
             Fixed fixed = new Fixed(turn.side(), scores(train.inputs(), scratch));
-            Metric metric = fixed.metric(scratch);
+            ScoreMetric metric = fixed.metric(scratch);
             Tensor wanted = scratch.matrix(DType.F32, weights.rows(), weights.columns());
             fixed.gradient(null, wanted);
             Tensor held = scratch.matrix(DType.F32, weights.rows(), weights.columns());
@@ -275,9 +275,9 @@ final class ScoreFit implements AutoCloseable {
         private void batch(long row, long n, @Nullable Tensor direction, Tensor into, TensorArena scratch) {
             Passage passage = train.rows(row, n);
             Scores ofOriginal = new Scores(passage.original().queries(),
-                    spread(passage.original().keys(), original.shape().kvHeads(), scratch));
+                    SharedHeads.spread(device, original.shape(), passage.original().keys(), scratch));
             Scores ofConverted = new Scores(converging.queries().rows(row, n),
-                    spread(converging.keys().rows(row, n), converted.shape().kvHeads(), scratch));
+                    SharedHeads.spread(device, converted.shape(), converging.keys().rows(row, n), scratch));
             Scores errors = direction == null
                     ? biases.beside(ofOriginal, scratch)
                     : errors(passage, direction, ofConverted, scratch);
@@ -289,7 +289,7 @@ final class ScoreFit implements AutoCloseable {
             gradient.add(side, ofConverted, converted.slopes(), errors, carried, BY_CONVERTED * factor, found,
                     vectors);
             gradient.add(side, null, null, errors, carried, EVERYWHERE * factor, found, vectors);
-            Tensor own = side == Side.QUERIES ? found : gathered(found, scratch);
+            Tensor own = side == Side.QUERIES ? found : SharedHeads.sum(device, converted.shape(), found, scratch);
             converted.rotateBack(own);
             device.matrix().gemm(1, own, true, passage.inputs(), false, 1, into);
         }
@@ -300,28 +300,11 @@ final class ScoreFit implements AutoCloseable {
             converted.rotate(moved);
             return side == Side.QUERIES
                     ? new Scores(moved, ofConverted.keys())
-                    : new Scores(ofConverted.queries(), spread(moved, converted.shape().kvHeads(), scratch));
-        }
-
-        /** Sums over the query heads of each key-value head. */
-        private Tensor gathered(Tensor byHead, TensorArena scratch) {
-            int d = original.headDim();
-            int sharing = converted.shape().heads() / converted.shape().kvHeads();
-            Tensor sums = scratch.matrix(DType.F32, byHead.rows(), (long) converted.shape().kvHeads() * d);
-            for (int head = 0; head < converted.shape().heads(); head++) {
-                Tensor target = sums.columns((long) (head / sharing) * d, d);
-                Tensor part = byHead.columns((long) head * d, d);
-                if (head % sharing == 0) {
-                    device.matrix().copy(part, target);
-                } else {
-                    device.neural().add(target, part);
-                }
-            }
-            return sums;
+                    : new Scores(ofConverted.queries(), SharedHeads.spread(device, converted.shape(), moved, scratch));
         }
 
         /** E[f f^T] of the side that is carried, per row of heads of the weights, and E[x x^T]. */
-        private Metric metric(TensorArena scratch) {
+        private ScoreMetric metric(TensorArena scratch) {
             int d = original.headDim();
             int heads = converted.shape().heads();
             int kvHeads = converted.shape().kvHeads();
@@ -345,67 +328,13 @@ final class ScoreFit implements AutoCloseable {
             }
             Tensor inputs = scratch.matrix(DType.F32, inputWidth(), inputWidth());
             device.matrix().gemm(1f / train.rows(), train.inputs(), true, train.inputs(), false, 0, inputs);
-            return new Metric(left, lifted(copies.download(inputs).symmetrized(), LIFT_INPUTS), scratch);
+            return new ScoreMetric(device, dense, left, lifted(copies.download(inputs).symmetrized(), LIFT_INPUTS),
+                    scratch);
         }
     }
 
     private static Matrix lifted(Matrix m, double share) {
         return m.plusDiagonal(Math.max(share * m.meanDiagonal(), Double.MIN_NORMAL));
-    }
-
-    /** [N, heads headDim]: the key-value head of every query head. */
-    private Tensor spread(Tensor shared, int kvHeads, TensorArena scratch) {
-        int heads = original.shape().heads();
-        int d = original.headDim();
-        Tensor spread = scratch.matrix(DType.F32, shared.rows(), (long) heads * d);
-        for (int head = 0; head < heads; head++) {
-            device.matrix().copy(shared.columns((long) (head / (heads / kvHeads)) * d, d),
-                    spread.columns((long) head * d, d));
-        }
-        return spread;
-    }
-
-    /** left_h w_h right, w_h the rows of a head: what the quadratic would be if both sides did not depend on each other. */
-    private final class Metric {
-        private final List<Tensor> left = new ArrayList<>();
-        private final List<Tensor> leftInverse = new ArrayList<>();
-        private final Tensor right;
-        private final Tensor rightInverse;
-
-        private Metric(List<Matrix> heads, Matrix inputs, TensorArena owner) {
-            for (Matrix head : heads) {
-                left.add(copies.upload(head, owner));
-                leftInverse.add(copies.upload(inverse(head), owner));
-            }
-            right = copies.upload(inputs, owner);
-            rightInverse = copies.upload(inverse(inputs), owner);
-        }
-
-        private Matrix inverse(Matrix m) {
-            return dense.inverse(m)
-                    .orElseThrow(() -> new IllegalStateException("a lifted moment matrix is not positive definite"));
-        }
-
-        private void apply(Tensor w, Tensor into) {
-            between(left, right, w, into);
-        }
-
-        private void solve(Tensor w, Tensor into) {
-            between(leftInverse, rightInverse, w, into);
-        }
-
-        private void between(List<Tensor> heads, Tensor inputs, Tensor w, Tensor into) {
-            int d = original.headDim();
-            try (TensorArena scratch = device.arena()) {
-                Tensor half = scratch.matrix(DType.F32, w.rows(), w.columns());
-                for (int head = 0; head < heads.size(); head++) {
-                    device.matrix().gemm(1, heads.get(head), false, w.rows((long) head * d, d), false, 0,
-                            half.rows((long) head * d, d));
-                }
-                device.matrix().gemm(1, half, false, inputs, false, 0, into);
-                device.synchronize();
-            }
-        }
     }
 
     @Override

@@ -34,6 +34,11 @@ class FamilyGoldenTest {
 
     /** Of the largest logit, or of each gradient's largest entry. */
     private static final double TOLERANCE = 1e-4;
+    /**
+     * Of the gradient of a deltanet's decay on a device of float32 sums: terms cancel over the tokens. 8e-5 to 1.7e-4 with
+     * OpenBLAS's kernels for AVX2 and AVX-512, 1e-5 on the reference, which sums in float64.
+     */
+    private static final double CANCELLING = 3e-4;
     /** Gradients that are zero but for rounding: softmax does not see what is added to all keys. */
     private static final double NOTHING = 1e-6;
     /** Whose logits are those of a model that was cast in memory, which rounds rotary frequencies (ADR 3). */
@@ -67,7 +72,7 @@ class FamilyGoldenTest {
             ParameterGradients.write(transformer, ids, gradients, Progress.SILENT);
             assertEquals(0, device.memoryInUse(), "everything that was allocated is freed");
         }
-        assertClose("logits", read(directory.resolve("golden.safetensors")), read(logits));
+        assertClose("logits", read(directory.resolve("golden.safetensors")), read(logits), TOLERANCE);
         Map<String, float[]> golden = read(directory.resolve("golden-gradients.safetensors"));
         if (fixture.equals("gpt-neox")) {
             // Under the name that transformers 5 has for it in memory.
@@ -75,7 +80,7 @@ class FamilyGoldenTest {
         }
         Map<String, float[]> found = read(gradients);
         assertEquals(golden.keySet(), found.keySet());
-        golden.keySet().forEach(name -> assertClose(name, golden, found));
+        golden.keySet().forEach(name -> assertClose(name, golden, found, tolerance(name, deviceName)));
     }
 
     private static Map<String, float[]> read(Path file) {
@@ -90,7 +95,13 @@ class FamilyGoldenTest {
         return tensors;
     }
 
-    private static void assertClose(String name, Map<String, float[]> golden, Map<String, float[]> written) {
+    private static double tolerance(String name, String deviceName) {
+        boolean ofDecay = name.endsWith("linear_attn.A_log") || name.endsWith("linear_attn.dt_bias");
+        return ofDecay && !deviceName.equals("reference") ? CANCELLING : TOLERANCE;
+    }
+
+    private static void assertClose(String name, Map<String, float[]> golden, Map<String, float[]> written,
+            double tolerance) {
         float[] expected = Objects.requireNonNull(golden.get(name));
         float[] found = Objects.requireNonNull(written.get(name));
         assertEquals(expected.length, found.length, name);
@@ -103,7 +114,7 @@ class FamilyGoldenTest {
         for (int i = 0; i < expected.length; i++) {
             double distance = Math.abs(found[i] - expected[i]);
             worst = Math.max(worst, distance);
-            if (!(distance <= Math.max(TOLERANCE * largest, NOTHING))) {
+            if (!(distance <= Math.max(tolerance * largest, NOTHING))) {
                 bad.add(i);
             }
         }

@@ -174,11 +174,11 @@ class ModelDirectoryTest {
 
     @Test
     void a_block_of_another_method_is_refused_by_name_even_beside_plain_weights() throws IOException {
-        Files.writeString(directory.resolve("config.json"), "{\"quantization_config\":{\"quant_method\":\"awq\"}}");
+        Files.writeString(directory.resolve("config.json"), "{\"quantization_config\":{\"quant_method\":\"hqq\"}}");
         shard("model.safetensors", "m.weight");
         try (ModelDirectory model = open()) {
             assertUserError(Code.UNSUPPORTED_MODEL, model::quantization, "config.json", "'quant_method'",
-                    "found the string \"awq\"");
+                    "found the string \"hqq\"");
         }
     }
 

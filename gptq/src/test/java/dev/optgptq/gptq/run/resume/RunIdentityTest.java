@@ -8,6 +8,7 @@ import dev.optgptq.calibrate.gradient.NextToken;
 import dev.optgptq.calibrate.gradient.SampledLabels;
 import dev.optgptq.gptq.refine.Refinement;
 import dev.optgptq.gptq.run.TinyRun;
+import dev.optgptq.gptq.serving.TargetName;
 import dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind;
 import dev.optgptq.gptq.settings.QuantizeSettings;
 import dev.optgptq.gptq.settings.SettingsTable;
@@ -20,6 +21,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -35,7 +37,7 @@ class RunIdentityTest {
     private static final Set<String> OTHERS = Set.of("model", "calibration.text", "calibration.sampling",
             "calibration.samples", "calibration.sequenceLength", "calibration.precision", "refinement.seed",
             "evaluation.wanted", "evaluation.text", "evaluation.window", "output.directory", "output.overwrite",
-            "output.fresh", "threads");
+            "output.fresh", "threads", "target.runtime", "target.ranks");
 
     @TempDir
     @SuppressWarnings("NullAway.Init") // JUnit fills it in
@@ -123,8 +125,9 @@ class RunIdentityTest {
     }
 
     /** @param path of the component to change in it; empty for any */
-    private static Object another(Object value, List<String> path) throws ReflectiveOperationException {
+    private static Object another(@Nullable Object value, List<String> path) throws ReflectiveOperationException {
         return switch (value) {
+            case null -> TargetName.VLLM; // the only setting that may be absent
             case Boolean flag -> !flag;
             case Integer number -> number + 1;
             case Long number -> number + 1;

@@ -31,7 +31,7 @@ class UsageErrorsTest {
                                 "use 128, which divides all layers' inputs")),
                 arguments("--group-size 256", List.of("128 inputs", "256", "use 128, which divides all")),
                 arguments("--no-symmetric --format gptq", List.of("--no-symmetric", "--format gptq_v2")),
-                arguments("--format awq", List.of("--format", "gptq, gptq_v2", "awq")),
+                arguments("--format exl2", List.of("--format", "gptq, gptq_v2", "exl2")),
                 arguments("--calibrator awq", List.of("--calibrator", "rtn, gptq", "awq")),
                 arguments("--act-order sorted", List.of("--act-order", "none, static, group", "sorted")),
                 arguments("--scale-search --calibrator rtn", List.of("--scale-search", "gptq or gradient")),

@@ -29,9 +29,9 @@ record GptqFormat(int zeroOffset) implements PackedFormat {
     @Override
     public void require(PackedGrid grid) {
         if (!grid.symmetric() && zeroOffset == 1) {
-            throw new UserError(Code.BAD_SETTING, "format: expected gptq_v2 with asymmetric quantization, found gptq;"
+            throw new UserError(Code.BAD_SETTING, "format gptq: expected symmetric quantization, found asymmetric;"
                     + " gptq stores zero points minus one, and a zero point of 0 would spill into its neighbour, so use"
-                    + " gptq_v2 or symmetric quantization");
+                    + " --format gptq_v2, or leave --no-symmetric out");
         }
     }
 

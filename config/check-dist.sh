@@ -30,9 +30,15 @@ done
 
 ok() { printf 'ok: %s\n' "$*"; }
 
+# What tells OpenBLAS which CPU to take this one for: without it, it would compute other bits than the checkout did.
+openblas=()
+while IFS= read -r variable; do
+    openblas+=("$variable")
+done < <(env | grep '^OPENBLAS_' || true)
+
 # Runs the program with nothing in its environment but the given variables.
 run() { # [VARIABLE=VALUE]... -- ARGUMENT...
-    local variables=()
+    local variables=("${openblas[@]}")
     while [ "$1" != -- ]; do
         variables+=("$1")
         shift

@@ -39,8 +39,8 @@ bench-memory: build  ## memory of a quantize of a random model of TinyLlama-1.1B
 	  ./opt-gptq out/random-tinyllama samples/wiki-tiny-llama/tokenizer.json
 	./opt-gptq quantize out/random-tinyllama --calibrator gptq --output out/bench-memory --overwrite --samples 16 --sequence-length 512 --eval none
 
-headline: build   ## 2:1, healed, int4: perplexity, KL divergence, size and KV bytes of each; STEPS, SAMPLES and DEVICE choose; minutes with a GPU
-	config/headline.sh $(HEADLINE_MODEL) $(BENCH_DATA)
+headline: build   ## 2:1, healed, int4: perplexity, KL divergence, size, KV bytes, tokens/s and memory of each; STEPS, SAMPLES and DEVICE choose
+	HEADLINE=$(notdir $(HEADLINE_MODEL)) docs/results/convert.sh ./opt-gptq $(dir $(HEADLINE_MODEL)) $(BENCH_DATA) $(or $(DEVICE),auto) out/headline headline
 
 fuzz: build       ## random inputs until INPUTS are read or MINUTES are over, seeds printed; 1 and a stack trace for any that is not understood or refused
 	$(MVN) -q -pl calibrate -am test-compile

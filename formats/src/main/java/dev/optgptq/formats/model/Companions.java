@@ -42,7 +42,8 @@ final class Companions {
     private final List<Companion> found = new ArrayList<>();
 
     private Companions(Path directory) throws IOException {
-        this.directory = directory;
+        // A walk does not enter a directory that is itself a link.
+        this.directory = Files.isSymbolicLink(directory) ? directory.toRealPath() : directory;
         this.repository = repository(directory.toRealPath());
     }
 

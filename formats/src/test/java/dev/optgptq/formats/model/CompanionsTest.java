@@ -72,6 +72,13 @@ class CompanionsTest {
     }
 
     @Test
+    void a_link_to_the_model_shows_what_is_in_it() throws IOException {
+        Path real = create("tokenizer.json");
+        Path link = Files.createSymbolicLink(folder.resolve("link"), model);
+        assertEquals(List.of(new Companion(Path.of("tokenizer.json"), real.toRealPath())), Companions.in(link));
+    }
+
+    @Test
     void a_link_out_of_the_model_is_refused_with_its_target() throws IOException {
         Path secret = Files.writeString(folder.resolve("id_rsa"), "secret");
         Files.createSymbolicLink(model.resolve("chat_template.jinja"), secret);

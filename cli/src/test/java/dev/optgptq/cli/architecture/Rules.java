@@ -39,6 +39,8 @@ final class Rules {
             "dev.optgptq.kernels.ffm.."};
     /** Float64 on the host, by the same library as the cpu device. */
     private static final String DENSE = "dev.optgptq.kernels.dense..";
+    /** Binds a library as devices do. */
+    private static final String MPI = "dev.optgptq.kernels.mpi..";
     /** Where libraries are looked for, kernels are compiled and kept, and the system is asked what cards it has. */
     private static final String[] SYSTEM = {"dev.optgptq.kernels.blas..", "dev.optgptq.kernels.ffm..",
             "dev.optgptq.kernels.gpu.blas..", "dev.optgptq.kernels.gpu.driver..", "dev.optgptq.kernels.gpu.rtc.."};
@@ -92,7 +94,7 @@ final class Rules {
                                 class WeightMapper { java.nio.file.Path path; }
                                 """),
                 Rule.of("which device computes is known to Devices and the self-test alone",
-                        noClasses().that().resideOutsideOfPackages(DEVICES).and().resideOutsideOfPackage(DENSE).and()
+                        noClasses().that().resideOutsideOfPackages(DEVICES).and().resideOutsideOfPackages(DENSE, MPI).and()
                                 .doNotBelongToAnyOf(Devices.class, SelfTest.class)
                                 .should().dependOnClassesThat().resideInAnyPackage(DEVICES),
                         """

@@ -36,7 +36,7 @@ public final class NativeLibrary {
     /** Loads the first that loads. UserError DEVICE says what was tried, and why each did not load. */
     public static NativeLibrary load(Search search) {
         DynamicLoader loader = DynamicLoader.ofSystem().orElseThrow(() -> new UserError(UserError.Code.DEVICE,
-                search.what + ": GPUs are used on Linux only, this is " + System.getProperty("os.name")));
+                search.what + ": used on Linux only, this is " + System.getProperty("os.name")));
         Optional<String> chosen = search.setting.value();
         if (chosen.isPresent() && chosen.get().equals("none")) {
             throw new UserError(UserError.Code.DEVICE,
@@ -85,6 +85,16 @@ public final class NativeLibrary {
 
     public boolean has(String function) {
         return loader.symbol(handle, function) != 0;
+    }
+
+    /** Where a variable of the library lies. UserError DEVICE when it has none of that name. */
+    public long address(String variable) {
+        long address = loader.symbol(handle, variable);
+        if (address == 0) {
+            throw new UserError(UserError.Code.DEVICE,
+                    file + " has no " + variable + "; it is another library, or too old");
+        }
+        return address;
     }
 
     /** The first of the functions that the library has. UserError DEVICE when it has none. */

@@ -94,7 +94,8 @@ final class Rules {
                                 class WeightMapper { java.nio.file.Path path; }
                                 """),
                 Rule.of("which device computes is known to Devices and the self-test alone",
-                        noClasses().that().resideOutsideOfPackages(DEVICES).and().resideOutsideOfPackages(DENSE, MPI).and()
+                        noClasses().that().resideOutsideOfPackages(DEVICES).and().resideOutsideOfPackages(DENSE, MPI)
+                                .and()
                                 .doNotBelongToAnyOf(Devices.class, SelfTest.class)
                                 .should().dependOnClassesThat().resideInAnyPackage(DEVICES),
                         """

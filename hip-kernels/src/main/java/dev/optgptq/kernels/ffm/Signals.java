@@ -20,8 +20,9 @@ import java.util.Set;
 public final class Signals {
 
     /** Linux's numbers. */
-    private static final Map<String, Integer> OF_THE_JVM = new LinkedHashMap<>(Map.of("SIGHUP", 1, "SIGILL", 4, "SIGBUS", 7,
-            "SIGFPE", 8, "SIGSEGV", 11));
+    private static final Map<String, Integer> OF_THE_JVM = new LinkedHashMap<>(
+            Map.of("SIGHUP", 1, "SIGILL", 4, "SIGBUS", 7,
+                    "SIGFPE", 8, "SIGSEGV", 11));
     /** More than struct sigaction takes on any Linux; the handler is its first field. */
     private static final long ACTION_BYTES = 256;
 

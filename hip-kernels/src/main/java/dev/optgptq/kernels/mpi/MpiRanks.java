@@ -90,7 +90,8 @@ public final class MpiRanks implements Ranks {
             throw new UserError(UserError.Code.DEVICE, launch.launcher() + " started " + launch.size() + " processes ("
                     + launch.variable() + "), but " + mpi.description() + " sees " + mpi.size()
                     + ": it is not the library of this launcher, and each process would do the whole job. Name the right one with "
-                    + LIBRARY.variable() + ", or start with the launcher of this one (with Slurm: srun --mpi=pmix for Open MPI, "
+                    + LIBRARY.variable()
+                    + ", or start with the launcher of this one (with Slurm: srun --mpi=pmix for Open MPI, "
                     + "--mpi=pmi2 for MPICH)");
         }
         MpiRanks ranks = new MpiRanks(mpi, launch.size(), timeout);
@@ -154,7 +155,8 @@ public final class MpiRanks implements Ranks {
         });
         if (!done) {
             throw new UserError(UserError.Code.DEVICE, "waiting for " + name(other) + ": no sign of it for "
-                    + timeout.toSeconds() + " s; it hangs, was stopped, or cannot be reached. See to it there, then run the same "
+                    + timeout.toSeconds()
+                    + " s; it hangs, was stopped, or cannot be reached. See to it there, then run the same "
                     + "command to resume; --rank-timeout allows for longer waits");
         }
     }

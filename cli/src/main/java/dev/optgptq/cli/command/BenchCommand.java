@@ -4,6 +4,7 @@ import dev.optgptq.cli.console.Console;
 import dev.optgptq.cli.console.JobProgress;
 import dev.optgptq.cli.console.TextTable;
 import dev.optgptq.cli.render.BenchText;
+import dev.optgptq.cli.render.ConvertBenchText;
 import dev.optgptq.cli.render.GenerateBenchText;
 import dev.optgptq.cli.render.ReportJson;
 import dev.optgptq.cli.render.TextFile;
@@ -12,6 +13,7 @@ import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.json.Json;
 import dev.optgptq.gptq.bench.Bench;
 import dev.optgptq.gptq.bench.BenchReport;
+import dev.optgptq.gptq.bench.ConvertBenchReport;
 import dev.optgptq.gptq.bench.GenerateReport;
 import dev.optgptq.gptq.bench.ModelShape;
 import dev.optgptq.gptq.report.RunReport;
@@ -41,7 +43,8 @@ import tools.jackson.databind.JsonNode;
         "",
         "With --shape: quantizes random weights of a model's shape in memory and times each op. Needs no model files."}, footer = {
                 "", "Examples:", "  opt-gptq bench out/w4/report.json",
-                "  opt-gptq bench --shape llama-7b --samples 16"})
+                "  opt-gptq bench --shape llama-7b --samples 16",
+                "  opt-gptq bench --shape llama-7b --convert"})
 final class BenchCommand implements Callable<Integer> {
 
     private static final int SIZE = 2048;
@@ -61,6 +64,9 @@ final class BenchCommand implements Callable<Integer> {
     @ArgGroup(validate = false, heading = "%nGenerating, with --shape:%n")
     private BenchGenerateOptions generate = new BenchGenerateOptions();
 
+    @ArgGroup(validate = false, heading = "%nConverting, with --shape:%n")
+    private BenchConvertOptions convert = new BenchConvertOptions();
+
     @ArgGroup(validate = false, heading = "%nMachine:%n")
     private MachineOptions machine = new MachineOptions();
 
@@ -76,6 +82,10 @@ final class BenchCommand implements Callable<Integer> {
                     report == null ? "give a REPORT_JSON, or a --shape" : "give a REPORT_JSON or a --shape, not both");
         }
         shape.checkIdle(spec.commandLine().getParseResult(), name != null);
+        if (convert.convert && (name == null || generate.generate)) {
+            throw new ParameterException(spec.commandLine(), "--convert wants a --shape, and no --generate");
+        }
+        convert.checkIdle(spec.commandLine().getParseResult());
         if (name != null) {
             measure(ModelShape.of(name));
         } else if (report != null) {
@@ -90,6 +100,10 @@ final class BenchCommand implements Callable<Integer> {
             return;
         }
         shape.check();
+        if (convert.convert) {
+            convert(wanted);
+            return;
+        }
         TextFile.prepare(shape.json);
         BenchReport measured;
         try (JobProgress progress = console.progress(); DeviceGroup opened = machine.openGroup(progress::log)) {
@@ -102,6 +116,20 @@ final class BenchCommand implements Callable<Integer> {
             TextFile.write(shape.json, ReportJson.text(measured));
         }
         console.print(BenchText.of(measured));
+    }
+
+    private void convert(ModelShape wanted) {
+        TextFile.prepare(shape.json);
+        ConvertBenchReport measured;
+        try (JobProgress progress = console.progress(); Device device = machine.open(progress::log)) {
+            measured = convert.bench(wanted, device, shape.samples,
+                    shape.sequenceLength(wanted.spec().maxPositions())).run(Version.TOOL + " " + Version.number(),
+                            progress, progress::log);
+        }
+        if (shape.json != null) {
+            TextFile.write(shape.json, ReportJson.text(measured));
+        }
+        console.print(ConvertBenchText.of(measured));
     }
 
     private void decode(ModelShape wanted) {

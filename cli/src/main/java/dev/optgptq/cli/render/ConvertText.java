@@ -4,6 +4,7 @@ import dev.optgptq.cli.console.TextTable;
 import dev.optgptq.cli.console.Units;
 import dev.optgptq.gptq.convert.ConvertReport;
 import java.util.Locale;
+import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
 /** The summary of a conversion. */
@@ -40,7 +41,9 @@ public final class ConvertText {
                     healed.after(), healed.steps(), healed.planned(), healed.rate()));
         }
         quality(table, report.quality());
-        table.row("time", Units.duration(report.seconds()));
+        table.row("time", Units.duration(report.seconds()) + ": " + report.phases().stream()
+                .map(phase -> phase.name() + " " + Units.duration(phase.seconds()))
+                .collect(Collectors.joining(", ")));
         table.row("report", files.html().toString());
         return String.join(System.lineSeparator(), "", "wrote " + report.model().output(), "",
                 report.layers().isEmpty() ? "" : layers.text("  "),

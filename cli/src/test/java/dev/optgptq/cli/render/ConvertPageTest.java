@@ -54,7 +54,8 @@ class ConvertPageTest {
         ConvertReport.Healed healed = new ConvertReport.Healed(20, 30, 0.09, 0.05, 1e-4,
                 List.of(new ConvertReport.Trial(1e-3, null), new ConvertReport.Trial(1e-4, 0.08)),
                 List.of(new ConvertReport.Look(0, 0.09), new ConvertReport.Look(10, 0.06),
-                        new ConvertReport.Look(20, 0.05)));
+                        new ConvertReport.Look(20, 0.05)),
+                61_000.0);
         Divergence divergence = new Divergence(0.0123, 0.012, 0.013, 0.01, 0.2, 0.9, 0.89, 0.91);
         return new ConvertReport(1, "opt-gptq test", "2026-11-30T00:00:00Z",
                 new LinkedHashMap<>(Map.of("--kv-heads", "[2]")),
@@ -63,6 +64,7 @@ class ConvertPageTest {
                 List.of(new ConvertReport.Layer(0, 2, 0.01, 0.0325, 0.02, 0.01, 5, kept, stayed)),
                 new ConvertReport.Cache(1024, 512), all ? healed : null,
                 all ? new ConvertReport.Quality("a text", 32, 2, 30, 33.3, 0.1, 0.05, 0.15, divergence) : null, 12,
+                List.of(new ConvertReport.Phase("moments", 12)),
                 all ? List.of("a warning with <b>as it is</b>") : List.of());
     }
 

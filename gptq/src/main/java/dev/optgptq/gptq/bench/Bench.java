@@ -21,15 +21,11 @@ import dev.optgptq.gptq.settings.SettingSpec;
 import dev.optgptq.gptq.settings.SettingsTable;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.DeviceGroup;
-import java.io.IOException;
 import java.lang.foreign.Arena;
-import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
 import java.util.function.Consumer;
-import java.util.stream.Stream;
 
 /**
  * Measures a device at a model's shape: its rates, each op, and the whole job with 4 bits and groups of 128. The job is
@@ -88,12 +84,9 @@ public record Bench(ModelShape shape, DeviceGroup devices, Precision precision, 
 
     private RunReport job(ModelDirectory model, Origin origin, Progress listener, Consumer<String> log) {
         TokenSequences text = RandomModel.text(shape.spec(), samples, sequenceLength);
-        Path folder = temporaryFolder();
-        try {
-            return QuantizeRun.measure(settings(model.path(), folder.resolve("checkpoint")), model, text, devices,
-                    origin, listener, log);
-        } finally {
-            delete(folder);
+        try (TemporaryFolder folder = TemporaryFolder.create()) {
+            return QuantizeRun.measure(settings(model.path(), folder.path().resolve("checkpoint")), model, text,
+                    devices, origin, listener, log);
         }
     }
 
@@ -116,26 +109,5 @@ public record Bench(ModelShape shape, DeviceGroup devices, Precision precision, 
             return new Entry(phase.name(), "", phase.seconds(), phase.flops(), loads ? weights : 0,
                     loads ? weights / rates.upload() : arithmetic);
         }).toList();
-    }
-
-    private static Path temporaryFolder() {
-        try {
-            return Files.createTempDirectory("opt-gptq-bench-");
-        } catch (IOException e) {
-            throw new UserError(Code.OUTPUT, "no temporary folder for the checkpoint under "
-                    + System.getProperty("java.io.tmpdir") + ": " + e.getMessage()
-                    + "; name another one with -Djava.io.tmpdir", e);
-        }
-    }
-
-    private static void delete(Path folder) {
-        try (Stream<Path> files = Files.walk(folder)) {
-            for (Path file : files.sorted(Comparator.reverseOrder()).toList()) {
-                Files.delete(file);
-            }
-        } catch (IOException e) {
-            throw new UserError(Code.OUTPUT, folder + " cannot be removed: " + e.getMessage() + "; remove it by hand",
-                    e);
-        }
     }
 }

@@ -17,10 +17,14 @@ import org.jspecify.annotations.Nullable;
  * @param healed null without training
  * @param quality null without evaluation
  * @param seconds wall time
+ * @param phases it was spent in; blocks that an earlier run finished take none
  */
 public record ConvertReport(int schemaVersion, String tool, String started, SequencedMap<String, String> command,
         Model model, @Nullable Positions positions, List<Layer> layers, Cache cache, @Nullable Healed healed,
-        @Nullable Quality quality, double seconds, List<String> warnings) {
+        @Nullable Quality quality, double seconds, List<Phase> phases, List<String> warnings) {
+
+    /** @param seconds wall time */
+    public record Phase(String name, double seconds) {}
 
     /** @param path the model directory as it was given */
     public record Model(String path, String output, String family, int blocks, int hiddenSize, int heads, int headDim,
@@ -84,9 +88,10 @@ public record ConvertReport(int schemaVersion, String tool, String started, Sequ
      * @param rate of learning that it ended with, before the schedule
      * @param trials what a short schedule made of the held-out text with each rate; none where the rate was given
      * @param curve every validation on the held-out text
+     * @param tokensPerSecond of a step, the median; null where this run took none
      */
     public record Healed(int steps, int planned, double before, double after, double rate, List<Trial> trials,
-            List<Look> curve) {}
+            List<Look> curve, @Nullable Double tokensPerSecond) {}
 
     /** @param divergence behind a short schedule; null where it was not finite */
     public record Trial(double rate, @Nullable Double divergence) {}

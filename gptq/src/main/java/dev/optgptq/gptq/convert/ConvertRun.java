@@ -1,7 +1,6 @@
 package dev.optgptq.gptq.convert;
 
 import dev.optgptq.calibrate.Progress;
-import dev.optgptq.calibrate.data.BundledText;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.eval.ModelComparison;
 import dev.optgptq.calibrate.family.Mixer;
@@ -11,20 +10,18 @@ import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.model.CheckpointWriter;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.formats.model.SourceFiles;
-import dev.optgptq.formats.tokenizer.Tokenizer;
-import dev.optgptq.gptq.convert.ConvertSettings.Calibration;
-import dev.optgptq.gptq.convert.ConvertSettings.Evaluation;
 import dev.optgptq.gptq.convert.ConvertSettings.Heal;
 import dev.optgptq.gptq.journal.Identity;
 import dev.optgptq.gptq.journal.Part;
+import dev.optgptq.gptq.run.progress.PhaseClock;
 import dev.optgptq.kernels.Device;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.SequencedMap;
 import java.util.function.Consumer;
+import java.util.function.Function;
 import tools.jackson.databind.node.ObjectNode;
 import org.jspecify.annotations.Nullable;
 
@@ -40,6 +37,7 @@ public final class ConvertRun {
     private final Transformer model;
     private final ModelSpec spec;
     private final HeadPlan plan;
+    private final PhaseClock clock;
     private final Progress progress;
     private final Consumer<String> log;
     /** Whether positions change. */
@@ -56,25 +54,42 @@ public final class ConvertRun {
      */
     public static ConvertReport run(ConvertSettings settings, Device device, String tool, Progress progress,
             Consumer<String> log) {
-        long begun = System.nanoTime();
+        PhaseClock clock = new PhaseClock(device, "open");
         try (ModelDirectory source = ModelDirectory.open(settings.model())) {
-            Transformer model = Transformer.open(source, device);
-            ConvertCheck.check(settings, source, model.spec());
-            HeadPlan plan = HeadPlan.uniform(model.spec(), settings.heads());
-            Texts texts = Texts.read(settings, model.spec());
-            List<String> warnings = ConvertCheck.warnings(settings, model.spec(), plan);
-            warnings.forEach(log);
-            Identity identity = identity(settings, plan, texts, source, device, tool);
-            ConvertRun run = new ConvertRun(settings, device, source, model, plan, progress, log);
-            try (ConvertJournal journal = ConvertJournal.open(settings, identity, model.spec().blocks(), log)) {
-                ConvertReport.Quality quality = run.execute(journal, texts);
-                return run.report(journal, tool, quality, warnings, (System.nanoTime() - begun) * 1e-9);
-            }
+            return run(settings, source, spec -> ConvertTexts.read(settings, spec), device, tool, progress, log, clock);
+        }
+    }
+
+    /**
+     * Converts an open model with given tokens and without evaluation: for benchmarks.
+     *
+     * @param heal windows of the text to heal with, if the settings want it
+     */
+    public static ConvertReport measure(ConvertSettings settings, ModelDirectory source, TokenSequences calibration,
+            @Nullable TokenSequences heal, Device device, String tool, Progress progress, Consumer<String> log) {
+        ConvertTexts texts = new ConvertTexts(calibration, heal == null ? null : HealTokens.of(heal), null, "none");
+        return run(settings, source, spec -> texts, device, tool, progress, log, new PhaseClock(device, "open"));
+    }
+
+    private static ConvertReport run(ConvertSettings settings, ModelDirectory source,
+            Function<ModelSpec, ConvertTexts> read, Device device, String tool, Progress progress,
+            Consumer<String> log, PhaseClock clock) {
+        Transformer model = Transformer.open(source, device);
+        ConvertCheck.check(settings, source, model.spec());
+        HeadPlan plan = HeadPlan.uniform(model.spec(), settings.heads());
+        ConvertTexts texts = read.apply(model.spec());
+        List<String> warnings = ConvertCheck.warnings(settings, model.spec(), plan);
+        warnings.forEach(log);
+        Identity identity = identity(settings, plan, texts, source, device, tool);
+        ConvertRun run = new ConvertRun(settings, device, source, model, plan, clock, progress, log);
+        try (ConvertJournal journal = ConvertJournal.open(settings, identity, model.spec().blocks(), log)) {
+            ConvertReport.Quality quality = run.execute(journal, texts);
+            return run.report(journal, tool, quality, warnings);
         }
     }
 
     private ConvertRun(ConvertSettings settings, Device device, ModelDirectory source, Transformer model,
-            HeadPlan plan, Progress progress, Consumer<String> log) {
+            HeadPlan plan, PhaseClock clock, Progress progress, Consumer<String> log) {
         this.settings = settings;
         this.device = device;
         this.source = source;
@@ -82,63 +97,12 @@ public final class ConvertRun {
         this.spec = model.spec();
         this.plan = plan;
         this.toAlibi = ConvertCheck.toAlibi(settings, spec);
+        this.clock = clock;
         this.progress = progress;
         this.log = log;
     }
 
-    /** The tokens, read before anything is computed so that a bad text fails at once. */
-    private record Texts(TokenSequences calibration, @Nullable HealTokens heal, @Nullable TokenSequences evaluation,
-            String evaluationName) {
-
-        /** What is healed with, or else a quarter of the calibration text to compare by. */
-        private HealTokens held() {
-            int count = calibration.count();
-            return heal != null ? heal : new HealTokens(calibration, count - Math.max(1, count / 4));
-        }
-
-        private static Texts read(ConvertSettings settings, ModelSpec spec) {
-            Calibration wanted = settings.calibration();
-            Evaluation evaluation = settings.evaluation();
-            try (Tokenizer tokenizer = Tokenizer.load(settings.model())) {
-                TokenSequences calibration = wanted.text() == null
-                        ? TokenSequences.sample(BundledText.calibration(), "the bundled calibration text", tokenizer,
-                                wanted.sampling(), wanted.samples(), wanted.length(), wanted.seed())
-                        : TokenSequences.sample(wanted.text(), tokenizer, wanted.sampling(), wanted.samples(),
-                                wanted.length(), wanted.seed());
-                calibration.requireVocabulary(spec.vocabSize());
-                HealTokens heal = healTokens(settings, tokenizer);
-                if (heal != null) {
-                    heal.text().requireVocabulary(spec.vocabSize());
-                }
-                if (evaluation == null) {
-                    return new Texts(calibration, heal, null, "none");
-                }
-                int window = Math.min(evaluation.window(), spec.maxPositions());
-                TokenSequences windows = evaluation.text() == null
-                        ? TokenSequences.windows(BundledText.evaluation(), "the bundled evaluation text", tokenizer,
-                                window)
-                        : TokenSequences.windows(evaluation.text(), tokenizer, window);
-                windows.requireVocabulary(spec.vocabSize());
-                return new Texts(calibration, heal, windows, evaluation.text() == null
-                        ? "the bundled evaluation text"
-                        : evaluation.text().toString());
-            }
-        }
-    }
-
-    private static @Nullable HealTokens healTokens(ConvertSettings settings, Tokenizer tokenizer) {
-        Heal heal = settings.heal();
-        if (heal == null) {
-            return null;
-        }
-        Path text = heal.text() == null ? settings.calibration().text() : heal.text();
-        return HealTokens.of(text == null
-                ? TokenSequences.windows(BundledText.calibration(), "the bundled calibration text", tokenizer,
-                        heal.length())
-                : TokenSequences.windows(text, tokenizer, heal.length()));
-    }
-
-    private static Identity identity(ConvertSettings settings, HeadPlan plan, Texts texts,
+    private static Identity identity(ConvertSettings settings, HeadPlan plan, ConvertTexts texts,
             ModelDirectory source, Device device, String tool) {
         SequencedMap<String, String> facts = new LinkedHashMap<>();
         facts.put("the key-value heads", plan.kvHeads().toString());
@@ -159,7 +123,7 @@ public final class ConvertRun {
         return new Identity(facts);
     }
 
-    private ConvertReport.@Nullable Quality execute(ConvertJournal journal, Texts texts) {
+    private ConvertReport.@Nullable Quality execute(ConvertJournal journal, ConvertTexts texts) {
         long bytes = source.tensors().values().stream().mapToLong(view -> view.data().byteSize()).sum();
         journal.directory().requireSpace(2 * bytes);
         int length = texts.calibration().length();
@@ -182,6 +146,7 @@ public final class ConvertRun {
 
     private List<Part> changePositions(TargetForm form, TeacherText teacher, ConvertJournal journal,
             TokenSequences calibration) {
+        clock.enter("positions");
         PositionStarts starts = new PositionStarts(teacher, settings.heal(), progress, log);
         PositionStage.Positioned found = new PositionStage(model, form.base(), starts, journal, progress, log)
                 .run(spec.embedding().positions() == null ? "rotary" : "learned", calibration);
@@ -196,23 +161,25 @@ public final class ConvertRun {
         try (ConvertedModel before = new ConvertedModel(form.base(), config, sofar);
                 ModelDirectory directory = before.directory()) {
             HeadMerging.Merged merged = new HeadMerging(Transformer.open(directory, device), directory, plan, journal,
-                    progress).run(calibration);
+                    clock, progress).run(calibration);
             layers.addAll(merged.layers());
             return merged.parts();
         }
     }
 
     private Part heal(Heal heal, TeacherText teacher, ConvertJournal journal, TargetForm form, List<Part> parts) {
+        clock.enter("heal");
         try (ConvertedModel converted = new ConvertedModel(form.base(), form.config(), parts);
                 ModelDirectory directory = converted.directory()) {
             Healing.Healed found = new Healing(form.base(), teacher, heal, journal, progress, log).heal(directory);
-            healed = healed(heal, found.saved());
+            healed = healed(heal, found);
             return found.part();
         }
     }
 
     private ConvertReport.@Nullable Quality write(TargetForm form, List<Part> parts, ConvertJournal journal,
-            Texts texts) {
+            ConvertTexts texts) {
+        clock.enter("write");
         ObjectNode config = form.config();
         try (ConvertedModel converted = new ConvertedModel(form.base(), config, parts);
                 CheckpointWriter writer = new CheckpointWriter(journal.directory(), converted.specs(),
@@ -229,17 +196,20 @@ public final class ConvertRun {
         }
     }
 
-    private static ConvertReport.Healed healed(Heal heal, Healing.Saved saved) {
+    private static ConvertReport.Healed healed(Heal heal, Healing.Healed found) {
+        Healing.Saved saved = found.saved();
         return new ConvertReport.Healed(saved.state().done(), heal.steps(), saved.state().before(),
                 saved.state().best(), saved.state().factor(),
                 saved.trials().stream().map(trial -> new ConvertReport.Trial(trial.rate(), trial.divergence()))
                         .toList(),
-                saved.curve().stream().map(look -> new ConvertReport.Look(look.step(), look.divergence())).toList());
+                saved.curve().stream().map(look -> new ConvertReport.Look(look.step(), look.divergence())).toList(),
+                found.tokensPerSecond());
     }
 
     /** Opens the written model as any reader would, compares it, and evaluates it. */
-    private ConvertReport.@Nullable Quality readBack(CheckpointWriter writer, ConvertedModel converted, Texts texts) {
+    private ConvertReport.@Nullable Quality readBack(CheckpointWriter writer, ConvertedModel converted, ConvertTexts texts) {
         progress.at("read back", spec.blocks(), spec.blocks());
+        clock.enter("verify");
         try (ModelDirectory written = ModelDirectory.open(writer.workDirectory())) {
             converted.verify(written);
             Transformer after = Transformer.open(written, device);
@@ -247,6 +217,7 @@ public final class ConvertRun {
             if (windows == null) {
                 return null;
             }
+            clock.enter("evaluate");
             ModelComparison found = ModelComparison.evaluate(model, after, windows, progress);
             return new ConvertReport.Quality(texts.evaluationName(), windows.length(), windows.count(),
                     found.baseline().perplexity(), found.candidate().perplexity(), found.test().difference(),
@@ -255,13 +226,15 @@ public final class ConvertRun {
     }
 
     private ConvertReport report(ConvertJournal journal, String tool, ConvertReport.@Nullable Quality quality,
-            List<String> warnings, double seconds) {
+            List<String> warnings) {
         Mixer.Attention attention = HeadPlan.attention(spec);
         SequencedMap<String, String> command = new LinkedHashMap<>();
         command.put("--kv-heads", plan.kvHeads().toString());
         command.put("--samples", String.valueOf(settings.calibration().samples()));
         command.put("--sequence-length", String.valueOf(settings.calibration().length()));
         int bytes = DType.F16.bytes();
+        List<ConvertReport.Phase> phases = clock.phases().stream()
+                .map(phase -> new ConvertReport.Phase(phase.name(), phase.seconds())).toList();
         return new ConvertReport(1, tool, journal.started(), command,
                 new ConvertReport.Model(settings.model().toString(), settings.output().toString(), spec.family(),
                         spec.blocks(), spec.hiddenSize(), attention.heads(), attention.headDim(),
@@ -271,6 +244,10 @@ public final class ConvertRun {
                         HeadPlan.bytesPerToken(Collections.nCopies(spec.blocks(), plan.before()),
                                 attention.headDim(), bytes),
                         HeadPlan.bytesPerToken(plan.kvHeads(), attention.headDim(), bytes)),
-                healed, quality, seconds, warnings);
+                healed, quality, seconds(phases), phases, warnings);
+    }
+
+    private static double seconds(List<ConvertReport.Phase> phases) {
+        return phases.stream().mapToDouble(ConvertReport.Phase::seconds).sum();
     }
 }

@@ -9,6 +9,7 @@ import dev.optgptq.gptq.convert.layer.LayerConverter;
 import dev.optgptq.gptq.convert.layer.LayerOutcome;
 import dev.optgptq.gptq.convert.layer.Sequences;
 import dev.optgptq.gptq.journal.Part;
+import dev.optgptq.gptq.run.progress.PhaseClock;
 import dev.optgptq.kernels.dense.Dense;
 import dev.optgptq.kernels.dense.Matrix;
 import java.util.ArrayList;
@@ -22,7 +23,7 @@ import java.util.SequencedMap;
  * @param source the model's directory
  */
 record HeadMerging(Transformer model, ModelDirectory source, HeadPlan plan, ConvertJournal journal,
-        Progress progress) {
+        PhaseClock clock, Progress progress) {
 
     /** Tokens that are computed with at a time. */
     static final int BATCH_TOKENS = 2048;
@@ -51,7 +52,11 @@ record HeadMerging(Transformer model, ModelDirectory source, HeadPlan plan, Conv
         BlockTensors tensors = new BlockTensors(model.spec(), source);
         LayerConverter converter = new LayerConverter(model, dense, sequences,
                 weights -> tensors.rounded(block, weights), matrix -> tensors.roundedDown(block, matrix),
-                step -> progress.at(where + ": " + step, block, blocks));
+                step -> {
+                    clock.enter(step);
+                    progress.at(where + ": " + step, block, blocks);
+                });
+        clock.enter("load");
         int kvHeads = plan.kvHeads().get(block);
         Optional<Part> earlier = journal.find(block);
         if (earlier.isPresent()) {
@@ -62,6 +67,7 @@ record HeadMerging(Transformer model, ModelDirectory source, HeadPlan plan, Conv
             return earlier.get();
         }
         LayerConverter.Converted found = converter.convert(block, kvHeads);
+        clock.enter("write");
         SequencedMap<String, Matrix> named = tensors.named(block,
                 new BlockTensors.Values(found.attention(), found.down(), found.downBias()));
         ConvertReport.Layer layer = layer(found.outcome());

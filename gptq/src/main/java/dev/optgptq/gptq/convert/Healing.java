@@ -25,6 +25,7 @@ import java.util.Objects;
 import java.util.Optional;
 import java.util.SequencedMap;
 import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
 import tools.jackson.databind.json.JsonMapper;
 import tools.jackson.databind.node.ObjectNode;
 
@@ -60,14 +61,18 @@ record Healing(ModelDirectory source, TeacherText text, Heal settings, ConvertJo
      */
     record Saved(State state, List<Look> curve, List<Trial> trials) {}
 
-    /** The healed parameters as stored, and the course of the healing. */
-    record Healed(Part part, Saved saved) {}
+    /**
+     * The healed parameters as stored, and the course of the healing.
+     *
+     * @param tokensPerSecond of a step, the median; null where this run took none
+     */
+    record Healed(Part part, Saved saved, @Nullable Double tokensPerSecond) {}
 
     /** Heals a converted model. */
     Healed heal(ModelDirectory converted) {
         Optional<Part> finished = journal.find(RESULT);
         if (finished.isPresent()) {
-            return new Healed(finished.get(), JSON.treeToValue(finished.get().note(), Saved.class));
+            return new Healed(finished.get(), JSON.treeToValue(finished.get().note(), Saved.class), null);
         }
         Transformer student = Transformer.open(converted, device());
         RateTrials rates = new RateTrials(text, settings, progress, log);
@@ -79,7 +84,7 @@ record Healing(ModelDirectory source, TeacherText text, Heal settings, ConvertJo
             Follow follow = new Follow(learner, begun);
             State end = distillation.learn(learner, rates.schedule(settings.steps()), looks, begun.state(), follow);
             Saved saved = follow.saved(end);
-            return new Healed(write(RESULT, learner.kept(), saved), saved);
+            return new Healed(write(RESULT, learner.kept(), saved), saved, follow.tokensPerSecond());
         }
     }
 
@@ -123,12 +128,18 @@ record Healing(ModelDirectory source, TeacherText text, Heal settings, ConvertJo
         private final WeightStudent learner;
         private final List<Look> curve;
         private final List<Trial> trials;
+        private final List<Double> rates = new ArrayList<>();
         private long since = System.nanoTime();
 
         private Follow(WeightStudent learner, Saved begun) {
             this.learner = learner;
             this.curve = new ArrayList<>(begun.curve());
             this.trials = begun.trials();
+        }
+
+        /** Looks count for the step after them, so the median has none. */
+        private @Nullable Double tokensPerSecond() {
+            return rates.isEmpty() ? null : rates.stream().sorted().toList().get(rates.size() / 2);
         }
 
         private Saved saved(State state) {
@@ -140,6 +151,7 @@ record Healing(ModelDirectory source, TeacherText text, Heal settings, ConvertJo
             long now = System.nanoTime();
             double rate = (double) settings.batch() * text.tokens().text().length() / ((now - since) * 1e-9);
             since = now;
+            rates.add(rate);
             progress.at(String.format(Locale.ROOT, "healing, step %d/%d, loss %.4f, %.0f tokens/s", done,
                     settings.steps(), loss, rate), done, settings.steps());
         }

@@ -1,0 +1,109 @@
+package dev.optgptq.gptq.bench;
+
+import dev.optgptq.calibrate.Progress;
+import dev.optgptq.calibrate.data.TokenSequences;
+import dev.optgptq.calibrate.data.TokenSequences.Sampling;
+import dev.optgptq.calibrate.eval.FlopCount;
+import dev.optgptq.formats.UserError;
+import dev.optgptq.formats.UserError.Code;
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.formats.model.ModelDirectory;
+import dev.optgptq.gptq.convert.ConvertReport;
+import dev.optgptq.gptq.convert.ConvertRun;
+import dev.optgptq.gptq.convert.ConvertSettings;
+import dev.optgptq.gptq.tune.WeightStudent;
+import dev.optgptq.kernels.Device;
+import java.lang.foreign.Arena;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Objects;
+import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Times convert-gqa's own job at a model's shape, on random weights and tokens in memory; its checkpoint goes to a temporary folder.
+ *
+ * @param ratio key-value heads that become one
+ * @param samples calibration sequences
+ */
+public record ConvertBench(ModelShape shape, Device device, int ratio, int samples, int sequenceLength, Heal heal) {
+
+    private static final String WARM_UP = "tiny";
+    private static final int WARM_UP_LENGTH = 64;
+    private static final double RATE = 1e-5;
+
+    /**
+     * Healing, of the projections of attention.
+     *
+     * @param steps 0 for none
+     * @param batch sequences of a step
+     */
+    public record Heal(int steps, int batch, int length) {}
+
+    public ConvertBench {
+        int most = shape.spec().maxPositions();
+        if (sequenceLength > most || heal.length > most) {
+            throw new UserError(Code.BAD_SETTING, "sequences of " + Math.max(sequenceLength, heal.length) + " tokens: "
+                    + shape.name() + " was made for at most " + most + " positions");
+        }
+    }
+
+    /** Throws UserError as convert-gqa does. */
+    public ConvertBenchReport run(String tool, Progress progress, Consumer<String> log) {
+        if (!shape.name().equals(WARM_UP)) {
+            log.accept("warming up with a job of the shape " + WARM_UP
+                    + ", which compiles kernels that are not cached yet");
+            new ConvertBench(ModelShape.of(WARM_UP), device, 2, 4, WARM_UP_LENGTH,
+                    new Heal(Math.min(1, heal.steps), 2, WARM_UP_LENGTH)).job(tool, Progress.SILENT, line -> {});
+        }
+        ConvertReport job = job(tool, progress, log);
+        log.accept("measuring the device");
+        long peak = device.peakMemory();
+        BenchReport.Rates rates = new DeviceRates(device).measure(shape.spec().hiddenSize(), DType.BF16);
+        List<ConvertReport.Phase> phases = job.phases().stream().filter(phase -> !phase.name().equals("heal")).toList();
+        return new ConvertBenchReport(1, tool, shape.name(), device.name(), device.description(), ratio, samples,
+                sequenceLength, rates, phases, phases.stream().mapToDouble(ConvertReport.Phase::seconds).sum(),
+                healing(job), peak);
+    }
+
+    private ConvertReport job(String tool, Progress progress, Consumer<String> log) {
+        try (Arena arena = Arena.ofShared(); ModelDirectory model = RandomModel.open(shape, arena);
+                TemporaryFolder folder = TemporaryFolder.create()) {
+            TokenSequences text = RandomModel.text(shape.spec(), samples, sequenceLength);
+            // Enough that a tenth of it is held out and a step's sequences differ.
+            TokenSequences healed = heal.steps == 0
+                    ? null
+                    : RandomModel.text(shape.spec(), 2 * heal.batch + 2, heal.length);
+            return ConvertRun.measure(settings(model.path(), folder.path().resolve("checkpoint")), model, text, healed,
+                    device, tool, progress, log);
+        }
+    }
+
+    private ConvertSettings settings(Path model, Path output) {
+        ConvertSettings.Heal healing = heal.steps == 0
+                ? null
+                : new ConvertSettings.Heal(heal.steps, null, WeightStudent.Scope.ATTENTION, RATE, 0, heal.batch,
+                        heal.length, 0);
+        return new ConvertSettings(model, output, new ConvertSettings.Heads.Ratio(ratio),
+                ConvertSettings.Positions.KEEP,
+                new ConvertSettings.Calibration(null, Sampling.SEQUENTIAL, samples, sequenceLength, 0), healing, null,
+                false, false, Runtime.getRuntime().availableProcessors(), false);
+    }
+
+    private ConvertBenchReport.@Nullable Healing healing(ConvertReport job) {
+        if (heal.steps == 0) {
+            return null;
+        }
+        FlopCount count = new FlopCount(shape.spec());
+        double operations = count.gradients(1, heal.length, false) / heal.length + learned() + count.head();
+        return new ConvertBenchReport.Healing(heal.steps, heal.batch, heal.length,
+                Objects.requireNonNull(Objects.requireNonNull(job.healed()).tokensPerSecond()), operations);
+    }
+
+    /** The gradients of the projections of attention, per token. */
+    private double learned() {
+        return shape.spec().blockSpecs().stream().flatMap(block -> block.linears().stream())
+                .filter(linear -> !linear.site().ofMlp())
+                .mapToDouble(linear -> 2.0 * linear.inputs() * linear.outputs()).sum();
+    }
+}

@@ -67,7 +67,8 @@ public record ConvertBench(ModelShape shape, Device device, int ratio, int sampl
     }
 
     private ConvertReport job(String tool, Progress progress, Consumer<String> log) {
-        try (Arena arena = Arena.ofShared(); ModelDirectory model = RandomModel.open(shape, arena);
+        try (Arena arena = Arena.ofShared();
+                ModelDirectory model = RandomModel.open(shape, arena);
                 TemporaryFolder folder = TemporaryFolder.create()) {
             TokenSequences text = RandomModel.text(shape.spec(), samples, sequenceLength);
             // Enough that a tenth of it is held out and a step's sequences differ.

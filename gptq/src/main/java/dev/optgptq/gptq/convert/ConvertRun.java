@@ -207,7 +207,8 @@ public final class ConvertRun {
     }
 
     /** Opens the written model as any reader would, compares it, and evaluates it. */
-    private ConvertReport.@Nullable Quality readBack(CheckpointWriter writer, ConvertedModel converted, ConvertTexts texts) {
+    private ConvertReport.@Nullable Quality readBack(CheckpointWriter writer, ConvertedModel converted,
+            ConvertTexts texts) {
         progress.at("read back", spec.blocks(), spec.blocks());
         clock.enter("verify");
         try (ModelDirectory written = ModelDirectory.open(writer.workDirectory())) {

@@ -2,7 +2,6 @@ package dev.optgptq.kernels.cpu;
 
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.cpu.loops.ColumnSums;
-import dev.optgptq.kernels.cpu.loops.CpuElementwise;
 import dev.optgptq.kernels.cpu.loops.Memory;
 import dev.optgptq.kernels.cpu.loops.Parallel;
 import dev.optgptq.kernels.cpu.loops.Rows;
@@ -23,25 +22,36 @@ final class CpuDeltaOps implements DeltaOps {
     public void causalConvolution(Tensor x, Tensor weight, @Nullable Tensor bias, int sequenceLength, Tensor out) {
         int columns = Math.toIntExact(x.columns());
         int taps = Math.toIntExact(weight.columns());
-        float[][] byTap = byTap(weight);
+        double[][] byTap = byTap(weight);
         Rows.forEach(parallel, x, row -> {
-            long to = Memory.row(out, row);
-            if (bias == null) {
-                out.memory().asSlice(to, 4L * columns).fill((byte) 0);
-            } else {
-                MemorySegment.copy(bias.memory(), 0, out.memory(), to, 4L * columns);
+            double[] sums = new double[columns];
+            for (int c = 0; c < columns && bias != null; c++) {
+                sums[c] = bias.memory().get(Memory.FLOAT, 4L * c);
             }
             for (int i = (int) Math.max(0, taps - 1 - row % sequenceLength); i < taps; i++) {
-                CpuElementwise.addProductRow(out.memory(), to, byTap[i], x.memory(),
-                        Memory.row(x, row - (taps - 1) + i), columns);
+                addProducts(byTap[i], x.memory(), Memory.row(x, row - (taps - 1) + i), sums);
             }
+            round(sums, out.memory(), Memory.row(out, row));
         });
     }
 
+    /** sums += factors x, in float64: queries and keys are divided by their lengths next, however short they are. */
+    private static void addProducts(double[] factors, MemorySegment x, long at, double[] sums) {
+        for (int c = 0; c < sums.length; c++) {
+            sums[c] += factors[c] * x.get(Memory.FLOAT, at + 4L * c);
+        }
+    }
+
+    private static void round(double[] sums, MemorySegment to, long at) {
+        for (int c = 0; c < sums.length; c++) {
+            to.set(Memory.FLOAT, at + 4L * c, (float) sums[c]);
+        }
+    }
+
     /** weight [C, K] as K rows of C. */
-    private static float[][] byTap(Tensor weight) {
+    private static double[][] byTap(Tensor weight) {
         int columns = Math.toIntExact(weight.rows());
-        float[][] byTap = new float[Math.toIntExact(weight.columns())][columns];
+        double[][] byTap = new double[Math.toIntExact(weight.columns())][columns];
         for (int i = 0; i < byTap.length; i++) {
             for (int c = 0; c < columns; c++) {
                 byTap[i][c] = weight.memory().get(Memory.FLOAT, Memory.row(weight, c) + 4L * i);
@@ -55,14 +65,14 @@ final class CpuDeltaOps implements DeltaOps {
             @Nullable Tensor dWeight, @Nullable Tensor dBias) {
         int columns = Math.toIntExact(x.columns());
         int taps = Math.toIntExact(weight.columns());
-        float[][] byTap = byTap(weight);
+        double[][] byTap = byTap(weight);
         Rows.forEach(parallel, x, row -> {
-            dx.memory().asSlice(Memory.row(dx, row), 4L * columns).fill((byte) 0);
+            double[] sums = new double[columns];
             long left = sequenceLength - 1 - row % sequenceLength;
             for (int i = (int) Math.max(0, taps - 1 - left); i < taps; i++) {
-                CpuElementwise.addProductRow(dx.memory(), Memory.row(dx, row), byTap[i], dOut.memory(),
-                        Memory.row(dOut, row + (taps - 1) - i), columns);
+                addProducts(byTap[i], dOut.memory(), Memory.row(dOut, row + (taps - 1) - i), sums);
             }
+            round(sums, dx.memory(), Memory.row(dx, row));
         });
         if (dWeight != null) {
             weightGradient(x, sequenceLength, dOut, dWeight);

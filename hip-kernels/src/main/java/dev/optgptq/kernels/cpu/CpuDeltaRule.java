@@ -1,23 +1,26 @@
 package dev.optgptq.kernels.cpu;
 
-import static dev.optgptq.kernels.cpu.loops.VectorMath.LANES;
-import static dev.optgptq.kernels.cpu.loops.VectorMath.SPECIES;
-
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.cpu.loops.Memory;
-import dev.optgptq.kernels.cpu.loops.VectorMath;
 import dev.optgptq.kernels.ops.DeltaOps.DeltaGradients;
 import dev.optgptq.kernels.ops.DeltaOps.DeltaInputs;
 import dev.optgptq.kernels.ops.DeltaOps.DeltaShape;
-import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
-import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.DoubleVector;
+import jdk.incubator.vector.VectorSpecies;
 
 /**
  * The gated delta rule over the value heads of one key head of one sequence. A state [keyDim][width] has a value head's columns
- * along the vector lanes: columns are independent except in the gradients of queries and keys.
+ * along the vector lanes: columns are independent except in the gradients of queries and keys. In float64, like the definition:
+ * over the tokens the gradient of the decay cancels to a thousandth of its terms.
  */
 final class CpuDeltaRule {
+
+    /** The CPU's preferred width, up to 8 lanes. */
+    private static final VectorSpecies<Double> SPECIES = DoubleVector.SPECIES_PREFERRED.length() > 8
+            ? DoubleVector.SPECIES_512
+            : DoubleVector.SPECIES_PREFERRED;
+    private static final int LANES = SPECIES.length();
 
     private final DeltaInputs inputs;
     private final DeltaShape shape;
@@ -27,11 +30,11 @@ final class CpuDeltaRule {
     private final int keyDim;
     /** valueDim in whole vectors; the columns between are 0. */
     private final int width;
-    private final float[] q;
-    private final float[] k;
-    private final float[] v;
-    private final float[] out;
-    private final float[] state;
+    private final double[] q;
+    private final double[] k;
+    private final double[] v;
+    private final double[] out;
+    private final double[] state;
 
     CpuDeltaRule(DeltaInputs inputs, long first, int keyHead) {
         this.inputs = inputs;
@@ -40,11 +43,11 @@ final class CpuDeltaRule {
         this.keyHead = keyHead;
         this.keyDim = shape.keyDim();
         this.width = Math.ceilDiv(shape.valueDim(), LANES) * LANES;
-        this.q = new float[keyDim];
-        this.k = new float[keyDim];
-        this.v = new float[width];
-        this.out = new float[width];
-        this.state = new float[keyDim * width];
+        this.q = new double[keyDim];
+        this.k = new double[keyDim];
+        this.v = new double[width];
+        this.out = new double[width];
+        this.state = new double[keyDim * width];
     }
 
     void forward(Tensor target) {
@@ -53,8 +56,7 @@ final class CpuDeltaRule {
             for (int t = 0; t < shape.sequenceLength(); t++) {
                 load(head, t);
                 step(kept(head, t), beta(head, t));
-                MemorySegment.copy(out, 0, target.memory(), Memory.FLOAT, at(target, t, head, shape.valueDim()),
-                        shape.valueDim());
+                write(out, 0, target, t, head, shape.valueDim());
             }
         }
     }
@@ -64,8 +66,18 @@ final class CpuDeltaRule {
         return Memory.row(tensor, first + t) + 4L * head * columns;
     }
 
-    private void read(Tensor tensor, int t, int head, int columns, float[] target) {
-        MemorySegment.copy(tensor.memory(), Memory.FLOAT, at(tensor, t, head, columns), target, 0, columns);
+    private void read(Tensor tensor, int t, int head, int columns, double[] target) {
+        long from = at(tensor, t, head, columns);
+        for (int c = 0; c < columns; c++) {
+            target[c] = tensor.memory().get(Memory.FLOAT, from + 4L * c);
+        }
+    }
+
+    private void write(double[] values, int from, Tensor tensor, int t, int head, int columns) {
+        long to = at(tensor, t, head, columns);
+        for (int c = 0; c < columns; c++) {
+            tensor.memory().set(Memory.FLOAT, to + 4L * c, (float) values[from + c]);
+        }
     }
 
     private void load(int head, int t) {
@@ -77,30 +89,30 @@ final class CpuDeltaRule {
         read(inputs.v(), t, head, shape.valueDim(), v);
     }
 
-    private float kept(int head, int t) {
-        return (float) Math.exp(inputs.decay().memory().get(Memory.FLOAT, at(inputs.decay(), t, head, 1)));
+    private double kept(int head, int t) {
+        return Math.exp(inputs.decay().memory().get(Memory.FLOAT, at(inputs.decay(), t, head, 1)));
     }
 
-    private float beta(int head, int t) {
+    private double beta(int head, int t) {
         return inputs.beta().memory().get(Memory.FLOAT, at(inputs.beta(), t, head, 1));
     }
 
     /** S = kept S; u = beta (v - S^T k); S = S + k u^T; out = S^T q. */
-    private void step(float kept, float beta) {
+    private void step(double kept, double beta) {
         for (int c = 0; c < width; c += LANES) {
-            FloatVector dot = FloatVector.zero(SPECIES);
+            DoubleVector dot = DoubleVector.zero(SPECIES);
             for (int i = 0; i < keyDim; i++) {
-                FloatVector s = FloatVector.fromArray(SPECIES, state, i * width + c).mul(kept);
+                DoubleVector s = DoubleVector.fromArray(SPECIES, state, i * width + c).mul(kept);
                 s.intoArray(state, i * width + c);
-                dot = s.fma(FloatVector.broadcast(SPECIES, k[i]), dot);
+                dot = s.fma(DoubleVector.broadcast(SPECIES, k[i]), dot);
             }
-            FloatVector u = FloatVector.fromArray(SPECIES, v, c).sub(dot).mul(beta);
-            FloatVector sum = FloatVector.zero(SPECIES);
+            DoubleVector u = DoubleVector.fromArray(SPECIES, v, c).sub(dot).mul(beta);
+            DoubleVector sum = DoubleVector.zero(SPECIES);
             for (int i = 0; i < keyDim; i++) {
-                FloatVector s = u.fma(FloatVector.broadcast(SPECIES, k[i]),
-                        FloatVector.fromArray(SPECIES, state, i * width + c));
+                DoubleVector s = u.fma(DoubleVector.broadcast(SPECIES, k[i]),
+                        DoubleVector.fromArray(SPECIES, state, i * width + c));
                 s.intoArray(state, i * width + c);
-                sum = s.fma(FloatVector.broadcast(SPECIES, q[i]), sum);
+                sum = s.fma(DoubleVector.broadcast(SPECIES, q[i]), sum);
             }
             sum.intoArray(out, c);
         }
@@ -110,10 +122,10 @@ final class CpuDeltaRule {
     void backward(Tensor dOut, DeltaGradients gradients) {
         int length = shape.sequenceLength();
         int chunk = (int) Math.ceil(Math.sqrt(length));
-        float[][] starts = new float[Math.ceilDiv(length, chunk)][state.length];
-        float[][] steps = new float[chunk][state.length];
-        float[] queries = new float[length * keyDim];
-        float[] keys = new float[length * keyDim];
+        double[][] starts = new double[Math.ceilDiv(length, chunk)][state.length];
+        double[][] steps = new double[chunk][state.length];
+        double[] queries = new double[length * keyDim];
+        double[] keys = new double[length * keyDim];
         Backward work = new Backward();
         for (int head = keyHead * shape.group(); head < (keyHead + 1) * shape.group(); head++) {
             Arrays.fill(state, 0);
@@ -135,18 +147,14 @@ final class CpuDeltaRule {
             }
         }
         for (int t = 0; t < length; t++) {
-            write(queries, t, gradients.dq());
-            write(keys, t, gradients.dk());
+            write(queries, t * keyDim, gradients.dq(), t, keyHead, keyDim);
+            write(keys, t * keyDim, gradients.dk(), t, keyHead, keyDim);
         }
-    }
-
-    private void write(float[] sums, int t, Tensor target) {
-        MemorySegment.copy(sums, t * keyDim, target.memory(), Memory.FLOAT, at(target, t, keyHead, keyDim), keyDim);
     }
 
     @FunctionalInterface
     private interface Before {
-        void state(int t, float[] state);
+        void state(int t, double[] state);
     }
 
     /** The tokens [from, to) once more. */
@@ -160,81 +168,88 @@ final class CpuDeltaRule {
 
     /** The backward pass token by token, as in ReferenceDeltaRule. */
     private final class Backward {
-        private final float[] gradient = new float[keyDim * width];
-        private final float[] d = new float[width];
-        private final float[] dValue = new float[width];
+        private final double[] gradient = new double[keyDim * width];
+        private final double[] d = new double[width];
+        private final double[] dValue = new double[width];
         /** Of each key, by lane. */
-        private final float[] dQuery = new float[keyDim * LANES];
-        private final float[] dKey = new float[keyDim * LANES];
+        private final double[] dQuery = new double[keyDim * LANES];
+        private final double[] dKey = new double[keyDim * LANES];
         /** Of the decay and of beta, by lane. */
-        private final float[] shared = new float[2 * LANES];
+        private final double[] shared = new double[2 * LANES];
 
         void begin() {
             Arrays.fill(gradient, 0);
         }
 
-        void token(int head, int t, float[] before, Tensor dOut, DeltaGradients gradients, float[] queries,
-                float[] keys) {
+        void token(int head, int t, double[] before, Tensor dOut, DeltaGradients gradients, double[] queries,
+                double[] keys) {
             load(head, t);
             read(dOut, t, head, shape.valueDim(), d);
             Arrays.fill(dQuery, 0);
             Arrays.fill(dKey, 0);
             Arrays.fill(shared, 0);
-            float kept = kept(head, t);
+            double kept = kept(head, t);
             for (int c = 0; c < width; c += LANES) {
                 columns(c, before, kept, beta(head, t));
             }
             for (int i = 0; i < keyDim; i++) {
                 queries[t * keyDim + i] += shape.scale()
-                        * VectorMath.sum(FloatVector.fromArray(SPECIES, dQuery, i * LANES));
-                keys[t * keyDim + i] += VectorMath.sum(FloatVector.fromArray(SPECIES, dKey, i * LANES));
+                        * sum(dQuery, i * LANES);
+                keys[t * keyDim + i] += sum(dKey, i * LANES);
             }
-            MemorySegment.copy(dValue, 0, gradients.dv().memory(), Memory.FLOAT,
-                    at(gradients.dv(), t, head, shape.valueDim()), shape.valueDim());
+            write(dValue, 0, gradients.dv(), t, head, shape.valueDim());
             store(gradients.dDecay(), t, head, 0);
             store(gradients.dBeta(), t, head, LANES);
         }
 
         private void store(Tensor target, int t, int head, int from) {
-            target.memory().set(Memory.FLOAT, at(target, t, head, 1),
-                    VectorMath.sum(FloatVector.fromArray(SPECIES, shared, from)));
+            target.memory().set(Memory.FLOAT, at(target, t, head, 1), (float) sum(shared, from));
         }
 
-        private void columns(int c, float[] before, float kept, float beta) {
-            FloatVector dot = FloatVector.zero(SPECIES);
+        /** Of the lanes from there on, in order. */
+        private static double sum(double[] lanes, int from) {
+            double sum = 0;
+            for (int i = 0; i < LANES; i++) {
+                sum += lanes[from + i];
+            }
+            return sum;
+        }
+
+        private void columns(int c, double[] before, double kept, double beta) {
+            DoubleVector dot = DoubleVector.zero(SPECIES);
             for (int i = 0; i < keyDim; i++) {
-                FloatVector s = FloatVector.fromArray(SPECIES, before, i * width + c).mul(kept);
+                DoubleVector s = DoubleVector.fromArray(SPECIES, before, i * width + c).mul(kept);
                 s.intoArray(before, i * width + c);
-                dot = s.fma(FloatVector.broadcast(SPECIES, k[i]), dot);
+                dot = s.fma(DoubleVector.broadcast(SPECIES, k[i]), dot);
             }
-            FloatVector error = FloatVector.fromArray(SPECIES, v, c).sub(dot);
-            FloatVector u = error.mul(beta);
-            FloatVector ofOut = FloatVector.fromArray(SPECIES, d, c);
-            FloatVector du = FloatVector.zero(SPECIES);
+            DoubleVector error = DoubleVector.fromArray(SPECIES, v, c).sub(dot);
+            DoubleVector u = error.mul(beta);
+            DoubleVector ofOut = DoubleVector.fromArray(SPECIES, d, c);
+            DoubleVector du = DoubleVector.zero(SPECIES);
             for (int i = 0; i < keyDim; i++) {
-                FloatVector g = ofOut.fma(FloatVector.broadcast(SPECIES, q[i]),
-                        FloatVector.fromArray(SPECIES, gradient, i * width + c));
+                DoubleVector g = ofOut.fma(DoubleVector.broadcast(SPECIES, q[i]),
+                        DoubleVector.fromArray(SPECIES, gradient, i * width + c));
                 g.intoArray(gradient, i * width + c);
-                du = g.fma(FloatVector.broadcast(SPECIES, k[i]), du);
-                FloatVector s = u.fma(FloatVector.broadcast(SPECIES, k[i]),
-                        FloatVector.fromArray(SPECIES, before, i * width + c));
-                s.fma(ofOut, FloatVector.fromArray(SPECIES, dQuery, i * LANES)).intoArray(dQuery, i * LANES);
+                du = g.fma(DoubleVector.broadcast(SPECIES, k[i]), du);
+                DoubleVector s = u.fma(DoubleVector.broadcast(SPECIES, k[i]),
+                        DoubleVector.fromArray(SPECIES, before, i * width + c));
+                s.fma(ofOut, DoubleVector.fromArray(SPECIES, dQuery, i * LANES)).intoArray(dQuery, i * LANES);
             }
-            du.fma(error, FloatVector.fromArray(SPECIES, shared, LANES)).intoArray(shared, LANES);
-            FloatVector dError = du.mul(beta);
+            du.fma(error, DoubleVector.fromArray(SPECIES, shared, LANES)).intoArray(shared, LANES);
+            DoubleVector dError = du.mul(beta);
             dError.intoArray(dValue, c);
             intoState(c, before, kept, u, dError);
         }
 
         /** What is left of a token: the gradients of its key and decay, and of the state before it. */
-        private void intoState(int c, float[] before, float kept, FloatVector u, FloatVector dError) {
-            FloatVector ofDecay = FloatVector.fromArray(SPECIES, shared, 0);
+        private void intoState(int c, double[] before, double kept, DoubleVector u, DoubleVector dError) {
+            DoubleVector ofDecay = DoubleVector.fromArray(SPECIES, shared, 0);
             for (int i = 0; i < keyDim; i++) {
-                FloatVector g = FloatVector.fromArray(SPECIES, gradient, i * width + c);
-                FloatVector s = FloatVector.fromArray(SPECIES, before, i * width + c);
-                g.mul(u).sub(s.mul(dError)).add(FloatVector.fromArray(SPECIES, dKey, i * LANES)).intoArray(dKey,
+                DoubleVector g = DoubleVector.fromArray(SPECIES, gradient, i * width + c);
+                DoubleVector s = DoubleVector.fromArray(SPECIES, before, i * width + c);
+                g.mul(u).sub(s.mul(dError)).add(DoubleVector.fromArray(SPECIES, dKey, i * LANES)).intoArray(dKey,
                         i * LANES);
-                FloatVector left = dError.fma(FloatVector.broadcast(SPECIES, -k[i]), g);
+                DoubleVector left = dError.fma(DoubleVector.broadcast(SPECIES, -k[i]), g);
                 ofDecay = left.fma(s, ofDecay);
                 left.mul(kept).intoArray(gradient, i * width + c);
             }

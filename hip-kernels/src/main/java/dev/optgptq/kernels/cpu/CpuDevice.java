@@ -1,6 +1,7 @@
 package dev.optgptq.kernels.cpu;
 
 import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.blas.DoubleBlas;
 import dev.optgptq.kernels.blas.OpenBlas;
 import dev.optgptq.kernels.cpu.cache.CpuCacheOps;
 import dev.optgptq.kernels.cpu.loops.Parallel;
@@ -27,7 +28,7 @@ public final class CpuDevice {
         Parallel parallel = new Parallel(threads);
         return new HostDevice("cpu", description(threads, blas), arithmetic(blas), memory,
                 new CpuNeuralOps(parallel, memory::arena),
-                new CpuMatrixOps(blas, parallel, memory::arena), new CpuQuantOps(parallel),
+                new CpuMatrixOps(blas, DoubleBlas.load(), parallel, memory::arena), new CpuQuantOps(parallel),
                 new CpuGradientOps(parallel, memory::arena), new CpuTuningOps(parallel), new CpuMixtureOps(parallel),
                 new CpuDeltaOps(parallel), new CpuCacheOps(parallel),
                 parallel::close);

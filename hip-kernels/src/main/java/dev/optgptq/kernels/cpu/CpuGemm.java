@@ -1,6 +1,7 @@
 package dev.optgptq.kernels.cpu;
 
 import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.blas.DoubleBlas;
 import dev.optgptq.kernels.blas.OpenBlas;
 import dev.optgptq.kernels.cpu.loops.CpuElementwise;
 import dev.optgptq.kernels.cpu.loops.Memory;
@@ -9,8 +10,8 @@ import java.lang.foreign.MemorySegment;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Matmuls as OpenBLAS calls on tiles of the result, each with its whole inner dimension. The tiles depend only on the
- * shape.
+ * Matmuls as OpenBLAS calls on tiles of the result, each with its whole inner dimension; small ones as one call in float64. The
+ * tiles depend only on the shape.
  */
 final class CpuGemm {
 
@@ -26,10 +27,12 @@ final class CpuGemm {
     private static final long EDGE = 64;
 
     private final OpenBlas blas;
+    private final CpuSmallGemm small;
     private final Parallel parallel;
 
-    CpuGemm(OpenBlas blas, Parallel parallel) {
+    CpuGemm(OpenBlas blas, DoubleBlas doubles, Parallel parallel) {
         this.blas = blas;
+        this.small = new CpuSmallGemm(doubles);
         this.parallel = parallel;
     }
 
@@ -66,6 +69,10 @@ final class CpuGemm {
     }
 
     void linear(Tensor x, Tensor w, @Nullable Tensor bias, float beta, Tensor y) {
+        if (CpuSmallGemm.takes(y.rows(), y.columns(), x.columns())) {
+            small.gemm(1, x, false, w, true, beta, bias, y);
+            return;
+        }
         Tiling tiling = Tiling.of(y.rows(), y.columns());
         parallel.forEach(tiling.count(), tile -> {
             long row = tiling.firstRow(tile);
@@ -81,6 +88,10 @@ final class CpuGemm {
     }
 
     void gemm(float alpha, Tensor a, boolean transposeA, Tensor b, boolean transposeB, float beta, Tensor c) {
+        if (CpuSmallGemm.takes(c.rows(), c.columns(), transposeA ? a.rows() : a.columns())) {
+            small.gemm(alpha, a, transposeA, b, transposeB, beta, null, c);
+            return;
+        }
         Tiling tiling = Tiling.of(c.rows(), c.columns());
         parallel.forEach(tiling.count(), tile -> {
             long row = tiling.firstRow(tile);

@@ -3,6 +3,7 @@ package dev.optgptq.kernels.cpu;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
+import dev.optgptq.kernels.blas.DoubleBlas;
 import dev.optgptq.kernels.blas.OpenBlas;
 import dev.optgptq.kernels.cpu.loops.CpuCopies;
 import dev.optgptq.kernels.cpu.loops.CpuElementwise;
@@ -22,10 +23,10 @@ final class CpuMatrixOps implements MatrixOps {
     private final Supplier<TensorArena> scratch;
 
     /** @param scratch arenas for working memory, counted as the device's */
-    CpuMatrixOps(OpenBlas blas, Parallel parallel, Supplier<TensorArena> scratch) {
+    CpuMatrixOps(OpenBlas blas, DoubleBlas doubles, Parallel parallel, Supplier<TensorArena> scratch) {
         this.parallel = parallel;
         this.scratch = scratch;
-        this.gemm = new CpuGemm(blas, parallel);
+        this.gemm = new CpuGemm(blas, doubles, parallel);
         this.gram = new CpuGram(blas, parallel);
         this.inverseFactor = new CpuInverseFactor(blas, parallel, scratch);
     }

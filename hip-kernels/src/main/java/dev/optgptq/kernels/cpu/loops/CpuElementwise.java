@@ -84,22 +84,6 @@ public final class CpuElementwise {
         }
     }
 
-    /** x += factors y in one row. */
-    public static void addProductRow(MemorySegment x, long xAt, float[] factors, MemorySegment y, long yAt,
-            int columns) {
-        int c = 0;
-        for (; c <= columns - LANES; c += LANES) {
-            FloatVector factor = FloatVector.fromArray(SPECIES, factors, c);
-            Memory.store(Memory.load(y, yAt + 4L * c).fma(factor, Memory.load(x, xAt + 4L * c)), x, xAt + 4L * c);
-        }
-        if (c < columns) {
-            VectorMask<Float> lanes = SPECIES.indexInRange(c, columns);
-            FloatVector factor = FloatVector.fromArray(SPECIES, factors, c, lanes);
-            Memory.store(Memory.load(y, yAt + 4L * c, lanes).fma(factor, Memory.load(x, xAt + 4L * c, lanes)), x,
-                    xAt + 4L * c, lanes);
-        }
-    }
-
     /** x = factor x + y in one row. */
     public static void scaleAddRow(MemorySegment x, long xAt, float factor, MemorySegment y, long yAt, int columns) {
         int c = 0;

@@ -33,7 +33,7 @@ record Arithmetic(Budget budget) {
                     "'" + operator + "' of " + Values.kind(left) + " and " + Values.kind(right) + " is not defined");
         }
         try {
-            return left instanceof Real || right instanceof Real || operator.equals("/")
+            return (left instanceof Real || right instanceof Real || operator.equals("/"))
                     ? new Real(real(operator, Values.real(left), Values.real(right)))
                     : new Int(whole(operator, Values.whole(left), Values.whole(right)));
         } catch (ArithmeticException e) {

@@ -296,7 +296,8 @@ final class ExpressionParser {
         List<Expression> positional = new ArrayList<>();
         List<Expression.Named> named = new ArrayList<>();
         while (!tokens.takeOperator(")")) {
-            @Nullable String name = argumentName();
+            @Nullable
+            String name = argumentName();
             if (name != null) {
                 named.add(new Expression.Named(name, expression()));
             } else {

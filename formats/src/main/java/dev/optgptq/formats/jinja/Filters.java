@@ -1,6 +1,5 @@
 package dev.optgptq.formats.jinja;
 
-import dev.optgptq.formats.jinja.Value.Bool;
 import dev.optgptq.formats.jinja.Value.Dict;
 import dev.optgptq.formats.jinja.Value.Int;
 import dev.optgptq.formats.jinja.Value.Items;
@@ -117,7 +116,7 @@ record Filters(Methods methods, Indexing indexing, Budget budget) {
         boolean blank = given.truth("blank", false);
         String pad = given.get("width").map(width -> width instanceof Text own
                 ? own.value()
-                : " ".repeat((int) Math.clamp(Values.requireInt(width, "indent"), 0, 1000))).orElse("    ");
+                : " ".repeat(Math.clamp(Values.requireInt(width, "indent"), 0, 1000))).orElse("    ");
         List<String> lines = Texts.split(text, "\n", -1);
         budget.characters(text.length() + (long) pad.length() * lines.size());
         StringBuilder indented = new StringBuilder();

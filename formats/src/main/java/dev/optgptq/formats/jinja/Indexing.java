@@ -27,7 +27,7 @@ record Indexing(Methods methods, Budget budget) {
             case Dict dict -> dict.entries().getOrDefault(new Text(name), new Undefined(name));
             case Namespace namespace -> namespace.attributes().getOrDefault(name, new Undefined(name));
             case Undefined undefined -> throw new TemplateException("'" + undefined.name() + "' is undefined");
-            case Text _, Int _, Real _, Bool _, None _, Items _, Function _ -> new Undefined(name);
+            case Text _,Int _,Real _,Bool _,None _,Items _,Function _ -> new Undefined(name);
         };
     }
 

@@ -203,7 +203,8 @@ final class Interpreter {
         String[] names = parameters.stream().map(Parameter::name).toArray(String[]::new);
         return new Function(name, arguments -> {
             Map<String, Value> named = new HashMap<>(arguments.named());
-            @Nullable Value caller = named.remove("caller");
+            @Nullable
+            Value caller = named.remove("caller");
             Arguments.Bound given = new Arguments(arguments.positional(), named).bind(name, names);
             Scope inner = new Scope(defined);
             if (caller != null) {

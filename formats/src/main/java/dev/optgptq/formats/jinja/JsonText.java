@@ -12,6 +12,7 @@ import dev.optgptq.formats.jinja.Value.Text;
 import dev.optgptq.formats.jinja.Value.Undefined;
 import java.util.Comparator;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 
 /**
@@ -47,7 +48,7 @@ record JsonText(int indent, String itemSeparator, String keySeparator, boolean a
             case None _ -> out.append("null");
             case Items items -> writeAll('[', items.values().stream().map(this::element).toList(), ']', level);
             case Dict dict -> writeAll('{', entries(dict).stream().map(this::entry).toList(), '}', level);
-            case Undefined _, Namespace _, Function _ -> throw new TemplateException(
+            case Undefined _,Namespace _,Function _ -> throw new TemplateException(
                     "tojson: expected a value, found " + Values.kind(value));
         }
     }
@@ -79,7 +80,7 @@ record JsonText(int indent, String itemSeparator, String keySeparator, boolean a
 
     private List<Map.Entry<Value, Value>> entries(Dict dict) {
         return dict.entries().entrySet().stream()
-                .sorted(sorted ? Map.Entry.comparingByKey(Values::compare) : Comparator.comparing(_ -> 0)).toList();
+                .sorted(sorted ? Map.Entry.comparingByKey(Values::compare) : Comparator.comparingInt(_ -> 0)).toList();
     }
 
     private void writeAll(char open, List<Part> parts, char close, int level) {
@@ -117,7 +118,7 @@ record JsonText(int indent, String itemSeparator, String keySeparator, boolean a
                 case '\f' -> out.append("\\f");
                 default -> {
                     if (c < 0x20 || (ascii && c > 0x7e)) {
-                        out.append(String.format("\\u%04x", (int) c));
+                        out.append(String.format(Locale.ROOT, "\\u%04x", (int) c));
                     } else {
                         out.append(c);
                     }

@@ -9,7 +9,6 @@ import dev.optgptq.formats.jinja.Value.None;
 import dev.optgptq.formats.jinja.Value.Text;
 import java.util.List;
 import java.util.Locale;
-import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.function.IntPredicate;
@@ -18,7 +17,8 @@ import java.util.function.IntPredicate;
 record Methods(Budget budget) {
 
     private static final Set<String> OF_TEXT = Set.of("strip", "lstrip", "rstrip", "startswith", "endswith", "split",
-            "rsplit", "splitlines", "upper", "lower", "title", "capitalize", "replace", "join", "find", "rfind", "count",
+            "rsplit", "splitlines", "upper", "lower", "title", "capitalize", "replace", "join", "find", "rfind",
+            "count",
             "isdigit", "isalpha", "isalnum", "isspace", "isupper", "islower", "removeprefix", "removesuffix",
             "partition", "rpartition");
     private static final Set<String> OF_MAPPING = Set.of("get", "items", "keys", "values");
@@ -26,7 +26,8 @@ record Methods(Budget budget) {
 
     Optional<Function> find(Value of, String name) {
         return switch (of) {
-            case Text text when OF_TEXT.contains(name) -> method(name, arguments -> text(text.value(), name, arguments));
+            case Text text when OF_TEXT.contains(name) ->
+                method(name, arguments -> text(text.value(), name, arguments));
             case Dict dict when OF_MAPPING.contains(name) -> method(name, arguments -> mapping(dict, name, arguments));
             case Items items when OF_LIST.contains(name) -> method(name, arguments -> list(items, name, arguments));
             default -> Optional.empty();
@@ -85,8 +86,10 @@ record Methods(Budget budget) {
             case "join" -> joined(of, Values.elements(arguments.bind(name, "parts").required("parts")));
             case "find", "rfind" -> found(of, name, arguments);
             case "count" -> new Int(Texts.split(of, arguments.bind(name, "part").text("part"), -1).size() - 1);
-            case "isupper" -> new Bool(of.equals(of.toUpperCase(Locale.ROOT)) && of.chars().anyMatch(Character::isLetter));
-            case "islower" -> new Bool(of.equals(of.toLowerCase(Locale.ROOT)) && of.chars().anyMatch(Character::isLetter));
+            case "isupper" ->
+                new Bool(of.equals(of.toUpperCase(Locale.ROOT)) && of.chars().anyMatch(Character::isLetter));
+            case "islower" ->
+                new Bool(of.equals(of.toLowerCase(Locale.ROOT)) && of.chars().anyMatch(Character::isLetter));
             case "isdigit" -> new Bool(Texts.isAll(of, Character::isDigit));
             case "isalpha" -> new Bool(Texts.isAll(of, Character::isLetter));
             case "isalnum" -> new Bool(Texts.isAll(of, Character::isLetterOrDigit));

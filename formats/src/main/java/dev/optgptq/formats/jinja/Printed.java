@@ -11,6 +11,7 @@ import dev.optgptq.formats.jinja.Value.Real;
 import dev.optgptq.formats.jinja.Value.Text;
 import dev.optgptq.formats.jinja.Value.Undefined;
 import java.math.BigDecimal;
+import java.util.Locale;
 import java.util.Map;
 
 /** Values as text, as Python's str() and repr() write them. */
@@ -59,7 +60,7 @@ final class Printed {
                 }
                 out.append('}');
             }
-            case Namespace _, Function _ -> throw new TemplateException("expected something to print, found "
+            case Namespace _,Function _ -> throw new TemplateException("expected something to print, found "
                     + Values.kind(value));
         }
     }
@@ -79,7 +80,7 @@ final class Printed {
                     if (character == quote) {
                         out.append('\\').append(quote);
                     } else if (character < 0x20 || character == 0x7f) {
-                        out.append(String.format("\\x%02x", character));
+                        out.append(String.format(Locale.ROOT, "\\x%02x", character));
                     } else {
                         out.appendCodePoint(character);
                     }
@@ -99,10 +100,12 @@ final class Printed {
         }
         double size = Math.abs(value);
         if (size != 0 && (size < 1e-4 || size >= 1e16)) {
-            String[] parts = Double.toString(value).split("E");
-            int exponent = Integer.parseInt(parts[1]);
-            return (parts[0].endsWith(".0") ? parts[0].substring(0, parts[0].length() - 2) : parts[0]) + "e"
-                    + (exponent < 0 ? "-" : "+") + String.format("%02d", Math.abs(exponent));
+            String text = Double.toString(value);
+            int e = text.indexOf('E');
+            int exponent = Integer.parseInt(text.substring(e + 1));
+            String digits = text.substring(0, e);
+            return (digits.endsWith(".0") ? digits.substring(0, digits.length() - 2) : digits) + "e"
+                    + (exponent < 0 ? "-" : "+") + String.format(Locale.ROOT, "%02d", Math.abs(exponent));
         }
         String plain = new BigDecimal(Double.toString(value)).toPlainString();
         return plain.contains(".") ? plain : plain + ".0";

@@ -122,9 +122,12 @@ final class TagScanner {
 
     private static int hex(String source, int from, int digits, int line) {
         String text = source.substring(from, Math.min(from + digits, source.length()));
-        if (!text.matches("[0-9a-fA-F]{" + digits + "}") || !Character.isValidCodePoint((int) Long.parseLong(text, 16))) {
-            throw new TemplateException("expected " + digits + " hexadecimal digits in a string's escape, found '" + text
-                    + "'").at(line);
+        if (!text.matches("[0-9a-fA-F]{" + digits + "}")
+                || !Character.isValidCodePoint((int) Long.parseLong(text, 16))) {
+            throw new TemplateException(
+                    "expected " + digits + " hexadecimal digits in a string's escape, found '" + text
+                            + "'")
+                    .at(line);
         }
         return Integer.parseInt(text, 16);
     }

@@ -49,16 +49,16 @@ final class Values {
             case Int number -> number.value() != 0;
             case Real number -> number.value() != 0;
             case Bool bool -> bool.value();
-            case None _, Undefined _ -> false;
+            case None _,Undefined _ -> false;
             case Items items -> !items.values().isEmpty();
             case Dict dict -> !dict.entries().isEmpty();
-            case Namespace _, Function _ -> true;
+            case Namespace _,Function _ -> true;
         };
     }
 
     static boolean equal(Value left, Value right) {
         if (isNumber(left) && isNumber(right)) {
-            return left instanceof Real || right instanceof Real
+            return (left instanceof Real || right instanceof Real)
                     ? real(left) == real(right)
                     : whole(left) == whole(right);
         }
@@ -84,7 +84,7 @@ final class Values {
     /** Numbers, texts and sequences have an order. */
     static int compare(Value left, Value right) {
         if (isNumber(left) && isNumber(right)) {
-            return left instanceof Real || right instanceof Real
+            return (left instanceof Real || right instanceof Real)
                     ? Double.compare(real(left), real(right))
                     : Long.compare(whole(left), whole(right));
         }
@@ -110,7 +110,7 @@ final class Values {
             case Dict dict -> List.copyOf(dict.entries().keySet());
             case Text text -> Texts.characters(text.value());
             case Undefined _ -> List.of();
-            case Int _, Real _, Bool _, None _, Namespace _, Function _ -> throw new TemplateException(
+            case Int _,Real _,Bool _,None _,Namespace _,Function _ -> throw new TemplateException(
                     "expected a list, found " + kind(value));
         };
     }
@@ -119,8 +119,8 @@ final class Values {
         return switch (collection) {
             case Text text -> text.value().contains(requireText(element, "in"));
             case Dict dict -> dict.entries().containsKey(element);
-            case Items _, Undefined _ -> elements(collection).stream().anyMatch(value -> equal(value, element));
-            case Int _, Real _, Bool _, None _, Namespace _, Function _ -> throw new TemplateException(
+            case Items _,Undefined _ -> elements(collection).stream().anyMatch(value -> equal(value, element));
+            case Int _,Real _,Bool _,None _,Namespace _,Function _ -> throw new TemplateException(
                     "expected a list or text after 'in', found " + kind(collection));
         };
     }
@@ -152,7 +152,7 @@ final class Values {
             case Int whole -> whole.value();
             case Bool bool -> bool.value() ? 1 : 0;
             case Real real -> (long) real.value();
-            case Text _, None _, Undefined _, Items _, Dict _, Namespace _, Function _ -> throw new TemplateException(
+            case Text _,None _,Undefined _,Items _,Dict _,Namespace _,Function _ -> throw new TemplateException(
                     "expected a number, found " + kind(number));
         };
     }

@@ -56,18 +56,21 @@ class TemplateTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"{% set ns = namespace(t='x') %}{% for i in range(40) %}{% set ns.t = ns.t + ns.t %}{% endfor %}",
+    @ValueSource(strings = {
+            "{% set ns = namespace(t='x') %}{% for i in range(40) %}{% set ns.t = ns.t + ns.t %}{% endfor %}",
             "{{ 'x' * 10000000000 }}", "{{ [1] * 10000000000 }}", "{{ range(10000000000) }}",
             "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
             "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "{{ 9223372036854775807 + 1 }}",
-            "{{ ('x' * 9000000).replace('x', 'yyyyyyyyyyyyyyyyyyyy') }}", "{{ {}|tojson(indent=1000000000000)|indent(9999) * 2 ** 62 }}"})
+            "{{ ('x' * 9000000).replace('x', 'yyyyyyyyyyyyyyyyyyyy') }}",
+            "{{ {}|tojson(indent=1000000000000)|indent(9999) * 2 ** 62 }}"})
     void work_without_end_is_refused(String template) {
         TemplateException refused = assertThrows(TemplateException.class, () -> render(template));
         assertFalse(refused.isRaised());
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"{{ ''.__class__.__mro__ }}", "{{ messages.getClass() }}", "{{ ''.getClass().forName('java.io.File') }}",
+    @ValueSource(strings = {"{{ ''.__class__.__mro__ }}", "{{ messages.getClass() }}",
+            "{{ ''.getClass().forName('java.io.File') }}",
             "{% include 'config.json' %}", "{% import 'a' as b %}", "{% extends 'base' %}", "{{ open('/etc/passwd') }}",
             "{{ [].append(1) }}", "{{ ().__class__() }}"})
     void nothing_but_its_variables_is_within_reach(String template) {

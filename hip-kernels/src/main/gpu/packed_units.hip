@@ -7,7 +7,7 @@
 // inputs too, and are summed by packed.hip. The split of sums over waves depends only on the layer: a row's result does not depend
 // on the others.
 #include "packed.h"
-#include "matrix_units.h"
+#include "code_pairs.h"
 
 #define WAVES_ACROSS 4
 #define WAVES_ALONG 2
@@ -22,31 +22,9 @@
 #define TILE_ROWS (ROWS_LAYOUT ? 8 : 16)
 #define TILE_PART 4
 
-DEVICE int quarter() { return ROWS_LAYOUT ? lane_of_wave() % 4 : lane_of_wave() / 16; }
-DEVICE int across_lane() { return ROWS_LAYOUT ? lane_of_wave() / 4 : lane_of_wave() % 16; }
-
 struct alignas(16) Words {
     u32 at[4];
 };
-
-// Two codes, in the lower and the upper half of a word, less two times a zero point, as F16; base is zero + 1024 twice.
-DEVICE u32 code_steps(u32 codes, u32 base) {
-    u32 above = codes | 0x64006400u;
-#if defined(EMULATOR)
-    return to_f16(from_f16((u16)above) - from_f16((u16)base))
-        | (u32)to_f16(from_f16((u16)(above >> 16)) - from_f16((u16)(base >> 16))) << 16;
-#elif defined(__CUDACC__)
-    u32 steps;
-    asm("sub.f16x2 %0, %1, %2;" : "=r"(steps) : "r"(above), "r"(base));
-    return steps;
-#else
-    typedef _Float16 Halves __attribute__((ext_vector_type(2)));
-    return __builtin_bit_cast(u32, __builtin_bit_cast(Halves, above) - __builtin_bit_cast(Halves, base));
-#endif
-}
-
-DEVICE u32 lower_halves(u32 a, u32 b) { return (a & 0xffffu) | b << 16; }
-DEVICE u32 upper_halves(u32 a, u32 b) { return a >> 16 | (b & 0xffff0000u); }
 
 // The two pairs of a step, of 2, from the words of 8 inputs of one output.
 template <int BITS> DEVICE void weight_pairs(u32 first, u32 second, int step, u32 base, u32 (&pair)[2]) {

@@ -1,13 +1,11 @@
 package dev.optgptq.calibrate.capture;
 
+import dev.optgptq.kernels.HostVectors;
 import dev.optgptq.calibrate.family.InputSite.Kind;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
-import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
@@ -69,15 +67,13 @@ final class ExpertHessians {
 
     /** @param row F32 [1, n], overwritten */
     private static double trace(Device device, Tensor matrix, Tensor row) {
-        try (TensorArena arena = device.arena(); Arena host = Arena.ofConfined()) {
+        try (TensorArena arena = device.arena()) {
             Tensor ones = arena.vector(DType.F32, row.columns());
             Tensor sum = arena.matrix(DType.F64, 1, 1);
             device.matrix().fill(ones, 1);
             device.matrix().diagonal(matrix, row);
             device.matrix().dot(row, ones, sum);
-            MemorySegment copy = host.allocate(ValueLayout.JAVA_DOUBLE);
-            device.download(sum, copy);
-            return copy.get(ValueLayout.JAVA_DOUBLE, 0);
+            return HostVectors.doubles(device, sum)[0];
         }
     }
 

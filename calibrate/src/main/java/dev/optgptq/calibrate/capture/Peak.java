@@ -1,13 +1,11 @@
 package dev.optgptq.calibrate.capture;
 
+import dev.optgptq.kernels.HostVectors;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
-import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.util.Locale;
 
 /** The running largest magnitude of activations; it stays on the device until it is read. */
@@ -34,11 +32,7 @@ public final class Peak {
 
     /** 0 without activations; infinity if one was not finite. */
     public float value() {
-        try (Arena host = Arena.ofConfined()) {
-            MemorySegment value = host.allocate(ValueLayout.JAVA_FLOAT);
-            device.download(largest, value);
-            return value.get(ValueLayout.JAVA_FLOAT, 0);
-        }
+        return HostVectors.floats(device, largest)[0];
     }
 
     /**

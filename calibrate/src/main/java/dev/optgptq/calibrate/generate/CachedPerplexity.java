@@ -1,5 +1,6 @@
 package dev.optgptq.calibrate.generate;
 
+import dev.optgptq.kernels.HostVectors;
 import dev.optgptq.calibrate.Progress;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.eval.Perplexity;
@@ -97,10 +98,8 @@ public final class CachedPerplexity {
             device.upload(next, targets);
             Tensor nll = arena.vector(DType.F64, count);
             device.neural().crossEntropy(paged.rowLogits(0, count), targets, nll);
-            MemorySegment found = host.allocate(ValueLayout.JAVA_DOUBLE, count);
-            device.download(nll, found);
             double sum = 0;
-            for (double value : found.toArray(ValueLayout.JAVA_DOUBLE)) {
+            for (double value : HostVectors.doubles(device, nll)) {
                 sum += value;
             }
             return sum;

@@ -1,5 +1,6 @@
 package dev.optgptq.calibrate.generate;
 
+import dev.optgptq.kernels.HostVectors;
 import dev.optgptq.calibrate.family.EmbeddingSpec;
 import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.calibrate.model.InputTap;
@@ -227,18 +228,10 @@ public final class PagedModel {
     int[] likeliest(Tensor found) {
         Tensor ids = chosen.columns(0, found.rows());
         device().cache().argmax(found, ids);
-        try (Arena host = Arena.ofConfined()) {
-            MemorySegment values = host.allocate(ValueLayout.JAVA_INT, ids.elements());
-            device().download(ids, values);
-            return values.toArray(ValueLayout.JAVA_INT);
-        }
+        return HostVectors.ints(device(), ids);
     }
 
     float[] download(Tensor row) {
-        try (Arena host = Arena.ofConfined()) {
-            MemorySegment values = host.allocate(ValueLayout.JAVA_FLOAT, row.elements());
-            device().download(row, values);
-            return values.toArray(ValueLayout.JAVA_FLOAT);
-        }
+        return HostVectors.floats(device(), row);
     }
 }

@@ -1,5 +1,6 @@
 package dev.optgptq.calibrate.model;
 
+import dev.optgptq.kernels.HostVectors;
 import dev.optgptq.calibrate.family.BlockSpec.Parameter;
 import dev.optgptq.calibrate.family.FeedForward.Router;
 import dev.optgptq.calibrate.weights.BlockWeights;
@@ -8,9 +9,6 @@ import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.ops.Routing;
-import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
@@ -81,12 +79,10 @@ record RouterStep(Device device) {
     }
 
     private int[] sorted(Tensor choice, Tensor tokens, Tensor slots, int experts) {
-        try (TensorArena arena = device.arena(); Arena host = Arena.ofConfined()) {
+        try (TensorArena arena = device.arena()) {
             Tensor offsets = arena.vector(DType.I32, experts + 1L);
             device.mixture().sortByExpert(choice, tokens, slots, offsets);
-            MemorySegment copy = host.allocate(ValueLayout.JAVA_INT, experts + 1L);
-            device.download(offsets, copy);
-            return copy.toArray(ValueLayout.JAVA_INT);
+            return HostVectors.ints(device, offsets);
         }
     }
 

@@ -2,7 +2,6 @@ package dev.optgptq.calibrate.family;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.optgptq.calibrate.Progress;
 import dev.optgptq.calibrate.data.InputIds;
@@ -12,16 +11,14 @@ import dev.optgptq.calibrate.gradient.ParameterGradients;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.kernels.testing.EmulatedGpu;
 import dev.optgptq.calibrate.testing.Fixture;
+import dev.optgptq.calibrate.testing.Golden;
 import dev.optgptq.formats.model.ModelDirectory;
-import dev.optgptq.formats.safetensors.SafetensorsFile;
-import dev.optgptq.formats.safetensors.TensorView;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Devices;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
-import java.util.TreeMap;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -31,8 +28,6 @@ import org.junit.jupiter.params.provider.ValueSource;
 /** What FamilyGoldenTest says of all families, of two mixtures of experts where no folder is shared; and what is theirs alone. */
 class ExpertsGoldenTest {
 
-    /** Of the largest logit, or of each gradient's largest entry. */
-    private static final double TOLERANCE = 1e-4;
     /** Softmax routing, renormalised; and sigmoid routing with a correction, a shared expert and a dense first block. */
     private static final String MIXTRAL = "mixtral";
     private static final String GLM = "glm4-moe";
@@ -58,8 +53,8 @@ class ExpertsGoldenTest {
     @ParameterizedTest
     @ValueSource(strings = {MIXTRAL, GLM})
     void theBitsDoNotDependOnTheNumberOfThreads(String fixture) {
-        Map<String, float[]> single = read(write(Fixture.directory(fixture), "cpu", 1).gradients());
-        Map<String, float[]> several = read(write(Fixture.directory(fixture), "cpu", 3).gradients());
+        Map<String, float[]> single = Golden.read(write(Fixture.directory(fixture), "cpu", 1).gradients());
+        Map<String, float[]> several = Golden.read(write(Fixture.directory(fixture), "cpu", 3).gradients());
         single.forEach((name, expected) -> assertArrayEquals(expected, several.get(name), name));
     }
 
@@ -75,7 +70,8 @@ class ExpertsGoldenTest {
             TokenSequences ids = InputIds.read(Fixture.golden(MIXTRAL), vocabulary);
             Logits.write(transformer, new TokenSequences(new int[] {ids.ids()[0]}, 1, 1), logits, Progress.SILENT);
             float[] first = Arrays.copyOf(golden, vocabulary);
-            assertClose("logits of the first token", first, read(logits).getOrDefault("logits", new float[0]));
+            Golden.assertClose("logits of the first token", first,
+                    Golden.read(logits).getOrDefault("logits", new float[0]));
         }
     }
 
@@ -97,37 +93,10 @@ class ExpertsGoldenTest {
 
     private void assertGolden(Path directory, String device) {
         Written written = write(directory, device, 2);
-        assertClose("logits", read(directory.resolve("golden.safetensors")).getOrDefault("logits", new float[0]),
-                read(written.logits()).getOrDefault("logits", new float[0]));
-        Map<String, float[]> golden = read(directory.resolve("golden-gradients.safetensors"));
-        Map<String, float[]> found = read(written.gradients());
-        assertEquals(golden.keySet(), found.keySet());
-        golden.forEach((name, expected) -> assertClose(name, expected, found.getOrDefault(name, new float[0])));
-    }
-
-    private static Map<String, float[]> read(Path file) {
-        Map<String, float[]> tensors = new TreeMap<>();
-        try (SafetensorsFile opened = SafetensorsFile.open(file)) {
-            for (Map.Entry<String, TensorView> entry : opened.tensors().entrySet()) {
-                if (entry.getValue().dtype().isFloat()) {
-                    tensors.put(entry.getKey(), Fixture.floats(entry.getValue()));
-                }
-            }
-        }
-        return tensors;
-    }
-
-    private static void assertClose(String name, float[] golden, float[] found) {
-        assertEquals(golden.length, found.length, name);
-        double largest = 0;
-        double worst = 0;
-        for (int i = 0; i < golden.length; i++) {
-            largest = Math.max(largest, Math.abs(golden[i]));
-            double distance = Math.abs(found[i] - golden[i]);
-            // NaN is not close.
-            worst = distance <= worst ? worst : distance;
-        }
-        double relative = worst / largest;
-        assertTrue(relative < TOLERANCE, () -> name + ": largest difference / largest entry = " + relative);
+        Golden.assertClose("logits",
+                Golden.read(directory.resolve("golden.safetensors")).getOrDefault("logits", new float[0]),
+                Golden.read(written.logits()).getOrDefault("logits", new float[0]));
+        Golden.assertClose(Golden.read(directory.resolve("golden-gradients.safetensors")),
+                Golden.read(written.gradients()));
     }
 }

@@ -3,7 +3,6 @@ package dev.optgptq.calibrate.gradient;
 import static dev.optgptq.formats.testing.Failures.assertUserError;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.optgptq.calibrate.Progress;
 import dev.optgptq.calibrate.data.InputIds;
@@ -12,15 +11,13 @@ import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.kernels.testing.EmulatedGpu;
 import dev.optgptq.calibrate.testing.Fixture;
+import dev.optgptq.calibrate.testing.Golden;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.model.ModelDirectory;
-import dev.optgptq.formats.safetensors.SafetensorsFile;
-import dev.optgptq.formats.safetensors.TensorView;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Devices;
 import java.nio.file.Path;
 import java.util.Map;
-import java.util.TreeMap;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -29,8 +26,6 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 class ParameterGradientsTest {
 
-    /** The project's promise: errors relative to the largest entry of each tensor. */
-    private static final double TOLERANCE = 1e-4;
     /** One sequence of each fixture: 48 tokens of hidden 64 at the input of every block and after the last. */
     private static final long ONE_SEQUENCE = 3L * 48 * 64 * Float.BYTES;
 
@@ -57,17 +52,18 @@ class ParameterGradientsTest {
     @ParameterizedTest
     @CsvSource({"llama-gqa-rope-llama3", "mpt"})
     void groupsOfOneSequenceGiveTheSameGradientsAsAllAtOnce(String fixture) {
-        Map<String, float[]> together = read(write(fixture, "cpu", 1, GradientStream.Limits.DEFAULT));
-        Map<String, float[]> apart = read(
+        Map<String, float[]> together = Golden.read(write(fixture, "cpu", 1, GradientStream.Limits.DEFAULT));
+        Map<String, float[]> apart = Golden.read(
                 write(fixture, "cpu", 1, new GradientStream.Limits(48, ONE_SEQUENCE, 4096, 0, 0)));
-        together.forEach((name, expected) -> assertClose(name, expected, apart.getOrDefault(name, new float[0])));
+        together.forEach(
+                (name, expected) -> Golden.assertClose(name, expected, apart.getOrDefault(name, new float[0])));
     }
 
     @ParameterizedTest
     @CsvSource({"llama-gqa-rope-llama3", "mpt"})
     void theBitsDoNotDependOnTheNumberOfThreads(String fixture) {
-        Map<String, float[]> single = read(write(fixture, "cpu", 1, GradientStream.Limits.DEFAULT));
-        Map<String, float[]> several = read(write(fixture, "cpu", 3, GradientStream.Limits.DEFAULT));
+        Map<String, float[]> single = Golden.read(write(fixture, "cpu", 1, GradientStream.Limits.DEFAULT));
+        Map<String, float[]> several = Golden.read(write(fixture, "cpu", 3, GradientStream.Limits.DEFAULT));
         single.forEach((name, expected) -> assertArrayEquals(expected, several.get(name), name));
     }
 
@@ -101,32 +97,6 @@ class ParameterGradientsTest {
     }
 
     private static void assertGolden(String fixture, Path written) {
-        Map<String, float[]> golden = read(Fixture.goldenGradients(fixture));
-        Map<String, float[]> found = read(written);
-        assertEquals(golden.keySet(), found.keySet());
-        golden.forEach((name, expected) -> assertClose(name, expected, found.getOrDefault(name, new float[0])));
-    }
-
-    private static Map<String, float[]> read(Path file) {
-        Map<String, float[]> tensors = new TreeMap<>();
-        try (SafetensorsFile opened = SafetensorsFile.open(file)) {
-            for (Map.Entry<String, TensorView> entry : opened.tensors().entrySet()) {
-                tensors.put(entry.getKey(), Fixture.floats(entry.getValue()));
-            }
-        }
-        return tensors;
-    }
-
-    private static void assertClose(String name, float[] golden, float[] found) {
-        assertEquals(golden.length, found.length, name);
-        double largest = 0;
-        double worst = 0;
-        for (int i = 0; i < golden.length; i++) {
-            largest = Math.max(largest, Math.abs(golden[i]));
-            // NaN stays NaN here, and is not below the tolerance.
-            worst = Math.max(worst, Math.abs(found[i] - golden[i]));
-        }
-        double relative = worst / largest;
-        assertTrue(relative < TOLERANCE, () -> name + ": largest difference / largest gradient = " + relative);
+        Golden.assertClose(Golden.read(Fixture.goldenGradients(fixture)), Golden.read(written));
     }
 }

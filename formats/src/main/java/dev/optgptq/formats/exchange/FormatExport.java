@@ -1,5 +1,6 @@
 package dev.optgptq.formats.exchange;
 
+import dev.optgptq.formats.files.OutputFiles;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.model.CheckpointWriter;
@@ -171,8 +172,7 @@ public final class FormatExport {
                         ? same(packed(module), found.packed(module))
                         : parts.contains(name) || view.data().mismatch(found.tensor(name).data()) < 0;
                 if (!same) {
-                    throw new UserError(Code.OUTPUT, name + ": what was read back from " + written
-                            + " is not what was written; the disk or its file system is damaged");
+                    throw OutputFiles.damaged(written, name);
                 }
             });
         }

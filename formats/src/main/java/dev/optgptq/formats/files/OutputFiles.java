@@ -46,6 +46,12 @@ public final class OutputFiles {
         return new UserError(Code.OUTPUT, path + ": " + what, e);
     }
 
+    /** What it means that something was read back other than it was written. */
+    public static UserError damaged(Path written, String name) {
+        return new UserError(Code.OUTPUT, name + ": what was read back from " + written
+                + " is not what was written; the disk or its file system is damaged");
+    }
+
     /** Writes a new file and syncs it to the disk. */
     public static void write(Path file, byte[] bytes) {
         try (FileChannel channel = FileChannel.open(file, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE)) {

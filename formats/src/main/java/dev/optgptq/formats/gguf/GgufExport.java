@@ -1,5 +1,6 @@
 package dev.optgptq.formats.gguf;
 
+import dev.optgptq.formats.dtype.StoredFloats;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.dtype.Floats;
@@ -32,8 +33,6 @@ public final class GgufExport {
     private static final ValueLayout.OfShort SHORT = ValueLayout.JAVA_SHORT_UNALIGNED
             .withOrder(ByteOrder.LITTLE_ENDIAN);
     private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED
-            .withOrder(ByteOrder.LITTLE_ENDIAN);
-    private static final ValueLayout.OfDouble DOUBLE = ValueLayout.JAVA_DOUBLE_UNALIGNED
             .withOrder(ByteOrder.LITTLE_ENDIAN);
     private static final int QUANTIZATION_VERSION = 2;
 
@@ -248,14 +247,6 @@ public final class GgufExport {
     }
 
     private static double value(TensorView view, long index) {
-        MemorySegment data = view.data();
-        return switch (view.dtype()) {
-            case F16 -> Floats.fromF16(data.get(SHORT, 2 * index));
-            case BF16 -> Floats.fromBF16(data.get(SHORT, 2 * index));
-            case F32 -> data.get(FLOAT, 4 * index);
-            case F64 -> data.get(DOUBLE, 8 * index);
-            case BOOL, U8, I8, F8_E5M2, F8_E4M3, I16, U16, I32, U32, I64, U64 -> throw new IllegalArgumentException(
-                    "no floats: " + view.dtype());
-        };
+        return StoredFloats.get(view.data(), view.dtype(), index);
     }
 }

@@ -1,5 +1,6 @@
 package dev.optgptq.formats.packed;
 
+import dev.optgptq.formats.dtype.StoredFloats;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.dtype.DType;
@@ -17,10 +18,6 @@ import java.nio.ByteOrder;
 final class ScaleReader {
 
     private static final ValueLayout.OfShort SHORT = ValueLayout.JAVA_SHORT_UNALIGNED
-            .withOrder(ByteOrder.LITTLE_ENDIAN);
-    private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED
-            .withOrder(ByteOrder.LITTLE_ENDIAN);
-    private static final ValueLayout.OfDouble DOUBLE = ValueLayout.JAVA_DOUBLE_UNALIGNED
             .withOrder(ByteOrder.LITTLE_ENDIAN);
     /** Largest relative error of rounding to the 11 digits of float16. */
     private static final double HALF_DIGIT = 0x1p-11;
@@ -66,14 +63,7 @@ final class ScaleReader {
     }
 
     private static double value(TensorView scales, long i) {
-        return switch (scales.dtype()) {
-            case F16 -> Floats.fromF16(scales.data().get(SHORT, i * Short.BYTES));
-            case BF16 -> Floats.fromBF16(scales.data().get(SHORT, i * Short.BYTES));
-            case F32 -> scales.data().get(FLOAT, i * Float.BYTES);
-            case F64 -> scales.data().get(DOUBLE, i * Double.BYTES);
-            case BOOL, U8, I8, F8_E5M2, F8_E4M3, I16, U16, I32, U32, I64, U64 ->
-                throw new IllegalArgumentException("scales of " + scales.dtype());
-        };
+        return StoredFloats.get(scales.data(), scales.dtype(), i);
     }
 
     private static short round(double scale, TensorView scales, int outputAxis, long i) {

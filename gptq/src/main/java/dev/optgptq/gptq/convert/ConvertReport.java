@@ -37,7 +37,7 @@ public record ConvertReport(int schemaVersion, String tool, String started, Sequ
      * @param start "plain": standard slopes and nothing else, or "fitted": heads by their slopes, every layer fitted
      * @param plain KL(original || it) on held-out text that the choice was made by, nats per token
      * @param fitted the same of the other start
-     * @param steps of healing behind which they were compared; 0 where they were compared as they are
+     * @param steps of healing after which they were compared; 0 where they were compared as they are
      * @param layers of the fitted start
      */
     public record Positions(String from, String start, double plain, double fitted, int steps,
@@ -48,7 +48,7 @@ public record ConvertReport(int schemaVersion, String tool, String started, Sequ
      *
      * @param order of the original's query heads
      * @param attentionDivergence KL(original attention || converted) with ALiBi alone, nats per query and head, held out
-     * @param fittedDivergence the same behind the score fit
+     * @param fittedDivergence the same after the score fit
      */
     public record PositionLayer(int block, List<Integer> order, double attentionDivergence, double fittedDivergence,
             Step values, Step down) {}
@@ -60,7 +60,7 @@ public record ConvertReport(int schemaVersion, String tool, String started, Sequ
      * @param keyResidual the share of the weighted energy of keys that merging lost
      * @param valueResidual the same of values
      * @param attentionDivergence KL(original attention || converted) after merging, nats per query and head, held out
-     * @param fittedDivergence the same behind the score fit
+     * @param fittedDivergence the same after the score fit
      * @param turns kept turns of the score fit
      */
     public record Layer(int block, int kvHeads, double keyResidual, double valueResidual, double attentionDivergence,
@@ -93,7 +93,7 @@ public record ConvertReport(int schemaVersion, String tool, String started, Sequ
     public record Healed(int steps, int planned, double before, double after, double rate, List<Trial> trials,
             List<Look> curve, @Nullable Double tokensPerSecond) {}
 
-    /** @param divergence behind a short schedule; null where it was not finite */
+    /** @param divergence after a short schedule; null where it was not finite */
     public record Trial(double rate, @Nullable Double divergence) {}
 
     /** @param divergence after a step */

@@ -1,7 +1,6 @@
 package dev.optgptq.gptq.convert;
 
-import dev.optgptq.formats.UserError;
-import dev.optgptq.formats.UserError.Code;
+import dev.optgptq.formats.files.OutputFiles;
 import dev.optgptq.formats.model.CheckpointWriter;
 import dev.optgptq.formats.model.ModelConfig;
 import dev.optgptq.formats.model.ModelDirectory;
@@ -70,8 +69,7 @@ final class ConvertedModel implements AutoCloseable {
     void verify(ModelDirectory written) {
         for (TensorView expected : tensors.values()) {
             if (expected.data().mismatch(written.tensor(expected.name()).data()) >= 0) {
-                throw new UserError(Code.OUTPUT, expected.name() + ": what was read back from " + written.path()
-                        + " is not what was written; the disk or its file system is damaged");
+                throw OutputFiles.damaged(written.path(), expected.name());
             }
         }
     }

@@ -51,7 +51,7 @@ record RateTrials(TeacherText text, Heal settings, Progress progress, Consumer<S
             progress.at(String.format(Locale.ROOT, "healing, trying rate %.0e", rate), 0, settings.steps());
             double found = distillation.probe(learner, schedule(steps()), rate, text.tokens().heldOut());
             trials.add(new Trial(rate, Double.isFinite(found) ? found : null));
-            log.accept(String.format(Locale.ROOT, "healing, rate %.0e: divergence %.5f behind %d steps", rate, found,
+            log.accept(String.format(Locale.ROOT, "healing, rate %.0e: divergence %.5f after %d steps", rate, found,
                     steps()));
             if (found > last) {
                 break;

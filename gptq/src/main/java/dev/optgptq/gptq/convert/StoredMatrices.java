@@ -1,5 +1,6 @@
 package dev.optgptq.gptq.convert;
 
+import dev.optgptq.formats.dtype.StoredFloats;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.dtype.DType;
@@ -8,14 +9,9 @@ import dev.optgptq.formats.safetensors.TensorView;
 import dev.optgptq.kernels.dense.Matrix;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 
 /** Matrices as a checkpoint stores them. */
 final class StoredMatrices {
-
-    private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED;
-    private static final ValueLayout.OfDouble DOUBLE = ValueLayout.JAVA_DOUBLE_UNALIGNED;
-    private static final ValueLayout.OfShort HALF = ValueLayout.JAVA_SHORT_UNALIGNED;
 
     private StoredMatrices() {}
 
@@ -43,13 +39,7 @@ final class StoredMatrices {
         float[] values = matrix.toFloats();
         MemorySegment bytes = arena.allocate((long) values.length * dtype.bytes(), Double.BYTES);
         for (int i = 0; i < values.length; i++) {
-            switch (dtype) {
-                case F16 -> bytes.set(HALF, 2L * i, Floats.toF16(values[i]));
-                case BF16 -> bytes.set(HALF, 2L * i, Floats.toBF16(values[i]));
-                case F32 -> bytes.set(FLOAT, 4L * i, values[i]);
-                case F64 -> bytes.set(DOUBLE, 8L * i, values[i]);
-                default -> throw new IllegalArgumentException("weights in " + dtype);
-            }
+            StoredFloats.set(bytes, dtype, i, values[i]);
         }
         return bytes;
     }
@@ -59,15 +49,8 @@ final class StoredMatrices {
         int columns = Math.toIntExact(view.shape().dimension(view.shape().rank() - 1));
         int rows = Math.toIntExact(view.shape().elements() / columns);
         float[] values = new float[rows * columns];
-        MemorySegment bytes = view.data();
         for (int i = 0; i < values.length; i++) {
-            values[i] = switch (view.dtype()) {
-                case F16 -> Floats.fromF16(bytes.get(HALF, 2L * i));
-                case BF16 -> Floats.fromBF16(bytes.get(HALF, 2L * i));
-                case F32 -> bytes.get(FLOAT, 4L * i);
-                case F64 -> (float) bytes.get(DOUBLE, 8L * i);
-                default -> throw new IllegalArgumentException(view.name() + " in " + view.dtype());
-            };
+            values[i] = (float) StoredFloats.get(view.data(), view.dtype(), i);
         }
         return Matrix.of(rows, columns, values);
     }

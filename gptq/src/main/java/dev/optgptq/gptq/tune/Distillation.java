@@ -117,7 +117,7 @@ public record Distillation(Transformer model, @Nullable Transformer original, To
     /**
      * Tries rates on a short schedule of its own, and goes back to what was kept.
      *
-     * @return the divergence on the held-out sequences behind it; infinite where the numbers were not finite
+     * @return the divergence on the held-out sequences after it; infinite where the numbers were not finite
      */
     public double probe(Learner learner, Schedule schedule, double factor, int[] heldOut) {
         int[][] order = schedule.order();

@@ -1,5 +1,6 @@
 package dev.optgptq.gptq.tune;
 
+import dev.optgptq.kernels.HostVectors;
 import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.calibrate.gradient.GradientStream;
 import dev.optgptq.calibrate.model.Transformer;
@@ -14,9 +15,6 @@ import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.ops.TuningOps.AdamStep;
-import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.HashSet;
@@ -274,16 +272,14 @@ public final class WeightStudent implements Learner, AutoCloseable {
 
     /** Norm of all gradients, summed in float64 in the order of the parameters. */
     private double squares() {
-        try (TensorArena scratch = device.arena(); Arena host = Arena.ofShared()) {
+        try (TensorArena scratch = device.arena()) {
             Tensor sums = scratch.vector(DType.F64, learned.size());
             int at = 0;
             for (LearnedTensor parameter : learned.values()) {
                 device.matrix().dot(parameter.gradient(), parameter.gradient(), sums.columns(at++, 1));
             }
-            MemorySegment values = host.allocate(ValueLayout.JAVA_DOUBLE, learned.size());
-            device.download(sums, values);
             double sum = 0;
-            for (double value : values.toArray(ValueLayout.JAVA_DOUBLE)) {
+            for (double value : HostVectors.doubles(device, sums)) {
                 sum += value;
             }
             return sum;

@@ -7,18 +7,14 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import dev.optgptq.calibrate.Progress;
 import dev.optgptq.calibrate.data.InputIds;
 import dev.optgptq.calibrate.data.TokenSequences;
-import dev.optgptq.calibrate.eval.Logits;
 import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.calibrate.family.ModelSpec;
-import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.model.ModelDirectory;
+import dev.optgptq.gptq.testing.ModelLogits;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.DeviceGroup;
 import dev.optgptq.kernels.Devices;
 import java.io.IOException;
-import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.stream.Stream;
@@ -85,20 +81,12 @@ class FamilyQuantizeTest {
             try (ModelDirectory written = ModelDirectory.open(run.output)) {
                 spec.blockSpecs().forEach(block -> block.linears()
                         .forEach(linear -> assertTrue(written.packed(linear.module()).isPresent(), linear.module())));
-                double divergence = divergence(spec, logits(source, ids, device), logits(written, ids, device));
+                double divergence = divergence(spec, ModelLogits.of(source, ids, device),
+                        ModelLogits.of(written, ids, device));
                 reporter.publishEntry(fixture, "KL divergence " + divergence);
                 assertTrue(divergence < LARGEST_DIVERGENCE, () -> "KL divergence " + divergence);
             }
             assertEquals(0, device.memoryInUse(), "everything that was allocated is freed");
-        }
-    }
-
-    private static float[] logits(ModelDirectory model, TokenSequences ids, Device device) {
-        Transformer transformer = Transformer.open(model, device);
-        try (Arena arena = Arena.ofShared()) {
-            MemorySegment logits = arena.allocate(Float.BYTES * ids.tokens() * transformer.spec().vocabSize(), 64);
-            Logits.compute(transformer, ids, logits, Progress.SILENT);
-            return logits.toArray(ValueLayout.JAVA_FLOAT);
         }
     }
 

@@ -6,15 +6,13 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.optgptq.calibrate.Progress;
 import dev.optgptq.calibrate.data.TokenSequences;
-import dev.optgptq.calibrate.eval.Logits;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.model.ModelDirectory;
+import dev.optgptq.gptq.testing.ModelLogits;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.DeviceGroup;
 import dev.optgptq.kernels.Devices;
 import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Objects;
@@ -110,18 +108,9 @@ class ScaledSourceTest {
         int[] ids = new SplittableRandom(ScaledModels.SEED).ints(6 * 32, 0, VOCABULARY).toArray();
         TokenSequences text = new TokenSequences(ids, 6, 32);
         try (Device device = Devices.open("cpu", 2)) {
-            assertArrayEquals(logits(plain, text, device), logits(scaled, text, device));
+            assertArrayEquals(ModelLogits.of(plain, text, device), ModelLogits.of(scaled, text, device));
 
             assertEquals(quantized(plain, "plain", text, device), quantized(scaled, "scaled", text, device));
-        }
-    }
-
-    private static float[] logits(ModelDirectory model, TokenSequences ids, Device device) {
-        Transformer transformer = Transformer.open(model, device);
-        try (Arena arena = Arena.ofShared()) {
-            MemorySegment logits = arena.allocate(Float.BYTES * ids.tokens() * VOCABULARY, 64);
-            Logits.compute(transformer, ids, logits, Progress.SILENT);
-            return logits.toArray(ValueLayout.JAVA_FLOAT);
         }
     }
 

@@ -7,7 +7,6 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.optgptq.calibrate.Progress;
 import dev.optgptq.calibrate.data.InputIds;
 import dev.optgptq.calibrate.data.TokenSequences;
-import dev.optgptq.calibrate.eval.Logits;
 import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.UserError;
@@ -18,11 +17,11 @@ import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.formats.safetensors.TensorView;
 import dev.optgptq.formats.testing.Failures;
 import dev.optgptq.formats.testing.SharedFiles;
+import dev.optgptq.gptq.testing.ModelLogits;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.DeviceGroup;
 import dev.optgptq.kernels.Devices;
 import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
@@ -103,7 +102,7 @@ class TensorPrefixTest {
     private void assertSame(String fixture, UnaryOperator<String> rename, boolean withMore) {
         withRenamed(fixture, rename, withMore, (model, ids, device) -> {
             try (ModelDirectory original = ModelDirectory.open(SharedFiles.require("fixtures/" + fixture))) {
-                assertArrayEquals(logits(original, ids, device), logits(model, ids, device));
+                assertArrayEquals(ModelLogits.of(original, ids, device), ModelLogits.of(model, ids, device));
             }
         });
     }
@@ -133,15 +132,6 @@ class TensorPrefixTest {
                     ModelSpec.resolve(original).vocabSize());
             use.with(ModelDirectory.inMemory(path, new ModelConfig(config, path.resolve("config.json")), tensors), ids,
                     device);
-        }
-    }
-
-    private static float[] logits(ModelDirectory model, TokenSequences ids, Device device) {
-        Transformer transformer = Transformer.open(model, device);
-        try (Arena arena = Arena.ofShared()) {
-            MemorySegment logits = arena.allocate(Float.BYTES * ids.tokens() * transformer.spec().vocabSize(), 64);
-            Logits.compute(transformer, ids, logits, Progress.SILENT);
-            return logits.toArray(ValueLayout.JAVA_FLOAT);
         }
     }
 }

@@ -1,5 +1,6 @@
 package dev.optgptq.gptq.convert.layer;
 
+import dev.optgptq.kernels.HostVectors;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
@@ -57,10 +58,6 @@ public record HostCopies(Device device) {
 
     /** The one element of a float64 result. */
     public double number(Tensor result) {
-        try (Arena host = Arena.ofShared()) {
-            MemorySegment value = host.allocate(ValueLayout.JAVA_DOUBLE);
-            device.download(result, value);
-            return value.get(ValueLayout.JAVA_DOUBLE, 0);
-        }
+        return HostVectors.doubles(device, result)[0];
     }
 }

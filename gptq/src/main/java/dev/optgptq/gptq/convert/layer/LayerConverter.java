@@ -1,6 +1,5 @@
 package dev.optgptq.gptq.convert.layer;
 
-import dev.optgptq.calibrate.model.AttentionParts.Positions;
 import dev.optgptq.calibrate.family.Mixer;
 import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.calibrate.family.Position;
@@ -11,7 +10,6 @@ import dev.optgptq.gptq.convert.merge.GroupMoments;
 import dev.optgptq.gptq.convert.merge.HeadLayout;
 import dev.optgptq.gptq.convert.merge.LayerMerge;
 import dev.optgptq.kernels.Device;
-import dev.optgptq.kernels.ops.NeuralOps.AttentionShape;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.dense.Dense;
@@ -78,13 +76,7 @@ public final class LayerConverter {
             step.accept("values");
             ValueStep.Result values = fitValues(source, original, merge, scored.weights(), weights);
             AttentionMatrices rounded = stored.apply(values.weights());
-            weights.expand(rounded, source.converted().parts());
-            Tensor buffer = arena.matrix(DType.F32, sequences.batchRows(), spec.hiddenSize());
-            source.advanceOriginal(buffer);
-            step.accept("down projection");
-            LayerSteps.Refitted down = new LayerSteps(source, dense).refitDown(storedLinear);
-            source.advanceConverted(buffer);
-            device.synchronize();
+            LayerSteps.Refitted down = new LayerSteps(source, dense).finish(rounded, storedLinear, step);
             return new Converted(rounded, down.weight(), down.bias(),
                     new LayerOutcome(block, kvHeads, merge.keyResidual(), merge.valueResidual(), scored.before(),
                             scored.after(), scored.turns(), values.fit(), down.fit()));
@@ -94,24 +86,14 @@ public final class LayerConverter {
     /** Advances both streams through a block that was converted earlier. */
     public void replay(int block, AttentionMatrices attention, @Nullable Matrix down, @Nullable Matrix downBias) {
         try (TensorArena arena = device.arena()) {
-            LayerSource source = source(block, arena);
-            new GroupedWeights(new HostCopies(device)).expand(attention, source.converted().parts());
-            if (down != null) {
-                new DownStep(source, dense).write(down, downBias);
-            }
-            Tensor buffer = arena.matrix(DType.F32, sequences.batchRows(), spec.hiddenSize());
-            source.advance(buffer);
-            device.synchronize();
+            new LayerSteps(source(block, arena), dense).replay(attention, down, downBias);
         }
     }
 
     private LayerSource source(int block, TensorArena arena) {
         LayerSource.Side original = LayerSource.Side.load(model, block, sequences, arena);
-        Mixer.Attention attention = form(block);
-        AttentionShape shape = new AttentionShape(sequences.length(), attention.heads(), attention.kvHeads(),
-                attention.headDim(), attention.scale(), attention.window());
-        return new LayerSource(original, original.again(arena), new LayerAttention(device, shape,
-                Positions.of(attention, sequences.length(), device, arena), original.parts()), sequences);
+        return new LayerSource(original, original.again(arena), original.attention(sequences.length(), arena),
+                sequences);
     }
 
     private LayerMerge merge(LayerSource source, Mixer.Attention form, AttentionMatrices original, int kvHeads) {

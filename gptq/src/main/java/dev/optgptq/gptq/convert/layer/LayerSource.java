@@ -5,12 +5,14 @@ import dev.optgptq.calibrate.family.BlockSpec;
 import dev.optgptq.calibrate.family.InputSite;
 import dev.optgptq.calibrate.family.Mixer;
 import dev.optgptq.calibrate.model.AttentionParts;
+import dev.optgptq.calibrate.model.AttentionParts.Positions;
 import dev.optgptq.calibrate.model.InputTap;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.calibrate.weights.BlockWeights;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
+import dev.optgptq.kernels.ops.NeuralOps.AttentionShape;
 
 /**
  * One block as it is being converted.
@@ -63,13 +65,22 @@ record LayerSource(Side original, Side converted, LayerAttention attention, Sequ
         AttentionParts parts() {
             return AttentionParts.of(attentionOf(block.spec()), block);
         }
+
+        /** Its attention alone, for sequences of that length; the arena owns the tables of its positions. */
+        LayerAttention attention(int length, TensorArena arena) {
+            Mixer.Attention form = attentionOf(block.spec());
+            AttentionShape shape = new AttentionShape(length, form.heads(), form.kvHeads(), form.headDim(),
+                    form.scale(), form.window());
+            return new LayerAttention(model.device(), shape, Positions.of(form, length, model.device(), arena),
+                    parts());
+        }
     }
 
     Device device() {
         return original.model().device();
     }
 
-    /** Moves both streams behind the block. */
+    /** Advances both streams through the block. */
     void advance(Tensor buffer) {
         advanceOriginal(buffer);
         advanceConverted(buffer);

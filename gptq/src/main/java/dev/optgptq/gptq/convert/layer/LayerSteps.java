@@ -2,11 +2,13 @@ package dev.optgptq.gptq.convert.layer;
 
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.gptq.convert.fit.Fit;
+import dev.optgptq.gptq.convert.merge.AttentionMatrices;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.dense.Dense;
 import dev.optgptq.kernels.dense.Matrix;
+import java.util.function.Consumer;
 import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 
@@ -21,7 +23,7 @@ record LayerSteps(LayerSource source, Dense dense) {
      *
      * @param stored rounds a matrix to the dtype that it will be stored in
      */
-    Refitted refitDown(UnaryOperator<Matrix> stored) {
+    private Refitted refitDown(UnaryOperator<Matrix> stored) {
         DownStep step = new DownStep(source, dense);
         DownStep.Result found = step.fit();
         if (!found.fit().kept()) {
@@ -31,6 +33,46 @@ record LayerSteps(LayerSource source, Dense dense) {
         Matrix bias = found.bias() == null ? null : stored.apply(found.bias());
         step.write(weight, bias);
         return new Refitted(weight, bias, found.fit());
+    }
+
+    /**
+     * The last steps of a conversion: writes the attention to the converted block, refits the down projection, and advances both
+     * streams through the block.
+     *
+     * @param attention as it will be stored
+     * @param stored rounds a matrix to the dtype that it will be stored in
+     */
+    Refitted finish(AttentionMatrices attention, UnaryOperator<Matrix> stored, Consumer<String> step) {
+        try (TensorArena arena = source.device().arena()) {
+            write(attention);
+            Tensor buffer = buffer(arena);
+            source.advanceOriginal(buffer);
+            step.accept("down projection");
+            Refitted down = refitDown(stored);
+            source.advanceConverted(buffer);
+            source.device().synchronize();
+            return down;
+        }
+    }
+
+    /** Advances both streams through a block that was converted earlier. */
+    void replay(AttentionMatrices attention, @Nullable Matrix down, @Nullable Matrix downBias) {
+        try (TensorArena arena = source.device().arena()) {
+            write(attention);
+            if (down != null) {
+                new DownStep(source, dense).write(down, downBias);
+            }
+            source.advance(buffer(arena));
+            source.device().synchronize();
+        }
+    }
+
+    private void write(AttentionMatrices attention) {
+        new GroupedWeights(new HostCopies(source.device())).expand(attention, source.converted().parts());
+    }
+
+    private Tensor buffer(TensorArena arena) {
+        return arena.matrix(DType.F32, source.sequences().batchRows(), source.hidden());
     }
 
     /** Gives a score fit what enters both layers for some sequences, from that token on. */

@@ -12,7 +12,6 @@ import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.dense.Dense;
 import dev.optgptq.kernels.dense.Matrix;
-import dev.optgptq.kernels.ops.NeuralOps.AttentionShape;
 import java.util.Collections;
 import java.util.List;
 import java.util.function.Consumer;
@@ -51,7 +50,7 @@ public final class PositionConverter {
      * How it went.
      *
      * @param before KL(original attention || converted) of the reordered heads as they are, nats per query and head
-     * @param after behind the score fit
+     * @param after the score fit, the same
      * @param turns of the score fit that were kept
      */
     public record Outcome(int block, double before, double after, int turns, Fit values, Fit down) {}
@@ -76,19 +75,18 @@ public final class PositionConverter {
         this.step = step;
     }
 
-    /** Converts a block; both stores must be before it, and are behind it then. */
+    /** Converts a block; both stores must be at its input, and are advanced to its output. */
     public Converted convert(int block) {
         try (TensorArena arena = device.arena()) {
-            LayerSource.Side own = LayerSource.Side.load(original, block, sequences, arena);
-            LayerSource.Side converted = LayerSource.Side.load(target, block, sequences, arena);
-            LayerSource unordered = new LayerSource(own, converted, attention(own, arena), sequences);
+            LayerSource unordered = source(block, arena);
             GroupedWeights weights = new GroupedWeights(new HostCopies(device));
             Positions alibi = Positions.of(form(target, block), sequences.length(), device, arena);
             step.accept("slopes");
             List<Integer> order = order(unordered, alibi, weights.copies());
-            AttentionMatrices ordered = ordered(weights.download(own.parts(), form(original, block).headDim()), order);
+            AttentionMatrices ordered = ordered(
+                    weights.download(unordered.original().parts(), form(original, block).headDim()), order);
             LayerAttention reference = unordered.attention().with(weights.upload(ordered, arena));
-            LayerSource source = new LayerSource(own, converted, reference, sequences);
+            LayerSource source = new LayerSource(unordered.original(), unordered.converted(), reference, sequences);
             step.accept("scores");
             LayerAttention fitted = reference.with(alibi).with(weights.upload(ordered, arena));
             ScoreFit.Outcome scores = fitScores(source, fitted);
@@ -96,30 +94,16 @@ public final class PositionConverter {
             step.accept("values");
             ValueStep.Result values = new ValueStep(source, dense).fit(fitted, ordered, unmerged(ordered), scored);
             AttentionMatrices rounded = stored.apply(values.weights());
-            weights.expand(rounded, converted.parts());
-            Tensor buffer = arena.matrix(DType.F32, sequences.batchRows(), source.hidden());
-            source.advanceOriginal(buffer);
-            step.accept("down projection");
-            LayerSteps.Refitted down = new LayerSteps(source, dense).refitDown(storedLinear);
-            source.advanceConverted(buffer);
-            device.synchronize();
+            LayerSteps.Refitted down = new LayerSteps(source, dense).finish(rounded, storedLinear, step);
             return new Converted(rounded, down.weight(), down.bias(), order, new Outcome(block, scores.before(),
                     scores.after(), scores.turns(), values.fit(), down.fit()));
         }
     }
 
-    /** Moves both streams behind a block that was converted earlier. */
+    /** Advances both streams through a block that was converted earlier. */
     public void replay(int block, AttentionMatrices attention, @Nullable Matrix down, @Nullable Matrix downBias) {
         try (TensorArena arena = device.arena()) {
-            LayerSource.Side own = LayerSource.Side.load(original, block, sequences, arena);
-            LayerSource.Side converted = LayerSource.Side.load(target, block, sequences, arena);
-            LayerSource source = new LayerSource(own, converted, attention(own, arena), sequences);
-            new GroupedWeights(new HostCopies(device)).expand(attention, converted.parts());
-            if (down != null) {
-                new DownStep(source, dense).write(down, downBias);
-            }
-            source.advance(arena.matrix(DType.F32, sequences.batchRows(), source.hidden()));
-            device.synchronize();
+            new LayerSteps(source(block, arena), dense).replay(attention, down, downBias);
         }
     }
 
@@ -127,11 +111,10 @@ public final class PositionConverter {
         return LayerSource.attentionOf(model.spec().block(block));
     }
 
-    private LayerAttention attention(LayerSource.Side side, TensorArena arena) {
-        Mixer.Attention form = LayerSource.attentionOf(side.block().spec());
-        AttentionShape shape = new AttentionShape(sequences.length(), form.heads(), form.kvHeads(), form.headDim(),
-                form.scale(), form.window());
-        return new LayerAttention(device, shape, Positions.of(form, sequences.length(), device, arena), side.parts());
+    private LayerSource source(int block, TensorArena arena) {
+        LayerSource.Side own = LayerSource.Side.load(original, block, sequences, arena);
+        return new LayerSource(own, LayerSource.Side.load(target, block, sequences, arena),
+                own.attention(sequences.length(), arena), sequences);
     }
 
     /** By the slopes that fit; heads that share keys stay where they are. */

@@ -1,5 +1,6 @@
 package dev.optgptq.gptq.run.checkpoint;
 
+import dev.optgptq.formats.files.OutputFiles;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.model.CheckpointWriter;
 import dev.optgptq.formats.model.ModelDirectory;
@@ -143,7 +144,6 @@ public final class CheckpointOutput {
     }
 
     private UserError damaged(String name) {
-        return new UserError(UserError.Code.OUTPUT, name + ": what was read back from " + writer.workDirectory()
-                + " is not what was written; the disk or its file system is damaged");
+        return OutputFiles.damaged(writer.workDirectory(), name);
     }
 }

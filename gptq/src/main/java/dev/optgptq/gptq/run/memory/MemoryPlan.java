@@ -84,8 +84,16 @@ public record MemoryPlan(MemoryNeed.Free free, MemoryNeeds needs, Placement plac
 
     /** The part in host memory. */
     private long host() {
-        return MemoryNeed.PROCESS + (ownMemory() ? placement.cut().devices() * PAGE_LOCKED : 0)
-                + Math.max(ownMemory() ? 0 : needs.evaluation(), Math.max(gradientsOnHost(), quantizingOnHost()));
+        return process() + Math.max(evaluatingOnHost(), Math.max(gradientsOnHost(), quantizingOnHost()));
+    }
+
+    /** The process itself, and the buffers that a device of its own memory copies through. */
+    long process() {
+        return MemoryNeed.PROCESS + (ownMemory() ? placement.cut().devices() * PAGE_LOCKED : 0);
+    }
+
+    long evaluatingOnHost() {
+        return ownMemory() ? 0 : needs.evaluation();
     }
 
     /** The gradient pass, with the token weights that it keeps. */

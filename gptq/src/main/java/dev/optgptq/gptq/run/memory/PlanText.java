@@ -12,10 +12,10 @@ final class PlanText {
     static String of(MemoryPlan plan, long host) {
         MemoryNeeds needs = plan.needs();
         List<String> phases = new ArrayList<>();
-        phase(phases, "evaluation", plan.ownMemory() ? 0 : needs.evaluation());
+        phase(phases, "evaluation", plan.evaluatingOnHost());
         phase(phases, "gradient pass", needs.gradients().device() > 0 ? plan.gradientsOnHost() : 0);
         phase(phases, plan.placement().refining() > 0 ? "refine" : "quantize", plan.quantizingOnHost());
-        return "peak " + mebibytes(host) + " MiB = process " + mebibytes(host - largest(plan)) + " + "
+        return "peak " + mebibytes(host) + " MiB = process " + mebibytes(plan.process()) + " + "
                 + (phases.size() == 1 ? phases.getFirst() : "largest of (" + String.join(", ", phases) + ")")
                 + "; " + block(plan) + (plan.ownMemory() ? "; on the device " + device(plan) : "");
     }
@@ -24,11 +24,6 @@ final class PlanText {
         if (bytes > 0) {
             phases.add(name + " " + mebibytes(bytes));
         }
-    }
-
-    private static long largest(MemoryPlan plan) {
-        return Math.max(plan.ownMemory() ? 0 : plan.needs().evaluation(),
-                Math.max(plan.gradientsOnHost(), plan.quantizingOnHost()));
     }
 
     /** The items of quantizing. */

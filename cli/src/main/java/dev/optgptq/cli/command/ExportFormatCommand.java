@@ -1,5 +1,6 @@
 package dev.optgptq.cli.command;
 
+import dev.optgptq.gptq.recipe.ModulePatterns;
 import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.cli.console.Console;
 import dev.optgptq.cli.console.JobProgress;
@@ -50,8 +51,10 @@ final class ExportFormatCommand implements Callable<Integer> {
     @Override
     public Integer call() {
         try (JobProgress progress = console.progress(); ModelDirectory directory = ModelDirectory.open(model)) {
+            ModelSpec spec = ModelSpec.resolve(directory);
             FormatExport.Summary written = FormatExport.write(directory, format,
-                    ModelSpec.resolve(directory).plainModules(directory.tensors().values()),
+                    spec.plainModules(directory.tensors().values()),
+                    ModulePatterns.of(spec, linear -> directory.packed(linear.module()).isEmpty()),
                     new Provenance(Version.TOOL + ":" + Version.number(), 0, false, false), output, overwrite);
             progress.log(
                     "wrote " + output + ": " + written.linears() + " layers, " + written.from() + " to " + written.to()

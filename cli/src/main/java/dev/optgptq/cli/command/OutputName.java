@@ -47,7 +47,7 @@ final class OutputName {
             suffix.append("-tune").append(given.get(SettingsTable.TUNE));
             append(suffix, given, SettingsTable.TUNE_NORMS, norms -> norms ? "-norms" : "-nonorms");
         }
-        return suffix.toString();
+        return suffix.append(SettingsTable.isMixed(given) ? "-mixed" : "").toString();
     }
 
     /** The options that were given, even with the default value. */

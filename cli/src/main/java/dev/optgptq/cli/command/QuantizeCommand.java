@@ -67,7 +67,7 @@ final class QuantizeCommand implements Callable<Integer> {
     @ArgGroup(validate = false, order = 1, heading = "%nOutput:%n")
     private OutputOptions output = new OutputOptions();
 
-    @ArgGroup(validate = false, order = 6, heading = "%nMachine:%n")
+    @ArgGroup(validate = false, order = 7, heading = "%nMachine:%n")
     private MachineOptions machine = new MachineOptions();
 
     private QuantizeCommand(Console console) {

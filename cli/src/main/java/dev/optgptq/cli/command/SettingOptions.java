@@ -1,5 +1,6 @@
 package dev.optgptq.cli.command;
 
+import dev.optgptq.gptq.settings.Repeated;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.gptq.settings.GivenSettings;
 import dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind;
@@ -53,6 +54,9 @@ final class SettingOptions {
             return option.negatable(setting.negatable()).fallbackValue("true").build();
         }
         option.paramLabel(setting.label());
+        if (setting.type() == Repeated.class) {
+            return option.type(List.class).auxiliaryTypes(String.class).build();
+        }
         if (!setting.choices().isEmpty()) {
             option.completionCandidates(setting.choices());
         }
@@ -87,7 +91,9 @@ final class SettingOptions {
         for (SettingSpec<?> setting : settings) {
             OptionSpec option = parsed.matchedOption(setting.option());
             if (option != null) {
-                found.put(setting, option.getValue());
+                found.put(setting, setting.type() == Repeated.class
+                        ? new Repeated(option.getValue())
+                        : option.getValue());
             }
         }
         return found;

@@ -9,6 +9,7 @@ import dev.optgptq.formats.packed.CheckpointFormat;
 import dev.optgptq.formats.packed.PackedLayout;
 import dev.optgptq.formats.packed.PackedLinear;
 import dev.optgptq.formats.packed.PackedPart;
+import dev.optgptq.formats.packed.QuantizationConfig.ModuleGrid;
 import dev.optgptq.formats.packed.QuantizationConfig;
 import dev.optgptq.formats.packed.StoredTensor;
 import dev.optgptq.formats.safetensors.TensorSpec;
@@ -46,7 +47,7 @@ public final class FormatExport {
      */
     public record Summary(CheckpointFormat from, CheckpointFormat to, int linears, double scaleChange) {}
 
-    private FormatExport(ModelDirectory model, CheckpointFormat format) {
+    private FormatExport(ModelDirectory model, CheckpointFormat format, List<String> plainLinears) {
         this.model = model;
         this.source = model.quantization().orElseThrow(() -> new UserError(Code.UNSUPPORTED_MODEL, model.path()
                 + ": expected a quantized checkpoint, found a plain model; use quantize --format " + format));
@@ -56,7 +57,7 @@ public final class FormatExport {
         for (String module : modules.values()) {
             source.format().packing().suffixes().forEach(suffix -> parts.add(module + suffix));
         }
-        this.target = target(format);
+        this.target = target(format).withPlain(plainLinears);
     }
 
     /**
@@ -64,11 +65,12 @@ public final class FormatExport {
      * cannot hold the codes, OUTPUT when it cannot be written.
      *
      * @param plain modules with a matrix that is not quantized
+     * @param plainLinears patterns of those of them that are linears of a block
      * @param provenance for config.json
      */
     public static Summary write(ModelDirectory model, CheckpointFormat format, List<String> plain,
-            QuantizationConfig.Provenance provenance, Path output, boolean overwrite) {
-        FormatExport export = new FormatExport(model, format);
+            List<String> plainLinears, QuantizationConfig.Provenance provenance, Path output, boolean overwrite) {
+        FormatExport export = new FormatExport(model, format, plainLinears);
         try (CheckpointWriter writer = new CheckpointWriter(output, export.specs(),
                 CheckpointWriter.DEFAULT_SHARD_BYTES,
                 overwrite)) {
@@ -89,12 +91,21 @@ public final class FormatExport {
             try {
                 return new QuantizationConfig(source.bits(), source.groupSize(),
                         source.symmetric() || holds(FormatExport::isSymmetric),
-                        source.descAct() && !holds(PackedLinear::hasNeighboursInGroups), format, source.modules());
+                        source.descAct() && !holds(PackedLinear::hasNeighboursInGroups), format, modules(),
+                        source.plain());
             } catch (UserError asItIs) {
                 throw new UserError(Code.UNSUPPORTED_MODEL, model.path() + " cannot go over code for code: "
                         + asItIs.getMessage(), asItIs);
             }
         }
+    }
+
+    /** Symmetric where all that the pattern matches are. */
+    private List<ModuleGrid> modules() {
+        return source.modules().stream().map(grid -> new ModuleGrid(grid.pattern(), grid.bits(), grid.groupSize(),
+                grid.symmetric() || modules.values().stream().filter(grid::matches)
+                        .allMatch(module -> isSymmetric(packed(module)))))
+                .toList();
     }
 
     private boolean holds(Predicate<PackedLinear> property) {

@@ -124,7 +124,7 @@ public final class GgufExport {
 
     private void planPacked(String module, String name, PackedLinear linear) {
         QuantizationConfig quantization = model.quantization().orElseThrow();
-        boolean symmetric = quantization.symmetric();
+        boolean symmetric = quantization.forModule(module).symmetric();
         GgufType type = PackedBlocks.type(module, linear, symmetric);
         IntUnaryOperator order = order(name, linear.outputs());
         items.add(new Item(new GgufTensor(name + ".weight", type, linear.outputs(), linear.inputs()),

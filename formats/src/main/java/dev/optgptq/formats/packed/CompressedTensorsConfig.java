@@ -36,7 +36,7 @@ record CompressedTensorsConfig() implements ConfigBlock {
         ObjectNode groups = json.putObject("config_groups");
         // Patterns of modules count before the class of all linears.
         for (ModuleGrid module : config.modules()) {
-            group(groups, REGEX + module.pattern(), config.with(module), provenance.staticGroups(), rounded);
+            group(groups, REGEX + module.pattern(), config.forGrid(module), provenance.staticGroups(), rounded);
         }
         group(groups, EVERY_LINEAR, config, provenance.staticGroups(), rounded);
         return json;
@@ -111,7 +111,8 @@ record CompressedTensorsConfig() implements ConfigBlock {
                     String pattern = target.startsWith(REGEX)
                             ? target.substring(REGEX.length())
                             : Pattern.quote(target) + "$";
-                    modules.add(ModuleGrid.of(pattern, group.bits, group.groupSize, fields.origin()));
+                    modules.add(ModuleGrid.of(pattern, group.bits, group.groupSize, group.symmetric,
+                            fields.origin()));
                 }
             }
         }
@@ -120,11 +121,12 @@ record CompressedTensorsConfig() implements ConfigBlock {
         }
         Group base = every == null ? groups.getFirst() : every;
         for (Group group : groups) {
-            if (group.symmetric != base.symmetric || group.byActivity != base.byActivity) {
-                throw fields.unsupported("config_groups", "groups that differ in bits and group size only");
+            if (group.byActivity != base.byActivity) {
+                throw fields.unsupported("config_groups", "the same actorder in all groups");
             }
         }
-        return new QuantizationConfig(base.bits, base.groupSize, base.symmetric, base.byActivity, format, modules);
+        return new QuantizationConfig(base.bits, base.groupSize, base.symmetric, base.byActivity, format, modules,
+                List.of());
     }
 
     private static Group group(BlockFields group, boolean rounded) {

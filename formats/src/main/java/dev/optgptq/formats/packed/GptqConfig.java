@@ -16,6 +16,7 @@ record GptqConfig() implements ConfigBlock {
     /** Before the pattern of modules that are not quantized, and optionally before that of others (GPTQModel, dynamic). */
     private static final String EXCLUDES = "-:";
     private static final String INCLUDES = "+:";
+    private static final List<String> READ_OF_RULE = List.of("bits", "group_size", "sym", "desc_act");
 
     /** The block with every key that vLLM, transformers and GPTQModel read. */
     @Override
@@ -37,11 +38,12 @@ record GptqConfig() implements ConfigBlock {
         }
         json.put("true_sequential", provenance.trueSequential());
         json.put("static_groups", provenance.staticGroups());
-        if (!config.modules().isEmpty()) {
+        if (!config.modules().isEmpty() || !config.plain().isEmpty()) {
             ObjectNode rules = json.putObject("dynamic");
+            config.plain().forEach(pattern -> rules.putObject(EXCLUDES + pattern));
             for (ModuleGrid rule : config.modules()) {
-                rules.putObject(INCLUDES + rule.pattern()).put("bits", rule.bits()).put("group_size",
-                        rule.groupSize());
+                rules.putObject(INCLUDES + rule.pattern()).put("bits", rule.bits())
+                        .put("group_size", rule.groupSize()).put("sym", rule.symmetric());
             }
         }
         json.putObject("meta").putArray("quantizer").add(provenance.quantizer());
@@ -61,8 +63,9 @@ record GptqConfig() implements ConfigBlock {
                     + " disagree how to undo it, convert the checkpoint to gptq_v2");
         }
         // Without the key g_idx counts, which is right for every file; AutoGPTQ's default is the same.
-        return new QuantizationConfig(bits, groupSize, symmetric, fields.flag("desc_act", true), format,
-                modules(fields, bits, groupSize));
+        QuantizationConfig common = new QuantizationConfig(bits, groupSize, symmetric, fields.flag("desc_act", true),
+                format);
+        return dynamic(fields, common);
     }
 
     /** Throws UserError UNSUPPORTED_MODEL for kinds of GPTQ checkpoints that are not read. */
@@ -78,28 +81,39 @@ record GptqConfig() implements ConfigBlock {
         }
     }
 
-    /** Rules that only exclude modules need nothing: such modules have plain weights. */
-    private static List<ModuleGrid> modules(BlockFields fields, int bits, int groupSize) {
-        List<ModuleGrid> modules = new ArrayList<>();
+    /** GPTQModel's rules for some modules (quantization/config.py, dynamic_get): of a module the first that matches counts. */
+    private static QuantizationConfig dynamic(BlockFields fields, QuantizationConfig common) {
         if (!fields.present("dynamic")) {
-            return modules;
+            return common;
         }
+        List<ModuleGrid> modules = new ArrayList<>();
+        List<String> plain = new ArrayList<>();
         BlockFields rules = fields.object("dynamic");
         for (String key : rules.json().propertyNames()) {
             if (key.startsWith(EXCLUDES)) {
-                continue;
+                plain.add(key.substring(EXCLUDES.length()));
+            } else {
+                modules.add(rule(rules, key, common));
             }
-            BlockFields rule = rules.object(key);
-            for (String name : rule.json().propertyNames()) {
-                if (!name.equals("bits") && !name.equals("group_size")) {
-                    throw rule.unsupported(name, "bits and group_size only");
-                }
-            }
-            modules.add(ModuleGrid.of(key.startsWith(INCLUDES) ? key.substring(INCLUDES.length()) : key,
-                    rule.present("bits") ? rule.bits("bits") : bits,
-                    rule.present("group_size") ? rule.groupSize("group_size") : groupSize, rules.origin()));
         }
-        return modules;
+        return new QuantizationConfig(common.bits(), common.groupSize(), common.symmetric(), common.descAct(),
+                common.format(), modules, plain);
+    }
+
+    private static ModuleGrid rule(BlockFields rules, String key, QuantizationConfig common) {
+        BlockFields rule = rules.object(key);
+        for (String name : rule.json().propertyNames()) {
+            if (!READ_OF_RULE.contains(name)) {
+                throw rule.unsupported(name, "only " + String.join(", ", READ_OF_RULE));
+            }
+        }
+        if (rule.flag("desc_act", common.descAct()) != common.descAct()) {
+            throw rule.unsupported("desc_act", "the " + common.descAct() + " of all modules");
+        }
+        return ModuleGrid.of(key.startsWith(INCLUDES) ? key.substring(INCLUDES.length()) : key,
+                rule.present("bits") ? rule.bits("bits") : common.bits(),
+                rule.present("group_size") ? rule.groupSize("group_size") : common.groupSize(),
+                rule.flag("sym", common.symmetric()), rules.origin());
     }
 
     private static CheckpointFormat format(BlockFields fields) {

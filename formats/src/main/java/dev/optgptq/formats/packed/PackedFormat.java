@@ -17,7 +17,7 @@ public sealed interface PackedFormat permits GptqFormat, CompressedTensorsFormat
     /** What is stored of a zero point is that less; the GPTQ layout that tensors are made from has the same offset. */
     int zeroOffset();
 
-    /** Whether its config can give modules bits and groups of their own. */
+    /** Whether its config can give modules grids of their own. */
     boolean holdsModules();
 
     /** Throws UserError BAD_SETTING for a grid that the format cannot hold, with the nearest that it can. */

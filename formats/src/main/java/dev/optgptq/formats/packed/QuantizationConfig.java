@@ -20,10 +20,11 @@ import tools.jackson.databind.node.ObjectNode;
  * @param symmetric whether every zero point is 2^(bits-1)
  * @param descAct whether g_idx may be non-sequential
  * @param format how they are stored
- * @param modules those that have other bits or groups: of a module the first one counts whose pattern matches
+ * @param modules those that have a grid of their own: of a module the first one counts whose pattern matches
+ * @param plain patterns of linears in blocks that are not quantized, matched likewise; only GPTQ's config has patterns for them
  */
 public record QuantizationConfig(int bits, int groupSize, boolean symmetric, boolean descAct, CheckpointFormat format,
-        List<ModuleGrid> modules) {
+        List<ModuleGrid> modules, List<String> plain) {
 
     /** The group size that stands for all inputs. */
     public static final int ONE_GROUP = -1;
@@ -33,18 +34,20 @@ public record QuantizationConfig(int bits, int groupSize, boolean symmetric, boo
         requireBits(bits);
         requireGroupSize(groupSize);
         modules = List.copyOf(modules);
+        plain = List.copyOf(plain);
         requireHeld(bits, groupSize, symmetric, descAct, format);
         if (!modules.isEmpty() && !format.packing().holdsModules()) {
             throw new UserError(Code.BAD_SETTING,
-                    "format " + format + ": expected the same bits and groups in all modules, found "
-                            + modules.size() + " rules for some; use --format gptq or compressed-tensors");
+                    "format " + format + ": expected the same grid in all modules, found "
+                            + modules.size() + " of their own for some, such as " + modules.getFirst().words()
+                            + "; use --format gptq or compressed-tensors");
         }
-        modules.forEach(module -> requireHeld(module.bits, module.groupSize, symmetric, descAct, format));
+        modules.forEach(module -> requireHeld(module.bits, module.groupSize, module.symmetric, descAct, format));
     }
 
     /** One that is the same for all modules. */
     public QuantizationConfig(int bits, int groupSize, boolean symmetric, boolean descAct, CheckpointFormat format) {
-        this(bits, groupSize, symmetric, descAct, format, List.of());
+        this(bits, groupSize, symmetric, descAct, format, List.of(), List.of());
     }
 
     private static void requireHeld(int bits, int groupSize, boolean symmetric, boolean descAct,
@@ -76,17 +79,28 @@ public record QuantizationConfig(int bits, int groupSize, boolean symmetric, boo
 
     /** The settings of one module, the same for all that is asked of them. */
     public QuantizationConfig forModule(String module) {
-        return modules.stream().filter(rule -> rule.matches(module)).findFirst().map(this::with)
+        return modules.stream().filter(rule -> rule.matches(module)).findFirst().map(this::forGrid)
                 .orElseGet(() -> new QuantizationConfig(bits, groupSize, symmetric, descAct, format));
     }
 
-    QuantizationConfig with(ModuleGrid module) {
-        return new QuantizationConfig(module.bits, module.groupSize, symmetric, descAct, format);
+    /** Whether a linear of a block is named as not quantized. */
+    public boolean isPlain(String module) {
+        return plain.stream().anyMatch(pattern -> Pattern.compile(pattern).matcher(module).lookingAt());
+    }
+
+    /** The same for the modules of one of the own grids. */
+    public QuantizationConfig forGrid(ModuleGrid module) {
+        return new QuantizationConfig(module.bits, module.groupSize, module.symmetric, descAct, format);
+    }
+
+    /** The same with other patterns of linears that are not quantized. */
+    public QuantizationConfig withPlain(List<String> patterns) {
+        return new QuantizationConfig(bits, groupSize, symmetric, descAct, format, modules, patterns);
     }
 
     /** The same grids in another format. Throws UserError BAD_SETTING where that cannot hold them. */
     public QuantizationConfig in(CheckpointFormat other) {
-        return new QuantizationConfig(bits, groupSize, symmetric, descAct, other, modules);
+        return new QuantizationConfig(bits, groupSize, symmetric, descAct, other, modules, plain);
     }
 
     /** The same in the GPTQ layout from which the tensors of the format follow. */
@@ -98,7 +112,7 @@ public record QuantizationConfig(int bits, int groupSize, boolean symmetric, boo
     public List<PackedGrid> grids() {
         List<PackedGrid> grids = new ArrayList<>();
         grids.add(new PackedGrid(bits, groupSize, symmetric, descAct));
-        modules.forEach(module -> grids.add(new PackedGrid(module.bits, module.groupSize, symmetric, descAct)));
+        modules.forEach(module -> grids.add(new PackedGrid(module.bits, module.groupSize, module.symmetric, descAct)));
         return grids;
     }
 
@@ -155,11 +169,11 @@ public record QuantizationConfig(int bits, int groupSize, boolean symmetric, boo
     public record Provenance(String quantizer, double damp, boolean trueSequential, boolean staticGroups) {}
 
     /**
-     * Modules with bits or groups of their own.
+     * Modules with a grid of their own.
      *
      * @param pattern a regular expression that matches the beginning of their names, as runtimes match it
      */
-    public record ModuleGrid(String pattern, int bits, int groupSize) {
+    public record ModuleGrid(String pattern, int bits, int groupSize, boolean symmetric) {
 
         public ModuleGrid {
             requireBits(bits);
@@ -167,7 +181,7 @@ public record QuantizationConfig(int bits, int groupSize, boolean symmetric, boo
         }
 
         /** Throws UserError BAD_MODEL, naming the place, for a pattern that is none. */
-        static ModuleGrid of(String pattern, int bits, int groupSize, String origin) {
+        static ModuleGrid of(String pattern, int bits, int groupSize, boolean symmetric, String origin) {
             try {
                 Pattern.compile(pattern);
             } catch (PatternSyntaxException e) {
@@ -176,7 +190,11 @@ public record QuantizationConfig(int bits, int groupSize, boolean symmetric, boo
                                 + e.getDescription() + "); correct the file or fetch it again",
                         e);
             }
-            return new ModuleGrid(pattern, bits, groupSize);
+            return new ModuleGrid(pattern, bits, groupSize, symmetric);
+        }
+
+        String words() {
+            return pattern + " (" + new PackedGrid(bits, groupSize, symmetric, false) + ")";
         }
 
         public boolean matches(String module) {

@@ -88,8 +88,10 @@ class QuantizationConfigTest {
     void modules_with_bits_of_their_own_are_the_same_after_writing_and_reading() {
         for (CheckpointFormat format : List.of(CheckpointFormat.GPTQ, CheckpointFormat.COMPRESSED_TENSORS)) {
             QuantizationConfig config = new QuantizationConfig(4, 128, true, false, format,
-                    List.of(new QuantizationConfig.ModuleGrid(".*\\.down_proj$", 8, 64),
-                            new QuantizationConfig.ModuleGrid("model\\.layers\\.0\\.", 3, -1)));
+                    List.of(new QuantizationConfig.ModuleGrid(".*\\.down_proj$", 8, 64, true),
+                            new QuantizationConfig.ModuleGrid("model\\.layers\\.0\\.", 3, -1,
+                                    format == CheckpointFormat.GPTQ)),
+                    List.of());
             QuantizationConfig read = QuantizationConfig.fromJson(config.toJson(PROVENANCE, List.of("lm_head")),
                     "config.json");
             assertEquals(config, read);

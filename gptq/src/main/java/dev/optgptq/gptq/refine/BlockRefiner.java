@@ -1,5 +1,6 @@
 package dev.optgptq.gptq.refine;
 
+import dev.optgptq.gptq.recipe.ModuleGrids;
 import dev.optgptq.calibrate.capture.Peak;
 import dev.optgptq.calibrate.capture.ActivationStore;
 import dev.optgptq.calibrate.capture.ShardPass;
@@ -26,21 +27,24 @@ public final class BlockRefiner {
     private final Transformer model;
     private final Device device;
     private final SolveSettings settings;
+    private final ModuleGrids grids;
     private final Refinement refinement;
     private final Streams streams;
     private final @Nullable Saliency saliency;
     private final Phases phases;
 
     /**
+     * @param settings of all linears but for their grids
      * @param streams both at the first block's input
      * @param saliency token weights; null if all are equal
      */
-    public BlockRefiner(Replicas models, SolveSettings settings, Refinement refinement, Streams streams,
-            @Nullable Saliency saliency, Phases phases) {
+    public BlockRefiner(Replicas models, SolveSettings settings, ModuleGrids grids, Refinement refinement,
+            Streams streams, @Nullable Saliency saliency, Phases phases) {
         this.models = models;
         this.model = models.first();
         this.device = model.device();
         this.settings = settings;
+        this.grids = grids;
         this.refinement = refinement;
         this.streams = streams;
         this.saliency = saliency;
@@ -87,8 +91,8 @@ public final class BlockRefiner {
 
     private Contest solve(int block) {
         try (BlockMoments moments = capture(block);
-                VariantSolver solver = new VariantSolver(model, block, settings, moments, refinement.tuneSteps() > 0,
-                        phases)) {
+                VariantSolver solver = new VariantSolver(model, block, settings, grids, moments,
+                        refinement.tuneSteps() > 0, phases)) {
             Contest contest = new Contest(block, new BlockJudge(model, block, streams, saliency, phases));
             try {
                 contest.first(solver.solve(Variants.PLAIN));
@@ -134,7 +138,7 @@ public final class BlockRefiner {
 
     private void learn(int block, Contest contest) {
         long started = System.nanoTime();
-        BlockTuner tuner = new BlockTuner(model, streams, settings.grid(),
+        BlockTuner tuner = new BlockTuner(model, streams, linear -> grids.settings(settings, linear).grid(),
                 Schedule.of(refinement.tuneSteps(), streams.trained(), refinement.seed() + block), phases);
         TensorArena arena = device.arena();
         Candidate learned;

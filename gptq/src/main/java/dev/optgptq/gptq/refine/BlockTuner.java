@@ -1,5 +1,6 @@
 package dev.optgptq.gptq.refine;
 
+import java.util.function.Function;
 import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.calibrate.model.Backward;
 import dev.optgptq.calibrate.model.Transformer;
@@ -31,15 +32,16 @@ final class BlockTuner {
     private final Transformer model;
     private final Device device;
     private final Streams streams;
-    private final Grid grid;
+    private final Function<LinearSpec, Grid> grids;
     private final Schedule schedule;
     private final Phases phases;
 
-    BlockTuner(Transformer model, Streams streams, Grid grid, Schedule schedule, Phases phases) {
+    BlockTuner(Transformer model, Streams streams, Function<LinearSpec, Grid> grids, Schedule schedule,
+            Phases phases) {
         this.model = model;
         this.device = model.device();
         this.streams = streams;
-        this.grid = grid;
+        this.grids = grids;
         this.schedule = schedule;
         this.phases = phases;
     }
@@ -55,8 +57,8 @@ final class BlockTuner {
         try (TensorArena scratch = device.arena()) {
             Map<SolvedLinear, LatentLinear> latents = new LinkedHashMap<>();
             for (SolvedLinear linear : start.linears()) {
-                latents.put(linear,
-                        new LatentLinear(device, scratch, grid, linear.linear(), linear.solution()));
+                latents.put(linear, new LatentLinear(device, scratch, grids.apply(linear.linear()), linear.linear(),
+                        linear.solution()));
             }
             learn(weights, latents, scratch);
             List<SolvedLinear> learned = new ArrayList<>();

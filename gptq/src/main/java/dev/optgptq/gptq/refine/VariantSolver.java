@@ -1,5 +1,6 @@
 package dev.optgptq.gptq.refine;
 
+import dev.optgptq.gptq.recipe.ModuleGrids;
 import dev.optgptq.calibrate.family.InputSite;
 import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.calibrate.model.Transformer;
@@ -26,6 +27,7 @@ final class VariantSolver implements AutoCloseable {
     private final Device device;
     private final int block;
     private final SolveSettings settings;
+    private final ModuleGrids grids;
     private final BlockMoments moments;
     private final boolean keepRounded;
     private final Phases phases;
@@ -33,12 +35,13 @@ final class VariantSolver implements AutoCloseable {
     private boolean solversAreWeighted;
 
     /** @param keepRounded whether candidates keep the weights before rounding, the start of learned rounding */
-    VariantSolver(Transformer model, int block, SolveSettings settings, BlockMoments moments, boolean keepRounded,
-            Phases phases) {
+    VariantSolver(Transformer model, int block, SolveSettings settings, ModuleGrids grids, BlockMoments moments,
+            boolean keepRounded, Phases phases) {
         this.model = model;
         this.device = model.device();
         this.block = block;
         this.settings = settings;
+        this.grids = grids;
         this.moments = moments;
         this.keepRounded = keepRounded;
         this.phases = phases;
@@ -54,9 +57,9 @@ final class VariantSolver implements AutoCloseable {
         try {
             BlockWeights weights = model.loadBlock(block, arena);
             List<SolvedLinear> linears = new ArrayList<>();
-            for (LinearSpec linear : weights.linears()) {
+            for (LinearSpec linear : grids.quantized(weights.linears())) {
                 long start = System.nanoTime();
-                LinearSolution solution = solver(linear.site()).solve(arena, weights.weight(linear),
+                LinearSolution solution = solver(linear).solve(arena, weights.weight(linear),
                         new GptqVariant(variant.searched(), propagation(variant, linear.site()), variant.polish(),
                                 keepRounded));
                 phases.solved(linear, variant.polish());
@@ -75,10 +78,12 @@ final class VariantSolver implements AutoCloseable {
         return strength > 0 ? new Propagation(moments.cross(site), strength) : null;
     }
 
-    private SiteSolver solver(InputSite site) {
+    /** That of its site, whose quantized linears have one grid. */
+    private SiteSolver solver(LinearSpec linear) {
+        InputSite site = linear.site();
         SiteSolver solver = solvers.get(site);
         if (solver == null) {
-            solver = new SiteSolver(device, new Calibrator.Gradient(settings),
+            solver = new SiteSolver(device, new Calibrator.Gradient(grids.settings(settings, linear)),
                     moments.hessian(site, solversAreWeighted), "block " + block + ", " + site.label());
             solvers.put(site, solver);
         }

@@ -1,5 +1,6 @@
 package dev.optgptq.gptq.run;
 
+import dev.optgptq.gptq.recipe.ModuleGrids;
 import dev.optgptq.calibrate.capture.Activity;
 import dev.optgptq.calibrate.capture.HessianAccumulator;
 import dev.optgptq.calibrate.capture.Partition;
@@ -40,14 +41,17 @@ final class BlockQuantizer {
     private final Transformer model;
     private final Device device;
     private final Calibrator calibrator;
+    private final ModuleGrids grids;
     private final boolean trueSequential;
     private final RunProgress progress;
 
-    BlockQuantizer(Replicas models, Calibrator calibrator, boolean trueSequential, RunProgress progress) {
+    BlockQuantizer(Replicas models, Calibrator calibrator, ModuleGrids grids, boolean trueSequential,
+            RunProgress progress) {
         this.models = models;
         this.model = models.first();
         this.device = model.device();
         this.calibrator = calibrator;
+        this.grids = grids;
         this.trueSequential = trueSequential;
         this.progress = progress;
     }
@@ -77,7 +81,7 @@ final class BlockQuantizer {
             BlockRecorder recorder) {
         Activity activity = hessians == null ? null : activity(weights, site, hessians);
         try (SiteSolver solver = solver(weights, site, hessians)) {
-            for (LinearSpec linear : weights.linears(site)) {
+            for (LinearSpec linear : grids.quantized(weights.linears(site))) {
                 try (TensorArena arena = device.arena()) {
                     SolvedLinear solved = solve(weights, linear, solver, activity, arena);
                     progress.enter("write");
@@ -122,12 +126,12 @@ final class BlockQuantizer {
 
     /**
      * Sites whose inputs are captured together: all in one pass, or one pass for each with everything before it already
-     * quantized.
+     * quantized. No site whose linears are all skipped.
      */
     List<Set<InputSite>> passes(int block) {
-        Set<InputSite> sites = model.spec().block(block).sites();
+        Set<InputSite> sites = grids.sites(model.spec().block(block));
         if (!trueSequential) {
-            return List.of(sites);
+            return sites.isEmpty() ? List.of() : List.of(sites);
         }
         List<Set<InputSite>> passes = new ArrayList<>();
         sites.forEach(site -> passes.add(Set.of(site)));
@@ -221,7 +225,8 @@ final class BlockQuantizer {
     /** Factorises the Hessian of a site, for all linears that read it. The caller closes it. */
     SiteSolver solver(BlockWeights weights, InputSite site, @Nullable HessianAccumulator hessians) {
         progress.enter("solve");
-        return new SiteSolver(device, calibrator, hessians == null ? null : hessians.hessian(site),
+        LinearSpec any = grids.quantized(weights.linears(site)).getFirst();
+        return new SiteSolver(device, calibrator.with(grids.settings(calibrator.settings(), any)), hessians == null ? null : hessians.hessian(site),
                 "block " + weights.index() + ", " + site.label());
     }
 

@@ -46,7 +46,7 @@ final class Checkpoint implements AutoCloseable {
 
     /** Packs the solver's codes. */
     LinearPacker packer() {
-        return new LinearPacker(run.settings().quantization().inGptqLayout(), run.device());
+        return new LinearPacker(run.plan().quantization().inGptqLayout(), run.device());
     }
 
     /**

@@ -25,7 +25,7 @@ final class GptqRun {
         this.run = run;
         this.packer = packer;
         this.models = run.calibrated();
-        this.quantizer = new BlockQuantizer(models, run.calibrator(),
+        this.quantizer = new BlockQuantizer(models, run.calibrator(), run.grids(),
                 run.settings().solving().trueSequential(), run.progress());
     }
 

@@ -75,8 +75,8 @@ final class GradientRun {
             Streams streams = new Streams(quantized.activations(), original.activations(),
                     plain == null ? null : plain.activations(), calibration.length(),
                     run.memory().partition(calibration));
-            refine(journal, new BlockRefiner(run.models(), run.calibrator().settings(), refinement, streams, saliency,
-                    phases));
+            refine(journal, new BlockRefiner(run.models(), run.calibrator().settings(), run.grids(), refinement, streams,
+                    saliency, phases));
             if (new SavedResults(journal.parts()).heldOutLosses().isEmpty()) {
                 measure(journal, streams);
             }
@@ -165,7 +165,7 @@ final class GradientRun {
             for (BlockRecord finished : journal.finished()) {
                 SafetensorsFile file = finished.part().open();
                 files.add(file);
-                List<LinearSpec> linears = run.model().linears(blocks.size());
+                List<LinearSpec> linears = run.grids().quantized(run.model().linears(blocks.size()));
                 List<PackedLinear> packed = linears.stream()
                         .map(linear -> PackedLinearReader.read(linear.module(), file.tensors(), packer.config()))
                         .toList();

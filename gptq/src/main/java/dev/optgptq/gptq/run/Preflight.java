@@ -1,5 +1,7 @@
 package dev.optgptq.gptq.run;
 
+import dev.optgptq.formats.packed.PackedGrid;
+import dev.optgptq.gptq.recipe.ModuleGrids;
 import dev.optgptq.calibrate.family.FeedForward;
 import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.formats.UserError.Code;
@@ -23,13 +25,13 @@ final class Preflight {
 
     private Preflight() {}
 
-    static void check(QuantizeSettings settings, ModelDirectory source, ModelSpec model) {
+    static void check(QuantizeSettings settings, ModuleGrids grids, ModelDirectory source, ModelSpec model) {
         source.quantization().ifPresent(found -> {
             throw new UserError(Code.UNSUPPORTED_MODEL, settings.model() + " is already quantized to "
                     + found.bits() + " bits; quantize the original model instead");
         });
         // Refuses what the format cannot hold.
-        QuantizationConfig quantization = settings.quantization();
+        QuantizationConfig quantization = grids.config(settings.grid().format());
         settings.target().rules().ifPresent(target -> target.check(quantization, model));
         if (settings.isGradient() && settings.calibration().samples() < 2) {
             throw new UserError(Code.BAD_SETTING,
@@ -44,6 +46,10 @@ final class Preflight {
         checkTarget(settings);
         // They are copied at the end: a dangling link must be found before hours of work.
         source.companions();
+    }
+
+    private static boolean isReadByVllm(PackedGrid grid) {
+        return VLLM_BITS.contains(grid.bits()) && VLLM_GROUPS.contains(grid.groupSize()) && grid.symmetric();
     }
 
     private static void checkTarget(QuantizeSettings settings) {
@@ -66,14 +72,13 @@ final class Preflight {
     }
 
     /** Warnings about what works here but not everywhere. */
-    static List<String> warnings(QuantizeSettings settings, ModelSpec model) {
+    static List<String> warnings(QuantizeSettings settings, ModuleGrids grids, ModelSpec model) {
         List<String> warnings = new ArrayList<>(model.remarks());
-        settings.target().rules().flatMap(target -> target.kernel(settings.quantization()))
+        settings.target().rules().flatMap(target -> target.kernel(grids.config(settings.grid().format())))
                 .ifPresent(kernel -> warnings
                         .add("--target " + settings.target().runtime() + " will run it with: " + kernel));
         if (settings.target().runtime() == null && settings.grid().format().copiesConfig()
-                && (!VLLM_BITS.contains(settings.grid().bits())
-                        || !VLLM_GROUPS.contains(settings.grid().groupSize()) || !settings.grid().symmetric())) {
+                && !grids.config(settings.grid().format()).grids().stream().allMatch(Preflight::isReadByVllm)) {
             warnings.add(
                     "vLLM loads GPTQ checkpoints only with 4 or 8 bits, symmetric, and groups of 32, 64, 128 or -1; "
                             + "this one is for transformers with GPTQModel, and for opt-gptq; --format compressed-tensors "
@@ -90,7 +95,7 @@ final class Preflight {
                     "errors of earlier layers are not propagated into experts, which have other tokens in the quantized "
                             + "model than in the original; all other steps of gradient calibration are done for them");
         }
-        if (settings.irregularGroups()) {
+        if (grids.common().descAct()) {
             warnings.add("--act-order group makes an irregular g_idx (desc_act): runtimes serve it by slower kernels");
         }
         if (settings.solving().calibrator() != CalibratorKind.RTN) {

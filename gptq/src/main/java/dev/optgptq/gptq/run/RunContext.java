@@ -1,5 +1,7 @@
 package dev.optgptq.gptq.run;
 
+import dev.optgptq.gptq.recipe.Resolution;
+import dev.optgptq.gptq.recipe.ModuleGrids;
 import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.calibrate.model.Replicas;
 import dev.optgptq.calibrate.model.Transformer;
@@ -28,6 +30,7 @@ import java.util.function.Function;
 /**
  * A prepared run: everything that its steps need, decided before anything is computed.
  *
+ * @param grids of every linear
  * @param source the model directory, open
  * @param models the model on every device
  * @param matmulDtype F32, F16 or BF16: matmul dtype while calibrating
@@ -36,7 +39,7 @@ import java.util.function.Function;
  * @param memory what will be allocated
  * @param warnings sentences for the user
  */
-record RunContext(QuantizeSettings settings, Caller caller, ModelDirectory source, Replicas models, DType matmulDtype,
+record RunContext(QuantizeSettings settings, ModuleGrids grids, Caller caller, ModelDirectory source, Replicas models, DType matmulDtype,
         RunTexts texts, CheckpointPlan plan, MemoryPlan memory, PhaseClock clock, RunProgress progress,
         List<String> warnings) {
 
@@ -50,9 +53,12 @@ record RunContext(QuantizeSettings settings, Caller caller, ModelDirectory sourc
             Function<ModelSpec, RunTexts> texts, PhaseClock clock) {
         Device device = caller.devices().first();
         Transformer model = Transformer.open(source, device);
-        Preflight.check(settings, source, model.spec());
-        CheckpointPlan plan = CheckpointPlan.of(source, model.spec(), settings.quantization());
-        List<String> warnings = Preflight.warnings(settings, model.spec());
+        Resolution.Resolved modules = settings.grids(model.spec());
+        ModuleGrids grids = modules.grids();
+        Preflight.check(settings, grids, source, model.spec());
+        CheckpointPlan plan = CheckpointPlan.of(source, model.spec(), grids, settings.grid().format());
+        List<String> warnings = Preflight.warnings(settings, grids, model.spec());
+        warnings.addAll(modules.remarks());
         warnings.forEach(caller.log());
         clock.enter("tokenize");
         RunTexts tokens = texts.apply(model.spec());
@@ -60,19 +66,19 @@ record RunContext(QuantizeSettings settings, Caller caller, ModelDirectory sourc
         if (matmul.remark() != null && tokens.calibration() != null) {
             caller.log().accept(matmul.remark());
         }
-        MemoryPlan memory = plan(settings, caller, model, matmul.dtype(), tokens);
-        WorkCount work = new WorkCount(model.spec(), !memory.needs().gradients().resident());
+        MemoryPlan memory = plan(settings, grids, caller, model, matmul.dtype(), tokens);
+        WorkCount work = new WorkCount(model.spec(), grids, !memory.needs().gradients().resident());
         RunProgress progress = new RunProgress(clock, work, caller.listener(),
                 work.run(tokens, settings.calibrator(), settings));
-        return new RunContext(settings, caller, source, Replicas.of(model, caller.devices().devices()), matmul.dtype(),
+        return new RunContext(settings, grids, caller, source, Replicas.of(model, caller.devices().devices()), matmul.dtype(),
                 tokens, plan, memory, clock, progress, warnings);
     }
 
-    private static MemoryPlan plan(QuantizeSettings settings, Caller caller, Transformer model, DType matmulDtype,
-            RunTexts texts) {
+    private static MemoryPlan plan(QuantizeSettings settings, ModuleGrids grids, Caller caller, Transformer model,
+            DType matmulDtype, RunTexts texts) {
         int devices = caller.devices().size();
-        MemoryJob job = new MemoryJob(model.spec(), matmulDtype, settings.grid().bits(),
-                settings.grid().groupSize(), settings.isGradient() ? settings.refinement() : null, devices);
+        MemoryJob job = new MemoryJob(model.spec(), matmulDtype, grids,
+                settings.isGradient() ? settings.refinement() : null, devices);
         MemoryPlan plan = MemoryPlan.of(job, texts, MemoryNeed.Free.of(caller.devices().devices()))
                 .prefetching(model.prefetchBytes());
         plan.require();
@@ -104,7 +110,7 @@ record RunContext(QuantizeSettings settings, Caller caller, ModelDirectory sourc
 
     /** Opens the output directory, and the finished parts of an earlier run of the same identity. */
     RunJournal openJournal() {
-        Identity identity = RunIdentity.of(settings, matmulDtype, memory, caller.origin(), device(), source,
+        Identity identity = RunIdentity.of(settings, grids, matmulDtype, memory, caller.origin(), device(), source,
                 texts.calibration());
         return RunJournal.open(settings, identity, model().blocks(), caller.log());
     }

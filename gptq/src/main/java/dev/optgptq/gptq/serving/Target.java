@@ -6,6 +6,7 @@ import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.json.Json;
 import dev.optgptq.formats.packed.PackedGrid;
+import dev.optgptq.formats.packed.QuantizationConfig.ModuleGrid;
 import dev.optgptq.formats.packed.QuantizationConfig;
 import java.io.IOException;
 import java.io.InputStream;
@@ -53,25 +54,29 @@ public record Target(TargetName runtime, int ranks, ObjectNode rules) {
     /** Throws UserError BAD_SETTING naming the first rule that is broken, its source and the nearest setting. */
     public void check(QuantizationConfig quantization, ModelSpec model) {
         for (JsonNode rule : rules.path("rules")) {
-            for (PackedGrid grid : quantization.grids()) {
-                check(rule, facts(quantization, grid));
+            check(rule, facts(quantization, quantization.grids().getFirst()), "");
+            for (ModuleGrid module : quantization.modules()) {
+                QuantizationConfig own = quantization.forGrid(module);
+                check(rule, facts(quantization, own.grids().getFirst()), " in the modules " + module.pattern());
             }
             if (rule.path("each").isObject()) {
                 for (int block = 0; block < model.blocks(); block++) {
-                    model.linears(block).stream().forEach(linear -> check(rule, linear, quantization));
+                    model.linears(block).stream().filter(linear -> !quantization.isPlain(linear.module()))
+                            .forEach(linear -> check(rule, linear, quantization));
                 }
             }
         }
     }
 
-    private void check(JsonNode rule, ObjectNode facts) {
+    /** @param where it is, after what is found */
+    private void check(JsonNode rule, ObjectNode facts, String where) {
         if (!holds(rule.path("when"), facts)) {
             return;
         }
         rule.path("requires").propertyStream().forEach(entry -> {
             if (!contains(entry.getValue(), facts.path(entry.getKey()))) {
                 throw broken(rule, entry.getKey() + " one of " + words(entry.getValue()),
-                        facts.path(entry.getKey()).asString());
+                        facts.path(entry.getKey()).asString() + where);
             }
         });
     }
@@ -141,6 +146,7 @@ public record Target(TargetName runtime, int ranks, ObjectNode rules) {
         facts.put("symmetric", grid.symmetric());
         facts.put("descAct", grid.descAct());
         facts.put("sharded", ranks > 1);
+        facts.put("perModule", !quantization.modules().isEmpty() || !quantization.plain().isEmpty());
         return facts;
     }
 

@@ -28,6 +28,7 @@ public final class IdleSettings {
     private static boolean isWarnedAbout(SettingSpec<?> setting, CalibratorKind calibrator) {
         return switch (setting.group()) {
             case CALIBRATION, EVALUATION -> true;
+            case MODULES -> false;
             case QUANTIZATION, GRADIENT ->
                 setting == SettingsTable.SCALE_SEARCH && calibrator == CalibratorKind.GRADIENT;
         };
@@ -72,7 +73,7 @@ public final class IdleSettings {
             case GRADIENT -> switch (setting.group()) {
                 case QUANTIZATION -> "--calibrator gradient, which always searches scales";
                 case CALIBRATION -> "--calibrator gradient, which multiplies in float32";
-                case GRADIENT, EVALUATION -> "--tune 0";
+                case GRADIENT, EVALUATION, MODULES -> "--tune 0";
             };
         };
     }

@@ -1,5 +1,8 @@
 package dev.optgptq.gptq.settings;
 
+import dev.optgptq.calibrate.family.ModelSpec;
+import dev.optgptq.gptq.recipe.Resolution;
+import dev.optgptq.formats.packed.PackedGrid;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.packed.QuantizationConfig;
 import dev.optgptq.gptq.refine.Refinement;
@@ -15,11 +18,12 @@ import java.util.Locale;
  * each setting.
  *
  * @param model the model directory
+ * @param modules what some of the model's linears have of their own
  * @param refinement the steps of gradient calibration beyond GPTQ; GPTQ uses only its polishing, round-to-nearest none
  *     of it
  * @param threads of the host that read the output back
  */
-public record QuantizeSettings(Path model, GridSettings grid, TargetSettings target, SolvingSettings solving,
+public record QuantizeSettings(Path model, GridSettings grid, ModuleSettings modules, TargetSettings target, SolvingSettings solving,
         CalibrationSettings calibration,
         Refinement refinement, EvaluationSettings evaluation, OutputSettings output, int threads) {
 
@@ -54,7 +58,7 @@ public record QuantizeSettings(Path model, GridSettings grid, TargetSettings tar
         EvaluationSettings evaluation = new EvaluationSettings(evaluates,
                 evaluates ? given.find(SettingsTable.EVAL) : null,
                 Windows.of(given.find(SettingsTable.WINDOW), given.maxPositions()));
-        return new QuantizeSettings(model, grid, target, solving, calibration, refinement, evaluation, output, threads);
+        return new QuantizeSettings(model, grid, ModuleOptions.of(given), target, solving, calibration, refinement, evaluation, output, threads);
     }
 
     /** How the run chooses codes. */
@@ -70,10 +74,10 @@ public record QuantizeSettings(Path model, GridSettings grid, TargetSettings tar
         };
     }
 
-    /** What the checkpoint says of its linears. Throws UserError BAD_SETTING where its format cannot hold that. */
-    public QuantizationConfig quantization() {
-        return new QuantizationConfig(grid.bits(), grid.groupSize(), grid.symmetric(), irregularGroups(),
-                grid.format());
+    /** The grid of every linear of the model. Throws UserError BAD_SETTING where rules cannot be followed. */
+    public Resolution.Resolved grids(ModelSpec spec) {
+        return Resolution.of(spec, new PackedGrid(grid.bits(), grid.groupSize(), grid.symmetric(), groupsByActivity()),
+                modules.recipe(), groupsByActivity());
     }
 
     /** Whether a loss's gradient decides anything. */
@@ -82,12 +86,11 @@ public record QuantizeSettings(Path model, GridSettings grid, TargetSettings tar
     }
 
     /**
-     * Whether groups hold inputs that are not neighbours, so that g_idx is irregular (desc_act). One group for all inputs
-     * is regular in any order, and rounding to nearest has no order.
+     * Whether groups hold inputs that are not neighbours, so that g_idx is irregular (desc_act), where there are several: one
+     * group for all inputs is regular in any order. Rounding to nearest has no order.
      */
-    public boolean irregularGroups() {
-        return solving.calibrator() != CalibratorKind.RTN && solving.actOrder() == ActOrder.GROUP
-                && grid.groupSize() != QuantizationConfig.ONE_GROUP;
+    private boolean groupsByActivity() {
+        return solving.calibrator() != CalibratorKind.RTN && solving.actOrder() == ActOrder.GROUP;
     }
 
     /** The matmul dtype while calibrating. Sums, the residual stream and the solver are always in float32. */

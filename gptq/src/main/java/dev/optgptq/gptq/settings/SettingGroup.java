@@ -2,7 +2,7 @@ package dev.optgptq.gptq.settings;
 
 /** Settings that belong together, in the order of the help. */
 public enum SettingGroup {
-    QUANTIZATION("Quantization"), GRADIENT("Gradient calibration"), CALIBRATION("Calibration"), EVALUATION(
+    QUANTIZATION("Quantization"), MODULES("Some modules"), GRADIENT("Gradient calibration"), CALIBRATION("Calibration"), EVALUATION(
             "Evaluation");
 
     private final String heading;

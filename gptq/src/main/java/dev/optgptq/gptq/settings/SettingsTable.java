@@ -1,5 +1,6 @@
 package dev.optgptq.gptq.settings;
 
+import java.util.stream.Stream;
 import static dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind.GPTQ;
 import static dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind.GRADIENT;
 import static dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind.RTN;
@@ -274,12 +275,13 @@ public final class SettingsTable {
             .where(run -> run.evaluation().wanted())
             .value(run -> run.evaluation().window());
 
-    private static final List<SettingSpec<?>> ALL = List.of(CALIBRATOR, BITS, GROUP_SIZE, SYMMETRIC,
+    private static final List<SettingSpec<?>> BASE = List.of(CALIBRATOR, BITS, GROUP_SIZE, SYMMETRIC,
             POSITIVE_SCALES, CLIP_SEARCH,
             SCALE_SEARCH, REFIT_SCALES, COORDINATE_DESCENT, ACT_ORDER, DAMP, TRUE_SEQUENTIAL, FORMAT, TARGET,
             TENSOR_PARALLEL, TUNE, TUNE_NORMS,
             WEIGH_TOKENS, FISHER, PROPAGATE_ERROR, TEXT, SAMPLING, SAMPLES, SEQUENCE_LENGTH, SEED, PRECISION, EVAL,
             WINDOW);
+    private static final List<SettingSpec<?>> ALL = Stream.concat(BASE.stream(), ModuleOptions.ALL.stream()).toList();
 
     private SettingsTable() {}
 
@@ -315,6 +317,11 @@ public final class SettingsTable {
     public static boolean evaluates(GivenSettings given) {
         Path text = given.find(EVAL);
         return text == null || !text.toString().equals(NONE);
+    }
+
+    /** Whether some modules have settings of their own. */
+    public static boolean isMixed(GivenSettings given) {
+        return ModuleOptions.ALL.stream().anyMatch(given::has);
     }
 
     private static Predicate<Integer> atLeast(int least) {

@@ -7,6 +7,15 @@ public sealed interface Calibrator {
 
     SolveSettings settings();
 
+    /** The same with other settings. */
+    default Calibrator with(SolveSettings other) {
+        return switch (this) {
+            case RoundToNearest _ -> new RoundToNearest(other);
+            case Gptq gptq -> new Gptq(other, gptq.searchScales, gptq.polish);
+            case Gradient _ -> new Gradient(other);
+        };
+    }
+
     /** Whether it needs the Hessian of a linear's inputs, hence calibration data. */
     boolean needsHessian();
 

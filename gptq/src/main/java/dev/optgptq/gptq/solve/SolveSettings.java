@@ -18,6 +18,12 @@ public record SolveSettings(Grid grid, int groupSize, ActOrder actOrder, double 
         }
     }
 
+    /** The same on another grid. */
+    public SolveSettings on(int bits, boolean symmetric, int inputsPerScale) {
+        return new SolveSettings(new Grid(bits, symmetric, grid.clipSearch(), grid.scaleType(), grid.positiveScales()),
+                inputsPerScale, actOrder, damp);
+    }
+
     /** The same with one group for all {@code inputs} if groupSize is larger. */
     int groupSizeFor(int inputs) {
         return Math.min(groupSize, inputs);

@@ -99,7 +99,9 @@ public final class Verifier {
     }
 
     private static String words(QuantizationConfig quantization) {
-        return quantization.format() + ", " + quantization.grids().getFirst();
+        int others = quantization.grids().size() - 1;
+        return quantization.format() + ", " + quantization.grids().getFirst()
+                + (others == 0 ? "" : ", " + others + " rules for some modules");
     }
 
     private void scales(Transformer model, ModelDirectory opened) {

@@ -115,7 +115,7 @@ class BlockTunerTest {
     }
 
     private static Candidate tune(TinyBlock block, Candidate start, int steps) {
-        BlockTuner tuner = new BlockTuner(block.model, block.streams, TinyBlock.INT3,
+        BlockTuner tuner = new BlockTuner(block.model, block.streams, linear -> TinyBlock.INT3,
                 Schedule.of(steps, block.streams.trained(), 1), TinyBlock.SILENT);
         TensorArena arena = block.device.arena();
         BlockWeights weights = block.model.loadBlock(0, arena);

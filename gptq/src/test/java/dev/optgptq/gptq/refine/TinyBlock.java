@@ -1,5 +1,7 @@
 package dev.optgptq.gptq.refine;
 
+import dev.optgptq.formats.packed.PackedGrid;
+import dev.optgptq.gptq.recipe.ModuleGrids;
 import dev.optgptq.calibrate.capture.ActivationStore;
 import dev.optgptq.calibrate.capture.Partition;
 import dev.optgptq.calibrate.data.TokenSequences;
@@ -39,6 +41,7 @@ public final class TinyBlock implements AutoCloseable {
     public static final int LENGTH = 16;
     static final Grid INT3 = new Grid(3, true, false, DType.F16);
     static final SolveSettings SETTINGS = new SolveSettings(INT3, 32, ActOrder.STATIC, 0.01);
+    static final ModuleGrids GRIDS = ModuleGrids.uniform(new PackedGrid(3, 32, true, false));
 
     public final Device device;
     public final Transformer model;
@@ -75,7 +78,7 @@ public final class TinyBlock implements AutoCloseable {
         try (Replicas.Block weights = models.loadBlock(0);
                 BlockMoments moments = new BlockMoments(models, 0, streams, null, false, SILENT)) {
             moments.capture(weights);
-            try (VariantSolver solver = new VariantSolver(model, 0, SETTINGS, moments, true, SILENT)) {
+            try (VariantSolver solver = new VariantSolver(model, 0, SETTINGS, GRIDS, moments, true, SILENT)) {
                 return solver.solve(variant);
             }
         }

@@ -73,7 +73,8 @@ class ReadBackTest {
                 ModelDirectory source = ModelDirectory.open(folder.resolve(
                         "model"))) {
             Transformer model = Transformer.open(source, device);
-            CheckpointPlan plan = CheckpointPlan.of(source, model.spec(), run.settings().quantization());
+            CheckpointPlan plan = CheckpointPlan.of(source, model.spec(),
+                    run.settings().grids(model.spec()).grids(), run.format);
             OutputConfig config = new OutputConfig(run.settings(), source, plan);
             try (OutputDirectory directory = CheckpointWriter.directory(run.output, false);
                     CheckpointWriter writer = new CheckpointWriter(directory, plan.specs(), Long.MAX_VALUE)) {
@@ -100,7 +101,8 @@ class ReadBackTest {
         try (Device device = Devices.open("cpu", 2);
                 ModelDirectory source = ModelDirectory.open(folder.resolve("model"))) {
             Transformer model = Transformer.open(source, device);
-            CheckpointPlan plan = CheckpointPlan.of(source, model.spec(), run.settings().quantization());
+            CheckpointPlan plan = CheckpointPlan.of(source, model.spec(),
+                    run.settings().grids(model.spec()).grids(), run.format);
             OutputConfig config = new OutputConfig(run.settings(), source, plan);
             try (OutputDirectory directory = CheckpointWriter.directory(run.output, false);
                     CheckpointWriter writer = new CheckpointWriter(directory, plan.specs(), Long.MAX_VALUE)) {
@@ -122,7 +124,8 @@ class ReadBackTest {
         try (Device device = Devices.open("cpu", 2);
                 ModelDirectory source = ModelDirectory.open(folder.resolve("model"))) {
             Transformer model = Transformer.open(source, device);
-            CheckpointPlan plan = CheckpointPlan.of(source, model.spec(), run.settings().quantization());
+            CheckpointPlan plan = CheckpointPlan.of(source, model.spec(),
+                    run.settings().grids(model.spec()).grids(), run.format);
             OutputConfig config = new OutputConfig(run.settings(), source, plan);
             try (OutputDirectory directory = CheckpointWriter.directory(run.output, false);
                     CheckpointWriter writer = new CheckpointWriter(directory, plan.specs(), Long.MAX_VALUE)) {
@@ -173,9 +176,10 @@ class ReadBackTest {
         Grid grid = new Grid(run.bits, true, false, DType.F16);
         Calibrator nearest = new Calibrator.RoundToNearest(
                 new SolveSettings(grid, run.groupSize, ActOrder.NONE, run.damp));
-        WorkCount flops = new WorkCount(model.spec(), false);
+        WorkCount flops = new WorkCount(model.spec(), run.settings().grids(model.spec()).grids(), false);
         RunProgress progress = new RunProgress(new PhaseClock(model.device(), "test"), flops, run.progress, 1);
-        BlockQuantizer quantizer = new BlockQuantizer(Replicas.of(model), nearest, false, progress);
+        BlockQuantizer quantizer = new BlockQuantizer(Replicas.of(model), nearest,
+                run.settings().grids(model.spec()).grids(), false, progress);
         List<BlockRecord> records = new ArrayList<>();
         try (WriteBehind behind = new WriteBehind(run.output, 1 << 20)) {
             for (int block = 0; block < TinyModel.BLOCKS; block++) {

@@ -98,7 +98,8 @@ class SolverToFileTest {
         try (Device device = Devices.open("cpu", 2);
                 ModelDirectory source = ModelDirectory.open(run.settings().model())) {
             Transformer model = Transformer.open(source, device);
-            CheckpointPlan plan = CheckpointPlan.of(source, model.spec(), run.settings().quantization());
+            CheckpointPlan plan = CheckpointPlan.of(source, model.spec(),
+                    run.settings().grids(model.spec()).grids(), run.format);
             OutputConfig config = new OutputConfig(run.settings(), source, plan);
             LinearPacker packer = new LinearPacker(config.quantization(), device);
             int[] ids = TinyTokenizer.text(3, 512).chars().toArray();
@@ -114,9 +115,10 @@ class SolverToFileTest {
                 Calibrator gptq = new Calibrator.Gptq(new SolveSettings(new Grid(run.bits, true, false, DType.F16),
                         run.groupSize, run.actOrder, run.damp), false);
                 RunProgress progress = new RunProgress(new PhaseClock(device, "test"),
-                        new WorkCount(model.spec(), false),
+                        new WorkCount(model.spec(), run.settings().grids(model.spec()).grids(), false),
                         run.progress, 1);
-                BlockQuantizer quantizer = new BlockQuantizer(Replicas.of(model), gptq, false, progress);
+                BlockQuantizer quantizer = new BlockQuantizer(Replicas.of(model), gptq,
+                        run.settings().grids(model.spec()).grids(), false, progress);
                 for (int block = 0; block < TinyModel.BLOCKS; block++) {
                     try (BlockRecorder recorder = new BlockRecorder(block,
                             journal.begin(BlockRecord.name(block), plan.packed(model.spec().linears(block))), packer,

@@ -1,5 +1,6 @@
 package dev.optgptq.gptq.run;
 
+import dev.optgptq.gptq.settings.ModuleSettings;
 import dev.optgptq.calibrate.Progress;
 import dev.optgptq.calibrate.data.TokenSequences.Sampling;
 import dev.optgptq.formats.model.CheckpointWriter;
@@ -54,7 +55,8 @@ public final class TinyRun {
     public int sequenceLength = 64;
     public Refinement refinement = Refinement.DEFAULT;
     Precision precision = Precision.AUTO;
-    CheckpointFormat format = CheckpointFormat.GPTQ;
+    public CheckpointFormat format = CheckpointFormat.GPTQ;
+    ModuleSettings modules = ModuleSettings.NONE;
     TargetSettings target = TargetSettings.NONE;
     public boolean evaluate;
     boolean overwrite;
@@ -84,7 +86,7 @@ public final class TinyRun {
 
     public QuantizeSettings settings() {
         return new QuantizeSettings(model, new GridSettings(bits, groupSize, symmetric, positiveScales, format),
-                target,
+                modules, target,
                 new SolvingSettings(calibrator, false, scaleSearch, actOrder, damp, trueSequential),
                 new CalibrationSettings(text, Sampling.RANDOM, samples, sequenceLength, 0, precision), refinement,
                 new EvaluationSettings(evaluate, evaluation, 64), new OutputSettings(output, overwrite, fresh),

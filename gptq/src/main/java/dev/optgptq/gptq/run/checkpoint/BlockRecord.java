@@ -85,12 +85,13 @@ public record BlockRecord(Part part) {
      */
     public void restore(Transformer model, BlockWeights block, LinearPacker packer) {
         try (SafetensorsFile file = part.open()) {
-            int packed = PackedPart.values().length * block.linears().size();
-            if (file.tensors().size() != packed) {
+            List<LinearSpec> quantized = block.linears().stream()
+                    .filter(linear -> file.tensors().containsKey(linear.module() + PackedPart.CODES.suffix())).toList();
+            if (file.tensors().size() != PackedPart.values().length * quantized.size()) {
                 throw new IllegalStateException(part.tensors() + " holds other tensors than those of linears, whose "
                         + "effect on the next block is not known here: " + file.tensors().keySet());
             }
-            for (LinearSpec linear : block.linears()) {
+            for (LinearSpec linear : quantized) {
                 PackedLinear found = PackedLinearReader.read(linear.module(), file.tensors(), packer.config());
                 model.rewrite(block, linear, weight -> {
                     packer.unpack(found, weight);

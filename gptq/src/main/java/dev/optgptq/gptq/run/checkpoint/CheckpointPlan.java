@@ -1,5 +1,7 @@
 package dev.optgptq.gptq.run.checkpoint;
 
+import dev.optgptq.formats.packed.CheckpointFormat;
+import dev.optgptq.gptq.recipe.ModuleGrids;
 import dev.optgptq.calibrate.family.BlockSpec;
 import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.calibrate.family.ModelSpec;
@@ -24,6 +26,7 @@ import org.apache.commons.math3.util.ArithmeticUtils;
 /**
  * What will be written: the source's tensors in their order, each quantized weight replaced by its packed tensors.
  *
+ * @param quantization as the checkpoint will say it
  * @param specs everything, in file order
  * @param recorded the same with linears in GPTQ layout, as blocks are recorded
  * @param kept the source tensors that are copied as they are, unless something else is learned in their place
@@ -32,19 +35,22 @@ import org.apache.commons.math3.util.ArithmeticUtils;
  * @param linears every quantized linear, by module
  * @param plainModules with a matrix that stays as it is, as linears do: the head, routers
  */
-public record CheckpointPlan(List<TensorSpec> specs, List<TensorSpec> recorded, List<TensorView> kept,
+public record CheckpointPlan(QuantizationConfig quantization, List<TensorSpec> specs, List<TensorSpec> recorded, List<TensorView> kept,
         List<TensorView> outside, Map<String, List<StoredTensor>> stored, Map<String, LinearSpec> linears,
         List<String> plainModules) {
 
     private static final List<Integer> USUAL_GROUPS = List.of(128, 64, 32);
 
     /** Throws UserError when a linear cannot be packed, or the group size does not divide its inputs. */
-    public static CheckpointPlan of(ModelDirectory source, ModelSpec model, QuantizationConfig quantization) {
-        requireGroups(model, quantization);
+    public static CheckpointPlan of(ModelDirectory source, ModelSpec model, ModuleGrids grids,
+            CheckpointFormat format) {
+        requireGroups(model, grids);
+        QuantizationConfig quantization = grids.config(format);
         Map<String, List<LinearSpec>> byWeight = new LinkedHashMap<>();
         Map<String, LinearSpec> linears = new LinkedHashMap<>();
         for (int block = 0; block < model.blocks(); block++) {
-            for (LinearSpec linear : model.linears(block)) {
+            requirePlain(source, model.linears(block), grids);
+            for (LinearSpec linear : grids.quantized(model.linears(block))) {
                 List<String> stored = storedAs(source, linear);
                 byWeight.computeIfAbsent(stored.getFirst(), tensor -> new ArrayList<>()).add(linear);
                 stored.stream().skip(1).forEach(scales -> byWeight.putIfAbsent(scales, new ArrayList<>()));
@@ -78,7 +84,7 @@ public record CheckpointPlan(List<TensorSpec> specs, List<TensorSpec> recorded, 
         List<String> blocks = model.blockSpecs().stream().map(BlockSpec::prefix).toList();
         List<TensorView> outside = kept.stream().filter(view -> blocks.stream().noneMatch(view.name()::startsWith))
                 .toList();
-        return new CheckpointPlan(specs, recorded, kept, outside, stored, linears, model.plainModules(kept));
+        return new CheckpointPlan(quantization, specs, recorded, kept, outside, stored, linears, model.plainModules(kept));
     }
 
     /** The tensors that a linear's weight takes the place of, the elements first. */
@@ -88,15 +94,33 @@ public record CheckpointPlan(List<TensorSpec> specs, List<TensorSpec> recorded, 
                 .orElse(List.of(linear.weightTensor()));
     }
 
+    /** What is skipped stays as it is stored, and a checkpoint has one kind of quantization. */
+    private static void requirePlain(ModelDirectory source, List<LinearSpec> linears, ModuleGrids grids) {
+        for (LinearSpec linear : linears) {
+            if (!grids.quantizes(linear) && source.scaled(linear.weightTensor()).isPresent()) {
+                throw new UserError(Code.BAD_SETTING, linear.module()
+                        + ": expected weights stored as floats where they are skipped, found "
+                        + source.scaledFormat().orElseThrow().label()
+                        + ", which a checkpoint cannot hold beside others; give them 8 bits instead, --override '"
+                        + linear.module() + "=bits:8'");
+            }
+        }
+    }
+
     /** Names the first linear that the groups do not divide, and a size that divides all. */
-    private static void requireGroups(ModelSpec model, QuantizationConfig quantization) {
+    private static void requireGroups(ModelSpec model, ModuleGrids grids) {
         int common = 0;
-        List<LinearSpec> linears = model.blockSpecs().stream().flatMap(block -> block.linears().stream()).toList();
+        List<LinearSpec> linears = model.blockSpecs().stream().flatMap(block -> block.linears().stream())
+                .filter(grids::quantizes).toList();
+        if (linears.isEmpty()) {
+            throw new UserError(Code.BAD_SETTING,
+                    "--skip: expected linears that are quantized, found that all are skipped; let it match less");
+        }
         for (LinearSpec linear : linears) {
             common = ArithmeticUtils.gcd(common, linear.inputs());
         }
         for (LinearSpec linear : linears) {
-            int groupSize = quantization.forModule(linear.module()).groupSize();
+            int groupSize = grids.of(linear).groupSize();
             if (groupSize != QuantizationConfig.ONE_GROUP && (groupSize < 1 || linear.inputs() % groupSize != 0)) {
                 throw new UserError(Code.BAD_SETTING, linear.module() + ": expected a group size that divides its "
                         + linear.inputs() + " inputs, found " + groupSize + "; use " + groupOf(common)

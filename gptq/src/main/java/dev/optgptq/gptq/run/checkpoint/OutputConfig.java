@@ -21,7 +21,7 @@ public final class OutputConfig {
         this.settings = settings;
         this.source = source;
         this.plan = plan;
-        this.quantization = settings.quantization();
+        this.quantization = plan.quantization();
     }
 
     public QuantizationConfig quantization() {

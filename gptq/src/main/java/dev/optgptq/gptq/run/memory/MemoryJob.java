@@ -1,5 +1,7 @@
 package dev.optgptq.gptq.run.memory;
 
+import dev.optgptq.formats.packed.PackedGrid;
+import dev.optgptq.gptq.recipe.ModuleGrids;
 import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.formats.dtype.DType;
@@ -14,12 +16,11 @@ import org.jspecify.annotations.Nullable;
  * The properties of a run that decide its memory.
  *
  * @param matmulDtype of the linears while calibrating
- * @param bits of a packed weight
- * @param groupSize inputs per scale, -1 for all
+ * @param grids of every linear
  * @param refinement settings of gradient calibration; null for other calibrators
  * @param devices that share it
  */
-public record MemoryJob(ModelSpec model, DType matmulDtype, int bits, int groupSize, @Nullable Refinement refinement,
+public record MemoryJob(ModelSpec model, DType matmulDtype, ModuleGrids grids, @Nullable Refinement refinement,
         int devices) {
 
     /** Whether tokens are weighed by the loss's gradient. */
@@ -46,19 +47,20 @@ public record MemoryJob(ModelSpec model, DType matmulDtype, int bits, int groupS
         return (long) alone * Refinement.heldOut(calibration);
     }
 
-    /** Inputs per scale; for -1 more than any linear has. */
+    /** Inputs per scale, in the finest groups; for -1 more than any linear has. */
     int inputsPerScale() {
+        int groupSize = grids.smallestGroup();
         return groupSize == QuantizationConfig.ONE_GROUP ? Integer.MAX_VALUE : groupSize;
     }
 
     /** Bytes of the packed tensors of the block that has most, as laid out in the write queue. */
     long packedBlock() {
-        return model.most(block -> block.linears().stream().mapToLong(this::packed).sum());
+        return model.most(block -> grids.quantized(block.linears()).stream().mapToLong(this::packed).sum());
     }
 
     /** Bytes of the largest packed linear, a copy of which is on the device while it is unpacked. */
     long largestPacked() {
-        return model.most(block -> block.linears().stream().mapToLong(this::packed).max().orElse(0));
+        return model.most(block -> grids.quantized(block.linears()).stream().mapToLong(this::packed).max().orElse(0));
     }
 
     /** Bytes to solve the largest linear, without its Hessian. */
@@ -67,12 +69,14 @@ public record MemoryJob(ModelSpec model, DType matmulDtype, int bits, int groupS
     }
 
     private long packed(LinearSpec linear) {
-        return new PackedLayout(linear.module(), bits, groupSize, linear.inputs(), linear.outputs()).tensors().stream()
-                .mapToLong(tensor -> WriteBehind.aligned(tensor.bytes())).sum();
+        PackedGrid grid = grids.of(linear);
+        return new PackedLayout(linear.module(), grid.bits(), grid.groupSize(), linear.inputs(), linear.outputs())
+                .tensors().stream().mapToLong(tensor -> WriteBehind.aligned(tensor.bytes())).sum();
     }
 
     /** Linears in fp16/bf16 are solved in a float32 copy. */
     private long solving(LinearSpec linear) {
+        int groupSize = grids.of(linear).groupSize();
         int groups = groupSize == QuantizationConfig.ONE_GROUP ? 1 : Math.ceilDiv(linear.inputs(), groupSize);
         long widened = matmulDtype == DType.F32 ? 0 : 4L * linear.inputs() * linear.outputs();
         return widened + SiteSolver.peakBytes(linear.inputs(), linear.outputs(), groups);

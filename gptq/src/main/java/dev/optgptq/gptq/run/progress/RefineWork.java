@@ -1,5 +1,6 @@
 package dev.optgptq.gptq.run.progress;
 
+import dev.optgptq.gptq.recipe.ModuleGrids;
 import dev.optgptq.calibrate.family.BlockSpec;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.family.InputSite;
@@ -11,7 +12,7 @@ import dev.optgptq.gptq.tune.ModelTuner;
 import java.util.Set;
 
 /** The floating-point operations of gradient calibration, evaluating not included. */
-record RefineWork(WorkCount flops, ModelSpec model, Refinement refinement, TokenSequences calibration) {
+record RefineWork(WorkCount flops, ModelSpec model, ModuleGrids grids, Refinement refinement, TokenSequences calibration) {
 
     /** Of all blocks, of the backward pass before them, and of tuning the scales after them (norms need no matmuls). */
     double total() {
@@ -45,7 +46,7 @@ record RefineWork(WorkCount flops, ModelSpec model, Refinement refinement, Token
         double passed = block + 1 < model.blocks() ? calibration.tokens() : judged();
         Set<InputSite> sites = model.block(block).sites();
         double solves = 0;
-        for (LinearSpec linear : model.linears(block)) {
+        for (LinearSpec linear : grids.quantized(model.linears(block))) {
             solves += solved * flops.solve(linear, true);
             for (Polish step : refinement.polish().steps()) {
                 solves += flops.polish(linear, step);

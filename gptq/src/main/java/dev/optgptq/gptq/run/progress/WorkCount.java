@@ -1,5 +1,6 @@
 package dev.optgptq.gptq.run.progress;
 
+import dev.optgptq.gptq.recipe.ModuleGrids;
 import dev.optgptq.calibrate.family.BlockSpec;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.eval.FlopCount;
@@ -16,12 +17,14 @@ import java.util.Set;
 public final class WorkCount {
 
     private final ModelSpec model;
+    private final ModuleGrids grids;
     private final boolean blocksAgain;
     private final FlopCount flops;
 
     /** @param blocksAgain whether the backward pass recomputes blocks */
-    public WorkCount(ModelSpec model, boolean blocksAgain) {
+    public WorkCount(ModelSpec model, ModuleGrids grids, boolean blocksAgain) {
         this.model = model;
+        this.grids = grids;
         this.blocksAgain = blocksAgain;
         this.flops = new FlopCount(model);
     }
@@ -116,26 +119,27 @@ public final class WorkCount {
     }
 
     private RefineWork refining(TokenSequences calibration, QuantizeSettings settings) {
-        return new RefineWork(this, model, settings.refinement(), calibration);
+        return new RefineWork(this, model, grids, settings.refinement(), calibration);
     }
 
     /** A block's inputs, Hessians and codes. */
     private double solving(int index, RunTexts texts, Calibrator calibrator, boolean trueSequential) {
         BlockSpec block = model.block(index);
         double total = 0;
-        for (LinearSpec linear : block.linears()) {
+        for (LinearSpec linear : grids.quantized(block.linears())) {
             total += solve(linear, calibrator.needsHessian()) + polish(linear, calibrator.polish());
         }
         TokenSequences calibration = texts.calibration();
-        if (calibration == null) {
+        Set<InputSite> sites = grids.sites(block);
+        if (calibration == null || sites.isEmpty()) {
             return total;
         }
         double capture = 0;
-        for (InputSite site : block.sites()) {
+        for (InputSite site : sites) {
             total += share(block, site) * hessian(site, calibration.tokens());
             capture += capturePerRow(block, Set.of(site), calibration.length());
         }
-        double perRow = trueSequential ? capture : capturePerRow(block, block.sites(), calibration.length());
+        double perRow = trueSequential ? capture : capturePerRow(block, sites, calibration.length());
         return total + calibration.tokens() * perRow;
     }
 

@@ -1,5 +1,6 @@
 package dev.optgptq.gptq.run.resume;
 
+import dev.optgptq.gptq.recipe.ModuleGrids;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.model.ModelDirectory;
@@ -24,11 +25,13 @@ public final class RunIdentity {
      *     sums on them
      * @param calibration null when the calibrator needs none
      */
-    public static Identity of(QuantizeSettings settings, DType products, MemoryPlan memory, Origin origin,
+    public static Identity of(QuantizeSettings settings, ModuleGrids grids, DType products, MemoryPlan memory,
+            Origin origin,
             Device device,
             ModelDirectory source,
             @Nullable TokenSequences calibration) {
         SequencedMap<String, String> facts = SettingsTable.deciding(settings);
+        facts.put("the modules with a grid of their own", grids.words());
         facts.put("the calibration text", calibration == null ? "none" : calibration.digest());
         facts.put("the products of the forward pass", products.toString());
         facts.put("the tokens of a batch", memory.batchRows() + ", in " + memory.parts() + " parts");

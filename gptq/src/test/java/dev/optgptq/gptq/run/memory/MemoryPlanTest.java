@@ -125,7 +125,7 @@ class MemoryPlanTest {
         long block;
         try (ModelDirectory directory = ModelDirectory.open(run.settings().model())) {
             ModelSpec spec = ModelSpec.resolve(directory.config());
-            block = CheckpointPlan.of(directory, spec, run.settings().quantization()).packed(spec.linears(0)).stream()
+            block = CheckpointPlan.of(directory, spec, run.settings().grids(spec).grids(), run.format).packed(spec.linears(0)).stream()
                     .mapToLong(tensor -> WriteBehind.aligned(tensor.bytes())).sum();
         }
 
@@ -288,8 +288,7 @@ class MemoryPlanTest {
         QuantizeSettings settings = run.settings();
         try (ModelDirectory directory = ModelDirectory.open(settings.model())) {
             ModelSpec spec = ModelSpec.resolve(directory.config());
-            MemoryJob job = new MemoryJob(spec, DType.F32, settings.grid().bits(),
-                    settings.grid().groupSize(),
+            MemoryJob job = new MemoryJob(spec, DType.F32, settings.grids(spec).grids(),
                     settings.isGradient() ? settings.refinement() : null, devices);
             return MemoryPlan.of(job, texts == null ? RunTexts.read(settings, spec) : texts, free);
         }

@@ -1,5 +1,7 @@
 package dev.optgptq.gptq.run.progress;
 
+import dev.optgptq.formats.packed.PackedGrid;
+import dev.optgptq.gptq.recipe.ModuleGrids;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import dev.optgptq.calibrate.data.TokenSequences;
@@ -53,6 +55,8 @@ class WorkCountTest {
     @SuppressWarnings("NullAway.Init") // JUnit fills it in
     Path folder;
 
+    private static final ModuleGrids GRIDS = ModuleGrids.uniform(new PackedGrid(4, 32, true, false));
+
     @SuppressWarnings("NullAway.Init") // set before each test
     private ModelSpec spec;
     @SuppressWarnings("NullAway.Init") // set before each test
@@ -66,7 +70,7 @@ class WorkCountTest {
         try (ModelDirectory directory = ModelDirectory.open(model)) {
             spec = ModelSpec.resolve(directory.config());
         }
-        work = new WorkCount(spec, false);
+        work = new WorkCount(spec, GRIDS, false);
         run = new TinyRun(model, folder);
     }
 
@@ -108,7 +112,7 @@ class WorkCountTest {
     @Test
     void where_blocks_are_computed_again_gradients_are_a_pass_forward_more() {
         assertEquals(work.gradients(CALIBRATION) + 2 * TOKENS * BLOCK,
-                new WorkCount(spec, true).gradients(CALIBRATION));
+                new WorkCount(spec, GRIDS, true).gradients(CALIBRATION));
     }
 
     @Test

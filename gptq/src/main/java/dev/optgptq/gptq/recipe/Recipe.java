@@ -1,0 +1,67 @@
+package dev.optgptq.gptq.recipe;
+
+import dev.optgptq.formats.UserError.Code;
+import dev.optgptq.formats.UserError;
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * The rules of a run, in the order they were given. Order decides nothing: rules that contradict each other are refused.
+ */
+public record Recipe(List<ModuleRule> rules) {
+
+    /** No rules: all modules are quantized alike. */
+    public static final Recipe NONE = new Recipe(List.of());
+
+    public Recipe {
+        rules = List.copyOf(rules);
+    }
+
+    /**
+     * Those of the command line.
+     *
+     * @param overrides "PATTERN=bits:8,group:64,sym:false" each
+     * @param skips "PATTERN" each
+     * @throws UserError BAD_SETTING for one that is not read
+     */
+    public static Recipe of(List<String> overrides, List<String> skips) {
+        List<ModuleRule> rules = new ArrayList<>();
+        for (String override : overrides) {
+            String source = "--override '" + override + "'";
+            // A pattern may hold '=' too: (?=...)
+            int equals = override.lastIndexOf('=');
+            if (equals < 0) {
+                throw new UserError(Code.BAD_SETTING,
+                        source + ": expected PATTERN=bits:N,group:N,sym:true|false, found no '='");
+            }
+            rules.add(ModuleRule.of(override.substring(0, equals), change(override.substring(equals + 1), source),
+                    source));
+        }
+        skips.forEach(skip -> rules.add(ModuleRule.of(skip, new ModuleRule.Skip(), "--skip '" + skip + "'")));
+        return new Recipe(rules);
+    }
+
+    private static GridChange change(String settings, String source) {
+        GridChange change = GridChange.NONE;
+        for (String setting : settings.split(",", -1)) {
+            int colon = setting.indexOf(':');
+            if (colon < 0) {
+                throw new UserError(Code.BAD_SETTING,
+                        source + ": expected settings such as bits:8,group:64,sym:false, found '" + setting + "'");
+            }
+            change = change.with(setting.substring(0, colon).strip(), setting.substring(colon + 1).strip(), source);
+        }
+        return change;
+    }
+
+    /** These rules and those of another. */
+    public Recipe and(Recipe other) {
+        List<ModuleRule> all = new ArrayList<>(rules);
+        all.addAll(other.rules);
+        return new Recipe(all);
+    }
+
+    public boolean isEmpty() {
+        return rules.isEmpty();
+    }
+}

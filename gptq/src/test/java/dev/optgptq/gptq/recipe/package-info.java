@@ -1,0 +1,4 @@
+@NullMarked
+package dev.optgptq.gptq.recipe;
+
+import org.jspecify.annotations.NullMarked;

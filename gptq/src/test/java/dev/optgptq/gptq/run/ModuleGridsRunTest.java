@@ -1,0 +1,119 @@
+package dev.optgptq.gptq.run;
+
+import static dev.optgptq.formats.testing.Failures.assertUserError;
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.optgptq.calibrate.gradient.NextToken;
+import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.formats.UserError.Code;
+import dev.optgptq.formats.model.ModelDirectory;
+import dev.optgptq.formats.packed.CheckpointFormat;
+import dev.optgptq.formats.packed.PackedLinear;
+import dev.optgptq.gptq.recipe.Recipe;
+import dev.optgptq.gptq.refine.Refinement;
+import dev.optgptq.gptq.report.RunReport;
+import dev.optgptq.gptq.settings.ModuleSettings;
+import dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind;
+import dev.optgptq.gptq.settings.Repeated;
+import dev.optgptq.gptq.testing.TinyModel;
+import dev.optgptq.gptq.testing.WrittenCheckpoint;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Devices;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Objects;
+import java.util.Optional;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** Checkpoints whose modules have grids of their own, or none. */
+class ModuleGridsRunTest {
+
+    private static final String UP = "model.layers.0.mlp.up_proj";
+    private static final String DOWN = "model.layers.1.mlp.down_proj";
+    private static final String OUT = "model.layers.1.self_attn.o_proj";
+
+    @TempDir
+    private Path folder = Path.of("");
+
+    @ParameterizedTest
+    @CsvSource({"RTN, GPTQ_V2, 0", "GPTQ, COMPRESSED_TENSORS, 0", "GRADIENT, GPTQ_V2, 2"})
+    void every_calibrator_writes_what_the_rules_say_and_reads_it_back(CalibratorKind calibrator,
+            CheckpointFormat format, int tuneSteps) {
+        TinyRun run = run(calibrator, format);
+        run.refinement = new Refinement(true, new NextToken(), true, tuneSteps, 0);
+        run.evaluate = calibrator == CalibratorKind.GPTQ;
+
+        RunReport report = run.run();
+
+        assertEquals(2 * 7 - 1, report.layers().size());
+        try (ModelDirectory written = ModelDirectory.open(run.output); Device device = Devices.open("cpu", 1)) {
+            assertGrid(8, 2, written.packed(UP));
+            assertGrid(3, 12, written.packed(DOWN));
+            assertGrid(4, 4, written.packed("model.layers.1.mlp.up_proj"));
+            assertTrue(written.packed(OUT).isEmpty());
+            // Opening checks that every tensor is known.
+            assertEquals(2, Transformer.open(written, device).spec().blocks());
+        }
+        WrittenCheckpoint found = WrittenCheckpoint.read(run.output);
+        assertArrayEquals(WrittenCheckpoint.read(run.settings().model()).tensor(OUT + ".weight").data(),
+                found.tensor(OUT + ".weight").data());
+        String block = found.json("config.json").get("quantization_config").toString();
+        assertTrue(block.contains(format == CheckpointFormat.GPTQ_V2
+                ? "\"-:model\\\\.layers\\\\.1\\\\.self_attn\\\\.o_proj$\":{}"
+                : "\"ignore\":[\"" + OUT + "\",\"lm_head\"]"), block);
+    }
+
+    @Test
+    void a_block_without_a_quantized_linear_is_passed_through() {
+        TinyRun run = run(CalibratorKind.GPTQ, CheckpointFormat.GPTQ);
+        run.modules = rules(List.of(), List.of("model\\.layers\\.1\\..*"));
+
+        assertEquals(7, run.run().layers().size());
+    }
+
+    @Test
+    void progress_ends_where_it_was_said_to() {
+        run(CalibratorKind.GPTQ, CheckpointFormat.GPTQ_V2).runWithRisingProgress();
+    }
+
+    @Test
+    void an_interrupted_run_with_other_grids_is_not_resumed() {
+        TinyRun run = run(CalibratorKind.GPTQ, CheckpointFormat.GPTQ_V2);
+        ResumeTest.stop(run, "block 2/2: solve");
+        ModuleSettings before = run.modules;
+        run.modules = ModuleSettings.NONE;
+        assertUserError(Code.OUTPUT, run::run, "the modules with a grid of their own was",
+                "self_attn\\.o_proj$ skipped", "and is none");
+
+        run.modules = before;
+        run.run();
+        assertTrue(run.log.stream().anyMatch(line -> line.startsWith("resuming after block 1 of 2")),
+                run.log::toString);
+    }
+
+    private TinyRun run(CalibratorKind calibrator, CheckpointFormat format) {
+        TinyRun run = new TinyRun(TinyModel.LLAMA.write(folder.resolve("model")), folder);
+        run.calibrator = calibrator;
+        run.format = format;
+        run.modules = format == CheckpointFormat.GPTQ
+                ? rules(List.of(".*0.mlp.up_proj=bits:8,group:64"), List.of())
+                : rules(List.of(".*0.mlp.up_proj=bits:8,group:64", ".*1.mlp.down_proj=bits:3,sym:false"),
+                        List.of(".*1.self_attn.o_proj"));
+        return run;
+    }
+
+    private static ModuleSettings rules(List<String> overrides, List<String> skips) {
+        return new ModuleSettings(new Repeated(overrides), new Repeated(skips), Recipe.of(overrides, skips));
+    }
+
+    private static void assertGrid(int bits, int groups, Optional<PackedLinear> linear) {
+        PackedLinear packed = Objects.requireNonNull(linear.orElse(null));
+        assertEquals(bits, packed.bits());
+        assertEquals(groups, packed.groups());
+    }
+}

@@ -92,7 +92,7 @@ public final class FormatExport {
                 return new QuantizationConfig(source.bits(), source.groupSize(),
                         source.symmetric() || holds(FormatExport::isSymmetric),
                         source.descAct() && !holds(PackedLinear::hasNeighboursInGroups), format, modules(),
-                        source.plain());
+                        List.of());
             } catch (UserError asItIs) {
                 throw new UserError(Code.UNSUPPORTED_MODEL, model.path() + " cannot go over code for code: "
                         + asItIs.getMessage(), asItIs);

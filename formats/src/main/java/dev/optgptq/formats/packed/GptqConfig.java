@@ -6,6 +6,7 @@ import dev.optgptq.formats.packed.QuantizationConfig.ModuleGrid;
 import dev.optgptq.formats.packed.QuantizationConfig.Provenance;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Set;
 import tools.jackson.databind.node.JsonNodeFactory;
 import tools.jackson.databind.node.ObjectNode;
 
@@ -17,6 +18,9 @@ record GptqConfig() implements ConfigBlock {
     private static final String EXCLUDES = "-:";
     private static final String INCLUDES = "+:";
     private static final List<String> READ_OF_RULE = List.of("bits", "group_size", "sym", "desc_act");
+    /** How the codes were chosen. */
+    private static final Set<String> WITHOUT_EFFECT = Set.of("mse", "damp_percent", "damp_auto_increment", "static_groups",
+            "act_group_aware");
 
     /** The block with every key that vLLM, transformers and GPTQModel read. */
     @Override
@@ -56,16 +60,20 @@ record GptqConfig() implements ConfigBlock {
         int groupSize = fields.groupSize("group_size");
         CheckpointFormat format = format(fields);
         boolean symmetric = fields.flag("sym", true);
+        requireHeld(symmetric, format, fields);
+        // Without the key g_idx counts, which is right for every file; AutoGPTQ's default is the same.
+        QuantizationConfig common = new QuantizationConfig(bits, groupSize, symmetric, fields.flag("desc_act", true),
+                format);
+        return dynamic(fields, common);
+    }
+
+    private static void requireHeld(boolean symmetric, CheckpointFormat format, BlockFields fields) {
         if (!symmetric && format == CheckpointFormat.GPTQ) {
             throw new UserError(Code.UNSUPPORTED_MODEL, fields.origin()
                     + ": expected sym true or checkpoint_format gptq_v2, found"
                     + " sym false with gptq; such files store a zero point of 0 as a borrow from its neighbour and tools"
                     + " disagree how to undo it, convert the checkpoint to gptq_v2");
         }
-        // Without the key g_idx counts, which is right for every file; AutoGPTQ's default is the same.
-        QuantizationConfig common = new QuantizationConfig(bits, groupSize, symmetric, fields.flag("desc_act", true),
-                format);
-        return dynamic(fields, common);
     }
 
     /** Throws UserError UNSUPPORTED_MODEL for kinds of GPTQ checkpoints that are not read. */
@@ -81,39 +89,41 @@ record GptqConfig() implements ConfigBlock {
         }
     }
 
-    /** GPTQModel's rules for some modules (quantization/config.py, dynamic_get): of a module the first that matches counts. */
+    /**
+     * GPTQModel's rules for some modules (quantization/config.py, dynamic_get): of a module the first that matches counts. Those that
+     * only exclude modules need nothing: such modules have plain weights.
+     */
     private static QuantizationConfig dynamic(BlockFields fields, QuantizationConfig common) {
         if (!fields.present("dynamic")) {
             return common;
         }
         List<ModuleGrid> modules = new ArrayList<>();
-        List<String> plain = new ArrayList<>();
         BlockFields rules = fields.object("dynamic");
         for (String key : rules.json().propertyNames()) {
-            if (key.startsWith(EXCLUDES)) {
-                plain.add(key.substring(EXCLUDES.length()));
-            } else {
+            if (!key.startsWith(EXCLUDES)) {
                 modules.add(rule(rules, key, common));
             }
         }
         return new QuantizationConfig(common.bits(), common.groupSize(), common.symmetric(), common.descAct(),
-                common.format(), modules, plain);
+                common.format(), modules, List.of());
     }
 
     private static ModuleGrid rule(BlockFields rules, String key, QuantizationConfig common) {
         BlockFields rule = rules.object(key);
         for (String name : rule.json().propertyNames()) {
-            if (!READ_OF_RULE.contains(name)) {
+            if (!READ_OF_RULE.contains(name) && !WITHOUT_EFFECT.contains(name)) {
                 throw rule.unsupported(name, "only " + String.join(", ", READ_OF_RULE));
             }
         }
         if (rule.flag("desc_act", common.descAct()) != common.descAct()) {
             throw rule.unsupported("desc_act", "the " + common.descAct() + " of all modules");
         }
+        boolean symmetric = rule.flag("sym", common.symmetric());
+        requireHeld(symmetric, common.format(), rule);
         return ModuleGrid.of(key.startsWith(INCLUDES) ? key.substring(INCLUDES.length()) : key,
                 rule.present("bits") ? rule.bits("bits") : common.bits(),
                 rule.present("group_size") ? rule.groupSize("group_size") : common.groupSize(),
-                rule.flag("sym", common.symmetric()), rules.origin());
+                symmetric, rules.origin());
     }
 
     private static CheckpointFormat format(BlockFields fields) {

@@ -21,7 +21,7 @@ import tools.jackson.databind.node.ObjectNode;
  * @param descAct whether g_idx may be non-sequential
  * @param format how they are stored
  * @param modules those that have a grid of their own: of a module the first one counts whose pattern matches
- * @param plain patterns of linears in blocks that are not quantized, matched likewise; only GPTQ's config has patterns for them
+ * @param plain patterns of linears in blocks that are not quantized, matched likewise: to be written where configs say so, never read
  */
 public record QuantizationConfig(int bits, int groupSize, boolean symmetric, boolean descAct, CheckpointFormat format,
         List<ModuleGrid> modules, List<String> plain) {

@@ -68,7 +68,9 @@ class QuantizationConfigTest {
             "\"quant_method\":7|'quant_method'", "\"bits\":5|2, 3, 4 or 8 at 'bits', found the number 5",
             "\"checkpoint_format\":\"marlin\"|\"marlin\"", "\"is_marlin_format\":true|is_marlin_format",
             "\"pack_dtype\":\"int16\"|\"int16\"",
-            "\"dynamic\":{\".*up_proj\":{\"sym\":false}}|bits and group_size only at 'sym'",
+            "\"dynamic\":{\".*up_proj\":{\"sym\":false}}|sym true or checkpoint_format gptq_v2",
+            "\"dynamic\":{\".*up_proj\":{\"desc_act\":true}}|the false of all modules at 'desc_act'",
+            "\"dynamic\":{\".*up_proj\":{\"adapter\":{}}}|only bits, group_size, sym, desc_act at 'adapter'",
             "\"sym\":false|borrow from its neighbour"})
     void a_kind_of_checkpoint_that_is_not_read_is_named(String entries, String fragment) {
         assertUserError(Code.UNSUPPORTED_MODEL, () -> readOverridden(entries), "config.json", fragment);

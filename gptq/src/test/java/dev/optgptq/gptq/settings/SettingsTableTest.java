@@ -29,9 +29,11 @@ class SettingsTableTest {
     @Test
     void every_row_is_in_the_list_of_all() throws IllegalAccessException {
         Set<Object> rows = new HashSet<>();
-        for (var field : SettingsTable.class.getFields()) {
-            if (Modifier.isStatic(field.getModifiers()) && field.getType() == SettingSpec.class) {
-                rows.add(field.get(null));
+        for (Class<?> table : List.of(SettingsTable.class, ModuleOptions.class)) {
+            for (var field : table.getDeclaredFields()) {
+                if (Modifier.isStatic(field.getModifiers()) && field.getType() == SettingSpec.class) {
+                    rows.add(field.get(null));
+                }
             }
         }
 

@@ -19,7 +19,8 @@ record GptqConfig() implements ConfigBlock {
     private static final String INCLUDES = "+:";
     private static final List<String> READ_OF_RULE = List.of("bits", "group_size", "sym", "desc_act");
     /** How the codes were chosen. */
-    private static final Set<String> WITHOUT_EFFECT = Set.of("mse", "damp_percent", "damp_auto_increment", "static_groups",
+    private static final Set<String> WITHOUT_EFFECT = Set.of("mse", "damp_percent", "damp_auto_increment",
+            "static_groups",
             "act_group_aware");
 
     /** The block with every key that vLLM, transformers and GPTQModel read. */

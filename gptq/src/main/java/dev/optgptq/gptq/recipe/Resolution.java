@@ -138,7 +138,8 @@ public final class Resolution {
     private List<String> remarks() {
         return extended.entrySet().stream()
                 .map(entry -> entry.getKey() + " also covers " + String.join(", ", entry.getValue()) + " ("
-                        + extensions.get(entry.getKey()) + " modules), which runtimes fuse with what it names, or which "
+                        + extensions.get(entry.getKey())
+                        + " modules), which runtimes fuse with what it names, or which "
                         + "read the same input")
                 .toList();
     }

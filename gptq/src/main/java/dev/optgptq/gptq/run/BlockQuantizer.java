@@ -226,7 +226,8 @@ final class BlockQuantizer {
     SiteSolver solver(BlockWeights weights, InputSite site, @Nullable HessianAccumulator hessians) {
         progress.enter("solve");
         LinearSpec any = grids.quantized(weights.linears(site)).getFirst();
-        return new SiteSolver(device, calibrator.with(grids.settings(calibrator.settings(), any)), hessians == null ? null : hessians.hessian(site),
+        return new SiteSolver(device, calibrator.with(grids.settings(calibrator.settings(), any)),
+                hessians == null ? null : hessians.hessian(site),
                 "block " + weights.index() + ", " + site.label());
     }
 

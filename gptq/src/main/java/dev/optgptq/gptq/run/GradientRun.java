@@ -75,8 +75,9 @@ final class GradientRun {
             Streams streams = new Streams(quantized.activations(), original.activations(),
                     plain == null ? null : plain.activations(), calibration.length(),
                     run.memory().partition(calibration));
-            refine(journal, new BlockRefiner(run.models(), run.calibrator().settings(), run.grids(), refinement, streams,
-                    saliency, phases));
+            refine(journal,
+                    new BlockRefiner(run.models(), run.calibrator().settings(), run.grids(), refinement, streams,
+                            saliency, phases));
             if (new SavedResults(journal.parts()).heldOutLosses().isEmpty()) {
                 measure(journal, streams);
             }

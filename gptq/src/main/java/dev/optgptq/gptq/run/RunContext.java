@@ -39,7 +39,8 @@ import java.util.function.Function;
  * @param memory what will be allocated
  * @param warnings sentences for the user
  */
-record RunContext(QuantizeSettings settings, ModuleGrids grids, Caller caller, ModelDirectory source, Replicas models, DType matmulDtype,
+record RunContext(QuantizeSettings settings, ModuleGrids grids, Caller caller, ModelDirectory source, Replicas models,
+        DType matmulDtype,
         RunTexts texts, CheckpointPlan plan, MemoryPlan memory, PhaseClock clock, RunProgress progress,
         List<String> warnings) {
 
@@ -70,7 +71,8 @@ record RunContext(QuantizeSettings settings, ModuleGrids grids, Caller caller, M
         WorkCount work = new WorkCount(model.spec(), grids, !memory.needs().gradients().resident());
         RunProgress progress = new RunProgress(clock, work, caller.listener(),
                 work.run(tokens, settings.calibrator(), settings));
-        return new RunContext(settings, grids, caller, source, Replicas.of(model, caller.devices().devices()), matmul.dtype(),
+        return new RunContext(settings, grids, caller, source, Replicas.of(model, caller.devices().devices()),
+                matmul.dtype(),
                 tokens, plan, memory, clock, progress, warnings);
     }
 

@@ -23,7 +23,8 @@ import java.util.Locale;
  *     of it
  * @param threads of the host that read the output back
  */
-public record QuantizeSettings(Path model, GridSettings grid, ModuleSettings modules, TargetSettings target, SolvingSettings solving,
+public record QuantizeSettings(Path model, GridSettings grid, ModuleSettings modules, TargetSettings target,
+        SolvingSettings solving,
         CalibrationSettings calibration,
         Refinement refinement, EvaluationSettings evaluation, OutputSettings output, int threads) {
 
@@ -58,7 +59,8 @@ public record QuantizeSettings(Path model, GridSettings grid, ModuleSettings mod
         EvaluationSettings evaluation = new EvaluationSettings(evaluates,
                 evaluates ? given.find(SettingsTable.EVAL) : null,
                 Windows.of(given.find(SettingsTable.WINDOW), given.maxPositions()));
-        return new QuantizeSettings(model, grid, ModuleOptions.of(given), target, solving, calibration, refinement, evaluation, output, threads);
+        return new QuantizeSettings(model, grid, ModuleOptions.of(given), target, solving, calibration, refinement,
+                evaluation, output, threads);
     }
 
     /** How the run chooses codes. */

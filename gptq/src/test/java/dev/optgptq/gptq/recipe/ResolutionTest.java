@@ -121,7 +121,8 @@ class ResolutionTest {
     void rules_that_contradict_are_both_named(String one, String other, String skip, String where) {
         List<String> skips = skip.isEmpty() ? List.of() : List.of(skip);
         assertUserError(Code.BAD_SETTING, () -> resolve(LLAMA, List.of(one, other), skips), "--override '" + one + "'",
-                skip.isEmpty() ? "--override '" + other + "'" : "--skip '" + skip + "'", "contradict each other", where);
+                skip.isEmpty() ? "--override '" + other + "'" : "--skip '" + skip + "'", "contradict each other",
+                where);
     }
 
     @Test

@@ -35,7 +35,8 @@ import org.apache.commons.math3.util.ArithmeticUtils;
  * @param linears every quantized linear, by module
  * @param plainModules with a matrix that stays as it is, as linears do: the head, routers
  */
-public record CheckpointPlan(QuantizationConfig quantization, List<TensorSpec> specs, List<TensorSpec> recorded, List<TensorView> kept,
+public record CheckpointPlan(QuantizationConfig quantization, List<TensorSpec> specs, List<TensorSpec> recorded,
+        List<TensorView> kept,
         List<TensorView> outside, Map<String, List<StoredTensor>> stored, Map<String, LinearSpec> linears,
         List<String> plainModules) {
 
@@ -84,7 +85,8 @@ public record CheckpointPlan(QuantizationConfig quantization, List<TensorSpec> s
         List<String> blocks = model.blockSpecs().stream().map(BlockSpec::prefix).toList();
         List<TensorView> outside = kept.stream().filter(view -> blocks.stream().noneMatch(view.name()::startsWith))
                 .toList();
-        return new CheckpointPlan(quantization, specs, recorded, kept, outside, stored, linears, model.plainModules(kept));
+        return new CheckpointPlan(quantization, specs, recorded, kept, outside, stored, linears,
+                model.plainModules(kept));
     }
 
     /** The tensors that a linear's weight takes the place of, the elements first. */

@@ -12,7 +12,8 @@ import dev.optgptq.gptq.tune.ModelTuner;
 import java.util.Set;
 
 /** The floating-point operations of gradient calibration, evaluating not included. */
-record RefineWork(WorkCount flops, ModelSpec model, ModuleGrids grids, Refinement refinement, TokenSequences calibration) {
+record RefineWork(WorkCount flops, ModelSpec model, ModuleGrids grids, Refinement refinement,
+        TokenSequences calibration) {
 
     /** Of all blocks, of the backward pass before them, and of tuning the scales after them (norms need no matmuls). */
     double total() {

@@ -125,7 +125,8 @@ class MemoryPlanTest {
         long block;
         try (ModelDirectory directory = ModelDirectory.open(run.settings().model())) {
             ModelSpec spec = ModelSpec.resolve(directory.config());
-            block = CheckpointPlan.of(directory, spec, run.settings().grids(spec).grids(), run.format).packed(spec.linears(0)).stream()
+            block = CheckpointPlan.of(directory, spec, run.settings().grids(spec).grids(), run.format)
+                    .packed(spec.linears(0)).stream()
                     .mapToLong(tensor -> WriteBehind.aligned(tensor.bytes())).sum();
         }
 

@@ -30,10 +30,10 @@ class ResolutionTest {
             "num_hidden_layers": 12, "vocab_size": 288, "max_position_embeddings": 256, "rms_norm_eps": 1e-05,
             "hidden_act": "silu", "rope_theta": 10000.0, "tie_word_embeddings": false}""";
     private static final ModelSpec LLAMA = model("""
-            {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "attention_bias": false, """ + SIZES);
+            {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "attention_bias": false,""" + SIZES);
     private static final ModelSpec MIXTRAL = model("""
             {"architectures": ["MixtralForCausalLM"], "model_type": "mixtral", "num_local_experts": 4,
-             "num_experts_per_tok": 2, "sliding_window": null, """ + SIZES);
+             "num_experts_per_tok": 2, "sliding_window": null,""" + SIZES);
     private static final PackedGrid COMMON = new PackedGrid(4, 128, true, false);
 
     private static ModelSpec model(String config) {

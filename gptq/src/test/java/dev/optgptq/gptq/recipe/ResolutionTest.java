@@ -56,7 +56,7 @@ class ResolutionTest {
                 Recipe.of(List.of(".*\\.[02]\\..*q_proj=bits:8"), List.of(".*\\.3\\..*up_proj")), false);
 
         assertEquals(6, found.grids().own().size());
-        assertEquals(8, found.grids().own().get("model.layers.2.self_attn.v_proj").bits());
+        assertEquals(new PackedGrid(8, 128, true, false), found.grids().own().get("model.layers.2.self_attn.v_proj"));
         assertEquals(2, found.grids().skipped().size(), "gate and up");
         assertEquals(2, found.remarks().size());
         assertTrue(found.remarks().getFirst().contains(

@@ -69,7 +69,7 @@ class QuantizationConfigTest {
             "\"checkpoint_format\":\"marlin\"|\"marlin\"", "\"is_marlin_format\":true|is_marlin_format",
             "\"pack_dtype\":\"int16\"|\"int16\"",
             "\"dynamic\":{\".*up_proj\":{\"sym\":false}}|sym true or checkpoint_format gptq_v2",
-            "\"dynamic\":{\".*up_proj\":{\"desc_act\":true}}|the false of all modules at 'desc_act'",
+            "\"dynamic\":{\".*up_proj\":{\"desc_act\":false}}|the true of all modules at 'desc_act'",
             "\"dynamic\":{\".*up_proj\":{\"adapter\":{}}}|only bits, group_size, sym, desc_act at 'adapter'",
             "\"sym\":false|borrow from its neighbour"})
     void a_kind_of_checkpoint_that_is_not_read_is_named(String entries, String fragment) {

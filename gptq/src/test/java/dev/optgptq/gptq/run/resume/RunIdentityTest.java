@@ -31,13 +31,14 @@ import org.junit.jupiter.params.provider.MethodSource;
 class RunIdentityTest {
 
     /**
-     * These count through the tokens or the dtype that they choose, decide nothing of the result, or follow from another one: the
+     * These count through the tokens, the dtype or the grids of modules that they choose, decide nothing of the result, or follow from another one: the
      * refinement's seed is the calibration's.
      */
     private static final Set<String> OTHERS = Set.of("model", "calibration.text", "calibration.sampling",
             "calibration.samples", "calibration.sequenceLength", "calibration.precision", "refinement.seed",
             "evaluation.wanted", "evaluation.text", "evaluation.window", "output.directory", "output.overwrite",
-            "output.fresh", "threads", "target.runtime", "target.ranks");
+            "output.fresh", "threads", "target.runtime", "target.ranks", "modules.overrides", "modules.skips",
+            "modules.recipe");
 
     @TempDir
     @SuppressWarnings("NullAway.Init") // JUnit fills it in
@@ -135,6 +136,7 @@ class RunIdentityTest {
             case Path file -> file.resolve("other");
             case Enum<?> choice -> Arrays.stream(choice.getDeclaringClass().getEnumConstants())
                     .filter(other -> !other.equals(choice)).findFirst().orElseThrow();
+            case List<?> values -> List.of("another");
             case NextToken labels -> new SampledLabels(0);
             case Record record when path.isEmpty() ->
                 changed(record, List.of(record.getClass().getRecordComponents()[0].getName()));

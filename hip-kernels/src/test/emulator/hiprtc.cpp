@@ -1,7 +1,10 @@
 // hiprtc as far as it is called: a program is a kernel source, compiling it is g++ -shared, the code object is the bytes
-// of the library. GXX names another compiler.
+// of the library. GXX names another compiler. What was compiled is kept beside the emulator, under a hash of all that it is
+// made from: test classes, devices and modules open the same kernels again and again.
 #include <dlfcn.h>
+#include <pthread.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -88,6 +91,28 @@ std::string quoted(const std::string& text) {
     return all + "'";
 }
 
+// Where the code of these commands and this source is kept: 128 bits of FNV-1a, in two passes from different bases.
+std::string kept(const std::string& emulator, const std::string& commands, const std::string& source) {
+    char name[40];
+    unsigned long long hash[2] = {0xcbf29ce484222325u, 0x84222325cbf29ce4u};
+    for (unsigned long long& half : hash) {
+        for (unsigned char c : commands + '\0' + source) {
+            half = (half ^ c) * 0x100000001b3u;
+        }
+    }
+    snprintf(name, sizeof name, "/kept/%016llx%016llx", hash[0], hash[1]);
+    return emulator.substr(0, emulator.rfind('/')) + name;
+}
+
+// Puts a file in place at once; another process may be reading it. Nothing is lost where that fails.
+void keep(const std::string& path, const std::string& code) {
+    mkdir(path.substr(0, path.rfind('/')).c_str(), 0777);
+    std::string part = path + "." + std::to_string(getpid()) + "." + std::to_string((unsigned long)pthread_self());
+    if (!put(part, code) || rename(part.c_str(), path.c_str()) != 0) {
+        remove(part.c_str());
+    }
+}
+
 bool run(const std::string& command) { return system(command.c_str()) == 0; }
 
 int compile(Program* program, const std::string& folder, const std::string& options) {
@@ -113,13 +138,19 @@ int compile(Program* program, const std::string& folder, const std::string& opti
         std::string before = "#define __global__\n#define __launch_bounds__(threads)\n";
         std::string macro = header.substr(header.find("#define EMULATOR_EXPORT"));
         macro = macro.substr(0, macro.find("\n\n") + 1);
-        good = put(folder + "/kernel.cpp", before + source + "\n" + macro + exports(source))
-            && run(gxx + " -x c++ -shared kernel.cpp -x none " + quoted(self.dli_fname) + " -o kernel.so 2>log");
+        source = before + source + "\n" + macro + exports(source);
+        std::string path = kept(self.dli_fname, gxx.substr(gxx.find(" && ")), source);
+        program->code = contents(path);
+        if (program->code.empty()) {
+            good = put(folder + "/kernel.cpp", source)
+                && run(gxx + " -x c++ -shared kernel.cpp -x none " + quoted(self.dli_fname) + " -o kernel.so 2>log");
+            if (good) {
+                program->code = contents(folder + "/kernel.so");
+                keep(path, program->code);
+            }
+        }
     }
     program->log = contents(folder + "/log");
-    if (good) {
-        program->code = contents(folder + "/kernel.so");
-    }
     return good ? 0 : compilation_failed;
 }
 

@@ -2,6 +2,7 @@ package dev.optgptq.gptq.recipe;
 
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.UserError;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -39,6 +40,11 @@ public record Recipe(List<ModuleRule> rules) {
         }
         skips.forEach(skip -> rules.add(ModuleRule.of(skip, new ModuleRule.Skip(), "--skip '" + skip + "'")));
         return new Recipe(rules);
+    }
+
+    /** Those of a file in YAML or JSON. Throws UserError BAD_SETTING naming the file and the line. */
+    public static Recipe read(Path file) {
+        return RecipeFile.read(file);
     }
 
     private static GridChange change(String settings, String source) {

@@ -1,6 +1,7 @@
 package dev.optgptq.gptq.settings;
 
 import dev.optgptq.gptq.recipe.Recipe;
+import java.nio.file.Path;
 import java.util.List;
 import java.util.Objects;
 
@@ -23,13 +24,22 @@ final class ModuleOptions {
             .where(run -> !run.modules().skips().values().isEmpty())
             .value(run -> run.modules().skips());
 
-    static final List<SettingSpec<?>> ALL = List.of(OVERRIDE, SKIP);
+    static final SettingSpec<Path> RECIPE = SettingSpec.of(SettingGroup.MODULES, "--recipe", "FILE", Path.class)
+            .help("The same in a file, YAML or JSON: under override patterns with their settings, under skip a list of "
+                    + "patterns.")
+            .byDefault("none", given -> null)
+            .where(run -> run.modules().file() != null)
+            .value(run -> Objects.<Object>requireNonNullElse(run.modules().file(), SettingsTable.NONE));
+
+    static final List<SettingSpec<?>> ALL = List.of(OVERRIDE, SKIP, RECIPE);
 
     private ModuleOptions() {}
 
     static ModuleSettings of(GivenSettings given) {
         Repeated overrides = Objects.requireNonNull(given.find(OVERRIDE));
         Repeated skips = Objects.requireNonNull(given.find(SKIP));
-        return new ModuleSettings(overrides, skips, Recipe.of(overrides.values(), skips.values()));
+        Path file = given.find(RECIPE);
+        Recipe recipe = Recipe.of(overrides.values(), skips.values());
+        return new ModuleSettings(overrides, skips, file, file == null ? recipe : recipe.and(Recipe.read(file)));
     }
 }

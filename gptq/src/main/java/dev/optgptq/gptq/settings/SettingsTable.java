@@ -30,7 +30,7 @@ import java.util.function.Predicate;
 public final class SettingsTable {
 
     private static final String BUNDLED = "bundled";
-    private static final String NONE = "none";
+    static final String NONE = "none";
     /** The bundled text has about 100,000 tokens; 128 sequences of 512 fit. */
     private static final int BUNDLED_LENGTH = 512;
     private static final int LENGTH = 2048;

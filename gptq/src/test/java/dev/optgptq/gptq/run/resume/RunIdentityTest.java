@@ -38,7 +38,7 @@ class RunIdentityTest {
             "calibration.samples", "calibration.sequenceLength", "calibration.precision", "refinement.seed",
             "evaluation.wanted", "evaluation.text", "evaluation.window", "output.directory", "output.overwrite",
             "output.fresh", "threads", "target.runtime", "target.ranks", "modules.overrides", "modules.skips",
-            "modules.recipe");
+            "modules.file", "modules.recipe");
 
     @TempDir
     @SuppressWarnings("NullAway.Init") // JUnit fills it in
@@ -119,16 +119,17 @@ class RunIdentityTest {
             types[i] = components[i].getType();
             Object value = components[i].getAccessor().invoke(record);
             values[i] = components[i].getName().equals(path.getFirst())
-                    ? another(value, path.subList(1, path.size()))
+                    ? another(value, types[i], path.subList(1, path.size()))
                     : value;
         }
         return type.getDeclaredConstructor(types).newInstance(values);
     }
 
     /** @param path of the component to change in it; empty for any */
-    private static Object another(@Nullable Object value, List<String> path) throws ReflectiveOperationException {
+    private static Object another(@Nullable Object value, Class<?> type, List<String> path)
+            throws ReflectiveOperationException {
         return switch (value) {
-            case null -> TargetName.VLLM; // the only setting that may be absent
+            case null -> type == Path.class ? Path.of("other") : TargetName.VLLM;
             case Boolean flag -> !flag;
             case Integer number -> number + 1;
             case Long number -> number + 1;

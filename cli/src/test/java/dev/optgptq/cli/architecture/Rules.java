@@ -140,10 +140,11 @@ final class Rules {
                                 package dev.optgptq.calibrate.data;
                                 class Pieces { ai.djl.huggingface.tokenizers.HuggingFaceTokenizer tokenizer; }
                                 """),
-                Rule.of("the YAML parser stays in one package", only("dev.optgptq.gptq.recipe..", "org.snakeyaml.."), """
-                        package dev.optgptq.gptq.run;
-                        class Notes { org.snakeyaml.engine.v2.nodes.Node root; }
-                        """),
+                Rule.of("the YAML parser stays in one package", only("dev.optgptq.gptq.recipe..", "org.snakeyaml.."),
+                        """
+                                package dev.optgptq.gptq.run;
+                                class Notes { org.snakeyaml.engine.v2.nodes.Node root; }
+                                """),
                 Rule.of("java.util.logging is for quieting that library", only("dev.optgptq.formats.tokenizer..",
                         "java.util.logging.."), """
                                 package dev.optgptq.gptq.run;

@@ -31,16 +31,18 @@ class RecipeFileTest {
                 skip:
                   - '.*\\.layers\\.0\\..*'
                 """);
-        assertEquals(yaml, words("""
-                {"override": {".*\\\\.down_proj": {"bits": 8, "group": 64, "sym": false}, ".*\\\\.o_proj": {"group": -1}},
-                 "skip": [".*\\\\.layers\\\\.0\\\\..*"]}"""));
+        assertEquals(yaml,
+                words("""
+                        {"override": {".*\\\\.down_proj": {"bits": 8, "group": 64, "sym": false}, ".*\\\\.o_proj": {"group": -1}},
+                         "skip": [".*\\\\.layers\\\\.0\\\\..*"]}"""));
         assertEquals(yaml, words(Recipe.of(List.of(".*\\.down_proj=bits:8,group:64,sym:false", ".*\\.o_proj=group:-1"),
                 List.of(".*\\.layers\\.0\\..*"))));
     }
 
     @ParameterizedTest
     @CsvSource(delimiter = '|', quoteCharacter = '~', value = {"''|:1: expected rules under override and skip",
-            "- a|:1: expected override and skip, found a list", "skips: [a]|:1: expected override or skip, found 'skips'",
+            "- a|:1: expected override and skip, found a list",
+            "skips: [a]|:1: expected override or skip, found 'skips'",
             "skip:\\n  a: b|:2: expected a list of patterns, found a mapping",
             "skip:\\n- [a]|:2: expected a pattern of module names, found a list",
             "override:\\n\\n  a: { bits: 5 }|:3: expected 2, 3, 4 or 8 for bits, found '5'",

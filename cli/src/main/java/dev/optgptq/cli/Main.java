@@ -6,8 +6,12 @@ import dev.optgptq.cli.command.Failures;
 import dev.optgptq.cli.command.Version;
 import dev.optgptq.cli.console.Console;
 import dev.optgptq.cli.console.Terminal;
+import java.io.BufferedReader;
+import java.io.InputStreamReader;
 import java.io.PrintStream;
 import java.io.PrintWriter;
+import java.io.Reader;
+import java.nio.charset.Charset;
 import java.util.Set;
 
 /** The opt-gptq command. */
@@ -19,7 +23,12 @@ public final class Main {
     private Main() {}
 
     public static void main(String[] args) {
-        System.exit(run(new Console(writer(System.out), writer(System.err), Terminal.detect()), args));
+        System.exit(run(new Console(reader(), writer(System.out), writer(System.err), Terminal.detect()), args));
+    }
+
+    private static BufferedReader reader() {
+        return new BufferedReader(new InputStreamReader(System.in,
+                Charset.forName(System.getProperty("stdin.encoding", Charset.defaultCharset().name()))));
     }
 
     private static PrintWriter writer(PrintStream stream) {
@@ -28,7 +37,12 @@ public final class Main {
 
     /** Runs one command line; returns 0 done, 1 failed, 2 usage, 3 a threshold was missed; not 0 where results were lost. */
     public static int run(PrintWriter out, PrintWriter err, String... args) {
-        return run(new Console(out, err, Terminal.NONE), args);
+        return run(Reader.nullReader(), out, err, args);
+    }
+
+    /** The same, with what the user types. */
+    public static int run(Reader in, PrintWriter out, PrintWriter err, String... args) {
+        return run(new Console(new BufferedReader(in), out, err, Terminal.NONE), args);
     }
 
     private static int run(Console console, String... args) {

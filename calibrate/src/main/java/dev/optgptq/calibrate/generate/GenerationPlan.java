@@ -32,14 +32,29 @@ public record GenerationPlan(PageLimits limits, long weightBytes, long workingBy
      */
     public static GenerationPlan of(Transformer model, CacheType cache, List<Request> requests,
             @Nullable Integer sequences, @Nullable Long cacheBytes, long free) {
-        ModelSpec spec = model.spec();
-        DType products = model.products();
         int[] longest = requests.stream()
                 .mapToInt(request -> (int) Math.min((long) request.prompt().length + request.maxTokens(),
-                        spec.maxPositions()))
+                        model.spec().maxPositions()))
                 .sorted().toArray();
+        return of(model, cache, longest, sequences, cacheBytes, free);
+    }
+
+    /**
+     * For one sequence at a time of at most so many tokens.
+     *
+     * @param cacheBytes and the others as above
+     */
+    public static GenerationPlan ofConversation(Transformer model, CacheType cache, int positions,
+            @Nullable Long cacheBytes, long free) {
+        return of(model, cache, new int[] {positions}, 1, cacheBytes, free);
+    }
+
+    private static GenerationPlan of(Transformer model, CacheType cache, int[] longest, @Nullable Integer sequences,
+            @Nullable Long cacheBytes, long free) {
+        ModelSpec spec = model.spec();
+        DType products = model.products();
         int positions = longest[longest.length - 1];
-        int together = Math.min(requests.size(), sequences == null ? MOST_SEQUENCES : sequences);
+        int together = Math.min(longest.length, sequences == null ? MOST_SEQUENCES : sequences);
         long perPage = PageLimits.bytesPerPage(spec, cache);
         PageLimits working = new PageLimits(cache, 1, together, Math.max(together, Math.min(ROWS, positions)),
                 positions, together);

@@ -24,13 +24,30 @@ public final class Generator {
     private final Deque<Sequence> waiting = new ArrayDeque<>();
     private final List<Sequence> running = new ArrayList<>();
     private final List<@Nullable Answer> answers = new ArrayList<>();
+    private final boolean keepsLast;
+    /** Pages of the sequence that finished last, for one that begins with the same tokens. */
+    private PageTable.@Nullable Pages kept;
     private int preemptions;
+    private int reused;
 
     public Generator(PagedModel model, Tokenizer tokenizer, GenerationListener listener) {
+        this(model, tokenizer, listener, false);
+    }
+
+    /**
+     * For a conversation, request by request: the pages of the last answer are kept as long as there is room, so that
+     * the next prompt, which begins with the same tokens, is computed from where they differ.
+     */
+    public static Generator forConversation(PagedModel model, Tokenizer tokenizer, GenerationListener listener) {
+        return new Generator(model, tokenizer, listener, true);
+    }
+
+    private Generator(PagedModel model, Tokenizer tokenizer, GenerationListener listener, boolean keepsLast) {
         this.model = model;
         this.table = new PageTable(model.limits().pages());
         this.tokenizer = tokenizer;
         this.listener = listener;
+        this.keepsLast = keepsLast;
     }
 
     /**
@@ -39,6 +56,7 @@ public final class Generator {
      * not finite. Answers finished before an error have been passed to the listener.
      */
     public List<@Nullable Answer> run(List<Request> requests) {
+        answers.clear();
         for (int i = 0; i < requests.size(); i++) {
             check(requests.get(i), i);
             waiting.add(new Sequence(i, requests.get(i), tokenizer, model.limits().positions()));
@@ -49,12 +67,17 @@ public final class Generator {
             step();
         }
         breakOff();
-        return answers;
+        return new ArrayList<>(answers);
     }
 
     /** Number of preemptions. */
     public int preemptions() {
         return preemptions;
+    }
+
+    /** Tokens of prompts that were not computed again, since another sequence held them. */
+    int reused() {
+        return reused;
     }
 
     /** Pages that some sequence holds. */
@@ -95,8 +118,12 @@ public final class Generator {
             List<PageTable.Copy> copies = room ? table.grow(pages, next.length() - there) : null;
             if (copies == null) {
                 table.close(pages);
+                if (freeKept()) {
+                    continue;
+                }
                 return;
             }
+            reused += there;
             waiting.remove();
             copies.forEach(model::copyPage);
             next.begin(pages);
@@ -140,11 +167,24 @@ public final class Generator {
                 i++;
                 continue;
             }
+            if (freeKept()) {
+                continue;
+            }
             Sequence newest = running.removeLast();
             table.close(newest.pages());
             waiting.addFirst(newest);
             preemptions++;
         }
+    }
+
+    /** False if there were none. */
+    private boolean freeKept() {
+        if (kept == null) {
+            return false;
+        }
+        table.close(kept);
+        kept = null;
+        return true;
     }
 
     private void choose(List<Sequence> batch) {
@@ -171,7 +211,13 @@ public final class Generator {
     }
 
     private void finish(Sequence sequence) {
-        table.close(sequence.pages());
+        if (keepsLast) {
+            table.publish(sequence.pages(), sequence.tokens());
+            freeKept();
+            kept = sequence.pages();
+        } else {
+            table.close(sequence.pages());
+        }
         running.remove(sequence);
         Answer answer = sequence.answer();
         answers.set(sequence.index(), answer);

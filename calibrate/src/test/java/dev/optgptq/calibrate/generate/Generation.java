@@ -77,6 +77,22 @@ final class Generation {
         });
     }
 
+    /** A listener that does nothing. */
+    static GenerationListener silent() {
+        return new GenerationListener() {
+            @Override
+            public void text(int request, String added) {}
+
+            @Override
+            public void finished(int request, Answer answer) {}
+
+            @Override
+            public boolean isInterrupted() {
+                return false;
+            }
+        };
+    }
+
     static Request greedy(int[] prompt, int tokens) {
         return new Request(prompt, tokens, Sampling.GREEDY, 0, Set.of(), List.of(), false);
     }

@@ -12,11 +12,14 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.optgptq.calibrate.generate.Generation.Outcome;
 import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.calibrate.testing.CharacterTokenizer;
 import dev.optgptq.formats.testing.Failures;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.kernels.ops.CacheType;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
+import java.util.Objects;
 import java.util.Set;
 import java.util.SplittableRandom;
 import org.junit.jupiter.api.Test;
@@ -55,6 +58,34 @@ class GeneratorTest {
             }
             return null;
         });
+    }
+
+    /** Five pages hold the longer one, but not beside those that are kept. */
+    @ParameterizedTest
+    @CsvSource({"12, 16", "5, 0"})
+    void aConversationComputesOnlyWhatIsNew(int pages, int reused) {
+        with("llama-gqa-rope-llama3", "cpu", model -> {
+            int[] first = prompt(11, 21);
+            int[] answer = run(model, limits(CacheType.F32, 6, 1), List.of(greedy(first, 20))).answers().getFirst()
+                    .tokens();
+            int[] changed = joined(Arrays.copyOf(first, 17), prompt(12, 40));
+            int[] next = joined(joined(first, answer), prompt(13, 9));
+            return PagedModel.use(model, limits(CacheType.F32, pages, 1), paged -> {
+                Generator generator = Generator.forConversation(paged, new CharacterTokenizer(), Generation.silent());
+                assertArrayEquals(answer, one(generator, greedy(first, 20)));
+                assertArrayEquals(run(model, limits(CacheType.F32, 6, 1), List.of(greedy(changed, 20))).answers()
+                        .getFirst().tokens(), one(generator, greedy(changed, 20)));
+                assertEquals(reused, generator.reused());
+                assertArrayEquals(run(model, limits(CacheType.F32, 6, 1), List.of(greedy(next, 20))).answers()
+                        .getFirst().tokens(), one(generator, greedy(next, 20)));
+                assertEquals(5, generator.pagesInUse());
+                return null;
+            });
+        });
+    }
+
+    private static int[] one(Generator generator, Request request) {
+        return Objects.requireNonNull(generator.run(List.of(request)).getFirst()).tokens();
     }
 
     private static List<Request> requests(int count, long seed) {

@@ -3,6 +3,8 @@ package dev.optgptq.cli.command;
 import dev.optgptq.cli.console.Console;
 import dev.optgptq.cli.console.JobProgress;
 import dev.optgptq.cli.generate.AnswerOutput;
+import dev.optgptq.cli.generate.Chat;
+import dev.optgptq.cli.generate.Conversation;
 import dev.optgptq.cli.generate.GenerateJob;
 import dev.optgptq.cli.generate.Prompt;
 import dev.optgptq.kernels.Device;
@@ -14,21 +16,22 @@ import picocli.CommandLine.ArgGroup;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
-import tools.jackson.databind.node.JsonNodeFactory;
 
 /** generate: continue prompts with a model. */
 @Command(name = "generate", header = "Continue prompts with a model, plain or quantized.", mixinStandardHelpOptions = true, sortOptions = false, description = {
         "",
-        "Keeps keys and values of past tokens in pages. Prompts are batched, and prompts with a common prefix share "
+        "Continues the text of a prompt, or answers it through the model's chat template with --chat. Keeps keys and values of past tokens in pages. Prompts are batched, and prompts with a common prefix share "
                 + "its pages. Decoding is greedy by default; with --temperature tokens are sampled, the same ones "
                 + "for the same --seed.",
         ""}, footer = {"", "Examples:", "  opt-gptq generate out/w4 --prompt \"The city of York\" --tokens 200",
                 "  opt-gptq generate out/w4 --prompts prompts.jsonl --output answers.jsonl",
                 "  opt-gptq generate out/w4 --prompt \"The city\" --temperature 0.8 --seed 7",
-                "  opt-gptq generate out/w4 --prompts prompts.jsonl --cache int8 --batch 32", "",
-                "A line of prompts.jsonl is {\"prompt\": \"...\"}, with \"id\" and \"max_tokens\" if wanted; a line of answers.jsonl has "
-                        + "id, prompt, text, tokens and finish_reason, in the order in which answers finish. "
-                        + "Finished answers are kept when the command is interrupted."})
+                "  opt-gptq generate out/w4 --prompts prompts.jsonl --cache int8 --batch 32",
+                "  opt-gptq generate out/w4 --chat", "  opt-gptq generate out/w4 --chat --system \"Be brief.\" --prompt \"Where is York?\"",
+                "",
+                "A line of prompts.jsonl is {\"prompt\": \"...\"}, or {\"messages\": [...]} with --chat, with \"id\" and \"max_tokens\" if "
+                        + "wanted; a line of answers.jsonl has id, prompt or messages, text, tokens and finish_reason, in the "
+                        + "order in which answers finish. Finished answers are kept when the command is interrupted."})
 final class GenerateCommand implements Callable<Integer> {
 
     private final Console console;
@@ -36,8 +39,11 @@ final class GenerateCommand implements Callable<Integer> {
     @Parameters(paramLabel = "MODEL_DIR", description = "The model to run, plain or quantized.")
     private Path model = Path.of("");
 
-    @ArgGroup(multiplicity = "1")
+    @ArgGroup(multiplicity = "0..1")
     private Source source = new Source();
+
+    @ArgGroup(validate = false, order = 1, heading = "%nChat:%n")
+    private ChatOptions talk = new ChatOptions();
 
     @ArgGroup(validate = false, order = 2, heading = "%nAnswers:%n")
     private GenerateOptions options = new GenerateOptions();
@@ -70,6 +76,12 @@ final class GenerateCommand implements Callable<Integer> {
 
         @Option(names = "--json", description = "Print answers as JSON lines, with --prompt too.")
         boolean json;
+
+        /** UserError BAD_SETTING if any was given. */
+        private void requireNone() {
+            Checks.require(output == null && !overwrite && !json, "--chat", "--output, --overwrite or --json",
+                    "--prompt or --prompts with these");
+        }
     }
 
     GenerateCommand(Console console) {
@@ -80,14 +92,22 @@ final class GenerateCommand implements Callable<Integer> {
     public Integer call() {
         Path file = source.prompts;
         String text = source.prompt;
-        List<Prompt> prompts = file == null
-                ? List.of(new Prompt(JsonNodeFactory.instance.numberNode(1), text == null ? "" : text, null))
-                : Prompt.read(file);
+        Chat chat = talk.chat(file != null || text != null);
+        if (chat != null && file == null && text == null) {
+            files.requireNone();
+            try (JobProgress progress = console.progress(); Device device = machine.open(progress::log)) {
+                new Conversation(device, options.settings(device, true), chat, talk.context(), progress::log).run(model,
+                        console);
+            }
+            return ExitCode.DONE;
+        }
+        List<Prompt> prompts = file == null ? List.of(Prompt.of(text == null ? "" : text, chat)) : Prompt.read(file, chat);
         boolean streams = file == null && !files.json && files.output == null;
         try (JobProgress progress = console.progress();
                 AnswerOutput output = AnswerOutput.of(console, progress, files.output, files.overwrite, streams);
                 Device device = machine.open(progress::log)) {
-            new GenerateJob(device, options.settings(device), progress::log).run(model, prompts, output::listener);
+            new GenerateJob(device, options.settings(device, chat != null), progress::log).run(model, prompts,
+                    output::listener);
         }
         return ExitCode.DONE;
     }

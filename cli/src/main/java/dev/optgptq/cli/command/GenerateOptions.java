@@ -14,8 +14,8 @@ import picocli.CommandLine.Option;
 final class GenerateOptions {
 
     @Option(names = "--tokens", paramLabel = "N", description = "Maximum number of tokens of an answer. Default: "
-            + "${DEFAULT-VALUE}", defaultValue = "100")
-    private int tokens = 100;
+            + "100; 1000 with --chat")
+    private @Nullable Integer tokens;
 
     @Option(names = "--temperature", paramLabel = "X", description = "Divides the logits before sampling; 0 is "
             + "greedy decoding. Default: ${DEFAULT-VALUE}", defaultValue = "0")
@@ -58,8 +58,10 @@ final class GenerateOptions {
             + "64. Default: auto")
     private String batch = "auto";
 
-    GenerateSettings settings(Device device) {
-        SettingChecks.atLeast(1, "--tokens", tokens);
+    /** @param chats whether answers are those of a chat */
+    GenerateSettings settings(Device device, boolean chats) {
+        int most = tokens != null ? tokens : chats ? 1000 : 100;
+        SettingChecks.atLeast(1, "--tokens", most);
         Integer sequences = null;
         if (!batch.equals("auto")) {
             SettingChecks.require(batch.matches("[1-9][0-9]{0,5}"), "--batch", batch,
@@ -69,7 +71,7 @@ final class GenerateOptions {
         stops.forEach(stop -> SettingChecks.require(!stop.isEmpty(), "--stop", "nothing", "a text"));
         boolean own = device.freeMemory().isPresent();
         CacheType type = cache != null ? cache : own ? CacheType.F16 : CacheType.F32;
-        return new GenerateSettings(tokens, new Sampling(temperature, topK, topP, repetition, seed), stops,
+        return new GenerateSettings(most, new Sampling(temperature, topK, topP, repetition, seed), stops,
                 ignoreStopTokens, logProbabilities, type, sequences, cacheBytes, own ? DType.F16 : DType.F32);
     }
 }

@@ -1,16 +1,21 @@
 package dev.optgptq.cli.console;
 
+import java.io.BufferedReader;
+import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.StringWriter;
+import java.io.UncheckedIOException;
+import org.jspecify.annotations.Nullable;
 
 /**
- * The two streams of a command: results go to {@code out}, progress and messages to {@code err}. The methods here
+ * The streams of a command: results go to {@code out}, progress and messages to {@code err}. The methods here
  * escape control characters; the streams themselves are for code that writes terminal codes.
  *
+ * @param in what the user types, for commands that ask
  * @param out results
  * @param err progress, decisions, errors
  */
-public record Console(PrintWriter out, PrintWriter err, Terminal terminal) {
+public record Console(BufferedReader in, PrintWriter out, PrintWriter err, Terminal terminal) {
 
     private static final String RED = "\u001B[1;31m";
     private static final String PLAIN = "\u001B[0m";
@@ -47,6 +52,19 @@ public record Console(PrintWriter out, PrintWriter err, Terminal terminal) {
     public void print(String text) {
         out.print(Visible.text(text));
         out.flush();
+    }
+
+    /** The next line that the user types, after a sign on a terminal that it is waited for; null at the end. */
+    public @Nullable String ask() {
+        if (terminal.isLive()) {
+            err.print("> ");
+            err.flush();
+        }
+        try {
+            return in.readLine();
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
     }
 
     /** Whether results were lost: the disk is full, or the reader has closed standard output. */

@@ -54,7 +54,10 @@ final class AnswerWriter implements AutoCloseable {
     static ObjectNode json(Prompt prompt, int promptTokens, Answer answer) {
         ObjectNode line = JsonNodeFactory.instance.objectNode();
         line.set("id", prompt.id());
-        line.put("prompt", prompt.text());
+        switch (prompt.content()) {
+            case Prompt.Content.Text text -> line.put("prompt", text.text());
+            case Prompt.Content.Messages chat -> line.set("messages", chat.messages());
+        }
         line.put("text", answer.text());
         line.put("finish_reason", answer.finish().word());
         line.put("prompt_tokens", promptTokens);

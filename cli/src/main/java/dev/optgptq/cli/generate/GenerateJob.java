@@ -8,7 +8,6 @@ import dev.optgptq.calibrate.generate.Generator;
 import dev.optgptq.calibrate.generate.PagedModel;
 import dev.optgptq.calibrate.generate.Request;
 import dev.optgptq.calibrate.model.Transformer;
-import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.formats.tokenizer.Tokenizer;
 import dev.optgptq.gptq.run.memory.MemoryNeed;
@@ -48,11 +47,8 @@ public record GenerateJob(Device device, GenerateSettings settings, Consumer<Str
             GenerationListener listener = hearing.of(asked);
             Transformer model = Transformer.open(directory, spec, device).forGeneration(settings.products());
             GenerationPlan plan = GenerationPlan.of(model, settings.cache(), requests, settings.sequences(),
-                    settings.cacheBytes(), free());
-            log.accept("memory: " + mebibytes(plan.bytes()) + " on " + device.name() + ", of which weights "
-                    + mebibytes(plan.weightBytes()) + ", cache " + mebibytes(plan.pageBytes()) + " ("
-                    + settings.cache().word() + ", " + plan.limits().pages() + " pages of 16 tokens, up to "
-                    + plan.limits().sequences() + " sequences in a batch)");
+                    settings.cacheBytes(), free(device));
+            log.accept(memory(plan, device, settings));
             PagedModel.use(model, plan.limits(), paged -> generate(paged, tokenizer, listener, requests));
         }
     }
@@ -76,31 +72,30 @@ public record GenerateJob(Device device, GenerateSettings settings, Consumer<Str
     }
 
     private List<Request> requests(Path path, ModelSpec spec, Tokenizer tokenizer, List<Prompt> prompts) {
+        PromptTokens tokens = PromptTokens.of(path, tokenizer, prompts, spec.maxPositions());
         Set<Integer> stops = settings.ignoreStopTokens() ? Set.of() : StopTokens.of(path);
         List<Request> requests = new ArrayList<>();
         for (Prompt prompt : prompts) {
-            int[] tokens = tokenizer.encodePrompt(prompt.text());
-            if (tokens.length == 0) {
-                throw new UserError(UserError.Code.BAD_TEXT, "prompt " + (requests.size() + 1)
-                        + ": expected at least one token, found none: this model's tokenizer adds no token to an "
-                        + "empty text; give a text");
-            }
-            if (tokens.length >= spec.maxPositions()) {
-                throw new UserError(UserError.Code.BAD_TEXT,
-                        "prompt " + (requests.size() + 1) + ": expected fewer than "
-                                + spec.maxPositions() + " tokens, the model's context, found " + tokens.length
-                                + "; shorten it");
-            }
             Integer own = prompt.maxTokens();
-            requests.add(new Request(tokens, own == null ? settings.maxTokens() : own, settings.sampling(),
-                    requests.size(), stops, settings.stopTexts(), settings.logProbabilities()));
+            requests.add(new Request(tokens.of(prompt, "prompt " + (requests.size() + 1)),
+                    own == null ? settings.maxTokens() : own, settings.sampling(), requests.size(), stops,
+                    settings.stopTexts(), settings.logProbabilities()));
         }
         return requests;
     }
 
-    private long free() {
+    /** For weights, cache and buffers. */
+    static long free(Device device) {
         MemoryNeed.Free free = MemoryNeed.Free.of(List.of(device));
         return free.device().orElse(free.host()) - Transformer.LIBRARIES;
+    }
+
+    /** A plan for people. */
+    static String memory(GenerationPlan plan, Device device, GenerateSettings settings) {
+        return "memory: " + mebibytes(plan.bytes()) + " on " + device.name() + ", of which weights "
+                + mebibytes(plan.weightBytes()) + ", cache " + mebibytes(plan.pageBytes()) + " ("
+                + settings.cache().word() + ", " + plan.limits().pages() + " pages of 16 tokens, up to "
+                + plan.limits().sequences() + " sequences in a batch)";
     }
 
     private static String mebibytes(long bytes) {

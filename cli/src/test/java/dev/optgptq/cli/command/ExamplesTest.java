@@ -8,7 +8,9 @@ import dev.optgptq.cli.console.Terminal;
 import dev.optgptq.cli.testing.CommandRun;
 import dev.optgptq.cli.testing.Models;
 import java.io.IOException;
+import java.io.BufferedReader;
 import java.io.PrintWriter;
+import java.io.Reader;
 import java.io.StringWriter;
 import java.nio.file.Files;
 import java.util.List;
@@ -57,6 +59,6 @@ class ExamplesTest {
         String[] args = ARGUMENT.matcher(line).results().map(found -> found.group().replace("\"", ""))
                 .toArray(String[]::new);
         PrintWriter nowhere = new PrintWriter(new StringWriter());
-        CommandTree.of(new Console(nowhere, nowhere, Terminal.NONE), args).parseArgs(args);
+        CommandTree.of(new Console(new BufferedReader(Reader.nullReader()), nowhere, nowhere, Terminal.NONE), args).parseArgs(args);
     }
 }

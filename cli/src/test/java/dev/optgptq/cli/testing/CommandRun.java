@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.optgptq.cli.Main;
 import java.io.PrintWriter;
+import java.io.StringReader;
 import java.io.StringWriter;
 import java.util.List;
 import java.util.stream.Stream;
@@ -22,10 +23,16 @@ import tools.jackson.databind.json.JsonMapper;
 public record CommandRun(List<String> args, int exitCode, String out, String err) {
 
     public static CommandRun of(Object... args) {
+        return typing("", args);
+    }
+
+    /** The same, with what the user types. */
+    public static CommandRun typing(String typed, Object... args) {
         List<String> words = Stream.of(args).map(Object::toString).toList();
         StringWriter out = new StringWriter();
         StringWriter err = new StringWriter();
-        int exitCode = Main.run(new PrintWriter(out), new PrintWriter(err), words.toArray(String[]::new));
+        int exitCode = Main.run(new StringReader(typed), new PrintWriter(out), new PrintWriter(err),
+                words.toArray(String[]::new));
         return new CommandRun(words, exitCode, out.toString(), err.toString());
     }
 

@@ -27,7 +27,8 @@ import picocli.CommandLine.Parameters;
                 "  opt-gptq generate out/w4 --prompts prompts.jsonl --output answers.jsonl",
                 "  opt-gptq generate out/w4 --prompt \"The city\" --temperature 0.8 --seed 7",
                 "  opt-gptq generate out/w4 --prompts prompts.jsonl --cache int8 --batch 32",
-                "  opt-gptq generate out/w4 --chat", "  opt-gptq generate out/w4 --chat --system \"Be brief.\" --prompt \"Where is York?\"",
+                "  opt-gptq generate out/w4 --chat",
+                "  opt-gptq generate out/w4 --chat --system \"Be brief.\" --prompt \"Where is York?\"",
                 "",
                 "A line of prompts.jsonl is {\"prompt\": \"...\"}, or {\"messages\": [...]} with --chat, with \"id\" and \"max_tokens\" if "
                         + "wanted; a line of answers.jsonl has id, prompt or messages, text, tokens and finish_reason, in the "
@@ -101,7 +102,9 @@ final class GenerateCommand implements Callable<Integer> {
             }
             return ExitCode.DONE;
         }
-        List<Prompt> prompts = file == null ? List.of(Prompt.of(text == null ? "" : text, chat)) : Prompt.read(file, chat);
+        List<Prompt> prompts = file == null
+                ? List.of(Prompt.of(text == null ? "" : text, chat))
+                : Prompt.read(file, chat);
         boolean streams = file == null && !files.json && files.output == null;
         try (JobProgress progress = console.progress();
                 AnswerOutput output = AnswerOutput.of(console, progress, files.output, files.overwrite, streams);

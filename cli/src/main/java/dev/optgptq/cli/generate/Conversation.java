@@ -81,14 +81,14 @@ public record Conversation(Device device, GenerateSettings settings, Chat chat, 
             turns.console.print("\n");
             turns.history.add(Chat.message("assistant", answer.text()));
             if (answer.finish() == Finish.LENGTH || answer.finish() == Finish.CONTEXT) {
-                log.accept("the answer ends after " + answer.tokens().length + " tokens: " + (answer.finish()
-                        == Finish.LENGTH ? "--tokens is reached" : "the context is full"));
+                log.accept("the answer ends after " + answer.tokens().length + " tokens: "
+                        + (answer.finish() == Finish.LENGTH ? "--tokens is reached" : "the context is full"));
             }
         } catch (UserError e) {
             if (e.code() != UserError.Code.BAD_TEXT) {
                 throw e;
             }
-            turns.console.error(e.getMessage());
+            turns.console.error(String.valueOf(e.getMessage()));
             turns.history.remove(turns.history.size() - 1);
         }
     }

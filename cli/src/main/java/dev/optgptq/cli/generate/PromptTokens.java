@@ -6,6 +6,7 @@ import dev.optgptq.formats.chat.ChatTemplate;
 import dev.optgptq.formats.tokenizer.Tokenizer;
 import java.nio.file.Path;
 import java.time.LocalDateTime;
+import java.time.ZoneId;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 import tools.jackson.databind.node.ArrayNode;
@@ -55,6 +56,6 @@ record PromptTokens(Tokenizer tokenizer, @Nullable ChatTemplate template, int po
         if (template == null) {
             throw new IllegalStateException("messages without a template");
         }
-        return tokenizer.encode(template.render(messages, true, LocalDateTime.now(), name));
+        return tokenizer.encode(template.render(messages, true, LocalDateTime.now(ZoneId.systemDefault()), name));
     }
 }

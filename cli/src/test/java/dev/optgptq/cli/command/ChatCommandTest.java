@@ -33,8 +33,10 @@ class ChatCommandTest {
 
     @Test
     void a_conversation_answers_each_turn_as_the_whole_history_is_answered() throws IOException {
-        CommandRun talk = CommandRun.typing("The river\nI am sad\n\nIt was built\n/quit\nnever", "generate", model, "--chat",
-                "--system", "The town has", "--tokens", 20, "--device", "cpu").succeeds();
+        CommandRun talk = CommandRun
+                .typing("The river\nI am sad\n\nIt was built\n/quit\nnever", "generate", model, "--chat",
+                        "--system", "The town has", "--tokens", 20, "--device", "cpu")
+                .succeeds();
         ArrayNode history = messages("system", "The town has", "user", "The river");
         String first = answer(history);
         history.addAll(messages("assistant", first, "user", "It was built"));
@@ -45,8 +47,10 @@ class ChatCommandTest {
 
     @Test
     void a_full_context_drops_the_oldest_turns() {
-        CommandRun.typing("The river\nIt was built\nThe town has\n" + "in the year ".repeat(60) + "\n", "generate", model,
-                "--chat", "--context", 64, "--tokens", 30, "--device", "cpu").succeeds()
+        CommandRun
+                .typing("The river\nIt was built\nThe town has\n" + "in the year ".repeat(60) + "\n", "generate", model,
+                        "--chat", "--context", 64, "--tokens", 30, "--device", "cpu")
+                .succeeds()
                 .says("the oldest turn was dropped", "expected fewer than 64 tokens, the context");
     }
 
@@ -65,8 +69,10 @@ class ChatCommandTest {
     private String answer(ArrayNode messages) throws IOException {
         Path prompts = Files.writeString(directory.resolve("prompts.jsonl"),
                 JsonNodeFactory.instance.objectNode().set("messages", messages).toString());
-        List<String> lines = CommandRun.of("generate", model, "--chat", "--prompts", prompts, "--tokens", 20, "--device",
-                "cpu").succeeds().out().lines().toList();
+        List<String> lines = CommandRun
+                .of("generate", model, "--chat", "--prompts", prompts, "--tokens", 20, "--device",
+                        "cpu")
+                .succeeds().out().lines().toList();
         JsonNode answer = JSON.readTree(lines.getFirst());
         assertEquals(messages, answer.path("messages"));
         return answer.path("text").stringValue();

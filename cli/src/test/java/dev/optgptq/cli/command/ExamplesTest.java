@@ -59,6 +59,7 @@ class ExamplesTest {
         String[] args = ARGUMENT.matcher(line).results().map(found -> found.group().replace("\"", ""))
                 .toArray(String[]::new);
         PrintWriter nowhere = new PrintWriter(new StringWriter());
-        CommandTree.of(new Console(new BufferedReader(Reader.nullReader()), nowhere, nowhere, Terminal.NONE), args).parseArgs(args);
+        CommandTree.of(new Console(new BufferedReader(Reader.nullReader()), nowhere, nowhere, Terminal.NONE), args)
+                .parseArgs(args);
     }
 }

@@ -37,6 +37,8 @@ import picocli.CommandLine.Spec;
                 "  # half the KV cache", "  opt-gptq convert-gqa models/my-llama", "",
                 "  # one key-value head for all, calibrated on your own text",
                 "  opt-gptq convert-gqa models/my-mpt --kv-heads 1 --calibration train.jsonl", "",
+                "  # half the KV cache, heads where they matter",
+                "  opt-gptq convert-gqa models/my-mpt --kv-bytes 50%%", "",
                 "  # and trained towards the original",
                 "  opt-gptq convert-gqa models/my-llama --ratio 4 --heal 1000 --text corpus.txt", "",
                 "  # and with ALiBi in the place of rotary or learned positions",

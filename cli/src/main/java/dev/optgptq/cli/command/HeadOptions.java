@@ -3,6 +3,7 @@ package dev.optgptq.cli.command;
 import dev.optgptq.gptq.convert.ConvertSettings.Heads;
 import dev.optgptq.gptq.convert.ConvertSettings.Positions;
 import java.nio.file.Path;
+import java.util.Locale;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
 
@@ -19,6 +20,11 @@ final class HeadOptions {
     @Nullable
     Integer ratio;
 
+    @Option(names = "--kv-bytes", paramLabel = "SIZE", converter = KvBytesConverter.class, description = "Give each layer its own "
+            + "number of key-value heads, by what fewer cost there, so that the KV cache of a token shrinks to 50%% of what it "
+            + "is, or to 8192 bytes in 16 bits. Written as opt_gqa")
+    private @Nullable Heads kvBytes;
+
     @Option(names = "--positions", paramLabel = "WHAT", description = "keep: as the model has them. alibi: ALiBi with standard "
             + "slopes, in the place of rotary or learned positions; wants --heal. Default: keep")
     Positions positions = Positions.KEEP;
@@ -28,6 +34,9 @@ final class HeadOptions {
 
     void check() {
         Checks.require(kvHeads == null || ratio == null, "--ratio", ratio, "not to be given with --kv-heads");
+        Checks.require(kvBytes == null || (kvHeads == null && ratio == null), "--kv-bytes", kvBytes == null
+                ? ""
+                : name(kvBytes), "not to be given with --kv-heads or --ratio");
         if (kvHeads != null) {
             Checks.atLeast(1, "--kv-heads", kvHeads);
         }
@@ -37,16 +46,29 @@ final class HeadOptions {
     }
 
     Heads heads() {
+        if (kvBytes != null) {
+            return kvBytes;
+        }
         if (kvHeads != null) {
             return new Heads.Count(kvHeads);
         }
         return new Heads.Ratio(ratio == null ? RATIO : ratio);
     }
 
-    /** MODEL-gqa-kv4, MODEL-gqa-r2 or MODEL-gqa-r2-alibi, beside the model. */
+    private static String name(Heads heads) {
+        return switch (heads) {
+            case Heads.Count(int count) -> "kv" + count;
+            case Heads.Ratio(int divisor) -> "r" + divisor;
+            case Heads.Share(double share) -> "kv" + String.format(Locale.ROOT, "%.4g", 100 * share)
+                    .replaceFirst("\\.?0*$", "") + "pct";
+            case Heads.Bytes(long perToken) -> "kv" + perToken + "b";
+        };
+    }
+
+    /** MODEL-gqa-kv4, MODEL-gqa-r2, MODEL-gqa-kv50pct or MODEL-gqa-r2-alibi, beside the model. */
     Path outputBeside(Path model) {
         Path source = model.toAbsolutePath().normalize();
-        String suffix = kvHeads != null ? "-gqa-kv" + kvHeads : "-gqa-r" + (ratio == null ? RATIO : ratio);
+        String suffix = "-gqa-" + name(heads());
         return source.resolveSibling(
                 source.getFileName() + suffix + (positions == Positions.ALIBI ? "-alibi" : ""));
     }

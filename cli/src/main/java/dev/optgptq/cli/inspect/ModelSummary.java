@@ -16,6 +16,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -39,11 +40,12 @@ public record ModelSummary(String path, @Nullable String modelType, @Nullable Ar
 
     /**
      * @param kvHeads as many as heads for multi-head attention, fewer for grouped-query attention; of the first layer
+     * @param kvHeadsByLayer where layers differ; else null
      * @param sharing query heads to a KV head
      * @param positions how tokens know their order, in words
      */
-    public record Architecture(String family, int blocks, int hiddenSize, int heads, int kvHeads, int headDim,
-            int sharing, String positions, CacheSize cache, int intermediateSize, int vocabSize, int maxPositions,
+    public record Architecture(String family, int blocks, int hiddenSize, int heads, int kvHeads,
+            @Nullable List<Integer> kvHeadsByLayer, int headDim, int sharing, String positions, CacheSize cache, int intermediateSize, int vocabSize, int maxPositions,
             boolean tiedHead) {
 
         static Architecture of(ModelSpec spec, int context) {
@@ -63,9 +65,19 @@ public record ModelSummary(String path, @Nullable String modelType, @Nullable Ar
             };
         }
 
+        private static @Nullable List<Integer> kvHeadsByLayer(ModelSpec spec) {
+            List<Integer> counts = spec.blockSpecs().stream()
+                    .flatMap(block -> block.mixer() instanceof Mixer.Attention form
+                            ? Stream.of(form.kvHeads())
+                            : Stream.of())
+                    .toList();
+            return counts.stream().distinct().count() > 1 ? counts : null;
+        }
+
         private static Architecture of(ModelSpec spec, int heads, int kvHeads, int headDim, CacheSize cache,
                 int intermediate) {
-            return new Architecture(spec.family(), spec.blocks(), spec.hiddenSize(), heads, kvHeads, headDim,
+            return new Architecture(spec.family(), spec.blocks(), spec.hiddenSize(), heads, kvHeads,
+                    kvHeadsByLayer(spec), headDim,
                     Math.max(1, heads / kvHeads), PositionNames.of(spec), cache, intermediate, spec.vocabSize(),
                     spec.maxPositions(), spec.head().tied());
         }

@@ -27,6 +27,14 @@ public final class ConvertText {
         TextTable table = TextTable.of("", "");
         table.row("KV cache", report.cache().bytesPerTokenBefore() + " -> " + report.cache().bytesPerTokenAfter()
                 + " bytes per token, in 16 bits");
+        ConvertReport.Budget budget = report.budget();
+        if (budget != null) {
+            table.row("KV heads", String.format(Locale.ROOT,
+                    "%s of at most %d; one layer alone with its number diverges by %.5f nats per token in sum, before any fit",
+                    budget.layers().stream().map(layer -> String.valueOf(layer.kvHeads()))
+                            .collect(Collectors.joining(" + ")),
+                    budget.heads(), budget.divergence()));
+        }
         ConvertReport.Positions positions = report.positions();
         if (positions != null) {
             table.row("positions", String.format(Locale.ROOT,

@@ -4,6 +4,7 @@ import dev.optgptq.cli.console.TextTable;
 import dev.optgptq.cli.console.Units;
 import dev.optgptq.cli.inspect.Mixture;
 import dev.optgptq.cli.inspect.ModelSummary;
+import java.util.List;
 import java.util.Locale;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
@@ -47,15 +48,29 @@ public final class ModelText {
         facts.row("architecture", String.format(Locale.ROOT, "%d blocks, hidden size %d, MLP %d, vocabulary %d%s",
                 model.blocks(), model.hiddenSize(), model.intermediateSize(), model.vocabSize(),
                 model.tiedHead() ? ", head tied to the embedding" : ""));
+        List<Integer> byLayer = model.kvHeadsByLayer();
         facts.row("attention",
-                String.format(Locale.ROOT, "%d heads of %d, %d KV heads, up to %d positions", model.heads(),
-                        model.headDim(), model.kvHeads(), model.maxPositions()));
-        facts.row("groups", model.sharing() == 1
-                ? "none: each query head has keys and values of its own"
-                : model.kvHeads() + ", of " + model.sharing() + " query heads each");
+                String.format(Locale.ROOT, "%d heads of %d, %s KV heads, up to %d positions", model.heads(),
+                        model.headDim(), byLayer == null ? String.valueOf(model.kvHeads()) : joined(byLayer),
+                        model.maxPositions()));
+        facts.row("groups", groups(model, byLayer));
         facts.row("positions", model.positions());
         facts.row("KV cache", String.format(Locale.ROOT, "%,d bytes per token in 16 bits, %s at %,d tokens",
                 model.cache().bytesPerToken(), Units.bytes(model.cache().bytesAtContext()), model.cache().context()));
+    }
+
+    private static String joined(List<Integer> counts) {
+        return counts.stream().map(String::valueOf).collect(Collectors.joining("/"));
+    }
+
+    private static String groups(ModelSummary.Architecture model, @Nullable List<Integer> byLayer) {
+        if (byLayer != null) {
+            return "by layer, of " + joined(byLayer.stream().map(kvHeads -> model.heads() / kvHeads).toList())
+                    + " query heads each";
+        }
+        return model.sharing() == 1
+                ? "none: each query head has keys and values of its own"
+                : model.kvHeads() + ", of " + model.sharing() + " query heads each";
     }
 
     private static void mixture(TextTable facts, @Nullable Mixture mixture,

@@ -25,11 +25,11 @@ class ConvertPageTest {
         Document page = parse(report(true));
         String text = page.getDocumentElement().getTextContent();
         for (String part : List.of("my-llama with 2 KV heads, to ALiBi", "0.0123", "512 B", "from 1,024 B", "3.25 %",
-                "from the fitted start", "<b>as it is</b>", "rate of 1.0e-04", "not finite", "33.300")) {
+                "from the fitted start", "<b>as it is</b>", "rate of 1.0e-04", "not finite", "33.300", "At most 2 heads")) {
             assertTrue(text.contains(part), part + " in " + text);
         }
         assertEquals(3, page.getElementsByTagName("circle").getLength(), "one mark for each look");
-        assertEquals(List.of("warnings", "cache", "positions", "layers", "healing", "settings"),
+        assertEquals(List.of("warnings", "cache", "positions", "budget", "layers", "healing", "settings"),
                 ids(page));
     }
 
@@ -60,12 +60,17 @@ class ConvertPageTest {
         return new ConvertReport(1, "opt-gptq test", "2026-11-30T00:00:00Z",
                 new LinkedHashMap<>(Map.of("--kv-heads", "[2]")),
                 new ConvertReport.Model("models/my-llama", "out", "llama", 1, 64, 4, 16, "cpu"),
-                all ? positions : null,
+                all ? positions : null, all ? budget() : null,
                 List.of(new ConvertReport.Layer(0, 2, 0.01, 0.0325, 0.02, 0.01, 5, kept, stayed)),
                 new ConvertReport.Cache(1024, 512), all ? healed : null,
                 all ? new ConvertReport.Quality("a text", 32, 2, 30, 33.3, 0.1, 0.05, 0.15, divergence) : null, 12,
                 List.of(new ConvertReport.Phase("moments", 12)),
                 all ? List.of("a warning with <b>as it is</b>") : List.of());
+    }
+
+    private static ConvertReport.Budget budget() {
+        return new ConvertReport.Budget(2, 0.0432, List.of(new ConvertReport.LayerCost(0, 2,
+                new LinkedHashMap<>(Map.of(2, 0.0432)))));
     }
 
     private static Document parse(ConvertReport report) throws Exception {

@@ -141,7 +141,9 @@ final class ConvertCheck {
             warnings.add("the model has ALiBi already; its positions stay");
         }
         long tokens = (long) settings.calibration().samples() * settings.calibration().length() * 3 / 4;
-        int most = plan.kvHeads().stream().mapToInt(kvHeads -> plan.before() / kvHeads).max().orElse(1);
+        int most = settings.heads().byLayer()
+                ? plan.before()
+                : plan.kvHeads().stream().mapToInt(kvHeads -> plan.before() / kvHeads).max().orElse(1);
         long unknowns = Math.max((long) most * HeadPlan.attention(spec).queryWidth(),
                 spec.block(0).inputs(InputSite.MLP_OUTPUT));
         if (tokens < unknowns) {

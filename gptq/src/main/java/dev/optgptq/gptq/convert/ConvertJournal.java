@@ -106,6 +106,13 @@ final class ConvertJournal implements AutoCloseable {
                 .encode(Objects.requireNonNull(values.get(spec.name()), spec.name()), spec.dtype(), arena), note);
     }
 
+    /** Records what needs no tensors. */
+    Part writeNote(String name, ObjectNode note) {
+        return write(name, List.of(), (spec, arena) -> {
+            throw new IllegalArgumentException(spec.name());
+        }, note);
+    }
+
     /** Gives the bytes of a tensor. */
     @FunctionalInterface
     interface Content {

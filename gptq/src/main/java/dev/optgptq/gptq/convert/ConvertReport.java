@@ -14,13 +14,14 @@ import org.jspecify.annotations.Nullable;
  * @param started ISO-8601, UTC
  * @param command the settings, by the names of the command line's options
  * @param positions null where they stayed
+ * @param budget null where all layers have one number of key-value heads
  * @param healed null without training
  * @param quality null without evaluation
  * @param seconds wall time
  * @param phases it was spent in; blocks that an earlier run finished take none
  */
 public record ConvertReport(int schemaVersion, String tool, String started, SequencedMap<String, String> command,
-        Model model, @Nullable Positions positions, List<Layer> layers, Cache cache, @Nullable Healed healed,
+        Model model, @Nullable Positions positions, @Nullable Budget budget, List<Layer> layers, Cache cache, @Nullable Healed healed,
         @Nullable Quality quality, double seconds, List<Phase> phases, List<String> warnings) {
 
     /** @param seconds wall time */
@@ -52,6 +53,23 @@ public record ConvertReport(int schemaVersion, String tool, String started, Sequ
      */
     public record PositionLayer(int block, List<Integer> order, double attentionDivergence, double fittedDivergence,
             Step values, Step down) {}
+
+    /**
+     * How key-value heads were shared out to layers.
+     *
+     * @param heads of all layers at most
+     * @param divergence the sum of what was chosen costs
+     */
+    public record Budget(int heads, double divergence, List<LayerCost> layers) {}
+
+    /**
+     * What fewer heads in one layer cost.
+     *
+     * @param kvHeads that were chosen
+     * @param divergences KL(original || it) on held-out text, nats per token, by the number of heads of this layer alone, merged and
+     *     not yet fitted
+     */
+    public record LayerCost(int block, int kvHeads, SequencedMap<Integer, Double> divergences) {}
 
     /**
      * One layer.

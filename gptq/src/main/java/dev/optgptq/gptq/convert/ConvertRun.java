@@ -36,7 +36,8 @@ public final class ConvertRun {
     private final ModelDirectory source;
     private final Transformer model;
     private final ModelSpec spec;
-    private final HeadPlan plan;
+    /** Where each layer is to have its own number of heads, all that there are until that is chosen. */
+    private HeadPlan plan;
     private final PhaseClock clock;
     private final Progress progress;
     private final Consumer<String> log;
@@ -44,6 +45,7 @@ public final class ConvertRun {
     private final boolean toAlibi;
     private final List<ConvertReport.Layer> layers = new ArrayList<>();
     private ConvertReport.@Nullable Positions positions;
+    private ConvertReport.@Nullable Budget budget;
     private ConvertReport.@Nullable Healed healed;
 
     /**
@@ -76,7 +78,7 @@ public final class ConvertRun {
             Consumer<String> log, PhaseClock clock) {
         Transformer model = Transformer.open(source, device);
         ConvertCheck.check(settings, source, model.spec());
-        HeadPlan plan = HeadPlan.uniform(model.spec(), settings.heads());
+        HeadPlan plan = HeadPlan.of(model.spec(), settings.heads());
         ConvertTexts texts = read.apply(model.spec());
         List<String> warnings = ConvertCheck.warnings(settings, model.spec(), plan);
         warnings.forEach(log);
@@ -105,7 +107,8 @@ public final class ConvertRun {
     private static Identity identity(ConvertSettings settings, HeadPlan plan, ConvertTexts texts,
             ModelDirectory source, Device device, String tool) {
         SequencedMap<String, String> facts = new LinkedHashMap<>();
-        facts.put("the key-value heads", plan.kvHeads().toString());
+        facts.put("the key-value heads",
+                settings.heads().byLayer() ? settings.heads().toString() : plan.kvHeads().toString());
         facts.put("--positions", settings.positions().name());
         facts.put("the calibration text", texts.calibration().digest());
         Heal heal = settings.heal();
@@ -127,13 +130,13 @@ public final class ConvertRun {
         long bytes = source.tensors().values().stream().mapToLong(view -> view.data().byteSize()).sum();
         journal.directory().requireSpace(2 * bytes);
         int length = texts.calibration().length();
-        try (TargetForm form = TargetForm.of(source, spec, plan, toAlibi, length);
+        try (TargetForm form = TargetForm.of(source, spec, plan, settings.heads().byLayer(), toAlibi, length);
                 TeacherText teacher = new TeacherText(model, texts.held(), form.layout() == null, progress)) {
             List<Part> parts = new ArrayList<>();
             if (toAlibi) {
                 parts.addAll(changePositions(form, teacher, journal, texts.calibration()));
             }
-            if (!toAlibi || form.kvHeads() < plan.before()) {
+            if (!toAlibi || settings.heads().byLayer() || plan.kvHeads().getFirst() < plan.before()) {
                 parts.addAll(mergeHeads(form, parts, journal, texts.calibration()));
             }
             Heal heal = settings.heal();
@@ -160,7 +163,16 @@ public final class ConvertRun {
         ObjectNode config = (ObjectNode) form.base().config().json().deepCopy();
         try (ConvertedModel before = new ConvertedModel(form.base(), config, sofar);
                 ModelDirectory directory = before.directory()) {
-            HeadMerging.Merged merged = new HeadMerging(Transformer.open(directory, device), directory, plan, journal,
+            Transformer whole = Transformer.open(directory, device);
+            if (settings.heads().byLayer()) {
+                clock.enter("costs");
+                ConvertReport.Budget chosen = new HeadChoice(whole, journal, progress, log)
+                        .choose(HeadPlan.total(spec, settings.heads()), calibration);
+                plan = new HeadPlan(plan.before(),
+                        chosen.layers().stream().map(ConvertReport.LayerCost::kvHeads).toList());
+                budget = chosen;
+            }
+            HeadMerging.Merged merged = new HeadMerging(whole, directory, plan, journal,
                     clock, progress).run(calibration);
             layers.addAll(merged.layers());
             return merged.parts();
@@ -169,7 +181,7 @@ public final class ConvertRun {
 
     private Part heal(Heal heal, TeacherText teacher, ConvertJournal journal, TargetForm form, List<Part> parts) {
         clock.enter("heal");
-        try (ConvertedModel converted = new ConvertedModel(form.base(), form.config(), parts);
+        try (ConvertedModel converted = new ConvertedModel(form.base(), form.config(plan), parts);
                 ModelDirectory directory = converted.directory()) {
             Healing.Healed found = new Healing(form.base(), teacher, heal, journal, progress, log).heal(directory);
             healed = healed(heal, found);
@@ -180,7 +192,7 @@ public final class ConvertRun {
     private ConvertReport.@Nullable Quality write(TargetForm form, List<Part> parts, ConvertJournal journal,
             ConvertTexts texts) {
         clock.enter("write");
-        ObjectNode config = form.config();
+        ObjectNode config = form.config(plan);
         try (ConvertedModel converted = new ConvertedModel(form.base(), config, parts);
                 CheckpointWriter writer = new CheckpointWriter(journal.directory(), converted.specs(),
                         CheckpointWriter.DEFAULT_SHARD_BYTES)) {
@@ -240,7 +252,7 @@ public final class ConvertRun {
                 new ConvertReport.Model(settings.model().toString(), settings.output().toString(), spec.family(),
                         spec.blocks(), spec.hiddenSize(), attention.heads(), attention.headDim(),
                         device.description()),
-                positions, layers,
+                positions, budget, layers,
                 new ConvertReport.Cache(
                         HeadPlan.bytesPerToken(Collections.nCopies(spec.blocks(), plan.before()),
                                 attention.headDim(), bytes),

@@ -33,13 +33,28 @@ public record ConvertSettings(Path model, Path output, Heads heads, Positions po
         ALIBI
     }
 
-    /** The number of key-value heads of a layer. */
+    /** The number of key-value heads. */
     public sealed interface Heads {
         /** A count. */
         record Count(int kvHeads) implements Heads {}
 
         /** A divisor of the present number. */
         record Ratio(int ratio) implements Heads {}
+
+        /**
+         * As many in all layers together as this share of the present KV cache holds; each layer gets its own number.
+         *
+         * @param share above 0, below 1
+         */
+        record Share(double share) implements Heads {}
+
+        /** The same as bytes for each token, with keys and values in 16 bits. */
+        record Bytes(long perToken) implements Heads {}
+
+        /** Whether layers may differ. */
+        default boolean byLayer() {
+            return this instanceof Share || this instanceof Bytes;
+        }
     }
 
     /**

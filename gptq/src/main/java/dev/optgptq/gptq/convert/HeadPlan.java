@@ -4,6 +4,7 @@ import dev.optgptq.calibrate.family.Mixer;
 import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.UserError.Code;
+import dev.optgptq.formats.dtype.DType;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Collections;
@@ -21,8 +22,11 @@ public record HeadPlan(int before, List<Integer> kvHeads) {
         kvHeads = List.copyOf(kvHeads);
     }
 
-    /** The same number for all layers. Throws UserError BAD_SETTING if it does not divide the heads. */
-    static HeadPlan uniform(ModelSpec spec, ConvertSettings.Heads wanted) {
+    /**
+     * The same number for all layers; all that there are where each layer is to have its own. Throws UserError BAD_SETTING
+     * if it does not divide the heads, or if a total is none that can be reached.
+     */
+    static HeadPlan of(ModelSpec spec, ConvertSettings.Heads wanted) {
         int have = attention(spec).kvHeads();
         int kvHeads = switch (wanted) {
             case ConvertSettings.Heads.Count(int count) -> {
@@ -33,8 +37,41 @@ public record HeadPlan(int before, List<Integer> kvHeads) {
                 require(ratio >= 1 && have % ratio == 0, "--ratio " + ratio, spec);
                 yield have / ratio;
             }
+            case ConvertSettings.Heads.Share share -> {
+                total(spec, share);
+                yield have;
+            }
+            case ConvertSettings.Heads.Bytes bytes -> {
+                total(spec, bytes);
+                yield have;
+            }
         };
         return new HeadPlan(have, Collections.nCopies(spec.blocks(), kvHeads));
+    }
+
+    /** Key-value heads of all layers together at most, for a wish by layer. Throws UserError BAD_SETTING. */
+    static int total(ModelSpec spec, ConvertSettings.Heads wanted) {
+        int each = 2 * attention(spec).headDim() * DType.F16.bytes();
+        long have = (long) attention(spec).kvHeads() * spec.blocks();
+        long total = switch (wanted) {
+            case ConvertSettings.Heads.Share(double share) -> (long) Math.floor(share * have);
+            case ConvertSettings.Heads.Bytes(long perToken) -> perToken / each;
+            case ConvertSettings.Heads.Count count -> throw new IllegalArgumentException(count.toString());
+            case ConvertSettings.Heads.Ratio ratio -> throw new IllegalArgumentException(ratio.toString());
+        };
+        if (total < spec.blocks() || total >= have) {
+            throw new UserError(Code.BAD_SETTING, "--kv-bytes: the KV cache holds " + have * each
+                    + " bytes for each token, and at least " + (long) spec.blocks() * each
+                    + " with one key-value head in each of " + spec.blocks() + " layers; found room for "
+                    + total * each + ". Give a number of bytes between these, or a share");
+        }
+        return Math.toIntExact(total);
+    }
+
+    /** Numbers of key-value heads that fewer could be, falling. */
+    static List<Integer> fewer(ModelSpec spec) {
+        int have = attention(spec).kvHeads();
+        return divisors(have).reversed().stream().filter(kvHeads -> kvHeads < have).toList();
     }
 
     private static void require(boolean divides, String option, ModelSpec spec) {

@@ -53,9 +53,7 @@ record PositionStage(Transformer original, ModelDirectory base, PositionStarts s
                 "ALiBi from the %s start: divergence %.4f with standard slopes alone, %.4f with fitted layers, %s",
                 report.start(), report.plain(), report.fitted(),
                 report.steps() == 0 ? "as they are" : "after " + report.steps() + " steps of healing"));
-        journal.write(CHOICE, List.of(), (spec, arena) -> {
-            throw new IllegalArgumentException(spec.name());
-        }, (ObjectNode) JSON.valueToTree(report));
+        journal.writeNote(CHOICE, (ObjectNode) JSON.valueToTree(report));
         return new Positioned(report.start().equals(PositionStarts.FITTED) ? parts : List.of(), report);
     }
 

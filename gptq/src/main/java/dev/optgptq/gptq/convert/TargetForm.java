@@ -20,24 +20,28 @@ import tools.jackson.databind.node.ObjectNode;
  *
  * @param base with all its key-value heads
  * @param layout what base lies in; null where base is the source itself
- * @param kvHeads that it will have
  */
-record TargetForm(ModelDirectory base, @Nullable OptGqaLayout layout, int kvHeads) implements AutoCloseable {
+record TargetForm(ModelDirectory base, @Nullable OptGqaLayout layout) implements AutoCloseable {
 
     /**
      * Chooses the form.
      *
+     * @param byLayer whether layers may differ in their key-value heads
      * @param toAlibi whether positions become ALiBi
      * @param meanOver learned positions that are averaged then
      */
-    static TargetForm of(ModelDirectory source, ModelSpec spec, HeadPlan plan, boolean toAlibi, int meanOver) {
+    static TargetForm of(ModelDirectory source, ModelSpec spec, HeadPlan plan, boolean byLayer, boolean toAlibi,
+            int meanOver) {
         int kvHeads = plan.kvHeads().getFirst();
-        if (!toAlibi && (kvHeads == plan.before() || holds(source.config(), kvHeads))) {
-            return new TargetForm(source, null, kvHeads);
+        boolean isOptGqa = spec.family().equals("opt_gqa");
+        if (!toAlibi && (byLayer ? isOptGqa : kvHeads == plan.before() || holds(source.config(), kvHeads))) {
+            return new TargetForm(source, null);
         }
-        OptGqaLayout.Positions positions = toAlibi ? new OptGqaLayout.Positions.Alibi(meanOver) : kept(source, spec);
+        OptGqaLayout.Positions positions = toAlibi
+                ? new OptGqaLayout.Positions.Alibi(meanOver)
+                : kept(source, spec, byLayer);
         OptGqaLayout layout = new OptGqaLayout(source, spec, positions);
-        return new TargetForm(layout.directory(), layout, kvHeads);
+        return new TargetForm(layout.directory(), layout);
     }
 
     /** Whether the description of the model's family reads how many key-value heads there are. */
@@ -46,7 +50,7 @@ record TargetForm(ModelDirectory base, @Nullable OptGqaLayout layout, int kvHead
         return HeadPlan.attention(spec).kvHeads() == kvHeads;
     }
 
-    private static OptGqaLayout.Positions kept(ModelDirectory source, ModelSpec spec) {
+    private static OptGqaLayout.Positions kept(ModelDirectory source, ModelSpec spec, boolean byLayer) {
         Mixer.Attention form = HeadPlan.attention(spec);
         boolean standard = form.position().equals(new Position.Alibi(8, 1, DType.F32));
         if (standard) {
@@ -55,15 +59,20 @@ record TargetForm(ModelDirectory base, @Nullable OptGqaLayout layout, int kvHead
         if (form.position() instanceof Position.None && spec.embedding().positions() != null) {
             return new OptGqaLayout.Positions.Learned();
         }
-        throw new UserError(Code.UNSUPPORTED_MODEL, source.path() + ": models of the family " + spec.family()
-                + " have a key-value head for each query head, and no other family holds them with their positions; "
-                + "--positions alibi writes them as opt_gqa");
+        throw new UserError(Code.UNSUPPORTED_MODEL, source.path() + (byLayer
+                ? ": --kv-bytes gives each layer its own number of key-value heads, which opt_gqa alone holds, and that "
+                        + "has no room for the positions of " + spec.family()
+                        + "; give all layers one number (--ratio, --kv-heads), or add --positions alibi"
+                : ": models of the family " + spec.family()
+                        + " have a key-value head for each query head, and no other family holds them with their "
+                        + "positions; --positions alibi writes them as opt_gqa"));
     }
 
     /** What config.json will be. */
-    ObjectNode config() {
-        boolean same = HeadPlan.attention(ModelSpec.resolve(base)).kvHeads() == kvHeads;
-        return same ? (ObjectNode) base.config().json().deepCopy() : ConvertedConfig.of(base.config(), kvHeads);
+    ObjectNode config(HeadPlan plan) {
+        boolean same = plan.isUniform()
+                && HeadPlan.attention(ModelSpec.resolve(base)).kvHeads() == plan.kvHeads().getFirst();
+        return same ? (ObjectNode) base.config().json().deepCopy() : ConvertedConfig.of(base.config(), plan);
     }
 
     /** Writes what other programs need to run it. */

@@ -56,7 +56,7 @@ class ConvertCheckTest {
     void too_little_text_is_told_how_many_tokens_more_it_takes() {
         try (ModelDirectory source = open("llama-mha")) {
             ModelSpec spec = ModelSpec.resolve(source);
-            HeadPlan plan = HeadPlan.uniform(spec, new Heads.Ratio(2));
+            HeadPlan plan = HeadPlan.of(spec, new Heads.Ratio(2));
             List<String> few = ConvertCheck.warnings(settings(source, Positions.KEEP, false, 4), spec, plan);
             assertEquals(1, few.size(), few.toString());
             assertTrue(few.getFirst().matches(".*need at least as many tokens, found 24; give \\d+ more.*"),
@@ -71,7 +71,7 @@ class ConvertCheckTest {
             ModelSpec spec = ModelSpec.resolve(source);
             ConvertSettings settings = settings(source, Positions.ALIBI, false, 400);
             ConvertCheck.check(settings, source, spec);
-            assertTrue(ConvertCheck.warnings(settings, spec, HeadPlan.uniform(spec, new Heads.Ratio(2))).toString()
+            assertTrue(ConvertCheck.warnings(settings, spec, HeadPlan.of(spec, new Heads.Ratio(2))).toString()
                     .contains("has ALiBi already"));
         }
     }

@@ -34,6 +34,9 @@ public final class ConvertPage {
         if (report.positions() != null) {
             parts.add(positions(report.positions()));
         }
+        if (report.budget() != null) {
+            parts.add(budget(report.budget()));
+        }
         if (!report.layers().isEmpty()) {
             parts.add(layers(report.layers()));
         }
@@ -107,6 +110,21 @@ public final class ConvertPage {
                         .add(value(layer.attentionDivergence())).add(value(layer.fittedDivergence()))
                         .addAll(step(layer.values())).addAll(step(layer.down())))
                 .toList()));
+    }
+
+    private static Element budget(ConvertReport.Budget budget) {
+        List<Integer> counts = List.copyOf(budget.layers().getFirst().divergences().keySet());
+        List<String> columns = new ArrayList<>(List.of(">layer", ">chosen"));
+        counts.forEach(count -> columns.add(">" + count));
+        return Html.section("budget", "KV heads by layer").add(Html.paragraph("lead", String.format(Locale.ROOT,
+                "At most %d heads in all layers, where they cost least. By their number: KL divergence from the original on "
+                        + "held-out text, nats per token, with this layer alone merged and not yet fitted. What was chosen costs %s "
+                        + "in sum.",
+                budget.heads(), Units.small(budget.divergence()))))
+                .add(table(columns, budget.layers().stream()
+                        .map(layer -> Element.of("tr").add(count(layer.block())).add(count(layer.kvHeads()))
+                                .addAll(layer.divergences().values().stream().map(ConvertPage::value).toList()))
+                        .toList()));
     }
 
     private static Element layers(List<ConvertReport.Layer> layers) {

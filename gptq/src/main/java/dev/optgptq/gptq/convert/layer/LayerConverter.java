@@ -6,8 +6,6 @@ import dev.optgptq.calibrate.family.Position;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.gptq.convert.merge.AttentionMatrices;
-import dev.optgptq.gptq.convert.merge.GroupMoments;
-import dev.optgptq.gptq.convert.merge.HeadLayout;
 import dev.optgptq.gptq.convert.merge.LayerMerge;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
@@ -70,7 +68,7 @@ public final class LayerConverter {
             GroupedWeights weights = new GroupedWeights(new HostCopies(device));
             AttentionMatrices original = weights.download(source.attention().parts(), form(block).headDim());
             step.accept("moments");
-            LayerMerge merge = merge(source, form(block), original, kvHeads);
+            LayerMerge merge = new LayerMoments(source, dense).merge(original, kvHeads, sequences.all());
             step.accept("scores");
             Scored scored = fitScores(source, form(block), merge.weights(), weights);
             step.accept("values");
@@ -91,39 +89,11 @@ public final class LayerConverter {
     }
 
     private LayerSource source(int block, TensorArena arena) {
-        LayerSource.Side original = LayerSource.Side.load(model, block, sequences, arena);
-        return new LayerSource(original, original.again(arena), original.attention(sequences.length(), arena),
-                sequences);
-    }
-
-    private LayerMerge merge(LayerSource source, Mixer.Attention form, AttentionMatrices original, int kvHeads) {
-        int members = form.kvHeads() / kvHeads;
-        try (HeadStatistics statistics = new HeadStatistics(source.attention(), members);
-                TensorArena arena = device.arena()) {
-            Tensor buffer = arena.matrix(DType.F32, sequences.batchRows(), spec.hiddenSize());
-            Tensor normed = arena.matrix(DType.F32, sequences.batchRows(), spec.hiddenSize());
-            sequences.each(sequences.all(), (at, batch) -> {
-                Tensor x = sequences.read(device, sequences.original(), batch, buffer);
-                Tensor input = normed.rows(0, x.rows());
-                source.original().normed(x, input);
-                statistics.add(input);
-            });
-            List<GroupMoments> moments = statistics.finish(original.output(), dense);
-            return LayerMerge.of(original, moments, layout(form), dense);
-        }
+        return LayerSource.load(model, block, sequences, arena);
     }
 
     private Mixer.Attention form(int block) {
         return LayerSource.attentionOf(spec.block(block));
-    }
-
-    private static HeadLayout layout(Mixer.Attention form) {
-        int d = form.headDim();
-        return switch (form.position()) {
-            case Position.Rotary rotary -> HeadLayout.rotary(d, rotary.rotaryDim(), rotary.layout());
-            case Position.Alibi alibi -> HeadLayout.plain(d);
-            case Position.None none -> HeadLayout.plain(d);
-        };
     }
 
     private static boolean rotates(Mixer.Attention form) {

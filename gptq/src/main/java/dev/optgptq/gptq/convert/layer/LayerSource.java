@@ -76,6 +76,13 @@ record LayerSource(Side original, Side converted, LayerAttention attention, Sequ
         }
     }
 
+    /** A block of a model, twice. */
+    static LayerSource load(Transformer model, int block, Sequences sequences, TensorArena arena) {
+        Side original = Side.load(model, block, sequences, arena);
+        return new LayerSource(original, original.again(arena), original.attention(sequences.length(), arena),
+                sequences);
+    }
+
     Device device() {
         return original.model().device();
     }

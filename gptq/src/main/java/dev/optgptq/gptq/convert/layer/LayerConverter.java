@@ -4,11 +4,9 @@ import dev.optgptq.calibrate.family.Mixer;
 import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.calibrate.family.Position;
 import dev.optgptq.calibrate.model.Transformer;
-import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.gptq.convert.merge.AttentionMatrices;
 import dev.optgptq.gptq.convert.merge.LayerMerge;
 import dev.optgptq.kernels.Device;
-import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.dense.Dense;
 import dev.optgptq.kernels.dense.Matrix;
@@ -64,7 +62,7 @@ public final class LayerConverter {
      */
     public Converted convert(int block, int kvHeads) {
         try (TensorArena arena = device.arena()) {
-            LayerSource source = source(block, arena);
+            LayerSource source = LayerSource.load(model, block, sequences, arena);
             GroupedWeights weights = new GroupedWeights(new HostCopies(device));
             AttentionMatrices original = weights.download(source.attention().parts(), form(block).headDim());
             step.accept("moments");
@@ -84,12 +82,8 @@ public final class LayerConverter {
     /** Advances both streams through a block that was converted earlier. */
     public void replay(int block, AttentionMatrices attention, @Nullable Matrix down, @Nullable Matrix downBias) {
         try (TensorArena arena = device.arena()) {
-            new LayerSteps(source(block, arena), dense).replay(attention, down, downBias);
+            new LayerSteps(LayerSource.load(model, block, sequences, arena), dense).replay(attention, down, downBias);
         }
-    }
-
-    private LayerSource source(int block, TensorArena arena) {
-        return LayerSource.load(model, block, sequences, arena);
     }
 
     private Mixer.Attention form(int block) {

@@ -7,12 +7,10 @@ import dev.optgptq.calibrate.weights.Head;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.gptq.convert.merge.AttentionMatrices;
 import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.HostVectors;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.dense.Dense;
-import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
@@ -142,7 +140,7 @@ public record LayerCosts(Transformer model, Dense dense, Sequences sequences, In
                 Tensor found = divergence.columns(0, n);
                 model.device().neural().klDivergence(original.rows(0, n), candidate.rows(0, n), found,
                         agrees.columns(0, n));
-                sum += sum(found);
+                sum += Arrays.stream(HostVectors.doubles(model.device(), found)).sum();
             }
             return sum / of.rows();
         }
@@ -151,14 +149,6 @@ public record LayerCosts(Transformer model, Dense dense, Sequences sequences, In
             Tensor rows = x.rows(0, n);
             stream.read(model.device(), first, rows);
             model.logits(head, rows, normed.rows(0, n), into.rows(0, n));
-        }
-
-        private double sum(Tensor found) {
-            try (Arena host = Arena.ofShared()) {
-                MemorySegment values = host.allocate(ValueLayout.JAVA_DOUBLE, found.columns());
-                model.device().download(found, values);
-                return Arrays.stream(values.toArray(ValueLayout.JAVA_DOUBLE)).sum();
-            }
         }
     }
 }

@@ -31,7 +31,8 @@ final class KvBytesConverter implements ITypeConverter<Heads> {
     }
 
     private static TypeConversionException wrong(String value) {
-        return new TypeConversionException("expected a share such as 50%, between 0 and 100, or bytes for each token such as "
-                + "8192, found " + value);
+        return new TypeConversionException(
+                "expected a share such as 50%, between 0 and 100, or bytes for each token such as "
+                        + "8192, found " + value);
     }
 }

@@ -45,7 +45,8 @@ public record ModelSummary(String path, @Nullable String modelType, @Nullable Ar
      * @param positions how tokens know their order, in words
      */
     public record Architecture(String family, int blocks, int hiddenSize, int heads, int kvHeads,
-            @Nullable List<Integer> kvHeadsByLayer, int headDim, int sharing, String positions, CacheSize cache, int intermediateSize, int vocabSize, int maxPositions,
+            @Nullable List<Integer> kvHeadsByLayer, int headDim, int sharing, String positions, CacheSize cache,
+            int intermediateSize, int vocabSize, int maxPositions,
             boolean tiedHead) {
 
         static Architecture of(ModelSpec spec, int context) {

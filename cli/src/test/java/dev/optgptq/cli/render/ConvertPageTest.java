@@ -25,7 +25,8 @@ class ConvertPageTest {
         Document page = parse(report(true));
         String text = page.getDocumentElement().getTextContent();
         for (String part : List.of("my-llama with 2 KV heads, to ALiBi", "0.0123", "512 B", "from 1,024 B", "3.25 %",
-                "from the fitted start", "<b>as it is</b>", "rate of 1.0e-04", "not finite", "33.300", "At most 2 heads")) {
+                "from the fitted start", "<b>as it is</b>", "rate of 1.0e-04", "not finite", "33.300",
+                "At most 2 heads")) {
             assertTrue(text.contains(part), part + " in " + text);
         }
         assertEquals(3, page.getElementsByTagName("circle").getLength(), "one mark for each look");

@@ -21,7 +21,8 @@ import org.jspecify.annotations.Nullable;
  * @param phases it was spent in; blocks that an earlier run finished take none
  */
 public record ConvertReport(int schemaVersion, String tool, String started, SequencedMap<String, String> command,
-        Model model, @Nullable Positions positions, @Nullable Budget budget, List<Layer> layers, Cache cache, @Nullable Healed healed,
+        Model model, @Nullable Positions positions, @Nullable Budget budget, List<Layer> layers, Cache cache,
+        @Nullable Healed healed,
         @Nullable Quality quality, double seconds, List<Phase> phases, List<String> warnings) {
 
     /** @param seconds wall time */

@@ -110,7 +110,8 @@ class HeadBudgetTest {
     void a_total_that_is_too_small_or_no_less_is_refused_with_its_limits() {
         Path model = TinyModel.MPT.write(folder.resolve("model"));
         for (Heads heads : List.of(new Heads.Share(0.2), new Heads.Bytes(1), new Heads.Bytes(1 << 20))) {
-            assertUserError(Code.BAD_SETTING, () -> convert(model, heads), "--kv-bytes", "one key-value head in each of 2");
+            assertUserError(Code.BAD_SETTING, () -> convert(model, heads), "--kv-bytes",
+                    "one key-value head in each of 2");
         }
     }
 

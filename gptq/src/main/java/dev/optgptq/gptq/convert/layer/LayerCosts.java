@@ -107,8 +107,9 @@ public record LayerCosts(Transformer model, Dense dense, Sequences sequences, In
         for (int index = 0; index < model.spec().blocks(); index++) {
             costs.add(new LinkedHashMap<>());
         }
-        try (TensorArena arena = model.device().arena(); ActivationStore original = input(
-                arena.matrix(DType.F32, sequences.batchRows(), model.spec().hiddenSize()))) {
+        try (TensorArena arena = model.device().arena();
+                ActivationStore original = input(
+                        arena.matrix(DType.F32, sequences.batchRows(), model.spec().hiddenSize()))) {
             Ends ends = Ends.open(model, arena);
             for (Candidate candidate : candidates) {
                 costs.get(candidate.block).put(candidate.kvHeads, ends.divergence(original, candidate.stream));

@@ -86,7 +86,7 @@ class HeadBudgetTest {
         budget.layers().forEach(layer -> {
             assertEquals(List.of(4, 2, 1), List.copyOf(layer.divergences().keySet()));
             assertEquals(0, layer.divergences().get(4));
-            assertTrue(layer.divergences().get(1) > 0, layer.toString());
+            assertTrue(Objects.requireNonNull(layer.divergences().get(1)) > 0, layer.toString());
         });
         assertEquals(chosen, report.layers().stream().map(ConvertReport.Layer::kvHeads).toList());
         assertEquals(8 * report.cache().bytesPerTokenAfter(), 5 * report.cache().bytesPerTokenBefore());

@@ -7,6 +7,7 @@ import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.calibrate.family.Mixer;
 import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.calibrate.family.NormSlot;
+import dev.optgptq.calibrate.family.NormSpec;
 import dev.optgptq.calibrate.family.Position;
 import dev.optgptq.calibrate.family.WeightView;
 import dev.optgptq.formats.UserError;
@@ -22,6 +23,8 @@ final class ConvertCheck {
 
     /** Every fourth sequence validates the least squares, others the scores. */
     private static final int LEAST_SEQUENCES = 4;
+
+    private static final List<NormSlot> HEAD_NORMS = List.of(NormSlot.QUERY, NormSlot.KEY);
 
     private ConvertCheck() {}
 
@@ -84,8 +87,11 @@ final class ConvertCheck {
         Mixer.Attention first = HeadPlan.attention(spec);
         refuseIf(form.heads() != first.heads() || form.kvHeads() != first.kvHeads()
                 || form.headDim() != first.headDim(), settings, block, "other heads than the first one");
-        refuseIf(block.has(NormSlot.QUERY) || block.has(NormSlot.KEY), settings, block,
-                "norms of queries and keys, through which no linear map passes");
+        for (NormSlot slot : HEAD_NORMS) {
+            NormSpec norm = block.norm(slot);
+            refuseIf(norm != null && !(norm.group() == form.headDim() && norm.weightColumns() == form.headDim()),
+                    settings, block, "norms of queries and keys that tell heads apart");
+        }
         refuseIf(form.gated(), settings, block, "a gate of the attention's output");
         refuseIf(form.softcap() != 0, settings, block, "capped attention scores");
         refuseIf(form.clip().limit() > 0, settings, block, "clipped queries, keys and values");
@@ -136,6 +142,11 @@ final class ConvertCheck {
             warnings.add(
                     "the model already has grouped heads: " + HeadPlan.attention(spec).heads() + " query heads share "
                             + plan.before() + "; they are merged further");
+        }
+        if (HEAD_NORMS.stream().anyMatch(spec.block(0)::has)) {
+            warnings.add("queries and keys are normalised behind their projections, through which no map passes: shared keys "
+                    + "are those of one head, or the mean of its neighbours, whichever changes attention less, and scores are "
+                    + "not fitted. Expect more loss than without such norms; values are merged as always");
         }
         if (settings.positions() == ConvertSettings.Positions.ALIBI && !toAlibi(settings, spec)) {
             warnings.add("the model has ALiBi already; its positions stay");

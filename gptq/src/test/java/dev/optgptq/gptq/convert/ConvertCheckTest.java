@@ -3,7 +3,6 @@ package dev.optgptq.gptq.convert;
 import static dev.optgptq.formats.testing.Failures.assertUserError;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import dev.optgptq.calibrate.data.TokenSequences.Sampling;
 import dev.optgptq.calibrate.family.ModelSpec;
@@ -11,10 +10,9 @@ import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.gptq.convert.ConvertSettings.Heads;
 import dev.optgptq.gptq.convert.ConvertSettings.Positions;
-import java.nio.file.Files;
+import dev.optgptq.gptq.testing.SharedFixtures;
 import java.nio.file.Path;
 import java.util.List;
-import java.util.Objects;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -28,11 +26,11 @@ class ConvertCheckTest {
     Path folder;
 
     @ParameterizedTest
-    @CsvSource({"deepseek-v2-lite, latent attention (MLA)", "qwen3, norms of queries and keys",
+    @CsvSource({"deepseek-v2-lite, latent attention (MLA)", "olmo2, norms of queries and keys that tell heads apart",
             "qwen3-next, a gated deltanet",
             "mixtral, a mixture of experts", "gemma2, capped attention scores"})
     void what_cannot_be_merged_is_refused_by_name(String name, String what) {
-        try (ModelDirectory source = open(name)) {
+        try (ModelDirectory source = SharedFixtures.open(name)) {
             ModelSpec spec = ModelSpec.resolve(source);
             assertUserError(Code.UNSUPPORTED_MODEL,
                     () -> ConvertCheck.check(settings(source, Positions.KEEP, false, 16), source, spec), what);
@@ -41,7 +39,7 @@ class ConvertCheckTest {
 
     @Test
     void alibi_without_healing_asks_for_force_and_says_what_it_costs() {
-        try (ModelDirectory rotary = open("llama-mha"); ModelDirectory learned = open("opt")) {
+        try (ModelDirectory rotary = SharedFixtures.open("llama-mha"); ModelDirectory learned = SharedFixtures.open("opt")) {
             assertUserError(Code.BAD_SETTING,
                     () -> ConvertCheck.check(settings(rotary, Positions.ALIBI, false, 16), rotary,
                             ModelSpec.resolve(rotary)),
@@ -54,7 +52,7 @@ class ConvertCheckTest {
 
     @Test
     void too_little_text_is_told_how_many_tokens_more_it_takes() {
-        try (ModelDirectory source = open("llama-mha")) {
+        try (ModelDirectory source = SharedFixtures.open("llama-mha")) {
             ModelSpec spec = ModelSpec.resolve(source);
             HeadPlan plan = HeadPlan.of(spec, new Heads.Ratio(2));
             List<String> few = ConvertCheck.warnings(settings(source, Positions.KEEP, false, 4), spec, plan);
@@ -67,7 +65,7 @@ class ConvertCheckTest {
 
     @Test
     void a_model_that_has_alibi_keeps_it_and_is_told_so() {
-        try (ModelDirectory source = open("mpt")) {
+        try (ModelDirectory source = SharedFixtures.open("mpt")) {
             ModelSpec spec = ModelSpec.resolve(source);
             ConvertSettings settings = settings(source, Positions.ALIBI, false, 400);
             ConvertCheck.check(settings, source, spec);
@@ -80,14 +78,5 @@ class ConvertCheckTest {
         return new ConvertSettings(source.path(), folder.resolve("out"), new Heads.Ratio(2), positions,
                 new ConvertSettings.Calibration(null, Sampling.SEQUENTIAL, samples, 8, 0), null, null, false, false, 1,
                 force);
-    }
-
-    private static ModelDirectory open(String name) {
-        Path above = Path.of("").toAbsolutePath();
-        while (above != null && !Files.isDirectory(above.resolve("shared/fixtures"))) {
-            above = above.getParent();
-        }
-        assumeTrue(above != null, "no folder shared/fixtures above this one");
-        return ModelDirectory.open(Objects.requireNonNull(above).resolve("shared/fixtures").resolve(name));
     }
 }

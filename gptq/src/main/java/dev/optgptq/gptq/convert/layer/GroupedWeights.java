@@ -80,6 +80,7 @@ record GroupedWeights(HostCopies copies) {
     /** The attention of these weights; the arena owns them. */
     LayerAttention attention(LayerAttention source, AttentionMatrices weights, TensorArena arena) {
         Device device = source.device();
-        return new LayerAttention(device, shape(source.shape(), weights), source.positions(), upload(weights, arena));
+        return new LayerAttention(device, shape(source.shape(), weights), source.positions(), upload(weights, arena),
+                source.norms());
     }
 }

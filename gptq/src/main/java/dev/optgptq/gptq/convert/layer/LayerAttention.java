@@ -2,6 +2,7 @@ package dev.optgptq.gptq.convert.layer;
 
 import dev.optgptq.calibrate.model.AttentionParts;
 import dev.optgptq.calibrate.model.AttentionParts.Positions;
+import dev.optgptq.calibrate.model.HeadNorms;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.ops.NeuralOps.AttentionShape;
 import dev.optgptq.kernels.Tensor;
@@ -13,8 +14,15 @@ import org.jspecify.annotations.Nullable;
  * The attention of one layer by its own weights, outside of any block. N tokens are whole sequences of the shape's length.
  *
  * @param parts its weights, shaped as the shape says
+ * @param norms of queries and keys, head by head, with one weight for all heads
  */
-record LayerAttention(Device device, AttentionShape shape, Positions positions, AttentionParts parts) {
+record LayerAttention(Device device, AttentionShape shape, Positions positions, AttentionParts parts,
+        HeadNorms norms) {
+
+    /** Without norms of queries and keys. */
+    LayerAttention(Device device, AttentionShape shape, Positions positions, AttentionParts parts) {
+        this(device, shape, positions, parts, HeadNorms.NONE);
+    }
 
     /** Queries F32 [N, heads headDim], keys and values F32 [N, kvHeads headDim]. */
     record Projected(Tensor queries, Tensor keys, Tensor values) {
@@ -32,12 +40,12 @@ record LayerAttention(Device device, AttentionShape shape, Positions positions, 
 
     /** The same with other weights. */
     LayerAttention with(AttentionParts other) {
-        return new LayerAttention(device, shape, positions, other);
+        return new LayerAttention(device, shape, positions, other, norms);
     }
 
     /** The same with other positions. */
     LayerAttention with(Positions other) {
-        return new LayerAttention(device, shape, other, parts);
+        return new LayerAttention(device, shape, other, parts, norms);
     }
 
     /** The same without positions. */
@@ -64,11 +72,13 @@ record LayerAttention(Device device, AttentionShape shape, Positions positions, 
 
     void queries(Tensor x, Tensor into) {
         device.matrix().linear(x, parts.query(), parts.queryBias(), 0, into);
+        norms.queries(device, into);
         rotate(into);
     }
 
     void keys(Tensor x, Tensor into) {
         device.matrix().linear(x, parts.key(), parts.keyBias(), 0, into);
+        norms.keys(device, into);
         rotate(into);
     }
 

@@ -10,6 +10,7 @@ import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.dense.Dense;
 import dev.optgptq.kernels.dense.Matrix;
+import java.util.Comparator;
 import java.util.List;
 import java.util.function.Consumer;
 import java.util.function.UnaryOperator;
@@ -66,9 +67,10 @@ public final class LayerConverter {
             GroupedWeights weights = new GroupedWeights(new HostCopies(device));
             AttentionMatrices original = weights.download(source.attention().parts(), form(block).headDim());
             step.accept("moments");
-            LayerMerge merge = new LayerMoments(source, dense).merge(original, kvHeads, sequences.all());
+            List<LayerMerge> merges = new LayerMoments(source, dense).merges(original, kvHeads, sequences.all());
             step.accept("scores");
-            Scored scored = fitScores(source, form(block), merge.weights(), weights);
+            Scored scored = best(merges, source, weights);
+            LayerMerge merge = scored.merge();
             step.accept("values");
             ValueStep.Result values = fitValues(source, original, merge, scored.weights(), weights);
             AttentionMatrices rounded = stored.apply(values.weights());
@@ -90,27 +92,36 @@ public final class LayerConverter {
         return LayerSource.attentionOf(spec.block(block));
     }
 
-    private static boolean rotates(Mixer.Attention form) {
-        return form.position() instanceof Position.Rotary;
+    /** Whether scores are fitted: elsewhere merging is as good, and the fit knows no gradient through norms of queries and keys. */
+    private static boolean fits(LayerSource source) {
+        return LayerSource.attentionOf(source.original().block().spec()).position() instanceof Position.Rotary
+                && !source.attention().norms().present();
     }
 
     /** Queries and keys after the score fit. */
-    private record Scored(AttentionMatrices weights, double before, double after, int turns) {}
+    private record Scored(LayerMerge merge, AttentionMatrices weights, double before, double after, int turns) {}
 
-    private Scored fitScores(LayerSource source, Mixer.Attention form, AttentionMatrices merged,
-            GroupedWeights weights) {
+    /** The merge whose attention diverges least on held-out sequences. */
+    private Scored best(List<LayerMerge> merges, LayerSource source, GroupedWeights weights) {
+        return merges.stream().map(merge -> fitScores(source, merge, weights))
+                .min(Comparator.comparingDouble(Scored::after)).orElseThrow();
+    }
+
+    private Scored fitScores(LayerSource source, LayerMerge merge, GroupedWeights weights) {
+        boolean fitted = fits(source);
+        AttentionMatrices merged = merge.weights();
         long length = sequences.length();
         try (TensorArena arena = device.arena()) {
             LayerAttention attention = weights.attention(source.attention(), merged, arena);
             try (ScoreFit fit = new ScoreFit(source.attention(), attention, dense, sequences.batchRows(),
-                    rotates(form) ? sequences.fitted().length * length : 0, sequences.judged().length * length)) {
+                    fitted ? sequences.fitted().length * length : 0, sequences.judged().length * length)) {
                 LayerSteps steps = new LayerSteps(source, dense);
-                if (rotates(form)) {
+                if (fitted) {
                     steps.put(fit, 0, sequences.fitted());
                 }
-                steps.put(fit, rotates(form) ? sequences.fitted().length * length : 0, sequences.judged());
-                ScoreFit.Outcome outcome = rotates(form) ? fit.fit(List.of(1.0)) : fit.measure();
-                return new Scored(weights.download(attention.parts(), merged.headDim()), outcome.before(),
+                steps.put(fit, fitted ? sequences.fitted().length * length : 0, sequences.judged());
+                ScoreFit.Outcome outcome = fitted ? fit.fit(List.of(1.0)) : fit.measure();
+                return new Scored(merge, weights.download(attention.parts(), merged.headDim()), outcome.before(),
                         outcome.after(), outcome.turns());
             }
         }

@@ -73,7 +73,8 @@ public record LayerCosts(Transformer model, Dense dense, Sequences sequences, In
             GroupedWeights weights = new GroupedWeights(new HostCopies(device));
             AttentionMatrices original = weights.download(source.attention().parts(), source.attention().headDim());
             for (int heads : kvHeads) {
-                weights.expand(new LayerMoments(source, dense).merge(original, heads, sequences.summed()).weights(),
+                weights.expand(new LayerMoments(source, dense).merges(original, heads, sequences.summed()).getFirst()
+                        .weights(),
                         source.converted().parts());
                 ActivationStore stream = input(buffer);
                 candidates.add(new Candidate(index, heads, stream));

@@ -4,18 +4,25 @@ import dev.optgptq.calibrate.family.Mixer;
 import dev.optgptq.calibrate.family.Position;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.gptq.convert.merge.AttentionMatrices;
+import dev.optgptq.gptq.convert.merge.GroupMoments;
 import dev.optgptq.gptq.convert.merge.HeadLayout;
+import dev.optgptq.gptq.convert.merge.KeySelection;
 import dev.optgptq.gptq.convert.merge.LayerMerge;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.dense.Dense;
+import java.util.List;
 
 /** Merges the heads of a layer by their moments on some sequences of the original stream, which must be at its input. */
 record LayerMoments(LayerSource source, Dense dense) {
 
-    /** @param original the layer's weights on the host */
-    LayerMerge merge(AttentionMatrices original, int kvHeads, int[] which) {
+    /**
+     * One merge, or, where a norm of keys stands in its way, several to be measured.
+     *
+     * @param original the layer's weights on the host
+     */
+    List<LayerMerge> merges(AttentionMatrices original, int kvHeads, int[] which) {
         Mixer.Attention form = LayerSource.attentionOf(source.original().block().spec());
         Sequences sequences = source.sequences();
         Device device = source.device();
@@ -30,7 +37,11 @@ record LayerMoments(LayerSource source, Dense dense) {
                 source.original().normed(x, input);
                 statistics.add(input);
             });
-            return LayerMerge.of(original, statistics.finish(original.output(), dense), layout(form), dense);
+            List<GroupMoments> moments = statistics.finish(original.output(), dense);
+            return source.attention().norms().present()
+                    ? KeySelection.ways().stream()
+                            .map(way -> LayerMerge.of(original, moments, way::merge, dense)).toList()
+                    : List.of(LayerMerge.of(original, moments, layout(form), dense));
         }
     }
 

@@ -6,6 +6,7 @@ import dev.optgptq.calibrate.family.InputSite;
 import dev.optgptq.calibrate.family.Mixer;
 import dev.optgptq.calibrate.model.AttentionParts;
 import dev.optgptq.calibrate.model.AttentionParts.Positions;
+import dev.optgptq.calibrate.model.HeadNorms;
 import dev.optgptq.calibrate.model.InputTap;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.calibrate.weights.BlockWeights;
@@ -72,7 +73,7 @@ record LayerSource(Side original, Side converted, LayerAttention attention, Sequ
             AttentionShape shape = new AttentionShape(length, form.heads(), form.kvHeads(), form.headDim(),
                     form.scale(), form.window());
             return new LayerAttention(model.device(), shape, Positions.of(form, length, model.device(), arena),
-                    parts());
+                    parts(), HeadNorms.of(block));
         }
     }
 

@@ -4,6 +4,7 @@ import dev.optgptq.kernels.dense.Dense;
 import dev.optgptq.kernels.dense.Matrix;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -18,13 +19,18 @@ public record LayerMerge(AttentionMatrices weights, List<Matrix> values, double 
 
     /** Merges them. */
     public static LayerMerge of(AttentionMatrices source, List<GroupMoments> groups, HeadLayout layout, Dense dense) {
-        KeyMerge keyMerge = new KeyMerge(dense, layout);
+        return of(source, groups, new KeyMerge(dense, layout)::merge, dense);
+    }
+
+    /** Merges them, with keys merged in another way. */
+    public static LayerMerge of(AttentionMatrices source, List<GroupMoments> groups,
+            Function<GroupMoments, Merge> keyMerge, Dense dense) {
         ValueMerge valueMerge = new ValueMerge(dense);
         boolean centred = source.outputBias() != null;
         List<Merge> keys = new ArrayList<>();
         List<Merge> values = new ArrayList<>();
         for (int group = 0; group < groups.size(); group++) {
-            keys.add(keyMerge.merge(groups.get(group)));
+            keys.add(keyMerge.apply(groups.get(group)));
             values.add(valueMerge.merge(groups.get(group), outputs(source, group, groups.size()), centred));
         }
         Builder builder = new Builder(source, groups, dense);

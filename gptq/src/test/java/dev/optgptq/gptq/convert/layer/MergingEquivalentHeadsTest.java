@@ -3,11 +3,15 @@ package dev.optgptq.gptq.convert.layer;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.optgptq.calibrate.family.NormSpec;
 import dev.optgptq.calibrate.model.AttentionParts;
+import dev.optgptq.calibrate.model.HeadNorms;
+import dev.optgptq.calibrate.weights.NormWeights;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.gptq.convert.merge.AttentionMatrices;
 import dev.optgptq.gptq.convert.merge.GroupMoments;
 import dev.optgptq.gptq.convert.merge.HeadLayout;
+import dev.optgptq.gptq.convert.merge.KeySelection;
 import dev.optgptq.gptq.convert.merge.LayerMerge;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Devices;
@@ -52,7 +56,9 @@ class MergingEquivalentHeadsTest {
 
     /** How positions enter. */
     enum Kind {
-        NONE, ALIBI, HALF, INTERLEAVED, PARTIAL
+        NONE, ALIBI, HALF, INTERLEAVED, PARTIAL,
+        /** and queries and keys are normalised before that */
+        NORMED
     }
 
     static Stream<Object[]> cases() {
@@ -155,8 +161,15 @@ class MergingEquivalentHeadsTest {
         return heads.rows(from * D, count * D);
     }
 
-    /** A map that can pass from keys to queries: any matrix, or a complex number for each pair that turns. */
+    /**
+     * A map that can pass from keys to queries: any matrix, or a complex number for each pair that turns; or one that a norm
+     * takes out.
+     */
     private Matrix commuting(Kind kind) {
+        if (kind == Kind.NORMED) {
+            double factor = Math.exp(random.nextGaussian());
+            return Matrix.generate(D, D, (i, j) -> i == j ? factor : 0);
+        }
         double[][] map = new double[D][D];
         HeadLayout layout = layout(kind);
         for (HeadLayout.Pair pair : layout.pairs()) {
@@ -178,7 +191,7 @@ class MergingEquivalentHeadsTest {
     private static int rotaryDim(Kind kind) {
         return switch (kind) {
             case NONE, ALIBI -> 0;
-            case HALF, INTERLEAVED -> D;
+            case HALF, INTERLEAVED, NORMED -> D;
             case PARTIAL -> D / 2;
         };
     }
@@ -209,14 +222,22 @@ class MergingEquivalentHeadsTest {
 
     private LayerAttention attention(Kind kind, AttentionMatrices weights) {
         AttentionShape shape = new AttentionShape(LENGTH, HEADS, weights.kvHeads(), D, (float) (1 / Math.sqrt(D)), 0);
-        return new LayerAttention(device, shape, positions(kind), new GroupedWeights(copies).upload(weights, arena));
+        return new LayerAttention(device, shape, positions(kind), new GroupedWeights(copies).upload(weights, arena),
+                kind == Kind.NORMED ? new HeadNorms(norm(HEADS), norm(weights.kvHeads())) : HeadNorms.NONE);
+    }
+
+    private NormWeights norm(int heads) {
+        NormSpec spec = new NormSpec("norm", NormSpec.Kind.RMS, 1e-6f, 0, false, heads * D, D, 1);
+        return new NormWeights(spec, copies.upload(Matrix.generate(1, D, (i, j) -> 1 + 0.1 * j), arena), null, null);
     }
 
     private LayerMerge merge(Kind kind, AttentionMatrices weights, int ratio, Matrix x) {
         try (HeadStatistics statistics = new HeadStatistics(attention(kind, weights), ratio)) {
             statistics.add(copies.upload(x, arena));
             List<GroupMoments> moments = statistics.finish(weights.output(), dense);
-            return LayerMerge.of(weights, moments, layout(kind), dense);
+            return kind == Kind.NORMED
+                    ? LayerMerge.of(weights, moments, new KeySelection(false)::merge, dense)
+                    : LayerMerge.of(weights, moments, layout(kind), dense);
         }
     }
 

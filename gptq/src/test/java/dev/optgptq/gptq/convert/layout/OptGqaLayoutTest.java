@@ -3,7 +3,6 @@ package dev.optgptq.gptq.convert.layout;
 import static dev.optgptq.formats.testing.Failures.assertUserError;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import dev.optgptq.calibrate.Progress;
 import dev.optgptq.calibrate.data.TokenSequences;
@@ -15,11 +14,9 @@ import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.gptq.convert.layout.OptGqaLayout.Positions;
+import dev.optgptq.gptq.testing.SharedFixtures;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Devices;
-import java.nio.file.Files;
-import java.nio.file.Path;
-import java.util.Objects;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
@@ -41,7 +38,7 @@ class OptGqaLayoutTest {
 
     @Test
     void with_learned_positions_it_computes_what_the_source_does() {
-        try (ModelDirectory source = open("opt");
+        try (ModelDirectory source = SharedFixtures.open("opt");
                 OptGqaLayout layout = new OptGqaLayout(source, ModelSpec.resolve(source), new Positions.Learned())) {
             assertEquals("opt_gqa", ModelSpec.resolve(layout.directory()).family());
             ModelComparison found = ModelComparison.evaluate(Transformer.open(source, device),
@@ -54,7 +51,7 @@ class OptGqaLayoutTest {
     @ParameterizedTest
     @ValueSource(strings = {"llama-mha", "qwen2", "opt"})
     void with_alibi_every_layer_gets_the_slopes_of_the_paper(String name) {
-        try (ModelDirectory source = open(name)) {
+        try (ModelDirectory source = SharedFixtures.open(name)) {
             ModelSpec spec = ModelSpec.resolve(source);
             try (OptGqaLayout layout = new OptGqaLayout(source, spec, new Positions.Alibi(LENGTH))) {
                 ModelSpec written = ModelSpec.resolve(layout.directory());
@@ -72,7 +69,7 @@ class OptGqaLayoutTest {
     @ParameterizedTest
     @CsvSource({"starcoder2, a window of attention", "smollm3, without positions", "phi, a head with bias"})
     void what_the_form_has_no_room_for_is_refused_by_name(String name, String what) {
-        try (ModelDirectory source = open(name)) {
+        try (ModelDirectory source = SharedFixtures.open(name)) {
             ModelSpec spec = ModelSpec.resolve(source);
             assertUserError(UserError.Code.UNSUPPORTED_MODEL,
                     () -> new OptGqaLayout(source, spec, new Positions.Alibi(LENGTH)).close(), what);
@@ -84,15 +81,6 @@ class OptGqaLayoutTest {
         for (String name : RemoteCode.FILES) {
             assertTrue(RemoteCode.bytes(name).length > 1000, name);
         }
-    }
-
-    private static ModelDirectory open(String name) {
-        Path folder = Path.of("").toAbsolutePath();
-        while (folder != null && !Files.isDirectory(folder.resolve("shared/fixtures"))) {
-            folder = folder.getParent();
-        }
-        assumeTrue(folder != null, "no folder shared/fixtures above this one");
-        return ModelDirectory.open(Objects.requireNonNull(folder).resolve("shared/fixtures").resolve(name));
     }
 
     private static TokenSequences text(ModelDirectory source) {

@@ -144,9 +144,10 @@ final class ConvertCheck {
                             + plan.before() + "; they are merged further");
         }
         if (HEAD_NORMS.stream().anyMatch(spec.block(0)::has)) {
-            warnings.add("queries and keys are normalised behind their projections, through which no map passes: shared keys "
-                    + "are those of one head, or the mean of its neighbours, whichever changes attention less, and scores are "
-                    + "not fitted. Expect more loss than without such norms; values are merged as always");
+            warnings.add(
+                    "queries and keys are normalised behind their projections, through which no map passes: shared keys "
+                            + "are those of one head, or the mean of its neighbours, whichever changes attention less, and scores are "
+                            + "not fitted. Expect more loss than without such norms; values are merged as always");
         }
         if (settings.positions() == ConvertSettings.Positions.ALIBI && !toAlibi(settings, spec)) {
             warnings.add("the model has ALiBi already; its positions stay");

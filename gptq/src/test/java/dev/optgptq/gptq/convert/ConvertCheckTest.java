@@ -39,7 +39,8 @@ class ConvertCheckTest {
 
     @Test
     void alibi_without_healing_asks_for_force_and_says_what_it_costs() {
-        try (ModelDirectory rotary = SharedFixtures.open("llama-mha"); ModelDirectory learned = SharedFixtures.open("opt")) {
+        try (ModelDirectory rotary = SharedFixtures.open("llama-mha");
+                ModelDirectory learned = SharedFixtures.open("opt")) {
             assertUserError(Code.BAD_SETTING,
                     () -> ConvertCheck.check(settings(rotary, Positions.ALIBI, false, 16), rotary,
                             ModelSpec.resolve(rotary)),

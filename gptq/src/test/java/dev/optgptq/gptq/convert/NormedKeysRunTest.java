@@ -44,7 +44,8 @@ class NormedKeysRunTest {
                     report.warnings().toString());
             report.layers().forEach(layer -> {
                 assertEquals(0, layer.turns(), "no score fit");
-                assertTrue(layer.attentionDivergence() > 0 && layer.values().errorAfter() <= layer.values().errorBefore(),
+                assertTrue(
+                        layer.attentionDivergence() > 0 && layer.values().errorAfter() <= layer.values().errorBefore(),
                         layer.toString());
             });
         }

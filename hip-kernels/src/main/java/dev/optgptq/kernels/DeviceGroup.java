@@ -1,20 +1,31 @@
 package dev.optgptq.kernels;
 
 import dev.optgptq.formats.UserError;
+import dev.optgptq.kernels.ranks.Crew;
+import dev.optgptq.kernels.ranks.Ranks;
 import java.util.List;
 import java.util.stream.Collectors;
 
-/** The devices of one job: one, or several that compute alike and share its work. */
+/**
+ * The devices of one job: one, or several that compute alike and share its work. Where several processes work as one, those of
+ * this process, which knows of the others'.
+ */
 public final class DeviceGroup implements AutoCloseable {
 
     private final List<Device> devices;
+    private final Crew crew;
 
     /**
      * Takes ownership of the devices, at least one, when it returns. UserError DEVICE if they do not all compute the
      * same bits.
      */
     public DeviceGroup(List<Device> devices) {
+        this(devices, Crew.alone(devices.size()));
+    }
+
+    private DeviceGroup(List<Device> devices, Crew crew) {
         this.devices = List.copyOf(devices);
+        this.crew = crew;
         Device first = this.devices.getFirst();
         for (Device other : this.devices) {
             if (!other.arithmetic().equals(first.arithmetic())) {
@@ -28,6 +39,16 @@ public final class DeviceGroup implements AutoCloseable {
     /** A job of one device. Takes ownership of it. */
     public static DeviceGroup of(Device device) {
         return new DeviceGroup(List.of(device));
+    }
+
+    /** The same devices beside those of other processes, which call this too. */
+    public DeviceGroup among(Ranks ranks) {
+        return new DeviceGroup(devices, Crew.of(ranks, devices.size()));
+    }
+
+    /** The processes that share the job. */
+    public Crew crew() {
+        return crew;
     }
 
     /** The one that does the work that is not shared. */

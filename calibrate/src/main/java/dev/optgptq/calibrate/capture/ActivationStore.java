@@ -29,7 +29,7 @@ public final class ActivationStore implements AutoCloseable {
             }
         }
 
-        /** @param segments by row, without gaps */
+        /** @param segments by row */
         record OnDevices(List<Segment> segments) implements Place {
             @Override
             public void close() {
@@ -59,9 +59,10 @@ public final class ActivationStore implements AutoCloseable {
     /**
      * The rows of one device.
      *
-     * @param rows count, following those of the preceding share
+     * @param first of all rows
+     * @param rows count
      */
-    record Share(Device device, long rows) {}
+    record Share(Device device, long first, long rows) {}
 
     /**
      * On the host.
@@ -80,22 +81,23 @@ public final class ActivationStore implements AutoCloseable {
 
     /** On the device; UserError MEMORY where it does not fit. */
     public static ActivationStore onDevice(Device device, long rows, int hidden) {
-        return onDevices(List.of(new Share(device, rows)), hidden);
+        return onDevices(List.of(new Share(device, 0, rows)), rows, hidden);
     }
 
-    /** On several devices, each with the rows that it runs; UserError MEMORY where they do not fit. */
+    /**
+     * On several devices, each with the rows that it runs: those of other processes' devices are not here. UserError MEMORY
+     * where they do not fit.
+     */
     public static ActivationStore onDevices(List<Device> devices, Partition partition, int hidden) {
-        return onDevices(partition.shares(devices), hidden);
+        return onDevices(partition.shares(devices), partition.rows(), hidden);
     }
 
-    static ActivationStore onDevices(List<Share> shares, int hidden) {
+    static ActivationStore onDevices(List<Share> shares, long rows, int hidden) {
         List<Segment> segments = new ArrayList<>();
         Place place = new Place.OnDevices(segments);
-        long rows = 0;
         try {
             for (Share share : shares) {
-                segments.add(segment(share, rows, hidden));
-                rows += share.rows;
+                segments.add(segment(share, hidden));
             }
         } catch (RuntimeException e) {
             place.close();
@@ -104,10 +106,10 @@ public final class ActivationStore implements AutoCloseable {
         return new ActivationStore(rows, hidden, place);
     }
 
-    private static Segment segment(Share share, long first, int hidden) {
+    private static Segment segment(Share share, int hidden) {
         TensorArena arena = share.device.arena();
         try {
-            return new Segment(share.device, first, arena, arena.matrix(DType.F32, share.rows, hidden));
+            return new Segment(share.device, share.first, arena, arena.matrix(DType.F32, share.rows, hidden));
         } catch (RuntimeException e) {
             arena.close();
             throw e;

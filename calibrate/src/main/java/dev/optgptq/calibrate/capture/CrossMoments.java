@@ -6,9 +6,11 @@ import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
+import dev.optgptq.kernels.ranks.Ranks;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.function.ToIntFunction;
 
 /**
  * Accumulates the cross moments of quantized and original inputs of a block's sites: C = 2/N sum_t x~_t x_t^T over N
@@ -62,6 +64,21 @@ public final class CrossMoments implements AutoCloseable {
             sum.end();
             of(other.sums, site).end();
             sum.absorb(of(other.sums, site));
+        });
+    }
+
+    /** As {@link HessianAccumulator#gather}. */
+    public void gather(Ranks ranks, ToIntFunction<InputSite> owners) {
+        sums.forEach((site, sum) -> {
+            sum.end();
+            sum.gather(ranks, owners.applyAsInt(site));
+        });
+        sums.entrySet().removeIf(entry -> {
+            boolean elsewhere = owners.applyAsInt(entry.getKey()) != ranks.rank();
+            if (elsewhere) {
+                entry.getValue().close();
+            }
+            return elsewhere;
         });
     }
 

@@ -7,12 +7,14 @@ import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
+import dev.optgptq.kernels.ranks.Ranks;
 import java.util.ArrayList;
 import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.function.ToIntFunction;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -185,6 +187,32 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
             entry.getValue().largest = Math.max(entry.getValue().largest, other.activity(entry.getKey()).input());
         }
         residualElsewhere = Math.max(residualElsewhere, other.largestResidual());
+    }
+
+    /**
+     * Brings each site's sums over all ranks, whose parts follow each other, to the rank that solves it; a rank keeps its own sites
+     * only. All ranks call this.
+     *
+     * @param owners the rank of a site, the same for all experts of a kind
+     */
+    public void gather(Ranks ranks, ToIntFunction<InputSite> owners) {
+        endPart();
+        for (long[] other : ranks.exchange(Float.floatToIntBits(largestResidual()))) {
+            residualElsewhere = Math.max(residualElsewhere, Float.intBitsToFloat((int) other[0]));
+        }
+        for (InputSite site : List.copyOf(sums.keySet())) {
+            Sum sum = sum(site);
+            sum.tree.gather(ranks, owners.applyAsInt(site));
+            List<long[]> all = ranks.exchange(sum.tokens, Float.floatToIntBits(Math.max(sum.largest, sum.peak.value())));
+            if (owners.applyAsInt(site) != ranks.rank()) {
+                release(site);
+                continue;
+            }
+            sum.tokens = all.stream().mapToLong(each -> each[0]).sum();
+            for (long[] each : all) {
+                sum.largest = Math.max(sum.largest, Float.intBitsToFloat((int) each[1]));
+            }
+        }
     }
 
     /** sqrt(s_t) x_t in x's dtype, or x itself with equal token weights. */

@@ -7,14 +7,16 @@ import java.util.List;
 
 /**
  * Distribution of the calibration tokens over devices. Training tokens are divided into parts, which are spread over
- * the devices; the held-out tokens for validation belong to the first device.
+ * the devices; the held-out tokens for validation belong to the first device. Where several processes share a job,
+ * each numbers its own devices from 0.
  *
  * @param summed parts of the training tokens, in order
  * @param heldOut the tokens after them, at most one part
  * @param batchRows tokens that run at once, whole sequences
- * @param devices number of devices
+ * @param devices number of devices, of all processes
+ * @param first which of them is this process's first
  */
-public record Partition(List<Shard> summed, List<Shard> heldOut, int batchRows, int devices) {
+public record Partition(List<Shard> summed, List<Shard> heldOut, int batchRows, int devices, int first) {
 
     public Partition {
         summed = List.copyOf(summed);
@@ -30,26 +32,34 @@ public record Partition(List<Shard> summed, List<Shard> heldOut, int batchRows, 
      */
     public static Partition of(long rows, long heldOut, int batchRows, int parts, int devices) {
         return new Partition(Shard.cut(rows, batchRows, parts),
-                heldOut == 0 ? List.of() : List.of(new Shard(0, rows, heldOut)), batchRows, devices);
+                heldOut == 0 ? List.of() : List.of(new Shard(0, rows, heldOut)), batchRows, devices, 0);
+    }
+
+    /** The same for a process whose first device is the {@code first} of all. */
+    public Partition from(int first) {
+        return new Partition(summed, heldOut, batchRows, devices, first);
     }
 
     /** The same for only the held-out tokens, counted from the first of them. */
     public Partition ofHeldOut() {
-        return of(0, rows(heldOut), batchRows, 1, devices);
+        return of(0, rows(heldOut), batchRows, 1, devices).from(first);
     }
 
     /** The parts that a device sums over. */
     public List<Shard> summed(int device) {
-        return summed.subList(Together.from(summed.size(), device, devices),
-                Together.from(summed.size(), device + 1, devices));
+        return summed.subList(Together.from(summed.size(), first + device, devices),
+                Together.from(summed.size(), first + device + 1, devices));
+    }
+
+    /** The held-out tokens, if they are a device's. */
+    public List<Shard> heldOut(int device) {
+        return first + device == 0 ? heldOut : List.of();
     }
 
     /** All that a device runs. */
     public List<Shard> all(int device) {
         List<Shard> all = new ArrayList<>(summed(device));
-        if (device == 0) {
-            all.addAll(heldOut);
-        }
+        all.addAll(heldOut(device));
         return all;
     }
 
@@ -89,13 +99,16 @@ public record Partition(List<Shard> summed, List<Shard> heldOut, int batchRows, 
         return parts.stream().mapToLong(Shard::rows).sum();
     }
 
-    /** Which device holds which rows of a stream, if each holds the rows that it runs. */
+    /** Which device of this process holds which rows of a stream, if each holds the rows that it runs. */
     List<ActivationStore.Share> shares(List<Device> on) {
         List<ActivationStore.Share> shares = new ArrayList<>();
-        for (int device = 0; device < devices; device++) {
-            shares.add(new ActivationStore.Share(on.get(device), rows(summed(device))));
+        for (int device = 0; device < on.size(); device++) {
+            for (List<Shard> some : List.of(summed(device), heldOut(device))) {
+                if (!some.isEmpty()) {
+                    shares.add(new ActivationStore.Share(on.get(device), some.getFirst().first(), rows(some)));
+                }
+            }
         }
-        shares.add(new ActivationStore.Share(on.getFirst(), rows(heldOut)));
         return shares;
     }
 }

@@ -4,6 +4,8 @@ import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
+import dev.optgptq.kernels.ranks.Ranks;
+import java.lang.foreign.Arena;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
@@ -107,6 +109,15 @@ final class TreeSum implements AutoCloseable {
     }
 
     private void take(Kept node, Device from) {
+        take(node.node, (i, received) -> device.receive(from, node.strips.get(i), received));
+    }
+
+    /** Writes a strip that comes from elsewhere: dense, F32. */
+    private interface Source {
+        void read(int strip, Tensor received);
+    }
+
+    private void take(Node node, Source source) {
         if (current.count > 0) {
             keep();
         }
@@ -115,12 +126,53 @@ final class TreeSum implements AutoCloseable {
             Tensor strip = mine.get(i);
             try (TensorArena scratch = device.arena()) {
                 Tensor received = scratch.matrix(DType.F32, strip.rows(), strip.columns());
-                device.receive(from, node.strips.get(i), received);
+                source.read(i, received);
                 device.matrix().copy(received, strip);
             }
         }
-        current = node.node;
+        current = node;
         end();
+    }
+
+    /**
+     * Brings the sums of all ranks, whose parts follow each other, to one of them; those of the others are empty after that. Every
+     * part must have ended, and all ranks call this.
+     */
+    void gather(Ranks ranks, int owner) {
+        if (ranks.rank() != owner) {
+            give(SumMessages.between(ranks, owner));
+            return;
+        }
+        try (Arena host = Arena.ofShared()) {
+            SumMessages mine = SumMessages.toItself(host);
+            give(mine);
+            for (int rank = 0; rank < ranks.size(); rank++) {
+                take(rank == owner ? mine : SumMessages.between(ranks, rank));
+            }
+        }
+    }
+
+    private void give(SumMessages messages) {
+        if (current.count > 0) {
+            keep();
+            current = Node.NONE;
+        }
+        messages.put(kept.size());
+        for (Kept node : kept) {
+            messages.put(node.node.first, node.node.count);
+            node.strips.forEach(strip -> messages.put(device, strip));
+            node.arena.close();
+        }
+        kept.clear();
+    }
+
+    private void take(SumMessages messages) {
+        long nodes = messages.get(1)[0];
+        for (long i = 0; i < nodes; i++) {
+            long[] node = messages.get(2);
+            take(new Node(Math.toIntExact(node[0]), Math.toIntExact(node[1])),
+                    (strip, received) -> messages.get(device, received));
+        }
     }
 
     /** Adds the remaining nodes if the number of parts is not a power of two. */

@@ -13,6 +13,8 @@ import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.HostVectors;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
+import dev.optgptq.kernels.ranks.Ranks;
+import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
@@ -39,20 +41,27 @@ public record ModelComparison(Perplexity baseline, Perplexity candidate, Perplex
         return evaluate(Replicas.of(baseline), Replicas.of(candidate), text, progress);
     }
 
-    /** The same on several devices, each with some of the windows. */
+    /** The same on several devices, each with some of the windows; of several ranks all call this, and all get the result. */
     public static ModelComparison evaluate(Replicas baseline, Replicas candidate, TokenSequences text,
             Progress progress) {
         Perplexity.requirePredictions(text);
         requireSameVocabulary(baseline.first(), candidate.first());
         Tokens tokens = new Tokens(Math.toIntExact(text.tokens()));
+        Ranks ranks = baseline.crew().ranks();
         List<List<LogitsStream.Pass>> passes = new ArrayList<>(Collections.nCopies(baseline.size(), List.of()));
-        baseline.together(index -> passes.set(index, compare(baseline.on(index), candidate.on(index), text,
-                index, baseline.size(), index == 0 ? progress : Progress.SILENT, tokens)));
+        SequenceRange[] ranges = new SequenceRange[baseline.size()];
+        baseline.together(index -> {
+            LogitsStream stream = stream(baseline.on(index), candidate.on(index), text,
+                    index == 0 ? progress : Progress.SILENT);
+            ranges[index] = stream.range(baseline.crew().index(index), baseline.crew().devices());
+            passes.set(index, compare(baseline.on(index), stream, text, ranges[index], tokens));
+        });
+        tokens.exchange(ranks, ranges[0].from() * text.length(), ranges[ranges.length - 1].to() * text.length());
         int length = text.length();
         Perplexity before = Perplexity.of(Perplexity.windowNll(tokens.baseline, length, baseline.first()), length,
-                passes.getFirst().getFirst().seconds(), largest(passes, List::getFirst));
+                passes.getFirst().getFirst().seconds(), largest(ranks, passes, List::getFirst));
         Perplexity after = Perplexity.of(Perplexity.windowNll(tokens.candidate, length, candidate.first()), length,
-                passes.getFirst().getLast().seconds(), largest(passes, List::getLast));
+                passes.getFirst().getLast().seconds(), largest(ranks, passes, List::getLast));
         return of(before, after, Divergence.of(tokens.kl, tokens.agrees, length));
     }
 
@@ -61,22 +70,46 @@ public record ModelComparison(Perplexity baseline, Perplexity candidate, Perplex
         private Tokens(int count) {
             this(new double[count], new double[count], new double[count], new int[count]);
         }
+
+        /** Gives every rank the tokens [from, to) of the others. */
+        private void exchange(Ranks ranks, int from, int to) {
+            List<long[]> ranges = ranks.exchange(from, to);
+            for (int rank = 0; rank < ranks.size(); rank++) {
+                long first = ranges.get(rank)[0];
+                long count = ranges.get(rank)[1] - first;
+                for (MemorySegment all : List.of(MemorySegment.ofArray(baseline), MemorySegment.ofArray(candidate),
+                        MemorySegment.ofArray(kl))) {
+                    ranks.broadcast(rank, all.asSlice(first * Double.BYTES, count * Double.BYTES));
+                }
+                ranks.broadcast(rank,
+                        MemorySegment.ofArray(agrees).asSlice(first * Integer.BYTES, count * Integer.BYTES));
+            }
+        }
     }
 
     /** Over all devices. */
-    private static float largest(List<List<LogitsStream.Pass>> passes,
+    private static float largest(Ranks ranks, List<List<LogitsStream.Pass>> passes,
             Function<List<LogitsStream.Pass>, LogitsStream.Pass> model) {
         float largest = 0;
         for (List<LogitsStream.Pass> each : passes) {
             largest = Math.max(largest, model.apply(each).largestActivation());
         }
+        for (long[] other : ranks.exchange(Float.floatToIntBits(largest))) {
+            largest = Math.max(largest, Float.intBitsToFloat((int) other[0]));
+        }
         return largest;
     }
 
+    private static LogitsStream stream(Transformer baseline, Transformer candidate, TokenSequences text,
+            Progress progress) {
+        return new LogitsStream(
+                List.of(new LogitsStream.Source(baseline, "baseline"), new LogitsStream.Source(candidate, "model")),
+                text, progress, LogitsStream.Limits.DEFAULT);
+    }
+
     /** Some of the windows, on one of several devices; returns each model's statistics. */
-    private static List<LogitsStream.Pass> compare(Transformer baseline, Transformer candidate, TokenSequences text,
-            int index,
-            int devices, Progress progress, Tokens tokens) {
+    private static List<LogitsStream.Pass> compare(Transformer baseline, LogitsStream stream, TokenSequences text,
+            SequenceRange range, Tokens tokens) {
         Device device = baseline.device();
         try (TensorArena arena = device.arena()) {
             Tensor targets = Perplexity.targets(text, device, arena);
@@ -84,10 +117,6 @@ public record ModelComparison(Perplexity baseline, Perplexity candidate, Perplex
             Tensor candidateNll = arena.vector(DType.F64, text.tokens());
             Tensor kl = arena.vector(DType.F64, text.tokens());
             Tensor agrees = arena.vector(DType.I32, text.tokens());
-            LogitsStream stream = new LogitsStream(
-                    List.of(new LogitsStream.Source(baseline, "baseline"), new LogitsStream.Source(candidate, "model")),
-                    text, progress, LogitsStream.Limits.DEFAULT);
-            SequenceRange range = stream.range(index, devices);
             List<LogitsStream.Pass> passes = stream.run(range, (first, logits) -> {
                 Tensor teacher = logits.getFirst();
                 Tensor student = logits.getLast();

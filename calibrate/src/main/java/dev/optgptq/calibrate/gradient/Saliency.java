@@ -17,6 +17,7 @@ import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.HostVectors;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
+import dev.optgptq.kernels.ranks.Ranks;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -117,13 +118,15 @@ public final class Saliency implements AutoCloseable {
         long room = IntStream.range(0, models.size()).mapToObj(models::on)
                 .filter(model -> model.device().freeMemory().isPresent()).mapToLong(model -> model.roomBeside(0)).min()
                 .orElse(Long.MAX_VALUE);
-        return limits.withResident(Math.min(limits.residentBytes(), room));
+        long least = models.crew().ranks().exchange(room).stream().mapToLong(each -> each[0]).min().orElse(room);
+        return limits.withResident(Math.min(limits.residentBytes(), least));
     }
 
     static Saliency capture(Replicas models, TokenSequences text, Labels labels, Progress progress,
             GradientStream.Limits given) {
         GradientStream.Limits limits = free(models, given);
         Saliency saliency = new Saliency(models.first().spec(), text.tokens(), limits.memoryBytes());
+        SequenceRange[] ranges = new SequenceRange[models.size()];
         try {
             // Tokens are not summed, so the split of batches over devices does not matter.
             models.together(device -> {
@@ -131,11 +134,18 @@ public final class Saliency implements AutoCloseable {
                 try (Prefetch prefetch = GradientStream.prefetch(model, text, limits)) {
                     GradientStream stream = new GradientStream(model, GradientStream.Blocks.of(model, prefetch), text,
                             labels, "gradients", device == 0 ? progress : Progress.SILENT, limits);
-                    stream.run(SequenceRange.of(text, stream.batch(), device, models.size()), 1,
-                            saliency.new Capture(model));
+                    ranges[device] = SequenceRange.of(text, stream.batch(), models.crew().index(device),
+                            models.crew().devices());
+                    stream.run(ranges[device], 1, saliency.new Capture(model));
                 }
             });
-            saliency.normalise();
+            Ranks ranks = models.crew().ranks();
+            saliency.gather(ranks, (long) ranges[0].from() * text.length(),
+                    (long) ranges[ranges.length - 1].to() * text.length());
+            if (ranks.isFirst()) {
+                saliency.normalise();
+            }
+            ranks.broadcast(0, saliency.buffer.memory());
             return saliency;
         } catch (RuntimeException e) {
             saliency.close();
@@ -157,6 +167,57 @@ public final class Saliency implements AutoCloseable {
         Saliency saliency = new Saliency(spec, tokens, memoryBytes);
         saliency.buffer.memory().copyFrom(values);
         return saliency;
+    }
+
+    /**
+     * The saliency that the first rank has, on every rank.
+     *
+     * @param known the first rank's; null on the others
+     * @param memoryBytes above which it goes to a temporary file
+     */
+    public static Saliency share(Ranks ranks, @Nullable Saliency known, ModelSpec spec, long tokens,
+            long memoryBytes) {
+        Saliency shared = known == null ? new Saliency(spec, tokens, memoryBytes) : known;
+        try {
+            ranks.broadcast(0, shared.buffer.memory());
+            return shared;
+        } catch (RuntimeException e) {
+            shared.close();
+            throw e;
+        }
+    }
+
+    /** Brings the tokens [from, to) of every rank to the first one. */
+    private void gather(Ranks ranks, long from, long to) {
+        List<long[]> ranges = ranks.exchange(from, to);
+        for (int rank = 1; rank < ranks.size(); rank++) {
+            if (ranks.isFirst() || rank == ranks.rank()) {
+                long first = ranges.get(rank)[0];
+                columns(ranks, rank, first, ranges.get(rank)[1] - first);
+            }
+        }
+    }
+
+    private void columns(Ranks ranks, int rank, long first, long count) {
+        long rows = buffer.memory().byteSize() / Float.BYTES / tokens;
+        try (Arena host = Arena.ofShared()) {
+            MemorySegment dense = host.allocate(ValueLayout.JAVA_FLOAT, rows * count);
+            if (ranks.isFirst()) {
+                ranks.receive(rank, dense);
+            }
+            for (long row = 0; row < rows; row++) {
+                MemorySegment mine = buffer.memory().asSlice((row * tokens + first) * Float.BYTES, count * Float.BYTES);
+                MemorySegment theirs = dense.asSlice(row * count * Float.BYTES, count * Float.BYTES);
+                if (ranks.isFirst()) {
+                    mine.copyFrom(theirs);
+                } else {
+                    theirs.copyFrom(mine);
+                }
+            }
+            if (!ranks.isFirst()) {
+                ranks.send(0, dense);
+            }
+        }
     }
 
     /** All of it, F32 [blocks * sites, tokens]; usable until it is closed. */

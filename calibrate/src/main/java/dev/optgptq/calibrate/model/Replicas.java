@@ -5,17 +5,26 @@ import dev.optgptq.calibrate.weights.BlockWeights;
 import dev.optgptq.calibrate.weights.Prefetch;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.DeviceGroup;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.Together;
+import dev.optgptq.kernels.ranks.Crew;
 import java.util.List;
 
-/** One model on each of several devices, which share the work. */
+/** One model on each of several devices of this process, which share the work, with those of other processes if there are any. */
 public final class Replicas {
 
     private final List<Transformer> models;
+    private final Crew crew;
 
-    private Replicas(List<Transformer> models) {
+    private Replicas(List<Transformer> models, Crew crew) {
         this.models = models;
+        this.crew = crew;
+    }
+
+    /** On all devices of a job. */
+    public static Replicas of(Transformer model, DeviceGroup devices) {
+        return new Replicas(of(model, devices.devices()).models, devices.crew());
     }
 
     /** @param devices all of them, that of the model first */
@@ -24,7 +33,7 @@ public final class Replicas {
             throw new IllegalArgumentException("expected " + model.device().name() + " first, found "
                     + devices.getFirst().name());
         }
-        return new Replicas(devices.stream().map(model::on).toList());
+        return new Replicas(devices.stream().map(model::on).toList(), Crew.alone(devices.size()));
     }
 
     /** The model on its one device. */
@@ -34,7 +43,22 @@ public final class Replicas {
 
     /** See {@link Transformer#withProducts}. */
     public Replicas withProducts(DType dtype) {
-        return new Replicas(models.stream().map(model -> model.withProducts(dtype)).toList());
+        return new Replicas(models.stream().map(model -> model.withProducts(dtype)).toList(), crew);
+    }
+
+    /** Another model on the same devices. */
+    public Replicas with(Transformer other) {
+        return new Replicas(of(other, devices()).models, crew);
+    }
+
+    /** Without other processes. */
+    public Replicas alone() {
+        return new Replicas(models, Crew.alone(size()));
+    }
+
+    /** The processes that share the work. */
+    public Crew crew() {
+        return crew;
     }
 
     /** The model of the first device, which does the work that is not shared. */

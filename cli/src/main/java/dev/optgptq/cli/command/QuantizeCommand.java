@@ -16,6 +16,7 @@ import dev.optgptq.gptq.settings.Origin;
 import dev.optgptq.gptq.settings.OutputSettings;
 import dev.optgptq.gptq.settings.QuantizeSettings;
 import dev.optgptq.kernels.DeviceGroup;
+import dev.optgptq.kernels.ranks.Ranks;
 import java.nio.file.Path;
 import java.util.Objects;
 import java.util.concurrent.Callable;
@@ -42,6 +43,8 @@ import picocli.CommandLine;
                 "  opt-gptq quantize models/my-llama --bits 2 --group-size 64 --tune 100", "",
                 "  # on all AMD GPUs or DCUs of this machine; the files are the same as with one",
                 "  opt-gptq quantize models/my-llama --device hip:all", "",
+                "  # on the GPUs of four nodes (mpirun as well); the files are the same",
+                "  srun -K --mpi=pmix -N4 --ntasks-per-node=1 opt-gptq quantize models/my-llama --device hip:all", "",
                 "Time: about seven forward passes over the calibration tokens (two with --calibrator gptq), and one of each model over "
                         + "the evaluation text; the run says beforehand what it will do. Memory: one block of weights in float32, all "
                         + "of them during the gradient pass if they fit, and the activations, which go to a temporary file when "
@@ -70,6 +73,9 @@ final class QuantizeCommand implements Callable<Integer> {
     @ArgGroup(validate = false, order = 7, heading = "%nMachine:%n")
     private MachineOptions machine = new MachineOptions();
 
+    @ArgGroup(validate = false, order = 7, heading = "%nSeveral processes:%n")
+    private RankOptions ranks = new RankOptions();
+
     private QuantizeCommand(Console console) {
         this.console = console;
     }
@@ -83,25 +89,35 @@ final class QuantizeCommand implements Callable<Integer> {
 
     @Override
     public Integer call() {
+        return ranks.run(console, this::quantize);
+    }
+
+    private int quantize(Console talking, JobProgress progress, Ranks rank) {
         GivenSettings given = SettingOptions.given(spec.commandLine().getParseResult(), maxPositions(), quick);
         Path target = output.directory == null ? OutputName.beside(model, given) : output.directory;
         QuantizeSettings settings = QuantizeSettings.of(model, given,
                 new OutputSettings(target, output.overwrite, output.fresh), machine.threads());
+        TakenDefaults defaults = TakenDefaults.of(spec.commandLine().getParseResult(), settings);
+        Origin origin = new Origin(Version.TOOL, Version.number(), defaults.options());
+        if (!rank.isFirst()) {
+            try (DeviceGroup devices = machine.openGroup(progress::log).among(rank)) {
+                QuantizeRun.follow(settings, devices, origin, progress, progress::log);
+            }
+            return ExitCode.DONE;
+        }
         Stream.of(settings.calibration().text(), settings.evaluation().text()).filter(Objects::nonNull)
                 .forEach(input -> OutputTarget.requireOutside(target, input));
         ReportFiles files = ReportFiles.at(output.report, target);
         files.prepare(target);
-        TakenDefaults defaults = TakenDefaults.of(spec.commandLine().getParseResult(), settings);
         RunReport report;
-        try (JobProgress progress = console.progress(); DeviceGroup devices = machine.openGroup(progress::log)) {
+        try (DeviceGroup devices = machine.openGroup(progress::log).among(rank)) {
             IdleSettings.warnings(given, settings).forEach(progress::log);
             progress.log(defaults.sentence());
-            report = QuantizeRun.run(settings, devices,
-                    new Origin(Version.TOOL, Version.number(), defaults.options()), progress,
-                    progress::log);
+            report = QuantizeRun.run(settings, devices, origin, progress, progress::log);
         }
         files.write(report);
-        console.print(output.json ? ReportJson.text(report) : SummaryText.of(report, files));
+        progress.close();
+        talking.print(output.json ? ReportJson.text(report) : SummaryText.of(report, files));
         return ExitCode.DONE;
     }
 

@@ -1,10 +1,14 @@
 package dev.optgptq.cli.console;
 
+import dev.optgptq.formats.UserError;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.PrintWriter;
+import java.io.Reader;
 import java.io.StringWriter;
 import java.io.UncheckedIOException;
+import java.io.Writer;
+import java.nio.charset.StandardCharsets;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -26,6 +30,25 @@ public record Console(BufferedReader in, PrintWriter out, PrintWriter err, Termi
                 ? new LiveProgress(err, terminal, System::nanoTime)
                 : new PlainProgress(err, System::nanoTime);
         return new InterruptibleProgress(display, this);
+    }
+
+    /**
+     * The same, also written to a file. UserError OUTPUT when it cannot be written.
+     *
+     * @param log its path
+     */
+    public JobProgress progress(String log) {
+        try {
+            return new LoggedProgress(progress(), new PrintWriter(log, StandardCharsets.UTF_8));
+        } catch (IOException e) {
+            throw new UserError(UserError.Code.OUTPUT, log + ": expected a file that can be written, found " + e
+                    + "; name another with --log", e);
+        }
+    }
+
+    /** Says nothing. */
+    public static Console silent() {
+        return new Console(new BufferedReader(Reader.nullReader()), new PrintWriter(Writer.nullWriter()), new PrintWriter(Writer.nullWriter()), Terminal.NONE);
     }
 
     /** Says why the command failed. */

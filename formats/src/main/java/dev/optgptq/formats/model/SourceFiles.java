@@ -7,6 +7,8 @@ import dev.optgptq.formats.safetensors.TensorView;
 import java.io.DataInputStream;
 import java.io.IOException;
 import java.io.InputStream;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.MessageDigest;
@@ -17,6 +19,9 @@ import java.util.SequencedMap;
 
 /** Identifies the state of a model's files without reading the weights, which can be hundreds of gigabytes. */
 public final class SourceFiles {
+
+    private static final int PAGE = 4096;
+    private static final int PAGES = 256;
 
     private SourceFiles() {}
 
@@ -30,6 +35,37 @@ public final class SourceFiles {
         model.tensors().values().stream().map(TensorView::file).distinct()
                 .forEach(file -> files.put(name(file), weights(file)));
         return files;
+    }
+
+    /**
+     * The same without the times, which copies do not share, and with a sample of the weights: models of one shape differ there.
+     */
+    public static SequencedMap<String, String> sample(ModelDirectory model) {
+        SequencedMap<String, String> files = new LinkedHashMap<>();
+        files.put("config.json", "SHA-256 " + sha256(Json.toCompactBytes(model.config().json())));
+        model.tensors().values().stream().map(TensorView::file).distinct()
+                .forEach(file -> files.put(name(file), sampled(file)));
+        return files;
+    }
+
+    /** Of its size and of pages from its first to its last one. */
+    private static String sampled(Path file) {
+        if (!Files.exists(file)) {
+            return "in no file";
+        }
+        try (FileChannel channel = FileChannel.open(file)) {
+            MessageDigest digest = MessageDigest.getInstance("SHA-256");
+            ByteBuffer page = ByteBuffer.allocate(PAGE);
+            for (int i = 0; i < PAGES; i++) {
+                channel.read(page.clear(), Math.max(0, channel.size() - PAGE) / (PAGES - 1) * i);
+                digest.update(page.flip());
+            }
+            return channel.size() + " bytes, SHA-256 of a sample " + HexFormat.of().formatHex(digest.digest(), 0, 8);
+        } catch (IOException e) {
+            throw unreadable(file, e);
+        } catch (NoSuchAlgorithmException e) {
+            throw new IllegalStateException("every Java has SHA-256", e);
+        }
     }
 
     private static String weights(Path file) {

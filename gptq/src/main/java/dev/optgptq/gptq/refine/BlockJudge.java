@@ -2,6 +2,7 @@ package dev.optgptq.gptq.refine;
 
 import dev.optgptq.calibrate.gradient.Saliency;
 import dev.optgptq.calibrate.model.InputTap;
+import dev.optgptq.calibrate.model.Replicas;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.calibrate.weights.BlockWeights;
 import dev.optgptq.formats.dtype.DType;
@@ -9,6 +10,7 @@ import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.HostVectors;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
+import dev.optgptq.kernels.ranks.Ranks;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -25,10 +27,12 @@ final class BlockJudge implements AutoCloseable {
     private final TensorArena arena;
     private final @Nullable Tensor factors;
     private final double energy;
+    private final Ranks ranks;
 
     /** The original stream is at the block's output, the quantized stream at its input. */
-    BlockJudge(Transformer model, int block, Streams streams, @Nullable Saliency saliency, Phases phases) {
-        this.model = model;
+    BlockJudge(Replicas models, int block, Streams streams, @Nullable Saliency saliency, Phases phases) {
+        this.model = models.first();
+        this.ranks = models.crew().ranks();
         this.device = model.device();
         this.streams = streams;
         this.phases = phases;
@@ -40,7 +44,7 @@ final class BlockJudge implements AutoCloseable {
         });
     }
 
-    /** The error of the block with these weights, relative to its output. */
+    /** The error of the block with these weights, relative to its output: on every rank that which the first one finds. */
     double error(BlockWeights weights) {
         phases.enter("validate");
         try (TensorArena scratch = device.arena()) {
@@ -54,7 +58,8 @@ final class BlockJudge implements AutoCloseable {
                 phases.forward(y.rows());
                 return squares(first, y);
             });
-            return energy > 0 ? error / energy : error;
+            double found = energy > 0 ? error / energy : error;
+            return Double.longBitsToDouble(ranks.broadcast(0, Double.doubleToRawLongBits(found))[0]);
         }
     }
 
@@ -66,7 +71,7 @@ final class BlockJudge implements AutoCloseable {
         double[] sum = {0};
         try (TensorArena scratch = device.arena()) {
             Tensor buffer = scratch.matrix(DType.F32, streams.batchRows(), model.spec().hiddenSize());
-            streams.partition().eachBatch(streams.partition().heldOut(),
+            streams.partition().eachBatch(streams.partition().heldOut(0),
                     (first, count) -> sum[0] += batch.run(first, buffer.rows(0, count)));
         }
         return sum[0];

@@ -12,13 +12,14 @@ import org.jspecify.annotations.Nullable;
 /**
  * Moments of a block's inputs over the training sequences, as its solves need them: the Hessian of every site, another
  * with tokens weighted by the loss's gradient, and the cross moments of quantized and original inputs. Every device
- * sums over its sequences; the first one ends up with the total.
+ * sums over its sequences; the first one ends up with the total, of several ranks with that of the sites it solves.
  */
 final class BlockMoments implements AutoCloseable {
 
     private final Replicas models;
     private final Streams streams;
     private final Phases phases;
+    private final SiteOwners owners;
     private final List<DeviceMoments> sums = new ArrayList<>();
 
     BlockMoments(Replicas models, int block, Streams streams, @Nullable Saliency saliency, boolean withCross,
@@ -26,6 +27,7 @@ final class BlockMoments implements AutoCloseable {
         this.models = models;
         this.streams = streams;
         this.phases = phases;
+        this.owners = new SiteOwners(models.first().spec().block(block), models.crew().counts().size());
         try {
             for (int device = 0; device < models.size(); device++) {
                 sums.add(new DeviceMoments(models.on(device), block, streams, saliency, withCross));
@@ -43,7 +45,7 @@ final class BlockMoments implements AutoCloseable {
     void capture(Replicas.Block weights) {
         SharedPhases shared = new SharedPhases(phases, models.size());
         models.together(device -> sums.get(device).capture(weights.on(device), streams.partition().summed(device),
-                device == 0 ? streams.partition().heldOut() : List.of(), shared.of(device)));
+                streams.partition().heldOut(device), shared.of(device)));
         shared.finish();
         phases.enter("hessian");
         while (sums.size() > 1) {
@@ -52,6 +54,15 @@ final class BlockMoments implements AutoCloseable {
                 first().absorb(next);
             }
         }
+        if (models.crew().ranks().areSeveral()) {
+            phases.enter("share");
+            first().gather(models.crew().ranks(), owners);
+        }
+    }
+
+    /** Which rank solves which site. */
+    SiteOwners owners() {
+        return owners;
     }
 
     private DeviceMoments first() {

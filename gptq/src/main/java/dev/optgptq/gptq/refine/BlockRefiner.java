@@ -91,9 +91,9 @@ public final class BlockRefiner {
 
     private Contest solve(int block) {
         try (BlockMoments moments = capture(block);
-                VariantSolver solver = new VariantSolver(model, block, settings, grids, moments,
+                VariantSolver solver = new VariantSolver(models, block, settings, grids, moments,
                         refinement.tuneSteps() > 0, phases)) {
-            Contest contest = new Contest(block, new BlockJudge(model, block, streams, saliency, phases));
+            Contest contest = new Contest(block, new BlockJudge(models, block, streams, saliency, phases));
             try {
                 contest.first(solver.solve(Variants.PLAIN));
                 passPlain(contest.best().weights());

@@ -15,6 +15,7 @@ import dev.optgptq.calibrate.weights.BlockWeights;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
+import dev.optgptq.kernels.ranks.Ranks;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -153,6 +154,17 @@ final class DeviceMoments implements AutoCloseable {
         }
         if (cross != null && other.cross != null) {
             cross.absorb(other.cross);
+        }
+    }
+
+    /** Brings the sums of each site over all ranks to the rank that solves it. All ranks call this. */
+    void gather(Ranks ranks, SiteOwners owners) {
+        plain.gather(ranks, owners::of);
+        if (weighted != null) {
+            weighted.gather(ranks, owners::of);
+        }
+        if (cross != null) {
+            cross.gather(ranks, owners::of);
         }
     }
 

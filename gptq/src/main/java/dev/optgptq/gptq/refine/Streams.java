@@ -68,6 +68,6 @@ public record Streams(ActivationStore quantized, ActivationStore original, @Null
         if (from == 0) {
             return partition.all(device);
         }
-        return device == 0 ? partition.heldOut() : List.of();
+        return partition.heldOut(device);
     }
 }

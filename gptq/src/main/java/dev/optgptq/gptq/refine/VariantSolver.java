@@ -3,6 +3,7 @@ package dev.optgptq.gptq.refine;
 import dev.optgptq.gptq.recipe.ModuleGrids;
 import dev.optgptq.calibrate.family.InputSite;
 import dev.optgptq.calibrate.family.LinearSpec;
+import dev.optgptq.calibrate.model.Replicas;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.calibrate.weights.BlockWeights;
 import dev.optgptq.gptq.refine.Variants.Variant;
@@ -13,6 +14,7 @@ import dev.optgptq.gptq.solve.LinearSolution;
 import dev.optgptq.gptq.solve.SiteSolver;
 import dev.optgptq.gptq.solve.SolveSettings;
 import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -20,7 +22,10 @@ import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
-/** Solves a block in several variants; consecutive variants with the same Hessian share its factorisation. */
+/**
+ * Solves a block in several variants; consecutive variants with the same Hessian share its factorisation. Several ranks solve the
+ * sites that are theirs, and give each other what they find.
+ */
 final class VariantSolver implements AutoCloseable {
 
     private final Transformer model;
@@ -31,14 +36,16 @@ final class VariantSolver implements AutoCloseable {
     private final BlockMoments moments;
     private final boolean keepRounded;
     private final Phases phases;
+    private final SolvedExchange exchange;
     private final Map<InputSite, SiteSolver> solvers = new HashMap<>();
     private boolean solversAreWeighted;
 
     /** @param keepRounded whether candidates keep the weights before rounding, the start of learned rounding */
-    VariantSolver(Transformer model, int block, SolveSettings settings, ModuleGrids grids, BlockMoments moments,
+    VariantSolver(Replicas models, int block, SolveSettings settings, ModuleGrids grids, BlockMoments moments,
             boolean keepRounded, Phases phases) {
-        this.model = model;
+        this.model = models.first();
         this.device = model.device();
+        this.exchange = new SolvedExchange(models.crew().ranks(), device, grids);
         this.block = block;
         this.settings = settings;
         this.grids = grids;
@@ -56,21 +63,43 @@ final class VariantSolver implements AutoCloseable {
         TensorArena arena = device.arena();
         try {
             BlockWeights weights = model.loadBlock(block, arena);
-            List<SolvedLinear> linears = new ArrayList<>();
+            Map<LinearSpec, SolvedLinear> mine = new HashMap<>();
             for (LinearSpec linear : grids.quantized(weights.linears())) {
-                long start = System.nanoTime();
-                LinearSolution solution = solver(linear).solve(arena, weights.weight(linear),
-                        new GptqVariant(variant.searched(), propagation(variant, linear.site()), variant.polish(),
-                                keepRounded));
-                phases.solved(linear, variant.polish());
-                linears.add(new SolvedLinear(linear, solution, moments.activity(linear.site()),
-                        (System.nanoTime() - start) * 1e-9));
+                if (moments.owners().of(linear.site()) == exchange.ranks().rank()) {
+                    mine.put(linear, solve(variant, linear, weights.weight(linear), arena));
+                }
             }
-            return new Candidate(weights, linears, arena);
+            return new Candidate(weights, all(weights, mine, arena), arena);
         } catch (RuntimeException e) {
             arena.close();
             throw e;
         }
+    }
+
+    private SolvedLinear solve(Variant variant, LinearSpec linear, Tensor weight, TensorArena arena) {
+        long start = System.nanoTime();
+        LinearSolution solution = solver(linear).solve(arena, weight, new GptqVariant(variant.searched(),
+                propagation(variant, linear.site()), variant.polish(), keepRounded));
+        phases.solved(linear, variant.polish());
+        return new SolvedLinear(linear, solution, moments.activity(linear.site()), (System.nanoTime() - start) * 1e-9);
+    }
+
+    /** Those of all ranks, in forward order. */
+    private List<SolvedLinear> all(BlockWeights weights, Map<LinearSpec, SolvedLinear> mine, TensorArena arena) {
+        List<SolvedLinear> linears = new ArrayList<>();
+        for (LinearSpec linear : grids.quantized(weights.linears())) {
+            SolvedLinear own = mine.get(linear);
+            if (own != null && !exchange.ranks().areSeveral()) {
+                linears.add(own);
+                continue;
+            }
+            SolvedLinear solved = exchange.share(moments.owners().of(linear.site()), linear, own, arena);
+            if (own == null) {
+                exchange.dequantize(solved.solution().weight(), weights.weight(linear));
+            }
+            linears.add(solved);
+        }
+        return linears;
     }
 
     private @Nullable Propagation propagation(Variant variant, InputSite site) {

@@ -15,6 +15,8 @@ import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.calibrate.weights.BlockWeights;
 import dev.optgptq.gptq.refine.Phases;
 import dev.optgptq.gptq.refine.SharedPhases;
+import dev.optgptq.gptq.refine.SiteOwners;
+import dev.optgptq.gptq.refine.SolvedExchange;
 import dev.optgptq.gptq.refine.SolvedLinear;
 import dev.optgptq.gptq.run.checkpoint.BlockRecorder;
 import dev.optgptq.gptq.run.progress.RunPhases;
@@ -25,8 +27,11 @@ import dev.optgptq.gptq.solve.SiteSolver;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
+import dev.optgptq.kernels.ranks.Ranks;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
@@ -44,6 +49,8 @@ final class BlockQuantizer {
     private final ModuleGrids grids;
     private final boolean trueSequential;
     private final RunProgress progress;
+    private final Ranks ranks;
+    private final SolvedExchange exchange;
 
     BlockQuantizer(Replicas models, Calibrator calibrator, ModuleGrids grids, boolean trueSequential,
             RunProgress progress) {
@@ -54,6 +61,8 @@ final class BlockQuantizer {
         this.grids = grids;
         this.trueSequential = trueSequential;
         this.progress = progress;
+        this.ranks = models.crew().ranks();
+        this.exchange = new SolvedExchange(ranks, device, grids);
     }
 
     /**
@@ -61,11 +70,17 @@ final class BlockQuantizer {
      *
      * @param stream the residual stream before the block, replaced by the one after it; null when the calibrator needs no
      *     data
+     * @param recorder null on other ranks than the first
      */
-    void quantize(int block, @Nullable CalibrationStream stream, BlockRecorder recorder) {
+    void quantize(int block, @Nullable CalibrationStream stream, @Nullable BlockRecorder recorder) {
         try (Replicas.Block weights = load(block)) {
+            SiteOwners owners = new SiteOwners(weights.first().spec(), ranks.size());
             for (Set<InputSite> sites : passes(block)) {
                 try (HessianAccumulator hessians = stream == null ? null : capture(weights, stream, sites)) {
+                    if (recorder == null || ranks.areSeveral()) {
+                        spread(weights.first(), sites, owners, hessians, recorder);
+                        continue;
+                    }
                     for (InputSite site : sites) {
                         quantize(weights.first(), site, hessians, recorder);
                     }
@@ -91,6 +106,52 @@ final class BlockQuantizer {
         }
         if (hessians != null) {
             hessians.release(site);
+        }
+    }
+
+    /** Each rank solves its sites; then all receive all, in the order in which one rank would have solved them. */
+    private void spread(BlockWeights weights, Set<InputSite> sites, SiteOwners owners,
+            @Nullable HessianAccumulator hessians, @Nullable BlockRecorder recorder) {
+        if (hessians != null) {
+            progress.enter("share");
+            hessians.gather(ranks, owners::of);
+        }
+        try (TensorArena arena = device.arena()) {
+            Map<LinearSpec, SolvedLinear> mine = new HashMap<>();
+            for (InputSite site : sites) {
+                if (owners.of(site) == ranks.rank()) {
+                    Activity activity = hessians == null ? null : activity(weights, site, hessians);
+                    try (SiteSolver solver = solver(weights, site, hessians)) {
+                        grids.quantized(weights.linears(site)).forEach(
+                                linear -> mine.put(linear, solve(weights, linear, solver, activity, arena)));
+                    }
+                    if (hessians != null) {
+                        hessians.release(site);
+                    }
+                }
+            }
+            progress.enter("share");
+            for (InputSite site : sites) {
+                for (LinearSpec linear : grids.quantized(weights.linears(site))) {
+                    share(owners.of(site), weights, linear, mine.get(linear), recorder);
+                }
+            }
+        }
+    }
+
+    private void share(int owner, BlockWeights weights, LinearSpec linear, @Nullable SolvedLinear mine,
+            @Nullable BlockRecorder recorder) {
+        try (TensorArena arena = device.arena()) {
+            SolvedLinear solved = exchange.share(owner, linear, mine, arena);
+            if (mine == null) {
+                model.rewrite(weights, linear, weight -> {
+                    exchange.dequantize(solved.solution().weight(), weight);
+                    return weight;
+                });
+            }
+            if (recorder != null) {
+                recorder.write(solved);
+            }
         }
     }
 
@@ -138,7 +199,7 @@ final class BlockQuantizer {
         return passes;
     }
 
-    /** The Hessians of the wanted sites over all tokens, on the first device. The caller closes them. */
+    /** The Hessians of the wanted sites over this rank's tokens, on the first device. The caller closes them. */
     HessianAccumulator capture(Replicas.Block weights, CalibrationStream stream, Set<InputSite> wanted) {
         if (trueSequential) {
             weights.share();

@@ -3,10 +3,9 @@ package dev.optgptq.gptq.run;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.model.Replicas;
 import dev.optgptq.calibrate.weights.Prefetch;
-import dev.optgptq.gptq.run.checkpoint.BlockRecord;
 import dev.optgptq.gptq.run.checkpoint.BlockRecorder;
 import dev.optgptq.gptq.run.checkpoint.LinearPacker;
-import dev.optgptq.gptq.run.resume.RunJournal;
+import dev.optgptq.gptq.run.resume.SharedJournal;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -30,9 +29,9 @@ final class GptqRun {
     }
 
     /** Finishes the remaining blocks. */
-    void run(RunJournal journal) {
+    void run(SharedJournal journal) {
         int blocks = run.model().blocks();
-        int first = journal.finished().size();
+        int first = journal.finished();
         if (first == blocks) {
             return;
         }
@@ -41,16 +40,19 @@ final class GptqRun {
                 Prefetch prefetch = run.models().prefetch(run.memory().placement().ahead())) {
             for (int block = 0; block < first && stream != null; block++) {
                 prefetch.wants(block);
-                BlockRecord finished = journal.finished().get(block);
+                int finished = block;
                 quantizer.replay(block, stream,
-                        weights -> finished.restore(models.first(), weights, packer));
+                        weights -> journal.restore(finished, models.first(), weights, packer));
             }
             for (int block = first; block < blocks; block++) {
                 prefetch.wants(block);
                 try (BlockRecorder recorder = run.record(journal, packer)) {
                     quantizer.quantize(block, stream, recorder);
+                    run.progress().exchange(run.ranks());
                     run.progress().enter("write");
-                    recorder.finish(run.clock().phases());
+                    if (recorder != null) {
+                        recorder.finish(run.clock().phases());
+                    }
                 }
             }
         }
@@ -60,7 +62,7 @@ final class GptqRun {
         TokenSequences calibration = run.texts().calibration();
         return calibration == null
                 ? null
-                : CalibrationStream.embed(models, calibration, run.memory().partition(calibration),
+                : CalibrationStream.embed(models, calibration, run.partition(calibration),
                         run.memory().placement().place());
     }
 }

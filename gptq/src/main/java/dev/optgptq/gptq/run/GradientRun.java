@@ -23,6 +23,7 @@ import dev.optgptq.gptq.run.progress.RunPhases;
 import dev.optgptq.gptq.run.progress.RunProgress;
 import dev.optgptq.gptq.run.resume.RunJournal;
 import dev.optgptq.gptq.run.resume.SavedResults;
+import dev.optgptq.gptq.run.resume.SharedJournal;
 import dev.optgptq.gptq.tune.HeldOutLosses;
 import dev.optgptq.gptq.tune.ModelTuner;
 import dev.optgptq.gptq.tune.PackedBlock;
@@ -57,45 +58,53 @@ final class GradientRun {
         this.phases = new RunPhases(progress, calibration.length());
     }
 
-    private boolean isDone(RunJournal journal) {
-        boolean tuned = refinement.tuneSteps() == 0 || TunedParameters.find(journal.parts()).isPresent();
-        return tuned && journal.finished().size() == run.model().blocks();
+    /** Learning over the whole model is the first rank's, which is then the only one. */
+    private boolean isDone(SharedJournal journal) {
+        boolean tuned = refinement.tuneSteps() == 0
+                || journal.own().flatMap(own -> TunedParameters.find(own.parts())).isPresent();
+        return tuned && journal.finished() == run.model().blocks();
     }
 
     /** Finishes the remaining blocks, and tunes the whole model if the settings say so. */
-    void run(RunJournal journal) {
+    void run(SharedJournal journal) {
         if (isDone(journal)) {
             return;
         }
-        boolean unfinished = journal.finished().size() < run.model().blocks();
+        boolean unfinished = journal.finished() < run.model().blocks();
         try (Saliency saliency = unfinished ? saliency(journal) : null;
                 CalibrationStream quantized = embed();
                 CalibrationStream original = refinement.followsOriginal() ? embed() : embedHeldOut();
-                CalibrationStream plain = journal.finished().isEmpty() ? embedHeldOut() : null) {
+                CalibrationStream plain = journal.finished() == 0 && run.ranks().isFirst()
+                        ? embedHeldOut()
+                        : null) {
             Streams streams = new Streams(quantized.activations(), original.activations(),
                     plain == null ? null : plain.activations(), calibration.length(),
-                    run.memory().partition(calibration));
+                    run.partition(calibration));
             refine(journal,
                     new BlockRefiner(run.models(), run.calibrator().settings(), run.grids(), refinement, streams,
                             saliency, phases));
-            if (new SavedResults(journal.parts()).heldOutLosses().isEmpty()) {
-                measure(journal, streams);
-            }
-            if (refinement.tuneSteps() > 0) {
-                tune(journal, streams.original());
-            }
+            journal.own().ifPresent(own -> finish(own, streams));
         }
     }
 
-    private void refine(RunJournal journal, BlockRefiner refiner) {
+    private void finish(RunJournal journal, Streams streams) {
+        if (new SavedResults(journal.parts()).heldOutLosses().isEmpty()) {
+            measure(journal, streams);
+        }
+        if (refinement.tuneSteps() > 0) {
+            tune(journal, streams.original());
+        }
+    }
+
+    private void refine(SharedJournal journal, BlockRefiner refiner) {
         int blocks = run.model().blocks();
-        int first = journal.finished().size();
+        int first = journal.finished();
         try (Prefetch prefetch = run.models().prefetch(run.memory().placement().ahead())) {
             for (int block = 0; block < first; block++) {
                 progress.enter("resume", "block " + (block + 1) + "/" + blocks);
                 prefetch.wants(block);
-                BlockRecord finished = journal.finished().get(block);
-                refiner.replay(block, weights -> finished.restore(run.models().first(), weights, packer));
+                int finished = block;
+                refiner.replay(block, weights -> journal.restore(finished, run.models().first(), weights, packer));
             }
             for (int block = first; block < blocks; block++) {
                 progress.enter("load", "block " + (block + 1) + "/" + blocks);
@@ -103,8 +112,11 @@ final class GradientRun {
                 try (BlockRecorder recorder = run.record(journal, packer);
                         RefinedBlock refined = refiner.refine(block)) {
                     progress.enter("write");
-                    refined.linears().forEach(recorder::write);
-                    recorder.finish(run.clock().phases(), refined.outcomes());
+                    progress.exchange(run.ranks());
+                    if (recorder != null) {
+                        refined.linears().forEach(recorder::write);
+                        recorder.finish(run.clock().phases(), refined.outcomes());
+                    }
                 }
             }
         }
@@ -118,13 +130,13 @@ final class GradientRun {
     }
 
     private CalibrationStream embed() {
-        return embed(calibration, run.memory().partition(calibration));
+        return embed(calibration, run.partition(calibration));
     }
 
     /** Losses on the held-out sequences. */
     private CalibrationStream embedHeldOut() {
         TokenSequences heldOut = calibration.select(Refinement.heldOutOf(calibration.count()));
-        return embed(heldOut, run.memory().partition(calibration).ofHeldOut());
+        return embed(heldOut, run.partition(calibration).ofHeldOut());
     }
 
     private CalibrationStream embed(TokenSequences sequences, Partition who) {
@@ -132,14 +144,15 @@ final class GradientRun {
         return CalibrationStream.embed(run.models(), sequences, who, run.memory().placement().place());
     }
 
-    private @Nullable Saliency saliency(RunJournal journal) {
+    private @Nullable Saliency saliency(SharedJournal journal) {
         if (!refinement.weighTokens()) {
             return null;
         }
-        SavedResults saved = new SavedResults(journal.parts());
-        Saliency known = saved.saliency(run.model(), calibration, run.memory().needs().hostLimit());
-        if (known != null) {
-            return known;
+        long limit = run.memory().needs().hostLimit();
+        SavedResults saved = journal.own().map(own -> new SavedResults(own.parts())).orElse(null);
+        Saliency known = saved == null ? null : saved.saliency(run.model(), calibration, limit);
+        if (run.ranks().broadcast(0, known == null ? 0 : 1)[0] == 1) {
+            return Saliency.share(run.ranks(), known, run.model(), calibration.tokens(), limit);
         }
         progress.enter("gradients", "calibration");
         Saliency saliency = Saliency.capture(run.models(), calibration, refinement.labels(),
@@ -147,7 +160,10 @@ final class GradientRun {
                 progress.part(progress.flops().gradients(calibration)));
         try {
             progress.enter("write");
-            saved.save(saliency, calibration, run.clock().phases());
+            progress.exchange(run.ranks());
+            if (saved != null) {
+                saved.save(saliency, calibration, run.clock().phases());
+            }
             return saliency;
         } catch (RuntimeException e) {
             saliency.close();

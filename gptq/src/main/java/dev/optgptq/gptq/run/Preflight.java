@@ -11,6 +11,7 @@ import dev.optgptq.formats.packed.CheckpointFormat;
 import dev.optgptq.formats.packed.QuantizationConfig;
 import dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind;
 import dev.optgptq.gptq.settings.QuantizeSettings;
+import dev.optgptq.kernels.ranks.Ranks;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.util.ArrayList;
@@ -50,6 +51,15 @@ final class Preflight {
 
     private static boolean isReadByVllm(PackedGrid grid) {
         return VLLM_BITS.contains(grid.bits()) && VLLM_GROUPS.contains(grid.groupSize()) && grid.symmetric();
+    }
+
+    /** Learning goes through all sequences in an order of its own, and these lie on all ranks. */
+    static void checkRanks(QuantizeSettings settings, Ranks ranks) {
+        if (ranks.areSeveral() && settings.isGradient() && settings.refinement().tuneSteps() > 0) {
+            throw new UserError(Code.BAD_SETTING, "--tune " + settings.refinement().tuneSteps()
+                    + ": expected 0 with several processes, which are " + ranks.size()
+                    + "; learned rounding runs in one. Leave --tune out, or start one process, with all devices of its node");
+        }
     }
 
     private static void checkTarget(QuantizeSettings settings) {

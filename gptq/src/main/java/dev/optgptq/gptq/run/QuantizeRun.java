@@ -18,6 +18,7 @@ import dev.optgptq.gptq.run.progress.Forecast;
 import dev.optgptq.gptq.run.progress.PhaseClock;
 import dev.optgptq.gptq.run.resume.RunJournal;
 import dev.optgptq.gptq.run.resume.SavedResults;
+import dev.optgptq.gptq.run.resume.SharedJournal;
 import dev.optgptq.gptq.settings.Origin;
 import dev.optgptq.gptq.settings.QuantizeSettings;
 import dev.optgptq.gptq.settings.RunTexts;
@@ -35,10 +36,12 @@ public final class QuantizeRun {
 
     private final RunContext run;
     private final RunJournal journal;
+    private final SharedJournal shared;
 
     private QuantizeRun(RunContext run, RunJournal journal) {
         this.run = run;
         this.journal = journal;
+        this.shared = new SharedJournal(run.ranks(), run.grids(), journal);
     }
 
     /**
@@ -59,7 +62,7 @@ public final class QuantizeRun {
         PhaseClock clock = new PhaseClock(devices.first(), "open");
         try (ModelDirectory source = ModelDirectory.open(settings.model())) {
             return run(settings, new Caller(devices, origin, listener, log), source,
-                    model -> RunTexts.read(settings, model), clock, maxShardBytes);
+                    model -> RunTexts.read(settings, model, devices.crew().ranks()), clock, maxShardBytes);
         }
     }
 
@@ -75,10 +78,28 @@ public final class QuantizeRun {
                 CheckpointWriter.DEFAULT_SHARD_BYTES);
     }
 
+    /**
+     * What another rank than the first does of a run: its share of the calibration and of the solving. It writes nothing. The
+     * arguments are those of run.
+     */
+    public static void follow(QuantizeSettings settings, DeviceGroup devices, Origin origin, Progress listener,
+            Consumer<String> log) {
+        PhaseClock clock = new PhaseClock(devices.first(), "open");
+        try (ModelDirectory source = ModelDirectory.open(settings.model())) {
+            RunContext run = RunContext.prepare(settings, new Caller(devices, origin, listener, log), source,
+                    model -> RunTexts.read(settings, model, devices.crew().ranks()), clock);
+            Agreement.require(run);
+            calibrateAndSolve(run, new LinearPacker(run.plan().quantization().inGptqLayout(), run.device()),
+                    new SharedJournal(run.ranks(), run.grids(), null));
+            compare(run);
+        }
+    }
+
     private static RunReport run(QuantizeSettings settings, Caller caller, ModelDirectory source,
             Function<ModelSpec, RunTexts> texts, PhaseClock clock, long maxShardBytes) {
         try (ProcessMemory memory = new ProcessMemory()) {
             RunContext run = RunContext.prepare(settings, caller, source, texts, clock);
+            Agreement.require(run);
             try (RunJournal journal = run.openJournal()) {
                 RunResults results = new QuantizeRun(run, journal).run(maxShardBytes);
                 return results.report(run, journal, memory.peakAnonymous());
@@ -94,7 +115,7 @@ public final class QuantizeRun {
                     run.progress().total()).forEach(run.caller().log());
         }
         try (Checkpoint checkpoint = new Checkpoint(run, journal, maxShardBytes)) {
-            calibrateAndSolve(checkpoint.packer());
+            calibrateAndSolve(run, checkpoint.packer(), shared);
             OutputDtype calibrated = dtype(null);
             checkpoint.write(calibrated);
             RunResults results = verifyAndEvaluate(checkpoint, calibrated);
@@ -116,12 +137,12 @@ public final class QuantizeRun {
         }
     }
 
-    private void calibrateAndSolve(LinearPacker packer) {
+    private static void calibrateAndSolve(RunContext run, LinearPacker packer, SharedJournal shared) {
         TokenSequences calibration = run.texts().calibration();
         if (calibration != null && run.calibrator().needsGradients()) {
-            new GradientRun(run, calibration, packer).run(journal);
+            new GradientRun(run, calibration, packer).run(shared);
         } else {
-            new GptqRun(run, packer).run(journal);
+            new GptqRun(run, packer).run(shared);
         }
     }
 
@@ -154,8 +175,30 @@ public final class QuantizeRun {
             return null;
         }
         run.progress().enter("evaluate", "original and quantized model");
-        return ModelComparison.evaluate(run.models(),
-                Replicas.of(Transformer.open(written, run.device()), run.models().devices()), evaluation,
-                run.progress().part(2 * run.progress().flops().evaluation(evaluation)));
+        Replicas models = SharedCheckpoint.announce(run.ranks(), written.path())
+                ? run.models()
+                : run.models().alone();
+        double work = 2 * run.progress().flops().evaluation(evaluation);
+        ModelComparison found = ModelComparison.evaluate(models, models.with(Transformer.open(written, run.device())),
+                evaluation, run.progress().part(work * models.size() / models.crew().devices()));
+        run.progress().exchange(models.crew().ranks());
+        return found;
+    }
+
+    /** The same on another rank, with its share of the windows. */
+    private static void compare(RunContext run) {
+        TokenSequences evaluation = run.texts().evaluation();
+        if (evaluation == null) {
+            return;
+        }
+        try (ModelDirectory written = SharedCheckpoint.await(run.ranks())) {
+            if (written != null) {
+                run.progress().enter("evaluate", "original and quantized model");
+                double work = 2 * run.progress().flops().evaluation(evaluation);
+                ModelComparison.evaluate(run.models(), run.models().with(Transformer.open(written, run.device())),
+                        evaluation, run.progress().part(work * run.models().size() / run.models().crew().devices()));
+                run.progress().exchange(run.ranks());
+            }
+        }
     }
 }

@@ -1,5 +1,7 @@
 package dev.optgptq.gptq.run;
 
+import dev.optgptq.calibrate.capture.Partition;
+import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.gptq.recipe.Resolution;
 import dev.optgptq.gptq.recipe.ModuleGrids;
 import dev.optgptq.calibrate.family.ModelSpec;
@@ -20,12 +22,15 @@ import dev.optgptq.gptq.run.progress.RunProgress;
 import dev.optgptq.gptq.run.progress.WorkCount;
 import dev.optgptq.gptq.run.resume.RunIdentity;
 import dev.optgptq.gptq.run.resume.RunJournal;
+import dev.optgptq.gptq.run.resume.SharedJournal;
 import dev.optgptq.gptq.settings.QuantizeSettings;
 import dev.optgptq.gptq.settings.RunTexts;
 import dev.optgptq.gptq.solve.Calibrator;
 import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.ranks.Ranks;
 import java.util.List;
 import java.util.function.Function;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A prepared run: everything that its steps need, decided before anything is computed.
@@ -57,6 +62,7 @@ record RunContext(QuantizeSettings settings, ModuleGrids grids, Caller caller, M
         Resolution.Resolved modules = settings.grids(model.spec());
         ModuleGrids grids = modules.grids();
         Preflight.check(settings, grids, source, model.spec());
+        Preflight.checkRanks(settings, caller.devices().crew().ranks());
         CheckpointPlan plan = CheckpointPlan.of(source, model.spec(), grids, settings.grid().format());
         List<String> warnings = Preflight.warnings(settings, grids, model.spec());
         warnings.addAll(modules.remarks());
@@ -71,17 +77,17 @@ record RunContext(QuantizeSettings settings, ModuleGrids grids, Caller caller, M
         WorkCount work = new WorkCount(model.spec(), grids, !memory.needs().gradients().resident());
         RunProgress progress = new RunProgress(clock, work, caller.listener(),
                 work.run(tokens, settings.calibrator(), settings));
-        return new RunContext(settings, grids, caller, source, Replicas.of(model, caller.devices().devices()),
-                matmul.dtype(),
+        return new RunContext(settings, grids, caller, source, Replicas.of(model, caller.devices()), matmul.dtype(),
                 tokens, plan, memory, clock, progress, warnings);
     }
 
     private static MemoryPlan plan(QuantizeSettings settings, ModuleGrids grids, Caller caller, Transformer model,
             DType matmulDtype, RunTexts texts) {
-        int devices = caller.devices().size();
+        int devices = caller.devices().crew().devices();
         MemoryJob job = new MemoryJob(model.spec(), matmulDtype, grids,
                 settings.isGradient() ? settings.refinement() : null, devices);
-        MemoryPlan plan = MemoryPlan.of(job, texts, MemoryNeed.Free.of(caller.devices().devices()))
+        MemoryPlan plan = MemoryPlan.of(job, texts,
+                MemoryNeed.Free.of(caller.devices().devices()).leastOf(caller.devices().crew().ranks()))
                 .prefetching(model.prefetchBytes());
         plan.require();
         caller.log().accept("memory: " + plan);
@@ -115,6 +121,21 @@ record RunContext(QuantizeSettings settings, ModuleGrids grids, Caller caller, M
         Identity identity = RunIdentity.of(settings, grids, matmulDtype, memory, caller.origin(), device(), source,
                 texts.calibration());
         return RunJournal.open(settings, identity, model().blocks(), caller.log());
+    }
+
+    /** This process's share of the calibration. */
+    Partition partition(TokenSequences calibration) {
+        return memory.partition(calibration).from(models.crew().index(0));
+    }
+
+    Ranks ranks() {
+        return models.crew().ranks();
+    }
+
+    /** Begins the record of the first block that has none; null on other ranks than the first. */
+    @Nullable
+    BlockRecorder record(SharedJournal journal, LinearPacker packer) {
+        return journal.own().map(own -> record(own, packer)).orElse(null);
     }
 
     /** Begins the record of the first block that has none. */

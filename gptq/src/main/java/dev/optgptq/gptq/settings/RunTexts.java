@@ -5,6 +5,8 @@ import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.formats.tokenizer.Tokenizer;
 import dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind;
+import dev.optgptq.kernels.ranks.Ranks;
+import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
 import org.jspecify.annotations.Nullable;
 
@@ -35,6 +37,27 @@ public record RunTexts(@Nullable TokenSequences calibration, @Nullable TokenSequ
             return new RunTexts(calibration, evaluation,
                     text == null ? "the bundled evaluation text" : text.toString());
         }
+    }
+
+    /** The texts that the first rank reads, on every rank. */
+    public static RunTexts read(QuantizeSettings settings, ModelSpec model, Ranks ranks) {
+        if (!ranks.areSeveral()) {
+            return read(settings, model);
+        }
+        RunTexts first = ranks.isFirst() ? read(settings, model) : new RunTexts(null, null, "");
+        return new RunTexts(share(ranks, first.calibration), share(ranks, first.evaluation),
+                ranks.exchange(first.evaluationName).getFirst());
+    }
+
+    private static @Nullable TokenSequences share(Ranks ranks, @Nullable TokenSequences first) {
+        long[] shape = first == null ? new long[2] : new long[] {first.count(), first.length()};
+        shape = ranks.broadcast(0, shape);
+        if (shape[0] == 0) {
+            return null;
+        }
+        int[] ids = first == null ? new int[Math.toIntExact(shape[0] * shape[1])] : first.ids();
+        ranks.broadcast(0, MemorySegment.ofArray(ids));
+        return new TokenSequences(ids, Math.toIntExact(shape[0]), Math.toIntExact(shape[1]));
     }
 
     private static TokenSequences calibration(QuantizeSettings settings, Tokenizer tokenizer) {

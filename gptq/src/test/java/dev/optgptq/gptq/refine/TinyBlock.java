@@ -78,7 +78,7 @@ public final class TinyBlock implements AutoCloseable {
         try (Replicas.Block weights = models.loadBlock(0);
                 BlockMoments moments = new BlockMoments(models, 0, streams, null, false, SILENT)) {
             moments.capture(weights);
-            try (VariantSolver solver = new VariantSolver(model, 0, SETTINGS, GRIDS, moments, true, SILENT)) {
+            try (VariantSolver solver = new VariantSolver(models, 0, SETTINGS, GRIDS, moments, true, SILENT)) {
                 return solver.solve(variant);
             }
         }
@@ -109,7 +109,7 @@ public final class TinyBlock implements AutoCloseable {
     }
 
     BlockJudge judge() {
-        return new BlockJudge(model, 0, streams, null, SILENT);
+        return new BlockJudge(Replicas.of(model), 0, streams, null, SILENT);
     }
 
     /** A candidate that computes with what the original has, times a factor in one linear. */

@@ -149,6 +149,11 @@ public final class TinyRun {
         return run(devices, ORIGIN);
     }
 
+    /** As another rank than the first. */
+    void follow(DeviceGroup devices) {
+        QuantizeRun.follow(settings(), devices, ORIGIN, Progress.SILENT, line -> {});
+    }
+
     /** On another device than the CPU at full speed. */
     RunReport runOn(String name) {
         try (Device device = Devices.open(name, threads)) {

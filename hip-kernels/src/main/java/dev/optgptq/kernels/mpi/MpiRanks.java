@@ -36,6 +36,7 @@ public final class MpiRanks implements Ranks {
     /** Until a failed job is ended by the first rank, which says why; then the others do it. */
     private static final Duration GRACE = Duration.ofSeconds(20);
     private static final Duration NOTICE = Duration.ofSeconds(2);
+    private static final Duration FOREVER = Duration.ofDays(365);
     /** A blocking wait would spin, and take the core that the sender may need. */
     private static final long SHORTEST_NAP = 20_000;
     private static final long LONGEST_NAP = 1_000_000;
@@ -99,7 +100,8 @@ public final class MpiRanks implements Ranks {
         for (int i = 0; i < launch.size(); i++) {
             ranks.names.set(i, "rank " + i + " (" + hosts.get(i) + ")");
         }
-        log.accept(launch.size() + " ranks on " + Set.copyOf(hosts).size() + " hosts, " + mpi.description()
+        int count = Set.copyOf(hosts).size();
+        log.accept(launch.size() + " ranks on " + (count == 1 ? "one host, " : count + " hosts, ") + mpi.description()
                 + (replaced.isEmpty() ? "" : "; gave the JVM back its handlers of " + String.join(", ", replaced)));
         return ranks;
     }
@@ -146,19 +148,20 @@ public final class MpiRanks implements Ranks {
 
     /** Waits for the request, while nobody fails. */
     private void await(int other) {
-        boolean done = poll(timeout, () -> {
-            if (mpi.done(request)) {
-                return true;
-            }
-            hearFailures();
-            return false;
-        });
-        if (!done) {
+        if (!poll(timeout, this::isDone)) {
             throw new UserError(UserError.Code.DEVICE, "waiting for " + name(other) + ": no sign of it for "
                     + timeout.toSeconds()
                     + " s; it hangs, was stopped, or cannot be reached. See to it there, then run the same "
                     + "command to resume; --rank-timeout allows for longer waits");
         }
+    }
+
+    private boolean isDone() {
+        if (mpi.done(request)) {
+            return true;
+        }
+        hearFailures();
+        return false;
     }
 
     private void hearFailures() {
@@ -248,8 +251,9 @@ public final class MpiRanks implements Ranks {
         } else {
             mpi.send(0, END, word, request);
             await(0);
+            // The first writes and verifies before it ends, for as long as that takes.
             mpi.receive(0, END, word, request);
-            await(0);
+            poll(FOREVER, this::isDone);
         }
     }
 }

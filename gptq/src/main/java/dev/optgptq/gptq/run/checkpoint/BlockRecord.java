@@ -16,6 +16,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.Consumer;
 import tools.jackson.databind.node.ObjectNode;
 
 /**
@@ -82,8 +83,9 @@ public record BlockRecord(Part part) {
      * Overwrites the loaded block of the source with its quantized weights.
      *
      * @param model that loaded it
+     * @param also receives each linear, in forward order; its bytes are valid during the call
      */
-    public void restore(Transformer model, BlockWeights block, LinearPacker packer) {
+    public void restore(Transformer model, BlockWeights block, LinearPacker packer, Consumer<PackedLinear> also) {
         try (SafetensorsFile file = part.open()) {
             List<LinearSpec> quantized = block.linears().stream()
                     .filter(linear -> file.tensors().containsKey(linear.module() + PackedPart.CODES.suffix())).toList();
@@ -93,10 +95,8 @@ public record BlockRecord(Part part) {
             }
             for (LinearSpec linear : quantized) {
                 PackedLinear found = PackedLinearReader.read(linear.module(), file.tensors(), packer.config());
-                model.rewrite(block, linear, weight -> {
-                    packer.unpack(found, weight);
-                    return weight;
-                });
+                also.accept(found);
+                packer.overwrite(model, block, linear, found);
             }
         }
     }

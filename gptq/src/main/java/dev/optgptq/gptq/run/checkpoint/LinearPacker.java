@@ -1,6 +1,8 @@
 package dev.optgptq.gptq.run.checkpoint;
 
 import dev.optgptq.calibrate.family.LinearSpec;
+import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.calibrate.weights.BlockWeights;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.packed.PackedLinear;
 import dev.optgptq.formats.packed.PackedPart;
@@ -67,6 +69,14 @@ public record LinearPacker(QuantizationConfig config, Device device) {
 
     private static long bytes(Tensor tensor) {
         return tensor.elements() * tensor.dtype().bytes();
+    }
+
+    /** Overwrites a linear of a loaded block of the source with its quantized weight. */
+    public void overwrite(Transformer model, BlockWeights block, LinearSpec linear, PackedLinear packed) {
+        model.rewrite(block, linear, weight -> {
+            unpack(packed, weight);
+            return weight;
+        });
     }
 
     /**

@@ -3,6 +3,7 @@ package dev.optgptq.gptq.run.memory;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.ranks.Ranks;
 import java.util.List;
 import java.util.OptionalLong;
 
@@ -32,6 +33,17 @@ public record MemoryNeed(String job, long host, long device, String parts) {
         public static Free of(List<Device> devices) {
             return new Free(ProcessMemory.available(),
                     devices.stream().map(Device::freeMemory).flatMapToLong(OptionalLong::stream).min());
+        }
+
+        /** The least that any rank has: what is planned decides batches, which must be the same everywhere. */
+        public Free leastOf(Ranks ranks) {
+            if (!ranks.areSeveral()) {
+                return this;
+            }
+            List<long[]> all = ranks.exchange(host, device.orElse(Long.MAX_VALUE));
+            long least = all.stream().mapToLong(each -> each[1]).min().orElseThrow();
+            return new Free(all.stream().mapToLong(each -> each[0]).min().orElseThrow(),
+                    least == Long.MAX_VALUE ? OptionalLong.empty() : OptionalLong.of(least));
         }
     }
 

@@ -12,6 +12,8 @@ final class PlacementSearch {
 
     /** Number of parts of the calibration, if they fit: eight, the number of devices in most nodes. */
     private static final int PARTS = 8;
+    /** The same on CPUs: the sums that wait for their neighbours then stay below what solving takes. */
+    private static final int CPU_PARTS = 4;
     /** Tokens of a batch on such a device, if they fit: launches and half-filled tiles then cost little. */
     private static final int DEVICE_BATCH_TOKENS = 8192;
 
@@ -29,7 +31,8 @@ final class PlacementSearch {
 
     Placement run() {
         if (free.device().isEmpty()) {
-            return at(CalibrationBatch.TOKENS, 1, needs.offDevice());
+            Placement placement = at(tokens(CalibrationBatch.TOKENS, CPU_PARTS), CPU_PARTS, needs.offDevice());
+            return placement.shared(job.devices(), needs.stream());
         }
         Placement alone = onOneDevice();
         return job.devices() == 1 ? alone : shared(alone);
@@ -42,8 +45,7 @@ final class PlacementSearch {
     private Placement onOneDevice() {
         for (Place place : new Place[] {Place.DEVICE, needs.offDevice()}) {
             for (int parts = PARTS; parts > 0; parts /= 2) {
-                int most = (int) Math.max(calibration.length(),
-                        Math.min(DEVICE_BATCH_TOKENS, calibration.tokens() / parts));
+                int most = tokens(DEVICE_BATCH_TOKENS, parts);
                 for (int tokens = most; tokens > calibration.length() / 2; tokens /= 2) {
                     Placement placement = at(tokens, parts, place);
                     if (plan(placement).fitsDevice()) {
@@ -53,6 +55,11 @@ final class PlacementSearch {
             }
         }
         return at(1, 1, needs.offDevice());
+    }
+
+    /** Tokens of a batch, at most so many, of which every part has one. */
+    private int tokens(int most, int parts) {
+        return (int) Math.max(calibration.length(), Math.min(most, calibration.tokens() / parts));
     }
 
     /** Several devices each hold a part of the stream, which may then fit them. */

@@ -49,6 +49,11 @@ public final class PhaseClock {
         tally(current).flops += flops;
     }
 
+    /** Adds to the work of a phase, which other ranks have done. */
+    void count(String phase, double flops) {
+        tally(phase).flops += flops;
+    }
+
     /** All until now. */
     public List<RunReport.Phase> phases() {
         enter(current);

@@ -30,6 +30,23 @@ public final class RunIdentity {
             Device device,
             ModelDirectory source,
             @Nullable TokenSequences calibration) {
+        SequencedMap<String, String> facts = facts(settings, grids, products, memory, origin, device, calibration);
+        facts.putAll(SourceFiles.describe(source));
+        return new Identity(facts);
+    }
+
+    /** The same as ranks must have it in common, each of which may have a copy of the model of its own. */
+    public static Identity ofRank(QuantizeSettings settings, ModuleGrids grids, DType products, MemoryPlan memory, Origin origin,
+            Device device,
+            ModelDirectory source,
+            @Nullable TokenSequences calibration) {
+        SequencedMap<String, String> facts = facts(settings, grids, products, memory, origin, device, calibration);
+        facts.putAll(SourceFiles.sample(source));
+        return new Identity(facts);
+    }
+
+    private static SequencedMap<String, String> facts(QuantizeSettings settings, ModuleGrids grids, DType products, MemoryPlan memory,
+            Origin origin, Device device, @Nullable TokenSequences calibration) {
         SequencedMap<String, String> facts = SettingsTable.deciding(settings);
         facts.put("the modules with a grid of their own", grids.words());
         facts.put("the calibration text", calibration == null ? "none" : calibration.digest());
@@ -39,7 +56,6 @@ public final class RunIdentity {
         facts.put("its build", BuildIdentity.OF_THIS_PROGRAM);
         facts.put("Java", Runtime.version().toString());
         facts.put("the device", device.arithmetic());
-        facts.putAll(SourceFiles.describe(source));
-        return new Identity(facts);
+        return facts;
     }
 }

@@ -1,0 +1,137 @@
+package dev.optgptq.gptq.run;
+
+import static dev.optgptq.formats.testing.Failures.assertUserError;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+
+import dev.optgptq.calibrate.Progress;
+import dev.optgptq.calibrate.gradient.NextToken;
+import dev.optgptq.formats.UserError;
+import dev.optgptq.gptq.refine.Refinement;
+import dev.optgptq.gptq.report.RunReport;
+import dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind;
+import dev.optgptq.gptq.testing.TinyModel;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.DeviceGroup;
+import dev.optgptq.kernels.Devices;
+import dev.optgptq.kernels.testing.ThreadRanks;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.concurrent.CancellationException;
+import java.util.concurrent.atomic.AtomicReference;
+import org.jspecify.annotations.Nullable;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** What several ranks, each with devices of its own, make of one job. */
+class SeveralRanksTest {
+
+    @TempDir
+    @SuppressWarnings("NullAway.Init") // JUnit fills it in
+    Path folder;
+
+    /** The first has more ranks than a block has sites, and more devices than the calibration has parts. */
+    @ParameterizedTest
+    @CsvSource({"GPTQ, true, 5, 1", "GRADIENT, false, 2, 2", "RTN, false, 2, 1"})
+    void any_number_of_ranks_and_devices_writes_the_files_of_one_process(CalibratorKind calibrator,
+            boolean trueSequential, int ranks, int devices) {
+        Path model = TinyModel.LLAMA.narrow().write(folder.resolve("model"));
+        TinyRun one = run(model, "one", calibrator);
+        TinyRun several = run(model, "several", calibrator);
+        one.trueSequential = trueSequential;
+        several.trueSequential = trueSequential;
+
+        Map<String, Double> work = new HashMap<>();
+        one.run().phases().forEach(phase -> work.put(phase.name(), phase.flops()));
+        RunReport report = runOver(several, ranks, devices);
+
+        assertEquals(Checksums.of(one.output), Checksums.of(several.output));
+        report.phases().forEach(phase -> assertEquals(work.getOrDefault(phase.name(), 0.0), phase.flops(),
+                1e-9 * phase.flops(), "what is counted for " + phase.name()));
+    }
+
+    /** A cluster gives what it has free: the next job may get more nodes or fewer. */
+    @Test
+    void three_ranks_go_on_with_what_two_have_begun() {
+        Path model = TinyModel.LLAMA.narrow().write(folder.resolve("model"));
+        TinyRun undisturbed = run(model, "undisturbed", CalibratorKind.GPTQ);
+        undisturbed.run();
+        TinyRun run = run(model, "run", CalibratorKind.GPTQ);
+        run.progress = (phase, done, total) -> {
+            if (phase.startsWith("block 2/2: solve")) {
+                throw new CancellationException(phase);
+            }
+        };
+        assertThrows(CancellationException.class, () -> runOver(run, 2, 1));
+        run.progress = Progress.SILENT;
+
+        assertEquals(1, runOver(run, 3, 1).resumed().blocks());
+        assertEquals(Checksums.of(undisturbed.output), Checksums.of(run.output));
+    }
+
+    @Test
+    void a_rank_with_another_setting_is_named_before_anything_is_computed() {
+        Path model = TinyModel.LLAMA.narrow().write(folder.resolve("model"));
+        TinyRun first = run(model, "out", CalibratorKind.GPTQ);
+        TinyRun second = run(model, "out", CalibratorKind.GPTQ);
+        second.bits = 3;
+
+        assertUserError(UserError.Code.DEVICE, () -> ThreadRanks.run(2, rank -> {
+            try (DeviceGroup group = new DeviceGroup(cpus(1)).among(rank)) {
+                if (rank.isFirst()) {
+                    first.run(group);
+                } else {
+                    second.follow(group);
+                }
+            }
+        }), "rank 1", "--bits was 4 and is 3");
+        assertFalse(Files.exists(folder.resolve(".out.partial")));
+    }
+
+    @Test
+    void learned_rounding_over_ranks_is_refused() {
+        TinyRun run = run(TinyModel.LLAMA.narrow().write(folder.resolve("model")), "out", CalibratorKind.GRADIENT);
+        run.refinement = new Refinement(true, new NextToken(), true, 2, 0);
+
+        assertUserError(UserError.Code.BAD_SETTING, () -> runOver(run, 2, 1), "--tune 2", "learned rounding");
+    }
+
+    private static RunReport runOver(TinyRun run, int ranks, int devices) {
+        AtomicReference<@Nullable RunReport> report = new AtomicReference<>();
+        ThreadRanks.run(ranks, rank -> {
+            try (DeviceGroup group = new DeviceGroup(cpus(devices)).among(rank)) {
+                if (rank.isFirst()) {
+                    report.set(run.run(group));
+                } else {
+                    run.follow(group);
+                }
+            }
+        });
+        return Objects.requireNonNull(report.get());
+    }
+
+    private static List<Device> cpus(int count) {
+        List<Device> opened = new ArrayList<>();
+        for (int i = 0; i < count; i++) {
+            opened.add(Devices.open("cpu", 1));
+        }
+        return opened;
+    }
+
+    private TinyRun run(Path model, String output, CalibratorKind calibrator) {
+        TinyRun run = new TinyRun(model, folder);
+        run.output = folder.resolve(output);
+        run.calibrator = calibrator;
+        run.samples = 9;
+        run.sequenceLength = 16;
+        return run;
+    }
+}

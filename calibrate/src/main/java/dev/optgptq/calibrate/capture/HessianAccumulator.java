@@ -203,7 +203,8 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
         for (InputSite site : List.copyOf(sums.keySet())) {
             Sum sum = sum(site);
             sum.tree.gather(ranks, owners.applyAsInt(site));
-            List<long[]> all = ranks.exchange(sum.tokens, Float.floatToIntBits(Math.max(sum.largest, sum.peak.value())));
+            List<long[]> all = ranks.exchange(sum.tokens,
+                    Float.floatToIntBits(Math.max(sum.largest, sum.peak.value())));
             if (owners.applyAsInt(site) != ranks.rank()) {
                 release(site);
                 continue;

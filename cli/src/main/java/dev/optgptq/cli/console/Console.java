@@ -48,7 +48,8 @@ public record Console(BufferedReader in, PrintWriter out, PrintWriter err, Termi
 
     /** Says nothing. */
     public static Console silent() {
-        return new Console(new BufferedReader(Reader.nullReader()), new PrintWriter(Writer.nullWriter()), new PrintWriter(Writer.nullWriter()), Terminal.NONE);
+        return new Console(new BufferedReader(Reader.nullReader()), new PrintWriter(Writer.nullWriter()),
+                new PrintWriter(Writer.nullWriter()), Terminal.NONE);
     }
 
     /** Says why the command failed. */

@@ -24,8 +24,9 @@ final class Agreement {
         if (!ranks.areSeveral()) {
             return;
         }
-        List<String> all = ranks.exchange(text(RunIdentity.ofRank(run.settings(), run.grids(), run.matmulDtype(), run.memory(),
-                run.caller().origin(), run.device(), run.source(), run.texts().calibration())));
+        List<String> all = ranks
+                .exchange(text(RunIdentity.ofRank(run.settings(), run.grids(), run.matmulDtype(), run.memory(),
+                        run.caller().origin(), run.device(), run.source(), run.texts().calibration())));
         Identity first = identity(all.getFirst());
         for (int rank = 1; rank < all.size(); rank++) {
             List<String> changes = identity(all.get(rank)).changesSince(first);

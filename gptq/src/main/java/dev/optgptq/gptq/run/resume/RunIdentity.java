@@ -36,7 +36,8 @@ public final class RunIdentity {
     }
 
     /** The same as ranks must have it in common, each of which may have a copy of the model of its own. */
-    public static Identity ofRank(QuantizeSettings settings, ModuleGrids grids, DType products, MemoryPlan memory, Origin origin,
+    public static Identity ofRank(QuantizeSettings settings, ModuleGrids grids, DType products, MemoryPlan memory,
+            Origin origin,
             Device device,
             ModelDirectory source,
             @Nullable TokenSequences calibration) {
@@ -45,7 +46,8 @@ public final class RunIdentity {
         return new Identity(facts);
     }
 
-    private static SequencedMap<String, String> facts(QuantizeSettings settings, ModuleGrids grids, DType products, MemoryPlan memory,
+    private static SequencedMap<String, String> facts(QuantizeSettings settings, ModuleGrids grids, DType products,
+            MemoryPlan memory,
             Origin origin, Device device, @Nullable TokenSequences calibration) {
         SequencedMap<String, String> facts = SettingsTable.deciding(settings);
         facts.put("the modules with a grid of their own", grids.words());

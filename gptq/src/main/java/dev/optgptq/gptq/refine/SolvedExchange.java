@@ -25,9 +25,9 @@ public record SolvedExchange(Ranks ranks, Device device, ModuleGrids grids) {
 
     /** Numbers of a message, in the order of {@link #figures}. */
     private static final int FIGURES = 13;
-    private static final int HAS_ERROR = 1;
-    private static final int HAS_DAMP = 2;
-    private static final int HAS_ACTIVITY = 4;
+    private static final long HAS_ERROR = 1;
+    private static final long HAS_DAMP = 2;
+    private static final long HAS_ACTIVITY = 4;
 
     /**
      * Sends or receives a linear. All ranks call this.
@@ -54,7 +54,7 @@ public record SolvedExchange(Ranks ranks, Device device, ModuleGrids grids) {
     /** The dequantized weight, F32 [outputs, inputs], as the solver leaves it. */
     public void dequantize(QuantizedWeight from, Tensor weight) {
         try (TensorArena scratch = device.arena()) {
-            Tensor q = scratch.matrix(DType.F32, weight.columns(), weight.rows());
+            Tensor q = scratch.matrix(DType.F32, from.codes().rows(), from.codes().columns());
             device.quant().dequantize(from.codes(), from.scales(), from.zeros(), from.groupOf(), q);
             device.matrix().transpose(q, weight);
             device.synchronize();

@@ -2,6 +2,7 @@ package dev.optgptq.cli.command;
 
 import dev.optgptq.gptq.convert.ConvertSettings.Heads;
 import dev.optgptq.gptq.convert.ConvertSettings.Positions;
+import dev.optgptq.gptq.convert.layer.Grouping;
 import java.nio.file.Path;
 import java.util.Locale;
 import org.jspecify.annotations.Nullable;
@@ -24,6 +25,10 @@ final class HeadOptions {
             + "number of key-value heads, by what fewer cost there, so that the KV cache of a token shrinks to 50%% of what it "
             + "is, or to 8192 bytes in 16 bits. Written as opt_gqa")
     private @Nullable Heads kvBytes;
+
+    @Option(names = "--grouping", paramLabel = "WHICH", description = "contiguous: neighbouring heads share. best: heads that lose "
+            + "least together, where held-out text says so, and change places for it; not with ALiBi. Default: contiguous")
+    Grouping grouping = Grouping.CONTIGUOUS;
 
     @Option(names = "--positions", paramLabel = "WHAT", description = "keep: as the model has them. alibi: ALiBi with standard "
             + "slopes, in the place of rotary or learned positions; wants --heal. Default: keep")

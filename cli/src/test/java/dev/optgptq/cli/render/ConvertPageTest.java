@@ -62,7 +62,7 @@ class ConvertPageTest {
                 new LinkedHashMap<>(Map.of("--kv-heads", "[2]")),
                 new ConvertReport.Model("models/my-llama", "out", "llama", 1, 64, 4, 16, "cpu"),
                 all ? positions : null, all ? budget() : null,
-                List.of(new ConvertReport.Layer(0, 2, 0.01, 0.0325, 0.02, 0.01, 5, kept, stayed)),
+                List.of(new ConvertReport.Layer(0, 2, List.of(1, 0), 0.01, 0.0325, 0.02, 0.01, 5, kept, stayed)),
                 new ConvertReport.Cache(1024, 512), all ? healed : null,
                 all ? new ConvertReport.Quality("a text", 32, 2, 30, 33.3, 0.1, 0.05, 0.15, divergence) : null, 12,
                 List.of(new ConvertReport.Phase("moments", 12)),

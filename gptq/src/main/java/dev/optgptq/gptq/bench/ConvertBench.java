@@ -11,6 +11,7 @@ import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.gptq.convert.ConvertReport;
 import dev.optgptq.gptq.convert.ConvertRun;
 import dev.optgptq.gptq.convert.ConvertSettings;
+import dev.optgptq.gptq.convert.layer.Grouping;
 import dev.optgptq.gptq.tune.WeightStudent;
 import dev.optgptq.kernels.Device;
 import java.lang.foreign.Arena;
@@ -85,7 +86,7 @@ public record ConvertBench(ModelShape shape, Device device, int ratio, int sampl
                 ? null
                 : new ConvertSettings.Heal(heal.steps, null, WeightStudent.Scope.ATTENTION, RATE, 0, heal.batch,
                         heal.length, 0);
-        return new ConvertSettings(model, output, new ConvertSettings.Heads.Ratio(ratio),
+        return new ConvertSettings(model, output, new ConvertSettings.Heads.Ratio(ratio), Grouping.CONTIGUOUS,
                 ConvertSettings.Positions.KEEP,
                 new ConvertSettings.Calibration(null, Sampling.SEQUENTIAL, samples, sequenceLength, 0), healing, null,
                 false, false, Runtime.getRuntime().availableProcessors(), false);

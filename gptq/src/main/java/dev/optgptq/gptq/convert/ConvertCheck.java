@@ -13,10 +13,12 @@ import dev.optgptq.calibrate.family.WeightView;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.model.ModelDirectory;
+import dev.optgptq.gptq.convert.layer.Grouping;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
 
 /** Refuses conversions that cannot work before anything is computed, and warns of limits of the result. */
 final class ConvertCheck {
@@ -25,6 +27,9 @@ final class ConvertCheck {
     private static final int LEAST_SEQUENCES = 4;
 
     private static final List<NormSlot> HEAD_NORMS = List.of(NormSlot.QUERY, NormSlot.KEY);
+
+    /** Host memory of the moments that grouping looks at. */
+    private static final double MOST_MOMENTS = 12.0 * (1L << 30);
 
     private ConvertCheck() {}
 
@@ -54,6 +59,7 @@ final class ConvertCheck {
         }
         spec.blockSpecs().forEach(block -> checkBlock(settings, spec, block));
         checkPositions(settings, spec);
+        checkGrouping(settings, spec);
         checkTarget(settings);
     }
 
@@ -72,6 +78,25 @@ final class ConvertCheck {
                             ? "rotary positions lost 0.9 nats per token so, most of what it knew"
                             : "learned positions lost 0.02 to 0.12 nats per token so")
                     + "; add --heal STEPS (1000 won back nearly all of it), or --force to write it as it is");
+        }
+    }
+
+    /** Slopes go by the index of a head, the same for all layers; and all heads' moments must fit. */
+    private static void checkGrouping(ConvertSettings settings, ModelSpec spec) {
+        if (settings.grouping() == Grouping.CONTIGUOUS) {
+            return;
+        }
+        Mixer.Attention form = HeadPlan.attention(spec);
+        if (form.position() instanceof Position.Alibi || toAlibi(settings, spec)) {
+            throw new UserError(Code.BAD_SETTING, "--grouping best: heads would change places in each layer, and ALiBi's slopes "
+                    + "go by their places, the same in all layers; use --grouping contiguous, which is as good in most models");
+        }
+        double bytes = 2.0 * Double.BYTES * form.heads() * Math.pow(form.kvWidth(), 2);
+        if (bytes > MOST_MOMENTS) {
+            throw new UserError(Code.BAD_SETTING, String.format(Locale.ROOT,
+                    "--grouping best: the moments of all %d heads of a layer together take %.1f GiB of host memory, more than "
+                            + "%.0f; use --grouping contiguous",
+                    form.heads(), bytes / (1L << 30), MOST_MOMENTS / (1L << 30)));
         }
     }
 

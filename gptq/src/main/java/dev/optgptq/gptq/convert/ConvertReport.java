@@ -76,13 +76,14 @@ public record ConvertReport(int schemaVersion, String tool, String started, Sequ
      * One layer.
      *
      * @param kvHeads after the conversion
+     * @param order of the original's key-value heads, of which neighbours share
      * @param keyResidual the share of the weighted energy of keys that merging lost
      * @param valueResidual the same of values
      * @param attentionDivergence KL(original attention || converted) after merging, nats per query and head, held out
      * @param fittedDivergence the same after the score fit
      * @param turns kept turns of the score fit
      */
-    public record Layer(int block, int kvHeads, double keyResidual, double valueResidual, double attentionDivergence,
+    public record Layer(int block, int kvHeads, List<Integer> order, double keyResidual, double valueResidual, double attentionDivergence,
             double fittedDivergence, int turns, Step values, Step down) {}
 
     /**

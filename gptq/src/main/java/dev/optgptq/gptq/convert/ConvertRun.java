@@ -19,6 +19,7 @@ import java.util.ArrayList;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.SequencedMap;
 import java.util.function.Consumer;
 import java.util.function.Function;
@@ -109,6 +110,7 @@ public final class ConvertRun {
         SequencedMap<String, String> facts = new LinkedHashMap<>();
         facts.put("the key-value heads",
                 settings.heads().byLayer() ? settings.heads().toString() : plan.kvHeads().toString());
+        facts.put("--grouping", settings.grouping().name());
         facts.put("--positions", settings.positions().name());
         facts.put("the calibration text", texts.calibration().digest());
         Heal heal = settings.heal();
@@ -172,7 +174,7 @@ public final class ConvertRun {
                         chosen.layers().stream().map(ConvertReport.LayerCost::kvHeads).toList());
                 budget = chosen;
             }
-            HeadMerging.Merged merged = new HeadMerging(whole, directory, plan, journal,
+            HeadMerging.Merged merged = new HeadMerging(whole, directory, plan, settings.grouping(), journal,
                     clock, progress).run(calibration);
             layers.addAll(merged.layers());
             return merged.parts();
@@ -243,6 +245,7 @@ public final class ConvertRun {
         Mixer.Attention attention = HeadPlan.attention(spec);
         SequencedMap<String, String> command = new LinkedHashMap<>();
         command.put("--kv-heads", plan.kvHeads().toString());
+        command.put("--grouping", settings.grouping().name().toLowerCase(Locale.ROOT));
         command.put("--samples", String.valueOf(settings.calibration().samples()));
         command.put("--sequence-length", String.valueOf(settings.calibration().length()));
         int bytes = DType.F16.bytes();

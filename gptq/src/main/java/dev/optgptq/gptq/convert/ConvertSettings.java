@@ -1,6 +1,7 @@
 package dev.optgptq.gptq.convert;
 
 import dev.optgptq.calibrate.data.TokenSequences.Sampling;
+import dev.optgptq.gptq.convert.layer.Grouping;
 import dev.optgptq.gptq.tune.WeightStudent;
 import java.nio.file.Path;
 import java.util.List;
@@ -12,6 +13,7 @@ import org.jspecify.annotations.Nullable;
  * @param model the model directory
  * @param output the directory to write
  * @param heads the number of key-value heads
+ * @param grouping which of them share
  * @param positions how tokens are to know their order
  * @param calibration the text
  * @param heal how it is trained afterwards; null for no training
@@ -21,7 +23,7 @@ import org.jspecify.annotations.Nullable;
  * @param threads of the host
  * @param force whether a model is written that is known to be much worse than the original
  */
-public record ConvertSettings(Path model, Path output, Heads heads, Positions positions, Calibration calibration,
+public record ConvertSettings(Path model, Path output, Heads heads, Grouping grouping, Positions positions, Calibration calibration,
         @Nullable Heal heal, @Nullable Evaluation evaluation, boolean overwrite, boolean fresh, int threads,
         boolean force) {
 

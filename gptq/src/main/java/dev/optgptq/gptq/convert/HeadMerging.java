@@ -5,6 +5,7 @@ import dev.optgptq.calibrate.capture.ActivationStore;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.model.ModelDirectory;
+import dev.optgptq.gptq.convert.layer.Grouping;
 import dev.optgptq.gptq.convert.layer.LayerConverter;
 import dev.optgptq.gptq.convert.layer.LayerOutcome;
 import dev.optgptq.gptq.convert.layer.Sequences;
@@ -22,8 +23,8 @@ import java.util.SequencedMap;
  *
  * @param source the model's directory
  */
-record HeadMerging(Transformer model, ModelDirectory source, HeadPlan plan, ConvertJournal journal,
-        PhaseClock clock, Progress progress) {
+record HeadMerging(Transformer model, ModelDirectory source, HeadPlan plan, Grouping grouping,
+        ConvertJournal journal, PhaseClock clock, Progress progress) {
 
     /** Tokens that are computed with at a time. */
     static final int BATCH_TOKENS = 2048;
@@ -66,7 +67,7 @@ record HeadMerging(Transformer model, ModelDirectory source, HeadPlan plan, Conv
             layers.add(LayerNotes.read(earlier.get().note()));
             return earlier.get();
         }
-        LayerConverter.Converted found = converter.convert(block, kvHeads);
+        LayerConverter.Converted found = converter.convert(block, kvHeads, grouping);
         clock.enter("write");
         SequencedMap<String, Matrix> named = tensors.named(block,
                 new BlockTensors.Values(found.attention(), found.down(), found.downBias()));
@@ -76,7 +77,7 @@ record HeadMerging(Transformer model, ModelDirectory source, HeadPlan plan, Conv
     }
 
     private static ConvertReport.Layer layer(LayerOutcome outcome) {
-        return new ConvertReport.Layer(outcome.block(), outcome.kvHeads(), outcome.keyResidual(),
+        return new ConvertReport.Layer(outcome.block(), outcome.kvHeads(), outcome.order(), outcome.keyResidual(),
                 outcome.valueResidual(), outcome.mergedDivergence(), outcome.fittedDivergence(), outcome.turns(),
                 ConvertReport.Step.of(outcome.values()), ConvertReport.Step.of(outcome.down()));
     }

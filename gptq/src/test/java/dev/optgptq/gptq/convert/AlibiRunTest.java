@@ -16,6 +16,7 @@ import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.gptq.convert.ConvertSettings.Heads;
+import dev.optgptq.gptq.convert.layer.Grouping;
 import dev.optgptq.gptq.convert.ConvertSettings.Positions;
 import dev.optgptq.gptq.testing.TinyModel;
 import dev.optgptq.gptq.tune.WeightStudent;
@@ -101,7 +102,7 @@ class AlibiRunTest {
             Progress progress) throws IOException {
         Path text = folder.resolve("text.txt");
         Files.writeString(text, "many words of a text, and others of it again. ".repeat(20));
-        ConvertSettings settings = new ConvertSettings(model, folder.resolve(output), new Heads.Ratio(2),
+        ConvertSettings settings = new ConvertSettings(model, folder.resolve(output), new Heads.Ratio(2), Grouping.CONTIGUOUS,
                 Positions.ALIBI, new ConvertSettings.Calibration(text, Sampling.SEQUENTIAL, 8, LENGTH, 0), heal, null,
                 false, false, 1, force);
         try (Device device = Devices.open("cpu", 1)) {

@@ -9,6 +9,7 @@ import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.gptq.convert.ConvertSettings.Heads;
+import dev.optgptq.gptq.convert.layer.Grouping;
 import dev.optgptq.gptq.convert.ConvertSettings.Positions;
 import dev.optgptq.gptq.testing.SharedFixtures;
 import java.nio.file.Path;
@@ -76,7 +77,7 @@ class ConvertCheckTest {
     }
 
     private ConvertSettings settings(ModelDirectory source, Positions positions, boolean force, int samples) {
-        return new ConvertSettings(source.path(), folder.resolve("out"), new Heads.Ratio(2), positions,
+        return new ConvertSettings(source.path(), folder.resolve("out"), new Heads.Ratio(2), Grouping.CONTIGUOUS, positions,
                 new ConvertSettings.Calibration(null, Sampling.SEQUENTIAL, samples, 8, 0), null, null, false, false, 1,
                 force);
     }

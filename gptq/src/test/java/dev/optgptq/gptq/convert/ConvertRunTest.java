@@ -15,6 +15,7 @@ import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.formats.safetensors.TensorView;
 import dev.optgptq.gptq.convert.ConvertSettings.Heads;
+import dev.optgptq.gptq.convert.layer.Grouping;
 import dev.optgptq.gptq.testing.TinyModel;
 import dev.optgptq.gptq.tune.WeightStudent;
 import dev.optgptq.kernels.Device;
@@ -277,7 +278,7 @@ class ConvertRunTest {
             ConvertSettings.@Nullable Heal heal) throws IOException {
         Path text = folder.resolve("text.txt");
         Files.writeString(text, words());
-        return new ConvertSettings(model, folder.resolve(output), heads, ConvertSettings.Positions.KEEP,
+        return new ConvertSettings(model, folder.resolve(output), heads, Grouping.CONTIGUOUS, ConvertSettings.Positions.KEEP,
                 new ConvertSettings.Calibration(text, Sampling.SEQUENTIAL, samples, LENGTH, 0), heal,
                 new ConvertSettings.Evaluation(text, LENGTH), false, false, threads, false);
     }

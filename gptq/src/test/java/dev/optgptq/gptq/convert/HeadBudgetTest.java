@@ -11,6 +11,7 @@ import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.gptq.convert.ConvertSettings.Heads;
+import dev.optgptq.gptq.convert.layer.Grouping;
 import dev.optgptq.gptq.convert.ConvertSettings.Positions;
 import dev.optgptq.gptq.testing.TinyModel;
 import dev.optgptq.kernels.Device;
@@ -118,7 +119,7 @@ class HeadBudgetTest {
     private ConvertReport convert(Path model, Heads heads) throws IOException {
         Path text = folder.resolve("text.txt");
         Files.writeString(text, "many words of a text, and others of it again. ".repeat(20));
-        ConvertSettings settings = new ConvertSettings(model, folder.resolve("out"), heads, Positions.KEEP,
+        ConvertSettings settings = new ConvertSettings(model, folder.resolve("out"), heads, Grouping.CONTIGUOUS, Positions.KEEP,
                 new ConvertSettings.Calibration(text, Sampling.SEQUENTIAL, 8, 16, 0), null, null, false, false, 1,
                 false);
         try (Device device = Devices.open("cpu", 1)) {

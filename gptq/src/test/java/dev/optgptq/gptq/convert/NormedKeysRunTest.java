@@ -9,6 +9,7 @@ import dev.optgptq.calibrate.data.TokenSequences.Sampling;
 import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.gptq.convert.ConvertSettings.Heads;
+import dev.optgptq.gptq.convert.layer.Grouping;
 import dev.optgptq.gptq.convert.ConvertSettings.Positions;
 import dev.optgptq.gptq.testing.SharedFixtures;
 import dev.optgptq.kernels.Device;
@@ -32,7 +33,7 @@ class NormedKeysRunTest {
     void its_heads_are_merged_and_the_report_says_what_stood_in_the_way() {
         try (ModelDirectory source = SharedFixtures.open("qwen3"); Device device = Devices.open("cpu", 1)) {
             int[] ids = new SplittableRandom(3).ints(SAMPLES * LENGTH, 0, 300).toArray();
-            ConvertSettings settings = new ConvertSettings(source.path(), folder.resolve("out"), new Heads.Count(1),
+            ConvertSettings settings = new ConvertSettings(source.path(), folder.resolve("out"), new Heads.Count(1), Grouping.CONTIGUOUS,
                     Positions.KEEP,
                     new ConvertSettings.Calibration(null, Sampling.SEQUENTIAL, SAMPLES, LENGTH, 0), null, null, false,
                     false, 1, false);

@@ -14,6 +14,7 @@ import java.util.Comparator;
 import java.util.List;
 import java.util.function.Consumer;
 import java.util.function.UnaryOperator;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -60,25 +61,62 @@ public final class LayerConverter {
     /**
      * Converts a block to a number of key-value heads; both stores must be at its input, and are advanced to its
      * output.
+     *
+     * @param grouping which heads share
      */
-    public Converted convert(int block, int kvHeads) {
+    public Converted convert(int block, int kvHeads, Grouping grouping) {
         try (TensorArena arena = device.arena()) {
             LayerSource source = LayerSource.load(model, block, sequences, arena);
             GroupedWeights weights = new GroupedWeights(new HostCopies(device));
             AttentionMatrices original = weights.download(source.attention().parts(), form(block).headDim());
-            step.accept("moments");
-            List<LayerMerge> merges = new LayerMoments(source, dense).merges(original, kvHeads, sequences.all());
-            step.accept("scores");
-            Scored scored = best(merges, source, weights);
-            LayerMerge merge = scored.merge();
-            step.accept("values");
-            ValueStep.Result values = fitValues(source, original, merge, scored.weights(), weights);
-            AttentionMatrices rounded = stored.apply(values.weights());
-            LayerSteps.Refitted down = new LayerSteps(source, dense).finish(rounded, storedLinear, step);
+            Attempt found = attempts(source, original, kvHeads, grouping, weights, arena);
+            AttentionMatrices rounded = stored.apply(found.values.weights());
+            LayerSteps.Refitted down = new LayerSteps(found.source, dense).finish(rounded, storedLinear, step);
+            Scored scored = found.scored;
             return new Converted(rounded, down.weight(), down.bias(),
-                    new LayerOutcome(block, kvHeads, merge.keyResidual(), merge.valueResidual(), scored.before(),
-                            scored.after(), scored.turns(), values.fit(), down.fit()));
+                    new LayerOutcome(block, kvHeads, found.order, scored.merge.keyResidual(),
+                            scored.merge.valueResidual(), scored.before, scored.after, scored.turns,
+                            found.values.fit(), down.fit()));
         }
+    }
+
+    /**
+     * A converted attention.
+     *
+     * @param source with its heads in that order
+     * @param order of the original's key-value heads
+     */
+    private record Attempt(LayerSource source, List<Integer> order, Scored scored, ValueStep.Result values) {}
+
+    /** With neighbours in groups, or with heads that lose less together where held-out sequences say so. */
+    private Attempt attempts(LayerSource source, AttentionMatrices original, int kvHeads, Grouping grouping,
+            GroupedWeights weights, TensorArena arena) {
+        List<Integer> neighbours = IntStream.range(0, original.kvHeads()).boxed().toList();
+        Attempt first = attempt(source, original, neighbours, kvHeads, weights);
+        if (grouping == Grouping.CONTIGUOUS) {
+            return first;
+        }
+        step.accept("groups");
+        List<Integer> order = new LayerMoments(source, dense).order(original, kvHeads, sequences.summed());
+        if (order.equals(neighbours)) {
+            return first;
+        }
+        AttentionMatrices ordered = original.permuted(order);
+        LayerSource other = new LayerSource(source.original(), source.converted(),
+                source.attention().with(weights.upload(ordered, arena)), sequences);
+        Attempt second = attempt(other, ordered, order, kvHeads, weights);
+        return second.values.fit().after() < first.values.fit().after() ? second : first;
+    }
+
+    private Attempt attempt(LayerSource source, AttentionMatrices original, List<Integer> order, int kvHeads,
+            GroupedWeights weights) {
+        step.accept("moments");
+        List<LayerMerge> merges = new LayerMoments(source, dense).merges(original, kvHeads, sequences.all());
+        step.accept("scores");
+        Scored scored = best(merges, source, weights);
+        step.accept("values");
+        return new Attempt(source, order, scored,
+                fitValues(source, original, scored.merge, scored.weights, weights));
     }
 
     /** Advances both streams through a block that was converted earlier. */

@@ -6,13 +6,17 @@ import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.gptq.convert.merge.AttentionMatrices;
 import dev.optgptq.gptq.convert.merge.GroupMoments;
 import dev.optgptq.gptq.convert.merge.HeadLayout;
+import dev.optgptq.gptq.convert.merge.HeadGrouping;
+import dev.optgptq.gptq.convert.merge.KeyMerge;
 import dev.optgptq.gptq.convert.merge.KeySelection;
 import dev.optgptq.gptq.convert.merge.LayerMerge;
+import dev.optgptq.gptq.convert.merge.Merge;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.dense.Dense;
 import java.util.List;
+import java.util.function.Function;
 
 /** Merges the heads of a layer by their moments on some sequences of the original stream, which must be at its input. */
 record LayerMoments(LayerSource source, Dense dense) {
@@ -23,10 +27,32 @@ record LayerMoments(LayerSource source, Dense dense) {
      * @param original the layer's weights on the host
      */
     List<LayerMerge> merges(AttentionMatrices original, int kvHeads, int[] which) {
-        Mixer.Attention form = LayerSource.attentionOf(source.original().block().spec());
+        List<GroupMoments> moments = moments(original, attention().kvHeads() / kvHeads, which);
+        return keyMerges().stream().map(way -> LayerMerge.of(original, moments, way, dense)).toList();
+    }
+
+    /** The present key-value heads, in an order in which neighbours lose little by sharing. */
+    List<Integer> order(AttentionMatrices original, int kvHeads, int[] which) {
+        int have = attention().kvHeads();
+        GroupMoments all = moments(original, have, which).getFirst();
+        return new HeadGrouping(keyMerges().getFirst(), dense, source.attention().shape().scale()).order(original, all,
+                have / kvHeads);
+    }
+
+    private Mixer.Attention attention() {
+        return LayerSource.attentionOf(source.original().block().spec());
+    }
+
+    private List<Function<GroupMoments, Merge>> keyMerges() {
+        return source.attention().norms().present()
+                ? KeySelection.ways().stream().<Function<GroupMoments, Merge>>map(way -> way::merge).toList()
+                : List.of(new KeyMerge(dense, layout(attention()))::merge);
+    }
+
+    /** @param members of a group */
+    private List<GroupMoments> moments(AttentionMatrices original, int members, int[] which) {
         Sequences sequences = source.sequences();
         Device device = source.device();
-        int members = form.kvHeads() / kvHeads;
         try (HeadStatistics statistics = new HeadStatistics(source.attention(), members);
                 TensorArena arena = device.arena()) {
             Tensor buffer = arena.matrix(DType.F32, sequences.batchRows(), source.hidden());
@@ -37,11 +63,7 @@ record LayerMoments(LayerSource source, Dense dense) {
                 source.original().normed(x, input);
                 statistics.add(input);
             });
-            List<GroupMoments> moments = statistics.finish(original.output(), dense);
-            return source.attention().norms().present()
-                    ? KeySelection.ways().stream()
-                            .map(way -> LayerMerge.of(original, moments, way::merge, dense)).toList()
-                    : List.of(LayerMerge.of(original, moments, layout(form), dense));
+            return statistics.finish(original.output(), dense);
         }
     }
 

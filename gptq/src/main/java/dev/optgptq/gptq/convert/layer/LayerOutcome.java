@@ -1,11 +1,13 @@
 package dev.optgptq.gptq.convert.layer;
 
 import dev.optgptq.gptq.convert.fit.Fit;
+import java.util.List;
 
 /**
  * The outcome of converting one layer.
  *
  * @param kvHeads after the conversion
+ * @param order of the original's key-value heads, of which neighbours share
  * @param keyResidual the share of the weighted energy of keys that merging lost
  * @param valueResidual the same of values
  * @param mergedDivergence KL(original attention || converted) of the merged heads on held-out sequences, nats per query and
@@ -15,5 +17,5 @@ import dev.optgptq.gptq.convert.fit.Fit;
  * @param values the fit of values and output projection, by the mean squared error of the residual stream
  * @param down the refit of the down projection, likewise
  */
-public record LayerOutcome(int block, int kvHeads, double keyResidual, double valueResidual, double mergedDivergence,
-        double fittedDivergence, int turns, Fit values, Fit down) {}
+public record LayerOutcome(int block, int kvHeads, List<Integer> order, double keyResidual, double valueResidual,
+        double mergedDivergence, double fittedDivergence, int turns, Fit values, Fit down) {}

@@ -2,6 +2,7 @@ package dev.optgptq.gptq.convert.merge;
 
 import dev.optgptq.kernels.dense.Matrix;
 import java.util.List;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -40,14 +41,17 @@ public record AttentionMatrices(int headDim, Matrix query, @Nullable Matrix quer
     }
 
     /**
-     * The same attention with its heads in another order; with a key-value head for each query head.
+     * The same attention with its key-value heads in another order, each with its query heads.
      *
      * @param order of the heads as they are, by their new places
      */
     public AttentionMatrices permuted(List<Integer> order) {
-        return new AttentionMatrices(headDim, rows(query, order), biases(queryBias, order), rows(key, order),
+        int sharing = heads() / kvHeads();
+        List<Integer> queries = order.stream()
+                .flatMap(head -> IntStream.range(head * sharing, (head + 1) * sharing).boxed()).toList();
+        return new AttentionMatrices(headDim, rows(query, queries), biases(queryBias, queries), rows(key, order),
                 biases(keyBias, order), rows(value, order), biases(valueBias, order),
-                rows(outputRows(), order).transposed(), outputBias);
+                rows(outputRows(), queries).transposed(), outputBias);
     }
 
     private Matrix rows(Matrix heads, List<Integer> order) {

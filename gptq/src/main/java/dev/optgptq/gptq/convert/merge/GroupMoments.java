@@ -2,6 +2,7 @@ package dev.optgptq.gptq.convert.merge;
 
 import dev.optgptq.kernels.dense.Matrix;
 import java.util.List;
+import java.util.stream.IntStream;
 
 /**
  * Moments of a group of r key-value heads, its members, with d elements each, and of the query heads that use them,
@@ -51,6 +52,37 @@ public record GroupMoments(int members, List<Matrix> queries, Matrix keys, Matri
             sum = sum.plus(queries.get(head).times(weight));
         }
         return sum;
+    }
+
+    /** Those of some members, as a group of their own. */
+    GroupMoments of(List<Integer> some) {
+        int each = queries.size() / members;
+        List<Integer> heads = some.stream()
+                .flatMap(member -> IntStream.range(member * each, (member + 1) * each).boxed()).toList();
+        return new GroupMoments(some.size(), pick(queries, heads), blocks(keys, some), columns(keyMean, some),
+                pick(attendedKeys, heads).stream().map(m -> blocks(m, some)).toList(),
+                pick(attendedValues, heads).stream().map(m -> blocks(m, some)).toList(),
+                pick(attendedMeans, heads).stream().map(m -> columns(m, some)).toList(), pick(weights, heads));
+    }
+
+    private static <T> List<T> pick(List<T> all, List<Integer> which) {
+        return which.stream().map(all::get).toList();
+    }
+
+    private Matrix blocks(Matrix m, List<Integer> some) {
+        int d = headDim();
+        return Matrix.generate(some.size() * d, some.size() * d,
+                (i, j) -> m.at(some.get(i / d) * d + i % d, some.get(j / d) * d + j % d));
+    }
+
+    private Matrix columns(Matrix row, List<Integer> some) {
+        int d = headDim();
+        return Matrix.generate(1, some.size() * d, (i, j) -> row.at(0, some.get(j / d) * d + j % d));
+    }
+
+    /** A head's block [d, d] of moments of stacked heads, or one between two heads. */
+    static Matrix block(Matrix m, int row, int column, int d) {
+        return Matrix.generate(d, d, (i, j) -> m.at(row * d + i, column * d + j));
     }
 
     static Matrix mean(List<Matrix> matrices) {

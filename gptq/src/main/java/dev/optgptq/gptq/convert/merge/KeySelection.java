@@ -42,17 +42,13 @@ public record KeySelection(boolean mean) {
         double all = 0;
         for (int head = 0; head < group.members(); head++) {
             Matrix queries = group.weightedQueries(head);
-            Matrix own = block(keys, head, head, group.headDim());
-            Matrix cross = block(keys, head, member, group.headDim());
-            Matrix other = block(keys, member, member, group.headDim());
+            Matrix own = GroupMoments.block(keys, head, head, group.headDim());
+            Matrix cross = GroupMoments.block(keys, head, member, group.headDim());
+            Matrix other = GroupMoments.block(keys, member, member, group.headDim());
             all += queries.dot(own);
             lost += queries.dot(own.plus(other).minus(cross).minus(cross.transposed()));
         }
         return all > 0 ? Math.clamp(lost / all, 0, Double.MAX_VALUE) : 0;
-    }
-
-    private static Matrix block(Matrix m, int row, int column, int d) {
-        return Matrix.generate(d, d, (i, j) -> m.at(row * d + i, column * d + j));
     }
 
     /** Both ways. */

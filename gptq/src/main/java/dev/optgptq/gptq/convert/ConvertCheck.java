@@ -88,8 +88,9 @@ final class ConvertCheck {
         }
         Mixer.Attention form = HeadPlan.attention(spec);
         if (form.position() instanceof Position.Alibi || toAlibi(settings, spec)) {
-            throw new UserError(Code.BAD_SETTING, "--grouping best: heads would change places in each layer, and ALiBi's slopes "
-                    + "go by their places, the same in all layers; use --grouping contiguous, which is as good in most models");
+            throw new UserError(Code.BAD_SETTING,
+                    "--grouping best: heads would change places in each layer, and ALiBi's slopes "
+                            + "go by their places, the same in all layers; use --grouping contiguous, which is as good in most models");
         }
         double bytes = 2.0 * Double.BYTES * form.heads() * Math.pow(form.kvWidth(), 2);
         if (bytes > MOST_MOMENTS) {

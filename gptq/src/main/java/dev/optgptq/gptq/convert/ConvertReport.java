@@ -83,7 +83,8 @@ public record ConvertReport(int schemaVersion, String tool, String started, Sequ
      * @param fittedDivergence the same after the score fit
      * @param turns kept turns of the score fit
      */
-    public record Layer(int block, int kvHeads, List<Integer> order, double keyResidual, double valueResidual, double attentionDivergence,
+    public record Layer(int block, int kvHeads, List<Integer> order, double keyResidual, double valueResidual,
+            double attentionDivergence,
             double fittedDivergence, int turns, Step values, Step down) {}
 
     /**

@@ -23,7 +23,8 @@ import org.jspecify.annotations.Nullable;
  * @param threads of the host
  * @param force whether a model is written that is known to be much worse than the original
  */
-public record ConvertSettings(Path model, Path output, Heads heads, Grouping grouping, Positions positions, Calibration calibration,
+public record ConvertSettings(Path model, Path output, Heads heads, Grouping grouping, Positions positions,
+        Calibration calibration,
         @Nullable Heal heal, @Nullable Evaluation evaluation, boolean overwrite, boolean fresh, int threads,
         boolean force) {
 

@@ -102,7 +102,8 @@ class AlibiRunTest {
             Progress progress) throws IOException {
         Path text = folder.resolve("text.txt");
         Files.writeString(text, "many words of a text, and others of it again. ".repeat(20));
-        ConvertSettings settings = new ConvertSettings(model, folder.resolve(output), new Heads.Ratio(2), Grouping.CONTIGUOUS,
+        ConvertSettings settings = new ConvertSettings(model, folder.resolve(output), new Heads.Ratio(2),
+                Grouping.CONTIGUOUS,
                 Positions.ALIBI, new ConvertSettings.Calibration(text, Sampling.SEQUENTIAL, 8, LENGTH, 0), heal, null,
                 false, false, 1, force);
         try (Device device = Devices.open("cpu", 1)) {

@@ -278,7 +278,8 @@ class ConvertRunTest {
             ConvertSettings.@Nullable Heal heal) throws IOException {
         Path text = folder.resolve("text.txt");
         Files.writeString(text, words());
-        return new ConvertSettings(model, folder.resolve(output), heads, Grouping.CONTIGUOUS, ConvertSettings.Positions.KEEP,
+        return new ConvertSettings(model, folder.resolve(output), heads, Grouping.CONTIGUOUS,
+                ConvertSettings.Positions.KEEP,
                 new ConvertSettings.Calibration(text, Sampling.SEQUENTIAL, samples, LENGTH, 0), heal,
                 new ConvertSettings.Evaluation(text, LENGTH), false, false, threads, false);
     }

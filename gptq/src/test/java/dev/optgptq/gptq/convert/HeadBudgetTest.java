@@ -119,7 +119,8 @@ class HeadBudgetTest {
     private ConvertReport convert(Path model, Heads heads) throws IOException {
         Path text = folder.resolve("text.txt");
         Files.writeString(text, "many words of a text, and others of it again. ".repeat(20));
-        ConvertSettings settings = new ConvertSettings(model, folder.resolve("out"), heads, Grouping.CONTIGUOUS, Positions.KEEP,
+        ConvertSettings settings = new ConvertSettings(model, folder.resolve("out"), heads, Grouping.CONTIGUOUS,
+                Positions.KEEP,
                 new ConvertSettings.Calibration(text, Sampling.SEQUENTIAL, 8, 16, 0), null, null, false, false, 1,
                 false);
         try (Device device = Devices.open("cpu", 1)) {

@@ -33,7 +33,8 @@ class NormedKeysRunTest {
     void its_heads_are_merged_and_the_report_says_what_stood_in_the_way() {
         try (ModelDirectory source = SharedFixtures.open("qwen3"); Device device = Devices.open("cpu", 1)) {
             int[] ids = new SplittableRandom(3).ints(SAMPLES * LENGTH, 0, 300).toArray();
-            ConvertSettings settings = new ConvertSettings(source.path(), folder.resolve("out"), new Heads.Count(1), Grouping.CONTIGUOUS,
+            ConvertSettings settings = new ConvertSettings(source.path(), folder.resolve("out"), new Heads.Count(1),
+                    Grouping.CONTIGUOUS,
                     Positions.KEEP,
                     new ConvertSettings.Calibration(null, Sampling.SEQUENTIAL, SAMPLES, LENGTH, 0), null, null, false,
                     false, 1, false);

@@ -45,7 +45,8 @@ public record HeadGrouping(Function<GroupMoments, Merge> keyMerge, Dense dense, 
         boolean centred = source.outputBias() != null;
         double weight = group.weights().stream().mapToDouble(Double::doubleValue).average().orElse(0);
         return keyMerge.apply(group).residual() * keyEnergy(group) * weight * scale * scale
-                + new ValueMerge(dense).merge(group, outputs, centred).residual() * valueEnergy(group, outputs, centred);
+                + new ValueMerge(dense).merge(group, outputs, centred).residual()
+                        * valueEnergy(group, outputs, centred);
     }
 
     /** What the residual of keys is a share of. */

@@ -82,9 +82,10 @@ final class HeadPartition {
 
     private static boolean improve(double[][] costs, List<int[]> groups) {
         boolean improved = false;
-        for (int[] a : groups) {
-            for (int[] b : groups) {
-                for (int i = 0; a != b && i < a.length; i++) {
+        for (int group = 0; group < groups.size(); group++) {
+            int[] a = groups.get(group);
+            for (int[] b : groups.subList(0, group)) {
+                for (int i = 0; i < a.length; i++) {
                     for (int j = 0; j < b.length; j++) {
                         improved |= swap(costs, a, i, b, j);
                     }

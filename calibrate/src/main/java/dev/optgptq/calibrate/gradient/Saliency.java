@@ -47,12 +47,16 @@ public final class Saliency implements AutoCloseable {
     private final List<InputSite> sites;
     private final long tokens;
     private final HostBuffer buffer;
+    /** Of each block and site before it was normalised, after the clamp; NaN where it was restored. */
+    private final double[] means;
 
     private Saliency(ModelSpec spec, long tokens, long memoryBytes) {
         this.spec = spec;
         this.sites = sites(spec);
         this.tokens = tokens;
         this.buffer = new HostBuffer(bytes(spec, tokens), memoryBytes);
+        this.means = new double[spec.blocks() * sites.size()];
+        Arrays.fill(means, Double.NaN);
     }
 
     private static long bytes(ModelSpec spec, long tokens) {
@@ -271,6 +275,7 @@ public final class Saliency implements AutoCloseable {
             for (InputSite site : sites) {
                 float[] weights = weights(block, site);
                 requireFinite(weights, block, site);
+                means[block * sites.size() + sites.indexOf(site)] = mean(weights);
                 MemorySegment.copy(normalised(weights), 0, slice(block, site), ValueLayout.JAVA_FLOAT, 0,
                         weights.length);
             }
@@ -289,15 +294,40 @@ public final class Saliency implements AutoCloseable {
         }
     }
 
-    /** Clamped and scaled to mean 1; all 1 if no token has any gradient. */
-    static float[] normalised(float[] weights) {
+    /**
+     * The mean of s over all tokens of a site, in squared nats: what the weights of mean 1 were divided by. Not for one that was
+     * restored.
+     */
+    public double mean(int block, InputSite site) {
+        double mean = means[block * sites.size() + sites.indexOf(site.ofAnyExpert())];
+        if (Double.isNaN(mean)) {
+            throw new IllegalStateException("a restored saliency has weights of mean 1 only");
+        }
+        return mean;
+    }
+
+    private static double mean(float[] weights) {
+        return clampedSum(weights, most(weights)) / weights.length;
+    }
+
+    private static float most(float[] weights) {
         float[] sorted = weights.clone();
         Arrays.sort(sorted);
-        float most = sorted[(int) Math.ceil(KEPT * sorted.length) - 1];
+        return sorted[(int) Math.ceil(KEPT * sorted.length) - 1];
+    }
+
+    private static double clampedSum(float[] weights, float most) {
         double sum = 0;
         for (float weight : weights) {
             sum += Math.min(weight, most);
         }
+        return sum;
+    }
+
+    /** Clamped and scaled to mean 1; all 1 if no token has any gradient. */
+    static float[] normalised(float[] weights) {
+        float most = most(weights);
+        double sum = clampedSum(weights, most);
         float[] result = new float[weights.length];
         for (int t = 0; t < weights.length; t++) {
             result[t] = sum > 0 ? (float) (Math.min(weights[t], most) * weights.length / sum) : 1;

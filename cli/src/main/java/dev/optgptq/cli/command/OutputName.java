@@ -32,7 +32,7 @@ final class OutputName {
         CalibratorKind calibrator = given.get(SettingsTable.CALIBRATOR);
         int groupSize = given.get(SettingsTable.GROUP_SIZE);
         StringBuilder suffix = new StringBuilder(
-                "-" + calibrator + "-w" + given.get(SettingsTable.BITS));
+                "-" + calibrator + "-w" + SettingsTable.width(given));
         suffix.append(groupSize == -1 ? "-row" : "g" + groupSize);
         suffix.append(given.get(SettingsTable.SYMMETRIC) ? "" : "-asym")
                 .append(given.get(SettingsTable.CLIP_SEARCH) ? "-clip" : "")
@@ -47,7 +47,7 @@ final class OutputName {
             suffix.append("-tune").append(given.get(SettingsTable.TUNE));
             append(suffix, given, SettingsTable.TUNE_NORMS, norms -> norms ? "-norms" : "-nonorms");
         }
-        return suffix.append(SettingsTable.isMixed(given) ? "-mixed" : "").toString();
+        return suffix.append(SettingsTable.hasRules(given) ? "-mixed" : "").toString();
     }
 
     /** The options that were given, even with the default value. */

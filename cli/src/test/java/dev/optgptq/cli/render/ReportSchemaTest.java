@@ -27,7 +27,7 @@ class ReportSchemaTest {
 
     /** Objects that stand in the tables themselves, to say when they are null; and one whose keys are the options. */
     private static final Set<String> WHOLE = Set.of("quality", "baseline", "change", "difference", "divergence",
-            "ablation");
+            "ablation", "modules", "allocation");
     private static final String SETTINGS = "command";
 
     @TempDir
@@ -37,7 +37,7 @@ class ReportSchemaTest {
     void every_field_of_a_quantize_report_is_documented_and_every_documented_one_is_there() throws IOException {
         CommandRun run = CommandRun.of("quantize", Models.llama(), "--calibrator", "rtn", "--output",
                 directory.resolve("w4"), "--eval", Models.text(directory), "--window", 64, "--json").succeeds();
-        assertEquals(without(documented("report.json"), "ablation."), fields(run.json()));
+        assertEquals(without(documented("report.json"), "ablation.", "modules[]", "allocation."), fields(run.json()));
     }
 
     @Test

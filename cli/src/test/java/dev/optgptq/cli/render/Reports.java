@@ -52,8 +52,24 @@ public final class Reports {
         command.put("--tune-norms", "true");
         return new RunReport(sound.schemaVersion(), sound.tool(), sound.started(),
                 new RunReport.Resumed(List.of("2026-11-23T10:00:00Z"), 1), command, sound.defaults(),
-                sound.machine(), sound.model(), sound.layers(), sound.phases(), sound.memory(), sound.size(),
+                sound.machine(), sound.model(), sound.layers(), own(), chosen(blocks), sound.phases(), sound.memory(), sound.size(),
                 sound.range(), sound.quality(), sound.seconds(), sound.warnings(), ablation(blocks));
+    }
+
+    private static List<RunReport.OwnGrid> own() {
+        return List.of(new RunReport.OwnGrid("model\\.layers\\.0\\.self_attn\\.o_proj$", 1, null, null, null),
+                new RunReport.OwnGrid("model\\.layers\\.1\\.mlp\\.down_proj$", 1, 8, -1, true));
+    }
+
+    private static RunReport.ChosenBits chosen(int blocks) {
+        List<RunReport.Choice> choices = new ArrayList<>();
+        for (int block = 0; block < blocks; block++) {
+            choices.add(new RunReport.Choice(block, List.of("mlp.gate_proj", "mlp.up_proj"), 3, List.of(
+                    new RunReport.Width(2, 1000, 0.02), new RunReport.Width(3, 1400, 0.004))));
+            choices.add(new RunReport.Choice(block, List.of("mlp.down_proj"), block == 0 ? 8 : 2,
+                    List.of(new RunReport.Width(2, 1000, 0.02), new RunReport.Width(8, 3400, 0))));
+        }
+        return new RunReport.ChosenBits(5000, 4800, 3.45, 0.03, choices);
     }
 
     private static Ablation ablation(int blocks) {
@@ -92,7 +108,7 @@ public final class Reports {
                         "Linux amd64", 2),
                 new RunReport.Model(model, model + "-gptq-w4g128", "llama", blocks, 384, 4096, 13_767_552L,
                         12_189_696L),
-                layers(blocks, problem), phases(),
+                layers(blocks, problem), List.of(), null, phases(),
                 new RunReport.Memory(412_000_000L, 201_326_592L, 398_458_880L, 0),
                 new RunReport.Size(27_535_104L, 9_608_128L, 16, 4.15625),
                 new RunReport.Range("float16", 140.0, "residual stream of block 5", 0.49), quality, 57.3, warnings,
@@ -124,7 +140,8 @@ public final class Reports {
                             tokens[expert], Math.max(0, 1 - tokens[expert] / 384.0), 0.05, null));
         }
         return new RunReport(sound.schemaVersion(), sound.tool(), sound.started(), sound.resumed(), sound.command(),
-                sound.defaults(), sound.machine(), sound.model(), layers, sound.phases(), sound.memory(), sound.size(),
+                sound.defaults(), sound.machine(), sound.model(), layers, sound.modules(), sound.allocation(),
+                sound.phases(), sound.memory(), sound.size(),
                 sound.range(), sound.quality(), sound.seconds(), sound.warnings(), sound.ablation());
     }
 

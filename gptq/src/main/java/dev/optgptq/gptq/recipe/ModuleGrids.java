@@ -40,7 +40,7 @@ public record ModuleGrids(PackedGrid common, Map<String, PackedGrid> own, Set<St
      *
      * @param byActivity whether groups are by activity where there is more than one
      */
-    static ModuleGrids of(ModelSpec model, PackedGrid common, Map<String, PackedGrid> own, Set<String> skipped,
+    public static ModuleGrids of(ModelSpec model, PackedGrid common, Map<String, PackedGrid> own, Set<String> skipped,
             boolean byActivity) {
         boolean irregular = byActivity
                 && Stream.concat(Stream.of(common), own.values().stream())
@@ -91,7 +91,11 @@ public record ModuleGrids(PackedGrid common, Map<String, PackedGrid> own, Set<St
 
     /** The solver's settings for a linear, or for all quantized ones of its site. */
     public SolveSettings settings(SolveSettings run, LinearSpec linear) {
-        PackedGrid grid = of(linear);
+        return settings(run, of(linear));
+    }
+
+    /** The solver's settings for a grid. */
+    public static SolveSettings settings(SolveSettings run, PackedGrid grid) {
         return run.on(grid.bits(), grid.symmetric(),
                 grid.groupSize() == QuantizationConfig.ONE_GROUP ? Integer.MAX_VALUE : grid.groupSize());
     }

@@ -23,6 +23,7 @@ public final class Resolution {
     private final Recipe recipe;
     private final Map<String, PackedGrid> own = new LinkedHashMap<>();
     private final Set<String> skipped = new HashSet<>();
+    private final Set<String> fixedBits = new HashSet<>();
     private final Set<ModuleRule> matched = new HashSet<>();
     /** Names within a block of what a rule covers although its pattern does not match it, and how many modules these are. */
     private final Map<ModuleRule, Set<String>> extended = new LinkedHashMap<>();
@@ -38,8 +39,9 @@ public final class Resolution {
      *
      * @param grids of all linears
      * @param remarks sentences: which rules cover more modules than their patterns match
+     * @param fixedBits modules whose bits a rule names
      */
-    public record Resolved(ModuleGrids grids, List<String> remarks) {}
+    public record Resolved(ModuleGrids grids, List<String> remarks, Set<String> fixedBits) {}
 
     /**
      * Finds it.
@@ -55,7 +57,7 @@ public final class Resolution {
         }
         resolution.requireMatches();
         return new Resolved(ModuleGrids.of(model, common, resolution.own, resolution.skipped, byActivity),
-                resolution.remarks());
+                resolution.remarks(), Set.copyOf(resolution.fixedBits));
     }
 
     private void resolve(List<LinearSpec> ofOneGrid, PackedGrid common) {
@@ -78,6 +80,9 @@ public final class Resolution {
         if (!changes.isEmpty()) {
             PackedGrid grid = change.of(common);
             quantized.forEach(linear -> own.put(linear.module(), grid));
+            if (change.bits() != null) {
+                quantized.forEach(linear -> fixedBits.add(linear.module()));
+            }
         }
     }
 

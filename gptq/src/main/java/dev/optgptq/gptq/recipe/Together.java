@@ -12,7 +12,7 @@ import java.util.Map;
 import java.util.function.Function;
 
 /** Which linears of a block are kept in step. */
-final class Together {
+public final class Together {
 
     private Together() {}
 
@@ -20,7 +20,7 @@ final class Together {
      * Linears that have one grid: those that read the same input, which share one Hessian and its order, and all experts of a
      * block. Runtimes fuse within these sets (q, k and v; gate and up; experts), and a fused one has one grid.
      */
-    static Collection<List<LinearSpec>> gridsOf(BlockSpec block) {
+    public static Collection<List<LinearSpec>> gridsOf(BlockSpec block) {
         return parts(block.linears(), Together::site);
     }
 

@@ -26,14 +26,15 @@ public record ReportBuilder(QuantizeSettings settings, DType products, Origin or
     public record Written(long bytes, long keptBytes, long quantizedParameters) {}
 
     public RunReport build(String started, RunReport.Resumed resumed, Written written,
-            List<RunReport.Layer> layers, List<RunReport.Phase> phases,
+            List<RunReport.Layer> layers, List<RunReport.OwnGrid> modules,
+            RunReport.@Nullable ChosenBits allocation, List<RunReport.Phase> phases,
             RunReport.Memory memory, RunReport.Range range, RunReport.@Nullable Quality quality, List<String> warnings,
             @Nullable Ablation ablation) {
         SequencedMap<String, String> command = SettingsTable.values(settings);
         double seconds = phases.stream().mapToDouble(RunReport.Phase::seconds).sum();
         return new RunReport(1, origin.tool() + " " + origin.version(), started, resumed, command,
                 origin.defaults().stream().filter(command::containsKey).toList(), machine(), model(written),
-                List.copyOf(layers), phases,
+                List.copyOf(layers), modules, allocation, phases,
                 memory, size(written), range, quality, seconds, warnings, ablation);
     }
 

@@ -16,13 +16,16 @@ import org.jspecify.annotations.Nullable;
  * @param resumed whether and where earlier runs were resumed
  * @param command the settings, by the names of the command line's options
  * @param defaults which options were not given
+ * @param modules linears with a grid of their own, or none; empty where all are alike
+ * @param allocation how the bits of every linear were chosen; null where they were given
  * @param seconds wall time of the whole run: earlier runs count as far as their work was reused
  * @param warnings sentences for the user
  * @param ablation gain and cost of each calibration step; null without steps
  */
 public record RunReport(int schemaVersion, String tool, String started, Resumed resumed,
         SequencedMap<String, String> command,
-        List<String> defaults, Machine machine, Model model, List<Layer> layers, List<Phase> phases, Memory memory,
+        List<String> defaults, Machine machine, Model model, List<Layer> layers, List<OwnGrid> modules,
+        @Nullable ChosenBits allocation, List<Phase> phases, Memory memory,
         Size size, Range range, @Nullable Quality quality, double seconds, List<String> warnings,
         @Nullable Ablation ablation) {
 
@@ -77,6 +80,42 @@ public record RunReport(int schemaVersion, String tool, String started, Resumed 
             @Nullable Double largestInput, @Nullable Double largestResidual, @Nullable Integer expert,
             @Nullable Long tokens, @Nullable Double shrunk, double seconds,
             @Nullable String problem) {}
+
+    /**
+     * Linears whose grid differs from that of the others.
+     *
+     * @param pattern that matches their names
+     * @param modules how many these are
+     * @param bits null where they are not quantized, as are the next two
+     */
+    public record OwnGrid(String pattern, int modules, @Nullable Integer bits, @Nullable Integer groupSize,
+            @Nullable Boolean symmetric) {}
+
+    /**
+     * Bits chosen within a budget.
+     *
+     * @param budgetBytes for the packed linears
+     * @param bytes that they take
+     * @param averageBits of a weight, with its share of scales, zero points and groups
+     * @param lossIncrease that was expected, to second order, in nats per token
+     */
+    public record ChosenBits(long budgetBytes, long bytes, double averageBits, double lossIncrease,
+            List<Choice> choices) {}
+
+    /**
+     * The grid of linears that have one together.
+     *
+     * @param linears their names within the block, of experts only the first one's
+     * @param bits chosen
+     * @param widths what there was to choose from
+     */
+    public record Choice(int block, List<String> linears, int bits, List<Width> widths) {}
+
+    /**
+     * @param bytes packed
+     * @param lossIncrease as above
+     */
+    public record Width(int bits, long bytes, double lossIncrease) {}
 
     /**
      * Time by phase; phases do not overlap and add up to nearly the whole run.

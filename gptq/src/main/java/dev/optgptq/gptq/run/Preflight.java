@@ -31,10 +31,11 @@ final class Preflight {
             throw new UserError(Code.UNSUPPORTED_MODEL, settings.model() + " is already quantized to "
                     + found.bits() + " bits; quantize the original model instead");
         });
-        // Refuses what the format cannot hold.
-        QuantizationConfig quantization = grids.config(settings.grid().format());
-        settings.target().rules().ifPresent(target -> target.check(quantization, model));
-        if (settings.isGradient() && settings.calibration().samples() < 2) {
+        if (settings.modules().budget() == null) {
+            checkRuntime(settings, grids, model);
+        }
+        boolean gradients = settings.isGradient() || settings.modules().budget() != null;
+        if (gradients && settings.calibration().samples() < 2) {
             throw new UserError(Code.BAD_SETTING,
                     "--samples " + settings.calibration().samples() + ": gradient calibration holds "
                             + "sequences out for validation and needs at least 2; or use --calibrator gptq");
@@ -47,6 +48,12 @@ final class Preflight {
         checkTarget(settings);
         // They are copied at the end: a dangling link must be found before hours of work.
         source.companions();
+    }
+
+    /** Refuses what the format cannot hold, or the target does not load. */
+    static void checkRuntime(QuantizeSettings settings, ModuleGrids grids, ModelSpec model) {
+        QuantizationConfig quantization = grids.config(settings.grid().format());
+        settings.target().rules().ifPresent(target -> target.check(quantization, model));
     }
 
     private static boolean isReadByVllm(PackedGrid grid) {

@@ -98,7 +98,7 @@ public final class QuantizeRun {
     private static RunReport run(QuantizeSettings settings, Caller caller, ModelDirectory source,
             Function<ModelSpec, RunTexts> texts, PhaseClock clock, long maxShardBytes) {
         try (ProcessMemory memory = new ProcessMemory()) {
-            RunContext run = RunContext.prepare(settings, caller, source, texts, clock);
+            RunContext run = RunContext.prepare(settings, caller, source, texts, clock).withBitsChosen();
             Agreement.require(run);
             try (RunJournal journal = run.openJournal()) {
                 RunResults results = new QuantizeRun(run, journal).run(maxShardBytes);

@@ -1,7 +1,13 @@
 package dev.optgptq.gptq.run;
 
+import dev.optgptq.formats.UserError.Code;
+import dev.optgptq.formats.UserError;
 import dev.optgptq.calibrate.capture.Partition;
 import dev.optgptq.calibrate.data.TokenSequences;
+import org.jspecify.annotations.Nullable;
+import java.util.Set;
+import dev.optgptq.gptq.allocate.Budget;
+import dev.optgptq.gptq.allocate.Allocation;
 import dev.optgptq.gptq.recipe.Resolution;
 import dev.optgptq.gptq.recipe.ModuleGrids;
 import dev.optgptq.calibrate.family.ModelSpec;
@@ -30,12 +36,13 @@ import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.ranks.Ranks;
 import java.util.List;
 import java.util.function.Function;
-import org.jspecify.annotations.Nullable;
 
 /**
  * A prepared run: everything that its steps need, decided before anything is computed.
  *
  * @param grids of every linear
+ * @param fixedBits modules whose bits a rule names
+ * @param allocation how bits were chosen; null where they were not, or not yet
  * @param source the model directory, open
  * @param models the model on every device
  * @param matmulDtype F32, F16 or BF16: matmul dtype while calibrating
@@ -44,7 +51,8 @@ import org.jspecify.annotations.Nullable;
  * @param memory what will be allocated
  * @param warnings sentences for the user
  */
-record RunContext(QuantizeSettings settings, ModuleGrids grids, Caller caller, ModelDirectory source, Replicas models,
+record RunContext(QuantizeSettings settings, ModuleGrids grids, Set<String> fixedBits, @Nullable Allocation allocation,
+        Caller caller, ModelDirectory source, Replicas models,
         DType matmulDtype,
         RunTexts texts, CheckpointPlan plan, MemoryPlan memory, PhaseClock clock, RunProgress progress,
         List<String> warnings) {
@@ -59,6 +67,7 @@ record RunContext(QuantizeSettings settings, ModuleGrids grids, Caller caller, M
             Function<ModelSpec, RunTexts> texts, PhaseClock clock) {
         Device device = caller.devices().first();
         Transformer model = Transformer.open(source, device);
+        requireOneProcess(settings, caller);
         Resolution.Resolved modules = settings.grids(model.spec());
         ModuleGrids grids = modules.grids();
         Preflight.check(settings, grids, source, model.spec());
@@ -66,7 +75,9 @@ record RunContext(QuantizeSettings settings, ModuleGrids grids, Caller caller, M
         CheckpointPlan plan = CheckpointPlan.of(source, model.spec(), grids, settings.grid().format());
         List<String> warnings = Preflight.warnings(settings, grids, model.spec());
         warnings.addAll(modules.remarks());
-        warnings.forEach(caller.log());
+        if (settings.modules().budget() == null) {
+            warnings.forEach(caller.log());
+        }
         clock.enter("tokenize");
         RunTexts tokens = texts.apply(model.spec());
         MatmulDtype matmul = MatmulDtype.choose(settings.calibrationPrecision(), source, model.spec(), device);
@@ -76,9 +87,43 @@ record RunContext(QuantizeSettings settings, ModuleGrids grids, Caller caller, M
         MemoryPlan memory = plan(settings, grids, caller, model, matmul.dtype(), tokens);
         WorkCount work = new WorkCount(model.spec(), grids, !memory.needs().gradients().resident());
         RunProgress progress = new RunProgress(clock, work, caller.listener(),
-                work.run(tokens, settings.calibrator(), settings));
-        return new RunContext(settings, grids, caller, source, Replicas.of(model, caller.devices()), matmul.dtype(),
+                work.run(tokens, settings.calibrator(), settings) + allocating(settings, tokens, work));
+        return new RunContext(settings, grids, modules.fixedBits(), null, caller, source,
+                Replicas.of(model, caller.devices()), matmul.dtype(),
                 tokens, plan, memory, clock, progress, warnings);
+    }
+
+    private static void requireOneProcess(QuantizeSettings settings, Caller caller) {
+        Budget budget = settings.modules().budget();
+        if (budget != null && caller.devices().crew().ranks().areSeveral()) {
+            throw new UserError(Code.BAD_SETTING, budget.words() + ": expected one process, which chooses bits, found "
+                    + caller.devices().crew().counts().size() + " ranks; choose them in one, and give the ranks what"
+                    + " its report.json lists under modules, as a --recipe");
+        }
+    }
+
+    /** The same with the bits of all linears chosen, where the settings have a budget for them. */
+    RunContext withBitsChosen() {
+        Budget budget = settings.modules().budget();
+        if (budget == null) {
+            return this;
+        }
+        Allocation chosen = new AllocationRun(this, budget).choose();
+        ModuleGrids itsGrids = settings.grids(model(), chosen, grids.skipped());
+        Preflight.checkRuntime(settings, itsGrids, model());
+        List<String> itsWarnings = Preflight.warnings(settings, itsGrids, model());
+        itsWarnings.add(chosen.words());
+        itsWarnings.forEach(caller.log());
+        return new RunContext(settings, itsGrids, fixedBits, chosen, caller, source, models, matmulDtype, texts,
+                CheckpointPlan.of(source, model(), itsGrids, settings.grid().format()), memory, clock, progress,
+                itsWarnings);
+    }
+
+    private static double allocating(QuantizeSettings settings, RunTexts texts, WorkCount work) {
+        TokenSequences calibration = texts.calibration();
+        return settings.modules().budget() == null || calibration == null
+                ? 0
+                : work.allocating(calibration, AllocationRun.WIDTHS.size());
     }
 
     private static MemoryPlan plan(QuantizeSettings settings, ModuleGrids grids, Caller caller, Transformer model,

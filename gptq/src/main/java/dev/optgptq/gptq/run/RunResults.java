@@ -1,5 +1,6 @@
 package dev.optgptq.gptq.run;
 
+import dev.optgptq.gptq.report.ModuleReports;
 import dev.optgptq.calibrate.eval.ModelComparison;
 import dev.optgptq.calibrate.eval.Perplexity;
 import dev.optgptq.gptq.refine.StepOutcome;
@@ -54,7 +55,8 @@ record RunResults(List<RunReport.Layer> layers, List<StepOutcome> steps, @Nullab
                 run.model(), run.source()).build(
                         journal.started(), journal.resumed(),
                         new ReportBuilder.Written(plan.bytes(), plan.keptBytes(), plan.quantizedParameters()),
-                        layers, phases, new RunReport.Memory(run.memory().total(), run.caller().devices().peakMemory(),
+                        layers, ModuleReports.of(run.model(), run.grids()), ModuleReports.of(run.allocation()), phases,
+                        new RunReport.Memory(run.memory().total(), run.caller().devices().peakMemory(),
                                 peakAnonymous, run.memory().spilled()),
                         numbers.range(), quality(run), warnings,
                         Ablations.of(steps, run.texts().calibration(), phases, heldOut));

@@ -1,5 +1,6 @@
 package dev.optgptq.gptq.settings;
 
+import dev.optgptq.gptq.allocate.Budget;
 import dev.optgptq.gptq.recipe.Recipe;
 import java.nio.file.Path;
 import org.jspecify.annotations.Nullable;
@@ -11,10 +12,12 @@ import org.jspecify.annotations.Nullable;
  * @param skips likewise
  * @param file of more rules; null for none
  * @param recipe all rules
+ * @param budget within which bits are chosen; null where all linears have those of the run, but for rules
  */
-public record ModuleSettings(Repeated overrides, Repeated skips, @Nullable Path file, Recipe recipe) {
+public record ModuleSettings(Repeated overrides, Repeated skips, @Nullable Path file, Recipe recipe,
+        @Nullable Budget budget) {
 
     /** All modules alike. */
     public static final ModuleSettings NONE = new ModuleSettings(Repeated.NONE, Repeated.NONE, null,
-            Recipe.NONE);
+            Recipe.NONE, null);
 }

@@ -1,5 +1,8 @@
 package dev.optgptq.gptq.settings;
 
+import java.util.Set;
+import dev.optgptq.gptq.recipe.ModuleGrids;
+import dev.optgptq.gptq.allocate.Allocation;
 import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.gptq.recipe.Resolution;
 import dev.optgptq.formats.packed.PackedGrid;
@@ -27,6 +30,9 @@ public record QuantizeSettings(Path model, GridSettings grid, ModuleSettings mod
         SolvingSettings solving,
         CalibrationSettings calibration,
         Refinement refinement, EvaluationSettings evaluation, OutputSettings output, int threads) {
+
+    /** Bits of linears whose bits are still to be chosen: what is planned for them is enough for any. */
+    private static final int WIDEST = 8;
 
     /**
      * The given settings, with defaults for all others.
@@ -76,10 +82,19 @@ public record QuantizeSettings(Path model, GridSettings grid, ModuleSettings mod
         };
     }
 
-    /** The grid of every linear of the model. Throws UserError BAD_SETTING where rules cannot be followed. */
+    /**
+     * The grid of every linear of the model; of those whose bits are still to be chosen, the widest. Throws
+     * UserError BAD_SETTING where rules cannot be followed.
+     */
     public Resolution.Resolved grids(ModelSpec spec) {
-        return Resolution.of(spec, new PackedGrid(grid.bits(), grid.groupSize(), grid.symmetric(), groupsByActivity()),
+        int bits = modules.budget() == null ? grid.bits() : WIDEST;
+        return Resolution.of(spec, new PackedGrid(bits, grid.groupSize(), grid.symmetric(), groupsByActivity()),
                 modules.recipe(), groupsByActivity());
+    }
+
+    /** The grid of every linear as bits were chosen. */
+    public ModuleGrids grids(ModelSpec spec, Allocation allocation, Set<String> skipped) {
+        return ModuleGrids.of(spec, allocation.commonest(), allocation.grids(), skipped, groupsByActivity());
     }
 
     /** Whether a loss's gradient decides anything. */

@@ -53,6 +53,7 @@ public final class SettingsTable {
             .help("Bits per code: 2, 3, 4 or 8. 4 is the usual choice; 3 and 2 cost quality and load in fewer runtimes.")
             .byDefault("4, or 8 with --format w8a8", given -> wantsFormat(given, CheckpointFormat.W8A8) ? 8 : 4)
             .oneOf(List.of(2, 3, 4, 8))
+            .where(run -> run.modules().budget() == null)
             .decidesBits()
             .value(run -> run.grid().bits());
 
@@ -319,9 +320,16 @@ public final class SettingsTable {
         return text == null || !text.toString().equals(NONE);
     }
 
-    /** Whether some modules have settings of their own. */
-    public static boolean isMixed(GivenSettings given) {
-        return ModuleOptions.ALL.stream().anyMatch(given::has);
+    /** Whether rules give some modules settings of their own. */
+    public static boolean hasRules(GivenSettings given) {
+        return Stream.of(ModuleOptions.OVERRIDE, ModuleOptions.SKIP, ModuleOptions.RECIPE).anyMatch(given::has);
+    }
+
+    /** "4" bits, or what they are chosen within: "3.5", "4.2GB". */
+    public static String width(GivenSettings given) {
+        Double average = given.find(ModuleOptions.AVERAGE_BITS);
+        String size = given.find(ModuleOptions.TARGET_SIZE);
+        return average != null ? average.toString() : size != null ? size : given.get(BITS).toString();
     }
 
     private static Predicate<Integer> atLeast(int least) {

@@ -1,5 +1,6 @@
 package dev.optgptq.gptq.solve;
 
+import dev.optgptq.kernels.ops.Grid;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.HostVectors;
@@ -38,6 +39,31 @@ public final class SiteSolver implements AutoCloseable {
             this.factor = null;
         } else {
             this.factor = InverseFactor.of(device, arena, hessian, calibrator.settings(), what);
+        }
+    }
+
+    private SiteSolver(Device device, Calibrator calibrator, @Nullable InverseFactor factor) {
+        this.device = device;
+        this.calibrator = calibrator;
+        this.arena = device.arena();
+        this.factor = factor;
+    }
+
+    /** The same Hessian, order and groups for other codes; this one must stay open as long. */
+    public SiteSolver on(Grid grid) {
+        SolveSettings own = calibrator.settings();
+        return new SiteSolver(device,
+                calibrator.with(new SolveSettings(grid, own.groupSize(), own.actOrder(), own.damp())), factor);
+    }
+
+    /** tr(W H W^T) without dead inputs, which errors are relative to: weight F32 [m, n]. */
+    public double energy(Tensor weight) {
+        try (TensorArena scratch = device.arena()) {
+            Tensor wt = scratch.matrix(DType.F32, weight.columns(), weight.rows());
+            device.matrix().transpose(weight, wt);
+            zeroDead(wt);
+            return quadratic(scratch, requireFactor().hessian(), wt,
+                    scratch.matrix(DType.F32, wt.rows(), wt.columns()));
         }
     }
 

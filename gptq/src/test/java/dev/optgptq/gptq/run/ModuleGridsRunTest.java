@@ -108,7 +108,7 @@ class ModuleGridsRunTest {
     }
 
     private static ModuleSettings rules(List<String> overrides, List<String> skips) {
-        return new ModuleSettings(new Repeated(overrides), new Repeated(skips), null, Recipe.of(overrides, skips));
+        return new ModuleSettings(new Repeated(overrides), new Repeated(skips), null, Recipe.of(overrides, skips), null);
     }
 
     private static void assertGrid(int bits, int groups, Optional<PackedLinear> linear) {

@@ -17,6 +17,7 @@ public final class ReportPage {
         parts.add(Overview.cards(report));
         parts.add(BeforeAfter.of(report));
         parts.addAll(StepsBought.of(report));
+        parts.addAll(Modules.of(report));
         parts.add(Errors.of(report));
         parts.addAll(Experts.of(report));
         parts.addAll(List.of(Times.of(report), LayerTable.of(report), Settings.of(report), Overview.footer(report)));

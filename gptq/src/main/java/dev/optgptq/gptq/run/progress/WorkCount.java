@@ -102,6 +102,22 @@ public final class WorkCount {
         return total;
     }
 
+    /** Choosing bits: the loss's gradient, and every linear in some widths. */
+    public double allocating(TokenSequences calibration, int widths) {
+        double total = gradients(calibration);
+        for (BlockSpec block : model.blockSpecs()) {
+            for (LinearSpec linear : grids.quantized(block.linears())) {
+                total += widths * solve(linear, true);
+            }
+            for (InputSite site : block.sites()) {
+                total += 2 * share(block, site) * hessian(site, calibration.tokens());
+            }
+            total += calibration.tokens() * (capturePerRow(block, block.sites(), calibration.length())
+                    + blockPerRow(calibration.length()));
+        }
+        return total;
+    }
+
     /** Work that a resumed run skips: finished blocks are run again only for the inputs of the next. */
     public double finished(int blocks, RunTexts texts, Calibrator calibrator, QuantizeSettings settings) {
         TokenSequences calibration = texts.calibration();

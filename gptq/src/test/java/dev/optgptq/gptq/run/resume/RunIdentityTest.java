@@ -1,5 +1,6 @@
 package dev.optgptq.gptq.run.resume;
 
+import dev.optgptq.gptq.allocate.Budget;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 
@@ -129,7 +130,9 @@ class RunIdentityTest {
     private static Object another(@Nullable Object value, Class<?> type, List<String> path)
             throws ReflectiveOperationException {
         return switch (value) {
-            case null -> type == Path.class ? Path.of("other") : TargetName.VLLM;
+            case null -> type == Path.class
+                    ? Path.of("other")
+                    : type == Budget.class ? new Budget.AverageBits(3) : TargetName.VLLM;
             case Boolean flag -> !flag;
             case Integer number -> number + 1;
             case Long number -> number + 1;

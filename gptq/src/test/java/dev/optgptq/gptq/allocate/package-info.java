@@ -1,0 +1,4 @@
+@NullMarked
+package dev.optgptq.gptq.allocate;
+
+import org.jspecify.annotations.NullMarked;

@@ -87,9 +87,16 @@ public record ModelSummary(String path, @Nullable String modelType, @Nullable Ar
     /**
      * @param format "gptq", "gptq_v2", "compressed-tensors", "awq" or "w8a8"
      * @param packedLayers linear layers that are packed
+     * @param own grids of some of them that differ
      */
     public record Quantization(String format, int bits, int groupSize, boolean symmetric, boolean descAct,
-            long packedLayers) {}
+            long packedLayers, List<OwnGrid> own) {}
+
+    /**
+     * @param pattern as config.json has it; of several that match a module the first counts
+     * @param layers whose grid it is
+     */
+    public record OwnGrid(String pattern, long layers, int bits, int groupSize, boolean symmetric) {}
 
     /** All tensors of one type. */
     public record DTypeShare(String dtype, int tensors, long bytes) {}
@@ -126,7 +133,16 @@ public record ModelSummary(String path, @Nullable String modelType, @Nullable Ar
         return config == null
                 ? null
                 : new Quantization(config.format().label(), config.bits(), config.groupSize(), config.symmetric(),
-                        config.descAct(), directory.packedModules().size());
+                        config.descAct(), directory.packedModules().size(), own(directory, config));
+    }
+
+    private static List<OwnGrid> own(ModelDirectory directory, QuantizationConfig config) {
+        return config.modules().stream().map(grid -> new OwnGrid(grid.pattern(),
+                directory.packedModules().stream()
+                        .filter(module -> config.modules().stream().filter(each -> each.matches(module)).findFirst()
+                                .filter(grid::equals).isPresent())
+                        .count(),
+                grid.bits(), grid.groupSize(), grid.symmetric())).toList();
     }
 
     private static List<DTypeShare> dtypes(Collection<TensorView> tensors) {

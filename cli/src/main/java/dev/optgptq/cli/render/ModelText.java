@@ -89,12 +89,15 @@ public final class ModelText {
     private static String quantization(ModelSummary.@Nullable Quantization quantization) {
         return quantization == null
                 ? "none"
-                : String.format(Locale.ROOT, "%s, %d bits, %s, %s%s, %d packed layers", quantization.format(),
-                        quantization.bits(),
-                        quantization.groupSize() == -1
-                                ? "one group per output"
-                                : "groups of " + quantization.groupSize(),
-                        quantization.symmetric() ? "symmetric" : "asymmetric",
-                        quantization.descAct() ? ", desc_act" : "", quantization.packedLayers());
+                : String.format(Locale.ROOT, "%s, %s%s, %d packed layers", quantization.format(),
+                        grid(quantization.bits(), quantization.groupSize(), quantization.symmetric()),
+                        quantization.descAct() ? ", desc_act" : "", quantization.packedLayers())
+                        + quantization.own().stream().map(own -> "; of these " + own.layers() + " with "
+                                + grid(own.bits(), own.groupSize(), own.symmetric())).collect(Collectors.joining());
+    }
+
+    private static String grid(int bits, int groupSize, boolean symmetric) {
+        return bits + " bits, " + (groupSize == -1 ? "one group per output" : "groups of " + groupSize) + ", "
+                + (symmetric ? "symmetric" : "asymmetric");
     }
 }

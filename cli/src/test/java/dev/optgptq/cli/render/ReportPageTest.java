@@ -207,7 +207,8 @@ class ReportPageTest {
 
     private static RunReport with(RunReport report, RunReport.Model model) {
         return new RunReport(report.schemaVersion(), report.tool(), report.started(), report.resumed(),
-                report.command(), report.defaults(), report.machine(), model, report.layers(), report.modules(), report.allocation(),
+                report.command(), report.defaults(), report.machine(), model, report.layers(), report.modules(),
+                report.allocation(),
                 report.phases(),
                 report.memory(),
                 report.size(), report.range(), report.quality(), report.seconds(), report.warnings(),

@@ -52,7 +52,8 @@ public final class Reports {
         command.put("--tune-norms", "true");
         return new RunReport(sound.schemaVersion(), sound.tool(), sound.started(),
                 new RunReport.Resumed(List.of("2026-11-23T10:00:00Z"), 1), command, sound.defaults(),
-                sound.machine(), sound.model(), sound.layers(), own(), chosen(blocks), sound.phases(), sound.memory(), sound.size(),
+                sound.machine(), sound.model(), sound.layers(), own(), chosen(blocks), sound.phases(), sound.memory(),
+                sound.size(),
                 sound.range(), sound.quality(), sound.seconds(), sound.warnings(), ablation(blocks));
     }
 

@@ -204,12 +204,13 @@ public final class GgufExport {
 
     /** enum llama_ftype: what most of the matrices are. */
     private int fileType() {
-        List<GgufType> blocks = items.stream().map(item -> item.tensor.type())
-                .filter(type -> type.blockElements() > 1).distinct().toList();
-        if (blocks.isEmpty()) {
+        Map<GgufType, Long> bytes = new EnumMap<>(GgufType.class);
+        items.stream().map(Item::tensor).filter(tensor -> tensor.type().blockElements() > 1)
+                .forEach(tensor -> bytes.merge(tensor.type(), tensor.bytes(), Long::sum));
+        if (bytes.isEmpty()) {
             return 1;
         }
-        return switch (blocks.getFirst()) {
+        return switch (bytes.entrySet().stream().max(Map.Entry.comparingByValue()).orElseThrow().getKey()) {
             case Q4_0 -> 2;
             case Q4_1 -> 3;
             case Q8_0 -> 7;

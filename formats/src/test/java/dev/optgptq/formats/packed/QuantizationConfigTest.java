@@ -2,6 +2,7 @@ package dev.optgptq.formats.packed;
 
 import static dev.optgptq.formats.testing.Failures.assertUserError;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 
 import dev.optgptq.formats.UserError.Code;
@@ -101,6 +102,24 @@ class QuantizationConfigTest {
             assertEquals(-1, read.forModule("model.layers.0.mlp.up_proj").groupSize());
             assertEquals(128, read.forModule("model.layers.1.mlp.up_proj").groupSize());
         }
+    }
+
+    /** As README.md of GPTQModel has it, with rules of every kind. */
+    @Test
+    void dynamic_is_read_as_gptqmodel_writes_it() {
+        QuantizationConfig read = read(
+                """
+                        {"quant_method":"gptq","bits":4,"group_size":128,"sym":true,"desc_act":false,"checkpoint_format":"gptq_v2",
+                         "dynamic":{".*\\\\.18\\\\..*(gate|down).*":{"bits":8,"group_size":64},
+                                    "+:.*\\\\.19\\\\..*down.*":{"sym":false,"mse":2.4},
+                                    "-:.*\\\\.20\\\\..*":{}}}""");
+
+        QuantizationConfig down = read.forModule("model.layers.18.mlp.down_proj");
+        assertEquals(8, down.bits());
+        assertEquals(64, down.groupSize());
+        assertEquals(128, read.forModule("model.layers.18.mlp.up_proj").groupSize());
+        assertFalse(read.forModule("model.layers.19.mlp.down_proj").symmetric());
+        assertTrue(down.symmetric());
     }
 
     @Test

@@ -107,8 +107,9 @@ public record Allocation(List<Unit> units, List<Integer> chosen, long budget) {
         }
         long all = weights.values().stream().mapToLong(Long::longValue).sum();
         StringBuilder words = new StringBuilder();
-        order.stream().sorted().forEach(bits -> words.append(String.format(Locale.ROOT, "%s%.0f %% of the weights in %d",
-                words.isEmpty() ? "" : ", ", 100.0 * weights.getOrDefault(bits, 0L) / all, bits)));
+        order.stream().sorted()
+                .forEach(bits -> words.append(String.format(Locale.ROOT, "%s%.0f %% of the weights in %d",
+                        words.isEmpty() ? "" : ", ", 100.0 * weights.getOrDefault(bits, 0L) / all, bits)));
         return String.format(Locale.ROOT, "bits chosen: %s; %.2f bits per weight stored, of %.2f", words, averageBits(),
                 8.0 * budget / all);
     }

@@ -69,12 +69,14 @@ final class ModuleOptions {
         if (budget != null) {
             requireChoice(budget, given);
         }
-        return new ModuleSettings(overrides, skips, file, file == null ? recipe : recipe.and(Recipe.read(file)), budget);
+        return new ModuleSettings(overrides, skips, file, file == null ? recipe : recipe.and(Recipe.read(file)),
+                budget);
     }
 
     private static void requireChoice(Budget budget, GivenSettings given) {
         SettingChecks.require(!given.has(SettingsTable.BITS), "--bits", given.get(SettingsTable.BITS),
-                "nothing beside " + budget.words() + ", which chooses them; --override gives some linears bits of their own");
+                "nothing beside " + budget.words()
+                        + ", which chooses them; --override gives some linears bits of their own");
         CheckpointFormat format = given.get(SettingsTable.FORMAT);
         SettingChecks.require(format.packing().holdsModules(), budget.words(), "--format " + format,
                 "a format that holds different bits: gptq, gptq_v2 or compressed-tensors");

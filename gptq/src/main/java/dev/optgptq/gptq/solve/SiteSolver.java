@@ -59,7 +59,9 @@ public final class SiteSolver implements AutoCloseable {
     /** tr(W H W^T) without dead inputs, which errors are relative to: weight F32 [m, n]. */
     public double energy(Tensor weight) {
         try (TensorArena scratch = device.arena()) {
-            Tensor wt = scratch.matrix(DType.F32, weight.columns(), weight.rows());
+            long inputs = weight.columns();
+            long outputs = weight.rows();
+            Tensor wt = scratch.matrix(DType.F32, inputs, outputs);
             device.matrix().transpose(weight, wt);
             zeroDead(wt);
             return quadratic(scratch, requireFactor().hessian(), wt,

@@ -101,7 +101,9 @@ public final class Verifier {
     private static String words(QuantizationConfig quantization) {
         int others = quantization.grids().size() - 1;
         return quantization.format() + ", " + quantization.grids().getFirst()
-                + (others == 0 ? "" : ", " + others + " rules for some modules");
+                + (others == 0
+                        ? ""
+                        : ", and " + others + (others == 1 ? " other grid" : " other grids") + " for some modules");
     }
 
     private void scales(Transformer model, ModelDirectory opened) {

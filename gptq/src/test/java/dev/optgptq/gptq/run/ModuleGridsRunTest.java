@@ -5,12 +5,16 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.calibrate.gradient.NextToken;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.UserError.Code;
+import dev.optgptq.formats.exchange.FormatExport;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.formats.packed.CheckpointFormat;
 import dev.optgptq.formats.packed.PackedLinear;
+import dev.optgptq.formats.packed.QuantizationConfig;
+import dev.optgptq.gptq.recipe.ModulePatterns;
 import dev.optgptq.gptq.recipe.Recipe;
 import dev.optgptq.gptq.refine.Refinement;
 import dev.optgptq.gptq.report.RunReport;
@@ -69,6 +73,31 @@ class ModuleGridsRunTest {
     }
 
     @Test
+    void export_takes_own_grids_and_skipped_linears_to_another_format_and_back() {
+        TinyRun run = run(CalibratorKind.RTN, CheckpointFormat.GPTQ_V2);
+        run.run();
+        export(run.output, CheckpointFormat.COMPRESSED_TENSORS, folder.resolve("ct"));
+        export(folder.resolve("ct"), CheckpointFormat.GPTQ_V2, folder.resolve("back"));
+
+        WrittenCheckpoint before = WrittenCheckpoint.read(run.output);
+        WrittenCheckpoint after = WrittenCheckpoint.read(folder.resolve("back"));
+        assertEquals(before.json("quantize_config.json").get("dynamic"),
+                after.json("quantize_config.json").get("dynamic"));
+        before.tensors().forEach((name, tensor) -> assertArrayEquals(tensor.data(), after.tensor(name).data(), name));
+        assertUserError(Code.UNSUPPORTED_MODEL, () -> export(run.output, CheckpointFormat.AWQ, folder.resolve("awq")),
+                "format awq", "--format gptq or compressed-tensors");
+    }
+
+    private static void export(Path from, CheckpointFormat format, Path to) {
+        try (ModelDirectory directory = ModelDirectory.open(from)) {
+            ModelSpec spec = ModelSpec.resolve(directory);
+            FormatExport.write(directory, format, spec.plainModules(directory.tensors().values()),
+                    ModulePatterns.of(spec, linear -> directory.packed(linear.module()).isEmpty()),
+                    new QuantizationConfig.Provenance("test:1", 0, false, false), to, false);
+        }
+    }
+
+    @Test
     void a_block_without_a_quantized_linear_is_passed_through() {
         TinyRun run = run(CalibratorKind.GPTQ, CheckpointFormat.GPTQ);
         run.modules = rules(List.of(), List.of("model\\.layers\\.1\\..*"));
@@ -108,7 +137,8 @@ class ModuleGridsRunTest {
     }
 
     private static ModuleSettings rules(List<String> overrides, List<String> skips) {
-        return new ModuleSettings(new Repeated(overrides), new Repeated(skips), null, Recipe.of(overrides, skips), null);
+        return new ModuleSettings(new Repeated(overrides), new Repeated(skips), null, Recipe.of(overrides, skips),
+                null);
     }
 
     private static void assertGrid(int bits, int groups, Optional<PackedLinear> linear) {

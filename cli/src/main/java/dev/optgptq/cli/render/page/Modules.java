@@ -15,10 +15,6 @@ import java.util.stream.Collectors;
 /** Linears that differ from the others, and the bits that were chosen. */
 final class Modules {
 
-    private static final String READING = "Bits chosen for each block. The loss is expected to rise by %s nats per token, to second "
-            + "order; %s of %s are used, %.2f bits per weight with scales and zero points. Hover over a number for what each width "
-            + "would have cost; report.json has all of it, allocation.choices.";
-
     private Modules() {}
 
     /** Nothing where all linears are alike. */
@@ -39,7 +35,8 @@ final class Modules {
         for (RunReport.OwnGrid own : modules) {
             Integer groupSize = own.groupSize();
             Boolean symmetric = own.symmetric();
-            Element row = Element.of("tr").add(Html.code(own.pattern())).add(Html.number(String.valueOf(own.modules())));
+            Element row = Element.of("tr").add(Html.code(own.pattern()))
+                    .add(Html.number(String.valueOf(own.modules())));
             rows = rows.add(own.bits() == null || groupSize == null || symmetric == null
                     ? row.add(Html.cell("not quantized"))
                     : row.add(Html.cell(own.bits() + " bits, "
@@ -73,7 +70,11 @@ final class Modules {
         List<String> titles = new ArrayList<>(List.of(">block"));
         columns.forEach(linears -> titles.add(">" + linears));
         return Html.section("bits", "Bits by block")
-                .add(Html.paragraph("lead", String.format(Locale.ROOT, READING, Units.small(chosen.lossIncrease()),
+                .add(Html.paragraph("lead", String.format(Locale.ROOT,
+                        "Bits chosen for each block. The loss is expected to rise by %s nats per token, to second order; %s of %s "
+                                + "are used, %.2f bits per weight with scales and zero points. Hover over a number for what each "
+                                + "width would have cost; report.json has all of it, allocation.choices.",
+                        Units.small(chosen.lossIncrease()),
                         Units.bytes(chosen.bytes()), Units.bytes(chosen.budgetBytes()), chosen.averageBits())))
                 .add(Html.scrolling(
                         Element.of("table", "sortable").add(Html.tableHead(titles)).add(rows)));

@@ -4,6 +4,11 @@ import static dev.optgptq.formats.testing.Failures.assertUserError;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.optgptq.calibrate.family.LinearSpec;
+import dev.optgptq.calibrate.family.Projection;
+import dev.optgptq.calibrate.family.RowOrder;
+import dev.optgptq.calibrate.family.WeightView.Stored;
+import dev.optgptq.calibrate.family.WeightView;
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.packed.PackedGrid;
 import java.util.ArrayList;
@@ -93,6 +98,19 @@ class KnapsackTest {
     @ValueSource(strings = {"", "4.2", "GB", "4,2GB", "-1GB", "4.2XB", "4.2gb"})
     void another_size_is_refused(String text) {
         assertUserError(Code.BAD_SETTING, () -> Budget.TargetSize.of(text), "--target-size", "such as 4.2GB");
+    }
+
+    @Test
+    void a_budget_below_the_fewest_bits_says_what_they_take() {
+        LinearSpec linear = new LinearSpec("layers.0.up", "up", Projection.UP, LinearSpec.NO_EXPERT, 100, 80, false,
+                new WeightView("layers.0.up.weight", "", RowOrder.single(80), Stored.OUT_IN, 0, 1));
+        List<Unit> units = List.of(new Unit(0, List.of(linear), List.of(new Option(ANY, 2751, 1))));
+
+        assertUserError(Code.BAD_SETTING, () -> Allocation.of(units, new Budget.AverageBits(2.75), 0),
+                "--average-bits 2.75: expected at least 2.76", "or larger groups");
+        assertUserError(Code.BAD_SETTING, () -> Allocation.of(units, Budget.TargetSize.of("3kB"), 500),
+                "--target-size 3kB: expected at least 3,251 bytes: 2,751 of the fewest bits, and 500");
+        assertEquals(2751, Allocation.of(units, new Budget.AverageBits(2.76), 0).bytes());
     }
 
     @Test

@@ -1,18 +1,14 @@
 package dev.optgptq.gptq.run;
 
-import static dev.optgptq.formats.testing.Failures.assertUserError;
 import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.gptq.allocate.Budget;
 import dev.optgptq.gptq.recipe.Recipe;
 import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.gptq.serving.TargetName;
 import dev.optgptq.gptq.settings.ModuleSettings;
-import dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind;
 import dev.optgptq.gptq.settings.Repeated;
 import dev.optgptq.gptq.settings.TargetSettings;
 import dev.optgptq.gptq.testing.TinyModel;
@@ -72,23 +68,12 @@ class AllocationRunTest {
     void a_target_leaves_the_widths_that_it_loads() {
         run.modules = budget(new Budget.AverageBits(6), List.of());
         run.target = new TargetSettings(TargetName.VLLM, 1);
-        run.calibrator = CalibratorKind.GRADIENT;
 
         Set<Integer> bits = new HashSet<>();
         Objects.requireNonNull(run.run().allocation()).choices().forEach(choice -> choice.widths()
                 .forEach(width -> bits.add(width.bits())));
 
         assertEquals(Set.of(4, 8), bits);
-    }
-
-    @Test
-    void a_budget_below_the_fewest_bits_says_what_they_take() {
-        run.modules = budget(new Budget.AverageBits(2), List.of());
-        assertUserError(Code.BAD_SETTING, run::run, "--average-bits 2.0: expected at least 2.75",
-                "or larger groups");
-        run.modules = budget(Budget.TargetSize.of("100kB"), List.of());
-        assertUserError(Code.BAD_SETTING, run::run, "--target-size 100kB: expected at least", "not quantized");
-        assertFalse(run.output.toFile().exists());
     }
 
     private static ModuleSettings budget(Budget budget, List<String> overrides) {

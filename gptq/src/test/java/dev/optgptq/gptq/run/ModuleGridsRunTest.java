@@ -129,7 +129,7 @@ class ModuleGridsRunTest {
         run.samples = 2;
         run.sequenceLength = 32;
         run.modules = rules(List.of(".*0.mlp.up_proj=bits:8,group:64", ".*1.mlp.down_proj=bits:3,sym:false"),
-                        List.of(".*1.self_attn.o_proj"));
+                List.of(".*1.self_attn.o_proj"));
         return run;
     }
 

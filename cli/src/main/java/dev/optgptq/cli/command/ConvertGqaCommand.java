@@ -110,7 +110,7 @@ final class ConvertGqaCommand implements Callable<Integer> {
         Stream.of(text, heal == null ? null : heal.text(), evaluation == null ? null : evaluation.text())
                 .filter(Objects::nonNull)
                 .forEach(input -> OutputTarget.requireOutside(target, input));
-        return new ConvertSettings(model, target, heads.heads(), heads.grouping, heads.positions,
+        return new ConvertSettings(model, target, heads.heads(), heads.grouping, heads.positions, heads.form,
                 new ConvertSettings.Calibration(text, given.get(SettingsTable.SAMPLING),
                         given.get(SettingsTable.SAMPLES), given.get(SettingsTable.SEQUENCE_LENGTH),
                         given.get(SettingsTable.SEED)),

@@ -1,5 +1,6 @@
 package dev.optgptq.cli.command;
 
+import dev.optgptq.gptq.convert.ConvertSettings.Form;
 import dev.optgptq.gptq.convert.ConvertSettings.Heads;
 import dev.optgptq.gptq.convert.ConvertSettings.Positions;
 import dev.optgptq.gptq.convert.layer.Grouping;
@@ -33,6 +34,11 @@ final class HeadOptions {
     @Option(names = "--positions", paramLabel = "WHAT", description = "keep: as the model has them. alibi: ALiBi with standard "
             + "slopes, in the place of rotary or learned positions; wants --heal. Default: keep")
     Positions positions = Positions.KEEP;
+
+    @Option(names = "--layout", paramLabel = "WHAT", description = "auto: the model's own family, or opt_gqa where that cannot hold "
+            + "the result. mpt: for llama.cpp, if it has ALiBi, LayerNorm and a plain MLP; ReLU becomes GELU of 128 times its "
+            + "input. Default: auto")
+    Form form = Form.AUTO;
 
     @Option(names = "--force", description = "Write a model with --positions alibi that was not healed, and is much worse.")
     boolean force;

@@ -87,7 +87,7 @@ public record ConvertBench(ModelShape shape, Device device, int ratio, int sampl
                 : new ConvertSettings.Heal(heal.steps, null, WeightStudent.Scope.ATTENTION, RATE, 0, heal.batch,
                         heal.length, 0);
         return new ConvertSettings(model, output, new ConvertSettings.Heads.Ratio(ratio), Grouping.CONTIGUOUS,
-                ConvertSettings.Positions.KEEP,
+                ConvertSettings.Positions.KEEP, ConvertSettings.Form.AUTO,
                 new ConvertSettings.Calibration(null, Sampling.SEQUENTIAL, samples, sequenceLength, 0), healing, null,
                 false, false, Runtime.getRuntime().availableProcessors(), false);
     }

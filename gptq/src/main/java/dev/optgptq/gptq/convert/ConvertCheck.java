@@ -60,6 +60,10 @@ final class ConvertCheck {
         spec.blockSpecs().forEach(block -> checkBlock(settings, spec, block));
         checkPositions(settings, spec);
         checkGrouping(settings, spec);
+        if (settings.form() == ConvertSettings.Form.MPT && settings.heads().byLayer()) {
+            throw new UserError(Code.BAD_SETTING, "--layout mpt: holds one number of key-value heads for all layers, and "
+                    + "--kv-bytes gives each its own; use --ratio or --kv-heads");
+        }
         checkTarget(settings);
     }
 

@@ -111,6 +111,7 @@ public final class ConvertRun {
         facts.put("the key-value heads",
                 settings.heads().byLayer() ? settings.heads().toString() : plan.kvHeads().toString());
         facts.put("--grouping", settings.grouping().name());
+        facts.put("--layout", settings.form().name());
         facts.put("--positions", settings.positions().name());
         facts.put("the calibration text", texts.calibration().digest());
         Heal heal = settings.heal();
@@ -132,7 +133,7 @@ public final class ConvertRun {
         long bytes = source.tensors().values().stream().mapToLong(view -> view.data().byteSize()).sum();
         journal.directory().requireSpace(2 * bytes);
         int length = texts.calibration().length();
-        try (TargetForm form = TargetForm.of(source, spec, plan, settings.heads().byLayer(), toAlibi, length);
+        try (TargetForm form = TargetForm.of(source, spec, plan, settings, toAlibi, length);
                 TeacherText teacher = new TeacherText(model, texts.held(), form.layout() == null, progress)) {
             List<Part> parts = new ArrayList<>();
             if (toAlibi) {

@@ -15,6 +15,7 @@ import org.jspecify.annotations.Nullable;
  * @param heads the number of key-value heads
  * @param grouping which of them share
  * @param positions how tokens are to know their order
+ * @param form the layout of the result
  * @param calibration the text
  * @param heal how it is trained afterwards; null for no training
  * @param evaluation how the result is evaluated; null for no evaluation
@@ -23,10 +24,18 @@ import org.jspecify.annotations.Nullable;
  * @param threads of the host
  * @param force whether a model is written that is known to be much worse than the original
  */
-public record ConvertSettings(Path model, Path output, Heads heads, Grouping grouping, Positions positions,
+public record ConvertSettings(Path model, Path output, Heads heads, Grouping grouping, Positions positions, Form form,
         Calibration calibration,
         @Nullable Heal heal, @Nullable Evaluation evaluation, boolean overwrite, boolean fresh, int threads,
         boolean force) {
+
+    /** The layout of the result. */
+    public enum Form {
+        /** the model's own family, or opt_gqa where that cannot say what it will be */
+        AUTO,
+        /** mpt, for llama.cpp */
+        MPT
+    }
 
     /** How tokens are to know their order. */
     public enum Positions {

@@ -9,6 +9,7 @@ import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.model.CheckpointWriter;
 import dev.optgptq.formats.model.ModelConfig;
 import dev.optgptq.formats.model.ModelDirectory;
+import dev.optgptq.gptq.convert.layout.MptLayout;
 import dev.optgptq.gptq.convert.layout.OptGqaLayout;
 import dev.optgptq.gptq.convert.layout.RemoteCode;
 import org.jspecify.annotations.Nullable;
@@ -20,28 +21,40 @@ import tools.jackson.databind.node.ObjectNode;
  *
  * @param base with all its key-value heads
  * @param layout what base lies in; null where base is the source itself
+ * @param mpt what base lies in instead, where it is to be mpt; made of the other
  */
-record TargetForm(ModelDirectory base, @Nullable OptGqaLayout layout) implements AutoCloseable {
+record TargetForm(ModelDirectory base, @Nullable OptGqaLayout layout, @Nullable MptLayout mpt)
+        implements AutoCloseable {
 
     /**
      * Chooses the form.
      *
-     * @param byLayer whether layers may differ in their key-value heads
      * @param toAlibi whether positions become ALiBi
      * @param meanOver learned positions that are averaged then
      */
-    static TargetForm of(ModelDirectory source, ModelSpec spec, HeadPlan plan, boolean byLayer, boolean toAlibi,
-            int meanOver) {
+    static TargetForm of(ModelDirectory source, ModelSpec spec, HeadPlan plan, ConvertSettings settings,
+            boolean toAlibi, int meanOver) {
         int kvHeads = plan.kvHeads().getFirst();
+        boolean byLayer = settings.heads().byLayer();
+        ConvertSettings.Form form = settings.form();
         boolean isOptGqa = spec.family().equals("opt_gqa");
-        if (!toAlibi && (byLayer ? isOptGqa : kvHeads == plan.before() || holds(source.config(), kvHeads))) {
-            return new TargetForm(source, null);
+        if (!toAlibi && form == ConvertSettings.Form.AUTO && (byLayer ? isOptGqa : kvHeads == plan.before() || holds(source.config(), kvHeads))) {
+            return new TargetForm(source, null, null);
         }
         OptGqaLayout.Positions positions = toAlibi
                 ? new OptGqaLayout.Positions.Alibi(meanOver)
                 : kept(source, spec, byLayer);
         OptGqaLayout layout = new OptGqaLayout(source, spec, positions);
-        return new TargetForm(layout.directory(), layout);
+        if (form == ConvertSettings.Form.AUTO) {
+            return new TargetForm(layout.directory(), layout, null);
+        }
+        try {
+            MptLayout mpt = new MptLayout(layout.directory());
+            return new TargetForm(mpt.directory(), layout, mpt);
+        } catch (RuntimeException e) {
+            layout.close();
+            throw e;
+        }
     }
 
     /** Whether the description of the model's family reads how many key-value heads there are. */
@@ -77,13 +90,16 @@ record TargetForm(ModelDirectory base, @Nullable OptGqaLayout layout) implements
 
     /** Writes what other programs need to run it. */
     void writeCode(CheckpointWriter writer) {
-        if (layout != null) {
+        if (layout != null && mpt == null) {
             RemoteCode.FILES.forEach(name -> writer.writeFile(name, RemoteCode.bytes(name)));
         }
     }
 
     @Override
     public void close() {
+        if (mpt != null) {
+            mpt.close();
+        }
         if (layout != null) {
             layout.close();
         }

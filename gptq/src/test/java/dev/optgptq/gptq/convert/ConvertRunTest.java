@@ -26,6 +26,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Objects;
 import java.util.TreeMap;
@@ -43,8 +44,8 @@ import org.junit.jupiter.params.provider.ValueSource;
 /** A model directory in, a model directory with fewer key-value heads out. */
 class ConvertRunTest {
 
-    private static final int LENGTH = 32;
-    private static final int SAMPLES = 12;
+    private static final int LENGTH = 16;
+    private static final int SAMPLES = 8;
 
     @TempDir
     @SuppressWarnings("NullAway.Init") // JUnit fills it in
@@ -57,9 +58,10 @@ class ConvertRunTest {
 
         private TinyModel model() {
             return switch (this) {
-                case LLAMA -> new TinyModel(TinyModel.Family.LLAMA, DType.BF16, 4, false, false, Long.MAX_VALUE);
-                case MPT -> TinyModel.MPT;
-                case MPT_WITH_BIASES -> TinyModel.MPT_WITH_BIASES;
+                case LLAMA ->
+                    new TinyModel(TinyModel.Family.LLAMA, DType.BF16, 4, false, false, Long.MAX_VALUE).narrow();
+                case MPT -> TinyModel.MPT.narrow();
+                case MPT_WITH_BIASES -> TinyModel.MPT_WITH_BIASES.narrow();
             };
         }
     }
@@ -131,7 +133,7 @@ class ConvertRunTest {
     @ParameterizedTest
     @ValueSource(booleans = {false, true})
     void healing_brings_the_predictions_closer_and_keeps_what_is_best(boolean tied) throws IOException {
-        Path model = new TinyModel(TinyModel.Family.LLAMA, DType.F32, 4, tied, false, Long.MAX_VALUE)
+        Path model = new TinyModel(TinyModel.Family.LLAMA, DType.F32, 4, tied, false, Long.MAX_VALUE).narrow()
                 .write(folder.resolve("model"));
 
         ConvertReport report = heal(model, "out", WeightStudent.Scope.ALL, 1, Progress.SILENT);
@@ -152,13 +154,13 @@ class ConvertRunTest {
 
         heal(model, "three", scope, 3, Progress.SILENT);
         assertThrows(CancellationException.class, () -> heal(model, "out", scope, 1, (phase, done, total) -> {
-            if (phase.startsWith("healing, step 9/")) {
+            if (phase.startsWith("healing, step 5/")) {
                 throw new CancellationException();
             }
         }));
         heal(model, "out", scope, 1, Progress.SILENT);
 
-        assertTrue(log.stream().anyMatch(line -> line.startsWith("healing resumes after step 8 of 20")),
+        assertTrue(log.stream().anyMatch(line -> line.startsWith("healing resumes after step 4 of 10")),
                 log.toString());
         assertEquals(checksums("one"), checksums("three"));
         assertEquals(checksums("one"), checksums("out"));
@@ -174,13 +176,16 @@ class ConvertRunTest {
                 throw new CancellationException();
             }
         }));
+        List<String> first = List.copyOf(log);
         log.clear();
         heal(model, "out", null, Progress.SILENT);
 
         assertNotNull(healed);
         ConvertReport.Trial best = healed.trials().stream()
                 .min(Comparator.comparingDouble(trial -> Objects.requireNonNull(trial.divergence()))).orElseThrow();
-        assertEquals(best.rate(), healed.rate(), healed.toString());
+        // Healing halves it where it leads astray, so it is the log that says what was taken.
+        assertTrue(first.contains(String.format(Locale.ROOT, "healing with rate %.0e", best.rate())), first.toString());
+        assertTrue(healed.rate() <= best.rate(), healed.toString());
         assertTrue(healed.trials().size() > 1, healed.toString());
         assertTrue(log.stream().noneMatch(line -> line.startsWith("healing, rate")), "tried again: " + log);
         assertEquals(checksums("one"), checksums("out"));
@@ -217,7 +222,7 @@ class ConvertRunTest {
 
     @Test
     void heads_that_the_ratio_does_not_divide_are_refused_with_those_that_would_do() {
-        Path model = TinyModel.MPT.write(folder.resolve("model"));
+        Path model = TinyModel.MPT.narrow().write(folder.resolve("model"));
 
         assertUserError(Code.BAD_SETTING, () -> convert(model, "out", new Heads.Ratio(3), 1, Progress.SILENT),
                 "--ratio 3", "4 key-value heads", "1, 2, 4");
@@ -227,7 +232,7 @@ class ConvertRunTest {
 
     @Test
     void a_model_with_grouped_heads_is_merged_further_and_told_so() throws IOException {
-        Path model = TinyModel.LLAMA.write(folder.resolve("model"));
+        Path model = TinyModel.LLAMA.narrow().write(folder.resolve("model"));
 
         convert(model, "out", new Heads.Ratio(2), 1, Progress.SILENT);
 
@@ -239,7 +244,7 @@ class ConvertRunTest {
 
     @Test
     void too_few_sequences_to_hold_any_out_are_refused() {
-        Path model = TinyModel.MPT.write(folder.resolve("model"));
+        Path model = TinyModel.MPT.narrow().write(folder.resolve("model"));
         assertUserError(Code.BAD_SETTING, () -> convert(model, "out", new Heads.Ratio(2), 1, 3, Progress.SILENT),
                 "--samples 3", "at least 4");
     }
@@ -252,7 +257,7 @@ class ConvertRunTest {
     private ConvertReport heal(Path model, String output, WeightStudent.Scope scope, int threads, Progress progress)
             throws IOException {
         return convert(model, output, new Heads.Count(1), threads, SAMPLES, progress,
-                new ConvertSettings.Heal(20, null, scope, 1e-4, 0.01, 4, LENGTH, 5));
+                new ConvertSettings.Heal(10, null, scope, 1e-4, 0.01, 4, LENGTH, 5));
     }
 
     private ConvertReport heal(Path model, String output, @Nullable Double rate, Progress progress)
@@ -280,13 +285,13 @@ class ConvertRunTest {
         Files.writeString(text, words());
         return new ConvertSettings(model, folder.resolve(output), heads, Grouping.CONTIGUOUS,
                 ConvertSettings.Positions.KEEP,
-                new ConvertSettings.Calibration(text, Sampling.SEQUENTIAL, samples, LENGTH, 0), heal,
+                ConvertSettings.Form.AUTO, new ConvertSettings.Calibration(text, Sampling.SEQUENTIAL, samples, LENGTH, 0), heal,
                 new ConvertSettings.Evaluation(text, LENGTH), false, false, threads, false);
     }
 
     private static String words() {
         StringBuilder text = new StringBuilder();
-        for (int i = 0; i < 2000; i++) {
+        for (int i = 0; i < 600; i++) {
             text.append((char) ('a' + i * i % 23)).append(i % 7 == 0 ? ' ' : (char) ('k' + i % 11));
         }
         return text.toString();

@@ -75,7 +75,7 @@ class HeadBudgetTest {
 
     @Test
     void layers_get_their_own_number_of_heads_and_the_model_says_so() throws IOException {
-        Path model = TinyModel.MPT.write(folder.resolve("model"));
+        Path model = TinyModel.MPT.narrow().write(folder.resolve("model"));
 
         // Of 8 heads in two layers 5 leave room for 4 and 1 alone, or for less.
         ConvertReport report = convert(model, new Heads.Share(0.63));
@@ -102,14 +102,14 @@ class HeadBudgetTest {
 
     @Test
     void positions_that_no_layout_holds_with_that_are_refused_with_what_helps() {
-        Path model = TinyModel.LLAMA.write(folder.resolve("model"));
+        Path model = TinyModel.LLAMA.narrow().write(folder.resolve("model"));
         assertUserError(Code.UNSUPPORTED_MODEL, () -> convert(model, new Heads.Share(0.5)), "--kv-bytes", "llama",
                 "--ratio", "--positions alibi");
     }
 
     @Test
     void a_total_that_is_too_small_or_no_less_is_refused_with_its_limits() {
-        Path model = TinyModel.MPT.write(folder.resolve("model"));
+        Path model = TinyModel.MPT.narrow().write(folder.resolve("model"));
         for (Heads heads : List.of(new Heads.Share(0.2), new Heads.Bytes(1), new Heads.Bytes(1 << 20))) {
             assertUserError(Code.BAD_SETTING, () -> convert(model, heads), "--kv-bytes",
                     "one key-value head in each of 2");
@@ -121,7 +121,7 @@ class HeadBudgetTest {
         Files.writeString(text, "many words of a text, and others of it again. ".repeat(20));
         ConvertSettings settings = new ConvertSettings(model, folder.resolve("out"), heads, Grouping.CONTIGUOUS,
                 Positions.KEEP,
-                new ConvertSettings.Calibration(text, Sampling.SEQUENTIAL, 8, 16, 0), null, null, false, false, 1,
+                ConvertSettings.Form.AUTO, new ConvertSettings.Calibration(text, Sampling.SEQUENTIAL, 8, 16, 0), null, null, false, false, 1,
                 false);
         try (Device device = Devices.open("cpu", 1)) {
             return ConvertRun.run(settings, device, "test 1", Progress.SILENT, log::add);

@@ -61,8 +61,9 @@ final class ConvertCheck {
         checkPositions(settings, spec);
         checkGrouping(settings, spec);
         if (settings.form() == ConvertSettings.Form.MPT && settings.heads().byLayer()) {
-            throw new UserError(Code.BAD_SETTING, "--layout mpt: holds one number of key-value heads for all layers, and "
-                    + "--kv-bytes gives each its own; use --ratio or --kv-heads");
+            throw new UserError(Code.BAD_SETTING,
+                    "--layout mpt: holds one number of key-value heads for all layers, and "
+                            + "--kv-bytes gives each its own; use --ratio or --kv-heads");
         }
         checkTarget(settings);
     }

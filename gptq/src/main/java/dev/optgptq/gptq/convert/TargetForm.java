@@ -24,7 +24,8 @@ import tools.jackson.databind.node.ObjectNode;
  * @param mpt what base lies in instead, where it is to be mpt; made of the other
  */
 record TargetForm(ModelDirectory base, @Nullable OptGqaLayout layout, @Nullable MptLayout mpt)
-        implements AutoCloseable {
+        implements
+            AutoCloseable {
 
     /**
      * Chooses the form.
@@ -38,7 +39,8 @@ record TargetForm(ModelDirectory base, @Nullable OptGqaLayout layout, @Nullable 
         boolean byLayer = settings.heads().byLayer();
         ConvertSettings.Form form = settings.form();
         boolean isOptGqa = spec.family().equals("opt_gqa");
-        if (!toAlibi && form == ConvertSettings.Form.AUTO && (byLayer ? isOptGqa : kvHeads == plan.before() || holds(source.config(), kvHeads))) {
+        if (!toAlibi && form == ConvertSettings.Form.AUTO
+                && (byLayer ? isOptGqa : kvHeads == plan.before() || holds(source.config(), kvHeads))) {
             return new TargetForm(source, null, null);
         }
         OptGqaLayout.Positions positions = toAlibi

@@ -104,7 +104,8 @@ class AlibiRunTest {
         Files.writeString(text, "many words of a text, and others of it again. ".repeat(20));
         ConvertSettings settings = new ConvertSettings(model, folder.resolve(output), new Heads.Ratio(2),
                 Grouping.CONTIGUOUS,
-                Positions.ALIBI, ConvertSettings.Form.AUTO, new ConvertSettings.Calibration(text, Sampling.SEQUENTIAL, 8, LENGTH, 0), heal, null,
+                Positions.ALIBI, ConvertSettings.Form.AUTO,
+                new ConvertSettings.Calibration(text, Sampling.SEQUENTIAL, 8, LENGTH, 0), heal, null,
                 false, false, 1, force);
         try (Device device = Devices.open("cpu", 1)) {
             return ConvertRun.run(settings, device, "test 1", progress, log::add);

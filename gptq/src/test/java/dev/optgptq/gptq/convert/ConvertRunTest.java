@@ -285,7 +285,8 @@ class ConvertRunTest {
         Files.writeString(text, words());
         return new ConvertSettings(model, folder.resolve(output), heads, Grouping.CONTIGUOUS,
                 ConvertSettings.Positions.KEEP,
-                ConvertSettings.Form.AUTO, new ConvertSettings.Calibration(text, Sampling.SEQUENTIAL, samples, LENGTH, 0), heal,
+                ConvertSettings.Form.AUTO,
+                new ConvertSettings.Calibration(text, Sampling.SEQUENTIAL, samples, LENGTH, 0), heal,
                 new ConvertSettings.Evaluation(text, LENGTH), false, false, threads, false);
     }
 

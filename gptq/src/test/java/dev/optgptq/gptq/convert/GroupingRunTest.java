@@ -63,7 +63,8 @@ class GroupingRunTest {
         Path text = folder.resolve("text.txt");
         Files.writeString(text, "many words of a text, and others of it again. ".repeat(20));
         ConvertSettings settings = new ConvertSettings(model, folder.resolve("out"), new Heads.Ratio(2), grouping,
-                Positions.KEEP, ConvertSettings.Form.AUTO, new ConvertSettings.Calibration(text, Sampling.SEQUENTIAL, 8, LENGTH, 0), null,
+                Positions.KEEP, ConvertSettings.Form.AUTO,
+                new ConvertSettings.Calibration(text, Sampling.SEQUENTIAL, 8, LENGTH, 0), null,
                 new ConvertSettings.Evaluation(text, LENGTH), false, false, 1, false);
         try (Device device = Devices.open("cpu", 1)) {
             return ConvertRun.run(settings, device, "test 1", Progress.SILENT, line -> {});

@@ -121,7 +121,8 @@ class HeadBudgetTest {
         Files.writeString(text, "many words of a text, and others of it again. ".repeat(20));
         ConvertSettings settings = new ConvertSettings(model, folder.resolve("out"), heads, Grouping.CONTIGUOUS,
                 Positions.KEEP,
-                ConvertSettings.Form.AUTO, new ConvertSettings.Calibration(text, Sampling.SEQUENTIAL, 8, 16, 0), null, null, false, false, 1,
+                ConvertSettings.Form.AUTO, new ConvertSettings.Calibration(text, Sampling.SEQUENTIAL, 8, 16, 0), null,
+                null, false, false, 1,
                 false);
         try (Device device = Devices.open("cpu", 1)) {
             return ConvertRun.run(settings, device, "test 1", Progress.SILENT, log::add);

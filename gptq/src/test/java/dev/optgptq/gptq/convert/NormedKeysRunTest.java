@@ -36,7 +36,8 @@ class NormedKeysRunTest {
             ConvertSettings settings = new ConvertSettings(source.path(), folder.resolve("out"), new Heads.Count(1),
                     Grouping.CONTIGUOUS,
                     Positions.KEEP,
-                    ConvertSettings.Form.AUTO, new ConvertSettings.Calibration(null, Sampling.SEQUENTIAL, SAMPLES, LENGTH, 0), null, null, false,
+                    ConvertSettings.Form.AUTO,
+                    new ConvertSettings.Calibration(null, Sampling.SEQUENTIAL, SAMPLES, LENGTH, 0), null, null, false,
                     false, 1, false);
 
             ConvertReport report = ConvertRun.measure(settings, source, new TokenSequences(ids, SAMPLES, LENGTH), null,

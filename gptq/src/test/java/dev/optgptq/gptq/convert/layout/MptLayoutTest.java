@@ -27,7 +27,8 @@ class MptLayoutTest {
 
     @Test
     void an_opt_model_with_alibi_computes_the_same_but_for_what_gelu_errs() {
-        try (ModelDirectory source = SharedFixtures.open("opt"); Device device = Devices.open("cpu", 1);
+        try (ModelDirectory source = SharedFixtures.open("opt");
+                Device device = Devices.open("cpu", 1);
                 OptGqaLayout alibi = new OptGqaLayout(source, ModelSpec.resolve(source), new Positions.Alibi(LENGTH));
                 MptLayout mpt = new MptLayout(alibi.directory())) {
             ModelSpec spec = ModelSpec.resolve(mpt.directory());
@@ -48,7 +49,8 @@ class MptLayoutTest {
         try (ModelDirectory source = SharedFixtures.open(name);
                 OptGqaLayout alibi = new OptGqaLayout(source, ModelSpec.resolve(source),
                         new Positions.Alibi(LENGTH))) {
-            assertUserError(Code.UNSUPPORTED_MODEL, () -> new MptLayout(alibi.directory()).close(), "--layout mpt", what);
+            assertUserError(Code.UNSUPPORTED_MODEL, () -> new MptLayout(alibi.directory()).close(), "--layout mpt",
+                    what);
         }
     }
 }

@@ -5,7 +5,7 @@ BENCH_MODEL ?= ../shared/models/wiki-llama-14m
 BENCH_DATA ?= ../shared/data
 HEADLINE_MODEL ?= ../shared/models/wiki-mpt-6m
 
-.PHONY: build test check kernels dist check-dist bench bench-ops bench-memory headline fuzz fmt clean
+.PHONY: build test check kernels dist check-dist bench bench-ops bench-memory bench-experts headline fuzz fmt clean
 
 build:            ## compile and package, without tests: what ./opt-gptq runs
 	$(MVN) -q package -DskipTests
@@ -38,6 +38,10 @@ bench-memory: build  ## memory of a quantize of a random model of TinyLlama-1.1B
 	test -d out/random-tinyllama || OPT_GPTQ_CLASSES=cli/target/test-classes OPT_GPTQ_MAIN=dev.optgptq.cli.bench.RandomLlama \
 	  ./opt-gptq out/random-tinyllama samples/wiki-tiny-llama/tokenizer.json
 	./opt-gptq quantize out/random-tinyllama --calibrator gptq --output out/bench-memory --overwrite --samples 16 --sequence-length 512 --eval none
+
+bench-experts: build  ## peak memory and time of mixtures of experts in Mixtral's shape (1.6 GB written to out/); docs/results/experts.md
+	$(MVN) -q -pl cli -am test-compile
+	docs/results/experts.sh out/experts
 
 headline: build   ## 2:1, healed, int4: perplexity, KL divergence, size, KV bytes, tokens/s and memory of each; STEPS, SAMPLES and DEVICE choose
 	HEADLINE=$(notdir $(HEADLINE_MODEL)) docs/results/convert.sh ./opt-gptq $(dir $(HEADLINE_MODEL)) $(BENCH_DATA) $(or $(DEVICE),auto) out/headline headline

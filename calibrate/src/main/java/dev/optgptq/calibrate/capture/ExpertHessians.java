@@ -6,7 +6,6 @@ import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
-import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -18,51 +17,43 @@ import org.jspecify.annotations.Nullable;
 final class ExpertHessians {
 
     private final Device device;
-    /** F32 [n, n], upper triangle; null where it is a multiple of the identity. */
+    /** F32 [n, n], upper triangle: the sum over all; null where a multiple of the identity is enough. */
     private final @Nullable Tensor target;
-    private final float diagonal;
     /** F32 [1, n]. */
     private final Tensor row;
+    private double trace;
+    private long passed;
+    /** Whether the target is a mean already. */
+    private boolean complete;
 
-    private ExpertHessians(Device device, @Nullable Tensor target, float diagonal, Tensor row) {
+    /**
+     * Without any expert.
+     *
+     * @param arena owns what is kept
+     * @param kind of site
+     * @param n its width
+     */
+    ExpertHessians(Device device, TensorArena arena, Kind kind, long n) {
         this.device = device;
-        this.target = target;
-        this.diagonal = diagonal;
-        this.row = row;
+        this.row = arena.vector(DType.F32, n);
+        this.target = kind == Kind.EXPERT_INPUT ? arena.matrix(DType.F32, n, n) : null;
+        if (target != null) {
+            device.matrix().fill(target, 0);
+        }
     }
 
     /**
-     * One expert's sum.
+     * Adds the next expert's.
      *
      * @param sum 2 / N sum_t x_t x_t^T over its tokens, N those of all: upper triangle
      */
-    record Of(Tensor sum, long tokens) {}
-
-    /**
-     * @param arena owns what is kept
-     * @param all of one kind of site, at least one
-     * @param totalTokens N
-     */
-    static ExpertHessians of(Device device, TensorArena arena, Kind kind, List<Of> all, long totalTokens) {
-        long n = all.getFirst().sum().rows();
-        long passed = all.stream().mapToLong(Of::tokens).sum();
-        Tensor row = arena.vector(DType.F32, n);
-        if (passed == 0) {
-            return new ExpertHessians(device, null, 1, row);
+    void add(Tensor sum, long tokens) {
+        passed += tokens;
+        if (target != null) {
+            device.neural().add(target, sum);
+        } else {
+            trace += trace(device, sum, row);
         }
-        float scale = (float) ((double) totalTokens / passed);
-        if (kind == Kind.EXPERT_INPUT) {
-            Tensor target = arena.matrix(DType.F32, n, n);
-            device.matrix().fill(target, 0);
-            all.forEach(each -> device.neural().add(target, each.sum()));
-            device.neural().scale(target, scale);
-            return new ExpertHessians(device, target, 0, row);
-        }
-        double trace = 0;
-        for (Of each : all) {
-            trace += trace(device, each.sum(), row);
-        }
-        return new ExpertHessians(device, null, (float) (trace * scale / n), row);
     }
 
     /** @param row F32 [1, n], overwritten */
@@ -82,14 +73,18 @@ final class ExpertHessians {
         return Math.max(0, 1 - (double) tokens / inputs);
     }
 
-    /** An expert's sum becomes its Hessian, upper triangle: over its own tokens, drawn towards the target. */
+    /** After the last add(): an expert's sum becomes its Hessian, upper triangle: over its own tokens, drawn towards the target. */
     void complete(Tensor sum, long tokens, long totalTokens) {
+        if (!complete && target != null && passed > 0) {
+            device.neural().scale(target, scale(totalTokens));
+        }
+        complete = true;
         double weight = share(tokens, sum.rows());
         device.neural().scale(sum, tokens == 0 ? 0 : (float) ((1 - weight) * totalTokens / tokens));
         if (weight == 0) {
             return;
         }
-        if (target != null) {
+        if (target != null && passed > 0) {
             try (TensorArena arena = device.arena()) {
                 Tensor share = arena.matrix(DType.F32, sum.rows(), sum.columns());
                 device.matrix().copy(target, share);
@@ -102,11 +97,20 @@ final class ExpertHessians {
         }
         try (TensorArena arena = device.arena()) {
             Tensor share = arena.vector(DType.F32, sum.rows());
-            device.matrix().fill(share, (float) weight * diagonal);
+            device.matrix().fill(share, (float) weight * diagonal(totalTokens));
             device.matrix().diagonal(sum, row);
             device.neural().add(row, share);
             device.matrix().setDiagonal(sum, row);
             device.synchronize();
         }
+    }
+
+    private float scale(long totalTokens) {
+        return (float) ((double) totalTokens / passed);
+    }
+
+    /** Of the identity that is the target: the mean of the mean's diagonal; 1 where no expert has any token. */
+    private float diagonal(long totalTokens) {
+        return passed == 0 ? 1 : (float) (trace * scale(totalTokens) / row.columns());
     }
 }

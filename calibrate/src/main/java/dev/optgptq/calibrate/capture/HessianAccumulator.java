@@ -8,7 +8,6 @@ import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.ranks.Ranks;
-import java.util.ArrayList;
 import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
@@ -30,7 +29,7 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>With token weights the Hessian has the same form with sqrt(s_t) x_t in place of x_t: see weigh.
  */
-public final class HessianAccumulator implements InputTap, AutoCloseable {
+public final class HessianAccumulator implements InputTap, SiteHessians, AutoCloseable {
 
     private final Device device;
     private final long totalTokens;
@@ -106,7 +105,7 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
      * @param factors sqrt(s_t), F32 [1, N], by token; must stay valid until all have passed. Experts want batch(), too
      */
     public void weigh(InputSite site, Tensor factors) {
-        Sum sum = sum(site);
+        Sum sum = of(site);
         if (factors.columns() != totalTokens || sum.tokens > 0) {
             throw new IllegalStateException(factors + " for " + totalTokens + " tokens of " + site.label() + ", "
                     + sum.tokens + " of which have passed");
@@ -165,8 +164,9 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
     }
 
     /** The largest input magnitude, over all absorbed devices. */
+    @Override
     public Activity activity(InputSite site) {
-        Sum sum = sum(site);
+        Sum sum = of(site);
         double shrunk = site.ofExpert() ? ExpertHessians.share(sum.tokens, sum.tree.matrix().columns()) : 0;
         return new Activity(Math.max(sum.largest, sum.peak.value()), largestResidual(), sum.tokens, shrunk);
     }
@@ -181,7 +181,7 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
         endPart();
         other.endPart();
         for (Map.Entry<InputSite, Sum> entry : sums.entrySet()) {
-            Sum theirs = other.sum(entry.getKey());
+            Sum theirs = other.of(entry.getKey());
             entry.getValue().tree.absorb(theirs.tree);
             entry.getValue().tokens += theirs.tokens;
             entry.getValue().largest = Math.max(entry.getValue().largest, other.activity(entry.getKey()).input());
@@ -201,7 +201,7 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
             residualElsewhere = Math.max(residualElsewhere, Float.intBitsToFloat((int) other[0]));
         }
         for (InputSite site : List.copyOf(sums.keySet())) {
-            Sum sum = sum(site);
+            Sum sum = of(site);
             sum.tree.gather(ranks, owners.applyAsInt(site));
             List<long[]> all = ranks.exchange(sum.tokens,
                     Float.floatToIntBits(Math.max(sum.largest, sum.peak.value())));
@@ -265,22 +265,31 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
 
     /** Tokens that a site has seen. */
     public long tokens(InputSite site) {
-        return sum(site).tokens;
+        return of(site).tokens;
     }
 
-    /**
-     * Completes the Hessian of a site once every token has passed: both triangles, F32 [n, n]. This accumulator owns it;
-     * the caller may overwrite it, and finds what it wrote when it asks again.
-     */
-    public Tensor hessian(InputSite site) {
+    /** The sites that are not released. */
+    Set<InputSite> sites() {
+        return sums.keySet();
+    }
+
+    /** The sum of a site once every token has passed, F32 [n, n], upper triangle. */
+    Tensor sum(InputSite site) {
         endPart();
-        Sum sum = sum(site);
+        Sum sum = of(site);
         if (!site.ofExpert() && sum.tokens != totalTokens) {
             throw new IllegalStateException(
                     sum.tokens + " of " + totalTokens + " tokens have passed " + site.label());
         }
         sum.tree.finish();
-        Tensor hessian = sum.tree.matrix();
+        return sum.tree.matrix();
+    }
+
+    /** Completes the Hessian of a site once every token has passed. This accumulator owns it. */
+    @Override
+    public Tensor hessian(InputSite site) {
+        Tensor hessian = sum(site);
+        Sum sum = of(site);
         if (!sum.isHessian) {
             if (site.ofExpert()) {
                 ofExperts(site.kind()).complete(hessian, sum.tokens, totalTokens);
@@ -297,25 +306,20 @@ public final class HessianAccumulator implements InputTap, AutoCloseable {
         if (known != null) {
             return known;
         }
-        List<ExpertHessians.Of> all = new ArrayList<>();
-        sums.forEach((site, sum) -> {
-            if (site.kind() == kind) {
-                sum.tree.finish();
-                all.add(new ExpertHessians.Of(sum.tree.matrix(), sum.tokens));
-            }
-        });
-        ExpertHessians found = ExpertHessians.of(device, scratch, kind, all, totalTokens);
+        List<InputSite> all = sums.keySet().stream().filter(site -> site.kind() == kind).toList();
+        ExpertHessians found = new ExpertHessians(device, scratch, kind, sum(all.getFirst()).columns());
+        all.forEach(site -> found.add(sum(site), of(site).tokens));
         experts.put(kind, found);
         return found;
     }
 
-    /** Frees a site's Hessian before the others. */
+    @Override
     public void release(InputSite site) {
-        sum(site).tree.close();
+        of(site).tree.close();
         sums.remove(site);
     }
 
-    private Sum sum(InputSite site) {
+    private Sum of(InputSite site) {
         Sum sum = sums.get(site);
         if (sum == null) {
             throw new IllegalArgumentException(site + " is not accumulated");

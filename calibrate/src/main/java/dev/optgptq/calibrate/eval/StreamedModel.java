@@ -58,7 +58,7 @@ final class StreamedModel {
         long unpacking = spec.most(block -> block.linears().stream()
                 .mapToLong(linear -> (long) linear.inputs() * linear.outputs()).max().orElse(0));
         long table = (long) spec.vocabSize() * spec.hiddenSize();
-        return Math.max(Float.BYTES * table, Float.BYTES * unpacking + Transformer.blockBytes(spec, DType.F32)
+        return Math.max(Float.BYTES * table, Float.BYTES * unpacking + Transformer.streamedBytes(spec, DType.F32)
                 + Transformer.workspaceBytes(spec, DType.F32, sizes.batch() * sizes.length(), sizes.length()));
     }
 
@@ -93,7 +93,7 @@ final class StreamedModel {
     private void block(int index, Tensor group, Transformer.Workspace workspace, long batchTokens) {
         String phase = purpose + ", block " + (index + 1) + "/" + model.spec().blocks();
         try (TensorArena arena = model.device().arena()) {
-            BlockWeights block = model.loadBlock(index, arena);
+            BlockWeights block = model.streamBlock(index, arena);
             for (long row = 0; row < group.rows(); row += batchTokens) {
                 Tensor rows = group.rows(row, Math.min(batchTokens, group.rows() - row));
                 steps.begin(phase, rows.rows());

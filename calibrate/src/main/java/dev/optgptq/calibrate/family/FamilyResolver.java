@@ -1,6 +1,5 @@
 package dev.optgptq.calibrate.family;
 
-import dev.optgptq.formats.UserError;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -50,10 +49,6 @@ record FamilyResolver(Family family, ConfigReader config) {
 
     private HeadSpec head(int hidden, EmbeddingSpec embedding) {
         Family.HeadForm form = family.head();
-        if (Setting.optionalFlag(form.normalised(), config)) {
-            throw new UserError(UserError.Code.UNSUPPORTED_MODEL, config.file()
-                    + ": a head whose rows are normalised (Baichuan 2) is not supported yet; without that its logits would be wrong");
-        }
         return new HeadSpec(form.norm() == null ? null : NormResolver.plain(family, config, form.norm(), hidden),
                 embedding.width() == hidden ? null : form.projection(), embedding.width(), form.module(),
                 form.tied().flag(config), Setting.optionalFlag(form.bias(), config),

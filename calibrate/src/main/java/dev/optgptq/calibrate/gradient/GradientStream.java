@@ -54,12 +54,16 @@ public record GradientStream(Transformer model, Blocks blocks, TokenSequences te
             // no hint needed
         }
 
-        /** The model's own, prefetched. */
-        static Blocks of(Transformer model, Prefetch prefetch) {
+        /**
+         * The model's own, prefetched.
+         *
+         * @param resident whether all of a block is loaded; else its experts are streamed
+         */
+        static Blocks of(Transformer model, Prefetch prefetch, boolean resident) {
             return new Blocks() {
                 @Override
                 public BlockWeights load(int block, TensorArena arena) {
-                    return model.loadBlock(block, arena);
+                    return resident ? model.loadBlock(block, arena) : model.streamBlock(block, arena);
                 }
 
                 @Override
@@ -127,11 +131,18 @@ public record GradientStream(Transformer model, Blocks blocks, TokenSequences te
 
     /** Peak device memory of a run, without gradients of parameters. */
     public static long deviceBytes(ModelSpec spec, TokenSequences text, Limits limits) {
-        if (isResident(spec, text, limits)) {
-            return residentBytes(spec, text, limits);
-        }
-        return scratchBytes(spec, text, limits)
-                + Math.max(headBytes(spec, text, limits), Transformer.blockBytes(spec, DType.F32));
+        return deviceBytes(spec, text, limits, Transformer.blockBytes(spec, DType.F32));
+    }
+
+    /** The same with the model's own blocks, whose experts are streamed. */
+    static long ownDeviceBytes(ModelSpec spec, TokenSequences text, Limits limits) {
+        return deviceBytes(spec, text, limits, Transformer.streamedBytes(spec, DType.F32));
+    }
+
+    private static long deviceBytes(ModelSpec spec, TokenSequences text, Limits limits, long block) {
+        return isResident(spec, text, limits)
+                ? residentBytes(spec, text, limits)
+                : scratchBytes(spec, text, limits) + Math.max(headBytes(spec, text, limits), block);
     }
 
     /** Whether the limits allow the model to stay on the device. */

@@ -60,6 +60,11 @@ public final class ParameterGradients {
             throw new UserError(UserError.Code.BAD_SETTING,
                     "sequences of " + text.length() + " tokens hold no prediction; expected at least 2");
         }
+        if (model.spec().head().normalised()) {
+            throw new UserError(UserError.Code.UNSUPPORTED_MODEL, model.path() + ": " + model.spec().head().module()
+                    + ".weight is normalised row by row, and its own gradient is not implemented; token weights and "
+                    + "perplexity need none");
+        }
         List<TensorSpec> specs = specs(model.spec());
         long bytes = specs.stream().mapToLong(TensorSpec::bytes).sum();
         try (HostBuffer buffer = new HostBuffer(bytes, MEMORY_LIMIT);

@@ -100,7 +100,7 @@ public final class Saliency implements AutoCloseable {
     public static Memory memory(ModelSpec spec, TokenSequences text, Limits limits) {
         GradientStream.Limits ofStream = limits.ofStream();
         long inputs = GradientStream.inputBytes(spec, text, ofStream);
-        return new Memory(GradientStream.deviceBytes(spec, text, ofStream), inputs > limits.memoryBytes ? 0 : inputs,
+        return new Memory(GradientStream.ownDeviceBytes(spec, text, ofStream), inputs > limits.memoryBytes ? 0 : inputs,
                 bytes(spec, text.tokens()), GradientStream.isResident(spec, text, ofStream));
     }
 
@@ -129,6 +129,7 @@ public final class Saliency implements AutoCloseable {
     static Saliency capture(Replicas models, TokenSequences text, Labels labels, Progress progress,
             GradientStream.Limits given) {
         GradientStream.Limits limits = free(models, given);
+        boolean resident = GradientStream.isResident(models.first().spec(), text, limits);
         Saliency saliency = new Saliency(models.first().spec(), text.tokens(), limits.memoryBytes());
         SequenceRange[] ranges = new SequenceRange[models.size()];
         try {
@@ -136,8 +137,8 @@ public final class Saliency implements AutoCloseable {
             models.together(device -> {
                 Transformer model = models.on(device);
                 try (Prefetch prefetch = GradientStream.prefetch(model, text, limits)) {
-                    GradientStream stream = new GradientStream(model, GradientStream.Blocks.of(model, prefetch), text,
-                            labels, "gradients", device == 0 ? progress : Progress.SILENT, limits);
+                    GradientStream stream = new GradientStream(model, GradientStream.Blocks.of(model, prefetch, resident),
+                            text, labels, "gradients", device == 0 ? progress : Progress.SILENT, limits);
                     ranges[device] = SequenceRange.of(text, stream.batch(), models.crew().index(device),
                             models.crew().devices());
                     stream.run(ranges[device], 1, saliency.new Capture(model));

@@ -67,7 +67,7 @@ record ExpertsStep(Device device, DenseStep dense, RouterStep router) {
         Routed routed = router.route(f, form.router(), x);
         for (int expert = 0; expert < form.router().experts(); expert++) {
             Tokens tokens = routed.of(expert);
-            if (tokens.count() > 0
+            if (tokens.count() > 0 && f.tap().runs(expert)
                     && !expert(f.ofSome(tokens.rows()), form.each(), expert, routed, x, out.target())) {
                 return false;
             }

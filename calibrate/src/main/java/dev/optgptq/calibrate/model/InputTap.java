@@ -19,6 +19,11 @@ public interface InputTap {
      */
     boolean at(InputSite site, Tensor x, @Nullable Tensor tokens);
 
+    /** Whether an expert is run at all; without it the block's output is undefined. */
+    default boolean runs(int expert) {
+        return true;
+    }
+
     /** The whole batch passes. */
     default boolean at(InputSite site, Tensor x) {
         return at(site, x, null);

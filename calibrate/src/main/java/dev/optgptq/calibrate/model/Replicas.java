@@ -10,6 +10,7 @@ import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.Together;
 import dev.optgptq.kernels.ranks.Crew;
 import java.util.List;
+import java.util.function.BiFunction;
 
 /** One model on each of several devices of this process, which share the work, with those of other processes if there are any. */
 public final class Replicas {
@@ -89,11 +90,20 @@ public final class Replicas {
         return Prefetch.of(first().spec(), models.stream().map(Transformer::loader).toList(), room);
     }
 
-    /** Loads a block's weights on every device. */
+    /** Loads a block's weights on every device, with experts streamed unless several ranks exchange them. */
     public Block loadBlock(int index) {
+        return crew().ranks().areSeveral() ? loadWholeBlock(index) : load((model, arena) -> model.streamBlock(index, arena));
+    }
+
+    /** The same with all experts, which keep what they are overwritten with. */
+    public Block loadWholeBlock(int index) {
+        return load((model, arena) -> model.loadBlock(index, arena));
+    }
+
+    private Block load(BiFunction<Transformer, TensorArena, BlockWeights> loading) {
         Block block = new Block();
         try {
-            together(device -> block.weights[device] = on(device).loadBlock(index, block.arenas.get(device)));
+            together(device -> block.weights[device] = loading.apply(on(device), block.arenas.get(device)));
             return block;
         } catch (RuntimeException e) {
             block.close();
@@ -111,7 +121,7 @@ public final class Replicas {
         try {
             together(device -> block.weights[device] = device == 0
                     ? first
-                    : on(device).loadBlock(first.index(), block.arenas.get(device)));
+                    : on(device).like(first, block.arenas.get(device)));
             block.share();
             return block;
         } catch (RuntimeException e) {
@@ -138,7 +148,7 @@ public final class Replicas {
             return weights[device];
         }
 
-        /** Gives the other devices the weights that the linears have on the first. */
+        /** Gives the other devices the weights that the linears have on the first; streamed ones, what replaces them. */
         public void share() {
             if (models.size() == 1) {
                 return;
@@ -146,7 +156,13 @@ public final class Replicas {
             Device source = models.getFirst().device();
             source.synchronize();
             for (int device = 1; device < models.size(); device++) {
+                if (first().streamsExperts()) {
+                    on(device).replaceLike(first());
+                }
                 for (LinearSpec linear : first().linears()) {
+                    if (first().streams(linear)) {
+                        continue;
+                    }
                     models.get(device).device().receive(source, first().weight(linear), on(device).weight(linear));
                 }
             }

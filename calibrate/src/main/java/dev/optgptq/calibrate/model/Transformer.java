@@ -155,6 +155,16 @@ public final class Transformer {
         return BlockWeights.load(spec.block(block), loader, arena);
     }
 
+    /** The same with the linears of one expert at a time, each loaded when it is needed. */
+    public BlockWeights streamBlock(int block, TensorArena arena) {
+        return BlockWeights.stream(spec.block(block), loader, arena);
+    }
+
+    /** The block, of the same form as on another device. */
+    BlockWeights like(BlockWeights other, TensorArena arena) {
+        return other.streamsExperts() ? streamBlock(other.index(), arena) : loadBlock(other.index(), arena);
+    }
+
     /**
      * Prefetches blocks; one prefetch at a time, which the caller closes before the model's directory.
      *
@@ -212,22 +222,30 @@ public final class Transformer {
         return spec.blockSpecs().stream().mapToLong(block -> BlockWeights.bytes(block, products)).max().orElse(0);
     }
 
+    /** Device memory of a block with streamed experts, the largest. */
+    public static long streamedBytes(ModelSpec spec, DType products) {
+        return spec.most(block -> BlockWeights.streamedBytes(block, products));
+    }
+
     /**
-     * Changes the weight of one linear, which is given in F32 [outputs, inputs] and then kept in the matmul dtype.
+     * Changes the weight of one linear, which is given in F32 [outputs, inputs] and then kept in the matmul dtype; that of a
+     * streamed expert is not kept.
      *
      * @param edit writes to the tensor, and may return something
      */
     public <T> T rewrite(BlockWeights block, LinearSpec linear, Function<Tensor, T> edit) {
         Tensor weight = block.weight(linear);
-        if (weight.dtype() == DType.F32) {
-            return edit.apply(weight);
-        }
         try (TensorArena scratch = device.arena()) {
+            if (weight.dtype() == DType.F32) {
+                return edit.apply(weight);
+            }
             Tensor widened = scratch.matrix(DType.F32, weight.rows(), weight.columns());
             device.neural().convert(weight, widened);
             T result = edit.apply(widened);
             device.neural().convert(widened, weight);
             return result;
+        } finally {
+            block.overwritten(linear);
         }
     }
 

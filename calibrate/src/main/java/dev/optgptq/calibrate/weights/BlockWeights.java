@@ -14,12 +14,14 @@ import java.util.EnumMap;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /**
  * The weights of one decoder block on the device: norms, biases and other parameters F32, linears in the matmul dtype. They
- * can be overwritten; the arena given at loading owns them. As gradients it holds the requested kinds.
+ * can be overwritten; the arena given at loading owns them. As gradients it holds the requested kinds. Where experts are streamed
+ * the device holds the linears of one of them at a time, and a weight is valid until that of another expert is asked for.
  */
 public final class BlockWeights {
 
@@ -28,34 +30,63 @@ public final class BlockWeights {
     private final Map<NormSlot, NormWeights> norms;
     private final Map<String, LinearWeights> linears;
     private final Map<Parameter, Tensor> parameters;
+    private final @Nullable ExpertWeights experts;
 
     private BlockWeights(BlockSpec spec, Set<ParameterKind> kinds, Map<NormSlot, NormWeights> norms,
-            Map<String, LinearWeights> linears, Map<Parameter, Tensor> parameters) {
+            Map<String, LinearWeights> linears, Map<Parameter, Tensor> parameters, @Nullable ExpertWeights experts) {
         this.spec = spec;
         this.kinds = Set.copyOf(kinds);
         this.norms = norms;
         this.linears = linears;
         this.parameters = parameters;
+        this.experts = experts;
     }
 
     /** Loads them, decoded; names any tensor with NaN or infinity in it. */
     public static BlockWeights load(BlockSpec spec, WeightLoader loader, TensorArena arena) {
+        return load(spec, spec.linears(), null, loader, arena);
+    }
+
+    /** The same, with experts streamed where the block has any. */
+    public static BlockWeights stream(BlockSpec spec, WeightLoader loader, TensorArena arena) {
+        List<LinearSpec> resident = resident(spec);
+        ExpertWeights experts = resident.size() == spec.linears().size()
+                ? null
+                : new ExpertWeights(spec, loader, arena);
+        return load(spec, resident, experts, loader, arena);
+    }
+
+    private static List<LinearSpec> resident(BlockSpec spec) {
+        return spec.linears().stream().filter(linear -> linear.expert() == LinearSpec.NO_EXPERT).toList();
+    }
+
+    private static BlockWeights load(BlockSpec spec, List<LinearSpec> resident, @Nullable ExpertWeights experts,
+            WeightLoader loader, TensorArena arena) {
         Map<String, LinearWeights> linears = new HashMap<>();
-        spec.linears().forEach(linear -> linears.put(linear.role(), loader.linear(linear, arena)));
+        resident.forEach(linear -> linears.put(linear.role(), loader.linear(linear, arena)));
         Map<NormSlot, NormWeights> norms = new EnumMap<>(NormSlot.class);
         spec.norms().forEach((slot, norm) -> norms.put(slot, loader.norm(norm, arena)));
         Map<Parameter, Tensor> parameters = new EnumMap<>(Parameter.class);
         spec.parameters().forEach((which, parameter) -> parameters.put(which, loader.parameter(parameter, arena)));
-        return new BlockWeights(spec, Set.of(ParameterKind.values()), norms, linears, parameters);
+        return new BlockWeights(spec, Set.of(ParameterKind.values()), norms, linears, parameters, experts);
     }
 
     /** Device memory after load(); packed linears temporarily take one more copy. */
     public static long bytes(BlockSpec spec, DType matmul) {
+        return bytes(spec, spec.linears(), matmul);
+    }
+
+    /** Device memory after stream(); each linear of an expert temporarily takes more, as in load(). */
+    public static long streamedBytes(BlockSpec spec, DType matmul) {
+        return bytes(spec, spec.linears().stream().filter(linear -> linear.expert() <= 0).toList(), matmul);
+    }
+
+    private static long bytes(BlockSpec spec, List<LinearSpec> linears, DType matmul) {
         long norms = spec.norms().values().stream().mapToLong(NormWeights::bytes).sum();
-        long biases = spec.linears().stream().mapToLong(linear -> linear.bias() ? linear.outputs() : 0).sum();
+        long biases = linears.stream().mapToLong(linear -> linear.bias() ? linear.outputs() : 0).sum();
         long others = spec.parameters().values().stream()
                 .mapToLong(parameter -> (long) parameter.rows() * parameter.columns()).sum();
-        long weights = spec.linears().stream().mapToLong(linear -> (long) linear.outputs() * linear.inputs()).sum();
+        long weights = linears.stream().mapToLong(linear -> (long) linear.outputs() * linear.inputs()).sum();
         return norms + Float.BYTES * (biases + others) + matmul.bytes() * weights;
     }
 
@@ -82,11 +113,45 @@ public final class BlockWeights {
         return of(linear).weight();
     }
 
+    /** Whether it is of an expert and loaded anew each time. */
+    public boolean streams(LinearSpec linear) {
+        return experts != null && linear.expert() != LinearSpec.NO_EXPERT;
+    }
+
+    /** Whether it has experts that are streamed. */
+    public boolean streamsExperts() {
+        return experts != null;
+    }
+
+    /** A streamed linear computes with this weight from now on. */
+    public void replace(LinearSpec linear, ExpertWeights.Refill refill) {
+        requireExperts().replace(linear, refill);
+    }
+
+    /** Streamed linears compute with the weights that replaced those of the other. */
+    public void replaceLike(BlockWeights other) {
+        requireExperts().replaceLike(other.requireExperts());
+    }
+
+    /** A linear was overwritten; a streamed one is loaded again when it is needed, and others keep what they have. */
+    public void overwritten(LinearSpec linear) {
+        if (streams(linear)) {
+            requireExperts().forget(linear);
+        }
+    }
+
+    private ExpertWeights requireExperts() {
+        return Objects.requireNonNull(experts, "no experts are streamed");
+    }
+
     public boolean has(ParameterKind kind) {
         return kinds.contains(kind);
     }
 
     public LinearWeights of(LinearSpec linear) {
+        if (streams(linear)) {
+            return Objects.requireNonNull(experts).of(linear);
+        }
         LinearWeights found = linears.get(linear.role());
         if (found == null) {
             throw new IllegalArgumentException("block " + index() + " has no " + linear.role());
@@ -116,6 +181,9 @@ public final class BlockWeights {
     public BlockWeights zeros(Device device, TensorArena arena, Set<ParameterKind> wanted) {
         Map<String, LinearWeights> linearSums = new HashMap<>();
         if (wanted.contains(ParameterKind.LINEAR)) {
+            if (experts != null) {
+                throw new IllegalStateException("gradients of streamed experts: load the block as a whole");
+            }
             linears.forEach((role, linear) -> linearSums.put(role, linear.zeros(device, arena)));
         }
         Map<NormSlot, NormWeights> normSums = new EnumMap<>(NormSlot.class);
@@ -130,6 +198,6 @@ public final class BlockWeights {
                 }
             });
         }
-        return new BlockWeights(spec, wanted, normSums, linearSums, otherSums);
+        return new BlockWeights(spec, wanted, normSums, linearSums, otherSums, null);
     }
 }

@@ -2,6 +2,7 @@ package dev.optgptq.calibrate.weights;
 
 import dev.optgptq.calibrate.family.HeadSpec;
 import dev.optgptq.calibrate.family.ModelSpec;
+import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
@@ -14,22 +15,46 @@ import org.jspecify.annotations.Nullable;
  * the requested kinds.
  *
  * @param norm null if there is none, or these gradients have no norms
- * @param matrix [vocabulary, width] and its bias; null if these gradients have no linears
+ * @param matrix [vocabulary, width], its rows of length 1 where the head is normalised, and its bias; null if these gradients have no linears
  * @param projection [width, hidden], before the matrix; null where there is none
  */
 public record Head(HeadSpec spec, Set<ParameterKind> kinds, @Nullable NormWeights norm, @Nullable LinearWeights matrix,
         @Nullable LinearWeights projection) {
 
+    private static final float SHORTEST = 1e-12f;
+
     /** Loads it, decoded. A tied head is the embedding table. */
     public static Head load(ModelSpec model, WeightLoader loader, TensorArena arena) {
         HeadSpec spec = model.head();
+        LinearWeights matrix = loader.plain(matrixName(model), spec.bias() ? spec.module() + ".bias" : null,
+                model.vocabSize(), spec.width(), arena);
+        if (spec.normalised()) {
+            normalise(loader.device(), matrix.weight());
+        }
         return new Head(spec, Set.of(ParameterKind.values()),
-                spec.norm() == null ? null : loader.norm(spec.norm(), arena),
-                loader.plain(matrixName(model), spec.bias() ? spec.module() + ".bias" : null, model.vocabSize(),
-                        spec.width(), arena),
+                spec.norm() == null ? null : loader.norm(spec.norm(), arena), matrix,
                 spec.projection() == null
                         ? null
                         : loader.plain(spec.projection(), null, spec.width(), model.hiddenSize(), arena));
+    }
+
+    /** Divides every row by its length, of at least 1e-12, as torch.nn.functional.normalize (Baichuan 2's NormHead). */
+    private static void normalise(Device device, Tensor matrix) {
+        int width = Math.toIntExact(matrix.columns());
+        try (TensorArena scratch = device.arena()) {
+            Tensor unit = scratch.vector(DType.F32, width);
+            device.matrix().fill(unit, (float) (1 / Math.sqrt(width)));
+            float eps = SHORTEST * SHORTEST / width;
+            if (matrix.dtype() == DType.F32) {
+                device.neural().rmsNorm(matrix, unit, eps, matrix);
+            } else {
+                Tensor wide = scratch.matrix(DType.F32, matrix.rows(), width);
+                device.neural().convert(matrix, wide);
+                device.neural().rmsNorm(wide, unit, eps, wide);
+                device.neural().convert(wide, matrix);
+            }
+            device.synchronize();
+        }
     }
 
     /** The module whose weight is the matrix. */

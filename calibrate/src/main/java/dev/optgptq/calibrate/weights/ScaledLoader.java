@@ -21,19 +21,17 @@ record ScaledLoader(Device device, DType products) {
 
     private static final long PIECE_BYTES = 4L << 20;
 
-    /** [outputs, inputs], not looked at. */
-    Tensor load(LinearSpec linear, ScaledTensor scaled, TensorArena arena) {
-        Tensor weight = arena.matrix(products, linear.outputs(), linear.inputs());
+    /** @param weight [outputs, inputs], written, not looked at */
+    void load(LinearSpec linear, ScaledTensor scaled, Tensor weight) {
         if (!isTurned(linear, scaled)) {
             decode(scaled, (long) linear.view().index() * linear.outputs(), weight);
-            return weight;
+            return;
         }
         try (TensorArena scratch = device.arena()) {
             Tensor turned = scratch.matrix(products, linear.inputs(), linear.outputs());
             decode(scaled, (long) linear.view().index() * linear.inputs(), turned);
             device.matrix().transpose(turned, weight);
         }
-        return weight;
     }
 
     /** Whether it lies as [in, out]. */

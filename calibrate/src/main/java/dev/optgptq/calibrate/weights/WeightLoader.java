@@ -31,20 +31,26 @@ import org.jspecify.annotations.Nullable;
  *
  * @param products matmul dtype of the linears: F32, F16 or BF16
  * @param prefetched tensors already on the device
+ * @param checks whether numbers must be finite
  */
 public record WeightLoader(ModelDirectory directory, Device device, DType products, PrefetchedTensors prefetched,
-        boolean keepsPacked) {
+        boolean keepsPacked, boolean checks) {
 
     /** One that decodes what is packed. */
     public WeightLoader(ModelDirectory directory, Device device, DType products, PrefetchedTensors prefetched) {
-        this(directory, device, products, prefetched, false);
+        this(directory, device, products, prefetched, false, true);
     }
 
     private static final ValueLayout.OfInt GROUP = ValueLayout.JAVA_INT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
 
     /** The same, which keeps packed linears of blocks as they are. */
     public WeightLoader keepingPacked() {
-        return new WeightLoader(directory, device, products, prefetched, true);
+        return new WeightLoader(directory, device, products, prefetched, true, checks);
+    }
+
+    /** The same for what has been loaded before: no number is looked at again. */
+    WeightLoader unchecked() {
+        return new WeightLoader(directory, device, products, prefetched, keepsPacked, false);
     }
 
     /** Device memory of a linear's weight. */
@@ -62,36 +68,58 @@ public record WeightLoader(ModelDirectory directory, Device device, DType produc
     /** A linear of a block, packed or plain, [out, in] whichever way round it is stored. */
     public LinearWeights linear(LinearSpec linear, TensorArena arena) {
         Optional<PackedLinear> packed = directory.packed(linear.module());
-        WeightView view = linear.view();
-        Tensor bias = directory.tensors().containsKey(view.biasTensor())
-                ? decode(view.biasTensor(), view.index(), view.matrices(), DType.F32, 1, linear.outputs(), arena)
-                : null;
         if (packed.isPresent() && keepsPacked) {
+            Tensor bias = bias(linear, arena);
+            loadBias(linear, bias);
             return new LinearWeights.Packed(pack(linear.module(), packed.get(), arena), bias);
         }
-        return new LinearWeights.Dense(packed.isPresent()
-                ? unpack(linear.module(), packed.get(), arena)
-                : matrix(linear, arena), bias);
+        LinearWeights.Dense room = room(linear, arena);
+        load(linear, room);
+        return room;
     }
 
-    private Tensor matrix(LinearSpec linear, TensorArena arena) {
+    /** Memory for a linear of a block, unset. */
+    LinearWeights.Dense room(LinearSpec linear, TensorArena arena) {
+        return new LinearWeights.Dense(arena.matrix(products, linear.outputs(), linear.inputs()), bias(linear, arena));
+    }
+
+    private @Nullable Tensor bias(LinearSpec linear, TensorArena arena) {
+        return directory.tensors().containsKey(linear.biasTensor())
+                ? arena.matrix(DType.F32, 1, linear.outputs())
+                : null;
+    }
+
+    /** Overwrites memory of its shape. */
+    void load(LinearSpec linear, LinearWeights.Dense room) {
+        loadBias(linear, room.bias());
+        Optional<PackedLinear> packed = directory.packed(linear.module());
+        if (packed.isPresent()) {
+            unpack(linear.module(), packed.get(), room.weight());
+        } else {
+            matrix(linear, room.weight());
+        }
+    }
+
+    void loadBias(LinearSpec linear, @Nullable Tensor bias) {
+        if (bias != null) {
+            decode(linear.biasTensor(), linear.view().index(), linear.view().matrices(), bias);
+        }
+    }
+
+    private void matrix(LinearSpec linear, Tensor weight) {
         WeightView view = linear.view();
         Optional<ScaledTensor> scaled = directory.scaled(view.weight());
         if (scaled.isPresent()) {
-            Tensor decoded = new ScaledLoader(device, products).load(linear, scaled.get(), arena);
-            requireFinite(scaled.get().parts().getFirst().name(), decoded);
-            return decoded;
+            new ScaledLoader(device, products).load(linear, scaled.get(), weight);
+            requireFinite(scaled.get().parts().getFirst().name(), weight);
+        } else if (view.stored() == WeightView.Stored.OUT_IN) {
+            decode(view.weight(), view.index(), view.matrices(), weight);
+        } else {
+            try (TensorArena scratch = device.arena()) {
+                device.matrix().transpose(decode(view.weight(), view.index(), view.matrices(), products,
+                        linear.inputs(), linear.outputs(), scratch), weight);
+            }
         }
-        if (view.stored() == WeightView.Stored.OUT_IN) {
-            return decode(view.weight(), view.index(), view.matrices(), products, linear.outputs(), linear.inputs(),
-                    arena);
-        }
-        Tensor weight = arena.matrix(products, linear.outputs(), linear.inputs());
-        try (TensorArena scratch = device.arena()) {
-            device.matrix().transpose(decode(view.weight(), view.index(), view.matrices(), products, linear.inputs(),
-                    linear.outputs(), scratch), weight);
-        }
-        return weight;
     }
 
     /**
@@ -102,9 +130,13 @@ public record WeightLoader(ModelDirectory directory, Device device, DType produc
      */
     public LinearWeights plain(String module, @Nullable String bias, int outputs, int inputs, TensorArena arena) {
         Optional<PackedLinear> packed = directory.packed(module);
-        return new LinearWeights.Dense(packed.isPresent()
-                ? unpack(module, packed.get(), arena)
-                : decode(module + ".weight", 0, 1, products, outputs, inputs, arena),
+        Tensor weight = arena.matrix(products, outputs, inputs);
+        if (packed.isPresent()) {
+            unpack(module, packed.get(), weight);
+        } else {
+            decode(module + ".weight", 0, 1, weight);
+        }
+        return new LinearWeights.Dense(weight,
                 bias == null ? null : decode(bias, 0, 1, DType.F32, 1, outputs, arena));
     }
 
@@ -246,10 +278,9 @@ public record WeightLoader(ModelDirectory directory, Device device, DType produc
         pieces(view, view.data(), rows, columns, (piece, from) -> requireFinite(name, piece));
     }
 
-    private Tensor unpack(String module, PackedLinear packed, TensorArena arena) {
+    private void unpack(String module, PackedLinear packed, Tensor weight) {
         int inputs = packed.inputs();
         int outputs = packed.outputs();
-        Tensor weight = arena.matrix(products, outputs, inputs);
         try (TensorArena scratch = device.arena()) {
             Tensor transposed = scratch.matrix(DType.F32, inputs, outputs);
             PackedWeights stored = pack(module, packed, scratch);
@@ -262,11 +293,13 @@ public record WeightLoader(ModelDirectory directory, Device device, DType produc
                 device.neural().convert(unpacked, weight);
             }
         }
-        return weight;
     }
 
     /** @param name of the tensor that the values come from, for messages */
     public void requireFinite(String name, Tensor values) {
+        if (!checks) {
+            return;
+        }
         try (TensorArena scratch = device.arena()) {
             Tensor count = scratch.matrix(DType.I64, 1, 1);
             device.neural().countNonFinite(values, count);

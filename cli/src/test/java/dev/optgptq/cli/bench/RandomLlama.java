@@ -36,9 +36,12 @@ public final class RandomLlama {
     private RandomLlama() {}
 
     public static void main(String[] args) {
-        List<TensorSpec> specs = specs();
-        try (CheckpointWriter writer = new CheckpointWriter(Path.of(args[0]), specs,
-                CheckpointWriter.DEFAULT_SHARD_BYTES,
+        write(Path.of(args[0]), Path.of(args[1]), specs(), CONFIG);
+    }
+
+    /** Writes a model with random weights. */
+    static void write(Path directory, Path tokenizer, List<TensorSpec> specs, String config) {
+        try (CheckpointWriter writer = new CheckpointWriter(directory, specs, CheckpointWriter.DEFAULT_SHARD_BYTES,
                 true)) {
             SplittableRandom random = new SplittableRandom(1);
             for (TensorSpec spec : specs) {
@@ -46,8 +49,8 @@ public final class RandomLlama {
                     writer.write(spec.name(), values(spec, random, arena));
                 }
             }
-            writer.writeJson("config.json", JsonMapper.shared().readTree(CONFIG));
-            writer.copy(new Companion(Path.of("tokenizer.json"), Path.of(args[1])));
+            writer.writeJson("config.json", JsonMapper.shared().readTree(config));
+            writer.copy(new Companion(Path.of("tokenizer.json"), tokenizer));
             writer.finishTensors();
             writer.finish();
         }
@@ -73,7 +76,7 @@ public final class RandomLlama {
         return specs;
     }
 
-    private static void add(List<TensorSpec> specs, String module, long... shape) {
+    static void add(List<TensorSpec> specs, String module, long... shape) {
         specs.add(new TensorSpec(module + ".weight", DType.BF16, Shape.of(shape)));
     }
 

@@ -13,7 +13,7 @@ import dev.optgptq.gptq.solve.Polish;
 import dev.optgptq.gptq.solve.SolveSettings;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.TensorArena;
-import java.util.function.Consumer;
+import java.util.function.BiConsumer;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -77,15 +77,16 @@ public final class BlockRefiner {
     /**
      * Advances both streams through a block that is already refined.
      *
-     * @param restore overwrites the original weights with the quantized ones
+     * @param restored gives the block its quantized weights, and then runs what it is given
      */
-    public void replay(int block, Consumer<BlockWeights> restore) {
+    public void replay(int block, BiConsumer<BlockWeights, Runnable> restored) {
         phases.enter("resume");
         try (Replicas.Block weights = models.loadBlock(block)) {
             pass(weights, streams.originalFrom(), streams::updateOriginal);
-            restore.accept(weights.first());
-            weights.share();
-            passQuantized(weights, 0);
+            restored.accept(weights.first(), () -> {
+                weights.share();
+                passQuantized(weights, 0);
+            });
         }
     }
 

@@ -62,11 +62,19 @@ final class VariantSolver implements AutoCloseable {
         }
         TensorArena arena = device.arena();
         try {
-            BlockWeights weights = model.loadBlock(block, arena);
+            // Learned rounding starts from all weights, and ranks exchange them; else experts compute from their codes.
+            BlockWeights weights = keepRounded || exchange.ranks().areSeveral()
+                    ? model.loadBlock(block, arena)
+                    : model.streamBlock(block, arena);
             Map<LinearSpec, SolvedLinear> mine = new HashMap<>();
             for (LinearSpec linear : grids.quantized(weights.linears())) {
                 if (moments.owners().of(linear.site()) == exchange.ranks().rank()) {
-                    mine.put(linear, solve(variant, linear, weights.weight(linear), arena));
+                    SolvedLinear solved = solve(variant, linear, weights.weight(linear), arena);
+                    mine.put(linear, solved);
+                    if (weights.streams(linear)) {
+                        weights.replace(linear,
+                                (on, to) -> solved.solution().weight().dequantize(device, on, to));
+                    }
                 }
             }
             return new Candidate(weights, all(weights, mine, arena), arena);

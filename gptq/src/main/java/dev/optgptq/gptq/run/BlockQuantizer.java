@@ -3,10 +3,13 @@ package dev.optgptq.gptq.run;
 import dev.optgptq.gptq.recipe.ModuleGrids;
 import dev.optgptq.calibrate.capture.Activity;
 import dev.optgptq.calibrate.capture.HessianAccumulator;
+import dev.optgptq.calibrate.capture.ParkedHessians;
 import dev.optgptq.calibrate.capture.Partition;
 import dev.optgptq.calibrate.capture.Peak;
 import dev.optgptq.calibrate.capture.Shard;
 import dev.optgptq.calibrate.capture.ShardPass;
+import dev.optgptq.calibrate.capture.SiteHessians;
+import dev.optgptq.calibrate.capture.SitePasses;
 import dev.optgptq.calibrate.family.InputSite;
 import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.calibrate.model.InputTap;
@@ -19,6 +22,7 @@ import dev.optgptq.gptq.refine.SiteOwners;
 import dev.optgptq.gptq.refine.SolvedExchange;
 import dev.optgptq.gptq.refine.SolvedLinear;
 import dev.optgptq.gptq.run.checkpoint.BlockRecorder;
+import dev.optgptq.gptq.run.memory.Experts;
 import dev.optgptq.gptq.run.progress.RunPhases;
 import dev.optgptq.gptq.run.progress.RunProgress;
 import dev.optgptq.gptq.solve.Calibrator;
@@ -32,8 +36,9 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.SequencedSet;
 import java.util.Set;
-import java.util.function.Consumer;
+import java.util.function.BiConsumer;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -48,11 +53,13 @@ final class BlockQuantizer {
     private final Calibrator calibrator;
     private final ModuleGrids grids;
     private final boolean trueSequential;
+    private final Experts experts;
     private final RunProgress progress;
     private final Ranks ranks;
     private final SolvedExchange exchange;
 
-    BlockQuantizer(Replicas models, Calibrator calibrator, ModuleGrids grids, boolean trueSequential,
+    /** @param experts how many have Hessians at once */
+    BlockQuantizer(Replicas models, Calibrator calibrator, ModuleGrids grids, boolean trueSequential, Experts experts,
             RunProgress progress) {
         this.models = models;
         this.model = models.first();
@@ -60,6 +67,7 @@ final class BlockQuantizer {
         this.calibrator = calibrator;
         this.grids = grids;
         this.trueSequential = trueSequential;
+        this.experts = experts;
         this.progress = progress;
         this.ranks = models.crew().ranks();
         this.exchange = new SolvedExchange(ranks, device, grids);
@@ -68,31 +76,64 @@ final class BlockQuantizer {
     /**
      * Quantizes a block and records its linears.
      *
-     * @param stream the residual stream before the block, replaced by the one after it; null when the calibrator needs no
-     *     data
+     * @param stream the residual stream before the block, replaced by the one after it unless the block streams its experts;
+     *     null when the calibrator needs no data
      * @param recorder null on other ranks than the first
      */
     void quantize(int block, @Nullable CalibrationStream stream, @Nullable BlockRecorder recorder) {
         try (Replicas.Block weights = load(block)) {
-            SiteOwners owners = new SiteOwners(weights.first().spec(), ranks.size());
-            for (Set<InputSite> sites : passes(block)) {
-                try (HessianAccumulator hessians = stream == null ? null : capture(weights, stream, sites)) {
-                    if (recorder == null || ranks.areSeveral()) {
-                        spread(weights.first(), sites, owners, hessians, recorder);
-                        continue;
-                    }
-                    for (InputSite site : sites) {
-                        quantize(weights.first(), site, hessians, recorder);
-                    }
-                }
+            List<Set<InputSite>> passes = passes(block);
+            if (recorder != null && stream != null && streams(block) && passes.size() > 1) {
+                inPasses(weights, passes, stream, recorder);
+            } else {
+                inOnePass(weights, passes, stream, recorder);
             }
-            if (stream != null) {
+            if (stream != null && !streams(block)) {
                 advance(weights, stream);
             }
         }
     }
 
-    private void quantize(BlockWeights weights, InputSite site, @Nullable HessianAccumulator hessians,
+    /** All experts' Hessians at once, or one site after the other. */
+    private void inOnePass(Replicas.Block weights, List<Set<InputSite>> passes, @Nullable CalibrationStream stream,
+            @Nullable BlockRecorder recorder) {
+        SiteOwners owners = new SiteOwners(weights.first().spec(), ranks.size());
+        for (Set<InputSite> sites : passes) {
+            try (HessianAccumulator hessians = stream == null ? null : capture(weights, stream, sites)) {
+                if (recorder == null || ranks.areSeveral()) {
+                    spread(weights.first(), sites, owners, hessians, recorder);
+                    continue;
+                }
+                for (InputSite site : sites) {
+                    quantize(weights.first(), site, hessians, recorder);
+                }
+            }
+        }
+    }
+
+    /** Some experts' Hessians at a time; no expert is solved before all have been seen. */
+    private void inPasses(Replicas.Block weights, List<Set<InputSite>> passes, CalibrationStream stream,
+            BlockRecorder recorder) {
+        try (ParkedHessians parked = new ParkedHessians(device, weights.first().spec(), stream.rows(),
+                experts.memoryBytes())) {
+            for (Set<InputSite> sites : passes) {
+                try (HessianAccumulator hessians = capture(weights, stream, sites)) {
+                    parked.add(hessians);
+                    sites.stream().filter(site -> !site.ofExpert())
+                            .forEach(site -> quantize(weights.first(), site, hessians, recorder));
+                }
+            }
+            passes.forEach(sites -> sites.stream().filter(InputSite::ofExpert)
+                    .forEach(site -> quantize(weights.first(), site, parked, recorder)));
+        }
+    }
+
+    /** Whether experts of a block are streamed: their quantized weights are then not kept. */
+    boolean streams(int block) {
+        return !trueSequential && !ranks.areSeveral() && SitePasses.experts(model.spec().block(block)) > 0;
+    }
+
+    private void quantize(BlockWeights weights, InputSite site, @Nullable SiteHessians hessians,
             BlockRecorder recorder) {
         Activity activity = hessians == null ? null : activity(weights, site, hessians);
         try (SiteSolver solver = solver(weights, site, hessians)) {
@@ -159,40 +200,52 @@ final class BlockQuantizer {
      * The largest input magnitude of the site. Throws UserError NUMERIC where the residual stream overflows in the
      * norms.
      */
-    private Activity activity(BlockWeights weights, InputSite site, HessianAccumulator hessians) {
+    private Activity activity(BlockWeights weights, InputSite site, SiteHessians hessians) {
         Activity activity = hessians.activity(site);
         Peak.requireInNorms(activity.residual(), model.spec().hiddenSize(),
                 "block " + weights.index() + ", residual stream");
         return activity;
     }
 
-    /** Loads a block's weights, which {@link #solve} overwrites with the quantized ones. */
+    /**
+     * Loads a block's weights, which {@link #solve} overwrites with the quantized ones; one after the other they are inputs of the
+     * next, experts' too.
+     */
     Replicas.Block load(int block) {
         progress.enter("load", "block " + (block + 1) + "/" + model.spec().blocks());
-        return models.loadBlock(block);
+        return trueSequential ? models.loadWholeBlock(block) : models.loadBlock(block);
     }
 
     /**
      * Advances the stream through a block that is already quantized.
      *
-     * @param restore overwrites the weights with the quantized ones
+     * @param restored gives the block its quantized weights, and then runs what it is given
      */
-    void replay(int block, CalibrationStream stream, Consumer<BlockWeights> restore) {
-        progress.enter("resume", "block " + (block + 1) + "/" + model.spec().blocks());
+    void replay(int block, CalibrationStream stream, BiConsumer<BlockWeights, Runnable> restored) {
+        advance(block, stream, restored, "resume");
+    }
+
+    /** The same for a block that this run has just recorded. */
+    void advance(int block, CalibrationStream stream, BiConsumer<BlockWeights, Runnable> restored) {
+        advance(block, stream, restored, "forward");
+    }
+
+    private void advance(int block, CalibrationStream stream, BiConsumer<BlockWeights, Runnable> restored,
+            String phase) {
+        progress.enter(phase, "block " + (block + 1) + "/" + model.spec().blocks());
         try (Replicas.Block weights = models.loadBlock(block)) {
-            restore.accept(weights.first());
-            advance(weights, stream, "resume");
+            restored.accept(weights.first(), () -> advance(weights, stream, phase));
         }
     }
 
     /**
-     * Sites whose inputs are captured together: all in one pass, or one pass for each with everything before it already
-     * quantized. No site whose linears are all skipped.
+     * Sites whose inputs are captured together: all in one pass, experts in several where their Hessians need it, or one pass
+     * for each with everything before it already quantized. No site whose linears are all skipped.
      */
     List<Set<InputSite>> passes(int block) {
         Set<InputSite> sites = grids.sites(model.spec().block(block));
         if (!trueSequential) {
-            return sites.isEmpty() ? List.of() : List.of(sites);
+            return SitePasses.of(model.spec().block(block), sites, experts.atOnce());
         }
         List<Set<InputSite>> passes = new ArrayList<>();
         sites.forEach(site -> passes.add(Set.of(site)));
@@ -232,15 +285,8 @@ final class BlockQuantizer {
             HessianAccumulator hessians, Phases phases) {
         // The last block's output is wanted too: no other block reads it.
         boolean last = weights.index() + 1 == model.spec().blocks();
-        InputTap tap = (site, x, tokens) -> {
-            if (wanted.contains(site)) {
-                phases.enter("hessian");
-                hessians.at(site, x);
-                phases.hessian(site, x.rows());
-                phases.enter("forward");
-            }
-            return last || wanted.stream().anyMatch(other -> other.compareTo(site) > 0);
-        };
+        SequencedSet<InputSite> all = grids.sites(weights.spec());
+        InputTap tap = new CaptureTap(hessians, wanted, last, phases);
         Partition partition = stream.partition();
         try (ShardPass pass = new ShardPass(models.on(index), partition, stream.sequenceLength())) {
             for (Shard part : partition.summed(index)) {
@@ -252,7 +298,12 @@ final class BlockQuantizer {
                     if (last) {
                         hessians.residual(x);
                     }
-                    phases.captured(wanted, count);
+                    if (trueSequential) {
+                        phases.captured(wanted, count);
+                    } else if (wanted.contains(all.getLast())) {
+                        // The last pass counts for all.
+                        phases.captured(all, count);
+                    }
                 });
             }
             models.on(index).device().synchronize();
@@ -284,7 +335,7 @@ final class BlockQuantizer {
     }
 
     /** Factorises the Hessian of a site, for all linears that read it. The caller closes it. */
-    SiteSolver solver(BlockWeights weights, InputSite site, @Nullable HessianAccumulator hessians) {
+    SiteSolver solver(BlockWeights weights, InputSite site, @Nullable SiteHessians hessians) {
         progress.enter("solve");
         LinearSpec any = grids.quantized(weights.linears(site)).getFirst();
         return new SiteSolver(device, calibrator.with(grids.settings(calibrator.settings(), any)),

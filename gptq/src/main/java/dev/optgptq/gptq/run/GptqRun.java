@@ -2,10 +2,12 @@ package dev.optgptq.gptq.run;
 
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.model.Replicas;
+import dev.optgptq.calibrate.weights.BlockWeights;
 import dev.optgptq.calibrate.weights.Prefetch;
 import dev.optgptq.gptq.run.checkpoint.BlockRecorder;
 import dev.optgptq.gptq.run.checkpoint.LinearPacker;
 import dev.optgptq.gptq.run.resume.SharedJournal;
+import java.util.function.BiConsumer;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -25,7 +27,7 @@ final class GptqRun {
         this.packer = packer;
         this.models = run.calibrated();
         this.quantizer = new BlockQuantizer(models, run.calibrator(), run.grids(),
-                run.settings().solving().trueSequential(), run.progress());
+                run.settings().solving().trueSequential(), run.memory().experts(), run.progress());
     }
 
     /** Finishes the remaining blocks. */
@@ -40,9 +42,7 @@ final class GptqRun {
                 Prefetch prefetch = run.models().prefetch(run.memory().placement().ahead())) {
             for (int block = 0; block < first && stream != null; block++) {
                 prefetch.wants(block);
-                int finished = block;
-                quantizer.replay(block, stream,
-                        weights -> journal.restore(finished, models.first(), weights, packer));
+                quantizer.replay(block, stream, restored(journal, block));
             }
             for (int block = first; block < blocks; block++) {
                 prefetch.wants(block);
@@ -54,8 +54,17 @@ final class GptqRun {
                         recorder.finish(run.clock().phases());
                     }
                 }
+                if (stream != null && quantizer.streams(block) && block + 1 < blocks) {
+                    // No quantized weights of experts are in memory: they are read from the part.
+                    journal.own().orElseThrow().await();
+                    quantizer.advance(block, stream, restored(journal, block));
+                }
             }
         }
+    }
+
+    private BiConsumer<BlockWeights, Runnable> restored(SharedJournal journal, int block) {
+        return (weights, pass) -> journal.restored(block, models.first(), weights, packer, pass);
     }
 
     private @Nullable CalibrationStream embed() {

@@ -104,7 +104,8 @@ final class GradientRun {
                 progress.enter("resume", "block " + (block + 1) + "/" + blocks);
                 prefetch.wants(block);
                 int finished = block;
-                refiner.replay(block, weights -> journal.restore(finished, run.models().first(), weights, packer));
+                refiner.replay(block,
+                        (weights, pass) -> journal.restored(finished, run.models().first(), weights, packer, pass));
             }
             for (int block = first; block < blocks; block++) {
                 progress.enter("load", "block " + (block + 1) + "/" + blocks);

@@ -129,7 +129,9 @@ record RunContext(QuantizeSettings settings, ModuleGrids grids, Set<String> fixe
     private static MemoryPlan plan(QuantizeSettings settings, ModuleGrids grids, Caller caller, Transformer model,
             DType matmulDtype, RunTexts texts) {
         int devices = caller.devices().crew().devices();
-        MemoryJob job = new MemoryJob(model.spec(), matmulDtype, grids,
+        boolean wholeBlocks = settings.solving().trueSequential() || caller.devices().crew().ranks().areSeveral();
+        MemoryJob job = new MemoryJob(model.spec(), matmulDtype, grids, settings.calibration().expertsAtOnce(),
+                wholeBlocks,
                 settings.isGradient() ? settings.refinement() : null, devices);
         MemoryPlan plan = MemoryPlan.of(job, texts,
                 MemoryNeed.Free.of(caller.devices().devices()).leastOf(caller.devices().crew().ranks()))

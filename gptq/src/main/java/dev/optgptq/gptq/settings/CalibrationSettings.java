@@ -14,6 +14,7 @@ import org.jspecify.annotations.Nullable;
  * @param sequenceLength tokens in each
  * @param seed of the random sampling
  * @param precision matmul dtype while calibrating
+ * @param expertsAtOnce how many experts of a mixture have their Hessians in memory at once; null for what has room
  */
 public record CalibrationSettings(@Nullable Path text, Sampling sampling, int samples, int sequenceLength, long seed,
-        Precision precision) {}
+        Precision precision, @Nullable Integer expertsAtOnce) {}

@@ -55,7 +55,8 @@ public record QuantizeSettings(Path model, GridSettings grid, ModuleSettings mod
         long seed = given.get(SettingsTable.SEED);
         CalibrationSettings calibration = new CalibrationSettings(given.find(SettingsTable.TEXT),
                 given.get(SettingsTable.SAMPLING), given.get(SettingsTable.SAMPLES),
-                given.get(SettingsTable.SEQUENCE_LENGTH), seed, given.get(SettingsTable.PRECISION));
+                given.get(SettingsTable.SEQUENCE_LENGTH), seed, given.get(SettingsTable.PRECISION),
+                given.find(SettingsTable.EXPERTS_AT_ONCE));
         Refinement refinement = new Refinement(given.get(SettingsTable.WEIGH_TOKENS),
                 given.get(SettingsTable.FISHER).labels(seed), given.get(SettingsTable.PROPAGATE_ERROR),
                 given.get(SettingsTable.TUNE), seed)

@@ -260,6 +260,16 @@ public final class SettingsTable {
             .readBy(GPTQ)
             .value(run -> run.calibration().precision());
 
+    public static final SettingSpec<Integer> EXPERTS_AT_ONCE = SettingSpec
+            .of(CALIBRATION, "--experts-at-once", "N", Integer.class)
+            .help("Of a mixture of experts, how many have their Hessians in memory at once; the calibration passes a block "
+                    + "again for the others, and the result is the same. Weights of experts are in memory one at a time.")
+            .byDefault("as many as fit in a quarter of the free memory", given -> null)
+            .allows("at least 1", atLeast(1))
+            .readBy(GPTQ)
+            .where(run -> run.calibration().expertsAtOnce() != null)
+            .value(run -> Objects.<Object>requireNonNullElse(run.calibration().expertsAtOnce(), NONE));
+
     public static final SettingSpec<Path> EVAL = SettingSpec.of(EVALUATION, "--eval", "FILE", Path.class)
             .help("Text for comparing the quantized model with the original (KL divergence, top-1 agreement, perplexity); "
                     + "none to skip.")
@@ -280,8 +290,8 @@ public final class SettingsTable {
             POSITIVE_SCALES, CLIP_SEARCH,
             SCALE_SEARCH, REFIT_SCALES, COORDINATE_DESCENT, ACT_ORDER, DAMP, TRUE_SEQUENTIAL, FORMAT, TARGET,
             TENSOR_PARALLEL, TUNE, TUNE_NORMS,
-            WEIGH_TOKENS, FISHER, PROPAGATE_ERROR, TEXT, SAMPLING, SAMPLES, SEQUENCE_LENGTH, SEED, PRECISION, EVAL,
-            WINDOW);
+            WEIGH_TOKENS, FISHER, PROPAGATE_ERROR, TEXT, SAMPLING, SAMPLES, SEQUENCE_LENGTH, SEED, PRECISION,
+            EXPERTS_AT_ONCE, EVAL, WINDOW);
     private static final List<SettingSpec<?>> ALL = Stream.concat(BASE.stream(), ModuleOptions.ALL.stream()).toList();
 
     private SettingsTable() {}

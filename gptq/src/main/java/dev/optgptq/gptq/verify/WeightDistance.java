@@ -40,8 +40,8 @@ record WeightDistance(String module, double steps) {
         WeightDistance worst = new WeightDistance("no layer", 0);
         for (int block = 0; block < quantized.spec().blocks(); block++) {
             try (TensorArena arena = quantized.device().arena()) {
-                BlockWeights before = original.loadBlock(block, arena);
-                BlockWeights after = quantized.loadBlock(block, arena);
+                BlockWeights before = original.streamBlock(block, arena);
+                BlockWeights after = quantized.streamBlock(block, arena);
                 for (LinearSpec linear : after.linears()) {
                     Optional<PackedLinear> found = packed.packed(linear.module());
                     if (found.isPresent()) {

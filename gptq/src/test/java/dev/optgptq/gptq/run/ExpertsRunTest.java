@@ -30,6 +30,7 @@ import java.util.List;
 import java.util.Objects;
 import java.util.Random;
 import java.util.Set;
+import java.util.SortedMap;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import tools.jackson.databind.json.JsonMapper;
@@ -88,6 +89,19 @@ class ExpertsRunTest {
     @Test
     void the_bytes_do_not_depend_on_the_number_of_threads() {
         assertTrue(new TinyRun(write(folder.resolve("model")), folder).filesForAnyThreads().size() > 1);
+    }
+
+    /** Experts pass in groups of three and one, and of one: the last block runs in full, earlier ones skip the others. */
+    @Test
+    void the_bytes_do_not_depend_on_how_many_experts_have_hessians_at_once() {
+        TinyRun run = new TinyRun(write(folder.resolve("model")), folder);
+        SortedMap<String, Long> together = run.files();
+        run.expertsAtOnce = 3;
+        assertEquals(together, run.files(), "3 at once");
+        run.expertsAtOnce = 1;
+        assertEquals(together, run.files(), "1 at once");
+        assertTrue(run.log.stream().anyMatch(line -> line.contains("Hessians 0 of 1 of 4 experts at a time")),
+                run.log::toString);
     }
 
     /** Hessians weigh tokens by the loss's gradient, experts' too; errors are propagated in attention alone. */

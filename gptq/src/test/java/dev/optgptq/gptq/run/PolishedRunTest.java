@@ -164,7 +164,7 @@ class PolishedRunTest {
         QuantizeSettings settings = run.settings();
         try (ModelDirectory directory = ModelDirectory.open(settings.model())) {
             ModelSpec spec = ModelSpec.resolve(directory.config());
-            MemoryJob job = new MemoryJob(spec, DType.F32, settings.grids(spec).grids(),
+            MemoryJob job = new MemoryJob(spec, DType.F32, settings.grids(spec).grids(), null, false,
                     settings.isGradient() ? settings.refinement() : null, 1);
             return MemoryPlan.of(job, RunTexts.read(settings, spec),
                     new MemoryNeed.Free(1L << 40, OptionalLong.empty()));

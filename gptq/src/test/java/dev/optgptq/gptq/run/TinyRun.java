@@ -34,6 +34,7 @@ import java.util.SortedMap;
 import java.util.concurrent.locks.LockSupport;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import org.jspecify.annotations.Nullable;
 
 /** A run as the command line would start it, on little text; tests change the fields they are about. */
 public final class TinyRun {
@@ -55,6 +56,8 @@ public final class TinyRun {
     public int sequenceLength = 64;
     public Refinement refinement = Refinement.DEFAULT;
     Precision precision = Precision.AUTO;
+    @Nullable
+    Integer expertsAtOnce;
     public CheckpointFormat format = CheckpointFormat.GPTQ;
     ModuleSettings modules = ModuleSettings.NONE;
     TargetSettings target = TargetSettings.NONE;
@@ -88,7 +91,8 @@ public final class TinyRun {
         return new QuantizeSettings(model, new GridSettings(bits, groupSize, symmetric, positiveScales, format),
                 modules, target,
                 new SolvingSettings(calibrator, false, scaleSearch, actOrder, damp, trueSequential),
-                new CalibrationSettings(text, Sampling.RANDOM, samples, sequenceLength, 0, precision), refinement,
+                new CalibrationSettings(text, Sampling.RANDOM, samples, sequenceLength, 0, precision, expertsAtOnce),
+                refinement,
                 new EvaluationSettings(evaluate, evaluation, 64), new OutputSettings(output, overwrite, fresh),
                 threads);
     }

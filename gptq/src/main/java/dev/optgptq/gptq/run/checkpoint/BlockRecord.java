@@ -80,12 +80,15 @@ public record BlockRecord(Part part) {
     }
 
     /**
-     * Overwrites the loaded block of the source with its quantized weights.
+     * Gives the loaded block of the source its quantized weights; those of streamed experts are read from the part as they are
+     * needed.
      *
      * @param model that loaded it
      * @param also receives each linear, in forward order; its bytes are valid during the call
+     * @param use runs with them
      */
-    public void restore(Transformer model, BlockWeights block, LinearPacker packer, Consumer<PackedLinear> also) {
+    public void restored(Transformer model, BlockWeights block, LinearPacker packer, Consumer<PackedLinear> also,
+            Runnable use) {
         try (SafetensorsFile file = part.open()) {
             List<LinearSpec> quantized = block.linears().stream()
                     .filter(linear -> file.tensors().containsKey(linear.module() + PackedPart.CODES.suffix())).toList();
@@ -98,6 +101,7 @@ public record BlockRecord(Part part) {
                 also.accept(found);
                 packer.overwrite(model, block, linear, found);
             }
+            use.run();
         }
     }
 }

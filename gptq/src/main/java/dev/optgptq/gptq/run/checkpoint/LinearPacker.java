@@ -24,6 +24,10 @@ import java.util.function.Consumer;
  */
 public record LinearPacker(QuantizationConfig config, Device device) {
 
+    private LinearPacker on(Device other) {
+        return new LinearPacker(config, other);
+    }
+
     /** Receives the packed tensors of a linear. */
     interface Sink {
         /**
@@ -71,8 +75,16 @@ public record LinearPacker(QuantizationConfig config, Device device) {
         return tensor.elements() * tensor.dtype().bytes();
     }
 
-    /** Overwrites a linear of a loaded block of the source with its quantized weight. */
+    /**
+     * Overwrites a linear of a loaded block of the source with its quantized weight.
+     *
+     * @param packed if the linear is streamed, its bytes must be valid as long as the block is used
+     */
     public void overwrite(Transformer model, BlockWeights block, LinearSpec linear, PackedLinear packed) {
+        if (block.streams(linear)) {
+            block.replace(linear, (other, weight) -> on(other).unpack(packed, weight));
+            return;
+        }
         model.rewrite(block, linear, weight -> {
             unpack(packed, weight);
             return weight;

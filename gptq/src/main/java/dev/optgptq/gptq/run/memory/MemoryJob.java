@@ -17,11 +17,13 @@ import org.jspecify.annotations.Nullable;
  *
  * @param matmulDtype of the linears while calibrating
  * @param grids of every linear
+ * @param expertsAtOnce how many experts have Hessians at once; null for what has room
+ * @param wholeBlocks whether experts are not streamed: parts of a block are inputs of the next, or ranks exchange them
  * @param refinement settings of gradient calibration; null for other calibrators
  * @param devices that share it
  */
-public record MemoryJob(ModelSpec model, DType matmulDtype, ModuleGrids grids, @Nullable Refinement refinement,
-        int devices) {
+public record MemoryJob(ModelSpec model, DType matmulDtype, ModuleGrids grids, @Nullable Integer expertsAtOnce,
+        boolean wholeBlocks, @Nullable Refinement refinement, int devices) {
 
     /** Whether tokens are weighed by the loss's gradient. */
     boolean weighs() {

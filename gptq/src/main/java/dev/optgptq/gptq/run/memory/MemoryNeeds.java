@@ -1,6 +1,5 @@
 package dev.optgptq.gptq.run.memory;
 
-import dev.optgptq.calibrate.capture.HessianAccumulator;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.eval.ModelComparison;
 import dev.optgptq.calibrate.family.ModelSpec;
@@ -14,8 +13,9 @@ import org.jspecify.annotations.Nullable;
  * Memory of a run that does not depend on its placement, in bytes. {@link Placement} has what depends on batches, parts
  * and devices.
  *
- * @param weights one decoder block, in the matmul dtype
- * @param hessians one F32 [n, n] per site
+ * @param weights one decoder block in the matmul dtype, of its experts one unless all are inputs of the next part
+ * @param hessians one F32 [n, n] per site, of experts those of one pass
+ * @param experts of a mixture, how many of them
  * @param solving the damped copy and the factor of the largest site, and the copies of the largest linear
  * @param stream the residual stream between blocks; where blocks are refined, also those of the original model and of
  *     plain GPTQ
@@ -25,23 +25,27 @@ import org.jspecify.annotations.Nullable;
  * @param learning block inputs on the host for tuning the whole model; 0 without it
  * @param hostLimit host memory above which activations go to a temporary file
  */
-public record MemoryNeeds(long weights, long hessians, long solving, long stream, Saliency.Memory gradients,
+public record MemoryNeeds(long weights, long hessians, Experts experts, long solving, long stream, Saliency.Memory gradients,
         long evaluation,
         long writing, long learning, long hostLimit) {
 
     /** Share of the available memory that the residual stream may take. */
     private static final double STREAM_SHARE = 0.25;
+    /** Share of the memory where they are that Hessians of experts may take, before they are summed in several passes. */
+    private static final double HESSIAN_SHARE = 0.25;
     /** Block inputs that the gradient pass keeps: enough sequences at once to make the loading of blocks negligible. */
     private static final long GROUP_BYTES = 256L << 20;
 
     /** @param texts calibration and evaluation text, if any */
     static MemoryNeeds of(MemoryJob job, RunTexts texts, MemoryNeed.Free free) {
         ModelSpec model = job.model();
-        long weights = Transformer.blockBytes(model, job.matmulDtype());
+        long weights = job.wholeBlocks()
+                ? Transformer.blockBytes(model, job.matmulDtype())
+                : Transformer.streamedBytes(model, job.matmulDtype());
         long evaluation = evaluation(job, texts.evaluation());
         TokenSequences calibration = texts.calibration();
         if (calibration == null) {
-            return new MemoryNeeds(weights, 0, job.largestCopies(), 0, Saliency.Memory.NONE, evaluation,
+            return new MemoryNeeds(weights, 0, Experts.ALL, job.largestCopies(), 0, Saliency.Memory.NONE, evaluation,
                     job.packedBlock(), 0, 0);
         }
         long limit = (long) (STREAM_SHARE * Math.min(free.host(), 1L << 50));
@@ -51,7 +55,11 @@ public record MemoryNeeds(long weights, long hessians, long solving, long stream
         Refinement refinement = job.refinement();
         long learning = refinement == null ? 0 : RefineMemory.inputBytes(model, refinement, calibration, limit);
         long widest = model.widestInput();
-        return new MemoryNeeds(weights, model.most(block -> HessianAccumulator.bytes(block, block.sites(), 1)),
+        Experts experts = job.wholeBlocks()
+                ? Experts.ALL
+                : Experts.of(model, job.expertsAtOnce(),
+                        (long) (HESSIAN_SHARE * Math.min(free.device().orElse(free.host()), 1L << 50)), limit);
+        return new MemoryNeeds(weights, Experts.hessianBytes(model, experts.atOnce(), 1), experts,
                 2 * 4 * widest * widest + job.largestCopies(),
                 4L * model.hiddenSize() * calibration.length() * job.sequences(calibration.count()), gradients,
                 evaluation, job.packedBlock(), learning, limit);

@@ -72,6 +72,11 @@ public record MemoryPlan(MemoryNeed.Free free, MemoryNeeds needs, Placement plac
         return placement.place() == Place.FILE ? needs.stream() : 0;
     }
 
+    /** How many experts of a mixture have Hessians at once. */
+    public Experts experts() {
+        return needs.experts();
+    }
+
     /** Memory that the gradient pass may use. */
     public Saliency.Limits gradientLimits() {
         return MemoryNeeds.gradientLimits(free, needs.hostLimit());
@@ -107,6 +112,7 @@ public record MemoryPlan(MemoryNeed.Free free, MemoryNeeds needs, Placement plac
     /** Quantizing, with the token weights. */
     long quantizingOnHost() {
         return needs.gradients().kept() + (ownMemory() ? 0 : quantizing()) + activations()
+                + (placement.refining() > 0 ? 0 : needs.experts().onHost())
                 + Math.max(needs.writing(), needs.learning());
     }
 

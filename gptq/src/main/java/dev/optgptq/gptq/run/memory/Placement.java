@@ -1,6 +1,5 @@
 package dev.optgptq.gptq.run.memory;
 
-import dev.optgptq.calibrate.capture.HessianAccumulator;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.calibrate.model.Transformer;
@@ -43,9 +42,10 @@ public record Placement(Cut cut, long forward, long waiting, long refining, Plac
      * On one device.
      *
      * @param tokens of a batch, about
-     * @param stream bytes of the residual stream
+     * @param needs with the bytes of the residual stream
      */
-    static Placement of(MemoryJob job, TokenSequences calibration, int tokens, int parts, Place place, long stream) {
+    static Placement of(MemoryJob job, TokenSequences calibration, int tokens, int parts, Place place,
+            MemoryNeeds needs) {
         ModelSpec model = job.model();
         int rows = CalibrationBatch.rows(tokens, calibration.length(), calibration.count());
         long buffers = 4L * rows * model.hiddenSize()
@@ -53,10 +53,10 @@ public record Placement(Cut cut, long forward, long waiting, long refining, Plac
         Refinement refinement = job.refinement();
         long refined = refinement == null
                 ? 0
-                : RefineMemory.of(model, refinement, job.inputsPerScale(), calibration, rows, parts).peak();
-        long waiting = model.most(block -> HessianAccumulator.bytes(block, block.sites(), parts))
-                - model.most(block -> HessianAccumulator.bytes(block, block.sites(), 1));
-        return new Placement(new Cut(rows, parts, 1), buffers, waiting, refined, place, stream, 0);
+                : RefineMemory.of(model, refinement, job.wholeBlocks(), job.inputsPerScale(), calibration, rows,
+                        parts).peak();
+        long waiting = Experts.hessianBytes(model, needs.experts().atOnce(), parts) - needs.hessians();
+        return new Placement(new Cut(rows, parts, 1), buffers, waiting, refined, place, needs.stream(), 0);
     }
 
     /** @param most bytes of the stream that the first of the devices holds */

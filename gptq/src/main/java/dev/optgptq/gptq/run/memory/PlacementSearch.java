@@ -75,7 +75,7 @@ final class PlacementSearch {
     }
 
     private Placement at(int tokens, int parts, Place place) {
-        return Placement.of(job, calibration, tokens, parts, place, needs.stream());
+        return Placement.of(job, calibration, tokens, parts, place, needs);
     }
 
     private MemoryPlan plan(Placement placement) {

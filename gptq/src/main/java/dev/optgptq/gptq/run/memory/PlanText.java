@@ -31,13 +31,22 @@ final class PlanText {
         MemoryNeeds needs = plan.needs();
         String blocks = plan.placement().refining() > 0
                 ? "one block refined " + mebibytes(plan.placement().refining())
-                : "one block of weights " + mebibytes(needs.weights()) + ", Hessians " + mebibytes(needs.hessians())
+                : "one block of weights " + mebibytes(needs.weights())
+                        + (needs.experts().most() > 0 ? " with one expert" : "") + ", Hessians "
+                        + mebibytes(needs.hessians()) + experts(needs.experts())
                         + ", solving " + mebibytes(needs.solving()) + ", batch "
                         + mebibytes(plan.placement().forward() + plan.placement().waiting());
         return blocks + ", activations between blocks " + mebibytes(needs.stream()) + where(plan)
                 + ", waiting to be written " + mebibytes(needs.writing())
                 + (needs.learning() > 0 ? ", or inputs of tuning " + mebibytes(needs.learning()) : "")
                 + (needs.gradients().kept() > 0 ? ", token weights " + mebibytes(needs.gradients().kept()) : "");
+    }
+
+    private static String experts(Experts experts) {
+        return experts.parked() == 0
+                ? ""
+                : " of " + experts.atOnce() + " of " + experts.most() + " experts at a time and "
+                        + mebibytes(experts.parked()) + (experts.onHost() == 0 ? " in a temporary file" : " parked");
     }
 
     private static String where(MemoryPlan plan) {

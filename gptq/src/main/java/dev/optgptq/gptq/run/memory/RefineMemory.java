@@ -35,16 +35,17 @@ public record RefineMemory(long solving, long predicting, long tuning, long mode
     /**
      * Counts it.
      *
+     * @param wholeBlocks whether experts are not streamed; they never are while rounding is learned
      * @param groupSize inputs per scale; more than any linear has for all
      * @param batchRows tokens that run at once
      * @param parts into which the calibration is cut
      */
-    public static RefineMemory of(ModelSpec spec, Refinement refinement, int groupSize, TokenSequences calibration,
-            int batchRows, int parts) {
+    public static RefineMemory of(ModelSpec spec, Refinement refinement, boolean wholeBlocks, int groupSize,
+            TokenSequences calibration, int batchRows, int parts) {
         long workspace = Transformer.workspaceBytes(spec, DType.F32, batchRows, calibration.length());
         long stream = (long) Float.BYTES * batchRows * spec.hiddenSize();
-        long block = Transformer.blockBytes(spec, DType.F32);
         boolean learns = refinement.tuneSteps() > 0;
+        long block = learns || wholeBlocks ? Transformer.blockBytes(spec, DType.F32) : Transformer.streamedBytes(spec, DType.F32);
         long candidate = block + spec.most(
                 each -> each.linears().stream().mapToLong(linear -> codes(linear, groupSize, learns)).sum());
         long moments = moments(spec, refinement, calibration, batchRows, 1);

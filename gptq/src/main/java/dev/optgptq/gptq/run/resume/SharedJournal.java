@@ -44,16 +44,21 @@ public final class SharedJournal {
         return Optional.ofNullable(journal);
     }
 
-    /** Overwrites the loaded block of the source with its quantized weights. */
-    public void restore(int block, Transformer model, BlockWeights weights, LinearPacker packer) {
+    /**
+     * Gives the loaded block of the source its quantized weights.
+     *
+     * @param use runs with them
+     */
+    public void restored(int block, Transformer model, BlockWeights weights, LinearPacker packer, Runnable use) {
         if (journal != null) {
-            journal.finished().get(block).restore(model, weights, packer, this::send);
+            journal.finished().get(block).restored(model, weights, packer, this::send, use);
         } else {
             for (LinearSpec linear : grids.quantized(weights.linears())) {
                 try (Arena host = Arena.ofShared()) {
                     packer.overwrite(model, weights, linear, receive(linear, host));
                 }
             }
+            use.run();
         }
     }
 

@@ -289,7 +289,7 @@ class MemoryPlanTest {
         QuantizeSettings settings = run.settings();
         try (ModelDirectory directory = ModelDirectory.open(settings.model())) {
             ModelSpec spec = ModelSpec.resolve(directory.config());
-            MemoryJob job = new MemoryJob(spec, DType.F32, settings.grids(spec).grids(),
+            MemoryJob job = new MemoryJob(spec, DType.F32, settings.grids(spec).grids(), null, false,
                     settings.isGradient() ? settings.refinement() : null, devices);
             return MemoryPlan.of(job, texts == null ? RunTexts.read(settings, spec) : texts, free);
         }

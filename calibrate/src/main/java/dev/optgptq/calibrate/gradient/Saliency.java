@@ -137,7 +137,8 @@ public final class Saliency implements AutoCloseable {
             models.together(device -> {
                 Transformer model = models.on(device);
                 try (Prefetch prefetch = GradientStream.prefetch(model, text, limits)) {
-                    GradientStream stream = new GradientStream(model, GradientStream.Blocks.of(model, prefetch, resident),
+                    GradientStream stream = new GradientStream(model,
+                            GradientStream.Blocks.of(model, prefetch, resident),
                             text, labels, "gradients", device == 0 ? progress : Progress.SILENT, limits);
                     ranges[device] = SequenceRange.of(text, stream.batch(), models.crew().index(device),
                             models.crew().devices());

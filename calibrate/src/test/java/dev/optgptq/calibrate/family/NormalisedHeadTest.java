@@ -26,8 +26,9 @@ class NormalisedHeadTest {
         try (Device device = Devices.open("cpu", 1); ModelDirectory model = ModelDirectory.open(folder)) {
             ModelSpec plain = ModelSpec.resolve(model);
             HeadSpec head = plain.head();
-            ModelSpec normalised = plain.withHead(new HeadSpec(head.norm(), head.projection(), head.width(), head.module(),
-                    head.tied(), head.bias(), true, head.scale(), head.softcap()), "normalised");
+            ModelSpec normalised = plain
+                    .withHead(new HeadSpec(head.norm(), head.projection(), head.width(), head.module(),
+                            head.tied(), head.bias(), true, head.scale(), head.softcap()), "normalised");
             MemorySegment rows = model.tensor("lm_head.weight").data();
             float[] before = logits(model, plain, device);
             float[] after = logits(model, normalised, device);

@@ -27,7 +27,8 @@ public final class RandomMixture {
                  "num_key_value_heads": 4, "head_dim": 64, "vocab_size": %d, "max_position_embeddings": 2048,
                  "rms_norm_eps": 1e-05, "rope_theta": 1000000.0, "tie_word_embeddings": false, "sliding_window": null,
                  "num_local_experts": %d, "num_experts_per_tok": %d}
-                """.formatted(HIDDEN, INTERMEDIATE, LAYERS, VOCABULARY, experts, Integer.parseInt(args[3]));
+                """
+                .formatted(HIDDEN, INTERMEDIATE, LAYERS, VOCABULARY, experts, Integer.parseInt(args[3]));
         RandomLlama.write(Path.of(args[0]), Path.of(args[1]), specs(experts), config);
     }
 

@@ -25,7 +25,8 @@ import org.jspecify.annotations.Nullable;
  * @param learning block inputs on the host for tuning the whole model; 0 without it
  * @param hostLimit host memory above which activations go to a temporary file
  */
-public record MemoryNeeds(long weights, long hessians, Experts experts, long solving, long stream, Saliency.Memory gradients,
+public record MemoryNeeds(long weights, long hessians, Experts experts, long solving, long stream,
+        Saliency.Memory gradients,
         long evaluation,
         long writing, long learning, long hostLimit) {
 

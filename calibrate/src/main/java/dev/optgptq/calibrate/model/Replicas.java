@@ -92,7 +92,9 @@ public final class Replicas {
 
     /** Loads a block's weights on every device, with experts streamed unless several ranks exchange them. */
     public Block loadBlock(int index) {
-        return crew().ranks().areSeveral() ? loadWholeBlock(index) : load((model, arena) -> model.streamBlock(index, arena));
+        return crew().ranks().areSeveral()
+                ? loadWholeBlock(index)
+                : load((model, arena) -> model.streamBlock(index, arena));
     }
 
     /** The same with all experts, which keep what they are overwritten with. */

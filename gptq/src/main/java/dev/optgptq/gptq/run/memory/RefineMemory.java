@@ -45,7 +45,9 @@ public record RefineMemory(long solving, long predicting, long tuning, long mode
         long workspace = Transformer.workspaceBytes(spec, DType.F32, batchRows, calibration.length());
         long stream = (long) Float.BYTES * batchRows * spec.hiddenSize();
         boolean learns = refinement.tuneSteps() > 0;
-        long block = learns || wholeBlocks ? Transformer.blockBytes(spec, DType.F32) : Transformer.streamedBytes(spec, DType.F32);
+        long block = learns || wholeBlocks
+                ? Transformer.blockBytes(spec, DType.F32)
+                : Transformer.streamedBytes(spec, DType.F32);
         long candidate = block + spec.most(
                 each -> each.linears().stream().mapToLong(linear -> codes(linear, groupSize, learns)).sum());
         long moments = moments(spec, refinement, calibration, batchRows, 1);

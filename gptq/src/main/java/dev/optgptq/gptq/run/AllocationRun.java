@@ -86,8 +86,8 @@ final class AllocationRun {
     }
 
     private MemoryPlan plan() {
-        MemoryJob job = new MemoryJob(run.model(), DType.F32, run.grids(), refinement(),
-                run.caller().devices().size());
+        MemoryJob job = new MemoryJob(run.model(), DType.F32, run.grids(), null, run.ranks().areSeveral(),
+                refinement(), run.caller().devices().size());
         MemoryPlan plan = MemoryPlan.of(job, run.texts(), MemoryNeed.Free.of(run.caller().devices().devices()));
         plan.require();
         run.caller().log().accept("memory, while bits are chosen: " + plan);

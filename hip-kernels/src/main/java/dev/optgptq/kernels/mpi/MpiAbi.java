@@ -10,7 +10,6 @@ import java.lang.foreign.MemorySegment;
 /**
  * How a family of MPI libraries passes handles and constants (mpi.h of Open MPI 4.1 and of MPICH 4.0; the MPI 5.0 standard, chapter 20).
  *
- * @param name for people
  * @param intHandles whether handles are C ints; else they are as wide as pointers
  * @param world MPI_COMM_WORLD
  * @param bytes MPI_BYTE
@@ -18,7 +17,7 @@ import java.lang.foreign.MemorySegment;
  * @param noStatus MPI_STATUS_IGNORE, an address
  * @param serialized MPI_THREAD_SERIALIZED
  */
-record MpiAbi(String name, boolean intHandles, long world, long bytes, long errorsReturn, long noStatus,
+record MpiAbi(boolean intHandles, long world, long bytes, long errorsReturn, long noStatus,
         int serialized) {
 
     private static final String OPEN_MPI_WORLD = "ompi_mpi_comm_world";
@@ -27,13 +26,13 @@ record MpiAbi(String name, boolean intHandles, long world, long bytes, long erro
     /** That of a library. */
     static MpiAbi of(NativeLibrary library) {
         if (library.has(STANDARD_VERSION) && standardVersion(library) >= 1) {
-            return new MpiAbi("MPI 5 ABI", false, 0x101, 0x247, 0x143, 0, 2048);
+            return new MpiAbi(false, 0x101, 0x247, 0x143, 0, 2048);
         }
         if (library.has(OPEN_MPI_WORLD)) {
-            return new MpiAbi("Open MPI", false, library.address(OPEN_MPI_WORLD), library.address("ompi_mpi_byte"),
+            return new MpiAbi(false, library.address(OPEN_MPI_WORLD), library.address("ompi_mpi_byte"),
                     library.address("ompi_mpi_errors_return"), 0, 2);
         }
-        return new MpiAbi("MPICH", true, 0x44000000, 0x4c00010d, 0x54000001, 1, 2);
+        return new MpiAbi(true, 0x44000000, 0x4c00010d, 0x54000001, 1, 2);
     }
 
     /** Open MPI's own library has the function too, and answers -1. */

@@ -91,8 +91,9 @@ final class MpiLibrary {
 
     /** The library and its version, in one line. */
     String description() {
-        return abi.name() + ", " + text("MPI_Get_library_version").lines().findFirst().orElse("") + ", "
-                + library.file();
+        String version = text("MPI_Get_library_version").lines().findFirst().orElse("");
+        int details = version.indexOf(',');
+        return version.substring(0, details < 0 ? version.length() : details).replace("\t", " ") + ", " + library.file();
     }
 
     /** The host that this process runs on. */

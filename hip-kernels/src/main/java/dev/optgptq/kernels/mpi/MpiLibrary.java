@@ -93,7 +93,8 @@ final class MpiLibrary {
     String description() {
         String version = text("MPI_Get_library_version").lines().findFirst().orElse("");
         int details = version.indexOf(',');
-        return version.substring(0, details < 0 ? version.length() : details).replace("\t", " ") + ", " + library.file();
+        return version.substring(0, details < 0 ? version.length() : details).replace("\t", " ") + ", "
+                + library.file();
     }
 
     /** The host that this process runs on. */

@@ -45,8 +45,8 @@ class ModuleGridsRunTest {
     private Path folder = Path.of("");
 
     @ParameterizedTest
-    @CsvSource({"RTN, GPTQ_V2, 0", "GPTQ, COMPRESSED_TENSORS, 0", "GRADIENT, GPTQ_V2, 2"})
-    void every_calibrator_writes_what_the_rules_say_and_reads_it_back(CalibratorKind calibrator,
+    @CsvSource({"GPTQ, COMPRESSED_TENSORS, 0", "GRADIENT, GPTQ_V2, 1"})
+    void a_calibrator_writes_what_the_rules_say_and_reads_it_back(CalibratorKind calibrator,
             CheckpointFormat format, int tuneSteps) {
         TinyRun run = run(calibrator, format);
         run.refinement = new Refinement(true, new NextToken(), true, tuneSteps, 0);
@@ -55,6 +55,28 @@ class ModuleGridsRunTest {
         RunReport report = run.run();
 
         assertEquals(2 * 7 - 1, report.layers().size());
+        assertHolds(run);
+    }
+
+    @Test
+    void export_takes_own_grids_and_skipped_linears_to_another_format_and_back() {
+        TinyRun run = run(CalibratorKind.RTN, CheckpointFormat.GPTQ_V2);
+        run.run();
+        assertHolds(run);
+        export(run.output, CheckpointFormat.COMPRESSED_TENSORS, folder.resolve("ct"));
+        export(folder.resolve("ct"), CheckpointFormat.GPTQ_V2, folder.resolve("back"));
+
+        WrittenCheckpoint before = WrittenCheckpoint.read(run.output);
+        WrittenCheckpoint after = WrittenCheckpoint.read(folder.resolve("back"));
+        assertEquals(before.json("quantize_config.json").get("dynamic"),
+                after.json("quantize_config.json").get("dynamic"));
+        before.tensors().forEach((name, tensor) -> assertArrayEquals(tensor.data(), after.tensor(name).data(), name));
+        assertUserError(Code.UNSUPPORTED_MODEL, () -> export(run.output, CheckpointFormat.AWQ, folder.resolve("awq")),
+                "format awq", "--format gptq or compressed-tensors");
+    }
+
+    /** Says, and holds, what the rules came to. */
+    private static void assertHolds(TinyRun run) {
         try (ModelDirectory written = ModelDirectory.open(run.output); Device device = Devices.open("cpu", 1)) {
             assertGrid(8, 2, written.packed(UP));
             assertGrid(3, 12, written.packed(DOWN));
@@ -67,25 +89,9 @@ class ModuleGridsRunTest {
         assertArrayEquals(WrittenCheckpoint.read(run.settings().model()).tensor(OUT + ".weight").data(),
                 found.tensor(OUT + ".weight").data());
         String block = found.json("config.json").get("quantization_config").toString();
-        assertTrue(block.contains(format == CheckpointFormat.GPTQ_V2
+        assertTrue(block.contains(run.format == CheckpointFormat.GPTQ_V2
                 ? "\"-:model\\\\.layers\\\\.1\\\\.self_attn\\\\.o_proj$\":{}"
                 : "\"ignore\":[\"" + OUT + "\",\"lm_head\"]"), block);
-    }
-
-    @Test
-    void export_takes_own_grids_and_skipped_linears_to_another_format_and_back() {
-        TinyRun run = run(CalibratorKind.RTN, CheckpointFormat.GPTQ_V2);
-        run.run();
-        export(run.output, CheckpointFormat.COMPRESSED_TENSORS, folder.resolve("ct"));
-        export(folder.resolve("ct"), CheckpointFormat.GPTQ_V2, folder.resolve("back"));
-
-        WrittenCheckpoint before = WrittenCheckpoint.read(run.output);
-        WrittenCheckpoint after = WrittenCheckpoint.read(folder.resolve("back"));
-        assertEquals(before.json("quantize_config.json").get("dynamic"),
-                after.json("quantize_config.json").get("dynamic"));
-        before.tensors().forEach((name, tensor) -> assertArrayEquals(tensor.data(), after.tensor(name).data(), name));
-        assertUserError(Code.UNSUPPORTED_MODEL, () -> export(run.output, CheckpointFormat.AWQ, folder.resolve("awq")),
-                "format awq", "--format gptq or compressed-tensors");
     }
 
     private static void export(Path from, CheckpointFormat format, Path to) {

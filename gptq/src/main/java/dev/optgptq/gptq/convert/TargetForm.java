@@ -9,7 +9,7 @@ import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.model.CheckpointWriter;
 import dev.optgptq.formats.model.ModelConfig;
 import dev.optgptq.formats.model.ModelDirectory;
-import dev.optgptq.gptq.convert.layout.MptLayout;
+import dev.optgptq.gptq.convert.layout.FusedGeluLayout;
 import dev.optgptq.gptq.convert.layout.OptGqaLayout;
 import dev.optgptq.gptq.convert.layout.RemoteCode;
 import org.jspecify.annotations.Nullable;
@@ -23,7 +23,7 @@ import tools.jackson.databind.node.ObjectNode;
  * @param layout what base lies in; null where base is the source itself
  * @param mpt what base lies in instead, where it is to be mpt; made of the other
  */
-record TargetForm(ModelDirectory base, @Nullable OptGqaLayout layout, @Nullable MptLayout mpt)
+record TargetForm(ModelDirectory base, @Nullable OptGqaLayout layout, @Nullable FusedGeluLayout mpt)
         implements
             AutoCloseable {
 
@@ -51,7 +51,7 @@ record TargetForm(ModelDirectory base, @Nullable OptGqaLayout layout, @Nullable 
             return new TargetForm(layout.directory(), layout, null);
         }
         try {
-            MptLayout mpt = new MptLayout(layout.directory());
+            FusedGeluLayout mpt = new FusedGeluLayout(layout.directory());
             return new TargetForm(mpt.directory(), layout, mpt);
         } catch (RuntimeException e) {
             layout.close();

@@ -19,10 +19,10 @@ import tools.jackson.databind.json.JsonMapper;
 import tools.jackson.databind.node.ObjectNode;
 
 /**
- * An opt_gqa model with ALiBi, LayerNorm and a plain MLP as a directory of the family mpt, which llama.cpp serves, in memory. MPT's
+ * The form with fused rows of queries, keys and values and a GELU between the MLP's matrices: an opt_gqa model with ALiBi, LayerNorm and a plain MLP as a directory of the family mpt, which llama.cpp serves, in memory. MPT's
  * activation is GELU: ReLU becomes GELU(s x) / s, s a power of two that goes into the MLP's weights, which errs by at most 0.17 / s.
  */
-public final class MptLayout implements AutoCloseable {
+public final class FusedGeluLayout implements AutoCloseable {
 
     private static final List<String> KEPT = List.of("bos_token_id", "eos_token_id", "pad_token_id", "dtype",
             "torch_dtype", "initializer_range", "tokenizer_class");
@@ -41,7 +41,7 @@ public final class MptLayout implements AutoCloseable {
     private final ModelDirectory directory;
 
     /** Throws UserError UNSUPPORTED_MODEL where mpt has no room for something of the source, an opt_gqa directory. */
-    public MptLayout(ModelDirectory source) {
+    public FusedGeluLayout(ModelDirectory source) {
         this.source = source;
         JsonNode config = source.config().json();
         check(config);

@@ -21,7 +21,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
 /** A model with ALiBi under the names of mpt. */
-class MptLayoutTest {
+class FusedGeluLayoutTest {
 
     private static final int LENGTH = 32;
 
@@ -30,7 +30,7 @@ class MptLayoutTest {
         try (ModelDirectory source = SharedFixtures.open("opt");
                 Device device = Devices.open("cpu", 1);
                 OptGqaLayout alibi = new OptGqaLayout(source, ModelSpec.resolve(source), new Positions.Alibi(LENGTH));
-                MptLayout mpt = new MptLayout(alibi.directory())) {
+                FusedGeluLayout mpt = new FusedGeluLayout(alibi.directory())) {
             ModelSpec spec = ModelSpec.resolve(mpt.directory());
             assertEquals("mpt", spec.family());
             assertTrue(spec.remarks().isEmpty(), spec.remarks().toString());
@@ -49,7 +49,7 @@ class MptLayoutTest {
         try (ModelDirectory source = SharedFixtures.open(name);
                 OptGqaLayout alibi = new OptGqaLayout(source, ModelSpec.resolve(source),
                         new Positions.Alibi(LENGTH))) {
-            assertUserError(Code.UNSUPPORTED_MODEL, () -> new MptLayout(alibi.directory()).close(), "--layout mpt",
+            assertUserError(Code.UNSUPPORTED_MODEL, () -> new FusedGeluLayout(alibi.directory()).close(), "--layout mpt",
                     what);
         }
     }

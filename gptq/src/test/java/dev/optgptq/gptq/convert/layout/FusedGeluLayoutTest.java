@@ -49,7 +49,8 @@ class FusedGeluLayoutTest {
         try (ModelDirectory source = SharedFixtures.open(name);
                 OptGqaLayout alibi = new OptGqaLayout(source, ModelSpec.resolve(source),
                         new Positions.Alibi(LENGTH))) {
-            assertUserError(Code.UNSUPPORTED_MODEL, () -> new FusedGeluLayout(alibi.directory()).close(), "--layout mpt",
+            assertUserError(Code.UNSUPPORTED_MODEL, () -> new FusedGeluLayout(alibi.directory()).close(),
+                    "--layout mpt",
                     what);
         }
     }

@@ -12,7 +12,7 @@ max_glibc=GLIBC_2.35
 max_glibcxx=GLIBCXX_3.4.30
 
 # What the program and its libraries use. jdeps cannot say it alone: it also finds modules for what is never called here.
-modules=java.base,java.logging,java.management,java.sql,java.xml,jdk.incubator.vector,jdk.management,jdk.unsupported
+modules=java.base,java.logging,java.management,java.sql,java.xml,jdk.incubator.vector,jdk.jfr,jdk.management,jdk.unsupported
 # Jackson and Commons Math read beans, DJL draws pictures, annotations have processors: none of it is used.
 unused_modules=java.compiler,java.desktop
 
@@ -64,6 +64,11 @@ program() {
         libopenblas.so.0 libgfortran.so.5 libquadmath.so.0 libgcc_s.so.1
     rm "$home"/lib/openblas-*.jar # headers are all that is left
     take_natives "$(echo "$home"/lib/tokenizers-*.jar)" native/lib/linux-x86_64/cpu libtokenizers.so
+    take_natives "$(echo "$home"/lib/snappy-java-*.jar)" org/xerial/snappy/native/Linux/x86_64 libsnappyjava.so
+    local zstd
+    zstd=$(echo "$home"/lib/zstd-jni-*.jar)
+    take_natives "$zstd" linux/amd64 "lib$(basename "$zstd" -linux_amd64.jar).so"
+    mv "$home"/lib/native/libzstd-jni-*.so "$home/lib/native/libzstd-jni.so"
     chmod 755 "$home"/lib/native/*
 }
 

@@ -1,9 +1,9 @@
 package dev.optgptq.calibrate.data;
 
 import dev.optgptq.formats.UserError;
-import dev.optgptq.formats.tokenizer.Tokenizer;
 import java.util.Arrays;
 import java.util.Random;
+import java.util.stream.IntStream;
 
 /**
  * Draws sequences from a text or from documents. The generator is java.util.Random, whose algorithm its specification
@@ -11,7 +11,7 @@ import java.util.Random;
  *
  * @param origin names the text in messages
  */
-record Sampler(Tokenizer tokenizer, int count, int length, String origin) {
+record Sampler(DocumentTokens tokens, int count, int length, String origin) {
 
     /** Characters of text to try per requested token; English text has 3 to 5. */
     private static final int CHARACTERS_PER_TOKEN = 6;
@@ -32,34 +32,48 @@ record Sampler(Tokenizer tokenizer, int count, int length, String origin) {
         int needed = needed();
         long characters = needed * (long) CHARACTERS_PER_TOKEN + CUT_MARGIN;
         while (characters < text.length()) {
-            int[] ids = tokenizer.encode(text.substring(0, boundary(text, (int) characters)));
+            int[] ids = tokens.of(text.substring(0, boundary(text, (int) characters)));
             if (ids.length >= (long) needed + CUT_MARGIN) {
                 return sequences(Arrays.copyOf(ids, needed));
             }
             characters *= 2;
         }
-        int[] ids = tokenizer.encode(text);
+        int[] ids = tokens.of(text);
         requireEnough(ids.length);
         return sequences(Arrays.copyOf(ids, needed));
     }
 
-    /** The first count * length tokens of the documents, concatenated. */
+    /** The first count * length tokens of the documents, one after the other. */
     TokenSequences first(JsonLines documents) {
+        return inOrder(documents, IntStream.range(0, documents.documents()).toArray());
+    }
+
+    /** The same of documents in a random order. */
+    TokenSequences packed(JsonLines documents, long seed) {
+        return inOrder(documents, shuffled(documents.documents(), new Random(seed)));
+    }
+
+    private TokenSequences inOrder(JsonLines documents, int[] order) {
         int[] ids = new int[needed()];
         int filled = 0;
-        for (int document = 0; document < documents.documents() && filled < ids.length; document++) {
-            int[] tokens = tokenizer.encode(documents.text(document));
-            int taken = Math.min(tokens.length, ids.length - filled);
-            System.arraycopy(tokens, 0, ids, filled, taken);
+        for (int i = 0; i < order.length && filled < ids.length; i++) {
+            int[] document = tokens(documents, order[i]);
+            int taken = Math.min(document.length, ids.length - filled);
+            System.arraycopy(document, 0, ids, filled, taken);
             filled += taken;
         }
         requireEnough(filled);
         return sequences(ids);
     }
 
+    private int[] tokens(JsonLines documents, int index) {
+        JsonLines.Document document = documents.document(index);
+        return tokens.of(document.value(), document.place());
+    }
+
     /** Sequences from uniformly random places, which may overlap: the GPTQ authors' WikiText-2 loader. */
     TokenSequences random(String text, long seed) {
-        int[] stream = tokenizer.encode(text);
+        int[] stream = tokens.of(text);
         if (stream.length < length) {
             throw TextFiles.badText(origin + " holds " + stream.length + " tokens; a sequence needs " + length
                     + ": give more text, or shorter sequences");
@@ -86,18 +100,18 @@ record Sampler(Tokenizer tokenizer, int count, int length, String origin) {
         while (sequence < count) {
             int before = sequence;
             for (int i = 0; i < order.length && sequence < count; i++) {
-                int[] tokens = tokenizer.encode(documents.text(order[i]));
-                longest = Math.max(longest, tokens.length);
-                if (tokens.length >= length) {
-                    int start = random.nextInt(tokens.length - length + 1);
-                    System.arraycopy(tokens, start, ids, sequence * length, length);
+                int[] document = tokens(documents, order[i]);
+                longest = Math.max(longest, document.length);
+                if (document.length >= length) {
+                    int start = random.nextInt(document.length - length + 1);
+                    System.arraycopy(document, start, ids, sequence * length, length);
                     sequence++;
                 }
             }
             if (sequence == before) {
                 throw TextFiles.badText(origin + ": the longest of its " + order.length + " documents has " + longest
                         + " tokens; a sequence needs " + length + ": give longer documents, shorter sequences, or"
-                        + " sequential sampling");
+                        + " --pack");
             }
         }
         return sequences(ids);

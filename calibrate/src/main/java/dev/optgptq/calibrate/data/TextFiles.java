@@ -2,6 +2,7 @@ package dev.optgptq.calibrate.data;
 
 import dev.optgptq.formats.UserError;
 import java.io.IOException;
+import java.io.InputStream;
 import java.nio.ByteBuffer;
 import java.nio.charset.CharacterCodingException;
 import java.nio.charset.CharsetDecoder;
@@ -36,6 +37,7 @@ final class TextFiles {
                 throw badText(file + " holds " + bytes + " bytes; at most " + MOST_BYTES
                         + " of plain text can be read: cut it, or give a .jsonl, which is read document by document");
             }
+            requireNoPointer(file);
             String text = decode(ByteBuffer.wrap(Files.readAllBytes(file)), file.toString());
             if (text.isBlank()) {
                 throw badText(file + " holds no text");
@@ -67,17 +69,23 @@ final class TextFiles {
         }
     }
 
-    /** A file that is not the text itself, or its syntax, must not become calibration text. */
-    private static void requireProse(String text, Path file) {
-        if (text.startsWith(LFS_POINTER)) {
-            throw badText(file + ": expected the text itself, found a Git LFS pointer to it; run 'git lfs pull' in its"
-                    + " repository");
+    /** UserError BAD_TEXT for a Git LFS pointer. */
+    static void requireNoPointer(Path file) throws IOException {
+        try (InputStream in = Files.newInputStream(file)) {
+            if (new String(in.readNBytes(LFS_POINTER.length()), StandardCharsets.ISO_8859_1).equals(LFS_POINTER)) {
+                throw badText(file + ": expected the text itself, found a Git LFS pointer to it; run 'git lfs pull' in"
+                        + " its repository");
+            }
         }
+    }
+
+    /** The syntax of JSON must not become calibration text. */
+    private static void requireProse(String text, Path file) {
         String start = text.substring(0, Math.min(text.length(), 4096)).stripLeading();
         if ((start.startsWith("[") || start.startsWith("{")) && isJson(text)) {
             throw badText(
-                    file + ": expected plain text, found JSON, whose syntax would become text; give a .jsonl"
-                            + " file, on each line an object with the text under \"text\"");
+                    file + ": expected plain text, found JSON, whose syntax would become text; name it .json if"
+                            + " it is an array, or .jsonl if each line is an object");
         }
     }
 

@@ -1,14 +1,12 @@
 package dev.optgptq.calibrate.data;
 
 import dev.optgptq.formats.UserError;
-import dev.optgptq.formats.tokenizer.Tokenizer;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteBuffer;
-import java.nio.file.Path;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.Arrays;
@@ -43,61 +41,11 @@ public record TokenSequences(int[] ids, int count, int length) {
     }
 
     /**
-     * Draws calibration sequences from a .txt (one stream of tokens) or a .jsonl ("text" of each line is a document).
-     * Throws UserError BAD_TEXT with the number of tokens found and needed.
-     *
-     * @param seed of RANDOM; SEQUENTIAL ignores it
-     */
-    public static TokenSequences sample(Path text, Tokenizer tokenizer, Sampling sampling, int count, int length,
-            long seed) {
-        if (!isJsonLines(text)) {
-            return sample(TextFiles.read(text), text.toString(), tokenizer, sampling, count, length, seed);
-        }
-        Sampler sampler = new Sampler(tokenizer, count, length, text.toString());
-        try (JsonLines documents = JsonLines.open(text)) {
-            return switch (sampling) {
-                case SEQUENTIAL -> sampler.first(documents);
-                case RANDOM -> sampler.random(documents, seed);
-            };
-        }
-    }
-
-    /**
-     * As above, from one stream of text.
+     * Non-overlapping windows, the tail dropped; at least one, else UserError BAD_TEXT.
      *
      * @param origin names the text in messages
      */
-    public static TokenSequences sample(String text, String origin, Tokenizer tokenizer, Sampling sampling, int count,
-            int length, long seed) {
-        Sampler sampler = new Sampler(tokenizer, count, length, origin);
-        return switch (sampling) {
-            case SEQUENTIAL -> sampler.first(text);
-            case RANDOM -> sampler.random(text, seed);
-        };
-    }
-
-    /** Non-overlapping windows of a whole text, the tail dropped; at least one, else UserError BAD_TEXT. */
-    public static TokenSequences windows(Path text, Tokenizer tokenizer, int length) {
-        if (!isJsonLines(text)) {
-            return windows(TextFiles.read(text), text.toString(), tokenizer, length);
-        }
-        try (JsonLines documents = JsonLines.open(text)) {
-            int[][] tokens = new int[documents.documents()][];
-            Arrays.setAll(tokens, document -> tokenizer.encode(documents.text(document)));
-            return windows(Arrays.stream(tokens).flatMapToInt(Arrays::stream).toArray(), text.toString(), length);
-        }
-    }
-
-    /**
-     * As above, from one stream of text.
-     *
-     * @param origin names the text in messages
-     */
-    public static TokenSequences windows(String text, String origin, Tokenizer tokenizer, int length) {
-        return windows(tokenizer.encode(text), origin, length);
-    }
-
-    private static TokenSequences windows(int[] stream, String origin, int length) {
+    static TokenSequences windows(int[] stream, String origin, int length) {
         int count = stream.length / length;
         if (count == 0) {
             throw TextFiles.badText(origin + " holds " + stream.length + " tokens; a window needs " + length
@@ -152,9 +100,5 @@ public record TokenSequences(int[] ids, int count, int length) {
             device.upload(staged, target);
             device.synchronize();
         }
-    }
-
-    private static boolean isJsonLines(Path text) {
-        return text.toString().toLowerCase(Locale.ROOT).endsWith(".jsonl");
     }
 }

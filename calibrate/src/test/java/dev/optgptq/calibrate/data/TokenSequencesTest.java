@@ -43,7 +43,7 @@ class TokenSequencesTest {
     void sequentialReadsNoMoreOfALongTextThanItNeedsAndGetsTheSame() {
         String text = "word ".repeat(100_000);
         CharacterTokenizer tokenizer = new CharacterTokenizer();
-        TokenSequences found = TokenSequences.sample(text, "a text", tokenizer, Sampling.SEQUENTIAL, 4, 16, 0);
+        TokenSequences found = new Sampler(tokens(tokenizer), 4, 16, "a text").first(text);
         assertEquals(text.substring(0, 64), tokenizer.decode(found.ids()));
         assertTrue(tokenizer.longest() < 1000, () -> "tokenized " + tokenizer.longest() + " characters");
     }
@@ -78,8 +78,8 @@ class TokenSequencesTest {
         for (long seed = 0; seed < 5; seed++) {
             assertArrayEquals(sample(alphabet(), sampling, 5, 4, seed).ids(),
                     sample(alphabet(), sampling, 5, 4, seed).ids(), "seed " + seed);
-            assertArrayEquals(TokenSequences.sample(documents, CHARACTERS, sampling, 5, 4, seed).ids(),
-                    TokenSequences.sample(documents, CHARACTERS, sampling, 5, 4, seed).ids(), "seed " + seed);
+            assertArrayEquals(sample(documents, sampling, 5, 4, seed).ids(),
+                    sample(documents, sampling, 5, 4, seed).ids(), "seed " + seed);
         }
     }
 
@@ -94,7 +94,7 @@ class TokenSequencesTest {
         Path file = documents("{\"text\": \"abcde\"}", "{\"text\": \"xyz\"}", "{\"text\": \"fghij\"}",
                 "{\"text\": \"klmno\"}");
         for (long seed = 0; seed < 20; seed++) {
-            TokenSequences found = TokenSequences.sample(file, CHARACTERS, Sampling.RANDOM, 6, 4, seed);
+            TokenSequences found = sample(file, Sampling.RANDOM, 6, 4, seed);
             for (int round = 0; round < 2; round++) {
                 Set<Integer> documents = new HashSet<>();
                 for (int sequence = 3 * round; sequence < 3 * round + 3; sequence++) {
@@ -109,49 +109,49 @@ class TokenSequencesTest {
     void sequentialJoinsDocumentsInOrder() throws IOException {
         Path file = documents("{\"text\": \"abc\", \"id\": 1}", "", "{\"text\": \"def\"}", "{\"text\": \"never read\"");
         assertEquals("abcd", CHARACTERS.decode(
-                TokenSequences.sample(file, CHARACTERS, Sampling.SEQUENTIAL, 2, 2, 0).ids()));
+                sample(file, Sampling.SEQUENTIAL, 2, 2, 0).ids()));
     }
 
     @Test
     void windowsCoverTheTextAndDropTheTail() throws IOException {
-        assertEquals("abcdef", CHARACTERS.decode(TokenSequences.windows("abcdefg", "a text", CHARACTERS, 3).ids()));
+        assertEquals("abcdef", CHARACTERS.decode(TokenSequences.windows(CHARACTERS.encode("abcdefg"), "a text", 3).ids()));
         Path file = documents("{\"text\": \"abcd\"}", "{\"text\": \"efg\"}");
-        assertEquals("abcdef", CHARACTERS.decode(TokenSequences.windows(file, CHARACTERS, 2).ids()));
+        assertEquals("abcdef", CHARACTERS.decode(windows(file, 2).ids()));
     }
 
     @Test
     void aTextTooShortSaysWhatItHasAndWhatIsNeeded() throws IOException {
         Path file = write("short.txt", "abcde");
-        assertUserError(Code.BAD_TEXT, () -> TokenSequences.sample(file, CHARACTERS, Sampling.SEQUENTIAL, 2, 3, 0),
+        assertUserError(Code.BAD_TEXT, () -> sample(file, Sampling.SEQUENTIAL, 2, 3, 0),
                 "short.txt", "holds 5 tokens", "need 6");
-        assertUserError(Code.BAD_TEXT, () -> TokenSequences.sample(file, CHARACTERS, Sampling.RANDOM, 1, 6, 0),
+        assertUserError(Code.BAD_TEXT, () -> sample(file, Sampling.RANDOM, 1, 6, 0),
                 "short.txt", "holds 5 tokens", "needs 6");
-        assertUserError(Code.BAD_TEXT, () -> TokenSequences.windows(file, CHARACTERS, 6), "short.txt", "5", "6");
+        assertUserError(Code.BAD_TEXT, () -> windows(file, 6), "short.txt", "5", "6");
     }
 
     @Test
     void documentsTooShortSayHowLongTheLongestIs() throws IOException {
         Path file = documents("{\"text\": \"abc\"}", "{\"text\": \"abcd\"}");
-        assertUserError(Code.BAD_TEXT, () -> TokenSequences.sample(file, CHARACTERS, Sampling.RANDOM, 1, 6, 0),
+        assertUserError(Code.BAD_TEXT, () -> sample(file, Sampling.RANDOM, 1, 6, 0),
                 "the longest of its 2 documents has 4", "needs 6");
-        assertUserError(Code.BAD_TEXT, () -> TokenSequences.sample(file, CHARACTERS, Sampling.SEQUENTIAL, 2, 4, 0),
+        assertUserError(Code.BAD_TEXT, () -> sample(file, Sampling.SEQUENTIAL, 2, 4, 0),
                 "holds 7 tokens", "need 8");
     }
 
     @Test
     void aLineWithoutTextIsNamedByItsNumber() throws IOException {
         Path file = documents("{\"text\": \"abc\"}", "", "{\"content\": \"abcd\"}");
-        assertUserError(Code.BAD_TEXT, () -> TokenSequences.windows(file, CHARACTERS, 2), "line 3", "\"text\"");
+        assertUserError(Code.BAD_TEXT, () -> windows(file, 2), "line 3", "\"text\"");
         Path broken = documents("{\"text\": \"abc\"}", "{\"text\": ");
-        assertUserError(Code.BAD_TEXT, () -> TokenSequences.windows(broken, CHARACTERS, 2), "line 2", "not JSON");
+        assertUserError(Code.BAD_TEXT, () -> windows(broken, 2), "line 2", "not JSON");
     }
 
     @ParameterizedTest
     @ValueSource(strings = {"[\"a text\", \"another\"]", "\n [{\"text\":\"a\"}]\n", "{\"text\":\"a\"}",
             "{\"text\":\"a\"}\n{\"text\":\"b\"}\n"})
     void json_does_not_become_calibration_text(String json) throws IOException {
-        Path text = Files.writeString(folder.resolve("texts.json"), json);
-        assertUserError(Code.BAD_TEXT, () -> TokenSequences.windows(text, CHARACTERS, 2), "texts.json", "found JSON",
+        Path text = Files.writeString(folder.resolve("texts.txt"), json);
+        assertUserError(Code.BAD_TEXT, () -> windows(text, 2), "texts.txt", "found JSON",
                 ".jsonl");
     }
 
@@ -159,19 +159,19 @@ class TokenSequencesTest {
     @ValueSource(strings = {"[1] As was shown", "{ braces } in prose", "[sic]"})
     void prose_that_begins_with_a_bracket_is_text(String prose) throws IOException {
         Path text = Files.writeString(folder.resolve("prose.txt"), prose);
-        assertEquals(prose.length() / 2, TokenSequences.windows(text, CHARACTERS, 2).count());
+        assertEquals(prose.length() / 2, windows(text, 2).count());
     }
 
     @Test
     void a_byte_order_mark_is_no_text_and_utf16_and_lfs_pointers_are_named() throws IOException {
         Path text = Files.writeString(folder.resolve("text.txt"), "\uFEFFabcd");
-        assertEquals(2, TokenSequences.windows(text, CHARACTERS, 2).count());
+        assertEquals(2, windows(text, 2).count());
         Path lines = Files.writeString(folder.resolve("text.jsonl"), "\uFEFF{\"text\":\"abcd\"}\n");
-        assertEquals(2, TokenSequences.windows(lines, CHARACTERS, 2).count());
+        assertEquals(2, windows(lines, 2).count());
         Files.writeString(text, "\uFEFFabcd", StandardCharsets.UTF_16LE);
-        assertUserError(Code.BAD_TEXT, () -> TokenSequences.windows(text, CHARACTERS, 2), "text.txt", "UTF-16");
+        assertUserError(Code.BAD_TEXT, () -> windows(text, 2), "text.txt", "UTF-16");
         Files.writeString(text, "version https://git-lfs.github.com/spec/v1\noid sha256:0\n");
-        assertUserError(Code.BAD_TEXT, () -> TokenSequences.windows(text, CHARACTERS, 2), "text.txt",
+        assertUserError(Code.BAD_TEXT, () -> windows(text, 2), "text.txt",
                 "Git LFS pointer");
     }
 
@@ -179,27 +179,27 @@ class TokenSequencesTest {
     void bytesThatAreNotUtf8AreRefusedWithTheirPlace() throws IOException {
         Path text = Files.write(folder.resolve("latin1.txt"),
                 "caf\u00e9 au lait".getBytes(StandardCharsets.ISO_8859_1));
-        assertUserError(Code.BAD_TEXT, () -> TokenSequences.windows(text, CHARACTERS, 2), "latin1.txt", "not UTF-8",
+        assertUserError(Code.BAD_TEXT, () -> windows(text, 2), "latin1.txt", "not UTF-8",
                 "byte 3");
         Path lines = Files.write(folder.resolve("latin1.jsonl"),
                 "{\"text\": \"caf\u00e9\"}\n".getBytes(StandardCharsets.ISO_8859_1));
-        assertUserError(Code.BAD_TEXT, () -> TokenSequences.windows(lines, CHARACTERS, 2), "line 1", "not UTF-8");
+        assertUserError(Code.BAD_TEXT, () -> windows(lines, 2), "line 1", "not UTF-8");
     }
 
     @Test
     void emptyAndMissingFilesAreNamed() throws IOException {
-        assertUserError(Code.BAD_TEXT, () -> TokenSequences.windows(write("empty.txt", " \n"), CHARACTERS, 2),
+        assertUserError(Code.BAD_TEXT, () -> windows(write("empty.txt", " \n"), 2),
                 "empty.txt",
                 "no text");
-        assertUserError(Code.BAD_TEXT, () -> TokenSequences.windows(write("empty.jsonl", "\n\n"), CHARACTERS, 2),
+        assertUserError(Code.BAD_TEXT, () -> windows(write("empty.jsonl", "\n\n"), 2),
                 "empty.jsonl", "no documents");
-        assertUserError(Code.BAD_TEXT, () -> TokenSequences.windows(write("none.jsonl", ""), CHARACTERS, 2),
+        assertUserError(Code.BAD_TEXT, () -> windows(write("none.jsonl", ""), 2),
                 "none.jsonl",
                 "no documents");
-        assertUserError(Code.BAD_TEXT, () -> TokenSequences.windows(folder.resolve("gone.txt"), CHARACTERS, 2),
+        assertUserError(Code.BAD_TEXT, () -> windows(folder.resolve("gone.txt"), 2),
                 "gone.txt",
                 "no such file");
-        assertUserError(Code.BAD_TEXT, () -> TokenSequences.windows(folder, CHARACTERS, 2), folder.toString());
+        assertUserError(Code.BAD_TEXT, () -> windows(folder, 2), folder.toString());
     }
 
     @Test
@@ -234,7 +234,22 @@ class TokenSequencesTest {
     }
 
     private static TokenSequences sample(String text, Sampling sampling, int count, int length, long seed) {
-        return TokenSequences.sample(text, "a text", CHARACTERS, sampling, count, length, seed);
+        return switch (sampling) {
+            case SEQUENTIAL -> new Sampler(tokens(CHARACTERS), count, length, "a text").first(text);
+            case RANDOM -> new Sampler(tokens(CHARACTERS), count, length, "a text").random(text, seed);
+        };
+    }
+
+    private static TokenSequences sample(Path file, Sampling sampling, int count, int length, long seed) {
+        return Corpus.calibration(file).sample(tokens(CHARACTERS), sampling, count, length, seed);
+    }
+
+    private static TokenSequences windows(Path file, int length) {
+        return Corpus.calibration(file).windows(tokens(CHARACTERS), length);
+    }
+
+    private static DocumentTokens tokens(Tokenizer tokenizer) {
+        return DocumentTokens.of(Path.of("no model"), tokenizer, DocumentForm.DEFAULT);
     }
 
     private static int[] sequence(TokenSequences sequences, int index) {

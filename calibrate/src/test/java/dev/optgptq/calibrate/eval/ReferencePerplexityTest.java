@@ -4,6 +4,9 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import dev.optgptq.calibrate.Progress;
+import dev.optgptq.calibrate.data.Corpus;
+import dev.optgptq.calibrate.data.DocumentForm;
+import dev.optgptq.calibrate.data.DocumentTokens;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.testing.SharedFiles;
@@ -30,7 +33,8 @@ class ReferencePerplexityTest {
         try (Tokenizer tokenizer = Tokenizer.load(path);
                 Device device = Devices.open("cpu", Runtime.getRuntime().availableProcessors());
                 ModelDirectory directory = ModelDirectory.open(path)) {
-            TokenSequences windows = TokenSequences.windows(text, tokenizer, 1024);
+            TokenSequences windows = Corpus.calibration(text).windows(
+                    DocumentTokens.of(path, tokenizer, DocumentForm.DEFAULT), 1024);
             assertEquals(364_948 / 1024, windows.count());
             Perplexity found = Perplexity.evaluate(Transformer.open(directory, device), windows, Progress.SILENT);
             assertEquals(expected, found.perplexity(), 0.005);

@@ -1,5 +1,6 @@
 package dev.optgptq.cli.command;
 
+import dev.optgptq.calibrate.data.Corpus;
 import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.cli.console.Console;
 import dev.optgptq.cli.console.JobProgress;
@@ -14,6 +15,7 @@ import dev.optgptq.formats.files.OutputTarget;
 import dev.optgptq.gptq.settings.GivenSettings;
 import dev.optgptq.gptq.settings.SettingSpec;
 import dev.optgptq.gptq.settings.SettingsTable;
+import dev.optgptq.gptq.settings.TextOptions;
 import dev.optgptq.kernels.Device;
 import java.nio.file.Path;
 import java.util.List;
@@ -48,7 +50,8 @@ import picocli.CommandLine.Spec;
                 "", "Exit codes: 0 done, 1 failed, 2 wrong usage."})
 final class ConvertGqaCommand implements Callable<Integer> {
 
-    private static final List<SettingSpec<?>> SETTINGS = List.of(SettingsTable.TEXT, SettingsTable.SAMPLING,
+    private static final List<SettingSpec<?>> SETTINGS = List.of(TextOptions.TEXT, TextOptions.FIELD, TextOptions.BOS,
+            TextOptions.PACK, SettingsTable.SAMPLING,
             SettingsTable.SAMPLES, SettingsTable.SEQUENCE_LENGTH, SettingsTable.SEED, SettingsTable.EVAL,
             SettingsTable.WINDOW);
 
@@ -103,12 +106,13 @@ final class ConvertGqaCommand implements Callable<Integer> {
         GivenSettings given = SettingOptions.given(spec.commandLine().getParseResult(), maxPositions, SETTINGS);
         ConvertSettings.Heal heal = healing.heal(maxPositions, given.get(SettingsTable.SEED));
         Path target = output.directory == null ? heads.outputBeside(model) : output.directory;
-        Path text = given.find(SettingsTable.TEXT);
+        Corpus text = TextOptions.calibration(given);
         ConvertSettings.Evaluation evaluation = SettingsTable.evaluates(given)
                 ? new ConvertSettings.Evaluation(given.find(SettingsTable.EVAL), given.get(SettingsTable.WINDOW))
                 : null;
-        Stream.of(text, heal == null ? null : heal.text(), evaluation == null ? null : evaluation.text())
-                .filter(Objects::nonNull)
+        Stream.concat(text.paths().stream(),
+                Stream.of(heal == null ? null : heal.text(), evaluation == null ? null : evaluation.text())
+                        .filter(Objects::nonNull))
                 .forEach(input -> OutputTarget.requireOutside(target, input));
         return new ConvertSettings(model, target, heads.heads(), heads.grouping, heads.positions, heads.form,
                 new ConvertSettings.Calibration(text, given.get(SettingsTable.SAMPLING),

@@ -1,5 +1,8 @@
 package dev.optgptq.cli.command;
 
+import dev.optgptq.calibrate.data.Bos;
+import dev.optgptq.calibrate.data.Corpus;
+import dev.optgptq.calibrate.data.DocumentForm;
 import dev.optgptq.gptq.settings.SettingChecks;
 import dev.optgptq.gptq.settings.Windows;
 import dev.optgptq.cli.console.Console;
@@ -39,8 +42,14 @@ final class EvalPerplexityCommand implements Callable<Integer> {
     @Parameters(paramLabel = "MODEL_DIR", description = "The model to measure, plain or quantized.")
     private Path model = Path.of("");
 
-    @Option(names = "--text", paramLabel = "FILE", description = "A .txt or .jsonl. Default: held-out WikiText-2, bundled")
+    @Option(names = "--text", paramLabel = "FILE", description = "A .txt, .jsonl, .json or .parquet. Default: held-out WikiText-2, bundled")
     private @Nullable Path text;
+
+    @Option(names = "--field", paramLabel = "NAME", defaultValue = "text", description = "Where records have their text: a column, or keys with dots between them. A list of messages there goes through the model's chat template. Default: ${DEFAULT-VALUE}")
+    private String field = "text";
+
+    @Option(names = "--bos", paramLabel = "WHEN", defaultValue = "auto", description = "Beginning-of-sequence tokens: auto (before each document, if the tokenizer puts one there by itself), always (at the start of each window) or never. Default: ${DEFAULT-VALUE}")
+    private Bos bos = Bos.AUTO;
 
     @Option(names = "--window", paramLabel = "N", description = "Tokens per window. Default: 1024, or what the model takes")
     private @Nullable Integer window;
@@ -123,12 +132,16 @@ final class EvalPerplexityCommand implements Callable<Integer> {
         TextFile.prepare(files.junit);
         PerplexityReport report;
         try (JobProgress progress = console.progress(); DeviceGroup devices = machine.openGroup(progress::log)) {
-            PerplexityJob job = new PerplexityJob(Version.TOOL + " " + Version.number(), devices, text, cache, progress,
+            PerplexityJob job = new PerplexityJob(Version.TOOL + " " + Version.number(), devices, texts(), cache, progress,
                     progress::log, maxPositions -> Windows.of(window, maxPositions));
             report = job.run(model, baseline, limits);
         }
         write(report);
         return report.passed() ? ExitCode.DONE : ExitCode.THRESHOLD_MISSED;
+    }
+
+    private Corpus texts() {
+        return Corpus.of(text, Corpus.Bundled.EVALUATION, new DocumentForm(field, bos, false));
     }
 
     private void write(PerplexityReport report) {

@@ -18,7 +18,6 @@ import dev.optgptq.gptq.settings.QuantizeSettings;
 import dev.optgptq.kernels.DeviceGroup;
 import dev.optgptq.kernels.ranks.Ranks;
 import java.nio.file.Path;
-import java.util.Objects;
 import java.util.concurrent.Callable;
 import java.util.stream.Stream;
 import picocli.CommandLine.ArgGroup;
@@ -105,7 +104,7 @@ final class QuantizeCommand implements Callable<Integer> {
             }
             return ExitCode.DONE;
         }
-        Stream.of(settings.calibration().text(), settings.evaluation().text()).filter(Objects::nonNull)
+        Stream.of(settings.calibration().text(), settings.evaluation().text()).flatMap(text -> text.paths().stream())
                 .forEach(input -> OutputTarget.requireOutside(target, input));
         ReportFiles files = ReportFiles.at(output.report, target);
         files.prepare(target);

@@ -1,7 +1,8 @@
 package dev.optgptq.cli.eval;
 
 import dev.optgptq.calibrate.Progress;
-import dev.optgptq.calibrate.data.BundledText;
+import dev.optgptq.calibrate.data.Corpus;
+import dev.optgptq.calibrate.data.DocumentTokens;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.eval.ModelComparison;
 import dev.optgptq.calibrate.eval.Perplexity;
@@ -27,12 +28,12 @@ import org.jspecify.annotations.Nullable;
  * Measures one model, or two on the same windows.
  *
  * @param tool name and version, for the report
- * @param text null for the bundled one
+ * @param text where it is, and how it becomes tokens
  * @param cache type of the key-value cache; null for none
  * @param log receives what the job needs, line by line
  * @param window tokens per window, from the largest number of positions that all models support
  */
-public record PerplexityJob(String tool, DeviceGroup devices, @Nullable Path text, @Nullable CacheType cache,
+public record PerplexityJob(String tool, DeviceGroup devices, Corpus text, @Nullable CacheType cache,
         Progress progress,
         Consumer<String> log, IntUnaryOperator window) {
 
@@ -88,7 +89,7 @@ public record PerplexityJob(String tool, DeviceGroup devices, @Nullable Path tex
     }
 
     private String textName() {
-        return (text == null ? BUNDLED : text.toString())
+        return (text.isBundled() ? BUNDLED : text.toString())
                 + (cache == null ? "" : ", through a cache of " + cache.word());
     }
 
@@ -105,9 +106,7 @@ public record PerplexityJob(String tool, DeviceGroup devices, @Nullable Path tex
 
     private TokenSequences tokens(Path model, int length) {
         try (Tokenizer tokenizer = Tokenizer.load(model)) {
-            return text == null
-                    ? TokenSequences.windows(BundledText.evaluation(), "the bundled text", tokenizer, length)
-                    : TokenSequences.windows(text, tokenizer, length);
+            return text.windows(DocumentTokens.of(model, tokenizer, text.form()), length);
         }
     }
 

@@ -140,13 +140,19 @@ final class Rules {
                                 package dev.optgptq.calibrate.data;
                                 class Pieces { ai.djl.huggingface.tokenizers.HuggingFaceTokenizer tokenizer; }
                                 """),
+                Rule.of("the Parquet reader stays in one package", only("dev.optgptq.formats.parquet..", "dev.hardwood.."),
+                        """
+                                package dev.optgptq.calibrate.data;
+                                class Rows { dev.hardwood.reader.RowReader reader; }
+                                """),
                 Rule.of("the YAML parser stays in one package", only("dev.optgptq.gptq.recipe..", "org.snakeyaml.."),
                         """
                                 package dev.optgptq.gptq.run;
                                 class Notes { org.snakeyaml.engine.v2.nodes.Node root; }
                                 """),
-                Rule.of("java.util.logging is for quieting that library", only("dev.optgptq.formats.tokenizer..",
-                        "java.util.logging.."), """
+                Rule.of("java.util.logging is for quieting libraries", noClasses().that()
+                        .resideOutsideOfPackages("dev.optgptq.formats.tokenizer..", "dev.optgptq.formats.parquet..").should()
+                        .dependOnClassesThat().resideInAPackage("java.util.logging.."), """
                                 package dev.optgptq.gptq.run;
                                 class Diary { java.util.logging.Logger logger; }
                                 """),

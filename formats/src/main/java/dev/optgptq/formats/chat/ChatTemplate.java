@@ -5,6 +5,7 @@ import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.jinja.Template;
 import dev.optgptq.formats.jinja.TemplateException;
 import dev.optgptq.formats.json.Json;
+import dev.optgptq.formats.tokenizer.SpecialTokens;
 import java.nio.file.Path;
 import java.time.LocalDateTime;
 import java.util.HashMap;
@@ -36,7 +37,7 @@ public final class ChatTemplate {
                         + TemplateFile.JINJA));
         try {
             return new ChatTemplate(found.file(), Template.parse(found.template()),
-                    TemplateFile.specialTokens(modelDirectory));
+                    SpecialTokens.texts(modelDirectory));
         } catch (TemplateException e) {
             throw new UserError(Code.BAD_TOKENIZER, found.file() + ": the chat template cannot be read: "
                     + e.getMessage() + "; fetch the file again, or give a simpler template in " + TemplateFile.JINJA,

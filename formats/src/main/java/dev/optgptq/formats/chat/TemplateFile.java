@@ -7,9 +7,7 @@ import dev.optgptq.formats.json.Json;
 import java.nio.ByteBuffer;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.HashMap;
 import java.util.List;
-import java.util.Map;
 import java.util.Optional;
 import tools.jackson.databind.JsonNode;
 
@@ -22,7 +20,6 @@ record TemplateFile(Path file, String template) {
     static final String JINJA = "chat_template.jinja";
     static final String TOKENIZER_CONFIG = "tokenizer_config.json";
     static final String JSON = "chat_template.json";
-    private static final String SPECIAL_TOKENS = "special_tokens_map.json";
     private static final String KEY = "chat_template";
     /** The longest known have 20 kB. */
     private static final long MOST_BYTES = 1L << 20;
@@ -67,22 +64,5 @@ record TemplateFile(Path file, String template) {
         throw new UserError(Code.BAD_TOKENIZER, file + ": expected a template named \"default\" in '" + KEY
                 + "', found " + (names.isEmpty() ? "none" : String.join(", ", names)) + "; save the one you want as "
                 + JINJA);
-    }
-
-    /** bos_token, eos_token and their like, which templates write. */
-    static Map<String, JsonNode> specialTokens(Path directory) {
-        Map<String, JsonNode> tokens = new HashMap<>();
-        for (String name : List.of(SPECIAL_TOKENS, TOKENIZER_CONFIG)) {
-            Path file = directory.resolve(name);
-            if (InputFiles.isThere(file)) {
-                Json.readObject(file, Code.BAD_TOKENIZER).properties().forEach(entry -> {
-                    JsonNode value = entry.getValue().isObject() ? entry.getValue().path("content") : entry.getValue();
-                    if (entry.getKey().endsWith("_token") && value.isString()) {
-                        tokens.put(entry.getKey(), value);
-                    }
-                });
-            }
-        }
-        return tokens;
     }
 }

@@ -1,5 +1,6 @@
 package dev.optgptq.gptq.convert;
 
+import dev.optgptq.calibrate.data.Corpus;
 import dev.optgptq.calibrate.data.TokenSequences.Sampling;
 import dev.optgptq.gptq.convert.layer.Grouping;
 import dev.optgptq.gptq.tune.WeightStudent;
@@ -72,12 +73,12 @@ public record ConvertSettings(Path model, Path output, Heads heads, Grouping gro
     /**
      * The calibration text.
      *
-     * @param text null for the bundled one
+     * @param text where it is, and how it and the other texts become tokens
      * @param samples sequences
      * @param length tokens of each
      * @param seed of random sampling
      */
-    public record Calibration(@Nullable Path text, Sampling sampling, int samples, int length, long seed) {}
+    public record Calibration(Corpus text, Sampling sampling, int samples, int length, long seed) {}
 
     /**
      * The evaluation text.

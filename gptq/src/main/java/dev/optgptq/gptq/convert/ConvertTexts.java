@@ -1,13 +1,13 @@
 package dev.optgptq.gptq.convert;
 
-import dev.optgptq.calibrate.data.BundledText;
+import dev.optgptq.calibrate.data.Corpus;
+import dev.optgptq.calibrate.data.DocumentTokens;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.formats.tokenizer.Tokenizer;
 import dev.optgptq.gptq.convert.ConvertSettings.Calibration;
 import dev.optgptq.gptq.convert.ConvertSettings.Evaluation;
 import dev.optgptq.gptq.convert.ConvertSettings.Heal;
-import java.nio.file.Path;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -25,13 +25,11 @@ record ConvertTexts(TokenSequences calibration, @Nullable HealTokens heal, @Null
         Calibration wanted = settings.calibration();
         Evaluation evaluation = settings.evaluation();
         try (Tokenizer tokenizer = Tokenizer.load(settings.model())) {
-            TokenSequences calibration = wanted.text() == null
-                    ? TokenSequences.sample(BundledText.calibration(), "the bundled calibration text", tokenizer,
-                            wanted.sampling(), wanted.samples(), wanted.length(), wanted.seed())
-                    : TokenSequences.sample(wanted.text(), tokenizer, wanted.sampling(), wanted.samples(),
-                            wanted.length(), wanted.seed());
+            DocumentTokens tokens = DocumentTokens.of(settings.model(), tokenizer, wanted.text().form());
+            TokenSequences calibration = wanted.text().sample(tokens, wanted.sampling(), wanted.samples(),
+                    wanted.length(), wanted.seed());
             calibration.requireVocabulary(spec.vocabSize());
-            HealTokens heal = healTokens(settings, tokenizer);
+            HealTokens heal = healTokens(settings, tokens);
             if (heal != null) {
                 heal.text().requireVocabulary(spec.vocabSize());
             }
@@ -39,27 +37,23 @@ record ConvertTexts(TokenSequences calibration, @Nullable HealTokens heal, @Null
                 return new ConvertTexts(calibration, heal, null, "none");
             }
             int window = Math.min(evaluation.window(), spec.maxPositions());
-            TokenSequences windows = evaluation.text() == null
-                    ? TokenSequences.windows(BundledText.evaluation(), "the bundled evaluation text", tokenizer,
-                            window)
-                    : TokenSequences.windows(evaluation.text(), tokenizer, window);
+            Corpus text = wanted.text().evaluation(evaluation.text());
+            TokenSequences windows = text.windows(tokens, window);
             windows.requireVocabulary(spec.vocabSize());
-            return new ConvertTexts(calibration, heal, windows, evaluation.text() == null
-                    ? "the bundled evaluation text"
-                    : evaluation.text().toString());
+            return new ConvertTexts(calibration, heal, windows, text.isBundled() ? "the bundled evaluation text" : text.toString());
         }
     }
 
-    private static @Nullable HealTokens healTokens(ConvertSettings settings, Tokenizer tokenizer) {
+    private static @Nullable HealTokens healTokens(ConvertSettings settings, DocumentTokens tokens) {
         Heal heal = settings.heal();
         if (heal == null) {
             return null;
         }
-        Path text = heal.text() == null ? settings.calibration().text() : heal.text();
-        return HealTokens.of(text == null
-                ? TokenSequences.windows(BundledText.calibration(), "the bundled calibration text", tokenizer,
-                        heal.length())
-                : TokenSequences.windows(text, tokenizer, heal.length()));
+        Corpus calibration = settings.calibration().text();
+        Corpus text = heal.text() == null
+                ? calibration
+                : Corpus.of(heal.text(), Corpus.Bundled.CALIBRATION, calibration.form());
+        return HealTokens.of(text.windows(tokens, heal.length()));
     }
 
     /** What is healed with, or else a quarter of the calibration text to compare by. */

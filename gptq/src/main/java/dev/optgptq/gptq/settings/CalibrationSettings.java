@@ -1,14 +1,14 @@
 package dev.optgptq.gptq.settings;
 
+import dev.optgptq.calibrate.data.Corpus;
 import dev.optgptq.calibrate.data.TokenSequences.Sampling;
 import dev.optgptq.gptq.settings.QuantizeSettings.Precision;
-import java.nio.file.Path;
 import org.jspecify.annotations.Nullable;
 
 /**
  * The calibration data.
  *
- * @param text the file; null for the bundled one
+ * @param text where it is, and how it becomes tokens
  * @param sampling how sequences are drawn
  * @param samples number of sequences
  * @param sequenceLength tokens in each
@@ -16,5 +16,5 @@ import org.jspecify.annotations.Nullable;
  * @param precision matmul dtype while calibrating
  * @param expertsAtOnce how many experts of a mixture have their Hessians in memory at once; null for what has room
  */
-public record CalibrationSettings(@Nullable Path text, Sampling sampling, int samples, int sequenceLength, long seed,
+public record CalibrationSettings(Corpus text, Sampling sampling, int samples, int sequenceLength, long seed,
         Precision precision, @Nullable Integer expertsAtOnce) {}

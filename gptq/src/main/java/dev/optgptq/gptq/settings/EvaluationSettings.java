@@ -1,13 +1,12 @@
 package dev.optgptq.gptq.settings;
 
-import java.nio.file.Path;
-import org.jspecify.annotations.Nullable;
+import dev.optgptq.calibrate.data.Corpus;
 
 /**
  * The text for evaluating the original and the quantized model.
  *
  * @param wanted whether it is measured at all
- * @param text the file; null for the bundled one
+ * @param text where it is, and how it becomes tokens
  * @param window tokens per window
  */
-public record EvaluationSettings(boolean wanted, @Nullable Path text, int window) {}
+public record EvaluationSettings(boolean wanted, Corpus text, int window) {}

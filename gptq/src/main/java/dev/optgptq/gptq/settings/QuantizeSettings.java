@@ -53,7 +53,7 @@ public record QuantizeSettings(Path model, GridSettings grid, ModuleSettings mod
                 given.get(SettingsTable.ACT_ORDER), given.get(SettingsTable.DAMP),
                 given.get(SettingsTable.TRUE_SEQUENTIAL));
         long seed = given.get(SettingsTable.SEED);
-        CalibrationSettings calibration = new CalibrationSettings(given.find(SettingsTable.TEXT),
+        CalibrationSettings calibration = new CalibrationSettings(TextOptions.calibration(given),
                 given.get(SettingsTable.SAMPLING), given.get(SettingsTable.SAMPLES),
                 given.get(SettingsTable.SEQUENCE_LENGTH), seed, given.get(SettingsTable.PRECISION),
                 given.find(SettingsTable.EXPERTS_AT_ONCE));
@@ -64,7 +64,7 @@ public record QuantizeSettings(Path model, GridSettings grid, ModuleSettings mod
                 .tuningNorms(given.get(SettingsTable.TUNE_NORMS));
         boolean evaluates = SettingsTable.evaluates(given);
         EvaluationSettings evaluation = new EvaluationSettings(evaluates,
-                evaluates ? given.find(SettingsTable.EVAL) : null,
+                TextOptions.evaluation(given, evaluates),
                 Windows.of(given.find(SettingsTable.WINDOW), given.maxPositions()));
         return new QuantizeSettings(model, grid, ModuleOptions.of(given), target, solving, calibration, refinement,
                 evaluation, output, threads);

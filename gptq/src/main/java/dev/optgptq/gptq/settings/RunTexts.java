@@ -1,13 +1,13 @@
 package dev.optgptq.gptq.settings;
 
-import dev.optgptq.calibrate.data.BundledText;
+import dev.optgptq.calibrate.data.Corpus;
+import dev.optgptq.calibrate.data.DocumentTokens;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.formats.tokenizer.Tokenizer;
 import dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind;
 import dev.optgptq.kernels.ranks.Ranks;
 import java.lang.foreign.MemorySegment;
-import java.nio.file.Path;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -33,9 +33,9 @@ public record RunTexts(@Nullable TokenSequences calibration, @Nullable TokenSequ
                     tokens.requireVocabulary(model.vocabSize());
                 }
             }
-            Path text = settings.evaluation().text();
+            Corpus text = settings.evaluation().text();
             return new RunTexts(calibration, evaluation,
-                    text == null ? "the bundled evaluation text" : text.toString());
+                    text.isBundled() ? "the bundled evaluation text" : text.toString());
         }
     }
 
@@ -62,19 +62,13 @@ public record RunTexts(@Nullable TokenSequences calibration, @Nullable TokenSequ
 
     private static TokenSequences calibration(QuantizeSettings settings, Tokenizer tokenizer) {
         CalibrationSettings from = settings.calibration();
-        Path text = from.text();
-        return text == null
-                ? TokenSequences.sample(BundledText.calibration(), "the bundled calibration text", tokenizer,
-                        from.sampling(), from.samples(), from.sequenceLength(), from.seed())
-                : TokenSequences.sample(text, tokenizer, from.sampling(), from.samples(), from.sequenceLength(),
-                        from.seed());
+        return from.text().sample(DocumentTokens.of(settings.model(), tokenizer, from.text().form()), from.sampling(),
+                from.samples(), from.sequenceLength(), from.seed());
     }
 
     private static TokenSequences evaluation(QuantizeSettings settings, Tokenizer tokenizer, ModelSpec model) {
-        Path text = settings.evaluation().text();
-        int window = Math.min(settings.evaluation().window(), model.maxPositions());
-        return text == null
-                ? TokenSequences.windows(BundledText.evaluation(), "the bundled evaluation text", tokenizer, window)
-                : TokenSequences.windows(text, tokenizer, window);
+        Corpus text = settings.evaluation().text();
+        return text.windows(DocumentTokens.of(settings.model(), tokenizer, text.form()),
+                Math.min(settings.evaluation().window(), model.maxPositions()));
     }
 }

@@ -29,7 +29,6 @@ import java.util.function.Predicate;
  */
 public final class SettingsTable {
 
-    private static final String BUNDLED = "bundled";
     static final String NONE = "none";
     /** The bundled text has about 100,000 tokens; 128 sequences of 512 fit. */
     private static final int BUNDLED_LENGTH = 512;
@@ -214,12 +213,6 @@ public final class SettingsTable {
             .decidesBits()
             .value(run -> run.refinement().propagate());
 
-    public static final SettingSpec<Path> TEXT = SettingSpec.of(CALIBRATION, "--calibration", "FILE", Path.class)
-            .help("Text like what the model will see: .txt, or .jsonl with a \"text\" in each line.")
-            .byDefault("WikiText-2, bundled", given -> null)
-            .readBy(GPTQ, GRADIENT)
-            .value(run -> run.calibration().text() == null ? BUNDLED : run.calibration().text());
-
     public static final SettingSpec<Sampling> SAMPLING = SettingSpec
             .of(CALIBRATION, "--sampling", "HOW", Sampling.class)
             .help("random: sequences from random places, by --seed. sequential: the first ones.")
@@ -238,7 +231,7 @@ public final class SettingsTable {
             .of(CALIBRATION, "--sequence-length", "N", Integer.class)
             .help("Tokens in each.")
             .byDefault("2048, or the model's maximum if shorter; 512 with the bundled text",
-                    given -> Math.min(given.has(TEXT) ? LENGTH : BUNDLED_LENGTH, given.maxPositions()))
+                    given -> Math.min(given.has(TextOptions.TEXT) ? LENGTH : BUNDLED_LENGTH, given.maxPositions()))
             .allows("at least 2", atLeast(2))
             .readBy(GPTQ, GRADIENT)
             .value(run -> run.calibration().sequenceLength());
@@ -276,7 +269,7 @@ public final class SettingsTable {
             .byDefault("held-out WikiText-2, bundled", given -> null)
             .value(run -> !run.evaluation().wanted()
                     ? NONE
-                    : run.evaluation().text() == null ? BUNDLED : run.evaluation().text());
+                    : run.evaluation().text());
 
     public static final SettingSpec<Integer> WINDOW = SettingSpec
             .of(EVALUATION, "--window", "N", Integer.class)
@@ -290,7 +283,8 @@ public final class SettingsTable {
             POSITIVE_SCALES, CLIP_SEARCH,
             SCALE_SEARCH, REFIT_SCALES, COORDINATE_DESCENT, ACT_ORDER, DAMP, TRUE_SEQUENTIAL, FORMAT, TARGET,
             TENSOR_PARALLEL, TUNE, TUNE_NORMS,
-            WEIGH_TOKENS, FISHER, PROPAGATE_ERROR, TEXT, SAMPLING, SAMPLES, SEQUENCE_LENGTH, SEED, PRECISION,
+            WEIGH_TOKENS, FISHER, PROPAGATE_ERROR, TextOptions.TEXT, TextOptions.FIELD, TextOptions.BOS,
+            TextOptions.PACK, SAMPLING, SAMPLES, SEQUENCE_LENGTH, SEED, PRECISION,
             EXPERTS_AT_ONCE, EVAL, WINDOW);
     private static final List<SettingSpec<?>> ALL = Stream.concat(BASE.stream(), ModuleOptions.ALL.stream()).toList();
 

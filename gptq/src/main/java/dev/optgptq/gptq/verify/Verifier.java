@@ -1,7 +1,9 @@
 package dev.optgptq.gptq.verify;
 
 import dev.optgptq.calibrate.Progress;
-import dev.optgptq.calibrate.data.BundledText;
+import dev.optgptq.calibrate.data.Corpus;
+import dev.optgptq.calibrate.data.DocumentForm;
+import dev.optgptq.calibrate.data.DocumentTokens;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.eval.ModelComparison;
 import dev.optgptq.calibrate.eval.Perplexity;
@@ -130,8 +132,8 @@ public final class Verifier {
     private void forwardPass(Transformer model, @Nullable Transformer original) {
         String name = "forward pass";
         try (Tokenizer tokenizer = Tokenizer.load(directory)) {
-            TokenSequences text = TokenSequences.windows(BundledText.evaluation(), "the bundled evaluation text",
-                    tokenizer,
+            TokenSequences text = Corpus.calibration(null).evaluation(null).windows(
+                    DocumentTokens.of(directory, tokenizer, DocumentForm.DEFAULT),
                     Math.min(WINDOW, model.spec().maxPositions()));
             TokenSequences some = text.select(IntStream.range(0, Math.min(WINDOWS, text.count())).toArray());
             some.requireVocabulary(model.spec().vocabSize());

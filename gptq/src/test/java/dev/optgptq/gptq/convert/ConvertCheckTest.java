@@ -4,6 +4,7 @@ import static dev.optgptq.formats.testing.Failures.assertUserError;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.optgptq.calibrate.data.Corpus;
 import dev.optgptq.calibrate.data.TokenSequences.Sampling;
 import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.formats.UserError.Code;
@@ -79,7 +80,7 @@ class ConvertCheckTest {
     private ConvertSettings settings(ModelDirectory source, Positions positions, boolean force, int samples) {
         return new ConvertSettings(source.path(), folder.resolve("out"), new Heads.Ratio(2), Grouping.CONTIGUOUS,
                 positions,
-                ConvertSettings.Form.AUTO, new ConvertSettings.Calibration(null, Sampling.SEQUENTIAL, samples, 8, 0),
+                ConvertSettings.Form.AUTO, new ConvertSettings.Calibration(Corpus.calibration(null), Sampling.SEQUENTIAL, samples, 8, 0),
                 null, null, false, false, 1,
                 force);
     }

@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.optgptq.calibrate.data.Corpus;
 import dev.optgptq.calibrate.Progress;
 import dev.optgptq.calibrate.data.TokenSequences.Sampling;
 import dev.optgptq.calibrate.family.ModelSpec;
@@ -286,7 +287,7 @@ class ConvertRunTest {
         return new ConvertSettings(model, folder.resolve(output), heads, Grouping.CONTIGUOUS,
                 ConvertSettings.Positions.KEEP,
                 ConvertSettings.Form.AUTO,
-                new ConvertSettings.Calibration(text, Sampling.SEQUENTIAL, samples, LENGTH, 0), heal,
+                new ConvertSettings.Calibration(Corpus.calibration(text), Sampling.SEQUENTIAL, samples, LENGTH, 0), heal,
                 new ConvertSettings.Evaluation(text, LENGTH), false, false, threads, false);
     }
 

@@ -4,6 +4,7 @@ import static dev.optgptq.formats.testing.Failures.assertUserError;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.optgptq.calibrate.data.Corpus;
 import dev.optgptq.calibrate.Progress;
 import dev.optgptq.calibrate.data.TokenSequences.Sampling;
 import dev.optgptq.formats.UserError.Code;
@@ -64,7 +65,7 @@ class GroupingRunTest {
         Files.writeString(text, "many words of a text, and others of it again. ".repeat(20));
         ConvertSettings settings = new ConvertSettings(model, folder.resolve("out"), new Heads.Ratio(2), grouping,
                 Positions.KEEP, ConvertSettings.Form.AUTO,
-                new ConvertSettings.Calibration(text, Sampling.SEQUENTIAL, 8, LENGTH, 0), null,
+                new ConvertSettings.Calibration(Corpus.calibration(text), Sampling.SEQUENTIAL, 8, LENGTH, 0), null,
                 new ConvertSettings.Evaluation(text, LENGTH), false, false, 1, false);
         try (Device device = Devices.open("cpu", 1)) {
             return ConvertRun.run(settings, device, "test 1", Progress.SILENT, line -> {});

@@ -4,6 +4,7 @@ import static dev.optgptq.formats.testing.Failures.assertUserError;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.optgptq.calibrate.data.Corpus;
 import dev.optgptq.calibrate.Progress;
 import dev.optgptq.calibrate.data.TokenSequences.Sampling;
 import dev.optgptq.calibrate.family.Mixer;
@@ -121,7 +122,7 @@ class HeadBudgetTest {
         Files.writeString(text, "many words of a text, and others of it again. ".repeat(20));
         ConvertSettings settings = new ConvertSettings(model, folder.resolve("out"), heads, Grouping.CONTIGUOUS,
                 Positions.KEEP,
-                ConvertSettings.Form.AUTO, new ConvertSettings.Calibration(text, Sampling.SEQUENTIAL, 8, 16, 0), null,
+                ConvertSettings.Form.AUTO, new ConvertSettings.Calibration(Corpus.calibration(text), Sampling.SEQUENTIAL, 8, 16, 0), null,
                 null, false, false, 1,
                 false);
         try (Device device = Devices.open("cpu", 1)) {

@@ -3,6 +3,7 @@ package dev.optgptq.gptq.convert;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.optgptq.calibrate.data.Corpus;
 import dev.optgptq.calibrate.Progress;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.data.TokenSequences.Sampling;
@@ -37,7 +38,7 @@ class NormedKeysRunTest {
                     Grouping.CONTIGUOUS,
                     Positions.KEEP,
                     ConvertSettings.Form.AUTO,
-                    new ConvertSettings.Calibration(null, Sampling.SEQUENTIAL, SAMPLES, LENGTH, 0), null, null, false,
+                    new ConvertSettings.Calibration(Corpus.calibration(null), Sampling.SEQUENTIAL, SAMPLES, LENGTH, 0), null, null, false,
                     false, 1, false);
 
             ConvertReport report = ConvertRun.measure(settings, source, new TokenSequences(ids, SAMPLES, LENGTH), null,

@@ -1,5 +1,6 @@
 package dev.optgptq.gptq.run;
 
+import dev.optgptq.calibrate.data.Corpus;
 import dev.optgptq.gptq.settings.ModuleSettings;
 import dev.optgptq.calibrate.Progress;
 import dev.optgptq.calibrate.data.TokenSequences.Sampling;
@@ -91,9 +92,10 @@ public final class TinyRun {
         return new QuantizeSettings(model, new GridSettings(bits, groupSize, symmetric, positiveScales, format),
                 modules, target,
                 new SolvingSettings(calibrator, false, scaleSearch, actOrder, damp, trueSequential),
-                new CalibrationSettings(text, Sampling.RANDOM, samples, sequenceLength, 0, precision, expertsAtOnce),
+                new CalibrationSettings(Corpus.calibration(text), Sampling.RANDOM, samples, sequenceLength, 0, precision, expertsAtOnce),
                 refinement,
-                new EvaluationSettings(evaluate, evaluation, 64), new OutputSettings(output, overwrite, fresh),
+                new EvaluationSettings(evaluate,
+                        Corpus.calibration(null).evaluation(evaluation), 64), new OutputSettings(output, overwrite, fresh),
                 threads);
     }
 

@@ -29,7 +29,7 @@ class SettingsTableTest {
     @Test
     void every_row_is_in_the_list_of_all() throws IllegalAccessException {
         Set<Object> rows = new HashSet<>();
-        for (Class<?> table : List.of(SettingsTable.class, ModuleOptions.class)) {
+        for (Class<?> table : List.of(SettingsTable.class, ModuleOptions.class, TextOptions.class)) {
             for (var field : table.getDeclaredFields()) {
                 if (Modifier.isStatic(field.getModifiers()) && field.getType() == SettingSpec.class) {
                     rows.add(field.get(null));
@@ -75,7 +75,7 @@ class SettingsTableTest {
     void defaults_follow_the_settings_that_were_given() {
         QuantizeSettings gptq = settings(Map.of(SettingsTable.CALIBRATOR, CalibratorKind.GPTQ));
         QuantizeSettings text = settings(
-                Map.of(SettingsTable.TEXT, Path.of("train.txt"), SettingsTable.SYMMETRIC, false));
+                Map.of(TextOptions.TEXT, new Repeated(List.of("train.txt")), SettingsTable.SYMMETRIC, false));
 
         assertEquals("static", SettingsTable.ACT_ORDER.value(gptq));
         assertEquals("none", SettingsTable.ACT_ORDER.value(text));

@@ -1,0 +1,59 @@
+package dev.optgptq.calibrate.data;
+
+import java.io.IOException;
+import java.io.Reader;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Locale;
+
+/** What a file of text holds: one text, or documents. */
+sealed interface Documents extends AutoCloseable permits Documents.Whole, JsonLines {
+
+    /** One stream of text. */
+    record Whole(String text) implements Documents {
+
+        @Override
+        public void close() {
+            // holds nothing open
+        }
+    }
+
+    @Override
+    void close();
+
+    /**
+     * By the file's name: .jsonl and .ndjson (an object in each line), .json (an array of objects), .parquet, and plain text
+     * for all others. UserError BAD_TEXT for a file that cannot be read, or is none of this.
+     *
+     * @param field of the documents' records
+     */
+    static Documents open(Path file, String field) {
+        String name = file.toString().toLowerCase(Locale.ROOT);
+        if (name.endsWith(".parquet")) {
+            return SpilledLines.ofParquet(file, field);
+        }
+        if (name.endsWith(".json")) {
+            return isArray(file) ? SpilledLines.ofArray(file, field) : JsonLines.open(file, field);
+        }
+        return name.endsWith(".jsonl") || name.endsWith(".ndjson")
+                ? JsonLines.open(file, field)
+                : new Whole(TextFiles.read(file));
+    }
+
+    /** Files named .json often hold lines. */
+    private static boolean isArray(Path file) {
+        try {
+            TextFiles.requireNoPointer(file);
+            try (Reader text = Files.newBufferedReader(file, StandardCharsets.ISO_8859_1)) {
+                int first = text.read();
+                while (first >= 0 && first != '{' && first != '[' && !Character.isLetterOrDigit(first)) {
+                    first = text.read();
+                }
+                return first == '[';
+            }
+        } catch (IOException e) {
+            throw TextFiles.unreadable(file, e);
+        }
+    }
+}

@@ -24,7 +24,9 @@ final class RecordField {
         }
         if (value.isMissingNode()) {
             throw TextFiles.badText(place + ": expected an object with a \"" + field + "\", found "
-                    + (object.isObject() ? "the fields " + String.join(", ", object.propertyNames()) : Json.kind(object))
+                    + (object.isObject()
+                            ? "the fields " + String.join(", ", object.propertyNames())
+                            : Json.kind(object))
                     + "; choose one with --field");
         }
         return value;

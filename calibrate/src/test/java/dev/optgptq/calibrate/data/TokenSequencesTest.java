@@ -114,7 +114,8 @@ class TokenSequencesTest {
 
     @Test
     void windowsCoverTheTextAndDropTheTail() throws IOException {
-        assertEquals("abcdef", CHARACTERS.decode(TokenSequences.windows(CHARACTERS.encode("abcdefg"), "a text", 3).ids()));
+        assertEquals("abcdef",
+                CHARACTERS.decode(TokenSequences.windows(CHARACTERS.encode("abcdefg"), "a text", 3).ids()));
         Path file = documents("{\"text\": \"abcd\"}", "{\"text\": \"efg\"}");
         assertEquals("abcdef", CHARACTERS.decode(windows(file, 2).ids()));
     }

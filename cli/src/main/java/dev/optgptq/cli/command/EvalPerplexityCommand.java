@@ -132,7 +132,8 @@ final class EvalPerplexityCommand implements Callable<Integer> {
         TextFile.prepare(files.junit);
         PerplexityReport report;
         try (JobProgress progress = console.progress(); DeviceGroup devices = machine.openGroup(progress::log)) {
-            PerplexityJob job = new PerplexityJob(Version.TOOL + " " + Version.number(), devices, texts(), cache, progress,
+            PerplexityJob job = new PerplexityJob(Version.TOOL + " " + Version.number(), devices, texts(), cache,
+                    progress,
                     progress::log, maxPositions -> Windows.of(window, maxPositions));
             report = job.run(model, baseline, limits);
         }

@@ -140,7 +140,8 @@ final class Rules {
                                 package dev.optgptq.calibrate.data;
                                 class Pieces { ai.djl.huggingface.tokenizers.HuggingFaceTokenizer tokenizer; }
                                 """),
-                Rule.of("the Parquet reader stays in one package", only("dev.optgptq.formats.parquet..", "dev.hardwood.."),
+                Rule.of("the Parquet reader stays in one package",
+                        only("dev.optgptq.formats.parquet..", "dev.hardwood.."),
                         """
                                 package dev.optgptq.calibrate.data;
                                 class Rows { dev.hardwood.reader.RowReader reader; }
@@ -151,7 +152,8 @@ final class Rules {
                                 class Notes { org.snakeyaml.engine.v2.nodes.Node root; }
                                 """),
                 Rule.of("java.util.logging is for quieting libraries", noClasses().that()
-                        .resideOutsideOfPackages("dev.optgptq.formats.tokenizer..", "dev.optgptq.formats.parquet..").should()
+                        .resideOutsideOfPackages("dev.optgptq.formats.tokenizer..", "dev.optgptq.formats.parquet..")
+                        .should()
                         .dependOnClassesThat().resideInAPackage("java.util.logging.."), """
                                 package dev.optgptq.gptq.run;
                                 class Diary { java.util.logging.Logger logger; }

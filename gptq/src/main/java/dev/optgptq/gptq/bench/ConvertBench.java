@@ -89,7 +89,9 @@ public record ConvertBench(ModelShape shape, Device device, int ratio, int sampl
                         heal.length, 0);
         return new ConvertSettings(model, output, new ConvertSettings.Heads.Ratio(ratio), Grouping.CONTIGUOUS,
                 ConvertSettings.Positions.KEEP, ConvertSettings.Form.AUTO,
-                new ConvertSettings.Calibration(Corpus.calibration(null), Sampling.SEQUENTIAL, samples, sequenceLength, 0), healing, null,
+                new ConvertSettings.Calibration(Corpus.calibration(null), Sampling.SEQUENTIAL, samples, sequenceLength,
+                        0),
+                healing, null,
                 false, false, Runtime.getRuntime().availableProcessors(), false);
     }
 

@@ -40,7 +40,8 @@ record ConvertTexts(TokenSequences calibration, @Nullable HealTokens heal, @Null
             Corpus text = wanted.text().evaluation(evaluation.text());
             TokenSequences windows = text.windows(tokens, window);
             windows.requireVocabulary(spec.vocabSize());
-            return new ConvertTexts(calibration, heal, windows, text.isBundled() ? "the bundled evaluation text" : text.toString());
+            return new ConvertTexts(calibration, heal, windows,
+                    text.isBundled() ? "the bundled evaluation text" : text.toString());
         }
     }
 

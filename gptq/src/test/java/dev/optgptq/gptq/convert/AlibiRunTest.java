@@ -106,7 +106,8 @@ class AlibiRunTest {
         ConvertSettings settings = new ConvertSettings(model, folder.resolve(output), new Heads.Ratio(2),
                 Grouping.CONTIGUOUS,
                 Positions.ALIBI, ConvertSettings.Form.AUTO,
-                new ConvertSettings.Calibration(Corpus.calibration(text), Sampling.SEQUENTIAL, 8, LENGTH, 0), heal, null,
+                new ConvertSettings.Calibration(Corpus.calibration(text), Sampling.SEQUENTIAL, 8, LENGTH, 0), heal,
+                null,
                 false, false, 1, force);
         try (Device device = Devices.open("cpu", 1)) {
             return ConvertRun.run(settings, device, "test 1", progress, log::add);

@@ -80,7 +80,8 @@ class ConvertCheckTest {
     private ConvertSettings settings(ModelDirectory source, Positions positions, boolean force, int samples) {
         return new ConvertSettings(source.path(), folder.resolve("out"), new Heads.Ratio(2), Grouping.CONTIGUOUS,
                 positions,
-                ConvertSettings.Form.AUTO, new ConvertSettings.Calibration(Corpus.calibration(null), Sampling.SEQUENTIAL, samples, 8, 0),
+                ConvertSettings.Form.AUTO,
+                new ConvertSettings.Calibration(Corpus.calibration(null), Sampling.SEQUENTIAL, samples, 8, 0),
                 null, null, false, false, 1,
                 force);
     }

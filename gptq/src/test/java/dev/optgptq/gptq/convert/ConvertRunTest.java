@@ -287,7 +287,8 @@ class ConvertRunTest {
         return new ConvertSettings(model, folder.resolve(output), heads, Grouping.CONTIGUOUS,
                 ConvertSettings.Positions.KEEP,
                 ConvertSettings.Form.AUTO,
-                new ConvertSettings.Calibration(Corpus.calibration(text), Sampling.SEQUENTIAL, samples, LENGTH, 0), heal,
+                new ConvertSettings.Calibration(Corpus.calibration(text), Sampling.SEQUENTIAL, samples, LENGTH, 0),
+                heal,
                 new ConvertSettings.Evaluation(text, LENGTH), false, false, threads, false);
     }
 

@@ -122,7 +122,8 @@ class HeadBudgetTest {
         Files.writeString(text, "many words of a text, and others of it again. ".repeat(20));
         ConvertSettings settings = new ConvertSettings(model, folder.resolve("out"), heads, Grouping.CONTIGUOUS,
                 Positions.KEEP,
-                ConvertSettings.Form.AUTO, new ConvertSettings.Calibration(Corpus.calibration(text), Sampling.SEQUENTIAL, 8, 16, 0), null,
+                ConvertSettings.Form.AUTO,
+                new ConvertSettings.Calibration(Corpus.calibration(text), Sampling.SEQUENTIAL, 8, 16, 0), null,
                 null, false, false, 1,
                 false);
         try (Device device = Devices.open("cpu", 1)) {

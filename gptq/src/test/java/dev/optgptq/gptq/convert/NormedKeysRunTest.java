@@ -38,7 +38,8 @@ class NormedKeysRunTest {
                     Grouping.CONTIGUOUS,
                     Positions.KEEP,
                     ConvertSettings.Form.AUTO,
-                    new ConvertSettings.Calibration(Corpus.calibration(null), Sampling.SEQUENTIAL, SAMPLES, LENGTH, 0), null, null, false,
+                    new ConvertSettings.Calibration(Corpus.calibration(null), Sampling.SEQUENTIAL, SAMPLES, LENGTH, 0),
+                    null, null, false,
                     false, 1, false);
 
             ConvertReport report = ConvertRun.measure(settings, source, new TokenSequences(ids, SAMPLES, LENGTH), null,

@@ -92,10 +92,12 @@ public final class TinyRun {
         return new QuantizeSettings(model, new GridSettings(bits, groupSize, symmetric, positiveScales, format),
                 modules, target,
                 new SolvingSettings(calibrator, false, scaleSearch, actOrder, damp, trueSequential),
-                new CalibrationSettings(Corpus.calibration(text), Sampling.RANDOM, samples, sequenceLength, 0, precision, expertsAtOnce),
+                new CalibrationSettings(Corpus.calibration(text), Sampling.RANDOM, samples, sequenceLength, 0,
+                        precision, expertsAtOnce),
                 refinement,
                 new EvaluationSettings(evaluate,
-                        Corpus.calibration(null).evaluation(evaluation), 64), new OutputSettings(output, overwrite, fresh),
+                        Corpus.calibration(null).evaluation(evaluation), 64),
+                new OutputSettings(output, overwrite, fresh),
                 threads);
     }
 

@@ -2,17 +2,27 @@ package dev.optgptq.kernels.dense;
 
 import dev.optgptq.formats.UserError;
 import dev.optgptq.kernels.blas.DoubleBlas;
+import dev.optgptq.kernels.blas.DoubleBlas.Strided;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
+import java.util.List;
 import java.util.Optional;
+import java.util.function.IntConsumer;
+import java.util.function.IntFunction;
+import java.util.stream.IntStream;
 
 /**
- * Matmuls, eigenproblems and linear systems of float64 matrices. Each result depends only on its arguments: one thread
- * computes it. Safe for use by several threads.
+ * Matmuls, eigenproblems and linear systems of float64 matrices on the host, on all its cores. Each result depends only on its
+ * arguments: what one thread computes at a time is fixed by the shapes. Safe for use by several threads.
  */
 public final class Dense {
+
+    /** Rows of a result that one thread computes. */
+    private static final int PANEL = 256;
+    /** Multiplications below which one thread is as quick. */
+    private static final long SMALL = 1L << 22;
 
     private final DoubleBlas blas;
 
@@ -52,11 +62,34 @@ public final class Dense {
         if (k != (transposeB ? b.columns() : b.rows())) {
             throw new IllegalArgumentException("shapes do not fit: " + a + " and " + b);
         }
-        try (Arena arena = Arena.ofConfined()) {
-            MemorySegment result = arena.allocate(ValueLayout.JAVA_DOUBLE, Math.max(1, (long) m * n));
-            blas.gemm(m, n, k, copy(arena, a), transposeA, copy(arena, b), transposeB, result);
-            return read(result, m, n);
+        int panel = (long) m * n * k < SMALL ? Math.max(1, m) : PANEL;
+        try (Arena arena = arena(m > panel)) {
+            Strided result = new Strided(arena.allocate(ValueLayout.JAVA_DOUBLE, Math.max(1, (long) m * n)), n);
+            Strided left = new Strided(copy(arena, a), a.columns());
+            Strided right = new Strided(copy(arena, b), b.columns());
+            inParts(m, panel, row -> blas.gemm(Math.min(panel, m - row), n, k, 1,
+                    transposeA ? left.at(0, row) : left.at(row, 0), transposeA, right, transposeB, 0, result.at(row, 0)));
+            return read(result.memory(), m, n);
         }
+    }
+
+    private static Arena arena(boolean shared) {
+        return shared ? Arena.ofShared() : Arena.ofConfined();
+    }
+
+    /** Calls with 0, part, 2 part and so on below size, on all cores; a single call on this thread. */
+    static void inParts(int size, int part, IntConsumer call) {
+        int parts = Math.ceilDiv(size, part);
+        if (parts == 1) {
+            call.accept(0);
+        } else {
+            IntStream.range(0, parts).parallel().forEach(index -> call.accept(index * part));
+        }
+    }
+
+    /** Matrices that are computed beside each other, in their order. */
+    public static List<Matrix> each(int count, IntFunction<Matrix> matrix) {
+        return IntStream.range(0, count).parallel().mapToObj(matrix).toList();
     }
 
     /**
@@ -118,12 +151,11 @@ public final class Dense {
         if (n != a.columns() || n != b.rows()) {
             throw new IllegalArgumentException("shapes do not fit: " + a + " and " + b);
         }
-        try (Arena arena = Arena.ofConfined()) {
-            MemorySegment solutions = copy(arena, b.transposed());
-            if (n > 0 && b.columns() > 0 && !blas.solvePositive(n, b.columns(), copy(arena, a), solutions)) {
-                return Optional.empty();
-            }
-            return Optional.of(read(solutions, b.columns(), n).transposed());
+        try (Arena arena = arena(Cholesky.onSeveralThreads(n, b.columns()))) {
+            MemorySegment solutions = copy(arena, b);
+            boolean solved = new Cholesky(blas).solve(n, b.columns(), new Strided(copy(arena, a), n),
+                    new Strided(solutions, b.columns()));
+            return solved ? Optional.of(read(solutions, n, b.columns())) : Optional.empty();
         }
     }
 

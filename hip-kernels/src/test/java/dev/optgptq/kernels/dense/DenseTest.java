@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.optgptq.formats.UserError;
 import java.util.SplittableRandom;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.junit.jupiter.api.Test;
 
@@ -63,6 +64,24 @@ class DenseTest {
         Matrix x = random(n, 4, SEED + 2);
         assertClose(x, dense.solve(a, dense.multiply(a, x)).orElseThrow(), 1e-11);
         assertClose(Matrix.identity(n), dense.multiply(a, dense.inverse(a).orElseThrow()), 1e-11);
+    }
+
+    /** Sizes around those of a tile, a panel and a product that is cut into parts. */
+    @ParameterizedTest
+    @CsvSource({"511, 3", "513, 257", "1030, 2"})
+    void largeSystemsAreSolvedInTiles(int n, int columns) {
+        Matrix a = random(n, 40, SEED);
+        Matrix system = dense.multiplyTransposed(a, a).plusDiagonal(1);
+        Matrix x = random(n, columns, SEED + 1);
+        Matrix b = dense.multiply(system, x);
+        assertClose(x.plus(dense.multiply(a, dense.transposedMultiply(a, x))), b, 1e-12);
+        assertClose(x, dense.solve(system, b).orElseThrow(), 1e-11);
+        assertClose(b.transposed(), dense.multiplyTransposed(x.transposed(), system), 1e-12);
+    }
+
+    @Test
+    void anIndefiniteSystemIsFoundInItsLastTile() {
+        assertTrue(dense.solve(Matrix.diagonal(1100, i -> i < 1099 ? 1 : -1), Matrix.zeros(1100, 1)).isEmpty());
     }
 
     @Test

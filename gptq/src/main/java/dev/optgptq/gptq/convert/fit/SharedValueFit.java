@@ -41,14 +41,13 @@ public record SharedValueFit(Dense dense, int heads, int groups) {
      */
     public Result refit(LinearMoments train, LinearMoments heldOut, List<Matrix> shares, Matrix output,
             @Nullable Matrix bias) {
-        double before = heldOut.error(expanded(shares, output), bias, dense);
+        double before = error(heldOut, shares, output, bias);
         double best = before;
         double chosen = Double.NaN;
         for (double ridge : Fit.RIDGES) {
             Optional<Result> found = solve(train, ridge, shares, output, bias != null);
             if (found.isPresent()) {
-                double error = heldOut.error(expanded(found.get().shares(), found.get().output()), found.get().bias(),
-                        dense);
+                double error = error(heldOut, found.get().shares(), found.get().output(), found.get().bias());
                 if (error < best) {
                     best = error;
                     chosen = ridge;
@@ -65,14 +64,23 @@ public record SharedValueFit(Dense dense, int heads, int groups) {
         return new Result(shares, output, bias, Fit.unchanged(before));
     }
 
-    /** T^T O, head under head [H m, n]: the matrix applied to u. */
-    private Matrix expanded(List<Matrix> shares, Matrix output) {
-        int d = output.rows() / heads;
-        List<Matrix> parts = new ArrayList<>();
-        for (int head = 0; head < heads; head++) {
-            parts.add(dense.transposedMultiply(shares.get(group(head)), output.rows(head * d, d)));
-        }
-        return Matrix.stack(parts);
+    private double error(LinearMoments moments, List<Matrix> shares, Matrix output, @Nullable Matrix bias) {
+        return ofShared(moments, shares).error(output, bias, dense);
+    }
+
+    /** The moments of the shared values, u_h T_g^T for every head [1, H d], from those of u. */
+    private LinearMoments ofShared(LinearMoments moments, List<Matrix> shares) {
+        int m = shares.getFirst().columns();
+        Matrix half = Matrix.stack(Dense.each(heads,
+                head -> dense.multiply(shares.get(group(head)), moments.inner().rows(head * m, m))));
+        Matrix inner = Matrix.stack(Dense.each(heads,
+                head -> dense.multiplyTransposed(shares.get(group(head)), half.columns(head * m, m)))).symmetrized();
+        Matrix cross = Matrix.stack(Dense.each(heads,
+                head -> dense.multiply(shares.get(group(head)), moments.cross().rows(head * m, m))));
+        Matrix input = Matrix.stack(Dense.each(heads,
+                head -> dense.multiplyTransposed(shares.get(group(head)), moments.input().columns(head * m, m))));
+        return new LinearMoments(inner, cross, input.transposed(), moments.target(), moments.targetEnergy(),
+                moments.tokens());
     }
 
     private int group(int head) {
@@ -96,7 +104,7 @@ public record SharedValueFit(Dense dense, int heads, int groups) {
             return Optional.empty();
         }
         List<Matrix> found = turns.split(stacked);
-        Matrix bias = hasBias ? moments.bias(expanded(found, fitted.get()), dense) : null;
+        Matrix bias = hasBias ? ofShared(moments, found).bias(fitted.get(), dense) : null;
         return Optional.of(turns.scaled(found, fitted.get(), bias));
     }
 
@@ -142,21 +150,10 @@ public record SharedValueFit(Dense dense, int heads, int groups) {
 
         /** O = (T G T^T + lambda I)^-1 (T E[u^T y] + lambda O_0). */
         private Optional<Matrix> output(Matrix shares) {
-            List<Matrix> half = new ArrayList<>();
-            List<Matrix> right = new ArrayList<>();
-            for (int head = 0; head < heads; head++) {
-                Matrix t = ofHead(shares, head);
-                half.add(dense.multiply(t, moments.inner().rows(head * m, m)));
-                right.add(dense.multiply(t, moments.cross().rows(head * m, m)));
-            }
-            Matrix rows = Matrix.stack(half);
-            List<Matrix> columns = new ArrayList<>();
-            for (int head = 0; head < heads; head++) {
-                columns.add(dense.multiplyTransposed(ofHead(shares, head), rows.columns(head * m, m)));
-            }
-            Matrix gram = Matrix.stack(columns).symmetrized();
+            LinearMoments shared = ofShared(moments, split(shares));
+            Matrix gram = shared.inner();
             double lambda = ridge * gram.meanDiagonal();
-            return dense.solve(gram.plusDiagonal(lambda), Matrix.stack(right).plus(startOutput.times(lambda)));
+            return dense.solve(gram.plusDiagonal(lambda), shared.cross().plus(startOutput.times(lambda)));
         }
 
         /** T by conjugate gradients on sum_k O_h O_k^T T_k G_kh, preconditioned by the groups' own two factors. */
@@ -209,24 +206,18 @@ public record SharedValueFit(Dense dense, int heads, int groups) {
 
         private Matrix image(Matrix x, Matrix outer) {
             // [H m, H d]: block k is T_k^T (O_k O_h^T) for every h beside each other.
-            List<Matrix> spread = new ArrayList<>();
-            for (int head = 0; head < heads; head++) {
-                spread.add(dense.transposedMultiply(ofHead(x, head), outer.rows(head * d, d)));
-            }
-            Matrix all = Matrix.stack(spread);
+            Matrix all = Matrix.stack(Dense.each(heads,
+                    head -> dense.transposedMultiply(ofHead(x, head), outer.rows(head * d, d))));
             return summed(head -> dense.transposedMultiply(all.columns(head * d, d),
                     moments.inner().columns(head * m, m)));
         }
 
         private Matrix summed(IntFunction<Matrix> ofHead) {
-            List<Matrix> sums = new ArrayList<>();
+            List<Matrix> all = Dense.each(heads, ofHead);
             int sharing = heads / groups;
+            List<Matrix> sums = new ArrayList<>();
             for (int group = 0; group < groups; group++) {
-                Matrix sum = Matrix.zeros(d, m);
-                for (int head = group * sharing; head < (group + 1) * sharing; head++) {
-                    sum = sum.plus(ofHead.apply(head));
-                }
-                sums.add(sum);
+                sums.add(all.subList(group * sharing, (group + 1) * sharing).stream().reduce(Matrix::plus).orElseThrow());
             }
             return Matrix.stack(sums);
         }

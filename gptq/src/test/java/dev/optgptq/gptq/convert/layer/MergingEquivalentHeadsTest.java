@@ -45,7 +45,7 @@ class MergingEquivalentHeadsTest {
     private final Device device = Devices.open("cpu", 1);
     private final TensorArena arena = device.arena();
     private final HostCopies copies = new HostCopies(device);
-    private final Dense dense = Dense.open();
+    private static final Dense DENSE = Dense.open();
     private final SplittableRandom random = new SplittableRandom(SEED);
 
     @AfterEach
@@ -148,8 +148,8 @@ class MergingEquivalentHeadsTest {
             int first = head / ratio * ratio;
             Matrix key = rows(base.key(), first, 1);
             Matrix value = rows(base.value(), first, 1);
-            keys.add(head == first ? key : dense.multiply(commuting(kind), key));
-            values.add(head == first ? value : dense.multiply(random(D, D), value));
+            keys.add(head == first ? key : DENSE.multiply(commuting(kind), key));
+            values.add(head == first ? value : DENSE.multiply(random(D, D), value));
         }
         return base
                 .withScores(base.query(), base.queryBias(), Matrix.stack(keys), biased ? random(1, HEADS * D) : null)
@@ -234,10 +234,10 @@ class MergingEquivalentHeadsTest {
     private LayerMerge merge(Kind kind, AttentionMatrices weights, int ratio, Matrix x) {
         try (HeadStatistics statistics = new HeadStatistics(attention(kind, weights), ratio)) {
             statistics.add(copies.upload(x, arena));
-            List<GroupMoments> moments = statistics.finish(weights.output(), dense);
+            List<GroupMoments> moments = statistics.finish(weights.output(), DENSE);
             return kind == Kind.NORMED
-                    ? LayerMerge.of(weights, moments, new KeySelection(false)::merge, dense)
-                    : LayerMerge.of(weights, moments, layout(kind), dense);
+                    ? LayerMerge.of(weights, moments, new KeySelection(false)::merge, DENSE)
+                    : LayerMerge.of(weights, moments, layout(kind), DENSE);
         }
     }
 

@@ -37,12 +37,12 @@ public record ConvertReport(int schemaVersion, String tool, String started, Sequ
      *
      * @param from "rotary" or "learned"
      * @param start "plain": standard slopes and nothing else, or "fitted": heads by their slopes, every layer fitted
-     * @param plain KL(original || it) on held-out text that the choice was made by, nats per token
+     * @param plain KL(original || it) on held-out text that the choice was made by, nats per token; null where none was made
      * @param fitted the same of the other start
      * @param steps of healing after which they were compared; 0 where they were compared as they are
      * @param layers of the fitted start
      */
-    public record Positions(String from, String start, double plain, double fitted, int steps,
+    public record Positions(String from, String start, @Nullable Double plain, @Nullable Double fitted, int steps,
             List<PositionLayer> layers) {}
 
     /**

@@ -155,7 +155,7 @@ public final class ConvertRun {
         clock.enter("positions");
         PositionStarts starts = new PositionStarts(teacher, settings.heal(), progress, log);
         PositionStage.Positioned found = new PositionStage(model, form.base(), starts, journal, progress, log)
-                .run(spec.embedding().positions() == null ? "rotary" : "learned", calibration);
+                .run(spec.embedding().positions() == null ? PositionStage.ROTARY : "learned", calibration);
         positions = found.report();
         return found.parts();
     }

@@ -23,7 +23,8 @@ import tools.jackson.databind.node.ObjectNode;
 /**
  * Gives a model ALiBi. It can begin with standard slopes and nothing else, or with heads in the order of their slopes and every
  * layer fitted to the original's. Which is the better beginning depends on the model: a fit of rotary attention has to be
- * undone in healing, one of learned positions is most of the way. So both are tried on held-out text.
+ * undone in healing, one of learned positions is most of the way. So rotary models that are to be healed start plainly, of which a
+ * few steps give the wrong impression; elsewhere both are tried on held-out text.
  *
  * @param original the model as it was
  * @param base the same weights with ALiBi in place
@@ -32,6 +33,7 @@ import tools.jackson.databind.node.ObjectNode;
 record PositionStage(Transformer original, ModelDirectory base, PositionStarts starts, ConvertJournal journal,
         Progress progress, Consumer<String> log) {
 
+    static final String ROTARY = "rotary";
     private static final String PREFIX = "positions-";
     private static final String CHOICE = "positions";
     private static final JsonMapper JSON = JsonMapper.shared();
@@ -46,6 +48,11 @@ record PositionStage(Transformer original, ModelDirectory base, PositionStarts s
         if (chosen.isPresent()) {
             ConvertReport.Positions report = JSON.treeToValue(chosen.get().note(), ConvertReport.Positions.class);
             return new Positioned(report.start().equals(PositionStarts.FITTED) ? finished() : List.of(), report);
+        }
+        if (from.equals(ROTARY) && starts.heal() != null) {
+            log.accept("ALiBi from the plain start, as rotary models heal best from it");
+            return new Positioned(List.of(),
+                    new ConvertReport.Positions(from, PositionStarts.PLAIN, null, null, 0, List.of()));
         }
         List<Part> parts = fit(calibration, layers);
         ConvertReport.Positions report = starts.choose(from, base, parts, layers);

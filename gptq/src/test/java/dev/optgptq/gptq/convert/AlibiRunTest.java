@@ -4,6 +4,7 @@ import static dev.optgptq.formats.testing.Failures.assertUserError;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
+import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -64,8 +65,7 @@ class AlibiRunTest {
                 throw new CancellationException();
             }
         }));
-        List<String> places = new ArrayList<>();
-        convert("out", HEAL, false, (phase, done, total) -> places.add(phase));
+        convert("out", HEAL, false, Progress.SILENT);
 
         try (ModelDirectory written = ModelDirectory.open(folder.resolve("whole"))) {
             ModelSpec spec = ModelSpec.resolve(written);
@@ -81,9 +81,8 @@ class AlibiRunTest {
         ConvertReport.Positions positions = report.positions();
         assertNotNull(positions);
         assertEquals("rotary", positions.from());
-        assertEquals(positions.fitted() < positions.plain() ? "fitted" : "plain", positions.start());
-        assertEquals(TinyModel.BLOCKS, positions.layers().size());
-        assertTrue(places.stream().noneMatch(place -> place.startsWith("positions of block")), places.toString());
+        assertEquals("plain", positions.start());
+        assertNull(positions.plain());
         assertArrayEquals(Files.readAllBytes(folder.resolve("whole/model.safetensors")),
                 Files.readAllBytes(folder.resolve("out/model.safetensors")));
     }
@@ -93,10 +92,31 @@ class AlibiRunTest {
         assertUserError(Code.BAD_SETTING, () -> convert("out", null, false, Progress.SILENT), "0.9 nats", "--heal",
                 "--force");
 
-        ConvertReport report = convert("out", null, true, Progress.SILENT);
+        ConvertReport report = convert("whole", null, true, Progress.SILENT);
 
         assertNotNull(report.positions());
         assertEquals(0, report.positions().steps());
+        assertNotNull(report.positions().plain());
+        assertNotNull(report.positions().fitted());
+        assertEquals(report.positions().fitted() < report.positions().plain() ? "fitted" : "plain",
+                report.positions().start());
+        assertEquals(TinyModel.BLOCKS, report.positions().layers().size());
+    }
+
+    @Test
+    void the_choice_of_a_start_is_kept_when_it_is_interrupted() throws IOException {
+        convert("whole", null, true, Progress.SILENT);
+        assertThrows(CancellationException.class, () -> convert("out", null, true, (phase, done, total) -> {
+            if (phase.startsWith("block 2/2: values")) {
+                throw new CancellationException();
+            }
+        }));
+        List<String> places = new ArrayList<>();
+        convert("out", null, true, (phase, done, total) -> places.add(phase));
+
+        assertTrue(places.stream().noneMatch(place -> place.startsWith("positions of block")), places.toString());
+        assertArrayEquals(Files.readAllBytes(folder.resolve("whole/model.safetensors")),
+                Files.readAllBytes(folder.resolve("out/model.safetensors")));
     }
 
     private ConvertReport convert(String output, ConvertSettings.@Nullable Heal heal, boolean force,

@@ -73,7 +73,8 @@ public final class DoubleBlas {
      */
     public void gemm(int m, int n, int k, MemorySegment a, boolean transposeA, MemorySegment b, boolean transposeB,
             MemorySegment c) {
-        gemm(m, n, k, 1, new Strided(a, transposeA ? m : k), transposeA, new Strided(b, transposeB ? k : n), transposeB, 0,
+        gemm(m, n, k, 1, new Strided(a, transposeA ? m : k), transposeA, new Strided(b, transposeB ? k : n), transposeB,
+                0,
                 new Strided(c, n));
     }
 

@@ -45,8 +45,9 @@ record Cholesky(DoubleBlas blas) {
     /** Right-looking: the tiles under the diagonal one at k, then what is left of the matrix. */
     private void eliminate(int n, int k, Strided a) {
         int next = k + TILE;
-        Dense.inParts(Math.max(0, n - next), TILE, at -> blas.solveRight(Math.min(TILE, n - next - at), TILE, a.at(k, k),
-                a.at(next + at, k)));
+        Dense.inParts(Math.max(0, n - next), TILE,
+                at -> blas.solveRight(Math.min(TILE, n - next - at), TILE, a.at(k, k),
+                        a.at(next + at, k)));
         int tiles = Math.ceilDiv(Math.max(0, n - next), TILE);
         Dense.inParts(tiles * tiles, 1, index -> {
             int row = next + index / tiles * TILE;

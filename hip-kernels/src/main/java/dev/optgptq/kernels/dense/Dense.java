@@ -68,7 +68,8 @@ public final class Dense {
             Strided left = new Strided(copy(arena, a), a.columns());
             Strided right = new Strided(copy(arena, b), b.columns());
             inParts(m, panel, row -> blas.gemm(Math.min(panel, m - row), n, k, 1,
-                    transposeA ? left.at(0, row) : left.at(row, 0), transposeA, right, transposeB, 0, result.at(row, 0)));
+                    transposeA ? left.at(0, row) : left.at(row, 0), transposeA, right, transposeB, 0,
+                    result.at(row, 0)));
             return read(result.memory(), m, n);
         }
     }

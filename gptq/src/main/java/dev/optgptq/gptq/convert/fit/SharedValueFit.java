@@ -217,7 +217,8 @@ public record SharedValueFit(Dense dense, int heads, int groups) {
             int sharing = heads / groups;
             List<Matrix> sums = new ArrayList<>();
             for (int group = 0; group < groups; group++) {
-                sums.add(all.subList(group * sharing, (group + 1) * sharing).stream().reduce(Matrix::plus).orElseThrow());
+                sums.add(all.subList(group * sharing, (group + 1) * sharing).stream().reduce(Matrix::plus)
+                        .orElseThrow());
             }
             return Matrix.stack(sums);
         }

@@ -1,5 +1,6 @@
 package dev.optgptq.kernels.dense;
 
+import com.google.errorprone.annotations.MustBeClosed;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.kernels.blas.DoubleBlas;
 import dev.optgptq.kernels.blas.DoubleBlas.Strided;
@@ -74,6 +75,7 @@ public final class Dense {
         }
     }
 
+    @MustBeClosed
     private static Arena arena(boolean shared) {
         return shared ? Arena.ofShared() : Arena.ofConfined();
     }

@@ -1,5 +1,10 @@
 # The verbs of the project. Everything else is in CONTRIBUTING.md.
 MVN ?= mvn
+# Maven on the project's own Java formats its syntax and runs test classes in two JVMs beside each other.
+JDK := $(shell config/java-home.sh)
+ifneq ($(JDK),)
+export JAVA_HOME := $(JDK)
+endif
 
 BENCH_MODEL ?= ../shared/models/wiki-llama-14m
 BENCH_DATA ?= ../shared/data

@@ -37,9 +37,12 @@ public final class ConvertText {
         }
         ConvertReport.Positions positions = report.positions();
         if (positions != null) {
-            table.row("positions", String.format(Locale.ROOT,
-                    "%s -> ALiBi from the %s start (plain %.4f, fitted %.4f nats per token on held-out text)",
-                    positions.from(), positions.start(), positions.plain(), positions.fitted()));
+            String compared = positions.plain() == null
+                    ? ""
+                    : String.format(Locale.ROOT,
+                            " (plain %.4f, fitted %.4f nats per token on held-out text)", positions.plain(),
+                            positions.fitted());
+            table.row("positions", positions.from() + " -> ALiBi from the " + positions.start() + " start" + compared);
         }
         ConvertReport.Healed healed = report.healed();
         if (healed != null) {

@@ -7,6 +7,7 @@ import dev.optgptq.calibrate.eval.Divergence;
 import dev.optgptq.cli.render.page.ConvertPage;
 import dev.optgptq.gptq.convert.ConvertReport;
 import java.io.StringReader;
+import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -37,8 +38,12 @@ class ConvertPageTest {
     @Test
     void what_was_not_done_is_not_there() throws Exception {
         Document page = parse(report(false));
-        assertEquals(List.of("cache", "layers", "settings"), ids(page));
-        assertTrue(page.getDocumentElement().getTextContent().contains("Not measured in this run"));
+        assertEquals(List.of("cache", "positions", "layers", "settings"), ids(page));
+        String text = page.getDocumentElement().getTextContent();
+        assertTrue(text.contains("Not measured in this run"), text);
+        assertTrue(text.contains("from the plain start: standard slopes and nothing else."), text);
+        String summary = ConvertText.of(report(false), ReportFiles.at(null, Path.of("out")));
+        assertTrue(summary.contains("rotary -> ALiBi from the plain start"), summary);
     }
 
     private static List<String> ids(Document page) {
@@ -61,7 +66,8 @@ class ConvertPageTest {
         return new ConvertReport(1, "opt-gptq test", "2026-11-30T00:00:00Z",
                 new LinkedHashMap<>(Map.of("--kv-heads", "[2]")),
                 new ConvertReport.Model("models/my-llama", "out", "llama", 1, 64, 4, 16, "cpu"),
-                all ? positions : null, all ? budget() : null,
+                all ? positions : new ConvertReport.Positions("rotary", "plain", null, null, 0, List.of()),
+                all ? budget() : null,
                 List.of(new ConvertReport.Layer(0, 2, List.of(1, 0), 0.01, 0.0325, 0.02, 0.01, 5, kept, stayed)),
                 new ConvertReport.Cache(1024, 512), all ? healed : null,
                 all ? new ConvertReport.Quality("a text", 32, 2, 30, 33.3, 0.1, 0.05, 0.15, divergence) : null, 12,

@@ -176,7 +176,7 @@ final class ConvertCheck {
         }
         if (HEAD_NORMS.stream().anyMatch(spec.block(0)::has)) {
             warnings.add(
-                    "queries and keys are normalised behind their projections, through which no map passes: shared keys "
+                    "queries and keys are normalised after their projections, through which no map passes: shared keys "
                             + "are those of one head, or the mean of its neighbours, whichever changes attention less, and scores are "
                             + "not fitted. Expect more loss than without such norms; values are merged as always");
         }

@@ -45,7 +45,7 @@ class NormedKeysRunTest {
             ConvertReport report = ConvertRun.measure(settings, source, new TokenSequences(ids, SAMPLES, LENGTH), null,
                     device, "test 1", Progress.SILENT, line -> {});
 
-            assertTrue(report.warnings().toString().contains("normalised behind their projections"),
+            assertTrue(report.warnings().toString().contains("normalised after their projections"),
                     report.warnings().toString());
             report.layers().forEach(layer -> {
                 assertEquals(0, layer.turns(), "no score fit");

@@ -15,10 +15,10 @@ import java.util.stream.Collectors;
 public final class ConvertPage {
 
     private static final List<String> LAYERS = List.of(">layer", ">KV heads", ">keys lost", ">values lost",
-            ">attention KL, merged", ">scores fitted", ">output error", ">values fitted", ">behind the MLP",
+            ">attention KL, merged", ">scores fitted", ">output error", ">values fitted", ">after the MLP",
             ">down projection fitted");
     private static final List<String> POSITIONS = List.of(">layer", "order of heads", ">attention KL, ALiBi alone",
-            ">scores fitted", ">output error", ">values fitted", ">behind the MLP", ">down projection fitted");
+            ">scores fitted", ">output error", ">values fitted", ">after the MLP", ">down projection fitted");
 
     private ConvertPage() {}
 
@@ -100,16 +100,24 @@ public final class ConvertPage {
     }
 
     private static Element positions(ConvertReport.Positions positions) {
-        Element section = Html.section("positions", "Positions").add(Html.paragraph("lead", String.format(Locale.ROOT,
-                "From %s positions to ALiBi, from the %s start: KL divergence on held-out text %s with standard slopes and "
-                        + "nothing else, %s with heads in the order of their slopes and every layer fitted, %s.",
-                positions.from(), positions.start(), Units.small(positions.plain()), Units.small(positions.fitted()),
-                positions.steps() == 0 ? "as they are" : "behind " + positions.steps() + " steps of healing")));
-        return section.add(table(POSITIONS, positions.layers().stream()
-                .map(layer -> Element.of("tr").add(count(layer.block())).add(Html.cell(layer.order().toString()))
-                        .add(value(layer.attentionDivergence())).add(value(layer.fittedDivergence()))
-                        .addAll(step(layer.values())).addAll(step(layer.down())))
-                .toList()));
+        Element section = Html.section("positions", "Positions");
+        String from = "From " + positions.from() + " positions to ALiBi, from the " + positions.start() + " start";
+        Double plain = positions.plain();
+        Double fitted = positions.fitted();
+        if (plain == null || fitted == null) {
+            return section.add(Html.paragraph("lead", from + ": standard slopes and nothing else."));
+        }
+        return section.add(Html.paragraph("lead", String.format(Locale.ROOT,
+                "%s: KL divergence on held-out text %s with standard slopes and nothing else, %s with heads in the order of their "
+                        + "slopes and every layer fitted, %s.",
+                from, Units.small(plain), Units.small(fitted),
+                positions.steps() == 0 ? "as they are" : "after " + positions.steps() + " steps of healing")))
+                .add(table(POSITIONS, positions.layers().stream()
+                        .map(layer -> Element.of("tr").add(count(layer.block()))
+                                .add(Html.cell(layer.order().toString()))
+                                .add(value(layer.attentionDivergence())).add(value(layer.fittedDivergence()))
+                                .addAll(step(layer.values())).addAll(step(layer.down())))
+                        .toList()));
     }
 
     private static Element budget(ConvertReport.Budget budget) {
@@ -165,7 +173,7 @@ public final class ConvertPage {
 
     private static Element healing(ConvertReport.Healed healed) {
         LineChart chart = new LineChart("KL divergence on held-out text while healing", "step", healed.curve().stream()
-                .map(look -> new LineChart.Point(look.step(), look.divergence(), "behind step " + look.step() + ": "
+                .map(look -> new LineChart.Point(look.step(), look.divergence(), "after step " + look.step() + ": "
                         + Units.small(look.divergence()) + " nats per token"))
                 .toList());
         Element section = Html.section("healing", "Healing")
@@ -179,7 +187,7 @@ public final class ConvertPage {
         if (healed.trials().isEmpty()) {
             return section;
         }
-        return section.add(table(List.of(">rate", ">KL divergence behind a short trial"), healed.trials().stream()
+        return section.add(table(List.of(">rate", ">KL divergence after a short trial"), healed.trials().stream()
                 .map(trial -> Element.of("tr")
                         .add(Html.number(String.format(Locale.ROOT, "%.0e", trial.rate()), trial.rate()))
                         .add(trial.divergence() == null ? Html.number("not finite") : value(trial.divergence())))

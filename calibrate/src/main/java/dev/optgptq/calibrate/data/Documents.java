@@ -19,6 +19,9 @@ sealed interface Documents extends AutoCloseable permits Documents.Whole, JsonLi
         }
     }
 
+    /** U+FEFF in UTF-8, its bytes read as Latin-1. */
+    String BYTE_ORDER_MARK = "\u00ef\u00bb\u00bf";
+
     @Override
     void close();
 
@@ -41,13 +44,13 @@ sealed interface Documents extends AutoCloseable permits Documents.Whole, JsonLi
                 : new Whole(TextFiles.read(file));
     }
 
-    /** Files named .json often hold lines. */
+    /** Files named .json often hold lines. A byte order mark may come first. */
     private static boolean isArray(Path file) {
         try {
             TextFiles.requireNoPointer(file);
             try (Reader text = Files.newBufferedReader(file, StandardCharsets.ISO_8859_1)) {
                 int first = text.read();
-                while (first >= 0 && first != '{' && first != '[' && !Character.isLetterOrDigit(first)) {
+                while (BYTE_ORDER_MARK.indexOf(first) >= 0 || Character.isWhitespace(first)) {
                     first = text.read();
                 }
                 return first == '[';

@@ -44,7 +44,11 @@ final class RankOptions {
             ranks.close();
             return exitCode;
         } catch (RuntimeException | Error e) {
-            ranks.fail(String.valueOf(e.getMessage()));
+            try {
+                ranks.fail(String.valueOf(e.getMessage()));
+            } catch (RuntimeException late) {
+                e.addSuppressed(late);
+            }
             closeAfterTheMessage(ranks);
             throw e;
         }

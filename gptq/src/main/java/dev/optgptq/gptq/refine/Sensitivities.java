@@ -1,6 +1,7 @@
 package dev.optgptq.gptq.refine;
 
 import dev.optgptq.calibrate.capture.ShardPass;
+import dev.optgptq.calibrate.family.FeedForward;
 import dev.optgptq.calibrate.family.InputSite;
 import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.calibrate.gradient.Saliency;
@@ -87,7 +88,7 @@ public final class Sensitivities {
             BlockMoments moments, Map<LinearSpec, double[]> losses) {
         InputSite site = linears.getFirst().site();
         // The Hessian is 2 / N sum s x x^T, s with mean 1.
-        double scale = saliency.mean(weights.index(), site) / 4;
+        double scale = share(site, moments, weights) * saliency.mean(weights.index(), site) / 4;
         try (SiteSolver solver = new SiteSolver(device, new Calibrator.Gptq(grids.getFirst(), searchScales),
                 moments.hessian(site, true), "block " + weights.index() + ", " + site.label())) {
             for (LinearSpec linear : linears) {
@@ -97,6 +98,13 @@ public final class Sensitivities {
                         .toArray());
             }
         }
+    }
+
+    /** Of what a token meets of a site: an expert's moments are means over its own tokens, and s adds up the experts of a token. */
+    private double share(InputSite site, BlockMoments moments, BlockWeights weights) {
+        return site.ofExpert() && weights.spec().feedForward() instanceof FeedForward.Experts mixture
+                ? moments.activity(site).tokens() / ((double) streams.trainedRows() * mixture.router().active())
+                : 1;
     }
 
     /** Relative to the output. */

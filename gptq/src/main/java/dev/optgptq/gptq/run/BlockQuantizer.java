@@ -283,9 +283,10 @@ final class BlockQuantizer {
 
     private void capture(int index, BlockWeights weights, CalibrationStream stream, Set<InputSite> wanted,
             HessianAccumulator hessians, Phases phases) {
-        // The last block's output is wanted too: no other block reads it.
-        boolean last = weights.index() + 1 == model.spec().blocks();
+        // The last block's output is wanted too, once: no other block reads it.
         SequencedSet<InputSite> all = grids.sites(weights.spec());
+        boolean last = weights.index() + 1 == model.spec().blocks()
+                && (trueSequential || wanted.contains(all.getLast()));
         InputTap tap = new CaptureTap(hessians, wanted, last, phases);
         Partition partition = stream.partition();
         try (ShardPass pass = new ShardPass(models.on(index), partition, stream.sequenceLength())) {

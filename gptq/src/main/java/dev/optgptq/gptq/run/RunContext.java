@@ -112,6 +112,7 @@ record RunContext(QuantizeSettings settings, ModuleGrids grids, Set<String> fixe
         ModuleGrids itsGrids = settings.grids(model(), chosen, grids.skipped());
         Preflight.checkRuntime(settings, itsGrids, model());
         List<String> itsWarnings = Preflight.warnings(settings, itsGrids, model());
+        itsWarnings.addAll(settings.grids(model()).remarks());
         itsWarnings.add(chosen.words());
         itsWarnings.forEach(caller.log());
         return new RunContext(settings, itsGrids, fixedBits, chosen, caller, source, models, matmulDtype, texts,

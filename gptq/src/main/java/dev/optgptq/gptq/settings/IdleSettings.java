@@ -67,6 +67,16 @@ public final class IdleSettings {
         if (setting == SettingsTable.TENSOR_PARALLEL) {
             return "no --target";
         }
+        if (setting == TextOptions.FIELD) {
+            return "the bundled texts, which have no records";
+        }
+        if (setting == SettingsTable.EXPERTS_AT_ONCE) {
+            return switch (settings.solving().calibrator()) {
+                case RTN -> "--calibrator rtn, which uses no text";
+                case GPTQ -> "--true-sequential, which sums one site at a time";
+                case GRADIENT -> "--calibrator gradient, which sums all experts at once";
+            };
+        }
         return switch (settings.solving().calibrator()) {
             case RTN -> "--calibrator rtn, which uses no text";
             case GPTQ -> "--calibrator gptq";

@@ -260,7 +260,7 @@ public final class SettingsTable {
             .byDefault("as many as fit in a quarter of the free memory", given -> null)
             .allows("at least 1", atLeast(1))
             .readBy(GPTQ)
-            .where(run -> run.calibration().expertsAtOnce() != null)
+            .where(run -> run.calibration().expertsAtOnce() != null && !run.solving().trueSequential())
             .value(run -> Objects.<Object>requireNonNullElse(run.calibration().expertsAtOnce(), NONE));
 
     public static final SettingSpec<Path> EVAL = SettingSpec.of(EVALUATION, "--eval", "FILE", Path.class)

@@ -91,7 +91,10 @@ class AlibiRunTest {
     void without_healing_it_is_refused_with_what_it_costs_unless_forced() throws IOException {
         assertUserError(Code.BAD_SETTING, () -> convert("out", null, false, Progress.SILENT), "0.9 nats", "--heal",
                 "--force");
+    }
 
+    @Test
+    void without_healing_both_starts_are_tried_and_the_choice_is_kept_when_it_is_interrupted() throws IOException {
         ConvertReport report = convert("whole", null, true, Progress.SILENT);
 
         assertNotNull(report.positions());
@@ -101,11 +104,7 @@ class AlibiRunTest {
         assertEquals(report.positions().fitted() < report.positions().plain() ? "fitted" : "plain",
                 report.positions().start());
         assertEquals(TinyModel.BLOCKS, report.positions().layers().size());
-    }
 
-    @Test
-    void the_choice_of_a_start_is_kept_when_it_is_interrupted() throws IOException {
-        convert("whole", null, true, Progress.SILENT);
         assertThrows(CancellationException.class, () -> convert("out", null, true, (phase, done, total) -> {
             if (phase.startsWith("block 2/2: values")) {
                 throw new CancellationException();

@@ -36,7 +36,7 @@ public final class NativeLibrary {
     /** Loads the first that loads. UserError DEVICE says what was tried, and why each did not load. */
     public static NativeLibrary load(Search search) {
         DynamicLoader loader = DynamicLoader.ofSystem().orElseThrow(() -> new UserError(UserError.Code.DEVICE,
-                search.what + ": used on Linux only, this is " + System.getProperty("os.name")));
+                search.what + ": is used on Linux only; this is " + System.getProperty("os.name")));
         Optional<String> chosen = search.setting.value();
         if (chosen.isPresent() && chosen.get().equals("none")) {
             throw new UserError(UserError.Code.DEVICE,

@@ -227,12 +227,7 @@ public final class MpiRanks implements Ranks {
             mpi.abort();
             return;
         }
-        try {
-            end();
-        } catch (UserError e) {
-            mpi.abort();
-            throw e;
-        }
+        end();
         mpi.finish();
     }
 

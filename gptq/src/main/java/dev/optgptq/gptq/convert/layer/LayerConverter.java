@@ -40,7 +40,8 @@ public final class LayerConverter {
     public record Converted(AttentionMatrices attention, @Nullable Matrix down, @Nullable Matrix downBias,
             LayerOutcome outcome) {}
 
-    /** Prepares.
+    /**
+     * Prepares.
      *
      * @param stored rounds attention weights to the dtype that they will be stored in
      * @param storedLinear the same of any other matrix

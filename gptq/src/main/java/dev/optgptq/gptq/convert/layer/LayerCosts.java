@@ -23,14 +23,14 @@ import java.util.function.IntConsumer;
  * over the blocks: what every candidate puts out goes along, so that each block is loaded once.
  *
  * @param sequences the original's stream, at the first block's input; it is advanced to the end
- * @param block hears which block is computed
+ * @param block receives which block is computed
  */
 public record LayerCosts(Transformer model, Dense dense, Sequences sequences, IntConsumer block) {
 
     /** Held-out tokens that candidates are compared on. */
     private static final int TOKENS = 4096;
-    /** Host memory of a candidate's activations above which they go to a file. */
-    private static final long MEMORY = 1L << 28;
+    /** Host memory of all candidates' activations; those of which there is no room go to files. */
+    private static final long MEMORY = 2L << 30;
     /** Rows of logits at a time. */
     private static final int CHUNK = 256;
 
@@ -76,7 +76,7 @@ public record LayerCosts(Transformer model, Dense dense, Sequences sequences, In
                 weights.expand(new LayerMoments(source, dense).merges(original, heads, sequences.summed()).getFirst()
                         .weights(),
                         source.converted().parts());
-                ActivationStore stream = input(buffer);
+                ActivationStore stream = input(buffer, MEMORY / ((long) model.spec().blocks() * kvHeads.size()));
                 candidates.add(new Candidate(index, heads, stream));
                 advance(stream, source.converted(), buffer);
             }
@@ -86,10 +86,10 @@ public record LayerCosts(Transformer model, Dense dense, Sequences sequences, In
     }
 
     /** What enters the block on the judged sequences, in a store of its own. */
-    private ActivationStore input(Tensor buffer) {
+    private ActivationStore input(Tensor buffer, long memory) {
         int[] judged = judged();
         int length = sequences.length();
-        ActivationStore stream = new ActivationStore((long) judged.length * length, model.spec().hiddenSize(), MEMORY);
+        ActivationStore stream = new ActivationStore((long) judged.length * length, model.spec().hiddenSize(), memory);
         sequences.each(judged, (at, batch) -> stream.write(model.device(), (long) at * length,
                 sequences.read(model.device(), sequences.original(), batch, buffer)));
         return stream;
@@ -110,7 +110,7 @@ public record LayerCosts(Transformer model, Dense dense, Sequences sequences, In
         }
         try (TensorArena arena = model.device().arena();
                 ActivationStore original = input(
-                        arena.matrix(DType.F32, sequences.batchRows(), model.spec().hiddenSize()))) {
+                        arena.matrix(DType.F32, sequences.batchRows(), model.spec().hiddenSize()), MEMORY)) {
             Ends ends = Ends.open(model, arena);
             for (Candidate candidate : candidates) {
                 costs.get(candidate.block).put(candidate.kvHeads, ends.divergence(original, candidate.stream));

@@ -61,7 +61,7 @@ public final class PositionConverter {
      * @param target the same weights with ALiBi; separate tensors of queries, keys and values
      * @param stored rounds attention weights to the dtype that they will be stored in
      * @param storedLinear the same of any other matrix
-     * @param step hears what is being done
+     * @param step receives what is being done
      */
     public PositionConverter(Transformer original, Transformer target, Dense dense, Sequences sequences,
             UnaryOperator<AttentionMatrices> stored, UnaryOperator<Matrix> storedLinear, Consumer<String> step) {

@@ -60,6 +60,9 @@ final class HeadPartition {
                 }
             }
         }
+        if (Double.isInfinite(least[all])) {
+            throw new IllegalArgumentException("no groups have a finite cost");
+        }
         List<int[]> groups = new ArrayList<>();
         for (int left = all; left != 0; left &= ~last[left]) {
             groups.add(members(last[left]));

@@ -36,7 +36,7 @@ class RunIdentityTest {
      * refinement's seed is the calibration's.
      */
     private static final Set<String> OTHERS = Set.of("model", "calibration.text", "calibration.sampling",
-            "calibration.samples", "calibration.sequenceLength", "calibration.precision", "refinement.seed",
+            "calibration.samples", "calibration.sequenceLength", "calibration.precision", "calibration.expertsAtOnce", "refinement.seed",
             "evaluation.wanted", "evaluation.text", "evaluation.window", "output.directory", "output.overwrite",
             "output.fresh", "threads", "target.runtime", "target.ranks", "modules.overrides", "modules.skips",
             "modules.file", "modules.recipe");
@@ -126,13 +126,22 @@ class RunIdentityTest {
         return type.getDeclaredConstructor(types).newInstance(values);
     }
 
+    /** What may stand where nothing did. */
+    private static Object of(Class<?> type) {
+        if (type == Path.class) {
+            return Path.of("other");
+        }
+        if (type == Budget.class) {
+            return new Budget.AverageBits(3);
+        }
+        return type == Integer.class ? 1 : TargetName.VLLM;
+    }
+
     /** @param path of the component to change in it; empty for any */
     private static Object another(@Nullable Object value, Class<?> type, List<String> path)
             throws ReflectiveOperationException {
         return switch (value) {
-            case null -> type == Path.class
-                    ? Path.of("other")
-                    : type == Budget.class ? new Budget.AverageBits(3) : TargetName.VLLM;
+            case null -> of(type);
             case Boolean flag -> !flag;
             case Integer number -> number + 1;
             case Long number -> number + 1;

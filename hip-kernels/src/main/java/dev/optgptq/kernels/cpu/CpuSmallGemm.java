@@ -40,7 +40,10 @@ record CpuSmallGemm(DoubleBlas blas) {
                 for (int i = 0; i < columns; i++) {
                     double sum = alpha * product.getAtIndex(ValueLayout.JAVA_DOUBLE, (long) r * columns + i);
                     sum += bias == null ? 0 : bias.memory().get(Memory.FLOAT, 4L * i);
-                    sum += beta == 0 ? 0 : (double) beta * c.memory().get(Memory.FLOAT, at + 4L * i);
+                    if (beta != 0) {
+                        // Rounded as c is: two equal products have the difference 0.
+                        sum = (float) sum + (double) beta * c.memory().get(Memory.FLOAT, at + 4L * i);
+                    }
                     c.memory().set(Memory.FLOAT, at + 4L * i, (float) sum);
                 }
             }

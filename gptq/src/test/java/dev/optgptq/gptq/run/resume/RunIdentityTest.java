@@ -36,7 +36,8 @@ class RunIdentityTest {
      * refinement's seed is the calibration's.
      */
     private static final Set<String> OTHERS = Set.of("model", "calibration.text", "calibration.sampling",
-            "calibration.samples", "calibration.sequenceLength", "calibration.precision", "calibration.expertsAtOnce", "refinement.seed",
+            "calibration.samples", "calibration.sequenceLength", "calibration.precision", "calibration.expertsAtOnce",
+            "refinement.seed",
             "evaluation.wanted", "evaluation.text", "evaluation.window", "output.directory", "output.overwrite",
             "output.fresh", "threads", "target.runtime", "target.ranks", "modules.overrides", "modules.skips",
             "modules.file", "modules.recipe");

@@ -1,7 +1,6 @@
 package dev.optgptq.calibrate.family;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.optgptq.calibrate.Progress;
 import dev.optgptq.calibrate.data.InputIds;
@@ -9,20 +8,16 @@ import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.eval.Logits;
 import dev.optgptq.calibrate.gradient.ParameterGradients;
 import dev.optgptq.calibrate.model.Transformer;
-import dev.optgptq.calibrate.testing.Fixture;
+import dev.optgptq.calibrate.testing.Golden;
 import dev.optgptq.formats.testing.SharedFiles;
 import dev.optgptq.formats.model.ModelDirectory;
-import dev.optgptq.formats.safetensors.SafetensorsFile;
-import dev.optgptq.formats.safetensors.TensorView;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Devices;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Set;
-import java.util.TreeMap;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -32,8 +27,6 @@ import org.junit.jupiter.params.provider.MethodSource;
 /** Every family computes what PyTorch computes: logits, the loss, and the gradient of every parameter. */
 class FamilyGoldenTest {
 
-    /** Of the largest logit, or of each gradient's largest entry. */
-    private static final double TOLERANCE = 1e-4;
     /** Gradients that are zero but for rounding: softmax does not see what is added to all keys. */
     private static final double NOTHING = 1e-6;
     /** Whose logits are those of a model that was cast in memory, which rounds rotary frequencies (ADR 3). */
@@ -67,48 +60,19 @@ class FamilyGoldenTest {
             ParameterGradients.write(transformer, ids, gradients, Progress.SILENT);
             assertEquals(0, device.memoryInUse(), "everything that was allocated is freed");
         }
-        assertClose("logits", read(directory.resolve("golden.safetensors")), read(logits), TOLERANCE);
-        Map<String, float[]> golden = read(directory.resolve("golden-gradients.safetensors"));
+        assertClose("logits", Golden.read(directory.resolve("golden.safetensors")), Golden.read(logits));
+        Map<String, float[]> golden = Golden.read(directory.resolve("golden-gradients.safetensors"));
         if (fixture.equals("gpt-neox")) {
             // Under the name that transformers 5 has for it in memory.
             golden.put("embed_out.weight", Objects.requireNonNull(golden.remove("lm_head.weight")));
         }
-        Map<String, float[]> found = read(gradients);
+        Map<String, float[]> found = Golden.read(gradients);
         assertEquals(golden.keySet(), found.keySet());
-        golden.keySet().forEach(name -> assertClose(name, golden, found, TOLERANCE));
+        golden.keySet().forEach(name -> assertClose(name, golden, found));
     }
 
-    private static Map<String, float[]> read(Path file) {
-        Map<String, float[]> tensors = new TreeMap<>();
-        try (SafetensorsFile opened = SafetensorsFile.open(file)) {
-            for (Map.Entry<String, TensorView> entry : opened.tensors().entrySet()) {
-                if (entry.getValue().dtype().isFloat()) {
-                    tensors.put(entry.getKey(), Fixture.floats(entry.getValue()));
-                }
-            }
-        }
-        return tensors;
-    }
-
-    private static void assertClose(String name, Map<String, float[]> golden, Map<String, float[]> written,
-            double tolerance) {
-        float[] expected = Objects.requireNonNull(golden.get(name));
-        float[] found = Objects.requireNonNull(written.get(name));
-        assertEquals(expected.length, found.length, name);
-        double largest = 0;
-        double worst = 0;
-        List<Integer> bad = new ArrayList<>();
-        for (int i = 0; i < expected.length; i++) {
-            largest = Math.max(largest, Math.abs(expected[i]));
-        }
-        for (int i = 0; i < expected.length; i++) {
-            double distance = Math.abs(found[i] - expected[i]);
-            worst = Math.max(worst, distance);
-            if (!(distance <= Math.max(tolerance * largest, NOTHING))) {
-                bad.add(i);
-            }
-        }
-        double relative = worst / largest;
-        assertTrue(bad.isEmpty(), () -> name + ": largest difference / largest entry = " + relative);
+    private static void assertClose(String name, Map<String, float[]> golden, Map<String, float[]> found) {
+        Golden.assertClose(name, Objects.requireNonNull(golden.get(name)), Objects.requireNonNull(found.get(name)),
+                NOTHING);
     }
 }

@@ -20,7 +20,7 @@ final class MpiLibrary {
 
     private static final int TEXT_BYTES = 8192;
 
-    private final NativeLibrary library;
+    private final NativeLibrary functions;
     private final MpiAbi abi;
     private final MethodHandle errorString;
     private final MethodHandle isend;
@@ -32,9 +32,9 @@ final class MpiLibrary {
     private final MemorySegment noStatus;
 
     /** Initializes MPI: seconds. UserError DEVICE when the library is none. */
-    MpiLibrary(NativeLibrary library) {
-        this.library = library;
-        this.abi = MpiAbi.of(library);
+    MpiLibrary(NativeLibrary functions) {
+        this.functions = functions;
+        this.abi = MpiAbi.of(functions);
         this.noStatus = MemorySegment.ofAddress(abi.noStatus());
         ValueLayout handle = handle();
         this.errorString = function("MPI_Error_string", JAVA_INT, ADDRESS, ADDRESS);
@@ -49,6 +49,7 @@ final class MpiLibrary {
         try {
             check("MPI_Init_thread", (int) function("MPI_Init_thread", ADDRESS, ADDRESS, JAVA_INT, ADDRESS)
                     .invokeExact(MemorySegment.NULL, MemorySegment.NULL, abi.serialized(), flag));
+            requireThreads(flag.get(JAVA_INT, 0));
             // Else an error ends the process, and what it has finished goes unsaid.
             check("MPI_Comm_set_errhandler",
                     (int) function("MPI_Comm_set_errhandler", handle(), handle()).invokeExact(abi.world(),
@@ -58,13 +59,23 @@ final class MpiLibrary {
         }
     }
 
+    /** Calls come one at a time, but from several threads: the one that ends a failed job is another. */
+    private void requireThreads(int granted) {
+        if (granted < abi.serialized()) {
+            throw new UserError(UserError.Code.DEVICE,
+                    functions.file() + ": expected thread level MPI_THREAD_SERIALIZED ("
+                            + abi.serialized() + "), found " + granted + "; name a build of it with threads with "
+                            + MpiRanks.LIBRARY.variable());
+        }
+    }
+
     private ValueLayout handle() {
         return abi.intHandles() ? JAVA_INT : JAVA_LONG;
     }
 
     /** Takes longs where the library takes ints for handles. */
     private MethodHandle function(String name, MemoryLayout... arguments) {
-        MethodHandle found = library.function(name, JAVA_INT, arguments);
+        MethodHandle found = functions.function(name, JAVA_INT, arguments);
         if (!abi.intHandles()) {
             return found;
         }
@@ -94,7 +105,7 @@ final class MpiLibrary {
         String version = text("MPI_Get_library_version").lines().findFirst().orElse("");
         int details = version.indexOf(',');
         return version.substring(0, details < 0 ? version.length() : details).replace("\t", " ") + ", "
-                + library.file();
+                + functions.file();
     }
 
     /** The host that this process runs on. */
@@ -193,7 +204,7 @@ final class MpiLibrary {
 
     private void check(String function, int status) {
         if (status != 0) {
-            throw new UserError(UserError.Code.DEVICE, function + " of " + library.file() + " failed: "
+            throw new UserError(UserError.Code.DEVICE, function + " of " + functions.file() + " failed: "
                     + errorText(status) + "; see the launcher's messages, and run the same command to resume");
         }
     }

@@ -49,7 +49,7 @@ public final class HostVectors {
     }
 
     private static MemorySegment download(Device device, Tensor tensor) {
-        MemorySegment host = Arena.ofAuto().allocate(tensor.elements() * tensor.dtype().bytes(), Double.BYTES);
+        MemorySegment host = Arena.ofAuto().allocate(tensor.bytes(), Double.BYTES);
         device.download(tensor, host);
         return host;
     }

@@ -45,6 +45,11 @@ public record Tensor(DType dtype, long rows, long columns, long stride, MemorySe
         return rows * columns;
     }
 
+    /** Bytes of its elements, those between the rows of a view left out. */
+    public long bytes() {
+        return elements() * dtype.bytes();
+    }
+
     public boolean isDense() {
         return stride == columns || rows <= 1;
     }

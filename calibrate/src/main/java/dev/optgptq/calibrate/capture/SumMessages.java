@@ -1,6 +1,7 @@
 package dev.optgptq.calibrate.capture;
 
 import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.HostBytes;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.ranks.Ranks;
 import java.lang.foreign.Arena;
@@ -54,25 +55,12 @@ interface SumMessages {
 
     /** Sends a dense tensor. */
     default void put(Device device, Tensor tensor) {
-        try (Arena host = Arena.ofShared()) {
-            MemorySegment bytes = host.allocate(bytes(tensor), Long.BYTES);
-            device.download(tensor, bytes);
-            put(bytes);
-        }
+        HostBytes.download(device, tensor, this::put);
     }
 
     /** Receives a dense tensor. */
     default void get(Device device, Tensor tensor) {
-        try (Arena host = Arena.ofShared()) {
-            MemorySegment bytes = host.allocate(bytes(tensor), Long.BYTES);
-            get(bytes);
-            device.upload(bytes, tensor);
-            device.synchronize();
-        }
-    }
-
-    private static long bytes(Tensor tensor) {
-        return tensor.elements() * tensor.dtype().bytes();
+        HostBytes.upload(device, tensor, this::get);
     }
 
     /** Sends numbers. */

@@ -8,6 +8,7 @@ import dev.optgptq.gptq.recipe.ModuleGrids;
 import dev.optgptq.gptq.solve.LinearSolution;
 import dev.optgptq.gptq.solve.QuantizedWeight;
 import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.HostBytes;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.ranks.Ranks;
@@ -51,47 +52,30 @@ public record SolvedExchange(Ranks ranks, Device device, ModuleGrids grids) {
         return mine == null ? solved(linear, weight, figures) : mine;
     }
 
-    /** The dequantized weight, F32 [outputs, inputs], as the solver leaves it. */
-    public void dequantize(QuantizedWeight from, Tensor weight) {
-        try (TensorArena scratch = device.arena()) {
-            Tensor q = scratch.matrix(DType.F32, from.codes().rows(), from.codes().columns());
-            device.quant().dequantize(from.codes(), from.scales(), from.zeros(), from.groupOf(), q);
-            device.matrix().transpose(q, weight);
-            device.synchronize();
-        }
-    }
-
     private void codes(int owner, Tensor codes, int bits) {
         int inputs = Math.toIntExact(codes.rows());
         int outputs = Math.toIntExact(codes.columns());
-        try (TensorArena scratch = device.arena(); Arena host = Arena.ofShared()) {
-            MemorySegment words = host.allocate((long) inputs * bits / 32 * outputs * Integer.BYTES, Long.BYTES);
-            if (owner == ranks.rank()) {
-                Tensor packed = scratch.matrix(DType.I32, (long) inputs * bits / 32, outputs);
+        long words = (long) inputs * bits / 32;
+        if (owner == ranks.rank()) {
+            try (TensorArena scratch = device.arena()) {
+                Tensor packed = scratch.matrix(DType.I32, words, outputs);
                 device.quant().packCodes(bits, codes, packed);
-                device.download(packed, words);
+                tensor(owner, packed);
             }
-            ranks.broadcast(owner, words);
-            if (owner != ranks.rank()) {
-                MemorySegment unpacked = host.allocate(codes.elements(), Long.BYTES);
-                Packing.unpackWeights(words, bits, inputs, outputs, unpacked);
-                device.upload(unpacked, codes);
-                device.synchronize();
-            }
+            return;
+        }
+        try (Arena host = Arena.ofShared()) {
+            MemorySegment packed = host.allocate(words * outputs * Integer.BYTES, Long.BYTES);
+            ranks.broadcast(owner, packed);
+            HostBytes.upload(device, codes, to -> Packing.unpackWeights(packed, bits, inputs, outputs, to));
         }
     }
 
     private void tensor(int owner, Tensor tensor) {
-        try (Arena host = Arena.ofShared()) {
-            MemorySegment bytes = host.allocate(tensor.elements() * tensor.dtype().bytes(), Long.BYTES);
-            if (owner == ranks.rank()) {
-                device.download(tensor, bytes);
-            }
-            ranks.broadcast(owner, bytes);
-            if (owner != ranks.rank()) {
-                device.upload(bytes, tensor);
-                device.synchronize();
-            }
+        if (owner == ranks.rank()) {
+            HostBytes.download(device, tensor, bytes -> ranks.broadcast(owner, bytes));
+        } else {
+            HostBytes.upload(device, tensor, bytes -> ranks.broadcast(owner, bytes));
         }
     }
 

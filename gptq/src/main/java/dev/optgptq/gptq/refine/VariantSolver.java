@@ -103,7 +103,7 @@ final class VariantSolver implements AutoCloseable {
             }
             SolvedLinear solved = exchange.share(moments.owners().of(linear.site()), linear, own, arena);
             if (own == null) {
-                exchange.dequantize(solved.solution().weight(), weights.weight(linear));
+                solved.solution().weight().dequantize(device, device, weights.weight(linear));
             }
             linears.add(solved);
         }

@@ -186,7 +186,7 @@ final class BlockQuantizer {
             SolvedLinear solved = exchange.share(owner, linear, mine, arena);
             if (mine == null) {
                 model.rewrite(weights, linear, weight -> {
-                    exchange.dequantize(solved.solution().weight(), weight);
+                    solved.solution().weight().dequantize(device, device, weight);
                     return weight;
                 });
             }

@@ -222,7 +222,7 @@ public final class GpuContext implements AutoCloseable {
     /** Copies a dense tensor of another device into one of this; the other must be done with it. */
     void receive(GpuContext other, Tensor source, Tensor target) {
         activate();
-        long bytes = source.elements() * source.dtype().bytes();
+        long bytes = source.bytes();
         health.tell(() -> driver.copyBetween(new GpuDriver.PeerCopy(address(target), ordinal, other.address(source),
                 other.ordinal, bytes), stream));
         synchronize();

@@ -129,7 +129,7 @@ final class GpuTransfer implements AutoCloseable {
     }
 
     private static void requireBytes(MemorySegment host, Tensor tensor) {
-        long needed = tensor.elements() * tensor.dtype().bytes();
+        long needed = tensor.bytes();
         if (host.byteSize() != needed) {
             throw new IllegalArgumentException(
                     tensor + " has " + needed + " bytes, the host memory given " + host.byteSize());

@@ -53,7 +53,7 @@ public record LinearPacker(QuantizationConfig config, Device device) {
             Tensor halves = scratch.matrix(DType.F16, groups, outputs);
             device.neural().convert(weight.scales(), halves);
 
-            sink.accept(linear.module() + PackedPart.CODES.suffix(), bytes(words), to -> device.download(words, to));
+            sink.accept(linear.module() + PackedPart.CODES.suffix(), words.bytes(), to -> device.download(words, to));
             MemorySegment zeros = download(weight.zeros(), host);
             sink.accept(linear.module() + PackedPart.ZEROS.suffix(), (long) groups * outputs * bits / 8,
                     to -> Packing.packZeros(zeros, bits, groups, outputs, config.format().packing().zeroOffset(), to));
@@ -66,13 +66,9 @@ public record LinearPacker(QuantizationConfig config, Device device) {
     }
 
     private MemorySegment download(Tensor tensor, Arena host) {
-        MemorySegment bytes = host.allocate(bytes(tensor), 64);
+        MemorySegment bytes = host.allocate(tensor.bytes(), 64);
         device.download(tensor, bytes);
         return bytes;
-    }
-
-    private static long bytes(Tensor tensor) {
-        return tensor.elements() * tensor.dtype().bytes();
     }
 
     /**

@@ -175,14 +175,8 @@ public final class QuantizeRun {
             return null;
         }
         run.progress().enter("evaluate", "original and quantized model");
-        Replicas models = SharedCheckpoint.announce(run.ranks(), written.path())
-                ? run.models()
-                : run.models().alone();
-        double work = 2 * run.progress().flops().evaluation(evaluation);
-        ModelComparison found = ModelComparison.evaluate(models, models.with(Transformer.open(written, run.device())),
-                evaluation, run.progress().part(work * models.size() / models.crew().devices()));
-        run.progress().exchange(models.crew().ranks());
-        return found;
+        boolean shares = SharedCheckpoint.announce(run.ranks(), written);
+        return compare(run, shares ? run.models() : run.models().alone(), written, evaluation);
     }
 
     /** The same on another rank, with its share of the windows. */
@@ -194,11 +188,18 @@ public final class QuantizeRun {
         try (ModelDirectory written = SharedCheckpoint.await(run.ranks())) {
             if (written != null) {
                 run.progress().enter("evaluate", "original and quantized model");
-                double work = 2 * run.progress().flops().evaluation(evaluation);
-                ModelComparison.evaluate(run.models(), run.models().with(Transformer.open(written, run.device())),
-                        evaluation, run.progress().part(work * run.models().size() / run.models().crew().devices()));
-                run.progress().exchange(run.ranks());
+                compare(run, run.models(), written, evaluation);
             }
         }
+    }
+
+    private static ModelComparison compare(RunContext run, Replicas models, ModelDirectory written,
+            TokenSequences evaluation) {
+        Progress ofAll = run.progress().part(2 * run.progress().flops().evaluation(evaluation));
+        ModelComparison found = ModelComparison.evaluate(models, models.with(Transformer.open(written, run.device())),
+                evaluation, ofAll);
+        // Devices work at one pace; one without a window says nothing.
+        ofAll.at("", 1, 1);
+        return found;
     }
 }

@@ -2,6 +2,7 @@ package dev.optgptq.gptq.run;
 
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.model.ModelDirectory;
+import dev.optgptq.formats.model.SourceFiles;
 import dev.optgptq.kernels.ranks.Ranks;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -15,28 +16,53 @@ final class SharedCheckpoint {
 
     private SharedCheckpoint() {}
 
-    /** Names it to the others, as the first rank; whether all of them can open it. */
-    static boolean announce(Ranks ranks, Path checkpoint) {
-        ranks.exchange(checkpoint.toAbsolutePath().toString());
-        return ranks.exchange(1).stream().allMatch(opened -> opened[0] == 1);
+    /** Names it to the others, as the first rank; whether all of them see its files. */
+    static boolean announce(Ranks ranks, ModelDirectory written) {
+        return !ranks.areSeveral() || announce(ranks, written.path(), sample(written));
     }
 
-    /** Opens it on another rank; null where some rank cannot. */
+    /** @param sample of its files: a rank's own disk may hold another checkpoint of that name */
+    static boolean announce(Ranks ranks, Path checkpoint, String sample) {
+        ranks.awaitFirst();
+        ranks.exchange(checkpoint.toAbsolutePath().toString());
+        ranks.exchange(sample);
+        return allSee(ranks, true);
+    }
+
+    /** Opens it on another rank, once the first has written and verified it; null where some rank cannot. */
     static @Nullable ModelDirectory await(Ranks ranks) {
-        ModelDirectory found = open(Path.of(ranks.exchange("").getFirst()));
-        boolean all = ranks.exchange(found == null ? 0 : 1).stream().allMatch(opened -> opened[0] == 1);
+        ranks.awaitFirst();
+        Path checkpoint = Path.of(ranks.exchange("").getFirst());
+        ModelDirectory found = open(checkpoint, ranks.exchange("").getFirst());
+        boolean all = allSee(ranks, found != null);
         if (!all && found != null) {
             found.close();
         }
         return all ? found : null;
     }
 
-    private static @Nullable ModelDirectory open(Path checkpoint) {
+    private static boolean allSee(Ranks ranks, boolean sees) {
+        return ranks.exchange(sees ? 1 : 0).stream().allMatch(seen -> seen[0] == 1);
+    }
+
+    private static @Nullable ModelDirectory open(Path checkpoint, String sample) {
+        if (!Files.isDirectory(checkpoint)) {
+            return null;
+        }
         try {
-            return Files.isDirectory(checkpoint) ? ModelDirectory.open(checkpoint) : null;
+            ModelDirectory found = ModelDirectory.open(checkpoint);
+            if (sample(found).equals(sample)) {
+                return found;
+            }
+            found.close();
+            return null;
         } catch (UserError e) {
             // Half visible: a network file system shows what others write late. The first rank reads it alone.
             return null;
         }
+    }
+
+    private static String sample(ModelDirectory checkpoint) {
+        return SourceFiles.sample(checkpoint).toString();
     }
 }

@@ -126,16 +126,25 @@ public final class MpiRanks implements Ranks {
         eachPiece(bytes, piece -> {
             MemorySegment staged = staging.asSlice(0, piece.byteSize()).copyFrom(piece);
             mpi.send(to, DATA, staged, request);
-            await(to);
+            await(to, timeout);
         });
     }
 
     @Override
     public void receive(int from, MemorySegment bytes) {
+        receive(from, bytes, timeout);
+    }
+
+    @Override
+    public void receiveLate(int from, MemorySegment bytes) {
+        receive(from, bytes, FOREVER);
+    }
+
+    private void receive(int from, MemorySegment bytes, Duration most) {
         eachPiece(bytes, piece -> {
             MemorySegment staged = staging.asSlice(0, piece.byteSize());
             mpi.receive(from, DATA, staged, request);
-            await(from);
+            await(from, most);
             piece.copyFrom(staged);
         });
     }
@@ -147,10 +156,10 @@ public final class MpiRanks implements Ranks {
     }
 
     /** Waits for the request, while nobody fails. */
-    private void await(int other) {
-        if (!poll(timeout, this::isDone)) {
+    private void await(int other, Duration most) {
+        if (!poll(most, this::isDone)) {
             throw new UserError(UserError.Code.DEVICE, "waiting for " + name(other) + ": no sign of it for "
-                    + timeout.toSeconds()
+                    + most.toSeconds()
                     + " s; it hangs, was stopped, or cannot be reached. See to it there, then run the same "
                     + "command to resume; --rank-timeout allows for longer waits");
         }
@@ -231,24 +240,18 @@ public final class MpiRanks implements Ranks {
         mpi.finish();
     }
 
-    /** All wait for the first, which waits for all. */
+    /** All wait for the first, which writes and verifies before it ends; then it waits for all. */
     private void end() {
         MemorySegment word = arena.allocate(1);
         if (isFirst()) {
             for (int other = 1; other < size(); other++) {
                 mpi.receive(other, END, word, request);
-                await(other);
-            }
-            for (int other = 1; other < size(); other++) {
-                mpi.send(other, END, word, request);
-                await(other);
+                await(other, timeout);
             }
         } else {
             mpi.send(0, END, word, request);
-            await(0);
-            // The first writes and verifies before it ends, for as long as that takes.
-            mpi.receive(0, END, word, request);
-            poll(FOREVER, this::isDone);
+            await(0, timeout);
         }
+        awaitFirst();
     }
 }

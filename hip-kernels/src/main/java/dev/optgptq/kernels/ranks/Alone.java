@@ -31,6 +31,11 @@ public record Alone() implements Ranks {
     }
 
     @Override
+    public void receiveLate(int from, MemorySegment bytes) {
+        receive(from, bytes);
+    }
+
+    @Override
     public void fail(String reason) {
         // Nobody is to be told.
     }

@@ -32,6 +32,9 @@ public interface Ranks extends AutoCloseable {
     /** Receives as many bytes as the segment has, which the other sends in one call. */
     void receive(int from, MemorySegment bytes);
 
+    /** The same where the other may first work for as long as it likes: the time that the user allows does not count. */
+    void receiveLate(int from, MemorySegment bytes);
+
     /** Tells all others that this process cannot continue: what they wait for then throws this reason. */
     void fail(String reason);
 
@@ -46,6 +49,20 @@ public interface Ranks extends AutoCloseable {
 
     default boolean areSeveral() {
         return size() > 1;
+    }
+
+    /** Until the first calls it too, however long it works before that. */
+    default void awaitFirst() {
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment word = arena.allocate(1);
+            if (isFirst()) {
+                for (int other = 1; other < size(); other++) {
+                    send(other, word);
+                }
+            } else {
+                receiveLate(0, word);
+            }
+        }
     }
 
     /**

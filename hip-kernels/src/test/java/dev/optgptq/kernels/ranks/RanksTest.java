@@ -3,9 +3,11 @@ package dev.optgptq.kernels.ranks;
 import static dev.optgptq.formats.testing.Failures.assertUserError;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.optgptq.formats.UserError;
 import dev.optgptq.kernels.testing.ThreadRanks;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.stream.IntStream;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -28,6 +30,17 @@ class RanksTest {
     void texts_are_exchanged_in_the_order_of_the_ranks(int size) {
         ThreadRanks.run(size, ranks -> assertEquals(
                 IntStream.range(0, size).mapToObj("ä"::repeat).toList(), ranks.exchange("ä".repeat(ranks.rank()))));
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {1, 2, 5})
+    void nobody_goes_on_before_the_first(int size) {
+        AtomicBoolean first = new AtomicBoolean();
+        ThreadRanks.run(size, ranks -> {
+            first.compareAndSet(false, ranks.isFirst());
+            ranks.awaitFirst();
+            assertTrue(first.get(), ranks.name(ranks.rank()));
+        });
     }
 
     @ParameterizedTest

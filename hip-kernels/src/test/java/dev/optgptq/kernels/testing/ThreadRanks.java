@@ -93,6 +93,11 @@ public final class ThreadRanks implements Ranks {
     }
 
     @Override
+    public void receiveLate(int from, MemorySegment bytes) {
+        receive(from, bytes);
+    }
+
+    @Override
     public void fail(String reason) {
         failure.compareAndSet(null, name(rank) + ": " + reason);
     }

@@ -133,7 +133,7 @@ class ExpertsRunTest {
         run.runWithRisingProgress();
     }
 
-    private static Path write(Path target) {
+    static Path write(Path target) {
         List<TensorSpec> specs = new ArrayList<>();
         matrix(specs, "model.embed_tokens", VOCABULARY);
         for (int block = 0; block < BLOCKS; block++) {

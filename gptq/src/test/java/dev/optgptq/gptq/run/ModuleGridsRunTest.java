@@ -15,12 +15,10 @@ import dev.optgptq.formats.packed.CheckpointFormat;
 import dev.optgptq.formats.packed.PackedLinear;
 import dev.optgptq.formats.packed.QuantizationConfig;
 import dev.optgptq.gptq.recipe.ModulePatterns;
-import dev.optgptq.gptq.recipe.Recipe;
 import dev.optgptq.gptq.refine.Refinement;
 import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.gptq.settings.ModuleSettings;
 import dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind;
-import dev.optgptq.gptq.settings.Repeated;
 import dev.optgptq.gptq.testing.TinyModel;
 import dev.optgptq.gptq.testing.WrittenCheckpoint;
 import dev.optgptq.kernels.Device;
@@ -106,7 +104,7 @@ class ModuleGridsRunTest {
     @Test
     void a_block_without_a_quantized_linear_is_passed_through_and_progress_ends_where_it_was_said_to() {
         TinyRun run = run(CalibratorKind.GPTQ, CheckpointFormat.GPTQ_V2);
-        run.modules = rules(List.of(".*0.mlp.down_proj=bits:3,sym:false"), List.of("model\\.layers\\.1\\..*"));
+        run.modules = TinyRun.rules(List.of(".*0.mlp.down_proj=bits:3,sym:false"), List.of("model\\.layers\\.1\\..*"));
 
         run.runWithRisingProgress();
 
@@ -134,14 +132,9 @@ class ModuleGridsRunTest {
         run.format = format;
         run.samples = 2;
         run.sequenceLength = 32;
-        run.modules = rules(List.of(".*0.mlp.up_proj=bits:8,group:64", ".*1.mlp.down_proj=bits:3,sym:false"),
+        run.modules = TinyRun.rules(List.of(".*0.mlp.up_proj=bits:8,group:64", ".*1.mlp.down_proj=bits:3,sym:false"),
                 List.of(".*1.self_attn.o_proj"));
         return run;
-    }
-
-    private static ModuleSettings rules(List<String> overrides, List<String> skips) {
-        return new ModuleSettings(new Repeated(overrides), new Repeated(skips), null, Recipe.of(overrides, skips),
-                null);
     }
 
     private static void assertGrid(int bits, int groups, Optional<PackedLinear> linear) {

@@ -39,22 +39,37 @@ class SeveralRanksTest {
     @SuppressWarnings("NullAway.Init") // JUnit fills it in
     Path folder;
 
-    /** 3 ranks with 2 devices each are more than the calibration has parts. */
+    /** 3 ranks with 2 devices each are more than the calibration has parts. GPTQ has own grids, RTN is evaluated. */
     @ParameterizedTest
     @CsvSource({"GPTQ, 3, 2", "GRADIENT, 2, 1", "RTN, 2, 1"})
     void any_number_of_ranks_and_devices_writes_the_files_of_one_process(CalibratorKind calibrator, int ranks,
             int devices) {
         Path model = TinyModel.LLAMA.narrow().write(folder.resolve("model"));
-        TinyRun one = run(model, "one", calibrator);
+        RunReport one = run(model, "one", calibrator).run();
         Map<String, Double> work = new HashMap<>();
-        one.run().phases().forEach(phase -> work.put(phase.name(), phase.flops()));
+        one.phases().forEach(phase -> work.put(phase.name(), phase.flops()));
 
-        TinyRun several = run(model, "several", calibrator);
-        RunReport report = runOver(several, ranks, devices);
+        RunReport report = runOver(run(model, "several", calibrator), ranks, devices);
 
-        assertEquals(Checksums.of(one.output), Checksums.of(several.output));
+        assertEquals(Checksums.of(folder.resolve("one")), Checksums.of(folder.resolve("several")));
+        assertEquals(calibrator == CalibratorKind.RTN, one.quality() != null);
+        assertEquals(one.quality(), report.quality());
         report.phases().forEach(phase -> assertEquals(work.getOrDefault(phase.name(), 0.0), phase.flops(),
                 1e-9 * phase.flops(), "what is counted for " + phase.name()));
+    }
+
+    @Test
+    void two_ranks_write_a_mixture_as_one_process_does() {
+        Path model = ExpertsRunTest.write(folder.resolve("model"));
+        TinyRun one = run(model, "one", CalibratorKind.GPTQ);
+        TinyRun two = run(model, "two", CalibratorKind.GPTQ);
+        one.samples = 2;
+        two.samples = 2;
+
+        one.run();
+        runOver(two, 2, 1);
+
+        assertEquals(Checksums.of(folder.resolve("one")), Checksums.of(folder.resolve("two")));
     }
 
     /** A cluster gives what it has free: the next job may get more nodes or fewer. */
@@ -133,6 +148,10 @@ class SeveralRanksTest {
         run.calibrator = calibrator;
         run.samples = 9;
         run.sequenceLength = 16;
+        run.evaluate = calibrator == CalibratorKind.RTN;
+        if (calibrator == CalibratorKind.GPTQ) {
+            run.modules = TinyRun.rules(List.of(".*0.self_attn.q_proj=bits:3"), List.of(".*1.self_attn.o_proj"));
+        }
         return run;
     }
 }

@@ -6,6 +6,7 @@ import dev.optgptq.calibrate.Progress;
 import dev.optgptq.calibrate.data.TokenSequences.Sampling;
 import dev.optgptq.formats.model.CheckpointWriter;
 import dev.optgptq.formats.packed.CheckpointFormat;
+import dev.optgptq.gptq.recipe.Recipe;
 import dev.optgptq.gptq.refine.Refinement;
 import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.gptq.run.checkpoint.BlockRecord;
@@ -18,6 +19,7 @@ import dev.optgptq.gptq.settings.OutputSettings;
 import dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind;
 import dev.optgptq.gptq.settings.QuantizeSettings.Precision;
 import dev.optgptq.gptq.settings.QuantizeSettings;
+import dev.optgptq.gptq.settings.Repeated;
 import dev.optgptq.gptq.settings.SolvingSettings;
 import dev.optgptq.gptq.settings.TargetSettings;
 import dev.optgptq.gptq.solve.ActOrder;
@@ -86,6 +88,12 @@ public final class TinyRun {
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }
+    }
+
+    /** Grids of their own for some modules, as --override and --skip name them. */
+    static ModuleSettings rules(List<String> overrides, List<String> skips) {
+        return new ModuleSettings(new Repeated(overrides), new Repeated(skips), null, Recipe.of(overrides, skips),
+                null);
     }
 
     public QuantizeSettings settings() {

@@ -57,7 +57,7 @@ record Arithmetic(Budget budget) {
             budget.characters(text.value().length() * count);
             return new Text(text.value().repeat((int) count));
         }
-        List<Value> once = Values.elements(value);
+        List<Value> once = Values.elements(value, budget);
         budget.steps(once.size() * count);
         return Items.list(Collections.nCopies((int) count, once).stream().flatMap(List::stream).toList());
     }

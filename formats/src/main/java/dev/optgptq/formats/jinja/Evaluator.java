@@ -36,7 +36,7 @@ record Evaluator(Indexing indexing, Filters filters, Arithmetic arithmetic, Budg
             case Expression.Filter filter -> filters.apply(filter.name(), evaluate(filter.of(), scope),
                     arguments(filter.passed(), scope));
             case Expression.Test test -> new Bool(Tests.test(test.name(), evaluate(test.of(), scope),
-                    arguments(test.passed(), scope)));
+                    arguments(test.passed(), scope), budget));
             case Expression.Not not -> new Bool(!Values.isTrue(evaluate(not.of(), scope)));
             case Expression.Sign sign -> sign.negative()
                     ? arithmetic.negated(evaluate(sign.of(), scope))
@@ -113,22 +113,22 @@ record Evaluator(Indexing indexing, Filters filters, Arithmetic arithmetic, Budg
     }
 
     private boolean holds(String operator, Value left, Value right) {
-        budget.characters(right instanceof Value.Text text ? text.value().length() / 16 : 0);
         return switch (operator) {
-            case "==" -> Values.equal(left, right);
-            case "!=" -> !Values.equal(left, right);
-            case "<" -> Values.compare(left, right) < 0;
-            case "<=" -> Values.compare(left, right) <= 0;
-            case ">" -> Values.compare(left, right) > 0;
-            case ">=" -> Values.compare(left, right) >= 0;
-            case "in" -> Values.contains(right, left);
-            default -> !Values.contains(right, left);
+            case "==" -> Values.equal(left, right, budget);
+            case "!=" -> !Values.equal(left, right, budget);
+            case "<" -> Values.compare(left, right, budget) < 0;
+            case "<=" -> Values.compare(left, right, budget) <= 0;
+            case ">" -> Values.compare(left, right, budget) > 0;
+            case ">=" -> Values.compare(left, right, budget) >= 0;
+            case "in" -> Values.contains(right, left, budget);
+            default -> !Values.contains(right, left, budget);
         };
     }
 
     private Value mapping(Expression.Mapping mapping, Scope scope) {
         Map<Value, Value> entries = new LinkedHashMap<>();
-        mapping.pairs().forEach(pair -> entries.put(evaluate(pair.key(), scope), evaluate(pair.value(), scope)));
+        mapping.pairs().forEach(pair -> entries.put(Values.key(evaluate(pair.key(), scope), budget),
+                evaluate(pair.value(), scope)));
         return new Dict(entries);
     }
 }

@@ -11,6 +11,7 @@ import java.util.Comparator;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
+import java.util.function.IntPredicate;
 
 /** Jinja's filters: value | name(arguments). */
 record Filters(Methods methods, Indexing indexing, Budget budget) {
@@ -18,17 +19,18 @@ record Filters(Methods methods, Indexing indexing, Budget budget) {
     Value apply(String name, Value value, Arguments arguments) {
         budget.step();
         return switch (name) {
-            case "length", "count" -> new Int(Values.length(value));
+            case "length", "count" -> new Int(Values.length(value, budget));
             case "tojson" -> new Text(JsonText.of(value, arguments, budget));
             case "default", "d" -> byDefault(value, arguments.bind(name, "default_value", "boolean"));
             case "string" -> new Text(Printed.text(value, budget));
             case "safe" -> value;
-            case "int" -> whole(value, arguments.bind(name, "default", "base"));
-            case "float" -> real(value, arguments.bind(name, "default"));
-            case "abs" -> Values.compare(value, new Int(0)) < 0 ? new Arithmetic(budget).negated(value) : value;
-            case "items" -> value instanceof Dict dict ? Methods.pairs(dict) : Items.list(Values.elements(value));
-            case "dictsort" -> Items.list(Methods.pairs(requireDict(value, name)).values().stream()
-                    .sorted(Values::compare).toList());
+            case "int" -> whole(counted(value), arguments.bind(name, "default", "base"));
+            case "float" -> real(counted(value), arguments.bind(name, "default"));
+            case "abs" -> Values.compare(value, new Int(0), budget) < 0 ? new Arithmetic(budget).negated(value) : value;
+            case "items" ->
+                value instanceof Dict dict ? methods.pairs(dict) : Items.list(Values.elements(value, budget));
+            case "dictsort" -> Items.list(methods.pairs(requireDict(value, name)).values().stream()
+                    .sorted(this::compare).toList());
             case "trim", "upper", "lower", "title", "capitalize", "replace", "escape", "e", "indent" -> text(name,
                     Printed.text(value, budget), arguments);
             default -> list(name, value, arguments);
@@ -39,8 +41,7 @@ record Filters(Methods methods, Indexing indexing, Budget budget) {
         budget.characters(text.length());
         return switch (name) {
             case "trim" -> {
-                Optional<String> chars = arguments.bind(name, "chars").optionalText("chars");
-                var removed = chars.map(Texts::anyOf).orElse(Texts::isSpace);
+                IntPredicate removed = methods.strippable(text, name, arguments);
                 yield new Text(Texts.stripRight(Texts.stripLeft(text, removed), removed));
             }
             case "upper" -> new Text(text.toUpperCase(Locale.ROOT));
@@ -49,19 +50,22 @@ record Filters(Methods methods, Indexing indexing, Budget budget) {
             case "capitalize" -> new Text(Texts.capitalize(text));
             case "replace" -> methods.replaced(text, arguments.bind(name, "old", "new", "count"));
             case "indent" -> indented(text, arguments.bind(name, "width", "first", "blank"));
-            default -> new Text(text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-                    .replace("'", "&#39;").replace("\"", "&#34;"));
+            default -> {
+                budget.characters(5L * text.length());
+                yield new Text(text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+                        .replace("'", "&#39;").replace("\"", "&#34;"));
+            }
         };
     }
 
     private Value list(String name, Value value, Arguments arguments) {
         if (name.equals("first") || name.equals("last")) {
-            List<Value> elements = Values.elements(value);
+            List<Value> elements = Values.elements(value, budget);
             return elements.isEmpty()
                     ? new Undefined(name + " of nothing")
                     : name.equals("first") ? elements.getFirst() : elements.getLast();
         }
-        List<Value> elements = Values.elements(value);
+        List<Value> elements = Values.elements(value, budget);
         budget.steps(elements.size());
         return switch (name) {
             case "list" -> Items.list(elements);
@@ -74,10 +78,16 @@ record Filters(Methods methods, Indexing indexing, Budget budget) {
             case "sort" -> sorted(elements, arguments.bind(name, "reverse", "case_sensitive", "attribute"));
             case "unique" -> unique(elements);
             case "sum" -> elements.stream().reduce(new Int(0), (a, b) -> new Arithmetic(budget).of("+", a, b));
-            case "min" -> elements.stream().min(Values::compare).orElse(new Undefined("min of nothing"));
-            case "max" -> elements.stream().max(Values::compare).orElse(new Undefined("max of nothing"));
+            case "min" -> elements.stream().min(this::compare).orElse(new Undefined("min of nothing"));
+            case "max" -> elements.stream().max(this::compare).orElse(new Undefined("max of nothing"));
             default -> throw new TemplateException("found the unknown filter '" + name + "'");
         };
+    }
+
+    /** What is read as a number. */
+    private Value counted(Value value) {
+        budget.characters(value instanceof Text text ? text.value().length() : 0);
+        return value;
     }
 
     private static Value byDefault(Value value, Arguments.Bound given) {
@@ -117,7 +127,7 @@ record Filters(Methods methods, Indexing indexing, Budget budget) {
         String pad = given.get("width").map(width -> width instanceof Text own
                 ? own.value()
                 : " ".repeat(Math.clamp(Values.requireInt(width, "indent"), 0, 1000))).orElse("    ");
-        List<String> lines = Texts.split(text, "\n", -1);
+        List<String> lines = Texts.split(text, "\n", -1, budget);
         budget.characters(text.length() + (long) pad.length() * lines.size());
         StringBuilder indented = new StringBuilder();
         for (int i = 0; i < lines.size(); i++) {
@@ -146,7 +156,7 @@ record Filters(Methods methods, Indexing indexing, Budget budget) {
             Value tested = byAttribute ? indexing.item(element, arguments.positional().getFirst()) : element;
             boolean holds = test.positional().isEmpty()
                     ? Values.isTrue(tested)
-                    : Tests.test(Values.requireText(test.positional().getFirst(), name), tested, test.rest());
+                    : Tests.test(Values.requireText(test.positional().getFirst(), name), tested, test.rest(), budget);
             if (holds == kept) {
                 selected.add(element);
             }
@@ -172,19 +182,21 @@ record Filters(Methods methods, Indexing indexing, Budget budget) {
         Comparator<Value> order = Comparator.comparing(element -> {
             Value key = attribute.isEmpty() ? element : indexing.item(element, attribute.get());
             return key instanceof Text text && !exact ? new Text(text.value().toLowerCase(Locale.ROOT)) : key;
-        }, Values::compare);
+        }, this::compare);
         return Items.list(elements.stream().sorted(given.truth("reverse", false) ? order.reversed() : order).toList());
     }
 
     private Value unique(List<Value> elements) {
-        budget.steps((long) elements.size() * elements.size() / 2);
         List<Value> unique = new ArrayList<>();
         for (Value element : elements) {
-            if (unique.stream().noneMatch(other -> Values.equal(other, element))) {
+            if (unique.stream().noneMatch(other -> Values.equal(other, element, budget))) {
                 unique.add(element);
             }
         }
         return Items.list(unique);
     }
 
+    private int compare(Value left, Value right) {
+        return Values.compare(left, right, budget);
+    }
 }

@@ -32,22 +32,23 @@ final class Globals {
     static Scope scope(LocalDateTime now, Budget budget) {
         Scope globals = new Scope(null);
         List.of(new Function("range", arguments -> range(arguments, budget)),
-                new Function("namespace", arguments -> namespace(arguments)),
-                new Function("dict", arguments -> dict(arguments)),
+                new Function("namespace", arguments -> namespace(arguments, budget)),
+                new Function("dict", arguments -> dict(arguments, budget)),
                 new Function("raise_exception", arguments -> {
                     throw TemplateException.raised(Printed.text(
                             arguments.bind("raise_exception", "message").required("message"), budget));
                 }),
                 new Function("strftime_now", arguments -> new Text(
-                        formatted(arguments.bind("strftime_now", "format").text("format"), now))))
+                        formatted(arguments.bind("strftime_now", "format").text("format"), now, budget))))
                 .forEach(function -> globals.set(function.name(), function));
         return globals;
     }
 
-    private static Value namespace(Arguments arguments) {
+    private static Value namespace(Arguments arguments, Budget budget) {
         Map<String, Value> attributes = new HashMap<>();
         arguments.positional().forEach(value -> {
             if (value instanceof Dict dict) {
+                budget.steps(dict.entries().size());
                 dict.entries().forEach((key, of) -> attributes.put(Values.requireText(key, "namespace"), of));
             }
         });
@@ -55,10 +56,11 @@ final class Globals {
         return new Namespace(attributes);
     }
 
-    private static Value dict(Arguments arguments) {
+    private static Value dict(Arguments arguments, Budget budget) {
         Map<Value, Value> entries = new LinkedHashMap<>();
         arguments.positional().forEach(value -> {
             if (value instanceof Dict dict) {
+                budget.steps(dict.entries().size());
                 entries.putAll(dict.entries());
             }
         });
@@ -73,8 +75,9 @@ final class Globals {
         long from = one ? 0 : first;
         long to = one ? first : given.whole("stop", 0);
         long step = given.whole("step", 1);
-        if (step == 0 || Math.abs(step) > MOST_RANGE || Math.abs(from) > Integer.MAX_VALUE
-                || Math.abs(to) > Integer.MAX_VALUE || Math.abs(to - from) / Math.abs(step) > MOST_RANGE) {
+        // int: their differences and absolute values are longs
+        if (step == 0 || step != (int) step || from != (int) from || to != (int) to
+                || Math.abs(to - from) / Math.abs(step) > MOST_RANGE) {
             throw new TemplateException("range: more than " + MOST_RANGE + " numbers, or a step of 0");
         }
         budget.steps(Math.abs(to - from) / Math.abs(step));
@@ -85,7 +88,8 @@ final class Globals {
         return Items.list(numbers);
     }
 
-    private static String formatted(String format, LocalDateTime now) {
+    private static String formatted(String format, LocalDateTime now, Budget budget) {
+        budget.steps(format.length());
         StringBuilder text = new StringBuilder();
         for (int i = 0; i < format.length(); i++) {
             char c = format.charAt(i);

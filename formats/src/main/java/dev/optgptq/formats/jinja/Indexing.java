@@ -32,8 +32,11 @@ record Indexing(Methods methods, Budget budget) {
     }
 
     Value item(Value of, Value key) {
-        if (of instanceof Dict dict && dict.entries().containsKey(key)) {
-            return dict.entries().get(key);
+        if (of instanceof Dict dict && Values.isKey(key)) {
+            Value found = dict.entries().get(Values.key(key, budget));
+            if (found != null) {
+                return found;
+            }
         }
         if (key instanceof Text name) {
             return attribute(of, name.value());
@@ -55,11 +58,11 @@ record Indexing(Methods methods, Budget budget) {
         }
         return of instanceof Text text
                 ? new Text(Texts.part(text.value(), (int) at, (int) at + 1))
-                : Values.elements(of).get((int) at);
+                : Values.elements(of, budget).get((int) at);
     }
 
     private int length(Value of) {
-        int size = Values.length(of);
+        int size = Values.length(of, budget);
         budget.characters(of instanceof Text ? size : 0);
         return size;
     }
@@ -79,9 +82,10 @@ record Indexing(Methods methods, Budget budget) {
         if (of instanceof Text text && by == 1) {
             return new Text(Texts.part(text.value(), (int) first, (int) Math.max(first, end)));
         }
-        List<Value> elements = Values.elements(of);
+        List<Value> elements = Values.elements(of, budget);
         List<Value> taken = new ArrayList<>();
         for (long i = first; by > 0 ? i < end : i > end; i += by) {
+            budget.step();
             taken.add(elements.get((int) i));
         }
         if (of instanceof Text) {

@@ -44,15 +44,15 @@ final class Interpreter {
     }
 
     private End run(List<Statement> statements, Scope scope, StringBuilder out) {
-        for (Statement statement : statements) {
+        budget.enter();
+        End end = End.NORMAL;
+        for (int i = 0; end == End.NORMAL && i < statements.size(); i++) {
             budget.step();
-            line = statement.line();
-            End end = run(statement, scope, out);
-            if (end != End.NORMAL) {
-                return end;
-            }
+            line = statements.get(i).line();
+            end = run(statements.get(i), scope, out);
         }
-        return End.NORMAL;
+        budget.leave();
+        return end;
     }
 
     private End run(Statement statement, Scope scope, StringBuilder out) {
@@ -113,7 +113,7 @@ final class Interpreter {
 
     private End loop(Statement.For loop, Scope scope, StringBuilder out) {
         List<Value> elements = new ArrayList<>();
-        for (Value element : Values.elements(evaluator.evaluate(loop.elements(), scope))) {
+        for (Value element : Values.elements(evaluator.evaluate(loop.elements(), scope), budget)) {
             budget.step();
             Expression condition = loop.condition();
             if (condition == null || Values.isTrue(evaluator.evaluate(condition, inner(loop, element, scope)))) {
@@ -133,7 +133,7 @@ final class Interpreter {
         return End.NORMAL;
     }
 
-    private static Scope inner(Statement.For loop, Value element, Scope scope) {
+    private Scope inner(Statement.For loop, Value element, Scope scope) {
         Scope inner = new Scope(scope);
         if (loop.names().size() == 1) {
             inner.set(loop.names().getFirst(), element);
@@ -146,8 +146,9 @@ final class Interpreter {
         return inner;
     }
 
-    private static List<Value> unpacked(Value value, int count) {
-        List<Value> parts = Values.elements(value);
+    private List<Value> unpacked(Value value, int count) {
+        List<Value> parts = Values.elements(value, budget);
+        budget.steps(parts.size());
         if (parts.size() != count) {
             throw new TemplateException("expected " + count + " values to assign, found " + parts.size());
         }
@@ -211,6 +212,7 @@ final class Interpreter {
                 inner.set("caller", caller);
             }
             budget.enter();
+            budget.steps(parameters.size());
             for (Parameter parameter : parameters) {
                 Value value = given.values().get(parameter.name());
                 Expression byDefault = parameter.byDefault();

@@ -26,7 +26,7 @@ record JsonText(int indent, String itemSeparator, String keySeparator, boolean a
     static String of(Value value, Arguments arguments, Budget budget) {
         Arguments.Bound given = arguments.bind("tojson", "indent", "ensure_ascii", "separators", "sort_keys");
         int indent = (int) Math.min(64, given.whole("indent", -1));
-        List<Value> separators = given.get("separators").map(Values::elements).orElse(
+        List<Value> separators = given.get("separators").map(both -> Values.elements(both, budget)).orElse(
                 List.of(new Text(indent < 0 ? ", " : ","), new Text(": ")));
         if (separators.size() != 2) {
             throw new TemplateException("tojson: expected two separators, found " + separators.size());
@@ -40,6 +40,7 @@ record JsonText(int indent, String itemSeparator, String keySeparator, boolean a
 
     private void write(Value value, int level) {
         budget.step();
+        budget.enter();
         switch (value) {
             case Text text -> quote(text.value());
             case Int number -> out.append(number.value());
@@ -51,6 +52,7 @@ record JsonText(int indent, String itemSeparator, String keySeparator, boolean a
             case Undefined _,Namespace _,Function _ -> throw new TemplateException(
                     "tojson: expected a value, found " + Values.kind(value));
         }
+        budget.leave();
     }
 
     /** Writes a part of a list or mapping, at that level. */
@@ -73,20 +75,23 @@ record JsonText(int indent, String itemSeparator, String keySeparator, boolean a
                 write(key, level);
                 out.append('"');
             }
-            out.append(keySeparator);
+            separate(keySeparator);
             write(entry.getValue(), level);
         };
     }
 
     private List<Map.Entry<Value, Value>> entries(Dict dict) {
         return dict.entries().entrySet().stream()
-                .sorted(sorted ? Map.Entry.comparingByKey(Values::compare) : Comparator.comparingInt(_ -> 0)).toList();
+                .sorted(sorted
+                        ? Map.Entry.comparingByKey((a, b) -> Values.compare(a, b, budget))
+                        : Comparator.comparingInt(_ -> 0))
+                .toList();
     }
 
     private void writeAll(char open, List<Part> parts, char close, int level) {
         out.append(open);
         for (int i = 0; i < parts.size(); i++) {
-            out.append(i == 0 ? "" : itemSeparator);
+            separate(i == 0 ? "" : itemSeparator);
             newline(level);
             parts.get(i).write(level + 1);
         }
@@ -94,6 +99,11 @@ record JsonText(int indent, String itemSeparator, String keySeparator, boolean a
             newline(level - 1);
         }
         out.append(close);
+    }
+
+    private void separate(String separator) {
+        budget.characters(separator.length());
+        out.append(separator);
     }
 
     private void newline(int level) {

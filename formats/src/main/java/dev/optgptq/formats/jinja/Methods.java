@@ -38,31 +38,36 @@ record Methods(Budget budget) {
         return Optional.of(new Function(name, body));
     }
 
-    private static Value mapping(Dict dict, String name, Arguments arguments) {
+    private Value mapping(Dict dict, String name, Arguments arguments) {
         return switch (name) {
             case "get" -> {
                 Arguments.Bound given = arguments.bind("get", "key", "default");
-                yield dict.entries().getOrDefault(given.required("key"), given.get("default").orElse(None.NONE));
+                yield dict.entries().getOrDefault(Values.key(given.required("key"), budget),
+                        given.get("default").orElse(None.NONE));
             }
-            case "keys" -> Items.list(List.copyOf(dict.entries().keySet()));
-            case "values" -> Items.list(List.copyOf(dict.entries().values()));
+            case "keys" -> Items.list(Values.elements(dict, budget));
+            case "values" -> {
+                budget.steps(dict.entries().size());
+                yield Items.list(List.copyOf(dict.entries().values()));
+            }
             default -> pairs(dict);
         };
     }
 
-    static Items pairs(Dict dict) {
+    Items pairs(Dict dict) {
+        budget.steps(dict.entries().size());
         return Items.list(dict.entries().entrySet().stream()
                 .map(entry -> Items.tuple(entry.getKey(), entry.getValue())).toList());
     }
 
-    private static Value list(Items items, String name, Arguments arguments) {
+    private Value list(Items items, String name, Arguments arguments) {
         Value wanted = arguments.bind(name, "value").required("value");
-        long count = items.values().stream().filter(value -> Values.equal(value, wanted)).count();
+        long count = items.values().stream().filter(value -> Values.equal(value, wanted, budget)).count();
         if (name.equals("count")) {
             return new Int(count);
         }
         for (int i = 0; i < items.values().size(); i++) {
-            if (Values.equal(items.values().get(i), wanted)) {
+            if (Values.equal(items.values().get(i), wanted, budget)) {
                 return new Int(i);
             }
         }
@@ -76,16 +81,16 @@ record Methods(Budget budget) {
             case "startswith", "endswith" -> new Bool(affix(of, name, arguments));
             case "removeprefix", "removesuffix" -> new Text(without(of, name, arguments));
             case "split", "rsplit" -> texts(split(of, name, arguments));
-            case "splitlines" -> texts(of.lines().toList());
+            case "splitlines" -> texts(of.lines().peek(_ -> budget.step()).toList());
             case "partition", "rpartition" -> partition(of, name, arguments);
             case "upper" -> new Text(of.toUpperCase(Locale.ROOT));
             case "lower" -> new Text(of.toLowerCase(Locale.ROOT));
             case "title" -> new Text(Texts.title(of));
             case "capitalize" -> new Text(Texts.capitalize(of));
             case "replace" -> replaced(of, arguments.bind(name, "old", "new", "count"));
-            case "join" -> joined(of, Values.elements(arguments.bind(name, "parts").required("parts")));
+            case "join" -> joined(of, Values.elements(arguments.bind(name, "parts").required("parts"), budget));
             case "find", "rfind" -> found(of, name, arguments);
-            case "count" -> new Int(Texts.split(of, arguments.bind(name, "part").text("part"), -1).size() - 1);
+            case "count" -> new Int(Texts.split(of, arguments.bind(name, "part").text("part"), -1, budget).size() - 1);
             case "isupper" ->
                 new Bool(of.equals(of.toUpperCase(Locale.ROOT)) && of.chars().anyMatch(Character::isLetter));
             case "islower" ->
@@ -97,18 +102,24 @@ record Methods(Budget budget) {
         };
     }
 
-    private static String stripped(String of, String name, Arguments arguments) {
-        IntPredicate removed = arguments.bind(name, "chars").optionalText("chars").map(Texts::anyOf)
-                .orElse(Texts::isSpace);
+    private String stripped(String of, String name, Arguments arguments) {
+        IntPredicate removed = strippable(of, name, arguments);
         String left = name.equals("rstrip") ? of : Texts.stripLeft(of, removed);
         return name.equals("lstrip") ? left : Texts.stripRight(left, removed);
     }
 
+    /** White space, or the characters of an argument. */
+    IntPredicate strippable(String of, String name, Arguments arguments) {
+        Optional<String> characters = arguments.bind(name, "chars").optionalText("chars");
+        budget.search(of, characters.orElse(""));
+        return characters.map(Texts::anyOf).orElse(Texts::isSpace);
+    }
+
     /** One or one of several. */
-    private static boolean affix(String of, String name, Arguments arguments) {
+    private boolean affix(String of, String name, Arguments arguments) {
         Value wanted = arguments.bind(name, "affix").required("affix");
         List<Value> all = wanted instanceof Items several ? several.values() : List.of(wanted);
-        return all.stream().map(value -> Values.requireText(value, name))
+        return all.stream().map(value -> Values.requireText(value, name)).peek(affix -> budget.read(affix))
                 .anyMatch(affix -> name.equals("startswith") ? of.startsWith(affix) : of.endsWith(affix));
     }
 
@@ -120,7 +131,7 @@ record Methods(Budget budget) {
         return of.endsWith(affix) ? of.substring(0, of.length() - affix.length()) : of;
     }
 
-    private static List<String> split(String of, String name, Arguments arguments) {
+    private List<String> split(String of, String name, Arguments arguments) {
         Arguments.Bound given = arguments.bind(name, "sep", "maxsplit");
         long most = given.whole("maxsplit", -1);
         Optional<String> separator = given.optionalText("sep");
@@ -128,15 +139,16 @@ record Methods(Budget budget) {
             if (most >= 0 && name.equals("rsplit")) {
                 throw new TemplateException("rsplit at white space with a number is not supported");
             }
-            return Texts.words(of, most);
+            return Texts.words(of, most, budget);
         }
         return name.equals("split")
-                ? Texts.split(of, separator.get(), most)
-                : Texts.splitRight(of, separator.get(), most);
+                ? Texts.split(of, separator.get(), most, budget)
+                : Texts.splitRight(of, separator.get(), most, budget);
     }
 
-    private static Value partition(String of, String name, Arguments arguments) {
+    private Value partition(String of, String name, Arguments arguments) {
         String separator = arguments.bind(name, "sep").text("sep");
+        budget.search(of, separator);
         boolean first = name.equals("partition");
         int at = first ? of.indexOf(separator) : of.lastIndexOf(separator);
         if (at < 0) {
@@ -155,7 +167,7 @@ record Methods(Budget budget) {
         if (old.isEmpty()) {
             throw new TemplateException("replace needs a text to replace");
         }
-        List<String> parts = Texts.split(of, old, most);
+        List<String> parts = Texts.split(of, old, most, budget);
         budget.characters(of.length() + (parts.size() - 1L) * replacement.length());
         return new Text(String.join(replacement, parts));
     }
@@ -166,14 +178,14 @@ record Methods(Budget budget) {
         return new Text(String.join(separator, texts));
     }
 
-    private static Value found(String of, String name, Arguments arguments) {
+    private Value found(String of, String name, Arguments arguments) {
         String part = arguments.bind(name, "part").text("part");
+        budget.search(of, part);
         int at = name.equals("find") ? of.indexOf(part) : of.lastIndexOf(part);
         return new Int(at < 0 ? -1 : of.codePointCount(0, at));
     }
 
-    private Items texts(List<String> parts) {
-        budget.steps(parts.size() / 16);
+    private static Items texts(List<String> parts) {
         return Items.list(parts.stream().map(Text::new).toList());
     }
 }

@@ -31,6 +31,7 @@ final class Printed {
 
     private static void write(Value value, StringBuilder out, Budget budget) {
         budget.step();
+        budget.enter();
         switch (value) {
             case Text text -> quote(text.value(), out, budget);
             case Int number -> out.append(number.value());
@@ -63,6 +64,7 @@ final class Printed {
             case Namespace _,Function _ -> throw new TemplateException("expected something to print, found "
                     + Values.kind(value));
         }
+        budget.leave();
     }
 
     /** With the quotes that need fewer escapes. */

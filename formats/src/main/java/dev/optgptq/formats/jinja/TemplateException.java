@@ -3,6 +3,9 @@ package dev.optgptq.formats.jinja;
 /** A template that cannot be parsed or rendered; the message is for people and has no file name. */
 public final class TemplateException extends RuntimeException {
 
+    /** Of a message, which can hold text of the template. */
+    private static final int MOST_CHARACTERS = 1000;
+
     private final boolean raised;
 
     TemplateException(String message) {
@@ -10,7 +13,7 @@ public final class TemplateException extends RuntimeException {
     }
 
     private TemplateException(String message, boolean raised) {
-        super(message);
+        super(message.length() <= MOST_CHARACTERS ? message : message.substring(0, MOST_CHARACTERS) + " ...");
         this.raised = raised;
     }
 

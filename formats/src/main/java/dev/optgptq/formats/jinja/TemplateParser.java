@@ -11,6 +11,8 @@ import java.util.Set;
 /** Statements. */
 final class TemplateParser {
 
+    private static final int MOST_PARAMETERS = 255;
+
     private final TokenStream tokens;
     private final ExpressionParser expressions;
     private int loops;
@@ -227,6 +229,9 @@ final class TemplateParser {
             if (!tokens.isOperator(")")) {
                 tokens.requireOperator(",");
             }
+        }
+        if (parameters.size() > MOST_PARAMETERS) {
+            throw tokens.unexpected("at most " + MOST_PARAMETERS + " parameters");
         }
         return parameters;
     }

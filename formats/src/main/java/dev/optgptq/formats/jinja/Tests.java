@@ -16,7 +16,7 @@ final class Tests {
 
     private Tests() {}
 
-    static boolean test(String name, Value value, Arguments arguments) {
+    static boolean test(String name, Value value, Arguments arguments, Budget budget) {
         return switch (name) {
             case "defined" -> !(value instanceof Undefined);
             case "undefined" -> value instanceof Undefined;
@@ -35,24 +35,34 @@ final class Tests {
                     || value instanceof Undefined;
             case "odd" -> Math.floorMod(Values.requireInt(value, name), 2) == 1;
             case "even" -> Math.floorMod(Values.requireInt(value, name), 2) == 0;
-            case "lower" -> Values.requireText(value, name).equals(Values.requireText(value, name)
-                    .toLowerCase(Locale.ROOT));
-            case "upper" -> Values.requireText(value, name).equals(Values.requireText(value, name)
-                    .toUpperCase(Locale.ROOT));
-            default -> against(name, value, arguments);
+            case "lower" -> {
+                String text = text(value, name, budget);
+                yield text.equals(text.toLowerCase(Locale.ROOT));
+            }
+            case "upper" -> {
+                String text = text(value, name, budget);
+                yield text.equals(text.toUpperCase(Locale.ROOT));
+            }
+            default -> against(name, value, arguments, budget);
         };
     }
 
-    private static boolean against(String name, Value value, Arguments arguments) {
+    private static String text(Value value, String name, Budget budget) {
+        String text = Values.requireText(value, name);
+        budget.characters(text.length());
+        return text;
+    }
+
+    private static boolean against(String name, Value value, Arguments arguments, Budget budget) {
         return switch (name) {
-            case "equalto", "eq", "==" -> Values.equal(value, other(name, arguments));
-            case "ne", "!=" -> !Values.equal(value, other(name, arguments));
-            case "lt", "lessthan", "<" -> Values.compare(value, other(name, arguments)) < 0;
-            case "le", "<=" -> Values.compare(value, other(name, arguments)) <= 0;
-            case "gt", "greaterthan", ">" -> Values.compare(value, other(name, arguments)) > 0;
-            case "ge", ">=" -> Values.compare(value, other(name, arguments)) >= 0;
-            case "in" -> Values.contains(other(name, arguments), value);
-            case "sameas" -> isSame(value, other(name, arguments));
+            case "equalto", "eq", "==" -> Values.equal(value, other(name, arguments), budget);
+            case "ne", "!=" -> !Values.equal(value, other(name, arguments), budget);
+            case "lt", "lessthan", "<" -> Values.compare(value, other(name, arguments), budget) < 0;
+            case "le", "<=" -> Values.compare(value, other(name, arguments), budget) <= 0;
+            case "gt", "greaterthan", ">" -> Values.compare(value, other(name, arguments), budget) > 0;
+            case "ge", ">=" -> Values.compare(value, other(name, arguments), budget) >= 0;
+            case "in" -> Values.contains(other(name, arguments), value, budget);
+            case "sameas" -> isSame(value, other(name, arguments), budget);
             case "divisibleby" -> {
                 long divisor = Values.requireInt(other(name, arguments), name);
                 yield divisor != 0 && Values.requireInt(value, name) % divisor == 0;
@@ -62,8 +72,8 @@ final class Tests {
     }
 
     /** True is 1, but not the same. */
-    private static boolean isSame(Value value, Value other) {
-        return value instanceof Bool == other instanceof Bool && Values.equal(value, other);
+    private static boolean isSame(Value value, Value other, Budget budget) {
+        return value instanceof Bool == other instanceof Bool && Values.equal(value, other, budget);
     }
 
     private static Value other(String name, Arguments arguments) {

@@ -17,10 +17,6 @@ final class Texts {
         return Character.isWhitespace(character) || Character.isSpaceChar(character) || character == 0x85;
     }
 
-    static String stripLeft(String text) {
-        return stripLeft(text, Texts::isSpace);
-    }
-
     static String stripRight(String text) {
         return stripRight(text, Texts::isSpace);
     }
@@ -69,10 +65,11 @@ final class Texts {
     }
 
     /** At runs of white space, without empty parts. */
-    static List<String> words(String text, long most) {
+    static List<String> words(String text, long most, Budget budget) {
         List<String> parts = new ArrayList<>();
         int from = spaceEnd(text, 0);
         while (from < text.length()) {
+            budget.step();
             if (most >= 0 && parts.size() == most) {
                 parts.add(text.substring(from));
                 break;
@@ -96,14 +93,16 @@ final class Texts {
     }
 
     /** @param most splits; negative for all */
-    static List<String> split(String text, String separator, long most) {
+    static List<String> split(String text, String separator, long most, Budget budget) {
         if (separator.isEmpty()) {
             throw new TemplateException("split needs a separator that is not empty");
         }
+        budget.search(text, separator);
         List<String> parts = new ArrayList<>();
         int from = 0;
         int found = text.indexOf(separator);
         while (found >= 0 && (most < 0 || parts.size() < most)) {
+            budget.step();
             parts.add(text.substring(from, found));
             from = found + separator.length();
             found = text.indexOf(separator, from);
@@ -113,27 +112,30 @@ final class Texts {
     }
 
     /** From the end. */
-    static List<String> splitRight(String text, String separator, long most) {
+    static List<String> splitRight(String text, String separator, long most, Budget budget) {
         if (separator.isEmpty()) {
             throw new TemplateException("rsplit needs a separator that is not empty");
         }
+        budget.search(text, separator);
         List<String> parts = new ArrayList<>();
         int to = text.length();
         int found = text.lastIndexOf(separator);
         while (found >= 0 && (most < 0 || parts.size() < most)) {
-            parts.addFirst(text.substring(found + separator.length(), to));
+            budget.step();
+            parts.add(text.substring(found + separator.length(), to));
             to = found;
             found = found == 0 ? -1 : text.lastIndexOf(separator, found - separator.length());
         }
-        parts.addFirst(text.substring(0, to));
-        return parts;
+        parts.add(text.substring(0, to));
+        return parts.reversed();
     }
 
     /** The first letter of each word large, the others small. */
     static String title(String text) {
         StringBuilder titled = new StringBuilder();
         boolean inWord = false;
-        for (int character : text.codePoints().toArray()) {
+        for (int i = 0; i < text.length(); i += Character.charCount(text.codePointAt(i))) {
+            int character = text.codePointAt(i);
             titled.appendCodePoint(inWord ? Character.toLowerCase(character) : Character.toTitleCase(character));
             inWord = Character.isLetter(character);
         }

@@ -2,6 +2,7 @@ package dev.optgptq.formats.jinja;
 
 import java.util.List;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 
 /** A value of a template. Nothing can be changed but a Namespace. */
 sealed interface Value {
@@ -37,11 +38,23 @@ sealed interface Value {
         }
     }
 
-    /** Keys in the order of insertion. */
+    /** Keys in the order of insertion; see Values.key. */
     record Dict(Map<Value, Value> entries) implements Value {}
 
     /** What namespace() makes: the only thing that a loop can change for what follows it. */
-    record Namespace(Map<String, Value> attributes) implements Value {}
+    record Namespace(Map<String, Value> attributes) implements Value {
+
+        /** By identity: it can hold itself. */
+        @Override
+        public boolean equals(@Nullable Object other) {
+            return this == other;
+        }
+
+        @Override
+        public int hashCode() {
+            return System.identityHashCode(this);
+        }
+    }
 
     /** A macro, a global function or a method. */
     record Function(String name, Body body) implements Value {

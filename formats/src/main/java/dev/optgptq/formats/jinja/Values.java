@@ -11,13 +11,14 @@ import dev.optgptq.formats.jinja.Value.Real;
 import dev.optgptq.formats.jinja.Value.Text;
 import dev.optgptq.formats.jinja.Value.Undefined;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.Iterator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import tools.jackson.databind.JsonNode;
 
-/** Truth, equality and order of values, as Python defines them. */
+/** Truth, equality and order of values, as Python defines them. Nested values can be deep, and hold one value many times. */
 final class Values {
 
     private Values() {}
@@ -56,77 +57,120 @@ final class Values {
         };
     }
 
-    static boolean equal(Value left, Value right) {
+    static boolean equal(Value left, Value right, Budget budget) {
+        budget.step();
         if (isNumber(left) && isNumber(right)) {
             return (left instanceof Real || right instanceof Real)
                     ? real(left) == real(right)
                     : whole(left) == whole(right);
         }
+        if (left instanceof Text a && right instanceof Text b) {
+            budget.read(a.value());
+            return a.equals(b);
+        }
         if (left instanceof Items a && right instanceof Items b) {
-            return a.isTuple() == b.isTuple() && allEqual(a.values(), b.values());
+            return a.isTuple() == b.isTuple() && a.values().size() == b.values().size()
+                    && allEqual(a.values(), b.values(), budget);
         }
         if (left instanceof Dict a && right instanceof Dict b) {
-            return a.entries().size() == b.entries().size() && a.entries().entrySet().stream().allMatch(
-                    entry -> b.entries().containsKey(entry.getKey())
-                            && equal(entry.getValue(), b.entries().get(entry.getKey())));
+            budget.steps(a.entries().size());
+            return a.entries().size() == b.entries().size()
+                    && a.entries().keySet().stream().allMatch(key -> b.entries().containsKey(key(key, budget)))
+                    && allEqual(a.entries().values(), a.entries().keySet().stream().map(b.entries()::get).toList(),
+                            budget);
         }
         return left instanceof Undefined ? right instanceof Undefined : left.equals(right);
     }
 
-    private static boolean allEqual(List<Value> left, List<Value> right) {
-        if (left.size() != right.size()) {
-            return false;
-        }
+    private static boolean allEqual(Collection<Value> left, List<Value> right, Budget budget) {
+        budget.enter();
         Iterator<Value> others = right.iterator();
-        return left.stream().allMatch(value -> equal(value, others.next()));
+        boolean equal = left.stream().allMatch(value -> equal(value, others.next(), budget));
+        budget.leave();
+        return equal;
     }
 
     /** Numbers, texts and sequences have an order. */
-    static int compare(Value left, Value right) {
+    static int compare(Value left, Value right, Budget budget) {
+        budget.step();
         if (isNumber(left) && isNumber(right)) {
             return (left instanceof Real || right instanceof Real)
                     ? Double.compare(real(left), real(right))
                     : Long.compare(whole(left), whole(right));
         }
         if (left instanceof Text a && right instanceof Text b) {
+            budget.read(a.value());
             return a.value().compareTo(b.value());
         }
         if (left instanceof Items a && right instanceof Items b) {
-            for (int i = 0; i < Math.min(a.values().size(), b.values().size()); i++) {
-                int order = compare(a.values().get(i), b.values().get(i));
-                if (order != 0) {
-                    return order;
-                }
+            budget.enter();
+            int order = 0;
+            for (int i = 0; order == 0 && i < Math.min(a.values().size(), b.values().size()); i++) {
+                order = compare(a.values().get(i), b.values().get(i), budget);
             }
-            return Integer.compare(a.values().size(), b.values().size());
+            budget.leave();
+            return order != 0 ? order : Integer.compare(a.values().size(), b.values().size());
         }
         throw new TemplateException(kind(left) + " cannot be compared with " + kind(right));
     }
 
     /** What a loop goes over: elements, keys, or characters. */
-    static List<Value> elements(Value value) {
+    static List<Value> elements(Value value, Budget budget) {
+        budget.steps(value instanceof Items ? 0 : length(value, budget));
         return switch (value) {
             case Items items -> items.values();
             case Dict dict -> List.copyOf(dict.entries().keySet());
             case Text text -> Texts.characters(text.value());
             case Undefined _ -> List.of();
-            case Int _,Real _,Bool _,None _,Namespace _,Function _ -> throw new TemplateException(
-                    "expected a list, found " + kind(value));
+            case Int _,Real _,Bool _,None _,Namespace _,Function _ -> throw noList(value);
         };
     }
 
-    static boolean contains(Value collection, Value element) {
+    static boolean contains(Value collection, Value element, Budget budget) {
         return switch (collection) {
-            case Text text -> text.value().contains(requireText(element, "in"));
-            case Dict dict -> dict.entries().containsKey(element);
-            case Items _,Undefined _ -> elements(collection).stream().anyMatch(value -> equal(value, element));
+            case Text text -> {
+                String part = requireText(element, "in");
+                budget.search(text.value(), part);
+                yield text.value().contains(part);
+            }
+            case Dict dict -> dict.entries().containsKey(key(element, budget));
+            case Items items -> items.values().stream().anyMatch(value -> equal(value, element, budget));
+            case Undefined _ -> false;
             case Int _,Real _,Bool _,None _,Namespace _,Function _ -> throw new TemplateException(
                     "expected a list or text after 'in', found " + kind(collection));
         };
     }
 
-    static int length(Value value) {
-        return value instanceof Text text ? Texts.length(text.value()) : elements(value).size();
+    static int length(Value value, Budget budget) {
+        return switch (value) {
+            case Text text -> {
+                budget.read(text.value());
+                yield Texts.length(text.value());
+            }
+            case Items items -> items.values().size();
+            case Dict dict -> dict.entries().size();
+            case Undefined _ -> 0;
+            case Int _,Real _,Bool _,None _,Namespace _,Function _ -> throw noList(value);
+        };
+    }
+
+    private static TemplateException noList(Value value) {
+        return new TemplateException("expected a list, found " + kind(value));
+    }
+
+    /** A key of a mapping: nothing that has parts, as in Python, where these have no hash. */
+    static Value key(Value value, Budget budget) {
+        if (!isKey(value)) {
+            throw new TemplateException("expected a key of a mapping, found " + kind(value));
+        }
+        if (value instanceof Text text) {
+            budget.read(text.value());
+        }
+        return value;
+    }
+
+    static boolean isKey(Value value) {
+        return !(value instanceof Items) && !(value instanceof Dict);
     }
 
     static String requireText(Value value, String where) {

@@ -49,6 +49,11 @@ public record Corpus(List<WeightedFile> files, Bundled bundled, DocumentForm for
         return files.stream().map(WeightedFile::file).toList();
     }
 
+    /** Whether a file holds records, by its name; plain text has none. */
+    public static boolean holdsRecords(Path file) {
+        return Documents.holdsRecords(file);
+    }
+
     public boolean isBundled() {
         return files.isEmpty();
     }

@@ -5,6 +5,7 @@ import java.io.Reader;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Locale;
 
 /** What a file of text holds: one text, or documents. */
@@ -18,6 +19,8 @@ sealed interface Documents extends AutoCloseable permits Documents.Whole, JsonLi
             // holds nothing open
         }
     }
+
+    List<String> RECORDS = List.of(".parquet", ".json", ".jsonl", ".ndjson");
 
     /** U+FEFF in UTF-8, its bytes read as Latin-1. */
     String BYTE_ORDER_MARK = "\u00ef\u00bb\u00bf";
@@ -36,12 +39,18 @@ sealed interface Documents extends AutoCloseable permits Documents.Whole, JsonLi
         if (name.endsWith(".parquet")) {
             return SpilledLines.ofParquet(file, field);
         }
-        if (name.endsWith(".json")) {
-            return isArray(file) ? SpilledLines.ofArray(file, field) : JsonLines.open(file, field);
+        if (!holdsRecords(file)) {
+            return new Whole(TextFiles.read(file));
         }
-        return name.endsWith(".jsonl") || name.endsWith(".ndjson")
-                ? JsonLines.open(file, field)
-                : new Whole(TextFiles.read(file));
+        return name.endsWith(".json") && isArray(file)
+                ? SpilledLines.ofArray(file, field)
+                : JsonLines.open(file, field);
+    }
+
+    /** Whether a file holds records, by its name. */
+    static boolean holdsRecords(Path file) {
+        String name = file.toString().toLowerCase(Locale.ROOT);
+        return RECORDS.stream().anyMatch(name::endsWith);
     }
 
     /** Files named .json often hold lines. A byte order mark may come first. */

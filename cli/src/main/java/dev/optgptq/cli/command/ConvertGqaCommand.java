@@ -13,15 +13,14 @@ import dev.optgptq.gptq.convert.ConvertRun;
 import dev.optgptq.gptq.convert.ConvertSettings;
 import dev.optgptq.formats.files.OutputTarget;
 import dev.optgptq.gptq.settings.GivenSettings;
+import dev.optgptq.gptq.settings.IdleSettings;
 import dev.optgptq.gptq.settings.SettingSpec;
 import dev.optgptq.gptq.settings.SettingsTable;
 import dev.optgptq.gptq.settings.TextOptions;
 import dev.optgptq.kernels.Device;
 import java.nio.file.Path;
 import java.util.List;
-import java.util.Objects;
 import java.util.concurrent.Callable;
-import java.util.stream.Stream;
 import picocli.CommandLine;
 import picocli.CommandLine.ArgGroup;
 import picocli.CommandLine.Command;
@@ -88,11 +87,14 @@ final class ConvertGqaCommand implements Callable<Integer> {
 
     @Override
     public Integer call() {
-        ConvertSettings settings = settings();
+        heads.check();
+        GivenSettings given = SettingOptions.given(spec.commandLine().getParseResult(), maxPositions(), SETTINGS);
+        ConvertSettings settings = settings(given);
         ReportFiles files = ReportFiles.at(output.report, settings.output());
         files.prepare(settings.output());
         ConvertReport report;
         try (JobProgress progress = console.progress(); Device device = machine.open(progress::log)) {
+            IdleSettings.warnings(given, settings.texts()).forEach(progress::log);
             report = ConvertRun.run(settings, device, Version.TOOL + " " + Version.number(), progress, progress::log);
         }
         files.write(report);
@@ -100,25 +102,21 @@ final class ConvertGqaCommand implements Callable<Integer> {
         return ExitCode.DONE;
     }
 
-    private ConvertSettings settings() {
-        heads.check();
-        int maxPositions = maxPositions();
-        GivenSettings given = SettingOptions.given(spec.commandLine().getParseResult(), maxPositions, SETTINGS);
-        ConvertSettings.Heal heal = healing.heal(maxPositions, given.get(SettingsTable.SEED));
+    private ConvertSettings settings(GivenSettings given) {
+        ConvertSettings.Heal heal = healing.heal(given.maxPositions(), given.get(SettingsTable.SEED));
         Path target = output.directory == null ? heads.outputBeside(model) : output.directory;
         Corpus text = TextOptions.calibration(given);
         ConvertSettings.Evaluation evaluation = SettingsTable.evaluates(given)
                 ? new ConvertSettings.Evaluation(given.find(SettingsTable.EVAL), given.get(SettingsTable.WINDOW))
                 : null;
-        Stream.concat(text.paths().stream(),
-                Stream.of(heal == null ? null : heal.text(), evaluation == null ? null : evaluation.text())
-                        .filter(Objects::nonNull))
-                .forEach(input -> OutputTarget.requireOutside(target, input));
-        return new ConvertSettings(model, target, heads.heads(), heads.grouping, heads.positions, heads.form,
+        ConvertSettings settings = new ConvertSettings(model, target, heads.heads(), heads.grouping, heads.positions,
+                heads.form,
                 new ConvertSettings.Calibration(text, given.get(SettingsTable.SAMPLING),
                         given.get(SettingsTable.SAMPLES), given.get(SettingsTable.SEQUENCE_LENGTH),
                         given.get(SettingsTable.SEED)),
                 heal, evaluation, output.overwrite, output.fresh, machine.threads(), heads.force);
+        settings.texts().forEach(input -> OutputTarget.requireOutside(target, input));
+        return settings;
     }
 
     private int maxPositions() {

@@ -5,7 +5,10 @@ import dev.optgptq.calibrate.data.TokenSequences.Sampling;
 import dev.optgptq.gptq.convert.layer.Grouping;
 import dev.optgptq.gptq.tune.WeightStudent;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -29,6 +32,14 @@ public record ConvertSettings(Path model, Path output, Heads heads, Grouping gro
         Calibration calibration,
         @Nullable Heal heal, @Nullable Evaluation evaluation, boolean overwrite, boolean fresh, int threads,
         boolean force) {
+
+    /** The user's files of text. */
+    public List<Path> texts() {
+        List<Path> texts = new ArrayList<>(calibration.text().paths());
+        Stream.of(heal == null ? null : heal.text(), evaluation == null ? null : evaluation.text())
+                .filter(Objects::nonNull).forEach(texts::add);
+        return texts;
+    }
 
     /** The layout of the result. */
     public enum Form {

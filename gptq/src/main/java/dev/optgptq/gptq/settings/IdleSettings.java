@@ -1,15 +1,20 @@
 package dev.optgptq.gptq.settings;
 
+import dev.optgptq.calibrate.data.Corpus;
 import dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind;
 import dev.optgptq.gptq.settings.QuantizeSettings.Precision;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.stream.Stream;
 
 /**
  * Settings that were given but would not be read. One that selects a method is refused: the result would not be what
  * was asked for. One that scripts pass to every calibrator gives a warning.
  */
 public final class IdleSettings {
+
+    private static final String NO_RECORDS = "texts that have no records, the bundled ones and plain text";
 
     private IdleSettings() {}
 
@@ -54,10 +59,23 @@ public final class IdleSettings {
             boolean sameAnyway = setting == SettingsTable.PRECISION
                     && settings.calibration().precision() == Precision.FLOAT32;
             if (given.has(setting) && !setting.isRead(settings) && !sameAnyway) {
-                warnings.add("warning: " + setting.option() + " does nothing with " + reason(setting, settings));
+                warnings.add(warning(setting, reason(setting, settings)));
             }
         }
         return warnings;
+    }
+
+    /** The same for a command that only shares the settings for texts, with the user's files. */
+    public static List<String> warnings(GivenSettings given, List<Path> texts) {
+        if (texts.stream().anyMatch(Corpus::holdsRecords)) {
+            return List.of();
+        }
+        return Stream.of(TextOptions.FIELD, TextOptions.PACK).filter(given::has)
+                .map(setting -> warning(setting, NO_RECORDS)).toList();
+    }
+
+    private static String warning(SettingSpec<?> setting, String reason) {
+        return "warning: " + setting.option() + " does nothing with " + reason;
     }
 
     private static String reason(SettingSpec<?> setting, QuantizeSettings settings) {
@@ -67,8 +85,9 @@ public final class IdleSettings {
         if (setting == SettingsTable.TENSOR_PARALLEL) {
             return "no --target";
         }
-        if (setting == TextOptions.FIELD) {
-            return "the bundled texts, which have no records";
+        boolean usesText = setting.calibrators().contains(settings.solving().calibrator());
+        if (setting == TextOptions.FIELD || (setting == TextOptions.PACK && usesText)) {
+            return NO_RECORDS;
         }
         if (setting == SettingsTable.EXPERTS_AT_ONCE) {
             return switch (settings.solving().calibrator()) {

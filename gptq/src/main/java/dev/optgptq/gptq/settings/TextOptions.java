@@ -7,6 +7,7 @@ import static dev.optgptq.gptq.settings.SettingGroup.CALIBRATION;
 import dev.optgptq.calibrate.data.Bos;
 import dev.optgptq.calibrate.data.Corpus;
 import dev.optgptq.calibrate.data.DocumentForm;
+import java.util.stream.Stream;
 
 /** Settings for the texts of a run: where they are, and how they become tokens. */
 public final class TextOptions {
@@ -23,7 +24,7 @@ public final class TextOptions {
             .help("Where records have their text: a column, or keys with dots between them. A list of messages there goes "
                     + "through the model's chat template.")
             .byDefault(DocumentForm.DEFAULT.field())
-            .where(run -> !(run.calibration().text().isBundled() && run.evaluation().text().isBundled()))
+            .where(TextOptions::hasRecords)
             .value(run -> run.calibration().text().form().field());
 
     public static final SettingSpec<Bos> BOS = SettingSpec.of(CALIBRATION, "--bos", "WHEN", Bos.class)
@@ -36,9 +37,15 @@ public final class TextOptions {
             .help("Join documents in a sequence, with the end-of-sequence token after each; otherwise random sampling draws "
                     + "from documents that are long enough by themselves.")
             .readBy(GPTQ, GRADIENT)
+            .where(TextOptions::hasRecords)
             .value(run -> run.calibration().text().form().pack());
 
     private TextOptions() {}
+
+    private static boolean hasRecords(QuantizeSettings run) {
+        return Stream.of(run.calibration().text(), run.evaluation().text()).flatMap(text -> text.paths().stream())
+                .anyMatch(Corpus::holdsRecords);
+    }
 
     /** The calibration text. UserError BAD_SETTING for a weight that cannot be. */
     public static Corpus calibration(GivenSettings given) {

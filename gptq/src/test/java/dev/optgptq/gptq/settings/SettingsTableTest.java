@@ -8,11 +8,13 @@ import dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind;
 import java.lang.reflect.Modifier;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
@@ -83,6 +85,36 @@ class SettingsTableTest {
         assertEquals("2048", SettingsTable.SEQUENCE_LENGTH.value(text));
         assertEquals("gptq", SettingsTable.FORMAT.value(gptq));
         assertEquals("gptq_v2", SettingsTable.FORMAT.value(text));
+    }
+
+    @Test
+    void options_of_records_warn_where_no_text_has_any() {
+        assertEquals(List.of(
+                "warning: --field does nothing with texts that have no records, the bundled ones and plain text",
+                "warning: --pack does nothing with texts that have no records, the bundled ones and plain text"),
+                warnings(Map.of()));
+        assertEquals(2, warnings(Map.of(TextOptions.TEXT, new Repeated(List.of("a.txt")))).size());
+        assertEquals(List.of(), warnings(Map.of(TextOptions.TEXT, new Repeated(List.of("a.txt", "b.JSONL")))));
+        assertEquals(List.of(), warnings(Map.of(SettingsTable.EVAL, Path.of("b.parquet"))));
+        assertEquals(List.of("warning: --pack does nothing with --calibrator rtn, which uses no text"),
+                warnings(Map.of(SettingsTable.EVAL, Path.of("b.parquet"), SettingsTable.CALIBRATOR,
+                        CalibratorKind.RTN)));
+    }
+
+    /** With --field and --pack. A command with texts alone says the same. */
+    private static List<String> warnings(Map<SettingSpec<?>, Object> more) {
+        Map<SettingSpec<?>, Object> all = new HashMap<>(more);
+        all.put(TextOptions.FIELD, "body");
+        all.put(TextOptions.PACK, true);
+        GivenSettings given = new GivenSettings(all, MAX_POSITIONS);
+        QuantizeSettings settings = settings(all);
+        List<String> warnings = IdleSettings.warnings(given, settings);
+        if (settings.solving().calibrator() != CalibratorKind.RTN) {
+            assertEquals(warnings, IdleSettings.warnings(given,
+                    Stream.of(settings.calibration().text(), settings.evaluation().text())
+                            .flatMap(text -> text.paths().stream()).toList()));
+        }
+        return warnings;
     }
 
     @Test

@@ -7,7 +7,6 @@ import dev.optgptq.formats.parquet.ParquetColumn;
 import java.io.BufferedOutputStream;
 import java.io.IOException;
 import java.io.OutputStream;
-import java.io.UncheckedIOException;
 import java.nio.channels.Channels;
 import java.nio.channels.FileChannel;
 import java.nio.file.Files;
@@ -45,6 +44,10 @@ final class SpilledLines {
                 while (json.nextToken() != JsonToken.END_ARRAY) {
                     lines.accept(json.readValueAsTree());
                 }
+                if (json.nextToken() != null) {
+                    throw TextFiles.badText(file + ": expected one array of objects, found more after it; put all into "
+                            + "one array, or name the file .jsonl if it has one object in each line");
+                }
             } catch (JacksonException e) {
                 throw TextFiles.badText(file + ": expected an array of objects, found " + Json.describe(e)
                         + "; the file is damaged, fetch it again");
@@ -71,30 +74,28 @@ final class SpilledLines {
             FileChannel channel = FileChannel.open(spilled, StandardOpenOption.READ, StandardOpenOption.WRITE,
                     StandardOpenOption.DELETE_ON_CLOSE);
             try (channel; OutputStream lines = new BufferedOutputStream(Channels.newOutputStream(channel), 1 << 16)) {
-                values.accept(value -> write(value, lines));
+                values.accept(value -> write(value, lines, file));
                 lines.flush();
                 return JsonLines.over(channel, file, unit, field);
             }
-        } catch (UncheckedIOException e) {
-            throw full(file, e);
         } catch (IOException e) {
             throw full(file, e);
         }
     }
 
     /** A null is no document, but counts. */
-    private static void write(JsonNode value, OutputStream lines) {
+    private static void write(JsonNode value, OutputStream lines, Path file) {
         try {
             if (!value.isNull()) {
                 lines.write(Json.toCompactBytes(value));
             }
             lines.write('\n');
         } catch (IOException e) {
-            throw new UncheckedIOException(e);
+            throw full(file, e); // at once: the reader of the values would take it for its own failure
         }
     }
 
-    private static UserError full(Path file, Exception e) {
+    private static UserError full(Path file, IOException e) {
         return new UserError(Code.OUTPUT, "the documents of " + file + " cannot be written to a temporary file (" + e
                 + "); give the folder for temporary files (-Djava.io.tmpdir) more space", e);
     }

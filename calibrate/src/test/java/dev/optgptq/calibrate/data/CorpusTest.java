@@ -63,6 +63,7 @@ class CorpusTest {
                 "the fields id, body", "--field");
         assertRefused(write("b.json", "[{\"text\": \"ab\"}, {\"text\": 7}]"), "b.json, element 2", "the number 7");
         assertRefused(write("c.json", "[{\"text\": \"ab\"}, {\"text"), "c.json", "expected an array of objects");
+        assertRefused(write("h.json", "[{\"text\": \"ab\"}]\n[{\"text\": \"cd\"}]"), "h.json", "found more after it");
         assertRefused(write("d.json", "[]"), "d.json", "no documents");
         assertRefused(write("e.parquet", "PAR1 and no more PAR1"), "e.parquet", "cannot be read as Parquet");
         assertRefused(write("f.parquet", ""), "f.parquet", "cannot be read as Parquet");

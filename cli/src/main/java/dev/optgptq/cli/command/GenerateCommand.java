@@ -96,6 +96,7 @@ final class GenerateCommand implements Callable<Integer> {
         Chat chat = talk.chat(file != null || text != null);
         if (chat != null && file == null && text == null) {
             files.requireNone();
+            options.requireForConversation();
             try (JobProgress progress = console.progress(); Device device = machine.open(progress::log)) {
                 new Conversation(device, options.settings(device, true), chat, talk.context(), progress::log).run(model,
                         console);
@@ -106,6 +107,9 @@ final class GenerateCommand implements Callable<Integer> {
                 ? List.of(Prompt.of(text == null ? "" : text, chat))
                 : Prompt.read(file, chat);
         boolean streams = file == null && !files.json && files.output == null;
+        if (streams) {
+            options.requireForText();
+        }
         try (JobProgress progress = console.progress();
                 AnswerOutput output = AnswerOutput.of(console, progress, files.output, files.overwrite, streams);
                 Device device = machine.open(progress::log)) {

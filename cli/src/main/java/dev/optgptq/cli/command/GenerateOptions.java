@@ -58,6 +58,17 @@ final class GenerateOptions {
             + "64. Default: auto")
     private String batch = "auto";
 
+    /** UserError BAD_SETTING for options that a conversation does not use. */
+    void requireForConversation() {
+        Checks.require(batch.equals("auto") && !logProbabilities, "--chat", "--batch or --log-probabilities",
+                "--prompt or --prompts with these");
+    }
+
+    /** UserError BAD_SETTING for an option that needs answers in JSON. */
+    void requireForText() {
+        Checks.require(!logProbabilities, "--log-probabilities", "neither", "--json or --output, which write them");
+    }
+
     /** @param chats whether answers are those of a chat */
     GenerateSettings settings(Device device, boolean chats) {
         int most = tokens != null ? tokens : chats ? 1000 : 100;

@@ -60,6 +60,9 @@ class ChatCommandTest {
         CommandRun.of("generate", model).failsWith(2, "--prompt TEXT, --prompts FILE or --chat");
         CommandRun.of("generate", model, "--system", "x", "--prompt", "y").failsWith(2, "--chat");
         CommandRun.of("generate", model, "--chat", "--json").failsWith(2, "--prompt or --prompts");
+        CommandRun.of("generate", model, "--chat", "--batch", 4).failsWith(2, "--batch or --log-probabilities");
+        CommandRun.of("generate", model, "--chat", "--log-probabilities").failsWith(2, "--prompt or --prompts");
+        CommandRun.of("generate", model, "--prompt", "x", "--log-probabilities").failsWith(2, "--json or --output");
         CommandRun.of("generate", model, "--prompts", prompts).failsWith(1, "line 1", "add --chat");
         CommandRun.of("generate", Models.llama(), "--chat", "--prompt", "x", "--device", "cpu").failsWith(1,
                 "expected a chat template", "chat_template.jinja");

@@ -4,13 +4,10 @@ import static dev.optgptq.formats.testing.Failures.assertUserError;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import dev.optgptq.calibrate.data.Corpus;
-import dev.optgptq.calibrate.data.TokenSequences.Sampling;
 import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.gptq.convert.ConvertSettings.Heads;
-import dev.optgptq.gptq.convert.layer.Grouping;
 import dev.optgptq.gptq.convert.ConvertSettings.Positions;
 import dev.optgptq.gptq.testing.SharedFixtures;
 import java.nio.file.Path;
@@ -78,11 +75,11 @@ class ConvertCheckTest {
     }
 
     private ConvertSettings settings(ModelDirectory source, Positions positions, boolean force, int samples) {
-        return new ConvertSettings(source.path(), folder.resolve("out"), new Heads.Ratio(2), Grouping.CONTIGUOUS,
-                positions,
-                ConvertSettings.Form.AUTO,
-                new ConvertSettings.Calibration(Corpus.calibration(null), Sampling.SEQUENTIAL, samples, 8, 0),
-                null, null, false, false, 1,
-                force);
+        TinyConversion conversion = new TinyConversion(source.path(), folder);
+        conversion.positions = positions;
+        conversion.force = force;
+        conversion.samples = samples;
+        conversion.sequenceLength = 8;
+        return conversion.settings("out", null);
     }
 }

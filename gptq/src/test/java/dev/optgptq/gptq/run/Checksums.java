@@ -10,11 +10,11 @@ import java.util.stream.Stream;
 import java.util.zip.CRC32C;
 
 /** Tells whether two directories hold the same bytes under the same names. */
-final class Checksums {
+public final class Checksums {
 
     private Checksums() {}
 
-    static SortedMap<String, Long> of(Path directory) {
+    public static SortedMap<String, Long> of(Path directory) {
         SortedMap<String, Long> checksums = new TreeMap<>();
         try (Stream<Path> files = Files.list(directory)) {
             for (Path file : files.toList()) {

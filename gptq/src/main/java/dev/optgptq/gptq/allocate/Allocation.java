@@ -28,15 +28,17 @@ public record Allocation(List<Unit> units, List<Integer> chosen, long budget) {
     public static Allocation of(List<Unit> units, Budget budget, long keptBytes) {
         long weights = units.stream().mapToLong(Unit::weights).sum();
         long bytes = budget.bytes(weights, keptBytes);
-        List<List<Option>> options = units.stream().map(Unit::options).toList();
-        List<Integer> chosen = Knapsack.choose(options, bytes)
-                .orElseThrow(() -> tooSmall(options, budget, weights, keptBytes));
+        List<List<Knapsack.Item>> items = units.stream()
+                .map(unit -> unit.options().stream().map(option -> new Knapsack.Item(option.bytes(), option.loss())).toList())
+                .toList();
+        List<Integer> chosen = Knapsack.choose(items, bytes)
+                .orElseThrow(() -> tooSmall(units, budget, weights, keptBytes));
         return new Allocation(units, chosen, bytes);
     }
 
-    private static UserError tooSmall(List<List<Option>> options, Budget budget, long weights, long keptBytes) {
-        long least = options.stream().mapToLong(each -> each.stream().mapToLong(Option::bytes).min().orElseThrow())
-                .sum();
+    private static UserError tooSmall(List<Unit> units, Budget budget, long weights, long keptBytes) {
+        long least = units.stream()
+                .mapToLong(unit -> unit.options().stream().mapToLong(Option::bytes).min().orElseThrow()).sum();
         return new UserError(Code.BAD_SETTING, budget.words() + ": expected at least "
                 + switch (budget) {
                     case Budget.AverageBits _ -> String.format(Locale.ROOT,

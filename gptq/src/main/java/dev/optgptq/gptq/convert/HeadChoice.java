@@ -4,6 +4,7 @@ import dev.optgptq.calibrate.Progress;
 import dev.optgptq.calibrate.capture.ActivationStore;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.gptq.allocate.Knapsack;
 import dev.optgptq.gptq.convert.layer.LayerCosts;
 import dev.optgptq.gptq.convert.layer.Sequences;
 import dev.optgptq.gptq.journal.Part;
@@ -17,6 +18,7 @@ import java.util.Optional;
 import java.util.SequencedMap;
 import java.util.function.Consumer;
 import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 import tools.jackson.databind.json.JsonMapper;
 import tools.jackson.databind.node.ObjectNode;
 
@@ -38,7 +40,7 @@ record HeadChoice(Transformer model, ConvertJournal journal, Progress progress, 
             return JSON.treeToValue(earlier.get().note(), ConvertReport.Budget.class);
         }
         List<SequencedMap<Integer, Double>> costs = costs(calibration);
-        List<Integer> chosen = HeadBudget.choose(costs, total);
+        List<Integer> chosen = chosen(costs, total);
         List<ConvertReport.LayerCost> layers = new ArrayList<>();
         double sum = 0;
         for (int block = 0; block < chosen.size(); block++) {
@@ -50,6 +52,16 @@ record HeadChoice(Transformer model, ConvertJournal journal, Progress progress, 
         layers.forEach(layer -> log.accept(line(layer)));
         journal.writeNote(NAME, (ObjectNode) JSON.valueToTree(budget));
         return budget;
+    }
+
+    /** @param costs by layer, of each possible number of heads */
+    private static List<Integer> chosen(List<SequencedMap<Integer, Double>> costs, int total) {
+        List<List<Integer>> numbers = costs.stream().map(layer -> List.copyOf(layer.sequencedKeySet())).toList();
+        List<List<Knapsack.Item>> items = costs.stream().map(layer -> layer.sequencedEntrySet().stream()
+                .map(each -> new Knapsack.Item(each.getKey(), each.getValue())).toList()).toList();
+        List<Integer> indices = Knapsack.choose(items, total)
+                .orElseThrow(() -> new IllegalArgumentException(total + " heads are too few for " + costs));
+        return IntStream.range(0, costs.size()).mapToObj(layer -> numbers.get(layer).get(indices.get(layer))).toList();
     }
 
     private static String line(ConvertReport.LayerCost layer) {

@@ -11,10 +11,12 @@ import dev.optgptq.calibrate.family.WeightView.Stored;
 import dev.optgptq.calibrate.family.WeightView;
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.packed.PackedGrid;
+import dev.optgptq.gptq.allocate.Knapsack.Item;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.Random;
+import java.util.SplittableRandom;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -29,63 +31,96 @@ class KnapsackTest {
     void the_choice_is_the_best_of_all_for_every_budget() {
         for (long seed = 0; seed < 20; seed++) {
             Random random = new Random(seed);
-            List<List<Option>> units = new ArrayList<>();
+            List<List<Item>> units = new ArrayList<>();
             for (int unit = 0; unit < 5; unit++) {
-                List<Option> options = new ArrayList<>();
-                for (int option = 0; option < 1 + random.nextInt(4); option++) {
-                    options.add(new Option(ANY, 1 + random.nextInt(9), random.nextInt(5)));
+                List<Item> items = new ArrayList<>();
+                for (int item = 0; item < 1 + random.nextInt(4); item++) {
+                    items.add(new Item(1 + random.nextInt(9), random.nextInt(5)));
                 }
-                units.add(options);
+                units.add(items);
             }
             for (long budget = 0; budget < 50; budget++) {
-                Optional<List<Integer>> chosen = Knapsack.choose(units, budget);
-                double best = best(units, 0, budget);
-                assertEquals(best < Double.POSITIVE_INFINITY, chosen.isPresent(), "seed " + seed + ", " + budget);
-                if (chosen.isPresent()) {
-                    assertEquals(best, loss(units, chosen.get()), 0, "seed " + seed + ", " + budget);
-                    assertTrue(bytes(units, chosen.get()) <= budget, "seed " + seed + ", " + budget);
-                }
+                requireBest(units, budget, 0, "seed " + seed + ", " + budget);
             }
+        }
+    }
+
+    /** Sizes are numbers of heads, and costs any numbers. */
+    @Test
+    void the_choice_of_heads_for_layers_is_the_best_of_all() {
+        for (long seed = 0; seed < 50; seed++) {
+            SplittableRandom random = new SplittableRandom(seed);
+            List<List<Item>> layers = new ArrayList<>();
+            for (int layer = 0; layer < 4; layer++) {
+                List<Item> items = new ArrayList<>(List.of(new Item(6, 0)));
+                List.of(3, 2, 1).forEach(heads -> items.add(new Item(heads, random.nextDouble() / heads)));
+                layers.add(items);
+            }
+            int total = 4 + random.nextInt(20);
+            requireBest(layers, total, 1e-12, "seed " + seed + ", " + total + " heads");
+        }
+    }
+
+    private static void requireBest(List<List<Item>> units, long budget, double tolerance, String where) {
+        Optional<List<Integer>> chosen = Knapsack.choose(units, budget);
+        double best = best(units, 0, budget);
+        assertEquals(best < Double.POSITIVE_INFINITY, chosen.isPresent(), where);
+        if (chosen.isPresent()) {
+            assertEquals(best, cost(units, chosen.get()), tolerance, where);
+            assertTrue(size(units, chosen.get()) <= budget, where);
         }
     }
 
     /** Of all combinations. */
-    private static double best(List<List<Option>> units, int from, long budget) {
+    private static double best(List<List<Item>> units, int from, long budget) {
         if (from == units.size()) {
             return 0;
         }
-        return units.get(from).stream().filter(option -> option.bytes() <= budget)
-                .mapToDouble(option -> option.loss() + best(units, from + 1, budget - option.bytes())).min()
+        return units.get(from).stream().filter(item -> item.size() <= budget)
+                .mapToDouble(item -> item.cost() + best(units, from + 1, budget - item.size())).min()
                 .orElse(Double.POSITIVE_INFINITY);
     }
 
-    private static double loss(List<List<Option>> units, List<Integer> chosen) {
-        double loss = 0;
+    private static double cost(List<List<Item>> units, List<Integer> chosen) {
+        double cost = 0;
         for (int unit = 0; unit < units.size(); unit++) {
-            loss += units.get(unit).get(chosen.get(unit)).loss();
+            cost += units.get(unit).get(chosen.get(unit)).cost();
         }
-        return loss;
+        return cost;
     }
 
-    private static long bytes(List<List<Option>> units, List<Integer> chosen) {
-        long bytes = 0;
+    private static long size(List<List<Item>> units, List<Integer> chosen) {
+        long size = 0;
         for (int unit = 0; unit < units.size(); unit++) {
-            bytes += units.get(unit).get(chosen.get(unit)).bytes();
+            size += units.get(unit).get(chosen.get(unit)).size();
         }
-        return bytes;
+        return size;
     }
 
     @Test
-    void four_kinds_of_linears_in_a_hundred_blocks_are_chosen_at_once() {
+    void four_kinds_of_linears_in_a_hundred_blocks_are_chosen_so_that_no_other_item_fits_and_costs_less() {
         Random random = new Random(7);
-        List<List<Option>> units = new ArrayList<>();
+        List<List<Item>> units = new ArrayList<>();
         for (int unit = 0; unit < 400; unit++) {
             long size = List.of(3L, 1L, 11L, 5L).get(unit % 4) << 20;
             double curve = 1 + random.nextDouble();
-            units.add(List.of(new Option(ANY, 2 * size, curve), new Option(ANY, 3 * size, curve / 4),
-                    new Option(ANY, 4 * size, curve / 16), new Option(ANY, 8 * size, 0)));
+            units.add(List.of(new Item(2 * size, curve), new Item(3 * size, curve / 4),
+                    new Item(4 * size, curve / 16), new Item(8 * size, 0)));
         }
-        assertEquals(400, Knapsack.choose(units, 7000L << 20).orElseThrow().size());
+        long budget = 7000L << 20;
+
+        List<Integer> chosen = Knapsack.choose(units, budget).orElseThrow();
+
+        assertEquals(400, chosen.size());
+        long left = budget - size(units, chosen);
+        assertTrue(left >= 0, () -> -left + " bytes too many");
+        for (int unit = 0; unit < units.size(); unit++) {
+            Item own = units.get(unit).get(chosen.get(unit));
+            for (Item other : units.get(unit)) {
+                assertTrue(other.size() - own.size() > left || other.cost() >= own.cost(),
+                        "unit " + unit + ": " + other + " instead of " + own + ", with " + left + " left");
+            }
+        }
     }
 
     @ParameterizedTest

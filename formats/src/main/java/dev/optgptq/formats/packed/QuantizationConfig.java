@@ -146,7 +146,7 @@ public record QuantizationConfig(int bits, int groupSize, boolean symmetric, boo
     }
 
     static void requireBits(int bits) {
-        if (bits != 2 && bits != 3 && bits != 4 && bits != 8) {
+        if (!PackedGrid.BITS.contains(bits)) {
             throw new UserError(Code.BAD_SETTING, "bits: expected 2, 3, 4 or 8, found " + bits);
         }
     }

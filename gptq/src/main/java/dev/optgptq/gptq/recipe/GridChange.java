@@ -5,7 +5,6 @@ import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.packed.PackedGrid;
 import dev.optgptq.formats.packed.QuantizationConfig;
 import java.util.Objects;
-import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -18,8 +17,6 @@ record GridChange(@Nullable Integer bits, @Nullable Integer groupSize,
         @Nullable Boolean symmetric) implements ModuleRule.Action {
 
     static final GridChange NONE = new GridChange(null, null, null);
-
-    private static final Set<Integer> BITS = Set.of(2, 3, 4, 8);
 
     /**
      * This and one setting more.
@@ -48,7 +45,7 @@ record GridChange(@Nullable Integer bits, @Nullable Integer groupSize,
 
     private static int bits(String value, String source) {
         Integer bits = number(value);
-        if (bits == null || !BITS.contains(bits)) {
+        if (bits == null || !PackedGrid.BITS.contains(bits)) {
             throw wrong("bits", "2, 3, 4 or 8", value, source);
         }
         return bits;

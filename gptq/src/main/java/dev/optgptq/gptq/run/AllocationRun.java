@@ -39,8 +39,6 @@ import java.util.Objects;
  */
 final class AllocationRun {
 
-    static final List<Integer> WIDTHS = List.of(2, 3, 4, 8);
-
     private final RunContext run;
     private final QuantizeSettings settings;
     private final TokenSequences calibration;
@@ -132,7 +130,7 @@ final class AllocationRun {
         if (run.fixedBits().contains(linear.module())) {
             return List.of(own);
         }
-        List<PackedGrid> grids = WIDTHS.stream()
+        List<PackedGrid> grids = PackedGrid.BITS.stream()
                 .map(bits -> new PackedGrid(bits, own.groupSize(), own.symmetric(), own.descAct()))
                 .filter(grid -> taken.computeIfAbsent(grid, this::isTaken)).toList();
         if (grids.isEmpty()) {

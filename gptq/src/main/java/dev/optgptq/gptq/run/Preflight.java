@@ -1,6 +1,7 @@
 package dev.optgptq.gptq.run;
 
 import dev.optgptq.formats.packed.PackedGrid;
+import dev.optgptq.gptq.allocate.Budget;
 import dev.optgptq.gptq.recipe.ModuleGrids;
 import dev.optgptq.calibrate.family.FeedForward;
 import dev.optgptq.calibrate.family.ModelSpec;
@@ -60,9 +61,19 @@ final class Preflight {
         return VLLM_BITS.contains(grid.bits()) && VLLM_GROUPS.contains(grid.groupSize()) && grid.symmetric();
     }
 
-    /** Learning goes through all sequences in an order of its own, and these lie on all ranks. */
+    /** Refuses what runs in one process alone. */
     static void checkRanks(QuantizeSettings settings, Ranks ranks) {
-        if (ranks.areSeveral() && settings.isGradient() && settings.refinement().tuneSteps() > 0) {
+        if (!ranks.areSeveral()) {
+            return;
+        }
+        Budget budget = settings.modules().budget();
+        if (budget != null) {
+            throw new UserError(Code.BAD_SETTING, budget.words() + ": expected one process, which chooses bits, found "
+                    + ranks.size() + " ranks; choose them in one, and give the ranks what its report.json lists under "
+                    + "modules, as a --recipe");
+        }
+        // Learning goes through all sequences in an order of its own, and these lie on all ranks.
+        if (settings.isGradient() && settings.refinement().tuneSteps() > 0) {
             throw new UserError(Code.BAD_SETTING, "--tune " + settings.refinement().tuneSteps()
                     + ": expected 0 with several processes, which are " + ranks.size()
                     + "; learned rounding runs in one. Leave --tune out, or start one process, with all devices of its node");

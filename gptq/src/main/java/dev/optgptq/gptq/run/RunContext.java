@@ -1,21 +1,18 @@
 package dev.optgptq.gptq.run;
 
-import dev.optgptq.formats.UserError.Code;
-import dev.optgptq.formats.UserError;
 import dev.optgptq.calibrate.capture.Partition;
 import dev.optgptq.calibrate.data.TokenSequences;
-import org.jspecify.annotations.Nullable;
-import java.util.Set;
-import dev.optgptq.gptq.allocate.Budget;
-import dev.optgptq.gptq.allocate.Allocation;
-import dev.optgptq.gptq.recipe.Resolution;
-import dev.optgptq.gptq.recipe.ModuleGrids;
 import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.calibrate.model.Replicas;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.model.ModelDirectory;
+import dev.optgptq.formats.packed.PackedGrid;
+import dev.optgptq.gptq.allocate.Allocation;
+import dev.optgptq.gptq.allocate.Budget;
 import dev.optgptq.gptq.journal.Identity;
+import dev.optgptq.gptq.recipe.ModuleGrids;
+import dev.optgptq.gptq.recipe.Resolution;
 import dev.optgptq.gptq.report.LayerReports;
 import dev.optgptq.gptq.run.checkpoint.BlockRecorder;
 import dev.optgptq.gptq.run.checkpoint.CheckpointPlan;
@@ -35,7 +32,9 @@ import dev.optgptq.gptq.solve.Calibrator;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.ranks.Ranks;
 import java.util.List;
+import java.util.Set;
 import java.util.function.Function;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A prepared run: everything that its steps need, decided before anything is computed.
@@ -67,11 +66,10 @@ record RunContext(QuantizeSettings settings, ModuleGrids grids, Set<String> fixe
             Function<ModelSpec, RunTexts> texts, PhaseClock clock) {
         Device device = caller.devices().first();
         Transformer model = Transformer.open(source, device);
-        requireOneProcess(settings, caller);
+        Preflight.checkRanks(settings, caller.devices().crew().ranks());
         Resolution.Resolved modules = settings.grids(model.spec());
         ModuleGrids grids = modules.grids();
         Preflight.check(settings, grids, source, model.spec());
-        Preflight.checkRanks(settings, caller.devices().crew().ranks());
         CheckpointPlan plan = CheckpointPlan.of(source, model.spec(), grids, settings.grid().format());
         List<String> warnings = Preflight.warnings(settings, grids, model.spec());
         warnings.addAll(modules.remarks());
@@ -91,15 +89,6 @@ record RunContext(QuantizeSettings settings, ModuleGrids grids, Set<String> fixe
         return new RunContext(settings, grids, modules.fixedBits(), null, caller, source,
                 Replicas.of(model, caller.devices()), matmul.dtype(),
                 tokens, plan, memory, clock, progress, warnings);
-    }
-
-    private static void requireOneProcess(QuantizeSettings settings, Caller caller) {
-        Budget budget = settings.modules().budget();
-        if (budget != null && caller.devices().crew().ranks().areSeveral()) {
-            throw new UserError(Code.BAD_SETTING, budget.words() + ": expected one process, which chooses bits, found "
-                    + caller.devices().crew().counts().size() + " ranks; choose them in one, and give the ranks what"
-                    + " its report.json lists under modules, as a --recipe");
-        }
     }
 
     /** The same with the bits of all linears chosen, where the settings have a budget for them. */
@@ -124,7 +113,7 @@ record RunContext(QuantizeSettings settings, ModuleGrids grids, Set<String> fixe
         TokenSequences calibration = texts.calibration();
         return settings.modules().budget() == null || calibration == null
                 ? 0
-                : work.allocating(calibration, AllocationRun.WIDTHS.size());
+                : work.allocating(calibration, PackedGrid.BITS.size());
     }
 
     private static MemoryPlan plan(QuantizeSettings settings, ModuleGrids grids, Caller caller, Transformer model,

@@ -10,6 +10,7 @@ import static dev.optgptq.gptq.settings.SettingGroup.QUANTIZATION;
 
 import dev.optgptq.calibrate.data.TokenSequences.Sampling;
 import dev.optgptq.formats.packed.CheckpointFormat;
+import dev.optgptq.formats.packed.PackedGrid;
 import dev.optgptq.formats.packed.QuantizationConfig;
 import dev.optgptq.gptq.refine.Refinement;
 import dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind;
@@ -51,7 +52,7 @@ public final class SettingsTable {
     public static final SettingSpec<Integer> BITS = SettingSpec.of(QUANTIZATION, "--bits", "N", Integer.class)
             .help("Bits per code: 2, 3, 4 or 8. 4 is the usual choice; 3 and 2 cost quality and load in fewer runtimes.")
             .byDefault("4, or 8 with --format w8a8", given -> wantsFormat(given, CheckpointFormat.W8A8) ? 8 : 4)
-            .oneOf(List.of(2, 3, 4, 8))
+            .oneOf(PackedGrid.BITS)
             .where(run -> run.modules().budget() == null)
             .decidesBits()
             .value(run -> run.grid().bits());

@@ -47,7 +47,7 @@ final class HeadOptions {
         Checks.require(kvHeads == null || ratio == null, "--ratio", ratio, "not to be given with --kv-heads");
         Checks.require(kvBytes == null || (kvHeads == null && ratio == null), "--kv-bytes", kvBytes == null
                 ? ""
-                : name(kvBytes), "not to be given with --kv-heads or --ratio");
+                : kvBytes.words(), "not to be given with --kv-heads or --ratio");
         if (kvHeads != null) {
             Checks.atLeast(1, "--kv-heads", kvHeads);
         }

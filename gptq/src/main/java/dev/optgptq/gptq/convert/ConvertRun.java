@@ -19,12 +19,11 @@ import java.util.ArrayList;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Locale;
 import java.util.SequencedMap;
 import java.util.function.Consumer;
 import java.util.function.Function;
-import tools.jackson.databind.node.ObjectNode;
 import org.jspecify.annotations.Nullable;
+import tools.jackson.databind.node.ObjectNode;
 
 /**
  * The whole conversion: read, convert layer by layer, write, read back, measure. The output directory appears complete or
@@ -109,7 +108,7 @@ public final class ConvertRun {
             ModelDirectory source, Device device, String tool) {
         SequencedMap<String, String> facts = new LinkedHashMap<>();
         facts.put("the key-value heads",
-                settings.heads().byLayer() ? settings.heads().toString() : plan.kvHeads().toString());
+                settings.heads().byLayer() ? settings.heads().words() : plan.kvHeads().toString());
         facts.put("--grouping", settings.grouping().name());
         facts.put("--layout", settings.form().name());
         facts.put("--positions", settings.positions().name());
@@ -119,8 +118,7 @@ public final class ConvertRun {
             facts.put("the text to heal with", texts.heal().text().digest());
             facts.put("--heal",
                     heal.steps() + ", " + heal.scope() + ", rate " + (heal.rate() == null ? "chosen" : heal.rate())
-                            + ", decay " + heal.decay()
-                            + ", " + heal.batch() + " sequences, seed " + heal.seed());
+                            + ", decay " + heal.decay() + ", " + heal.batch() + " sequences, seed " + heal.seed());
         }
         facts.put("the program", tool);
         facts.put("Java", Runtime.version().toString());
@@ -244,15 +242,10 @@ public final class ConvertRun {
     private ConvertReport report(ConvertJournal journal, String tool, ConvertReport.@Nullable Quality quality,
             List<String> warnings) {
         Mixer.Attention attention = HeadPlan.attention(spec);
-        SequencedMap<String, String> command = new LinkedHashMap<>();
-        command.put("--kv-heads", plan.kvHeads().toString());
-        command.put("--grouping", settings.grouping().name().toLowerCase(Locale.ROOT));
-        command.put("--samples", String.valueOf(settings.calibration().samples()));
-        command.put("--sequence-length", String.valueOf(settings.calibration().length()));
         int bytes = DType.F16.bytes();
         List<ConvertReport.Phase> phases = clock.phases().stream()
                 .map(phase -> new ConvertReport.Phase(phase.name(), phase.seconds())).toList();
-        return new ConvertReport(1, tool, journal.started(), command,
+        return new ConvertReport(1, tool, journal.started(), ConvertCommand.of(settings),
                 new ConvertReport.Model(settings.model().toString(), settings.output().toString(), spec.family(),
                         spec.blocks(), spec.hiddenSize(), attention.heads(), attention.headDim(),
                         device.description()),

@@ -4,6 +4,7 @@ import dev.optgptq.calibrate.data.Corpus;
 import dev.optgptq.calibrate.data.TokenSequences.Sampling;
 import dev.optgptq.gptq.convert.layer.Grouping;
 import dev.optgptq.gptq.tune.WeightStudent;
+import java.math.BigDecimal;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -78,6 +79,26 @@ public record ConvertSettings(Path model, Path output, Heads heads, Grouping gro
         /** Whether layers may differ. */
         default boolean byLayer() {
             return this instanceof Share || this instanceof Bytes;
+        }
+
+        /** The option that says it. */
+        default String option() {
+            return switch (this) {
+                case Count _ -> "--kv-heads";
+                case Ratio _ -> "--ratio";
+                case Share _, Bytes _ -> "--kv-bytes";
+            };
+        }
+
+        /** What follows the option: "4", or "50%". */
+        default String words() {
+            return switch (this) {
+                case Count(int kvHeads) -> String.valueOf(kvHeads);
+                case Ratio(int ratio) -> String.valueOf(ratio);
+                case Share(double share) -> BigDecimal.valueOf(share).movePointRight(2).stripTrailingZeros()
+                        .toPlainString() + "%";
+                case Bytes(long perToken) -> String.valueOf(perToken);
+            };
         }
     }
 

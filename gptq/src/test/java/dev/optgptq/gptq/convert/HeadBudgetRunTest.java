@@ -32,6 +32,7 @@ class HeadBudgetRunTest {
 
         ConvertReport.Budget budget = Objects.requireNonNull(report.budget());
         assertEquals(5, budget.heads());
+        assertEquals("63%", report.command().get("--kv-bytes"));
         List<Integer> chosen = budget.layers().stream().map(ConvertReport.LayerCost::kvHeads).toList();
         assertEquals(5, chosen.stream().mapToInt(Integer::intValue).sum(), chosen.toString());
         budget.layers().forEach(layer -> {

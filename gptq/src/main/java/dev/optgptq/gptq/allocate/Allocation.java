@@ -29,7 +29,8 @@ public record Allocation(List<Unit> units, List<Integer> chosen, long budget) {
         long weights = units.stream().mapToLong(Unit::weights).sum();
         long bytes = budget.bytes(weights, keptBytes);
         List<List<Knapsack.Item>> items = units.stream()
-                .map(unit -> unit.options().stream().map(option -> new Knapsack.Item(option.bytes(), option.loss())).toList())
+                .map(unit -> unit.options().stream().map(option -> new Knapsack.Item(option.bytes(), option.loss()))
+                        .toList())
                 .toList();
         List<Integer> chosen = Knapsack.choose(items, bytes)
                 .orElseThrow(() -> tooSmall(units, budget, weights, keptBytes));

@@ -70,6 +70,7 @@ final class ConvertCommand {
     }
 
     private void put(String option, Object value) {
-        options.put(option, value instanceof Enum<?> constant ? constant.name().toLowerCase(Locale.ROOT) : value.toString());
+        options.put(option,
+                value instanceof Enum<?> constant ? constant.name().toLowerCase(Locale.ROOT) : value.toString());
     }
 }

@@ -86,7 +86,7 @@ public record ConvertSettings(Path model, Path output, Heads heads, Grouping gro
             return switch (this) {
                 case Count _ -> "--kv-heads";
                 case Ratio _ -> "--ratio";
-                case Share _, Bytes _ -> "--kv-bytes";
+                case Share _,Bytes _ -> "--kv-bytes";
             };
         }
 

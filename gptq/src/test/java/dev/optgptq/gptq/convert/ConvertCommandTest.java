@@ -32,8 +32,9 @@ class ConvertCommandTest {
     @Test
     void what_is_not_wanted_is_not_named() {
         TinyConversion conversion = new TinyConversion(Path.of("model"), Path.of("folder"));
-        assertEquals("--ratio 2 --grouping contiguous --positions keep --layout auto --calibration bundled --field text "
-                + "--bos auto --sampling sequential --samples 8 --sequence-length 16 --seed 0 --eval none",
+        assertEquals(
+                "--ratio 2 --grouping contiguous --positions keep --layout auto --calibration bundled --field text "
+                        + "--bos auto --sampling sequential --samples 8 --sequence-length 16 --seed 0 --eval none",
                 line(conversion, null));
     }
 

@@ -6,7 +6,6 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.dtype.DType;
-import dev.optgptq.gptq.convert.ConvertSettings.Heads;
 import dev.optgptq.gptq.convert.layer.Grouping;
 import dev.optgptq.gptq.testing.TinyModel;
 import java.nio.file.Path;

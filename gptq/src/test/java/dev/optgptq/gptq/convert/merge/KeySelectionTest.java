@@ -48,7 +48,8 @@ class KeySelectionTest {
         Matrix keys = Matrix.generate(members, members, (i, j) -> KEYS[i] * KEYS[j]);
         List<Matrix> each = Collections.nCopies(members, keys);
         Matrix mean = Matrix.zeros(1, members);
-        return new GroupMoments(members, IntStream.range(0, members).mapToObj(i -> Matrix.of(1, 1, queries[i])).toList(),
+        return new GroupMoments(members,
+                IntStream.range(0, members).mapToObj(i -> Matrix.of(1, 1, queries[i])).toList(),
                 keys, mean, each, each, Collections.nCopies(members, mean), Collections.nCopies(members, 1.0));
     }
 }

@@ -152,7 +152,8 @@ public final class ConvertRun {
             TokenSequences calibration) {
         clock.enter("positions");
         PositionStarts starts = new PositionStarts(teacher, settings.heal(), progress, log);
-        PositionStage.Positioned found = new PositionStage(model, form.base(), starts, journal, progress, log)
+        PositionStage.Positioned found = new PositionStage(model, form.base(), starts, journal, progress, log,
+                settings.threads())
                 .run(spec.embedding().positions() == null ? PositionStage.ROTARY : "learned", calibration);
         positions = found.report();
         return found.parts();
@@ -167,14 +168,14 @@ public final class ConvertRun {
             Transformer whole = Transformer.open(directory, device);
             if (settings.heads().byLayer()) {
                 clock.enter("costs");
-                ConvertReport.Budget chosen = new HeadChoice(whole, journal, progress, log)
+                ConvertReport.Budget chosen = new HeadChoice(whole, journal, progress, log, settings.threads())
                         .choose(HeadPlan.total(spec, settings.heads()), calibration);
                 plan = new HeadPlan(plan.before(),
                         chosen.layers().stream().map(ConvertReport.LayerCost::kvHeads).toList());
                 budget = chosen;
             }
             HeadMerging.Merged merged = new HeadMerging(whole, directory, plan, settings.grouping(), journal,
-                    clock, progress).run(calibration);
+                    clock, progress, settings.threads()).run(calibration);
             layers.addAll(merged.layers());
             return merged.parts();
         }

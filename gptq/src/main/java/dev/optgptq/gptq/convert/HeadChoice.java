@@ -27,8 +27,9 @@ import tools.jackson.databind.node.ObjectNode;
  * the sum of costs is the least.
  *
  * @param model as heads are to be merged in it
+ * @param threads of the host
  */
-record HeadChoice(Transformer model, ConvertJournal journal, Progress progress, Consumer<String> log) {
+record HeadChoice(Transformer model, ConvertJournal journal, Progress progress, Consumer<String> log, int threads) {
 
     private static final String NAME = "heads";
     private static final JsonMapper JSON = JsonMapper.shared();
@@ -76,8 +77,9 @@ record HeadChoice(Transformer model, ConvertJournal journal, Progress progress, 
         int blocks = model.spec().blocks();
         int length = calibration.length();
         int together = Math.clamp(HeadMerging.BATCH_TOKENS / length, 1, calibration.count());
-        try (ActivationStore stream = Streams.embedded(model, calibration, HeadMerging.BATCH_TOKENS)) {
-            List<SequencedMap<Integer, Double>> measured = new LayerCosts(model, Dense.open(),
+        try (ActivationStore stream = Streams.embedded(model, calibration, HeadMerging.BATCH_TOKENS);
+                Dense dense = Dense.open(threads)) {
+            List<SequencedMap<Integer, Double>> measured = new LayerCosts(model, dense,
                     new Sequences(stream, stream, length, together),
                     block -> progress.at("cost of fewer heads, block " + (block + 1) + "/" + blocks, block, blocks))
                     .measure(HeadPlan.fewer(model.spec()));

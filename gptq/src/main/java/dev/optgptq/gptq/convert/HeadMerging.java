@@ -22,9 +22,10 @@ import java.util.SequencedMap;
  * Merges the key-value heads of a model, layer by layer; what an earlier run finished is replayed.
  *
  * @param source the model's directory
+ * @param threads of the host
  */
 record HeadMerging(Transformer model, ModelDirectory source, HeadPlan plan, Grouping grouping,
-        ConvertJournal journal, PhaseClock clock, Progress progress) {
+        ConvertJournal journal, PhaseClock clock, Progress progress, int threads) {
 
     /** Tokens that are computed with at a time. */
     static final int BATCH_TOKENS = 2048;
@@ -36,10 +37,10 @@ record HeadMerging(Transformer model, ModelDirectory source, HeadPlan plan, Grou
         int length = calibration.length();
         int together = Math.clamp(BATCH_TOKENS / length, 1, calibration.count());
         try (ActivationStore original = Streams.embedded(model, calibration, BATCH_TOKENS);
-                ActivationStore converted = Streams.embedded(model, calibration, BATCH_TOKENS)) {
+                ActivationStore converted = Streams.embedded(model, calibration, BATCH_TOKENS);
+                Dense dense = Dense.open(threads)) {
             Sequences sequences = new Sequences(original, converted, length, together);
             Merged merged = new Merged(new ArrayList<>(), new ArrayList<>());
-            Dense dense = Dense.open();
             for (int block = 0; block < model.spec().blocks(); block++) {
                 merged.parts.add(merge(block, sequences, dense, merged.layers));
             }

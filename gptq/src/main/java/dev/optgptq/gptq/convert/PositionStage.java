@@ -29,9 +29,10 @@ import tools.jackson.databind.node.ObjectNode;
  * @param original the model as it was
  * @param base the same weights with ALiBi in place
  * @param starts compares the two
+ * @param threads of the host
  */
 record PositionStage(Transformer original, ModelDirectory base, PositionStarts starts, ConvertJournal journal,
-        Progress progress, Consumer<String> log) {
+        Progress progress, Consumer<String> log, int threads) {
 
     static final String ROTARY = "rotary";
     private static final String PREFIX = "positions-";
@@ -81,9 +82,9 @@ record PositionStage(Transformer original, ModelDirectory base, PositionStarts s
         int length = calibration.length();
         int together = Math.clamp(HeadMerging.BATCH_TOKENS / length, 1, calibration.count());
         try (ActivationStore ofOriginal = Streams.embedded(original, calibration, HeadMerging.BATCH_TOKENS);
-                ActivationStore ofTarget = Streams.embedded(target, calibration, HeadMerging.BATCH_TOKENS)) {
+                ActivationStore ofTarget = Streams.embedded(target, calibration, HeadMerging.BATCH_TOKENS);
+                Dense dense = Dense.open(threads)) {
             Sequences sequences = new Sequences(ofOriginal, ofTarget, length, together);
-            Dense dense = Dense.open();
             List<Part> parts = new ArrayList<>();
             for (int block = 0; block < original.spec().blocks(); block++) {
                 parts.add(fit(block, target, sequences, dense, layers));

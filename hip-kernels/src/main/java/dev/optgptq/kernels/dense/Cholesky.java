@@ -4,12 +4,12 @@ import dev.optgptq.kernels.blas.DoubleBlas;
 import dev.optgptq.kernels.blas.DoubleBlas.Strided;
 
 /**
- * Solves positive definite systems on all cores, by tiles: each is computed by one thread in a fixed order, so that the bits depend
+ * Solves positive definite systems on several threads, by tiles: each is computed by one thread in a fixed order, so that the bits depend
  * on the matrices alone.
  *
  * @param blas one thread a call
  */
-record Cholesky(DoubleBlas blas) {
+record Cholesky(DoubleBlas blas, Workers workers) {
 
     private static final int TILE = 512;
     /** Right-hand sides that one thread solves for. */
@@ -33,7 +33,7 @@ record Cholesky(DoubleBlas blas) {
             }
             eliminate(n, k, a);
         }
-        Dense.inParts(columns, PANEL, column -> {
+        workers.inParts(columns, PANEL, column -> {
             Strided panel = b.at(0, column);
             int width = Math.min(PANEL, columns - column);
             blas.solveLeft(n, width, a, false, panel);
@@ -45,11 +45,11 @@ record Cholesky(DoubleBlas blas) {
     /** Right-looking: the tiles under the diagonal one at k, then what is left of the matrix. */
     private void eliminate(int n, int k, Strided a) {
         int next = k + TILE;
-        Dense.inParts(Math.max(0, n - next), TILE,
+        workers.inParts(Math.max(0, n - next), TILE,
                 at -> blas.solveRight(Math.min(TILE, n - next - at), TILE, a.at(k, k),
                         a.at(next + at, k)));
         int tiles = Math.ceilDiv(Math.max(0, n - next), TILE);
-        Dense.inParts(tiles * tiles, 1, index -> {
+        workers.inParts(tiles * tiles, 1, index -> {
             int row = next + index / tiles * TILE;
             int column = next + index % tiles * TILE;
             if (row >= column) {

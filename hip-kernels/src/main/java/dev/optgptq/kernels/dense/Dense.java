@@ -10,15 +10,13 @@ import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
-import java.util.function.IntConsumer;
 import java.util.function.IntFunction;
-import java.util.stream.IntStream;
 
 /**
- * Matmuls, eigenproblems and linear systems of float64 matrices on the host, on all its cores. Each result depends only on its
- * arguments: what one thread computes at a time is fixed by the shapes. Safe for use by several threads.
+ * Matmuls, eigenproblems and linear systems of float64 matrices on the host, on several threads. Each result depends only on its
+ * arguments, not on how many threads there are: what one computes at a time is fixed by the shapes. Safe for use by several threads.
  */
-public final class Dense {
+public final class Dense implements AutoCloseable {
 
     /** Rows of a result that one thread computes. */
     private static final int PANEL = 256;
@@ -26,14 +24,16 @@ public final class Dense {
     private static final long SMALL = 1L << 22;
 
     private final DoubleBlas blas;
+    private final Workers workers;
 
-    private Dense(DoubleBlas blas) {
+    private Dense(DoubleBlas blas, Workers workers) {
         this.blas = blas;
+        this.workers = workers;
     }
 
-    /** UserError DEVICE where OpenBLAS cannot be loaded. */
-    public static Dense open() {
-        return new Dense(DoubleBlas.load());
+    /** With threads of its own. UserError DEVICE where OpenBLAS cannot be loaded. */
+    public static Dense open(int threads) {
+        return new Dense(DoubleBlas.load(), new Workers(threads));
     }
 
     /** a b. */
@@ -68,7 +68,7 @@ public final class Dense {
             Strided result = new Strided(arena.allocate(ValueLayout.JAVA_DOUBLE, Math.max(1, (long) m * n)), n);
             Strided left = new Strided(copy(arena, a), a.columns());
             Strided right = new Strided(copy(arena, b), b.columns());
-            inParts(m, panel, row -> blas.gemm(Math.min(panel, m - row), n, k, 1,
+            workers.inParts(m, panel, row -> blas.gemm(Math.min(panel, m - row), n, k, 1,
                     transposeA ? left.at(0, row) : left.at(row, 0), transposeA, right, transposeB, 0,
                     result.at(row, 0)));
             return read(result.memory(), m, n);
@@ -80,19 +80,9 @@ public final class Dense {
         return shared ? Arena.ofShared() : Arena.ofConfined();
     }
 
-    /** Calls with 0, part, 2 part and so on below size, on all cores; a single call on this thread. */
-    static void inParts(int size, int part, IntConsumer call) {
-        int parts = Math.ceilDiv(size, part);
-        if (parts == 1) {
-            call.accept(0);
-        } else {
-            IntStream.range(0, parts).parallel().forEach(index -> call.accept(index * part));
-        }
-    }
-
     /** Matrices that are computed beside each other, in their order. */
-    public static List<Matrix> each(int count, IntFunction<Matrix> matrix) {
-        return IntStream.range(0, count).parallel().mapToObj(matrix).toList();
+    public List<Matrix> each(int count, IntFunction<Matrix> matrix) {
+        return workers.each(count, matrix);
     }
 
     /**
@@ -156,7 +146,7 @@ public final class Dense {
         }
         try (Arena arena = arena(Cholesky.onSeveralThreads(n, b.columns()))) {
             MemorySegment solutions = copy(arena, b);
-            boolean solved = new Cholesky(blas).solve(n, b.columns(), new Strided(copy(arena, a), n),
+            boolean solved = new Cholesky(blas, workers).solve(n, b.columns(), new Strided(copy(arena, a), n),
                     new Strided(solutions, b.columns()));
             return solved ? Optional.of(read(solutions, n, b.columns())) : Optional.empty();
         }
@@ -183,6 +173,11 @@ public final class Dense {
         double[] inverses = Arrays.stream(roots).map(value -> 1 / value).toArray();
         return new Root(multiplyTransposed(eigen.vectors().scaleColumns(roots), eigen.vectors()).symmetrized(),
                 multiplyTransposed(eigen.vectors().scaleColumns(inverses), eigen.vectors()).symmetrized());
+    }
+
+    @Override
+    public void close() {
+        workers.close();
     }
 
     private static MemorySegment copy(Arena arena, Matrix matrix) {

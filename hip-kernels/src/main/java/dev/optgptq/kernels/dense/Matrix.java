@@ -2,13 +2,9 @@ package dev.optgptq.kernels.dense;
 
 import java.util.function.DoubleBinaryOperator;
 import java.util.function.IntToDoubleFunction;
-import java.util.stream.IntStream;
 
 /** A dense float64 matrix on the Java heap, row-major. Its values never change once it is made. */
 public final class Matrix {
-
-    /** Elements from which several threads are quicker. */
-    private static final int LARGE = 1 << 18;
 
     private final int rows;
     private final int columns;
@@ -51,7 +47,7 @@ public final class Matrix {
         return generate(n, n, (i, j) -> i == j ? value.applyAsDouble(i) : 0);
     }
 
-    /** What an element is, from its row and column; of large matrices several threads ask. */
+    /** What an element is, from its row and column. */
     @FunctionalInterface
     public interface Element {
         double at(int row, int column);
@@ -59,12 +55,11 @@ public final class Matrix {
 
     public static Matrix generate(int rows, int columns, Element element) {
         double[] values = new double[Math.multiplyExact(rows, columns)];
-        IntStream all = IntStream.range(0, rows);
-        (values.length < LARGE ? all : all.parallel()).forEach(i -> {
+        for (int i = 0; i < rows; i++) {
             for (int j = 0; j < columns; j++) {
                 values[i * columns + j] = element.at(i, j);
             }
-        });
+        }
         return new Matrix(rows, columns, values);
     }
 

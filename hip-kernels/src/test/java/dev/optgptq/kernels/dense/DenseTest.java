@@ -1,11 +1,14 @@
 package dev.optgptq.kernels.dense;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.optgptq.formats.UserError;
+import java.util.List;
 import java.util.SplittableRandom;
+import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -14,7 +17,12 @@ import org.junit.jupiter.api.Test;
 class DenseTest {
 
     private static final long SEED = 71;
-    private final Dense dense = Dense.open();
+    private final Dense dense = Dense.open(2);
+
+    @AfterEach
+    void close() {
+        dense.close();
+    }
 
     private static Matrix random(int rows, int columns, long seed) {
         SplittableRandom random = new SplittableRandom(seed);
@@ -25,6 +33,30 @@ class DenseTest {
         double distance = expected.minus(found).norm();
         assertTrue(distance <= tolerance * Math.max(1, expected.norm()),
                 () -> "seed " + SEED + ": distance " + distance + " between matrices " + expected);
+    }
+
+    /** Larger than what one thread computes at a time. */
+    @Test
+    void everyNumberOfThreadsGivesTheSameBits() {
+        Matrix a = random(600, 300, SEED);
+        Matrix b = random(300, 300, SEED + 1);
+        try (Dense one = Dense.open(1); Dense three = Dense.open(3)) {
+            assertArrayEquals(one.multiply(a, b).toDoubles(), three.multiply(a, b).toDoubles());
+            Matrix definite = one.multiplyTransposed(a, a).plusDiagonal(600);
+            assertArrayEquals(one.solve(definite, a).orElseThrow().toDoubles(),
+                    three.solve(definite, a).orElseThrow().toDoubles());
+        }
+    }
+
+    @Test
+    void matricesBesideEachOtherComeInTheirOrderAndAnErrorOfOneAsItIs() {
+        Matrix a = random(600, 300, SEED);
+        Matrix b = random(300, 300, SEED + 1);
+        List<Matrix> each = dense.each(3, i -> dense.multiply(a, b.times(i)));
+        for (int i = 0; i < 3; i++) {
+            assertArrayEquals(dense.multiply(a, b.times(i)).toDoubles(), each.get(i).toDoubles(), "matrix " + i);
+        }
+        assertThrows(UserError.class, () -> dense.each(3, i -> dense.eigen(Matrix.of(1, 1, Double.NaN)).vectors()));
     }
 
     @ParameterizedTest

@@ -71,13 +71,13 @@ public record SharedValueFit(Dense dense, int heads, int groups) {
     /** The moments of the shared values, u_h T_g^T for every head [1, H d], from those of u. */
     private LinearMoments ofShared(LinearMoments moments, List<Matrix> shares) {
         int m = shares.getFirst().columns();
-        Matrix half = Matrix.stack(Dense.each(heads,
+        Matrix half = Matrix.stack(dense.each(heads,
                 head -> dense.multiply(shares.get(group(head)), moments.inner().rows(head * m, m))));
-        Matrix inner = Matrix.stack(Dense.each(heads,
+        Matrix inner = Matrix.stack(dense.each(heads,
                 head -> dense.multiplyTransposed(shares.get(group(head)), half.columns(head * m, m)))).symmetrized();
-        Matrix cross = Matrix.stack(Dense.each(heads,
+        Matrix cross = Matrix.stack(dense.each(heads,
                 head -> dense.multiply(shares.get(group(head)), moments.cross().rows(head * m, m))));
-        Matrix input = Matrix.stack(Dense.each(heads,
+        Matrix input = Matrix.stack(dense.each(heads,
                 head -> dense.multiplyTransposed(shares.get(group(head)), moments.input().columns(head * m, m))));
         return new LinearMoments(inner, cross, input.transposed(), moments.target(), moments.targetEnergy(),
                 moments.tokens());
@@ -206,14 +206,14 @@ public record SharedValueFit(Dense dense, int heads, int groups) {
 
         private Matrix image(Matrix x, Matrix outer) {
             // [H m, H d]: block k is T_k^T (O_k O_h^T) for every h beside each other.
-            Matrix all = Matrix.stack(Dense.each(heads,
+            Matrix all = Matrix.stack(dense.each(heads,
                     head -> dense.transposedMultiply(ofHead(x, head), outer.rows(head * d, d))));
             return summed(head -> dense.transposedMultiply(all.columns(head * d, d),
                     moments.inner().columns(head * m, m)));
         }
 
         private Matrix summed(IntFunction<Matrix> ofHead) {
-            List<Matrix> all = Dense.each(heads, ofHead);
+            List<Matrix> all = dense.each(heads, ofHead);
             int sharing = heads / groups;
             List<Matrix> sums = new ArrayList<>();
             for (int group = 0; group < groups; group++) {

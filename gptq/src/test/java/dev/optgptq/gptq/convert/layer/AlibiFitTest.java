@@ -75,7 +75,8 @@ class AlibiFitTest {
         LayerAttention converted = attention(weights, new Positions(null, slopes));
         Tensor x = copies.upload(inputs(), arena);
         int trained = (SEQUENCES - JUDGED) * LENGTH;
-        try (ScoreFit fit = new ScoreFit(original, converted, Dense.open(), LENGTH, trained, JUDGED * LENGTH)) {
+        try (Dense dense = Dense.open(1);
+                ScoreFit fit = new ScoreFit(original, converted, dense, LENGTH, trained, JUDGED * LENGTH)) {
             for (int row = 0; row < SEQUENCES * LENGTH; row += LENGTH) {
                 fit.put(row, x.rows(row, LENGTH), x.rows(row, LENGTH));
             }

@@ -25,6 +25,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.SplittableRandom;
 import java.util.stream.Stream;
+import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -45,8 +46,13 @@ class MergingEquivalentHeadsTest {
     private final Device device = Devices.open("cpu", 1);
     private final TensorArena arena = device.arena();
     private final HostCopies copies = new HostCopies(device);
-    private static final Dense DENSE = Dense.open();
+    private static final Dense DENSE = Dense.open(1);
     private final SplittableRandom random = new SplittableRandom(SEED);
+
+    @AfterAll
+    static void closeAll() {
+        DENSE.close();
+    }
 
     @AfterEach
     void close() {

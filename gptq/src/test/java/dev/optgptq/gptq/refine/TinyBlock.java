@@ -56,11 +56,13 @@ public final class TinyBlock implements AutoCloseable {
         this.arena = device.arena();
         this.model = Transformer.open(directory, device);
         this.text = new TokenSequences(TinyTokenizer.text(5, SEQUENCES * LENGTH).chars().toArray(), SEQUENCES, LENGTH);
-        this.streams = new Streams(embedded(), embedded(), null, LENGTH,
+        this.streams = new Streams(embedded(model, text), embedded(model, text), null, LENGTH,
                 Partition.of((SEQUENCES - 1L) * LENGTH, LENGTH, 4 * LENGTH, 1, 1));
     }
 
-    private ActivationStore embedded() {
+    /** Of a text before the first block. */
+    static ActivationStore embedded(Transformer model, TokenSequences text) {
+        Device device = model.device();
         ActivationStore store = new ActivationStore(text.tokens(), model.spec().hiddenSize(), Long.MAX_VALUE);
         try (TensorArena arena = device.arena()) {
             Tensor ids = arena.vector(DType.I32, text.tokens());

@@ -145,13 +145,14 @@ public final class Saliency implements AutoCloseable {
                     stream.run(ranges[device], 1, saliency.new Capture(model));
                 }
             });
-            Ranks ranks = models.crew().ranks();
-            saliency.gather(ranks, (long) ranges[0].from() * text.length(),
+            SaliencyExchange exchange = new SaliencyExchange(models.crew().ranks(), saliency.buffer.memory(),
+                    text.tokens());
+            exchange.gather((long) ranges[0].from() * text.length(),
                     (long) ranges[ranges.length - 1].to() * text.length());
-            if (ranks.isFirst()) {
+            if (models.crew().ranks().isFirst()) {
                 saliency.normalise();
             }
-            ranks.broadcast(0, saliency.buffer.memory());
+            exchange.share();
             return saliency;
         } catch (RuntimeException e) {
             saliency.close();
@@ -185,44 +186,11 @@ public final class Saliency implements AutoCloseable {
             long memoryBytes) {
         Saliency shared = known == null ? new Saliency(spec, tokens, memoryBytes) : known;
         try {
-            ranks.broadcast(0, shared.buffer.memory());
+            new SaliencyExchange(ranks, shared.buffer.memory(), tokens).share();
             return shared;
         } catch (RuntimeException e) {
             shared.close();
             throw e;
-        }
-    }
-
-    /** Brings the tokens [from, to) of every rank to the first one. */
-    private void gather(Ranks ranks, long from, long to) {
-        List<long[]> ranges = ranks.exchange(from, to);
-        for (int rank = 1; rank < ranks.size(); rank++) {
-            if (ranks.isFirst() || rank == ranks.rank()) {
-                long first = ranges.get(rank)[0];
-                columns(ranks, rank, first, ranges.get(rank)[1] - first);
-            }
-        }
-    }
-
-    private void columns(Ranks ranks, int rank, long first, long count) {
-        long rows = buffer.memory().byteSize() / Float.BYTES / tokens;
-        try (Arena host = Arena.ofShared()) {
-            MemorySegment dense = host.allocate(ValueLayout.JAVA_FLOAT, rows * count);
-            if (ranks.isFirst()) {
-                ranks.receive(rank, dense);
-            }
-            for (long row = 0; row < rows; row++) {
-                MemorySegment mine = buffer.memory().asSlice((row * tokens + first) * Float.BYTES, count * Float.BYTES);
-                MemorySegment theirs = dense.asSlice(row * count * Float.BYTES, count * Float.BYTES);
-                if (ranks.isFirst()) {
-                    mine.copyFrom(theirs);
-                } else {
-                    theirs.copyFrom(mine);
-                }
-            }
-            if (!ranks.isFirst()) {
-                ranks.send(0, dense);
-            }
         }
     }
 

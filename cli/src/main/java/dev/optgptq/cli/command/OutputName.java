@@ -1,6 +1,7 @@
 package dev.optgptq.cli.command;
 
 import dev.optgptq.gptq.settings.GivenSettings;
+import dev.optgptq.gptq.settings.GradientOptions;
 import dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind;
 import dev.optgptq.gptq.settings.SettingSpec;
 import dev.optgptq.gptq.settings.SettingsTable;
@@ -43,9 +44,9 @@ final class OutputName {
             append(suffix, given, SettingsTable.REFIT_SCALES, refit -> refit ? "-refit" : "-norefit");
             append(suffix, given, SettingsTable.COORDINATE_DESCENT, sweeps -> "-descent" + sweeps);
         }
-        if (calibrator == CalibratorKind.GRADIENT && given.get(SettingsTable.TUNE) > 0) {
-            suffix.append("-tune").append(given.get(SettingsTable.TUNE));
-            append(suffix, given, SettingsTable.TUNE_NORMS, norms -> norms ? "-norms" : "-nonorms");
+        if (calibrator == CalibratorKind.GRADIENT && given.get(GradientOptions.TUNE) > 0) {
+            suffix.append("-tune").append(given.get(GradientOptions.TUNE));
+            append(suffix, given, GradientOptions.TUNE_NORMS, norms -> norms ? "-norms" : "-nonorms");
         }
         return suffix.append(SettingsTable.hasRules(given) ? "-mixed" : "").toString();
     }

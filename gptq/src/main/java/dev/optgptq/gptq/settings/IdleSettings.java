@@ -26,8 +26,8 @@ public final class IdleSettings {
             SettingChecks.require(!idle || isWarnedAbout(setting, calibrator), setting.option(),
                     "--calibrator " + calibrator, reader(setting, calibrator));
         }
-        SettingChecks.require(!given.has(SettingsTable.FISHER) || given.get(SettingsTable.WEIGH_TOKENS),
-                SettingsTable.FISHER.option(), "--no-weigh-tokens", "--weigh-tokens, whose loss it chooses");
+        SettingChecks.require(!given.has(GradientOptions.FISHER) || given.get(GradientOptions.WEIGH_TOKENS),
+                GradientOptions.FISHER.option(), "--no-weigh-tokens", "--weigh-tokens, whose loss it chooses");
     }
 
     private static boolean isWarnedAbout(SettingSpec<?> setting, CalibratorKind calibrator) {

@@ -57,11 +57,11 @@ public record QuantizeSettings(Path model, GridSettings grid, ModuleSettings mod
                 given.get(SettingsTable.SAMPLING), given.get(SettingsTable.SAMPLES),
                 given.get(SettingsTable.SEQUENCE_LENGTH), seed, given.get(SettingsTable.PRECISION),
                 given.find(SettingsTable.EXPERTS_AT_ONCE));
-        Refinement refinement = new Refinement(given.get(SettingsTable.WEIGH_TOKENS),
-                given.get(SettingsTable.FISHER).labels(seed), given.get(SettingsTable.PROPAGATE_ERROR),
-                given.get(SettingsTable.TUNE), seed)
+        Refinement refinement = new Refinement(given.get(GradientOptions.WEIGH_TOKENS),
+                given.get(GradientOptions.FISHER).labels(seed), given.get(GradientOptions.PROPAGATE_ERROR),
+                given.get(GradientOptions.TUNE), seed)
                 .polished(given.get(SettingsTable.REFIT_SCALES), given.get(SettingsTable.COORDINATE_DESCENT))
-                .tuningNorms(given.get(SettingsTable.TUNE_NORMS));
+                .tuningNorms(given.get(GradientOptions.TUNE_NORMS));
         boolean evaluates = SettingsTable.evaluates(given);
         EvaluationSettings evaluation = new EvaluationSettings(evaluates,
                 TextOptions.evaluation(given, evaluates),

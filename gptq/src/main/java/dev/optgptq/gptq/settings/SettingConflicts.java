@@ -12,8 +12,8 @@ final class SettingConflicts {
         SettingsTable.all().forEach(setting -> setting.check(given));
         checkSearches(given);
         IdleSettings.refuse(given);
-        SettingChecks.require(given.get(SettingsTable.TUNE) > 0 || !given.get(SettingsTable.TUNE_NORMS),
-                SettingsTable.TUNE_NORMS.option(), "--tune 0", "steps to learn in, such as --tune 100");
+        SettingChecks.require(given.get(GradientOptions.TUNE) > 0 || !given.get(GradientOptions.TUNE_NORMS),
+                GradientOptions.TUNE_NORMS.option(), "--tune 0", "steps to learn in, such as --tune 100");
     }
 
     private static void checkSearches(GivenSettings given) {

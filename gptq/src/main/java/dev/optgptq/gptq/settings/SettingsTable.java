@@ -12,7 +12,6 @@ import dev.optgptq.calibrate.data.TokenSequences.Sampling;
 import dev.optgptq.formats.packed.CheckpointFormat;
 import dev.optgptq.formats.packed.PackedGrid;
 import dev.optgptq.formats.packed.QuantizationConfig;
-import dev.optgptq.gptq.refine.Refinement;
 import dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind;
 import dev.optgptq.gptq.settings.QuantizeSettings.Precision;
 import dev.optgptq.gptq.solve.ActOrder;
@@ -168,52 +167,6 @@ public final class SettingsTable {
             .where(run -> run.target().runtime() != null)
             .value(run -> run.target().ranks());
 
-    public static final SettingSpec<Integer> TUNE = SettingSpec
-            .of(SettingGroup.GRADIENT, "--tune", "STEPS", Integer.class)
-            .help("Learn rounding and scales after solving: STEPS in each block, then the scales of the whole model. 100 "
-                    + "recovers much of the remaining loss in about twenty times gptq's time. No cost at inference.")
-            .byDefault(0)
-            .allows("at least 0", atLeast(0))
-            .readBy(GRADIENT)
-            .decidesBits()
-            .value(run -> run.refinement().tuneSteps());
-
-    public static final SettingSpec<Boolean> TUNE_NORMS = SettingSpec.negatable(SettingGroup.GRADIENT, "--tune-norms")
-            .help("With --tune, also learn the weights and biases of the norms, together with the scales of the whole "
-                    + "model. They keep their dtype.")
-            .byDefault(Refinement.TUNES_NORMS)
-            .readBy(GRADIENT)
-            .where(run -> run.refinement().tuneSteps() > 0)
-            .decidesBits()
-            .value(run -> run.refinement().tuneNorms());
-
-    public static final SettingSpec<Boolean> WEIGH_TOKENS = SettingSpec
-            .negatable(SettingGroup.GRADIENT, "--weigh-tokens")
-            .help("Weight calibration tokens by the loss's squared gradient, from a backward pass that takes about as long "
-                    + "as gptq.")
-            .byDefault(true)
-            .readBy(GRADIENT)
-            .decidesBits()
-            .value(run -> run.refinement().weighTokens());
-
-    public static final SettingSpec<Fisher> FISHER = SettingSpec
-            .of(SettingGroup.GRADIENT, "--fisher", "LABELS", Fisher.class)
-            .help("Labels of that loss. empirical: the next token of the text. sampled: a token drawn from the model's own "
-                    + "predictions.")
-            .byDefault(Fisher.EMPIRICAL)
-            .readBy(GRADIENT)
-            .where(run -> run.refinement().weighTokens())
-            .decidesBits()
-            .value(run -> Fisher.of(run.refinement().labels()));
-
-    public static final SettingSpec<Boolean> PROPAGATE_ERROR = SettingSpec
-            .negatable(SettingGroup.GRADIENT, "--propagate-error")
-            .help("Error propagation: each block is solved to correct the errors of the blocks before it.")
-            .byDefault(true)
-            .readBy(GRADIENT)
-            .decidesBits()
-            .value(run -> run.refinement().propagate());
-
     public static final SettingSpec<Sampling> SAMPLING = SettingSpec
             .of(CALIBRATION, "--sampling", "HOW", Sampling.class)
             .help("random: sequences from random places, by --seed. sequential: the first ones.")
@@ -283,8 +236,8 @@ public final class SettingsTable {
     private static final List<SettingSpec<?>> BASE = List.of(CALIBRATOR, BITS, GROUP_SIZE, SYMMETRIC,
             POSITIVE_SCALES, CLIP_SEARCH,
             SCALE_SEARCH, REFIT_SCALES, COORDINATE_DESCENT, ACT_ORDER, DAMP, TRUE_SEQUENTIAL, FORMAT, TARGET,
-            TENSOR_PARALLEL, TUNE, TUNE_NORMS,
-            WEIGH_TOKENS, FISHER, PROPAGATE_ERROR, TextOptions.TEXT, TextOptions.FIELD, TextOptions.BOS,
+            TENSOR_PARALLEL, GradientOptions.TUNE, GradientOptions.TUNE_NORMS,
+            GradientOptions.WEIGH_TOKENS, GradientOptions.FISHER, GradientOptions.PROPAGATE_ERROR, TextOptions.TEXT, TextOptions.FIELD, TextOptions.BOS,
             TextOptions.PACK, SAMPLING, SAMPLES, SEQUENCE_LENGTH, SEED, PRECISION,
             EXPERTS_AT_ONCE, EVAL, WINDOW);
     private static final List<SettingSpec<?>> ALL = Stream.concat(BASE.stream(), ModuleOptions.ALL.stream()).toList();

@@ -19,8 +19,9 @@ import tools.jackson.databind.json.JsonMapper;
 import tools.jackson.databind.node.ObjectNode;
 
 /**
- * The form with fused rows of queries, keys and values and a GELU between the MLP's matrices: an opt_gqa model with ALiBi, LayerNorm and a plain MLP as a directory of the family mpt, which llama.cpp serves, in memory. MPT's
- * activation is GELU: ReLU becomes GELU(s x) / s, s a power of two that goes into the MLP's weights, which errs by at most 0.17 / s.
+ * The form with fused rows of queries, keys and values and a GELU between the MLP's matrices: an opt_gqa model with ALiBi, LayerNorm
+ * and a plain MLP as a directory of the family mpt, which llama.cpp serves, in memory. MPT's activation is GELU: ReLU becomes
+ * GELU(s x) / s, s a power of two that goes into the MLP's weights, which errs by at most 0.17 / s.
  */
 public final class FusedGeluLayout implements AutoCloseable {
 

@@ -14,6 +14,7 @@ import dev.optgptq.formats.packed.StoredTensor;
 import dev.optgptq.formats.safetensors.TensorSpec;
 import dev.optgptq.formats.safetensors.TensorView;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.Arrays;
 import java.util.HashMap;
 import java.util.HashSet;
@@ -47,17 +48,8 @@ public record CheckpointPlan(QuantizationConfig quantization, List<TensorSpec> s
             CheckpointFormat format) {
         requireGroups(model, grids);
         QuantizationConfig quantization = grids.config(format);
-        Map<String, List<LinearSpec>> byWeight = new LinkedHashMap<>();
-        Map<String, LinearSpec> linears = new LinkedHashMap<>();
-        for (int block = 0; block < model.blocks(); block++) {
-            requirePlain(source, model.linears(block), grids);
-            for (LinearSpec linear : grids.quantized(model.linears(block))) {
-                List<String> stored = storedAs(source, linear);
-                byWeight.computeIfAbsent(stored.getFirst(), tensor -> new ArrayList<>()).add(linear);
-                stored.stream().skip(1).forEach(scales -> byWeight.putIfAbsent(scales, new ArrayList<>()));
-                linears.put(linear.module(), linear);
-            }
-        }
+        Map<String, LinearSpec> linears = linears(source, model, grids);
+        Map<String, List<LinearSpec>> byWeight = byWeight(source, linears.values());
         QuantizationConfig record = quantization.inGptqLayout();
         List<TensorSpec> specs = new ArrayList<>();
         List<TensorSpec> recorded = new ArrayList<>();
@@ -87,6 +79,27 @@ public record CheckpointPlan(QuantizationConfig quantization, List<TensorSpec> s
                 .toList();
         return new CheckpointPlan(quantization, specs, recorded, kept, outside, stored, linears,
                 model.plainModules(kept));
+    }
+
+    /** Those that are quantized, by module. */
+    private static Map<String, LinearSpec> linears(ModelDirectory source, ModelSpec model, ModuleGrids grids) {
+        Map<String, LinearSpec> linears = new LinkedHashMap<>();
+        for (int block = 0; block < model.blocks(); block++) {
+            requirePlain(source, model.linears(block), grids);
+            grids.quantized(model.linears(block)).forEach(linear -> linears.put(linear.module(), linear));
+        }
+        return linears;
+    }
+
+    /** The linears that a source tensor holds; none for the scales of one, which go with it. */
+    private static Map<String, List<LinearSpec>> byWeight(ModelDirectory source, Collection<LinearSpec> linears) {
+        Map<String, List<LinearSpec>> byWeight = new LinkedHashMap<>();
+        for (LinearSpec linear : linears) {
+            List<String> stored = storedAs(source, linear);
+            byWeight.computeIfAbsent(stored.getFirst(), tensor -> new ArrayList<>()).add(linear);
+            stored.stream().skip(1).forEach(scales -> byWeight.putIfAbsent(scales, new ArrayList<>()));
+        }
+        return byWeight;
     }
 
     /** The tensors that a linear's weight takes the place of, the elements first. */

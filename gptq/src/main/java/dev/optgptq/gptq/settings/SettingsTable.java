@@ -237,7 +237,8 @@ public final class SettingsTable {
             POSITIVE_SCALES, CLIP_SEARCH,
             SCALE_SEARCH, REFIT_SCALES, COORDINATE_DESCENT, ACT_ORDER, DAMP, TRUE_SEQUENTIAL, FORMAT, TARGET,
             TENSOR_PARALLEL, GradientOptions.TUNE, GradientOptions.TUNE_NORMS,
-            GradientOptions.WEIGH_TOKENS, GradientOptions.FISHER, GradientOptions.PROPAGATE_ERROR, TextOptions.TEXT, TextOptions.FIELD, TextOptions.BOS,
+            GradientOptions.WEIGH_TOKENS, GradientOptions.FISHER, GradientOptions.PROPAGATE_ERROR, TextOptions.TEXT,
+            TextOptions.FIELD, TextOptions.BOS,
             TextOptions.PACK, SAMPLING, SAMPLES, SEQUENCE_LENGTH, SEED, PRECISION,
             EXPERTS_AT_ONCE, EVAL, WINDOW);
     private static final List<SettingSpec<?>> ALL = Stream.concat(BASE.stream(), ModuleOptions.ALL.stream()).toList();

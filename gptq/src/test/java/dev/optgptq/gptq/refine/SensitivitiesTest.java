@@ -45,9 +45,10 @@ class SensitivitiesTest {
                         Partition.of((SEQUENCES - 1L) * LENGTH, LENGTH, LENGTH, 1, 1));
 
                 Map<LinearSpec, double[]> losses = new Sensitivities(models, false, streams, saliency,
-                        TinyBlock.SILENT).next(0, linear -> linear.projection() == Projection.EXPERT_GATE
-                                ? List.of(TinyBlock.SETTINGS)
-                                : List.of());
+                        TinyBlock.SILENT).next(0,
+                                linear -> linear.projection() == Projection.EXPERT_GATE
+                                        ? List.of(TinyBlock.SETTINGS)
+                                        : List.of());
 
                 double[] each = losses.values().stream().mapToDouble(loss -> loss[0]).sorted().toArray();
                 String found = Arrays.toString(each);

@@ -38,7 +38,7 @@ final class Workers implements AutoCloseable {
 
     /** A parallel stream uses the pool of the thread that it is started on. */
     private <T> T run(Supplier<T> work) {
-        return ForkJoinTask.getPool() == pool ? work.get() : pool.submit((Callable<T>) work::get).join();
+        return pool.equals(ForkJoinTask.getPool()) ? work.get() : pool.submit((Callable<T>) work::get).join();
     }
 
     @Override

@@ -85,7 +85,7 @@ final class AllocationRun {
 
     private MemoryPlan plan() {
         MemoryJob job = new MemoryJob(run.model(), DType.F32, run.grids(), null, run.ranks().areSeveral(),
-                refinement(), run.caller().devices().size());
+                refinement(), run.caller().devices().crew());
         MemoryPlan plan = MemoryPlan.of(job, run.texts(), MemoryNeed.Free.of(run.caller().devices().devices()));
         plan.require();
         run.caller().log().accept("memory, while bits are chosen: " + plan);

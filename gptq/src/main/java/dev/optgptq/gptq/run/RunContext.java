@@ -30,6 +30,7 @@ import dev.optgptq.gptq.settings.QuantizeSettings;
 import dev.optgptq.gptq.settings.RunTexts;
 import dev.optgptq.gptq.solve.Calibrator;
 import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.ranks.Crew;
 import dev.optgptq.kernels.ranks.Ranks;
 import java.util.List;
 import java.util.Set;
@@ -118,19 +119,21 @@ record RunContext(QuantizeSettings settings, ModuleGrids grids, Set<String> fixe
 
     private static MemoryPlan plan(QuantizeSettings settings, ModuleGrids grids, Caller caller, Transformer model,
             DType matmulDtype, RunTexts texts) {
-        int devices = caller.devices().crew().devices();
-        boolean wholeBlocks = settings.solving().trueSequential() || caller.devices().crew().ranks().areSeveral();
+        Crew crew = caller.devices().crew();
+        boolean wholeBlocks = settings.solving().trueSequential() || crew.ranks().areSeveral();
         MemoryJob job = new MemoryJob(model.spec(), matmulDtype, grids, settings.calibration().expertsAtOnce(),
                 wholeBlocks,
-                settings.isGradient() ? settings.refinement() : null, devices);
+                settings.isGradient() ? settings.refinement() : null, crew);
         MemoryPlan plan = MemoryPlan.of(job, texts,
-                MemoryNeed.Free.of(caller.devices().devices()).leastOf(caller.devices().crew().ranks()))
+                MemoryNeed.Free.of(caller.devices().devices()).leastOf(crew.ranks()))
                 .prefetching(model.prefetchBytes());
         plan.require();
         caller.log().accept("memory: " + plan);
-        if (plan.busyDevices() < devices) {
-            caller.log().accept("device memory lets only " + plan.busyDevices() + " of " + devices + " devices share "
-                    + "the calibration");
+        if (plan.busyDevices() < crew.devices()) {
+            caller.log()
+                    .accept("device memory lets only " + plan.busyDevices() + " of " + crew.devices()
+                            + " devices share "
+                            + "the calibration");
         }
         return plan;
     }

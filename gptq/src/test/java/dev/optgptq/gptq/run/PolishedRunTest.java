@@ -27,6 +27,7 @@ import dev.optgptq.kernels.Devices;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Objects;
+import dev.optgptq.kernels.ranks.Crew;
 import java.util.OptionalLong;
 import java.util.SortedMap;
 import org.junit.jupiter.api.Test;
@@ -165,7 +166,7 @@ class PolishedRunTest {
         try (ModelDirectory directory = ModelDirectory.open(settings.model())) {
             ModelSpec spec = ModelSpec.resolve(directory.config());
             MemoryJob job = new MemoryJob(spec, DType.F32, settings.grids(spec).grids(), null, false,
-                    settings.isGradient() ? settings.refinement() : null, 1);
+                    settings.isGradient() ? settings.refinement() : null, Crew.alone(1));
             return MemoryPlan.of(job, RunTexts.read(settings, spec),
                     new MemoryNeed.Free(1L << 40, OptionalLong.empty()));
         }

@@ -13,6 +13,7 @@ import java.lang.foreign.ValueLayout;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -49,6 +50,7 @@ public final class MpiRanks implements Ranks {
     private final MemorySegment request = arena.allocate(ValueLayout.JAVA_LONG);
     /** Messages pass through it: what a failed wait leaves behind may still be written to, when the caller's memory is gone. */
     private final MemorySegment staging = arena.allocate(PIECE);
+    private int onThisHost = 1;
     private boolean failed;
 
     private MpiRanks(MpiLibrary mpi, int size, Duration timeout) {
@@ -100,6 +102,7 @@ public final class MpiRanks implements Ranks {
         for (int i = 0; i < launch.size(); i++) {
             ranks.names.set(i, "rank " + i + " (" + hosts.get(i) + ")");
         }
+        ranks.onThisHost = Collections.frequency(hosts, hosts.get(ranks.rank));
         int count = Set.copyOf(hosts).size();
         log.accept(launch.size() + " ranks on " + (count == 1 ? "one host, " : count + " hosts, ") + mpi.description()
                 + (replaced.isEmpty() ? "" : "; gave the JVM back its handlers of " + String.join(", ", replaced)));
@@ -119,6 +122,11 @@ public final class MpiRanks implements Ranks {
     @Override
     public String name(int of) {
         return names.get(of);
+    }
+
+    @Override
+    public int onThisHost() {
+        return onThisHost;
     }
 
     @Override

@@ -33,6 +33,11 @@ public record Crew(Ranks ranks, List<Integer> counts) {
         return IntStream.range(0, rank).map(counts::get).sum();
     }
 
+    /** Devices of the rank that has most. */
+    public int most() {
+        return counts.stream().mapToInt(Integer::intValue).max().orElseThrow();
+    }
+
     /** Devices of all ranks. */
     public int devices() {
         return firstOf(counts.size());

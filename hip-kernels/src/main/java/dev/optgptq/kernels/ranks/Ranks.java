@@ -26,6 +26,9 @@ public interface Ranks extends AutoCloseable {
     /** A process, for people: "rank 3 (node17)". */
     String name(int rank);
 
+    /** Processes of this one's host, this one included. */
+    int onThisHost();
+
     /** Sends bytes; returns once they may be overwritten. */
     void send(int to, MemorySegment bytes);
 

@@ -63,6 +63,11 @@ public final class ThreadRanks implements Ranks {
     }
 
     @Override
+    public int onThisHost() {
+        return size();
+    }
+
+    @Override
     public void send(int to, MemorySegment bytes) {
         messages.get(rank).get(to).add(bytes.toArray(ValueLayout.JAVA_BYTE));
     }

@@ -9,7 +9,10 @@ import dev.optgptq.formats.packed.PackedLayout;
 import dev.optgptq.formats.packed.QuantizationConfig;
 import dev.optgptq.gptq.journal.WriteBehind;
 import dev.optgptq.gptq.refine.Refinement;
+import dev.optgptq.gptq.refine.SiteOwners;
 import dev.optgptq.gptq.solve.SiteSolver;
+import dev.optgptq.kernels.ranks.Crew;
+import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -20,10 +23,10 @@ import org.jspecify.annotations.Nullable;
  * @param expertsAtOnce how many experts have Hessians at once; null for what has room
  * @param wholeBlocks whether experts are not streamed: parts of a block are inputs of the next, or ranks exchange them
  * @param refinement settings of gradient calibration; null for other calibrators
- * @param devices that share it
+ * @param crew the ranks and devices that share it
  */
 public record MemoryJob(ModelSpec model, DType matmulDtype, ModuleGrids grids, @Nullable Integer expertsAtOnce,
-        boolean wholeBlocks, @Nullable Refinement refinement, int devices) {
+        boolean wholeBlocks, @Nullable Refinement refinement, Crew crew) {
 
     /** Whether tokens are weighed by the loss's gradient. */
     boolean weighs() {
@@ -65,6 +68,26 @@ public record MemoryJob(ModelSpec model, DType matmulDtype, ModuleGrids grids, @
         return model.most(block -> grids.quantized(block.linears()).stream().mapToLong(this::packed).max().orElse(0));
     }
 
+    /**
+     * Bytes of the solved linears that a rank keeps of a block, codes and grids, until it gives them to the others: of the rank that
+     * has most. One process writes each at once.
+     */
+    long unshared() {
+        int ranks = crew.ranks().size();
+        return ranks == 1 ? 0 : model.most(block -> {
+            SiteOwners owners = new SiteOwners(block, ranks);
+            return block.linears().stream()
+                    .collect(Collectors.groupingBy(linear -> owners.of(linear.site()),
+                            Collectors.summingLong(this::solved)))
+                    .values().stream().mapToLong(Long::longValue).max().orElse(0);
+        });
+    }
+
+    private long solved(LinearSpec linear) {
+        return (long) linear.inputs() * linear.outputs() + 8L * groups(linear) * linear.outputs()
+                + 4L * linear.inputs();
+    }
+
     /** Bytes to solve the largest linear, without its Hessian. */
     long largestCopies() {
         return model.most(block -> block.linears().stream().mapToLong(this::solving).max().orElse(0));
@@ -78,9 +101,12 @@ public record MemoryJob(ModelSpec model, DType matmulDtype, ModuleGrids grids, @
 
     /** Linears in fp16/bf16 are solved in a float32 copy. */
     private long solving(LinearSpec linear) {
-        int groupSize = grids.of(linear).groupSize();
-        int groups = groupSize == QuantizationConfig.ONE_GROUP ? 1 : Math.ceilDiv(linear.inputs(), groupSize);
         long widened = matmulDtype == DType.F32 ? 0 : 4L * linear.inputs() * linear.outputs();
-        return widened + SiteSolver.peakBytes(linear.inputs(), linear.outputs(), groups);
+        return widened + SiteSolver.peakBytes(linear.inputs(), linear.outputs(), groups(linear));
+    }
+
+    private int groups(LinearSpec linear) {
+        int groupSize = grids.of(linear).groupSize();
+        return groupSize == QuantizationConfig.ONE_GROUP ? 1 : Math.ceilDiv(linear.inputs(), groupSize);
     }
 }

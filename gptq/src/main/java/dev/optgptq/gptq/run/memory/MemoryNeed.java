@@ -35,12 +35,15 @@ public record MemoryNeed(String job, long host, long device, String parts) {
                     devices.stream().map(Device::freeMemory).flatMapToLong(OptionalLong::stream).min());
         }
 
-        /** The least that any rank has: what is planned decides batches, which must be the same everywhere. */
+        /**
+         * The least that any rank has: what is planned decides batches, which must be the same everywhere. Those of one host share its
+         * memory.
+         */
         public Free leastOf(Ranks ranks) {
             if (!ranks.areSeveral()) {
                 return this;
             }
-            List<long[]> all = ranks.exchange(host, device.orElse(Long.MAX_VALUE));
+            List<long[]> all = ranks.exchange(host / ranks.onThisHost(), device.orElse(Long.MAX_VALUE));
             long least = all.stream().mapToLong(each -> each[1]).min().orElseThrow();
             return new Free(all.stream().mapToLong(each -> each[0]).min().orElseThrow(),
                     least == Long.MAX_VALUE ? OptionalLong.empty() : OptionalLong.of(least));

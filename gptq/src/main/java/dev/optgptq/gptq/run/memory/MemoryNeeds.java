@@ -16,7 +16,8 @@ import org.jspecify.annotations.Nullable;
  * @param weights one decoder block in the matmul dtype, of its experts one unless all are inputs of the next part
  * @param hessians one F32 [n, n] per site, of experts those of one pass
  * @param experts of a mixture, how many of them
- * @param solving the damped copy and the factor of the largest site, and the copies of the largest linear
+ * @param solving the damped copy and the factor of the largest site, the copies of the largest linear, and what a rank has solved
+ *     and not yet shared
  * @param stream the residual stream between blocks; where blocks are refined, also those of the original model and of
  *     plain GPTQ
  * @param gradients memory of the gradient pass, before quantizing; none if all tokens count the same
@@ -46,7 +47,8 @@ public record MemoryNeeds(long weights, long hessians, Experts experts, long sol
         long evaluation = evaluation(job, texts.evaluation());
         TokenSequences calibration = texts.calibration();
         if (calibration == null) {
-            return new MemoryNeeds(weights, 0, Experts.ALL, job.largestCopies(), 0, Saliency.Memory.NONE, evaluation,
+            return new MemoryNeeds(weights, 0, Experts.ALL, job.largestCopies() + job.unshared(), 0,
+                    Saliency.Memory.NONE, evaluation,
                     job.packedBlock(), 0, 0);
         }
         long limit = (long) (STREAM_SHARE * Math.min(free.host(), 1L << 50));
@@ -61,7 +63,7 @@ public record MemoryNeeds(long weights, long hessians, Experts experts, long sol
                 : Experts.of(model, job.expertsAtOnce(),
                         (long) (HESSIAN_SHARE * Math.min(free.device().orElse(free.host()), 1L << 50)), limit);
         return new MemoryNeeds(weights, Experts.hessianBytes(model, experts.atOnce(), 1), experts,
-                2 * 4 * widest * widest + job.largestCopies(),
+                2 * 4 * widest * widest + job.largestCopies() + job.unshared(),
                 4L * model.hiddenSize() * calibration.length() * job.sequences(calibration.count()), gradients,
                 evaluation, job.packedBlock(), learning, limit);
     }

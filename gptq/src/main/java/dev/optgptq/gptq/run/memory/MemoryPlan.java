@@ -82,9 +82,9 @@ public record MemoryPlan(MemoryNeed.Free free, MemoryNeeds needs, Placement plac
         return MemoryNeeds.gradientLimits(free, needs.hostLimit());
     }
 
-    /** On the host and on the devices together. */
+    /** On the host and on the devices of a process together. */
     public long total() {
-        return ownMemory() ? host() + busyDevices() * device() : host();
+        return ownMemory() ? host() + Math.min(parts(), placement.cut().ofOneProcess()) * device() : host();
     }
 
     /** The part in host memory. */
@@ -94,7 +94,7 @@ public record MemoryPlan(MemoryNeed.Free free, MemoryNeeds needs, Placement plac
 
     /** The process itself, and the buffers that a device of its own memory copies through. */
     long process() {
-        return MemoryNeed.PROCESS + (ownMemory() ? placement.cut().devices() * PAGE_LOCKED : 0);
+        return MemoryNeed.PROCESS + (ownMemory() ? placement.cut().ofOneProcess() * PAGE_LOCKED : 0);
     }
 
     long evaluatingOnHost() {
@@ -105,7 +105,7 @@ public record MemoryPlan(MemoryNeed.Free free, MemoryNeeds needs, Placement plac
     long gradientsOnHost() {
         Saliency.Memory gradients = needs.gradients();
         return gradients.kept() + (ownMemory()
-                ? placement.cut().devices() * gradients.inputs()
+                ? placement.cut().ofOneProcess() * gradients.inputs()
                 : gradients.device() + gradients.inputs());
     }
 

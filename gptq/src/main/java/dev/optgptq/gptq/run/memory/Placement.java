@@ -4,6 +4,7 @@ import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.gptq.refine.Refinement;
+import dev.optgptq.kernels.ranks.Crew;
 
 /**
  * How the calibration is divided into batches and parts and where the residual stream is kept, with their memory in
@@ -22,7 +23,7 @@ import dev.optgptq.gptq.refine.Refinement;
 public record Placement(Cut cut, long forward, long waiting, long refining, Place place, long share, long ahead) {
 
     /** Without a calibration. */
-    static final Placement NONE = new Placement(new Cut(0, 1, 1), 0, 0, 0, Place.HOST, 0, 0);
+    static final Placement NONE = new Placement(new Cut(0, 1, 1, 1), 0, 0, 0, Place.HOST, 0, 0);
 
     /** Where the residual stream lies between blocks. */
     public enum Place {
@@ -35,8 +36,9 @@ public record Placement(Cut cut, long forward, long waiting, long refining, Plac
      * @param batchRows tokens that run at once; 0 without a calibration
      * @param parts the most devices that can share it
      * @param devices how many do
+     * @param ofOneProcess the most of them that one process has
      */
-    public record Cut(int batchRows, int parts, int devices) {}
+    public record Cut(int batchRows, int parts, int devices, int ofOneProcess) {}
 
     /**
      * On one device.
@@ -56,12 +58,13 @@ public record Placement(Cut cut, long forward, long waiting, long refining, Plac
                 : RefineMemory.of(model, refinement, job.wholeBlocks(), job.inputsPerScale(), calibration, rows,
                         parts).peak();
         long waiting = Experts.hessianBytes(model, needs.experts().atOnce(), parts) - needs.hessians();
-        return new Placement(new Cut(rows, parts, 1), buffers, waiting, refined, place, needs.stream(), 0);
+        return new Placement(new Cut(rows, parts, 1, 1), buffers, waiting, refined, place, needs.stream(), 0);
     }
 
     /** @param most bytes of the stream that the first of the devices holds */
-    Placement shared(int devices, long most) {
-        return new Placement(new Cut(cut.batchRows(), cut.parts(), devices), forward, waiting, refining, place, most,
+    Placement shared(Crew crew, long most) {
+        return new Placement(new Cut(cut.batchRows(), cut.parts(), crew.devices(), crew.most()), forward, waiting,
+                refining, place, most,
                 ahead);
     }
 

@@ -32,10 +32,10 @@ final class PlacementSearch {
     Placement run() {
         if (free.device().isEmpty()) {
             Placement placement = at(tokens(CalibrationBatch.TOKENS, CPU_PARTS), CPU_PARTS, needs.offDevice());
-            return placement.shared(job.devices(), needs.stream());
+            return placement.shared(job.crew(), needs.stream());
         }
         Placement alone = onOneDevice();
-        return job.devices() == 1 ? alone : shared(alone);
+        return job.crew().devices() == 1 ? alone : shared(alone);
     }
 
     /**
@@ -65,10 +65,10 @@ final class PlacementSearch {
     /** Several devices each hold a part of the stream, which may then fit them. */
     private Placement shared(Placement alone) {
         int count = calibration.count();
-        Partition partition = plan(alone.shared(job.devices(), needs.stream())).partition(calibration);
+        Partition partition = plan(alone.shared(job.crew(), needs.stream())).partition(calibration);
         long first = Partition.rows(partition.all(0)) / calibration.length();
         long sequence = needs.stream() / job.sequences(count);
-        Placement held = alone.shared(job.devices(),
+        Placement held = alone.shared(job.crew(),
                 sequence * (job.streams() * first + job.heldOut(count)));
         Placement there = held.at(Place.DEVICE);
         return plan(there).fitsDevice() ? there : held;

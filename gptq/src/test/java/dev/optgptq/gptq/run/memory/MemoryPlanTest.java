@@ -22,6 +22,7 @@ import dev.optgptq.gptq.solve.ActOrder;
 import dev.optgptq.gptq.testing.TinyModel;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Devices;
+import dev.optgptq.kernels.ranks.Crew;
 import java.nio.file.Path;
 import java.util.OptionalLong;
 import org.jspecify.annotations.Nullable;
@@ -290,7 +291,7 @@ class MemoryPlanTest {
         try (ModelDirectory directory = ModelDirectory.open(settings.model())) {
             ModelSpec spec = ModelSpec.resolve(directory.config());
             MemoryJob job = new MemoryJob(spec, DType.F32, settings.grids(spec).grids(), null, false,
-                    settings.isGradient() ? settings.refinement() : null, devices);
+                    settings.isGradient() ? settings.refinement() : null, Crew.alone(devices));
             return MemoryPlan.of(job, texts == null ? RunTexts.read(settings, spec) : texts, free);
         }
     }

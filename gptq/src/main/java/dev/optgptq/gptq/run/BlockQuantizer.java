@@ -4,39 +4,29 @@ import dev.optgptq.gptq.recipe.ModuleGrids;
 import dev.optgptq.calibrate.capture.Activity;
 import dev.optgptq.calibrate.capture.HessianAccumulator;
 import dev.optgptq.calibrate.capture.ParkedHessians;
-import dev.optgptq.calibrate.capture.Partition;
 import dev.optgptq.calibrate.capture.Peak;
-import dev.optgptq.calibrate.capture.Shard;
-import dev.optgptq.calibrate.capture.ShardPass;
 import dev.optgptq.calibrate.capture.SiteHessians;
 import dev.optgptq.calibrate.capture.SitePasses;
 import dev.optgptq.calibrate.family.InputSite;
 import dev.optgptq.calibrate.family.LinearSpec;
-import dev.optgptq.calibrate.model.InputTap;
 import dev.optgptq.calibrate.model.Replicas;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.calibrate.weights.BlockWeights;
-import dev.optgptq.gptq.refine.Phases;
-import dev.optgptq.gptq.refine.SharedPhases;
 import dev.optgptq.gptq.refine.SiteOwners;
 import dev.optgptq.gptq.refine.SolvedExchange;
 import dev.optgptq.gptq.refine.SolvedLinear;
 import dev.optgptq.gptq.run.checkpoint.BlockRecorder;
 import dev.optgptq.gptq.run.memory.Experts;
-import dev.optgptq.gptq.run.progress.RunPhases;
 import dev.optgptq.gptq.run.progress.RunProgress;
 import dev.optgptq.gptq.solve.Calibrator;
 import dev.optgptq.gptq.solve.LinearSolution;
 import dev.optgptq.gptq.solve.SiteSolver;
 import dev.optgptq.kernels.Device;
-import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.ranks.Ranks;
-import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.SequencedSet;
 import java.util.Set;
 import java.util.function.BiConsumer;
 import org.jspecify.annotations.Nullable;
@@ -55,6 +45,7 @@ final class BlockQuantizer {
     private final boolean trueSequential;
     private final Experts experts;
     private final RunProgress progress;
+    private final BlockInputs inputs;
     private final Ranks ranks;
     private final SolvedExchange exchange;
 
@@ -69,8 +60,14 @@ final class BlockQuantizer {
         this.trueSequential = trueSequential;
         this.experts = experts;
         this.progress = progress;
+        this.inputs = new BlockInputs(models, grids, trueSequential, experts, progress);
         this.ranks = models.crew().ranks();
         this.exchange = new SolvedExchange(ranks, device, grids);
+    }
+
+    /** The calibration at its blocks. */
+    BlockInputs inputs() {
+        return inputs;
     }
 
     /**
@@ -82,14 +79,14 @@ final class BlockQuantizer {
      */
     void quantize(int block, @Nullable CalibrationStream stream, @Nullable BlockRecorder recorder) {
         try (Replicas.Block weights = load(block)) {
-            List<Set<InputSite>> passes = passes(block);
+            List<Set<InputSite>> passes = inputs.passes(model.spec().block(block));
             if (recorder != null && stream != null && streams(block) && passes.size() > 1) {
                 inPasses(weights, passes, stream, recorder);
             } else {
                 inOnePass(weights, passes, stream, recorder);
             }
             if (stream != null && !streams(block)) {
-                advance(weights, stream);
+                inputs.advance(weights, stream);
             }
         }
     }
@@ -99,7 +96,7 @@ final class BlockQuantizer {
             @Nullable BlockRecorder recorder) {
         SiteOwners owners = new SiteOwners(weights.first().spec(), ranks.size());
         for (Set<InputSite> sites : passes) {
-            try (HessianAccumulator hessians = stream == null ? null : capture(weights, stream, sites)) {
+            try (HessianAccumulator hessians = stream == null ? null : inputs.capture(weights, stream, sites)) {
                 if (recorder == null || ranks.areSeveral()) {
                     spread(weights.first(), sites, owners, hessians, recorder);
                     continue;
@@ -117,7 +114,7 @@ final class BlockQuantizer {
         try (ParkedHessians parked = new ParkedHessians(device, weights.first().spec(), stream.rows(),
                 experts.memoryBytes())) {
             for (Set<InputSite> sites : passes) {
-                try (HessianAccumulator hessians = capture(weights, stream, sites)) {
+                try (HessianAccumulator hessians = inputs.capture(weights, stream, sites)) {
                     parked.add(hessians);
                     sites.stream().filter(site -> !site.ofExpert())
                             .forEach(site -> quantize(weights.first(), site, hessians, recorder));
@@ -234,105 +231,8 @@ final class BlockQuantizer {
             String phase) {
         progress.enter(phase, "block " + (block + 1) + "/" + model.spec().blocks());
         try (Replicas.Block weights = models.loadBlock(block)) {
-            restored.accept(weights.first(), () -> advance(weights, stream, phase));
+            restored.accept(weights.first(), () -> inputs.advance(weights, stream, phase));
         }
-    }
-
-    /**
-     * Sites whose inputs are captured together: all in one pass, experts in several where their Hessians need it, or one pass
-     * for each with everything before it already quantized. No site whose linears are all skipped.
-     */
-    List<Set<InputSite>> passes(int block) {
-        Set<InputSite> sites = grids.sites(model.spec().block(block));
-        if (!trueSequential) {
-            return SitePasses.of(model.spec().block(block), sites, experts.atOnce());
-        }
-        List<Set<InputSite>> passes = new ArrayList<>();
-        sites.forEach(site -> passes.add(Set.of(site)));
-        return passes;
-    }
-
-    /** The Hessians of the wanted sites over this rank's tokens, on the first device. The caller closes them. */
-    HessianAccumulator capture(Replicas.Block weights, CalibrationStream stream, Set<InputSite> wanted) {
-        if (trueSequential) {
-            weights.share();
-        }
-        progress.enter("forward");
-        List<HessianAccumulator> hessians = new ArrayList<>();
-        try {
-            for (Device each : models.devices()) {
-                hessians.add(new HessianAccumulator(each, weights.first().spec(), wanted, stream.rows()));
-            }
-            SharedPhases shared = shared(stream);
-            models.together(index -> capture(index, weights.on(index), stream, wanted, hessians.get(index),
-                    shared.of(index)));
-            shared.finish();
-            progress.enter("hessian");
-            while (hessians.size() > 1) {
-                HessianAccumulator next = hessians.remove(1);
-                try (next) {
-                    hessians.getFirst().absorb(next);
-                }
-            }
-            return hessians.getFirst();
-        } catch (RuntimeException e) {
-            hessians.forEach(HessianAccumulator::close);
-            throw e;
-        }
-    }
-
-    private void capture(int index, BlockWeights weights, CalibrationStream stream, Set<InputSite> wanted,
-            HessianAccumulator hessians, Phases phases) {
-        // The last block's output is wanted too, once: no other block reads it.
-        SequencedSet<InputSite> all = grids.sites(weights.spec());
-        boolean last = weights.index() + 1 == model.spec().blocks()
-                && (trueSequential || wanted.contains(all.getLast()));
-        InputTap tap = new CaptureTap(hessians, wanted, last, phases);
-        Partition partition = stream.partition();
-        try (ShardPass pass = new ShardPass(models.on(index), partition, stream.sequenceLength())) {
-            for (Shard part : partition.summed(index)) {
-                hessians.begin(part);
-                partition.eachBatch(part, (first, count) -> {
-                    Tensor x = pass.read(stream.activations(), first, count);
-                    hessians.residual(x);
-                    pass.forward(weights, x, tap);
-                    if (last) {
-                        hessians.residual(x);
-                    }
-                    if (trueSequential) {
-                        phases.captured(wanted, count);
-                    } else if (wanted.contains(all.getLast())) {
-                        // The last pass counts for all.
-                        phases.captured(all, count);
-                    }
-                });
-            }
-            models.on(index).device().synchronize();
-        }
-    }
-
-    /** Advances the stream through the block as it is now, unless it is the last. */
-    void advance(Replicas.Block weights, CalibrationStream stream) {
-        if (weights.first().index() + 1 < model.spec().blocks()) {
-            advance(weights, stream, "forward");
-        }
-    }
-
-    private void advance(Replicas.Block weights, CalibrationStream stream, String phase) {
-        progress.enter(phase);
-        weights.share();
-        SharedPhases shared = shared(stream);
-        models.together(index -> {
-            try (ShardPass pass = new ShardPass(models.on(index), stream.partition(), stream.sequenceLength())) {
-                pass.advance(weights.on(index), stream.partition().all(index), stream.activations()::update,
-                        shared.of(index)::forward);
-            }
-        });
-        shared.finish();
-    }
-
-    private SharedPhases shared(CalibrationStream stream) {
-        return new SharedPhases(new RunPhases(progress, stream.sequenceLength()), models.size());
     }
 
     /** Factorises the Hessian of a site, for all linears that read it. The caller closes it. */

@@ -144,8 +144,8 @@ class SolverToFileTest {
     private static void solve(BlockQuantizer quantizer, Device device, int block, CalibrationStream stream,
             Consumer<SolvedLinear> each) {
         try (Replicas.Block weights = quantizer.load(block)) {
-            for (Set<InputSite> sites : quantizer.passes(block)) {
-                try (HessianAccumulator hessians = quantizer.capture(weights, stream, sites)) {
+            for (Set<InputSite> sites : quantizer.inputs().passes(weights.first().spec())) {
+                try (HessianAccumulator hessians = quantizer.inputs().capture(weights, stream, sites)) {
                     for (InputSite site : sites) {
                         try (SiteSolver solver = quantizer.solver(weights.first(), site, hessians);
                                 TensorArena arena = device.arena()) {
@@ -156,7 +156,7 @@ class SolverToFileTest {
                     }
                 }
             }
-            quantizer.advance(weights, stream);
+            quantizer.inputs().advance(weights, stream);
         }
     }
 

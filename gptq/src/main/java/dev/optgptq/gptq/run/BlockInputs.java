@@ -1,0 +1,136 @@
+package dev.optgptq.gptq.run;
+
+import dev.optgptq.calibrate.capture.HessianAccumulator;
+import dev.optgptq.calibrate.capture.Partition;
+import dev.optgptq.calibrate.capture.Shard;
+import dev.optgptq.calibrate.capture.ShardPass;
+import dev.optgptq.calibrate.capture.SitePasses;
+import dev.optgptq.calibrate.family.BlockSpec;
+import dev.optgptq.calibrate.family.InputSite;
+import dev.optgptq.calibrate.model.InputTap;
+import dev.optgptq.calibrate.model.Replicas;
+import dev.optgptq.calibrate.weights.BlockWeights;
+import dev.optgptq.gptq.recipe.ModuleGrids;
+import dev.optgptq.gptq.refine.Phases;
+import dev.optgptq.gptq.refine.SharedPhases;
+import dev.optgptq.gptq.run.memory.Experts;
+import dev.optgptq.gptq.run.progress.RunPhases;
+import dev.optgptq.gptq.run.progress.RunProgress;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Tensor;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.SequencedSet;
+import java.util.Set;
+
+/**
+ * The calibration stream at a decoder block, on all devices of this process: captures the inputs of its linears, and passes
+ * through it.
+ *
+ * @param trueSequential whether each site's inputs come from linears that are already quantized
+ * @param experts how many have Hessians at once
+ */
+record BlockInputs(Replicas models, ModuleGrids grids, boolean trueSequential, Experts experts, RunProgress progress) {
+
+    /**
+     * Sites whose inputs are captured together: all in one pass, experts in several where their Hessians need it, or one pass
+     * for each with everything before it already quantized. No site whose linears are all skipped.
+     */
+    List<Set<InputSite>> passes(BlockSpec block) {
+        Set<InputSite> sites = grids.sites(block);
+        if (!trueSequential) {
+            return SitePasses.of(block, sites, experts.atOnce());
+        }
+        List<Set<InputSite>> passes = new ArrayList<>();
+        sites.forEach(site -> passes.add(Set.of(site)));
+        return passes;
+    }
+
+    /** The Hessians of the wanted sites over this rank's tokens, on the first device. The caller closes them. */
+    HessianAccumulator capture(Replicas.Block weights, CalibrationStream stream, Set<InputSite> wanted) {
+        if (trueSequential) {
+            weights.share();
+        }
+        progress.enter("forward");
+        List<HessianAccumulator> hessians = new ArrayList<>();
+        try {
+            for (Device each : models.devices()) {
+                hessians.add(new HessianAccumulator(each, weights.first().spec(), wanted, stream.rows()));
+            }
+            SharedPhases shared = shared(stream);
+            models.together(index -> capture(index, weights.on(index), stream, wanted, hessians.get(index),
+                    shared.of(index)));
+            shared.finish();
+            progress.enter("hessian");
+            while (hessians.size() > 1) {
+                HessianAccumulator next = hessians.remove(1);
+                try (next) {
+                    hessians.getFirst().absorb(next);
+                }
+            }
+            return hessians.getFirst();
+        } catch (RuntimeException e) {
+            hessians.forEach(HessianAccumulator::close);
+            throw e;
+        }
+    }
+
+    private void capture(int index, BlockWeights weights, CalibrationStream stream, Set<InputSite> wanted,
+            HessianAccumulator hessians, Phases phases) {
+        // The last block's output is wanted too, once: no other block reads it.
+        SequencedSet<InputSite> all = grids.sites(weights.spec());
+        boolean last = weights.index() + 1 == models.first().spec().blocks()
+                && (trueSequential || wanted.contains(all.getLast()));
+        InputTap tap = new CaptureTap(hessians, wanted, last, phases);
+        Partition partition = stream.partition();
+        try (ShardPass pass = new ShardPass(models.on(index), partition, stream.sequenceLength())) {
+            for (Shard part : partition.summed(index)) {
+                hessians.begin(part);
+                partition.eachBatch(part, (first, count) -> {
+                    Tensor x = pass.read(stream.activations(), first, count);
+                    hessians.residual(x);
+                    pass.forward(weights, x, tap);
+                    if (last) {
+                        hessians.residual(x);
+                    }
+                    if (trueSequential) {
+                        phases.captured(wanted, count);
+                    } else if (wanted.contains(all.getLast())) {
+                        // The last pass counts for all.
+                        phases.captured(all, count);
+                    }
+                });
+            }
+            models.on(index).device().synchronize();
+        }
+    }
+
+    /** Advances the stream through the block as it is now, unless it is the last. */
+    void advance(Replicas.Block weights, CalibrationStream stream) {
+        if (weights.first().index() + 1 < models.first().spec().blocks()) {
+            advance(weights, stream, "forward");
+        }
+    }
+
+    /**
+     * Advances the stream through the block as it is now.
+     *
+     * @param phase of the progress
+     */
+    void advance(Replicas.Block weights, CalibrationStream stream, String phase) {
+        progress.enter(phase);
+        weights.share();
+        SharedPhases shared = shared(stream);
+        models.together(index -> {
+            try (ShardPass pass = new ShardPass(models.on(index), stream.partition(), stream.sequenceLength())) {
+                pass.advance(weights.on(index), stream.partition().all(index), stream.activations()::update,
+                        shared.of(index)::forward);
+            }
+        });
+        shared.finish();
+    }
+
+    private SharedPhases shared(CalibrationStream stream) {
+        return new SharedPhases(new RunPhases(progress, stream.sequenceLength()), models.size());
+    }
+}

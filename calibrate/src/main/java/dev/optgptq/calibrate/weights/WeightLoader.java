@@ -8,7 +8,6 @@ import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.formats.packed.PackedLinear;
-import dev.optgptq.formats.packed.PackedPart;
 import dev.optgptq.formats.safetensors.TensorSpec;
 import dev.optgptq.formats.safetensors.TensorView;
 import dev.optgptq.formats.scaled.ScaledTensor;
@@ -16,10 +15,7 @@ import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.HostVectors;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
-import dev.optgptq.kernels.ops.QuantOps.PackedWeights;
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
-import java.nio.ByteOrder;
 import java.util.Objects;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
@@ -40,8 +36,6 @@ public record WeightLoader(ModelDirectory directory, Device device, DType produc
     public WeightLoader(ModelDirectory directory, Device device, DType products, PrefetchedTensors prefetched) {
         this(directory, device, products, prefetched, false, true);
     }
-
-    private static final ValueLayout.OfInt GROUP = ValueLayout.JAVA_INT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
 
     /** The same, which keeps packed linears of blocks as they are. */
     public WeightLoader keepingPacked() {
@@ -71,7 +65,7 @@ public record WeightLoader(ModelDirectory directory, Device device, DType produc
         if (packed.isPresent() && keepsPacked) {
             Tensor bias = bias(linear, arena);
             loadBias(linear, bias);
-            return new LinearWeights.Packed(pack(linear.module(), packed.get(), arena), bias);
+            return new LinearWeights.Packed(new PackedLoader(this).pack(linear.module(), packed.get(), arena), bias);
         }
         LinearWeights.Dense room = room(linear, arena);
         load(linear, room);
@@ -94,7 +88,7 @@ public record WeightLoader(ModelDirectory directory, Device device, DType produc
         loadBias(linear, room.bias());
         Optional<PackedLinear> packed = directory.packed(linear.module());
         if (packed.isPresent()) {
-            unpack(linear.module(), packed.get(), room.weight());
+            new PackedLoader(this).unpack(linear.module(), packed.get(), room.weight());
         } else {
             matrix(linear, room.weight());
         }
@@ -132,7 +126,7 @@ public record WeightLoader(ModelDirectory directory, Device device, DType produc
         Optional<PackedLinear> packed = directory.packed(module);
         Tensor weight = arena.matrix(products, outputs, inputs);
         if (packed.isPresent()) {
-            unpack(module, packed.get(), weight);
+            new PackedLoader(this).unpack(module, packed.get(), weight);
         } else {
             decode(module + ".weight", 0, 1, weight);
         }
@@ -184,23 +178,6 @@ public record WeightLoader(ModelDirectory directory, Device device, DType produc
         requireFinite(name, decoded);
     }
 
-    /** A copied part of a packed linear: its bytes may be in a file. */
-    private Tensor part(String name, MemorySegment bytes, DType dtype, long rows, long columns, TensorArena scratch) {
-        TensorView view = directory.tensors().get(name);
-        boolean asStored = view != null && view.data().equals(bytes);
-        Tensor there = asStored ? prefetched.find(name, dtype, rows, columns) : null;
-        if (there != null) {
-            return there;
-        }
-        Tensor part = scratch.matrix(dtype, rows, columns);
-        if (view != null) {
-            view.reading(() -> device.upload(bytes, part));
-        } else {
-            device.upload(bytes, part);
-        }
-        return part;
-    }
-
     /** Receives rows of a stored tensor: the piece, and its first row. */
     private interface PieceUse {
         void use(Tensor piece, long from);
@@ -227,43 +204,6 @@ public record WeightLoader(ModelDirectory directory, Device device, DType produc
         return arena.load(view.data(), view.dtype(), rows, columns);
     }
 
-    /** As it is stored; the arena owns it. */
-    private PackedWeights pack(String module, PackedLinear packed, TensorArena arena) {
-        PackedWeights weights = new PackedWeights(packed.bits(), packed.zeroOffset(),
-                part(module + PackedPart.CODES.suffix(), packed.qweight(), DType.I32,
-                        packed.inputs() * (long) packed.bits() / 32,
-                        packed.outputs(), arena),
-                part(module + PackedPart.ZEROS.suffix(), packed.qzeros(), DType.I32, packed.groups(),
-                        packed.outputs() * (long) packed.bits() / 32, arena),
-                part(module + PackedPart.SCALES.suffix(), packed.scales(), DType.F16, packed.groups(), packed.outputs(),
-                        arena),
-                part(module + PackedPart.GROUPS.suffix(), packed.gIdx(), DType.I32, 1, packed.inputs(), arena),
-                groupSize(packed));
-        requireFinite(module + PackedPart.SCALES.suffix(), weights.scales());
-        return weights;
-    }
-
-    /** The group size if inputs of a group are neighbours and all groups but the last have one size; else 0. */
-    private static int groupSize(PackedLinear packed) {
-        int size = 1;
-        while (size < packed.inputs() && group(packed, size) == group(packed, 0)) {
-            size++;
-        }
-        if (size == packed.inputs()) {
-            return group(packed, 0) == 0 ? Math.ceilDiv(size, 32) * 32 : 0;
-        }
-        for (int input = 0; input < packed.inputs(); input++) {
-            if (group(packed, input) != input / size) {
-                return 0;
-            }
-        }
-        return size;
-    }
-
-    private static int group(PackedLinear packed, int input) {
-        return packed.gIdx().get(GROUP, (long) input * Integer.BYTES);
-    }
-
     /** [rows, columns] in the stored dtype, copied. */
     public Tensor copied(String name, long rows, long columns, TensorArena arena) {
         TensorView view = directory.tensor(name);
@@ -276,23 +216,6 @@ public record WeightLoader(ModelDirectory directory, Device device, DType produc
     public void requireFinite(String name, long rows, long columns) {
         TensorView view = directory.tensor(name);
         pieces(view, view.data(), rows, columns, (piece, from) -> requireFinite(name, piece));
-    }
-
-    private void unpack(String module, PackedLinear packed, Tensor weight) {
-        int inputs = packed.inputs();
-        int outputs = packed.outputs();
-        try (TensorArena scratch = device.arena()) {
-            Tensor transposed = scratch.matrix(DType.F32, inputs, outputs);
-            PackedWeights stored = pack(module, packed, scratch);
-            device.quant().dequantizePacked(stored.bits(), stored.zeroOffset(), stored.qweight(), stored.qzeros(),
-                    stored.scales(), stored.groupOf(), transposed);
-            Tensor unpacked = products == DType.F32 ? weight : scratch.matrix(DType.F32, outputs, inputs);
-            device.matrix().transpose(transposed, unpacked);
-            requireFinite(module + PackedPart.SCALES.suffix(), unpacked);
-            if (products != DType.F32) {
-                device.neural().convert(unpacked, weight);
-            }
-        }
     }
 
     /** @param name of the tensor that the values come from, for messages */

@@ -2,14 +2,15 @@ package dev.optgptq.formats.natives;
 
 import java.io.IOException;
 import java.io.InputStream;
-import java.io.OutputStream;
+import java.io.PipedInputStream;
+import java.io.PipedOutputStream;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 
 /**
  * Another JVM, of the same Java and the same classes, for native code that may crash, hang or use up all memory. It
- * reads its work from standard input, which stays open as long as its parent lives: see {@link #endWithParent}.
+ * reads its work from standard input, which stays open as long as its parent lives: see {@link #requests}.
  */
 public final class ChildJava {
 
@@ -43,25 +44,25 @@ public final class ChildJava {
     }
 
     /**
-     * In the child: forwards standard input, and ends this process at its end. The system closes it with the parent in
-     * any case, and this is noticed even while native code runs here.
-     *
-     * @param end ends the process at once
+     * In the child: its requests. The end of standard input ends this process at once, even while native code runs: the
+     * parent has closed it, or is gone, and then the system closes it.
      */
-    public static void endWithParent(InputStream input, OutputStream passedOn, Runnable end) {
-        Thread watch = Thread.ofPlatform().daemon().name("ends with the parent").unstarted(() -> {
+    public static InputStream requests() throws IOException {
+        PipedOutputStream passedOn = new PipedOutputStream();
+        PipedInputStream requests = new PipedInputStream(passedOn, PIECE_BYTES);
+        Thread.ofPlatform().daemon().name("ends with the parent").start(() -> {
             try {
                 byte[] piece = new byte[PIECE_BYTES];
-                for (int read = input.read(piece); read >= 0; read = input.read(piece)) {
+                for (int read = System.in.read(piece); read >= 0; read = System.in.read(piece)) {
                     passedOn.write(piece, 0, read);
                     passedOn.flush();
                 }
             } catch (IOException broken) {
-                end.run();
+                // As at the end: nobody can ask any more.
             }
-            end.run();
+            Runtime.getRuntime().halt(0);
         });
-        watch.start();
+        return requests;
     }
 
     /** An exit code as text: "signal 11" or "exit code 1". */

@@ -9,8 +9,6 @@ import java.io.DataOutputStream;
 import java.io.FileDescriptor;
 import java.io.FileOutputStream;
 import java.io.IOException;
-import java.io.PipedInputStream;
-import java.io.PipedOutputStream;
 import java.nio.file.Path;
 import java.util.List;
 
@@ -30,7 +28,7 @@ public final class TokenizerMain {
                 new BufferedOutputStream(new FileOutputStream(FileDescriptor.out), PIPE_BYTES));
         // The library's log must not get between the answers.
         System.setOut(System.err);
-        DataInputStream requests = new DataInputStream(passOn());
+        DataInputStream requests = new DataInputStream(ChildJava.requests());
         try (DjlTokenizer tokenizer = DjlTokenizer.open(Path.of(args[0]))) {
             answers.writeByte(Frames.DONE);
             answers.writeBoolean(tokenizer.isCuttable());
@@ -48,17 +46,6 @@ public final class TokenizerMain {
             answers.flush();
         }
         System.exit(0);
-    }
-
-    /**
-     * Standard input, read by its own thread, so that its end is noticed while native code runs: the parent has closed
-     * it, or is gone.
-     */
-    private static PipedInputStream passOn() throws IOException {
-        PipedOutputStream passed = new PipedOutputStream();
-        PipedInputStream requests = new PipedInputStream(passed, PIPE_BYTES);
-        ChildJava.endWithParent(System.in, passed, () -> Runtime.getRuntime().halt(0));
-        return requests;
     }
 
     private static void answer(int operation, DataInputStream requests, DataOutputStream answers,

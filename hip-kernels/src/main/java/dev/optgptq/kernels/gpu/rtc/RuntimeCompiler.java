@@ -17,11 +17,13 @@ public final class RuntimeCompiler implements KernelCompiler {
     private static final Logger LOG = System.getLogger(RuntimeCompiler.class.getName());
 
     private final Rtc rtc;
+    private final ChildCompiler child;
     private final String identity;
     private final Optional<KernelCache> cache;
 
     private RuntimeCompiler(Rtc rtc, String identity, Optional<KernelCache> cache) {
         this.rtc = rtc;
+        this.child = new ChildCompiler(rtc);
         this.identity = identity;
         this.cache = cache;
     }
@@ -44,7 +46,7 @@ public final class RuntimeCompiler implements KernelCompiler {
     @Override
     public byte[] compile(KernelSource source, DeviceInfo device) {
         List<String> options = rtc.options(device);
-        Supplier<byte[]> compilation = () -> new ChildCompiler(rtc).compile(source, options);
+        Supplier<byte[]> compilation = () -> child.compile(source, options);
         KernelCache.Key key = KernelCache.Key.of(source.name() + "-" + device.architecture(),
                 List.of(source.text(), String.join("\n", options), identity));
         return cache.map(kept -> kept.get(key, compilation)).orElseGet(compilation);

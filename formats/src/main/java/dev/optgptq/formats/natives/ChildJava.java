@@ -46,8 +46,10 @@ public final class ChildJava {
     /**
      * In the child: its requests. The end of standard input ends this process at once, even while native code runs: the
      * parent has closed it, or is gone, and then the system closes it.
+     *
+     * @param end ends the process at once
      */
-    public static InputStream requests() throws IOException {
+    public static InputStream requests(Runnable end) throws IOException {
         PipedOutputStream passedOn = new PipedOutputStream();
         PipedInputStream requests = new PipedInputStream(passedOn, PIECE_BYTES);
         Thread.ofPlatform().daemon().name("ends with the parent").start(() -> {
@@ -60,7 +62,7 @@ public final class ChildJava {
             } catch (IOException broken) {
                 // As at the end: nobody can ask any more.
             }
-            Runtime.getRuntime().halt(0);
+            end.run();
         });
         return requests;
     }

@@ -28,7 +28,7 @@ public final class TokenizerMain {
                 new BufferedOutputStream(new FileOutputStream(FileDescriptor.out), PIPE_BYTES));
         // The library's log must not get between the answers.
         System.setOut(System.err);
-        DataInputStream requests = new DataInputStream(ChildJava.requests());
+        DataInputStream requests = new DataInputStream(ChildJava.requests(() -> Runtime.getRuntime().halt(0)));
         try (DjlTokenizer tokenizer = DjlTokenizer.open(Path.of(args[0]))) {
             answers.writeByte(Frames.DONE);
             answers.writeBoolean(tokenizer.isCuttable());

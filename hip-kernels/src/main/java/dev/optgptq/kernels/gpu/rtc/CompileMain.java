@@ -29,7 +29,7 @@ public final class CompileMain {
 
     public static void main(String[] args) throws IOException {
         Rtc rtc = Rtc.of(args[0]);
-        DataInputStream requests = new DataInputStream(ChildJava.requests());
+        DataInputStream requests = new DataInputStream(ChildJava.requests(() -> Runtime.getRuntime().halt(0)));
         PrintStream out = new PrintStream(System.out, true, StandardCharsets.UTF_8);
         while (true) {
             int status = compile(rtc, Request.read(requests), out);

@@ -54,7 +54,7 @@ final class DjlTokenizer implements Tokenizer {
     }
 
     static DjlTokenizer open(Path modelDirectory) {
-        Path file = modelDirectory.resolve(TokenizerProcess.FILE_NAME);
+        Path file = modelDirectory.resolve(Tokenizer.FILE_NAME);
         boolean cuttable = TextPieces.of(readTokenizerFile(file), TextPieces.PIECE_CHARS).isCuttable();
         stayOffline();
         placeLibrary();

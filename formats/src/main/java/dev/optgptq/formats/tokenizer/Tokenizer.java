@@ -1,9 +1,14 @@
 package dev.optgptq.formats.tokenizer;
 
+import dev.optgptq.formats.UserError;
+import dev.optgptq.formats.UserError.Code;
+import dev.optgptq.formats.files.InputFiles;
 import java.nio.file.Path;
 
 /** Text to token ids and back. */
 public interface Tokenizer extends AutoCloseable {
+
+    String FILE_NAME = "tokenizer.json";
 
     /**
      * System property: true loads tokenizers into this process, which saves starting another and gives up its protection.
@@ -16,6 +21,12 @@ public interface Tokenizer extends AutoCloseable {
      * network. Throws UserError BAD_TOKENIZER.
      */
     static Tokenizer load(Path modelDirectory) {
+        Path file = modelDirectory.resolve(FILE_NAME);
+        if (!InputFiles.isThere(file)) {
+            throw new UserError(Code.BAD_TOKENIZER, file + ": the tokenizer is missing; fetch " + FILE_NAME
+                    + " with the model (other forms, such as tokenizer.model, are not read)");
+        }
+        InputFiles.requireContent(file, Code.BAD_TOKENIZER);
         return Boolean.getBoolean(IN_PROCESS)
                 ? DjlTokenizer.open(modelDirectory)
                 : TokenizerProcess.open(modelDirectory);

@@ -41,7 +41,7 @@ public final class TokenizerMain {
             Frames.writeFailure(answers, e);
             answers.flush();
         } catch (OutOfMemoryError e) {
-            Frames.writeFailure(answers, new UserError(Code.MEMORY, Path.of(args[0], TokenizerProcess.FILE_NAME)
+            Frames.writeFailure(answers, new UserError(Code.MEMORY, Path.of(args[0], Tokenizer.FILE_NAME)
                     + ": the tokenizer does not fit the heap; use a larger one (-Xmx)", e));
             answers.flush();
         }

@@ -2,7 +2,6 @@ package dev.optgptq.formats.tokenizer;
 
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.UserError.Code;
-import dev.optgptq.formats.files.InputFiles;
 import dev.optgptq.formats.natives.ChildJava;
 import dev.optgptq.formats.natives.NativeFolder;
 import java.io.BufferedInputStream;
@@ -22,8 +21,6 @@ import java.util.concurrent.TimeUnit;
  * error that names the tokenizer's file. One request at a time.
  */
 final class TokenizerProcess implements Tokenizer {
-
-    static final String FILE_NAME = "tokenizer.json";
 
     /** Pieces of a long text in one request: enough that the library's threads all have work. */
     private static final int BATCH = 8;
@@ -58,11 +55,6 @@ final class TokenizerProcess implements Tokenizer {
 
     static TokenizerProcess open(Path modelDirectory) {
         Path file = modelDirectory.resolve(FILE_NAME);
-        if (!InputFiles.isThere(file)) {
-            throw new UserError(Code.BAD_TOKENIZER, file + ": the tokenizer is missing; fetch " + FILE_NAME
-                    + " with the model (other forms, such as tokenizer.model, are not read)");
-        }
-        InputFiles.requireContent(file, Code.BAD_TOKENIZER);
         Process process;
         try {
             process = ChildJava.of(TokenizerMain.class, Runtime.getRuntime().maxMemory(),

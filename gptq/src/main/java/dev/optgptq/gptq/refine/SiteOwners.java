@@ -3,13 +3,14 @@ package dev.optgptq.gptq.refine;
 import dev.optgptq.calibrate.family.BlockSpec;
 import dev.optgptq.calibrate.family.InputSite;
 import dev.optgptq.calibrate.family.LinearSpec;
+import java.util.Collection;
 import java.util.Comparator;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 
 /**
- * Which rank solves the linears of a site: the most expensive sites first, each to the rank that has least to do. All experts of a
+ * Which rank, or which device of a rank, solves the linears of a site: the most expensive sites first, each to the rank that has least to do. All experts of a
  * kind go to one, as their Hessians have a target in common. Every rank finds the same without a message.
  */
 public final class SiteOwners {
@@ -18,8 +19,17 @@ public final class SiteOwners {
 
     /** @param ranks of the job */
     public SiteOwners(BlockSpec block, int ranks) {
+        this(block, block.sites(), ranks);
+    }
+
+    /**
+     * The same for some sites of a block.
+     *
+     * @param ranks of the job, or devices of one of them
+     */
+    public SiteOwners(BlockSpec block, Collection<InputSite> sites, int ranks) {
         Map<InputSite, Double> costs = new HashMap<>();
-        for (InputSite site : block.sites()) {
+        for (InputSite site : sites) {
             costs.merge(site.ofAnyExpert(), cost(block, site), Double::sum);
         }
         double[] busy = new double[ranks];

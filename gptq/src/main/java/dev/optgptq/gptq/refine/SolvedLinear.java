@@ -3,6 +3,8 @@ package dev.optgptq.gptq.refine;
 import dev.optgptq.calibrate.capture.Activity;
 import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.gptq.solve.LinearSolution;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.TensorArena;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -11,4 +13,10 @@ import org.jspecify.annotations.Nullable;
  * @param activity largest magnitudes of its input and of the residual stream; null without calibration
  * @param seconds time to solve it, its share of the factorisation not included
  */
-public record SolvedLinear(LinearSpec linear, LinearSolution solution, @Nullable Activity activity, double seconds) {}
+public record SolvedLinear(LinearSpec linear, LinearSolution solution, @Nullable Activity activity, double seconds) {
+
+    /** This with a copy of its integers on another device. */
+    public SolvedLinear on(Device owner, Device other, TensorArena arena) {
+        return new SolvedLinear(linear, solution.with(solution.weight().on(owner, other, arena)), activity, seconds);
+    }
+}

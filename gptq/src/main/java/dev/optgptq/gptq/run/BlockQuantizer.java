@@ -24,9 +24,7 @@ import dev.optgptq.gptq.solve.SiteSolver;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.ranks.Ranks;
-import java.util.HashMap;
 import java.util.List;
-import java.util.Map;
 import java.util.Set;
 import java.util.function.BiConsumer;
 import org.jspecify.annotations.Nullable;
@@ -97,8 +95,8 @@ final class BlockQuantizer {
         SiteOwners owners = new SiteOwners(weights.first().spec(), ranks.size());
         for (Set<InputSite> sites : passes) {
             try (HessianAccumulator hessians = stream == null ? null : inputs.capture(weights, stream, sites)) {
-                if (recorder == null || ranks.areSeveral()) {
-                    spread(weights.first(), sites, owners, hessians, recorder);
+                if (recorder == null || ranks.areSeveral() || models.size() > 1 && !streams(weights.first().index())) {
+                    spread(weights, sites, owners, hessians, recorder);
                     continue;
                 }
                 for (InputSite site : sites) {
@@ -147,31 +145,32 @@ final class BlockQuantizer {
         }
     }
 
-    /** Each rank solves its sites; then all receive all, in the order in which one rank would have solved them. */
-    private void spread(BlockWeights weights, Set<InputSite> sites, SiteOwners owners,
+    /**
+     * Each rank solves its sites, on all its devices; then all ranks receive all, in the order in which one device would have
+     * solved them.
+     */
+    private void spread(Replicas.Block weights, Set<InputSite> sites, SiteOwners owners,
             @Nullable HessianAccumulator hessians, @Nullable BlockRecorder recorder) {
-        if (hessians != null) {
+        if (hessians != null && ranks.areSeveral()) {
             progress.enter("share");
             hessians.gather(ranks, owners::of);
         }
-        try (TensorArena arena = device.arena()) {
-            Map<LinearSpec, SolvedLinear> mine = new HashMap<>();
-            for (InputSite site : sites) {
-                if (owners.of(site) == ranks.rank()) {
-                    Activity activity = hessians == null ? null : activity(weights, site, hessians);
-                    try (SiteSolver solver = solver(weights, site, hessians)) {
-                        grids.quantized(weights.linears(site)).forEach(
-                                linear -> mine.put(linear, solve(weights, linear, solver, activity, arena)));
-                    }
-                    if (hessians != null) {
-                        hessians.release(site);
-                    }
-                }
+        progress.enter("solve");
+        List<InputSite> mine = sites.stream().filter(site -> owners.of(site) == ranks.rank()).toList();
+        try (SpreadSites solving = new SpreadSites(models, weights.first(), mine)) {
+            for (InputSite site : mine) {
+                Activity activity = hessians == null ? null : activity(weights.first(), site, hessians);
+                solving.add(site, hessians, activity);
             }
-            progress.enter("share");
+            solving.solve(weights, calibrator, grids, progress);
+            progress.enter(ranks.areSeveral() ? "share" : "write");
             for (InputSite site : sites) {
-                for (LinearSpec linear : grids.quantized(weights.linears(site))) {
-                    share(owners.of(site), weights, linear, mine.get(linear), recorder);
+                for (LinearSpec linear : grids.quantized(weights.first().linears(site))) {
+                    try (TensorArena arena = device.arena()) {
+                        share(owners.of(site), weights.first(), linear, mine.contains(site)
+                                ? solving.onFirst(linear, weights.first(), arena)
+                                : null, recorder);
+                    }
                 }
             }
         }
@@ -180,7 +179,9 @@ final class BlockQuantizer {
     private void share(int owner, BlockWeights weights, LinearSpec linear, @Nullable SolvedLinear mine,
             @Nullable BlockRecorder recorder) {
         try (TensorArena arena = device.arena()) {
-            SolvedLinear solved = exchange.share(owner, linear, mine, arena);
+            SolvedLinear solved = mine != null && !ranks.areSeveral()
+                    ? mine
+                    : exchange.share(owner, linear, mine, arena);
             if (mine == null) {
                 model.rewrite(weights, linear, weight -> {
                     solved.solution().weight().dequantize(device, device, weight);

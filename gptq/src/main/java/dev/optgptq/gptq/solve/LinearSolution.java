@@ -18,4 +18,10 @@ import org.jspecify.annotations.Nullable;
  */
 public record LinearSolution(QuantizedWeight weight, double weightError, float largestScale,
         @Nullable Double outputError,
-        @Nullable Double damp, int dampAttempts, int deadInputs, @Nullable Tensor rounded) {}
+        @Nullable Double damp, int dampAttempts, int deadInputs, @Nullable Tensor rounded) {
+
+    /** The same integers elsewhere; without the weights before rounding. */
+    public LinearSolution with(QuantizedWeight copy) {
+        return new LinearSolution(copy, weightError, largestScale, outputError, damp, dampAttempts, deadInputs, null);
+    }
+}

@@ -33,6 +33,17 @@ public record QuantizedWeight(Tensor codes, Tensor scales, Tensor zeros, Tensor 
         }
     }
 
+    /**
+     * A copy on another device.
+     *
+     * @param arena owns it
+     */
+    public QuantizedWeight on(Device owner, Device other, TensorArena arena) {
+        owner.synchronize();
+        return new QuantizedWeight(there(codes, owner, other, arena), there(scales, owner, other, arena),
+                there(zeros, owner, other, arena), there(groupOf, owner, other, arena));
+    }
+
     private static Tensor there(Tensor own, Device owner, Device on, TensorArena arena) {
         if (owner.equals(on)) {
             return own;

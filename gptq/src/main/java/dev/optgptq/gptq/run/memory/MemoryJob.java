@@ -69,13 +69,12 @@ public record MemoryJob(ModelSpec model, DType matmulDtype, ModuleGrids grids, @
     }
 
     /**
-     * Bytes of the solved linears that a rank keeps of a block, codes and grids, until it gives them to the others: of the rank that
-     * has most. One process writes each at once.
+     * Bytes of the solved linears that a rank keeps of a block, codes and grids, until all its devices have solved theirs and it gives
+     * them to the others: of the rank that has most. One device writes each at once.
      */
     long unshared() {
-        int ranks = crew.ranks().size();
-        return ranks == 1 ? 0 : model.most(block -> {
-            SiteOwners owners = new SiteOwners(block, ranks);
+        return crew.devices() == 1 ? 0 : model.most(block -> {
+            SiteOwners owners = new SiteOwners(block, crew.ranks().size());
             return block.linears().stream()
                     .collect(Collectors.groupingBy(linear -> owners.of(linear.site()),
                             Collectors.summingLong(this::solved)))

@@ -17,6 +17,6 @@ public record SolvedLinear(LinearSpec linear, LinearSolution solution, @Nullable
 
     /** This with a copy of its integers on another device. */
     public SolvedLinear on(Device owner, Device other, TensorArena arena) {
-        return new SolvedLinear(linear, solution.with(solution.weight().on(owner, other, arena)), activity, seconds);
+        return new SolvedLinear(linear, solution.on(owner, other, arena), activity, seconds);
     }
 }

@@ -1,6 +1,7 @@
 package dev.optgptq.gptq.refine;
 
 import dev.optgptq.gptq.recipe.ModuleGrids;
+import dev.optgptq.calibrate.capture.Activity;
 import dev.optgptq.calibrate.family.InputSite;
 import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.calibrate.model.Replicas;
@@ -17,17 +18,19 @@ import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import java.util.ArrayList;
-import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
+import java.util.concurrent.ConcurrentHashMap;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Solves a block in several variants; consecutive variants with the same Hessian share its factorisation. Several ranks solve the
- * sites that are theirs, and give each other what they find.
+ * Solves a block in several variants; consecutive variants with the same Hessian share its factorisation. The devices of a process
+ * solve different sites at the same time, and so do several ranks, which give each other what they find.
  */
 final class VariantSolver implements AutoCloseable {
 
+    private final Replicas models;
     private final Transformer model;
     private final Device device;
     private final int block;
@@ -37,12 +40,14 @@ final class VariantSolver implements AutoCloseable {
     private final boolean keepRounded;
     private final Phases phases;
     private final SolvedExchange exchange;
-    private final Map<InputSite, SiteSolver> solvers = new HashMap<>();
-    private boolean solversAreWeighted;
+    /** By device. */
+    private final List<SiteFactors> factors;
+    private boolean factorsAreWeighted;
 
     /** @param keepRounded whether candidates keep the weights before rounding, the start of learned rounding */
     VariantSolver(Replicas models, int block, SolveSettings settings, ModuleGrids grids, BlockMoments moments,
             boolean keepRounded, Phases phases) {
+        this.models = models;
         this.model = models.first();
         this.device = model.device();
         this.exchange = new SolvedExchange(models.crew().ranks(), device, grids);
@@ -52,13 +57,14 @@ final class VariantSolver implements AutoCloseable {
         this.moments = moments;
         this.keepRounded = keepRounded;
         this.phases = phases;
+        this.factors = models.devices().stream().map(each -> new SiteFactors(device, each)).toList();
     }
 
     Candidate solve(Variant variant) {
         phases.enter(variant.equals(Variants.PLAIN) ? "solve" : "solve variants");
-        if (solversAreWeighted != variant.weighted()) {
-            closeSolvers();
-            solversAreWeighted = variant.weighted();
+        if (factorsAreWeighted != variant.weighted()) {
+            factors.forEach(SiteFactors::closeSolvers);
+            factorsAreWeighted = variant.weighted();
         }
         TensorArena arena = device.arena();
         try {
@@ -66,30 +72,85 @@ final class VariantSolver implements AutoCloseable {
             BlockWeights weights = keepRounded || exchange.ranks().areSeveral()
                     ? model.loadBlock(block, arena)
                     : model.streamBlock(block, arena);
-            Map<LinearSpec, SolvedLinear> mine = new HashMap<>();
-            for (LinearSpec linear : grids.quantized(weights.linears())) {
-                if (moments.owners().of(linear.site()) == exchange.ranks().rank()) {
-                    SolvedLinear solved = solve(variant, linear, weights.weight(linear), arena);
-                    mine.put(linear, solved);
-                    if (weights.streams(linear)) {
-                        weights.replace(linear,
-                                (on, to) -> solved.solution().weight().dequantize(device, on, to));
-                    }
-                }
-            }
-            return new Candidate(weights, all(weights, mine, arena), arena);
+            List<LinearSpec> mine = grids.quantized(weights.linears()).stream()
+                    .filter(linear -> moments.owners().of(linear.site()) == exchange.ranks().rank()).toList();
+            return new Candidate(weights, all(weights, solve(variant, mine, weights, arena), arena), arena);
         } catch (RuntimeException e) {
             arena.close();
             throw e;
         }
     }
 
-    private SolvedLinear solve(Variant variant, LinearSpec linear, Tensor weight, TensorArena arena) {
+    /** Those of this rank, each site by one of its devices; streamed experts by the first. */
+    private Map<LinearSpec, SolvedLinear> solve(Variant variant, List<LinearSpec> mine, BlockWeights weights,
+            TensorArena arena) {
+        SiteOwners owners = new SiteOwners(weights.spec(), mine.stream().map(LinearSpec::site).distinct().toList(),
+                mine.stream().anyMatch(weights::streams) ? 1 : models.size());
+        List<TensorArena> copies = models.devices().stream().map(Device::arena).toList();
+        try {
+            List<List<Task>> tasks = new ArrayList<>();
+            models.devices().forEach(each -> tasks.add(new ArrayList<>()));
+            for (LinearSpec linear : mine) {
+                int owner = owners.of(linear.site());
+                tasks.get(owner).add(task(variant, linear, weights, owner, copies.get(owner)));
+            }
+            Map<LinearSpec, SolvedLinear> solved = new ConcurrentHashMap<>();
+            models.together(index -> {
+                for (Task task : tasks.get(index)) {
+                    solved.put(task.linear(), solve(task, index, weights, index == 0 ? arena : copies.get(index)));
+                    if (index == 0) {
+                        phases.solved(task.linear(), variant.polish());
+                    }
+                }
+                models.devices().get(index).synchronize();
+            });
+            for (int index = 1; index < models.size(); index++) {
+                for (Task task : tasks.get(index)) {
+                    phases.solved(task.linear(), variant.polish());
+                    SolvedLinear here = Objects.requireNonNull(solved.get(task.linear()))
+                            .on(models.devices().get(index), device, arena);
+                    here.solution().weight().dequantize(device, device, weights.weight(task.linear()));
+                    solved.put(task.linear(), here);
+                }
+            }
+            return solved;
+        } finally {
+            copies.forEach(TensorArena::close);
+        }
+    }
+
+    /**
+     * A linear to be solved, with what it needs on the device that solves it.
+     *
+     * @param weight a copy on another device than the first; null for that
+     */
+    private record Task(LinearSpec linear, @Nullable Tensor weight, GptqVariant variant, Activity activity) {}
+
+    private Task task(Variant variant, LinearSpec linear, BlockWeights weights, int owner, TensorArena copies) {
+        InputSite site = linear.site();
+        SiteFactors there = factors.get(owner);
+        there.bring(site, variant.weighted(), moments.hessian(site, variant.weighted()));
+        float strength = site.ofExpert() ? 0 : site.ofMlp() ? variant.mlp() : variant.attention();
+        Propagation propagation = strength > 0
+                ? new Propagation(there.copy(moments.cross(site), copies), strength)
+                : null;
+        return new Task(linear, owner == 0 ? null : there.copy(weights.weight(linear), copies),
+                new GptqVariant(variant.searched(), propagation, variant.polish(), keepRounded),
+                moments.activity(site));
+    }
+
+    private SolvedLinear solve(Task task, int index, BlockWeights weights, TensorArena arena) {
         long start = System.nanoTime();
-        LinearSolution solution = solver(linear).solve(arena, weight, new GptqVariant(variant.searched(),
-                propagation(variant, linear.site()), variant.polish(), keepRounded));
-        phases.solved(linear, variant.polish());
-        return new SolvedLinear(linear, solution, moments.activity(linear.site()), (System.nanoTime() - start) * 1e-9);
+        LinearSpec linear = task.linear();
+        SiteSolver solver = factors.get(index).solver(linear.site(), factorsAreWeighted,
+                new Calibrator.Gradient(grids.settings(settings, linear)),
+                "block " + block + ", " + linear.site().label());
+        Tensor weight = task.weight() == null ? weights.weight(linear) : task.weight();
+        LinearSolution solution = solver.solve(arena, weight, task.variant());
+        if (weights.streams(linear)) {
+            weights.replace(linear, (on, to) -> solution.weight().dequantize(device, on, to));
+        }
+        return new SolvedLinear(linear, solution, task.activity(), (System.nanoTime() - start) * 1e-9);
     }
 
     /** Those of all ranks, in forward order. */
@@ -110,30 +171,8 @@ final class VariantSolver implements AutoCloseable {
         return linears;
     }
 
-    private @Nullable Propagation propagation(Variant variant, InputSite site) {
-        float strength = site.ofExpert() ? 0 : site.ofMlp() ? variant.mlp() : variant.attention();
-        return strength > 0 ? new Propagation(moments.cross(site), strength) : null;
-    }
-
-    /** That of its site, whose quantized linears have one grid. */
-    private SiteSolver solver(LinearSpec linear) {
-        InputSite site = linear.site();
-        SiteSolver solver = solvers.get(site);
-        if (solver == null) {
-            solver = new SiteSolver(device, new Calibrator.Gradient(grids.settings(settings, linear)),
-                    moments.hessian(site, solversAreWeighted), "block " + block + ", " + site.label());
-            solvers.put(site, solver);
-        }
-        return solver;
-    }
-
-    private void closeSolvers() {
-        solvers.values().forEach(SiteSolver::close);
-        solvers.clear();
-    }
-
     @Override
     public void close() {
-        closeSolvers();
+        factors.forEach(SiteFactors::close);
     }
 }

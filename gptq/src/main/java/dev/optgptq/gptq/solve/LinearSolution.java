@@ -1,6 +1,8 @@
 package dev.optgptq.gptq.solve;
 
+import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -20,8 +22,13 @@ public record LinearSolution(QuantizedWeight weight, double weightError, float l
         @Nullable Double outputError,
         @Nullable Double damp, int dampAttempts, int deadInputs, @Nullable Tensor rounded) {
 
-    /** The same integers elsewhere; without the weights before rounding. */
-    public LinearSolution with(QuantizedWeight copy) {
-        return new LinearSolution(copy, weightError, largestScale, outputError, damp, dampAttempts, deadInputs, null);
+    /**
+     * A copy on another device.
+     *
+     * @param arena owns it
+     */
+    public LinearSolution on(Device owner, Device other, TensorArena arena) {
+        return new LinearSolution(weight.on(owner, other, arena), weightError, largestScale, outputError, damp,
+                dampAttempts, deadInputs, rounded == null ? null : QuantizedWeight.there(rounded, owner, other, arena));
     }
 }

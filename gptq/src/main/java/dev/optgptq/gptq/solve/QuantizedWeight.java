@@ -44,7 +44,7 @@ public record QuantizedWeight(Tensor codes, Tensor scales, Tensor zeros, Tensor 
                 there(zeros, owner, other, arena), there(groupOf, owner, other, arena));
     }
 
-    private static Tensor there(Tensor own, Device owner, Device on, TensorArena arena) {
+    static Tensor there(Tensor own, Device owner, Device on, TensorArena arena) {
         if (owner.equals(on)) {
             return own;
         }

@@ -95,7 +95,8 @@ final class BlockQuantizer {
         SiteOwners owners = new SiteOwners(weights.first().spec(), ranks.size());
         for (Set<InputSite> sites : passes) {
             try (HessianAccumulator hessians = stream == null ? null : inputs.capture(weights, stream, sites)) {
-                if (recorder == null || ranks.areSeveral() || models.size() > 1 && !streams(weights.first().index())) {
+                boolean alone = models.size() == 1 || streams(weights.first().index());
+                if (recorder == null || ranks.areSeveral() || !alone) {
                     spread(weights, sites, owners, hessians, recorder);
                     continue;
                 }

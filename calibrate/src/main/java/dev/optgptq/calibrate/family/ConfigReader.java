@@ -20,24 +20,53 @@ final class ConfigReader {
 
     private final ModelConfig config;
     private final @Nullable String outer;
-    private final Set<String> asked = new HashSet<>();
+    private final Set<String> asked;
 
-    private ConfigReader(ModelConfig config, @Nullable String outer) {
+    private ConfigReader(ModelConfig config, @Nullable String outer, Set<String> asked) {
         this.config = config;
         this.outer = outer;
+        this.asked = asked;
     }
 
     /** Of a model of text and more its text part. */
     static ConfigReader of(ModelConfig config) {
         if (!(config.at(TEXT) instanceof ObjectNode written)) {
-            return new ConfigReader(config, null);
+            return new ConfigReader(config, null, new HashSet<>());
         }
         ObjectNode text = written.deepCopy();
         if (!text.has(TIED) && config.has(TIED)) {
             text.set(TIED, config.at(TIED)); // said of the whole
         }
         return new ConfigReader(new ModelConfig(text, config.file().resolveSibling(config.file().getFileName()
-                + ", " + TEXT)), config.at("model_type").asString("unnamed"));
+                + ", " + TEXT)), config.at("model_type").asString("unnamed"), new HashSet<>());
+    }
+
+    /** The same with a value where the key is absent or null; shares the record of what was read. */
+    ConfigReader withDefault(String key, JsonNode value) {
+        ObjectNode changed = (ObjectNode) config.json().deepCopy();
+        changed.set(key, value);
+        return config.has(key) ? this : new ConfigReader(new ModelConfig(changed, config.file()), outer, asked);
+    }
+
+    /**
+     * The same with fields under the names that a description has for them.
+     *
+     * @param aliases by that name, the other names; both may be there with the same value
+     */
+    ConfigReader renamed(Map<String, List<String>> aliases) {
+        ObjectNode changed = (ObjectNode) config.json().deepCopy();
+        aliases.forEach((name, others) -> {
+            for (String other : others) {
+                if (changed.hasNonNull(other)) {
+                    if (changed.hasNonNull(name) && !changed.path(name).equals(changed.path(other))) {
+                        throw bad(name + " is " + changed.path(name) + " and " + other + ", another name of it, is "
+                                + changed.path(other));
+                    }
+                    changed.set(name, changed.remove(other));
+                }
+            }
+        });
+        return new ConfigReader(new ModelConfig(changed, config.file()), outer, asked);
     }
 
     /** The model_type of the whole, where this is its text part; null where this is all. */

@@ -5,10 +5,12 @@ import java.io.InputStream;
 import java.io.UncheckedIOException;
 import java.util.ArrayList;
 import java.util.Comparator;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Set;
+import tools.jackson.core.type.TypeReference;
 import tools.jackson.databind.DeserializationFeature;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
@@ -28,6 +30,8 @@ public final class Families {
 
     private static final String FOLDER = "/dev/optgptq/calibrate/families/";
     private static final String VARIANTS = "variants";
+    private static final String ALIASES = "aliases";
+    private static final String DEFAULTS = "defaults";
     private static final int NEAREST = 3;
 
     private static final JsonMapper JSON = JsonMapper.builder()
@@ -62,17 +66,46 @@ public final class Families {
     }
 
     /** @param tensors names of what the checkpoint has, which say under which prefix; none: as described */
-    static Family of(ConfigReader config, Set<String> tensors) {
-        String type = config.text("model_type");
+    static FamilyResolver of(ConfigReader written, Set<String> tensors) {
+        String type = written.text("model_type");
         for (String name : NAMES) {
             ObjectNode json = json(name);
             if (json.path("modelTypes").valueStream().anyMatch(value -> value.stringValue().equals(type))) {
-                return chosen(json, config, tensors);
+                ConfigReader config = withDefaults(json, written.renamed(aliases(json)));
+                Set<String> mentioned = new HashSet<>();
+                mentioned(json, mentioned);
+                return new FamilyResolver(chosen(json, config, tensors), config, mentioned);
             }
         }
-        throw config.unsupported("model_type is \"" + type + "\", which no family supports; the nearest are "
+        throw written.unsupported("model_type is \"" + type + "\", which no family supports; the nearest are "
                 + String.join(", ", nearest(type))
                 + ". 'opt-gptq families' lists all; CONTRIBUTING explains how to add one");
+    }
+
+    private static Map<String, List<String>> aliases(ObjectNode json) {
+        return json.has(ALIASES) ? JSON.convertValue(json.path(ALIASES), new TypeReference<>() {}) : Map.of();
+    }
+
+    /** Fields that are absent, which for some is not the same as null. */
+    private static ConfigReader withDefaults(ObjectNode json, ConfigReader written) {
+        ConfigReader config = written;
+        for (Map.Entry<String, JsonNode> field : json.path(DEFAULTS).properties()) {
+            if (config.at(field.getKey()).isMissingNode()) {
+                config = config.withDefault(field.getKey(), field.getValue());
+            }
+        }
+        return config;
+    }
+
+    /**
+     * All names and keys in a description. A field of config.json that is among them and was not read belongs to a part that
+     * this model does not have: sizes of experts where every block is dense.
+     */
+    private static void mentioned(JsonNode part, Set<String> into) {
+        if (part.isString()) {
+            into.add(part.stringValue());
+        }
+        part.valueStream().forEach(value -> mentioned(value, into));
     }
 
     /** The description with the variants that a config selects, in order. */

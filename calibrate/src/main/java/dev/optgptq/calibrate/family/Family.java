@@ -25,6 +25,8 @@ import tools.jackson.databind.JsonNode;
  * @param delta of the blocks that it names, in place of attention
  * @param mlp of the blocks that have no experts
  * @param unused patterns of tensors that no forward pass reads; "${blocks}" stands for the number of blocks
+ * @param aliases other names that fields of config.json may have, by the name here
+ * @param defaults values of fields that are absent from config.json, where null means something else
  * @param withoutEffect fields of config.json that change nothing here
  * @param requirements what config.json must say for the description to hold
  */
@@ -32,7 +34,8 @@ record Family(String family, List<String> modelTypes, List<String> architectures
         EmbeddingForm embedding, String block, NormForm norm, Map<NormSlot, NormPlace> norms,
         BlockSpec.Residual residual, @Nullable Setting residualScale, @Nullable AttentionForm attention,
         @Nullable LatentForm latent, @Nullable DeltaForm delta, @Nullable MlpForm mlp, @Nullable ExpertsForm experts,
-        HeadForm head, List<String> unused, List<String> withoutEffect, List<Requirement> requirements) {
+        HeadForm head, List<String> unused, @Nullable Map<String, List<String>> aliases,
+        @Nullable Map<String, JsonNode> defaults, List<String> withoutEffect, List<Requirement> requirements) {
 
     record Sizes(Setting hidden, Setting blocks, Setting vocabulary, Setting positions) {}
 
@@ -113,9 +116,12 @@ record Family(String family, List<String> modelTypes, List<String> architectures
      * @param partial share of a head that turns; absent: all of it, and config.json is not asked
      * @param local other settings of some blocks
      * @param without blocks that have no positions; absent: none
+     * @param standard what stands for rope_parameters where config.json has neither them nor rope_scaling; absent: no scaling
      */
     record RotaryForm(RotaryLayout layout, @Nullable Setting theta, @Nullable Setting partial,
-            @Nullable LocalForm local, @Nullable LayerRule without) implements PositionForm {}
+            @Nullable LocalForm local, @Nullable LayerRule without, @Nullable JsonNode standard)
+            implements
+                PositionForm {}
 
     /** Blocks with a theta of their own, and no scaling. */
     record LocalForm(LayerRule layers, Setting theta) {}

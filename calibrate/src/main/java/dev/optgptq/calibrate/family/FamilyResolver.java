@@ -2,9 +2,14 @@ package dev.optgptq.calibrate.family;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Set;
 
-/** Fills a family's description with the values of one config.json. */
-record FamilyResolver(Family family, ConfigReader config) {
+/**
+ * Fills a family's description with the values of one config.json.
+ *
+ * @param mentioned names in the description, whether this model has the part or not
+ */
+record FamilyResolver(Family family, ConfigReader config, Set<String> mentioned) {
 
     /** More blocks than any model has: config.json is damaged, and each takes memory here. */
     private static final int MOST_BLOCKS = 100_000;
@@ -29,7 +34,7 @@ record FamilyResolver(Family family, ConfigReader config) {
         List<String> unused = family.unused().stream()
                 .map(pattern -> pattern.replace("${blocks}", Integer.toString(count))).toList();
         return new ModelSpec(family.family(), hidden, vocabulary, positions, embedding, blocks, head, unused,
-                Remarks.of(family, config));
+                Remarks.of(family, config, mentioned));
     }
 
     private EmbeddingSpec embedding(int hidden, int positions) {

@@ -2,6 +2,9 @@ package dev.optgptq.calibrate.family;
 
 import com.fasterxml.jackson.annotation.JsonCreator;
 import java.util.List;
+import java.util.Objects;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import tools.jackson.databind.JsonNode;
 
@@ -28,7 +31,7 @@ record LayerRule(List<List<Term>> alternatives) {
             @Nullable Setting below, @Nullable String in, @Nullable Boolean not) {
 
         private boolean isGiven(ConfigReader config) {
-            return (list == null || config.has(list)) && (in == null || config.has(in))
+            return (list == null || isList(config.at(list))) && (in == null || config.has(in))
                     && (every == null || every.isGiven(config)) && (from == null || from.isGiven(config))
                     && (below == null || below.isGiven(config));
         }
@@ -42,6 +45,16 @@ record LayerRule(List<List<Term>> alternatives) {
                 found &= config.at(in).valueStream().anyMatch(value -> value.intValue(-1) == block);
             }
             return found != Boolean.TRUE.equals(not);
+        }
+
+        /** A number under the same key is an interval, for "every". */
+        private static boolean isList(JsonNode found) {
+            return found.isArray() || found.isString();
+        }
+
+        private Stream<String> keys() {
+            return Stream.concat(Stream.of(list, in).filter(Objects::nonNull),
+                    Stream.of(every, from, below).filter(Objects::nonNull).map(Setting::key));
         }
 
         private static JsonNode entry(ConfigReader config, String list, int block) {
@@ -64,7 +77,9 @@ record LayerRule(List<List<Term>> alternatives) {
                 return terms.stream().allMatch(term -> term.holds(config, block));
             }
         }
-        throw config.bad("expected one of the fields that tell the kinds of blocks: " + alternatives);
+        throw config.bad("expected one of the fields that tell the kinds of blocks: "
+                + alternatives.stream().flatMap(List::stream).flatMap(Term::keys).distinct()
+                        .collect(Collectors.joining(", ")));
     }
 
     /** All blocks where nothing is said. */

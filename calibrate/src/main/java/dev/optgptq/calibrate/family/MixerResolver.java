@@ -89,17 +89,21 @@ record MixerResolver(Family family, ConfigReader config, int hidden, int positio
         if (form == null) {
             return 0;
         }
-        int size = Setting.optionalInt(form.size(), config, block).orElse(0);
         boolean asked = form.when() == null || form.when().flag(config);
-        return size > 0 && asked && LayerRule.anyOrAll(form.layers(), config, block) ? size : 0;
+        return asked && LayerRule.anyOrAll(form.layers(), config, block)
+                ? Setting.optionalInt(form.size(), config, block).orElse(0)
+                : 0;
     }
 
     private Position position(Family.PositionForm form, int heads, int headDim, double scale) {
         return switch (form) {
-            case Family.RotaryForm rotary -> rotary.without() != null && rotary.without().holds(config, block)
-                    ? new Position.None()
-                    : new RotaryReader(config, rotary, headDim, positions)
-                            .read(rotary.local() != null && rotary.local().layers().holds(config, block));
+            case Family.RotaryForm rotary -> {
+                Position turned = RotaryReader.of(config, rotary, headDim, positions)
+                        .read(rotary.local() != null && rotary.local().layers().holds(config, block));
+                yield rotary.without() != null && rotary.without().holds(config, block)
+                        ? new Position.None()
+                        : turned;
+            }
             case Family.AlibiForm alibi -> new Position.Alibi(maxBias(alibi),
                     Boolean.TRUE.equals(alibi.scaled()) ? scale : 1,
                     alibi.rounded() == null ? DType.F32 : alibi.rounded(), slopes(alibi.slopes(), heads));
@@ -132,7 +136,7 @@ record MixerResolver(Family family, ConfigReader config, int hidden, int positio
     private Mixer.LatentAttention latent(Family.LatentForm form) {
         int plain = form.plainDim().positiveInt(config);
         int rotary = form.rotaryDim().positiveInt(config);
-        RotaryReader reader = new RotaryReader(config, form.position(), rotary, positions);
+        RotaryReader reader = RotaryReader.of(config, form.position(), rotary, positions);
         double scale = reader.scoreFactor() / Math.sqrt(plain + rotary);
         return new Mixer.LatentAttention(form.heads().positiveInt(config),
                 Setting.optionalInt(form.queryRank(), config, block).orElse(0), form.kvRank().positiveInt(config),

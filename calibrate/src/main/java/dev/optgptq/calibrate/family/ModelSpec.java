@@ -40,7 +40,7 @@ public record ModelSpec(String family, int hiddenSize, int vocabSize, int maxPos
 
     private static ModelSpec resolve(ModelConfig config, Set<String> tensors) {
         ConfigReader reader = ConfigReader.of(config);
-        return new FamilyResolver(Families.of(reader, tensors), reader).resolve();
+        return Families.of(reader, tensors).resolve();
     }
 
     /**

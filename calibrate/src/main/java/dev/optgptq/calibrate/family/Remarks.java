@@ -34,7 +34,8 @@ final class Remarks {
 
     private Remarks() {}
 
-    static List<String> of(Family family, ConfigReader config) {
+    /** @param mentioned names in the family's description */
+    static List<String> of(Family family, ConfigReader config, Set<String> mentioned) {
         List<String> remarks = new ArrayList<>();
         if (config.has("is_causal") && !config.flag("is_causal")) {
             throw config.unsupported("is_causal is false; only causal language models are supported");
@@ -56,16 +57,17 @@ final class Remarks {
                         + String.join(" or ", family.architectures()));
             }
         }
-        for (String field : config.unread(listed(family.withoutEffect()))) {
+        for (String field : config.unread(listed(family.withoutEffect(), mentioned))) {
             remarks.add(
                     "field " + field + " of config.json is unknown and has no effect here: " + shown(config.at(field)));
         }
         return remarks;
     }
 
-    private static Collection<String> listed(Collection<String> ofFamily) {
+    private static Collection<String> listed(Collection<String> ofFamily, Collection<String> mentioned) {
         Set<String> listed = new HashSet<>(WITHOUT_EFFECT);
         listed.addAll(ofFamily);
+        listed.addAll(mentioned);
         return listed;
     }
 

@@ -21,12 +21,21 @@ record RotaryReader(ConfigReader config, RotaryForm form, int headDim, int posit
     /** Of image and video positions, which are all equal for text. */
     private static final List<String> WITHOUT_EFFECT = List.of("mrope_section", "mrope_interleaved");
 
+    static RotaryReader of(ConfigReader config, RotaryForm form, int headDim, int positions) {
+        RotaryReader reader = new RotaryReader(config, form, headDim, positions);
+        return form.standard() == null || !reader.block().isEmpty()
+                ? reader
+                : new RotaryReader(config.withDefault("rope_parameters", form.standard()), form, headDim, positions);
+    }
+
     /** @param local whether a block of the local form is meant */
     Position.Rotary read(boolean local) {
         String block = block();
         boolean nested = !block.isEmpty() && (config.has(block + ".full_attention")
                 || config.has(block + ".sliding_attention"));
         if (nested) {
+            config.at(block + ".full_attention"); // there may be no such layer
+            config.at(block + ".sliding_attention");
             block += local ? ".sliding_attention" : ".full_attention";
         }
         WITHOUT_EFFECT.forEach(key -> config.at("rope_parameters." + key));
@@ -95,9 +104,12 @@ record RotaryReader(ConfigReader config, RotaryForm form, int headDim, int posit
     }
 
     private double share(String block, RotaryScaling scaling) {
+        config.at(PARTIAL); // beside the block it is a filler in files of transformers 5
         boolean inside = !block.isEmpty() && config.has(block + "." + PARTIAL);
         if (form.partial() != null) {
-            return inside ? config.number(block + "." + PARTIAL) : form.partial().number(config);
+            return inside
+                    ? config.number(block + "." + PARTIAL)
+                    : Setting.optionalNumber(form.partial(), config).orElse(1.0);
         }
         boolean given = inside || config.has(PARTIAL);
         double found = inside ? config.number(block + "." + PARTIAL) : given ? config.number(PARTIAL) : 1;

@@ -45,6 +45,19 @@ public final class FamiliesText {
         return text.toString();
     }
 
+    /** Several folders, each under its name, and how many agree. */
+    public static String ofFolders(List<FolderCheck> checks, double tolerance) {
+        StringBuilder text = new StringBuilder();
+        for (FolderCheck check : checks) {
+            line(text, check.folder() + ":");
+            text.append((check.found() == null ? "error: " + check.error() + "\n" : of(check.found(), tolerance))
+                    .indent(2));
+        }
+        long agree = checks.stream().filter(check -> check.agrees(tolerance)).count();
+        line(text, agree + " of " + checks.size() + " agree within " + number(tolerance));
+        return text.toString();
+    }
+
     private static void line(StringBuilder text, String line) {
         text.append(line).append('\n');
     }

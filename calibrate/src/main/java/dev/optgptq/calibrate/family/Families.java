@@ -83,7 +83,8 @@ public final class Families {
     }
 
     private static Map<String, List<String>> aliases(ObjectNode json) {
-        return json.has(ALIASES) ? JSON.convertValue(json.path(ALIASES), new TypeReference<>() {}) : Map.of();
+        return json.has(ALIASES) ? JSON.convertValue(json.path(ALIASES), new TypeReference<>() {
+        }) : Map.of();
     }
 
     /** Fields that are absent, which for some is not the same as null. */

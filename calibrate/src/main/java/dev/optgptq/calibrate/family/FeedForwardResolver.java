@@ -115,7 +115,8 @@ record FeedForwardResolver(Family family, ConfigReader config, int hidden, int b
         return switch (name) {
             case "silu", "swish" -> Activation.SILU;
             case "gelu", "gelu_python" -> Activation.GELU;
-            case "gelu_new", "gelu_pytorch_tanh", "gelu_python_tanh", "gelu_fast", "gelu_accurate" -> Activation.GELU_TANH;
+            case "gelu_new", "gelu_pytorch_tanh", "gelu_python_tanh", "gelu_fast", "gelu_accurate" ->
+                Activation.GELU_TANH;
             case "relu" -> Activation.RELU;
             default -> throw config.unsupported(setting.key() + " is \"" + name
                     + "\"; supported are silu, gelu, gelu_new, gelu_pytorch_tanh, gelu_fast, relu");

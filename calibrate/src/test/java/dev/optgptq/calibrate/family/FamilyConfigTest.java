@@ -48,7 +48,8 @@ class FamilyConfigTest {
     }
 
     @ParameterizedTest
-    @CsvSource({"qwen3_moe,num_experts", "qwen3_moe,num_local_experts", "mixtral,num_experts", "olmoe,num_local_experts",
+    @CsvSource({"qwen3_moe,num_experts", "qwen3_moe,num_local_experts", "mixtral,num_experts",
+            "olmoe,num_local_experts",
             "gpt_oss,num_experts"})
     void theNumberOfExpertsHasTwoNames(String modelType, String name) {
         ModelSpec spec = resolve(modelType, "{\"" + name + "\": 3, \"num_experts_per_tok\": 2}");
@@ -64,9 +65,10 @@ class FamilyConfigTest {
 
     @Test
     void aWindowThatIsSwitchedOffMayBeZero() {
-        ModelSpec spec = resolve("qwen2_moe", """
-                {"num_experts": 3, "num_experts_per_tok": 2, "moe_intermediate_size": 16, "shared_expert_intermediate_size": 16,
-                 "use_sliding_window": false, "sliding_window": 0}""");
+        ModelSpec spec = resolve("qwen2_moe",
+                """
+                        {"num_experts": 3, "num_experts_per_tok": 2, "moe_intermediate_size": 16, "shared_expert_intermediate_size": 16,
+                         "use_sliding_window": false, "sliding_window": 0}""");
         assertEquals(0, attention(spec).window());
         assertEquals(List.of(), spec.remarks());
     }
@@ -79,7 +81,8 @@ class FamilyConfigTest {
 
     @Test
     void anAbsentScalingOfGptOssIsThatOfTheConfigClass() {
-        ModelSpec spec = resolve("gpt_oss", "{\"num_local_experts\": 3, \"num_experts_per_tok\": 2, \"rope_theta\": 500}");
+        ModelSpec spec = resolve("gpt_oss",
+                "{\"num_local_experts\": 3, \"num_experts_per_tok\": 2, \"rope_theta\": 500}");
         RotaryScaling.Yarn scaling = assertInstanceOf(RotaryScaling.Yarn.class, rotary(spec).scaling());
         assertEquals(List.of(32.0, 4096.0, 500.0),
                 List.of(scaling.factor(), scaling.originalPositions(), rotary(spec).theta()));

@@ -32,7 +32,13 @@ rows='4 bits, g32, round to nearest|--bits 4 --group-size 32 --calibrator rtn|25
 4 bits, g32, GPTQ, act-order static|--calibrator gptq --bits 4 --group-size 32 --act-order static|-|-
 4 bits, g128, GPTQ, act-order static|--calibrator gptq --bits 4 --group-size 128 --act-order static|-|-
 3 bits, g128, GPTQ, act-order static|--calibrator gptq --bits 3 --group-size 128 --act-order static|-|-
-2 bits, g64, GPTQ, act-order static|--calibrator gptq --bits 2 --group-size 64 --act-order static|-|-'
+2 bits, g64, GPTQ, act-order static|--calibrator gptq --bits 2 --group-size 64 --act-order static|-|-
+4 bits, g128, GPTQ, scale search, act-order none|--calibrator gptq --scale-search --bits 4 --group-size 128 --act-order none|-|-
+4 bits, g128, GPTQ, scale search, act-order static|--calibrator gptq --scale-search --bits 4 --group-size 128 --act-order static|-|-
+3 bits, g128, GPTQ, scale search, act-order none|--calibrator gptq --scale-search --bits 3 --group-size 128 --act-order none|-|-
+3 bits, g128, GPTQ, scale search, act-order static|--calibrator gptq --scale-search --bits 3 --group-size 128 --act-order static|-|-
+2 bits, g64, GPTQ, scale search, act-order none|--calibrator gptq --scale-search --bits 2 --group-size 64 --act-order none|-|-
+2 bits, g64, GPTQ, scale search, act-order static|--calibrator gptq --scale-search --bits 2 --group-size 64 --act-order static|-|-'
 
 # Prints the first number of that name from report $1.
 number() { sed -n "s/^ *\"$2\" *: *\([0-9.eE-]*\).*/\1/p" "$1" | sed -n "$3p"; }

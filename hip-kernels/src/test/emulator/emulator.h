@@ -142,6 +142,8 @@ double log(double) noexcept;
 float sqrtf(float) noexcept;
 float rintf(float) noexcept;
 float fmaf(float, float, float) noexcept;
+double fma(double, double, double) noexcept;
+double sqrt(double) noexcept;
 float fmaxf(float, float) noexcept;
 float fminf(float, float) noexcept;
 }

@@ -3,6 +3,7 @@ package dev.optgptq.kernels;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.ops.CacheOps;
 import dev.optgptq.kernels.ops.DeltaOps;
+import dev.optgptq.kernels.ops.Float64Ops;
 import dev.optgptq.kernels.ops.GradientOps;
 import dev.optgptq.kernels.ops.MatrixOps;
 import dev.optgptq.kernels.ops.MixtureOps;
@@ -58,6 +59,9 @@ public interface Device extends AutoCloseable {
 
     /** The ops of generation. */
     CacheOps cache();
+
+    /** Linear algebra in float64. */
+    Float64Ops float64();
 
     /**
      * How it multiplies in a half-precision dtype, F16 or BF16. With a library, determined by one matmul on first use.

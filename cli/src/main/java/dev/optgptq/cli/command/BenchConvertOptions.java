@@ -12,7 +12,8 @@ import picocli.CommandLine.ParseResult;
 /** What bench --convert measures. */
 final class BenchConvertOptions {
 
-    private static final List<String> OF_CONVERT = List.of("--ratio", "--heal", "--heal-batch", "--heal-length");
+    private static final List<String> OF_CONVERT = List.of("--ratio", "--layers", "--heal", "--heal-batch",
+            "--heal-length");
     private static final int HEAL_LENGTH = 512;
 
     @Option(names = "--convert", description = "Measure convert-gqa with random weights, phase by phase, instead of quantizing.")
@@ -21,9 +22,13 @@ final class BenchConvertOptions {
     @Option(names = "--ratio", paramLabel = "R", description = "Key-value heads that become one. Default: 2")
     private int ratio = 2;
 
+    @Option(names = "--layers", paramLabel = "N", description = "Layers to measure; the times of the others are "
+            + "extrapolated. Default: 1, all with --heal")
+    private @Nullable Integer layers;
+
     @Option(names = "--heal", paramLabel = "STEPS", description = "Steps of healing to measure, of the projections of "
-            + "attention; 0 for none. Default: 8")
-    private int steps = 8;
+            + "attention; 0 for none. Default: 0")
+    private int steps;
 
     @Option(names = "--heal-batch", paramLabel = "N", description = "Sequences in each step. Default: 8")
     private int batch = 8;
@@ -47,7 +52,9 @@ final class BenchConvertOptions {
         int most = shape.spec().maxPositions();
         int wanted = length == null ? Math.min(HEAL_LENGTH, most) : length;
         SettingChecks.atLeast(2, "--heal-length", wanted);
-        return new ConvertBench(shape, device, ratio, samples, sequenceLength,
+        int measured = layers == null ? steps > 0 ? shape.spec().blocks() : 1 : layers;
+        SettingChecks.atLeast(1, "--layers", measured);
+        return new ConvertBench(shape, measured, device, ratio, samples, sequenceLength,
                 new ConvertBench.Heal(steps, batch, wanted));
     }
 }

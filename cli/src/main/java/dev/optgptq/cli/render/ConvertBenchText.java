@@ -14,17 +14,24 @@ public final class ConvertBenchText {
     public static String of(ConvertBenchReport report) {
         Rates rates = report.rates();
         Double half = rates.half();
-        TextTable table = TextTable.of("phase", ">seconds", ">% of all");
+        ConvertBenchReport.Extent extent = report.extent();
+        boolean some = extent.layers() < extent.ofLayers();
+        TextTable table = TextTable.of("phase", ">seconds", ">of " + extent.ofLayers() + " layers", ">% of all");
         report.phases().forEach(phase -> table.row(phase.name(), number("%.2f", phase.seconds()),
-                number("%.0f", 100 * phase.seconds() / report.seconds())));
-        table.row("total", number("%.2f", report.seconds()), "");
+                number("%.1f", report.whole(phase)),
+                number("%.0f", 100 * report.whole(phase) / report.wholeSeconds())));
+        table.row("total", number("%.2f", report.seconds()), number("%.1f", report.wholeSeconds()), "");
         return String.format(Locale.ROOT, """
                 %s on %s: %s
-                %d key-value heads to one; %d x %d calibration tokens
+                %d key-value heads to one; %d x %d calibration tokens; %s
                 measured here: float32 %.2f TFLOP/s%s
 
                 """, report.shape(), report.device(), report.deviceDescription(), report.ratio(), report.samples(),
-                report.sequenceLength(), rates.float32() / 1e12,
+                report.sequenceLength(),
+                some
+                        ? extent.layers() + " of " + extent.ofLayers() + " layers measured, the others extrapolated"
+                        : "all layers measured",
+                rates.float32() / 1e12,
                 half == null ? "" : ", fp16/bf16 " + number("%.2f", half / 1e12) + " TFLOP/s") + table.text("")
                 + healing(report, rates) + "at most " + Units.bytes(report.peakDevice()) + " on the device\n";
     }

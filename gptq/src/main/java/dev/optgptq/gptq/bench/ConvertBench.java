@@ -25,10 +25,12 @@ import org.jspecify.annotations.Nullable;
 /**
  * Times convert-gqa's own job at a model's shape, on random weights and tokens in memory; its checkpoint goes to a temporary folder.
  *
+ * @param layers of the shape that are measured, the first ones
  * @param ratio key-value heads that become one
  * @param samples calibration sequences
  */
-public record ConvertBench(ModelShape shape, Device device, int ratio, int samples, int sequenceLength, Heal heal) {
+public record ConvertBench(ModelShape shape, int layers, Device device, int ratio, int samples, int sequenceLength,
+        Heal heal) {
 
     private static final String WARM_UP = "tiny";
     private static final int WARM_UP_LENGTH = 64;
@@ -55,7 +57,7 @@ public record ConvertBench(ModelShape shape, Device device, int ratio, int sampl
         if (!shape.name().equals(WARM_UP)) {
             log.accept("warming up with a job of the shape " + WARM_UP
                     + ", which compiles kernels that are not cached yet");
-            new ConvertBench(ModelShape.of(WARM_UP), device, 2, 4, WARM_UP_LENGTH,
+            new ConvertBench(ModelShape.of(WARM_UP), 1, device, 2, 4, WARM_UP_LENGTH,
                     new Heal(Math.min(1, heal.steps), 2, WARM_UP_LENGTH)).job(tool, Progress.SILENT, line -> {});
         }
         ConvertReport job = job(tool, progress, log);
@@ -63,20 +65,24 @@ public record ConvertBench(ModelShape shape, Device device, int ratio, int sampl
         long peak = device.peakMemory();
         BenchReport.Rates rates = new DeviceRates(device).measure(shape.spec().hiddenSize(), DType.BF16);
         List<ConvertReport.Phase> phases = job.phases().stream().filter(phase -> !phase.name().equals("heal")).toList();
-        return new ConvertBenchReport(1, tool, shape.name(), device.name(), device.description(), ratio, samples,
-                sequenceLength, rates, phases, phases.stream().mapToDouble(ConvertReport.Phase::seconds).sum(),
-                healing(job), peak);
+        ModelShape measured = shape.first(layers);
+        ConvertBenchReport.Extent extent = new ConvertBenchReport.Extent(layers, shape.spec().blocks(),
+                shape.parameters() / measured.parameters());
+        return new ConvertBenchReport(2, tool, shape.name(), device.name(), device.description(), ratio, samples,
+                sequenceLength, extent, rates, phases,
+                phases.stream().mapToDouble(ConvertReport.Phase::seconds).sum(), healing(job), peak);
     }
 
     private ConvertReport job(String tool, Progress progress, Consumer<String> log) {
+        ModelShape measured = shape.first(layers);
         try (Arena arena = Arena.ofShared();
-                ModelDirectory model = RandomModel.open(shape, arena);
+                ModelDirectory model = RandomModel.open(measured, arena);
                 TemporaryFolder folder = TemporaryFolder.create()) {
-            TokenSequences text = RandomModel.text(shape.spec(), samples, sequenceLength);
+            TokenSequences text = RandomModel.text(measured.spec(), samples, sequenceLength);
             // Enough that a tenth of it is held out and a step's sequences differ.
             TokenSequences healed = heal.steps == 0
                     ? null
-                    : RandomModel.text(shape.spec(), 2 * heal.batch + 2, heal.length);
+                    : RandomModel.text(measured.spec(), 2 * heal.batch + 2, heal.length);
             return ConvertRun.measure(settings(model.path(), folder.path().resolve("checkpoint")), model, text, healed,
                     device, tool, progress, log);
         }
@@ -99,7 +105,7 @@ public record ConvertBench(ModelShape shape, Device device, int ratio, int sampl
         if (heal.steps == 0) {
             return null;
         }
-        FlopCount count = new FlopCount(shape.spec());
+        FlopCount count = new FlopCount(shape.first(layers).spec());
         double operations = count.gradients(1, heal.length, false) / heal.length + learned() + count.head();
         return new ConvertBenchReport.Healing(heal.steps, heal.batch, heal.length,
                 Objects.requireNonNull(Objects.requireNonNull(job.healed()).tokensPerSecond()), operations);
@@ -107,7 +113,7 @@ public record ConvertBench(ModelShape shape, Device device, int ratio, int sampl
 
     /** The gradients of the projections of attention, per token. */
     private double learned() {
-        return shape.spec().blockSpecs().stream().flatMap(block -> block.linears().stream())
+        return shape.first(layers).spec().blockSpecs().stream().flatMap(block -> block.linears().stream())
                 .filter(linear -> !linear.site().ofMlp())
                 .mapToDouble(linear -> 2.0 * linear.inputs() * linear.outputs()).sum();
     }

@@ -25,6 +25,9 @@ public record ModelShape(String name, ModelConfig config, ModelSpec spec) {
     /** The bundled shapes, config.json files among the resources. */
     public static final List<String> BUNDLED = List.of("tiny", "tinyllama", "llama-7b");
 
+    /** What config.json calls the number of blocks. */
+    private static final List<String> BLOCK_COUNTS = List.of("num_hidden_layers", "n_layers", "n_layer");
+
     /** Of quantized random weights. */
     static final int GROUP_SIZE = 128;
 
@@ -63,6 +66,29 @@ public record ModelShape(String name, ModelConfig config, ModelSpec spec) {
         }
         ModelConfig changed = new ModelConfig(json, config.file());
         return new ModelShape(name, changed, ModelSpec.resolve(changed));
+    }
+
+    /** The same with its first blocks alone. UserError BAD_SETTING if it has fewer. */
+    ModelShape first(int blocks) {
+        if (blocks > spec.blocks()) {
+            throw new UserError(Code.BAD_SETTING,
+                    "--layers " + blocks + ": " + name + " has " + spec.blocks() + " layers");
+        }
+        ObjectNode json = ((ObjectNode) config.json()).deepCopy();
+        for (String count : BLOCK_COUNTS) {
+            if (json.has(count)) {
+                json.put(count, blocks);
+            }
+        }
+        ModelConfig changed = new ModelConfig(json, config.file());
+        return new ModelShape(name, changed, ModelSpec.resolve(changed));
+    }
+
+    /** Numbers in the stored matrices. */
+    double parameters() {
+        double blocks = spec.blockSpecs().stream().flatMap(block -> block.linears().stream())
+                .mapToDouble(linear -> (double) linear.inputs() * linear.outputs()).sum();
+        return blocks + (spec.head().tied() ? 1.0 : 2.0) * spec.vocabSize() * spec.hiddenSize();
     }
 
     private static ModelConfig read(String name) {

@@ -3,6 +3,7 @@ package dev.optgptq.gptq.convert;
 import dev.optgptq.calibrate.Progress;
 import dev.optgptq.calibrate.capture.ActivationStore;
 import dev.optgptq.calibrate.data.TokenSequences;
+import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.gptq.convert.layer.Grouping;
@@ -36,8 +37,10 @@ record HeadMerging(Transformer model, ModelDirectory source, HeadPlan plan, Grou
     Merged run(TokenSequences calibration) {
         int length = calibration.length();
         int together = Math.clamp(BATCH_TOKENS / length, 1, calibration.count());
-        try (ActivationStore original = Streams.embedded(model, calibration, BATCH_TOKENS);
-                ActivationStore converted = Streams.embedded(model, calibration, BATCH_TOKENS);
+        int members = plan.kvHeads().stream().mapToInt(kvHeads -> plan.before() / kvHeads).max().orElse(1);
+        boolean onDevice = memory(model.spec(), members, calibration).streamsOnDevice(model.device());
+        try (ActivationStore original = Streams.embedded(model, calibration, BATCH_TOKENS, onDevice);
+                ActivationStore converted = Streams.embedded(model, calibration, BATCH_TOKENS, onDevice);
                 Dense dense = Dense.open(threads)) {
             Sequences sequences = new Sequences(original, converted, length, together);
             Merged merged = new Merged(new ArrayList<>(), new ArrayList<>());
@@ -46,6 +49,11 @@ record HeadMerging(Transformer model, ModelDirectory source, HeadPlan plan, Grou
             }
             return merged;
         }
+    }
+
+    static ConvertMemory memory(ModelSpec spec, int members, TokenSequences calibration) {
+        long fitted = Math.min(calibration.count(), Sequences.MOST_FITTED) * (long) calibration.length();
+        return ConvertMemory.of(spec, members, calibration.tokens(), fitted, BATCH_TOKENS);
     }
 
     private Part merge(int block, Sequences sequences, Dense dense, List<ConvertReport.Layer> layers) {
@@ -69,7 +77,7 @@ record HeadMerging(Transformer model, ModelDirectory source, HeadPlan plan, Grou
             return earlier.get();
         }
         LayerConverter.Converted found = converter.convert(block, kvHeads, grouping);
-        clock.enter("write");
+        clock.enter("journal");
         SequencedMap<String, Matrix> named = tensors.named(block,
                 new BlockTensors.Values(found.attention(), found.down(), found.downBias()));
         ConvertReport.Layer layer = layer(found.outcome());

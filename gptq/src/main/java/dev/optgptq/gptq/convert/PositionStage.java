@@ -81,8 +81,9 @@ record PositionStage(Transformer original, ModelDirectory base, PositionStarts s
         Transformer target = Transformer.open(base, original.device());
         int length = calibration.length();
         int together = Math.clamp(HeadMerging.BATCH_TOKENS / length, 1, calibration.count());
-        try (ActivationStore ofOriginal = Streams.embedded(original, calibration, HeadMerging.BATCH_TOKENS);
-                ActivationStore ofTarget = Streams.embedded(target, calibration, HeadMerging.BATCH_TOKENS);
+        boolean onDevice = HeadMerging.memory(original.spec(), 1, calibration).streamsOnDevice(original.device());
+        try (ActivationStore ofOriginal = Streams.embedded(original, calibration, HeadMerging.BATCH_TOKENS, onDevice);
+                ActivationStore ofTarget = Streams.embedded(target, calibration, HeadMerging.BATCH_TOKENS, onDevice);
                 Dense dense = Dense.open(threads)) {
             Sequences sequences = new Sequences(ofOriginal, ofTarget, length, together);
             List<Part> parts = new ArrayList<>();

@@ -8,16 +8,27 @@ import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 
-/** The residual stream of a text, on the host. */
+/** The residual stream of a text. */
 final class Streams {
 
     private Streams() {}
 
-    /** Before the first block; embedded in batches of tokens. */
+    /** On the host. */
     static ActivationStore embedded(Transformer model, TokenSequences text, int batchTokens) {
+        return embedded(model, text, batchTokens, false);
+    }
+
+    /**
+     * Before the first block; embedded in batches of tokens.
+     *
+     * @param onDevice keeps it there, else on the host
+     */
+    static ActivationStore embedded(Transformer model, TokenSequences text, int batchTokens, boolean onDevice) {
         int hidden = model.spec().hiddenSize();
         Device device = model.device();
-        ActivationStore store = new ActivationStore(text.tokens(), hidden, Long.MAX_VALUE);
+        ActivationStore store = onDevice
+                ? ActivationStore.onDevice(device, text.tokens(), hidden)
+                : new ActivationStore(text.tokens(), hidden, Long.MAX_VALUE);
         try (TensorArena scratch = device.arena()) {
             int together = Math.clamp(batchTokens / text.length(), 1, text.count());
             Tensor buffer = scratch.matrix(DType.F32, (long) together * text.length(), hidden);

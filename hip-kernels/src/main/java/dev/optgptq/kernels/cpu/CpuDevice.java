@@ -24,13 +24,15 @@ public final class CpuDevice {
     public static Device open(int threads) {
         VectorModule.load();
         OpenBlas blas = OpenBlas.load();
+        DoubleBlas doubles = DoubleBlas.load();
         HostMemory memory = new HostMemory();
         Parallel parallel = new Parallel(threads);
         return new HostDevice("cpu", description(threads, blas), arithmetic(blas), memory,
                 new CpuNeuralOps(parallel, memory::arena),
-                new CpuMatrixOps(blas, DoubleBlas.load(), parallel, memory::arena), new CpuQuantOps(parallel),
+                new CpuMatrixOps(blas, doubles, parallel, memory::arena), new CpuQuantOps(parallel),
                 new CpuGradientOps(parallel, memory::arena), new CpuTuningOps(parallel), new CpuMixtureOps(parallel),
                 new CpuDeltaOps(parallel), new CpuCacheOps(parallel),
+                new CpuFloat64Ops(doubles, parallel),
                 parallel::close);
     }
 

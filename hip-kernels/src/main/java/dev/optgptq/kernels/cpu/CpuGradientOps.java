@@ -3,6 +3,7 @@ package dev.optgptq.kernels.cpu;
 import static dev.optgptq.kernels.cpu.loops.VectorMath.LANES;
 import static dev.optgptq.kernels.cpu.loops.VectorMath.SPECIES;
 
+import dev.optgptq.kernels.cpu.attention.CpuAttentionMatrices;
 import dev.optgptq.kernels.cpu.attention.CpuRotary;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
@@ -143,5 +144,10 @@ final class CpuGradientOps implements GradientOps {
             VectorMask<Float> lanes = SPECIES.indexInRange(c, columns);
             Memory.store(Memory.load(x, xAt + 4L * c, lanes).mul(factor), out, outAt + 4L * c, lanes);
         }
+    }
+
+    @Override
+    public void attentionCurvature(Tensor first, Tensor second, CurvatureWeights weights, int window, Tensor errors) {
+        CpuAttentionMatrices.curvature(parallel, first, second, weights, window, errors);
     }
 }

@@ -1,5 +1,6 @@
 package dev.optgptq.kernels.cpu;
 
+import dev.optgptq.kernels.cpu.attention.CpuAttentionMatrices;
 import dev.optgptq.kernels.cpu.attention.CpuRotary;
 import dev.optgptq.kernels.cpu.loops.CpuElementwise;
 import dev.optgptq.kernels.cpu.attention.CpuAttention;
@@ -138,5 +139,10 @@ public final class CpuNeuralOps implements NeuralOps {
     @Override
     public void countNonFinite(Tensor x, Tensor count) {
         CpuFiniteCheck.count(parallel, x, count);
+    }
+
+    @Override
+    public void causalSoftmax(Tensor scores, float scale, @Nullable Tensor slopes, int window) {
+        CpuAttentionMatrices.causalSoftmax(parallel, scores, scale, slopes, window);
     }
 }

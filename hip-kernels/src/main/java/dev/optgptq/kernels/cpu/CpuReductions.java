@@ -7,6 +7,7 @@ import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.cpu.loops.Memory;
 import dev.optgptq.kernels.cpu.loops.Parallel;
 import java.lang.foreign.MemorySegment;
+import java.util.function.LongToDoubleFunction;
 import jdk.incubator.vector.DoubleVector;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorOperators;
@@ -22,13 +23,19 @@ final class CpuReductions {
     private CpuReductions() {}
 
     static void dot(Parallel parallel, Tensor a, Tensor b, Tensor result) {
-        long rows = Math.max(1, TASK_ELEMENTS / Math.max(1, a.columns()));
-        double[] partial = new double[Math.toIntExact(Math.ceilDiv(a.rows(), rows))];
         int columns = Math.toIntExact(a.columns());
-        parallel.forRanges(a.rows(), rows, (from, to) -> {
+        result.memory().set(Memory.DOUBLE, 0, sum(parallel, a.rows(), columns,
+                row -> dotRow(a.memory(), Memory.row(a, row), b.memory(), Memory.row(b, row), columns)));
+    }
+
+    /** The sum of a number for each row. */
+    static double sum(Parallel parallel, long count, long columns, LongToDoubleFunction ofRow) {
+        long rows = Math.max(1, TASK_ELEMENTS / Math.max(1, columns));
+        double[] partial = new double[Math.toIntExact(Math.ceilDiv(count, rows))];
+        parallel.forRanges(count, rows, (from, to) -> {
             double sum = 0;
             for (long row = from; row < to; row++) {
-                sum += dotRow(a.memory(), Memory.row(a, row), b.memory(), Memory.row(b, row), columns);
+                sum += ofRow.applyAsDouble(row);
             }
             partial[(int) (from / rows)] = sum;
         });
@@ -36,7 +43,7 @@ final class CpuReductions {
         for (double part : partial) {
             sum += part;
         }
-        result.memory().set(Memory.DOUBLE, 0, sum);
+        return sum;
     }
 
     private static double dotRow(MemorySegment a, long aAt, MemorySegment b, long bAt, int columns) {

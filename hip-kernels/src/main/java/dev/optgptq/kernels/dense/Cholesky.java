@@ -2,6 +2,7 @@ package dev.optgptq.kernels.dense;
 
 import dev.optgptq.kernels.blas.DoubleBlas;
 import dev.optgptq.kernels.blas.DoubleBlas.Strided;
+import java.util.function.IntConsumer;
 
 /**
  * Solves positive definite systems on several threads, by tiles: each is computed by one thread in a fixed order, so that the bits depend
@@ -9,7 +10,14 @@ import dev.optgptq.kernels.blas.DoubleBlas.Strided;
  *
  * @param blas one thread a call
  */
-record Cholesky(DoubleBlas blas, Workers workers) {
+public record Cholesky(DoubleBlas blas, Parts workers) {
+
+    /** Runs a call for 0, part, 2 part and so on below size, in any order, on any threads, and returns when all are done. */
+    @FunctionalInterface
+    public interface Parts {
+        void inParts(int size, int part, IntConsumer call);
+    }
+
 
     private static final int TILE = 512;
     /** Right-hand sides that one thread solves for. */
@@ -26,7 +34,7 @@ record Cholesky(DoubleBlas blas, Workers workers) {
      * @param b [n, columns], replaced by x
      * @return false, with both undefined, where a is not positive definite
      */
-    boolean solve(int n, int columns, Strided a, Strided b) {
+    public boolean solve(int n, int columns, Strided a, Strided b) {
         for (int k = 0; k < n; k += TILE) {
             if (!blas.cholesky(Math.min(TILE, n - k), a.at(k, k))) {
                 return false;

@@ -146,7 +146,7 @@ public final class Dense implements AutoCloseable {
         }
         try (Arena arena = arena(Cholesky.onSeveralThreads(n, b.columns()))) {
             MemorySegment solutions = copy(arena, b);
-            boolean solved = new Cholesky(blas, workers).solve(n, b.columns(), new Strided(copy(arena, a), n),
+            boolean solved = new Cholesky(blas, workers::inParts).solve(n, b.columns(), new Strided(copy(arena, a), n),
                     new Strided(solutions, b.columns()));
             return solved ? Optional.of(read(solutions, n, b.columns())) : Optional.empty();
         }

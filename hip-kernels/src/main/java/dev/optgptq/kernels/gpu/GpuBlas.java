@@ -17,8 +17,11 @@ public interface GpuBlas extends AutoCloseable {
      */
     void gemm(float alpha, Tensor a, boolean transposeA, Tensor b, boolean transposeB, float beta, Tensor c);
 
+    /** The same in float64: a, b and c F64. */
+    void gemm64(double alpha, Tensor a, boolean transposeA, Tensor b, boolean transposeB, double beta, Tensor c);
+
     /**
-     * The same for a batch of matmuls in one call, operands at fixed strides.
+     * The same as the first for a batch of matmuls in one call, operands at fixed strides.
      *
      * @param a of the first matmul; so are b and c
      */

@@ -8,6 +8,7 @@ import dev.optgptq.kernels.Uploads;
 import dev.optgptq.kernels.ops.CacheOps;
 import dev.optgptq.kernels.ops.CheckedCacheOps;
 import dev.optgptq.kernels.ops.CheckedDeltaOps;
+import dev.optgptq.kernels.ops.CheckedFloat64Ops;
 import dev.optgptq.kernels.ops.CheckedGradientOps;
 import dev.optgptq.kernels.ops.CheckedMatrixOps;
 import dev.optgptq.kernels.ops.CheckedMixtureOps;
@@ -15,6 +16,7 @@ import dev.optgptq.kernels.ops.CheckedNeuralOps;
 import dev.optgptq.kernels.ops.CheckedQuantOps;
 import dev.optgptq.kernels.ops.CheckedTuningOps;
 import dev.optgptq.kernels.ops.DeltaOps;
+import dev.optgptq.kernels.ops.Float64Ops;
 import dev.optgptq.kernels.ops.GradientOps;
 import dev.optgptq.kernels.ops.MatrixOps;
 import dev.optgptq.kernels.ops.MixtureOps;
@@ -38,11 +40,12 @@ public final class GpuDevice implements Device {
     private final MixtureOps mixture;
     private final DeltaOps delta;
     private final CacheOps cache;
+    private final Float64Ops float64;
 
     /** Takes ownership of the context: it is closed with the device. */
     public GpuDevice(GpuContext context, String description, NeuralOps neural, MatrixOps matrix, QuantOps quant,
             GradientOps gradient, TuningOps tuning, MixtureOps mixture, DeltaOps delta,
-            CacheOps cache) {
+            CacheOps cache, Float64Ops float64) {
         this.context = context;
         this.description = description;
         this.neural = new CheckedNeuralOps(neural);
@@ -52,6 +55,7 @@ public final class GpuDevice implements Device {
         this.mixture = new CheckedMixtureOps(mixture);
         this.delta = new CheckedDeltaOps(delta);
         this.cache = new CheckedCacheOps(cache);
+        this.float64 = new CheckedFloat64Ops(float64);
         this.gradient = new CheckedGradientOps(gradient);
     }
 
@@ -113,6 +117,11 @@ public final class GpuDevice implements Device {
     @Override
     public CacheOps cache() {
         return cache;
+    }
+
+    @Override
+    public Float64Ops float64() {
+        return float64;
     }
 
     @Override

@@ -32,7 +32,7 @@ public final class Kernel {
      * @param blockX threads of a block, a multiple of the wave width
      * @param sharedBytes dynamic shared memory
      * @param arguments in the kernel's order: a Tensor is the address of its element (0, 0), null a null pointer; Integer,
-     *     Long and Float are int, long long and float. They are not checked against the kernel's signature; a tensor
+     *     Long, Float and Double are int, long long, float and double. They are not checked against the kernel's signature; a tensor
      *     must live in this device's memory.
      */
     public void launchGrid(long gridX, long gridY, long gridZ, int blockX, int sharedBytes,

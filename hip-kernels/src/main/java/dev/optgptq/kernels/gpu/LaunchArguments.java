@@ -1,6 +1,7 @@
 package dev.optgptq.kernels.gpu;
 
 import static java.lang.foreign.ValueLayout.ADDRESS;
+import static java.lang.foreign.ValueLayout.JAVA_DOUBLE;
 import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
@@ -39,6 +40,7 @@ final class LaunchArguments {
                 case Integer value -> values.set(JAVA_INT, 8L * i, value);
                 case Long value -> values.setAtIndex(JAVA_LONG, i, value);
                 case Float value -> values.set(JAVA_FLOAT, 8L * i, value);
+                case Double value -> values.set(JAVA_DOUBLE, 8L * i, value);
                 default -> throw new IllegalArgumentException(
                         kernel + ": argument " + i + " is a " + arguments[i].getClass());
             }

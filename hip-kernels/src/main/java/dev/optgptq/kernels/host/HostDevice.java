@@ -6,6 +6,7 @@ import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.ops.CacheOps;
 import dev.optgptq.kernels.ops.CheckedCacheOps;
 import dev.optgptq.kernels.ops.CheckedDeltaOps;
+import dev.optgptq.kernels.ops.CheckedFloat64Ops;
 import dev.optgptq.kernels.ops.CheckedGradientOps;
 import dev.optgptq.kernels.ops.CheckedMatrixOps;
 import dev.optgptq.kernels.ops.CheckedMixtureOps;
@@ -13,6 +14,7 @@ import dev.optgptq.kernels.ops.CheckedNeuralOps;
 import dev.optgptq.kernels.ops.CheckedQuantOps;
 import dev.optgptq.kernels.ops.CheckedTuningOps;
 import dev.optgptq.kernels.ops.DeltaOps;
+import dev.optgptq.kernels.ops.Float64Ops;
 import dev.optgptq.kernels.ops.GradientOps;
 import dev.optgptq.kernels.ops.MatrixOps;
 import dev.optgptq.kernels.ops.MixtureOps;
@@ -35,6 +37,7 @@ public final class HostDevice implements Device {
     private final MixtureOps mixture;
     private final DeltaOps delta;
     private final CacheOps cache;
+    private final Float64Ops float64;
     private final Runnable onClose;
     private final HostMemory memory;
 
@@ -46,7 +49,8 @@ public final class HostDevice implements Device {
      */
     public HostDevice(String name, String description, String arithmetic, HostMemory memory, NeuralOps neural,
             MatrixOps matrix, QuantOps quant, GradientOps gradient, TuningOps tuning, MixtureOps mixture,
-            DeltaOps delta, CacheOps cache,
+            DeltaOps delta,
+            CacheOps cache, Float64Ops float64,
             Runnable onClose) {
         this.memory = memory;
         this.name = name;
@@ -60,6 +64,7 @@ public final class HostDevice implements Device {
         this.mixture = new CheckedMixtureOps(mixture);
         this.delta = new CheckedDeltaOps(delta);
         this.cache = new CheckedCacheOps(cache);
+        this.float64 = new CheckedFloat64Ops(float64);
         this.onClose = onClose;
     }
 
@@ -121,6 +126,11 @@ public final class HostDevice implements Device {
     @Override
     public CacheOps cache() {
         return cache;
+    }
+
+    @Override
+    public Float64Ops float64() {
+        return float64;
     }
 
     @Override

@@ -78,6 +78,14 @@ public final class CheckedGradientOps implements GradientOps {
     }
 
     @Override
+    public void attentionCurvature(Tensor first, Tensor second, CurvatureWeights weights, int window, Tensor errors) {
+        NeuralArguments.attentionMatrices("attentionCurvature", "errors", errors, window);
+        same("attentionCurvature", "errors", errors, "first", first);
+        same("attentionCurvature", "errors", errors, "second", second);
+        ops.attentionCurvature(first, second, weights, window, errors);
+    }
+
+    @Override
     public void activateGradient(Activation activation, Tensor x, Tensor dOut) {
         same("activateGradient", "x", x, "dOut", dOut);
         ops.activateGradient(activation, x, dOut);

@@ -132,4 +132,13 @@ public final class CheckedNeuralOps implements NeuralOps {
         NeuralArguments.countNonFinite("countNonFinite", x, count);
         ops.countNonFinite(x, count);
     }
+
+    @Override
+    public void causalSoftmax(Tensor scores, float scale, @Nullable Tensor slopes, int window) {
+        NeuralArguments.attentionMatrices("causalSoftmax", "scores", scores, window);
+        if (slopes != null) {
+            Arguments.f32("causalSoftmax", "slopes", slopes, 1, scores.rows() / scores.columns());
+        }
+        ops.causalSoftmax(scores, scale, slopes, window);
+    }
 }

@@ -75,6 +75,16 @@ public interface GradientOps {
         attentionGradient(forward, dOut, dq, dk, dv, null);
     }
 
+    /**
+     * The Jacobian of causal softmaxes, applied to errors of their scores, in place: every row e becomes sum_k w_k (p_k * e - (p_k .
+     * e) p_k), p_1 and p_2 being the rows of two attentions and p_3 uniform over the keys that the query sees. That is the gradient
+     * for e of sum_k w_k KL(p_k || softmax(s_k + e)) to second order. first, second, errors [B * T, T] as in causalSoftmax.
+     */
+    void attentionCurvature(Tensor first, Tensor second, CurvatureWeights weights, int window, Tensor errors);
+
+    /** w_1, w_2 and w_3 of attentionCurvature. */
+    record CurvatureWeights(float first, float second, float uniform) {}
+
     /** x = f'(x) dOut, in place in x, which holds the input of activate. */
     void activateGradient(Activation activation, Tensor x, Tensor dOut);
 

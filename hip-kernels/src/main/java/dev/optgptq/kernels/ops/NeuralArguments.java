@@ -183,4 +183,13 @@ final class NeuralArguments {
     private static IllegalArgumentException bad(String op, String what) {
         return new IllegalArgumentException(op + ": " + what);
     }
+
+    /** Square matrices one under the other. */
+    static void attentionMatrices(String op, String name, Tensor all, int window) {
+        Arguments.f32(op, name, all, all.rows(), all.columns());
+        if (window < 0 || all.columns() == 0 || all.rows() % all.columns() != 0) {
+            throw new IllegalArgumentException(
+                    op + ": " + name + ": expected [B * T, T] and a window from 0 up, found " + all + ", " + window);
+        }
+    }
 }

@@ -62,6 +62,13 @@ public interface NeuralOps {
     }
 
     /**
+     * Products of queries and keys become attention, in place: scores F32 [B * T, T], B square matrices one under the other; row
+     * i of each becomes the softmax of scale s_ij + slope (j - i) over the keys j <= i, of a window w > 0 over i - w + 1 .. i only,
+     * and 0 over the others. slopes F32 [1, B]. For those who need the whole matrix; attention never forms it.
+     */
+    void causalSoftmax(Tensor scores, float scale, @Nullable Tensor slopes, int window);
+
+    /**
      * The sizes of an attention call.
      *
      * @param sequenceLength T; N is a multiple of it

@@ -14,7 +14,7 @@ public final class ReferenceDevice {
         return new HostDevice("reference", description(), description(), new HostMemory(), new ReferenceNeuralOps(),
                 new ReferenceMatrixOps(),
                 new ReferenceQuantOps(), new ReferenceGradientOps(), new ReferenceTuningOps(),
-                new ReferenceMixtureOps(), new ReferenceDeltaOps(), new ReferenceCacheOps(),
+                new ReferenceMixtureOps(), new ReferenceDeltaOps(), new ReferenceCacheOps(), new ReferenceFloat64Ops(),
                 () -> {});
     }
 

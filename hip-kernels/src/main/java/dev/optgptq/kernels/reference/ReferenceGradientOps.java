@@ -180,4 +180,9 @@ final class ReferenceGradientOps implements GradientOps {
             }
         }
     }
+
+    @Override
+    public void attentionCurvature(Tensor first, Tensor second, CurvatureWeights weights, int window, Tensor errors) {
+        ReferenceAttentionMatrices.curvature(first, second, weights, window, errors);
+    }
 }

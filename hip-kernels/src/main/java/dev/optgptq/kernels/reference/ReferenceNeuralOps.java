@@ -191,4 +191,9 @@ public final class ReferenceNeuralOps implements NeuralOps {
         }
         count.memory().set(LONG, 0, found);
     }
+
+    @Override
+    public void causalSoftmax(Tensor scores, float scale, @Nullable Tensor slopes, int window) {
+        ReferenceAttentionMatrices.causalSoftmax(scores, scale, slopes, window);
+    }
 }

@@ -8,6 +8,7 @@ import dev.optgptq.kernels.Devices;
 import dev.optgptq.kernels.contract.OpCase.Operand;
 import dev.optgptq.kernels.ops.CacheOps;
 import dev.optgptq.kernels.ops.DeltaOps;
+import dev.optgptq.kernels.ops.Float64Ops;
 import dev.optgptq.kernels.ops.GradientOps;
 import dev.optgptq.kernels.ops.MatrixOps;
 import dev.optgptq.kernels.ops.MixtureOps;
@@ -90,7 +91,7 @@ class ContractTest {
 
     @ParameterizedTest
     @ValueSource(classes = {MatrixOps.class, NeuralOps.class, QuantOps.class, GradientOps.class, TuningOps.class,
-            MixtureOps.class, DeltaOps.class, CacheOps.class})
+            MixtureOps.class, DeltaOps.class, CacheOps.class, Float64Ops.class})
     void everyOpHasACaseAndABenchCase(Class<?> opSet) {
         Set<String> ops = Arrays.stream(opSet.getDeclaredMethods()).map(Method::getName).collect(Collectors.toSet());
         Set<String> tested = ContractSuite.cases().map(OpCase::op).collect(Collectors.toSet());

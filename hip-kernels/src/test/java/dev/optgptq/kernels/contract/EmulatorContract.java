@@ -59,7 +59,7 @@ abstract class EmulatorContract {
     Stream<DynamicTest> theBitsDoNotDependOnTheOrderOfTheThreads() {
         return Stream.of(GradientCases.cases(), NormGroupCases.cases(), GateCases.cases(),
                 MixtureCases.cases(), DeltaCases.cases(), PackedCases.cases(),
-                CacheCases.cases())
+                CacheCases.cases(), Float64Cases.cases(), AttentionMatrixCases.cases())
                 .flatMap(List::stream)
                 .map(opCase -> DynamicTest.dynamicTest(opCase.toString(), () -> {
                     Runner.Outcome first = runInOrder(opCase, opCase.seed());

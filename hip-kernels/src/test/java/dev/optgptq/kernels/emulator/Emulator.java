@@ -13,6 +13,7 @@ import dev.optgptq.kernels.gpu.driver.GpuDriver;
 import dev.optgptq.kernels.gpu.driver.GpuDrivers;
 import dev.optgptq.kernels.gpu.ops.GpuCacheOps;
 import dev.optgptq.kernels.gpu.ops.GpuDeltaOps;
+import dev.optgptq.kernels.gpu.ops.GpuFloat64Ops;
 import dev.optgptq.kernels.gpu.ops.GpuGradientOps;
 import dev.optgptq.kernels.gpu.ops.GpuMatrixOps;
 import dev.optgptq.kernels.gpu.ops.GpuMixtureOps;
@@ -117,7 +118,8 @@ public final class Emulator implements AutoCloseable {
     public static GpuDevice device(GpuContext context) {
         return new GpuDevice(context, context.info().name(), new GpuNeuralOps(context), new GpuMatrixOps(context),
                 new GpuQuantOps(context), new GpuGradientOps(context), new GpuTuningOps(context),
-                new GpuMixtureOps(context), new GpuDeltaOps(context), new GpuCacheOps(context));
+                new GpuMixtureOps(context), new GpuDeltaOps(context), new GpuCacheOps(context),
+                new GpuFloat64Ops(context));
     }
 
     public GpuContext context(int ordinal) {

@@ -49,6 +49,12 @@ class ProductCheckTest {
         }
 
         @Override
+        public void gemm64(double alpha, Tensor a, boolean transposeA, Tensor b, boolean transposeB, double beta,
+                Tensor c) {
+            throw new UnsupportedOperationException("float64 is not checked");
+        }
+
+        @Override
         public void gemmStrided(float alpha, Tensor a, boolean transposeA, Tensor b, boolean transposeB, float beta,
                 Tensor c, Batch batch) {
             throw new UnsupportedOperationException("one product tells");

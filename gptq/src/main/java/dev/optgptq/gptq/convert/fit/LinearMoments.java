@@ -1,11 +1,12 @@
 package dev.optgptq.gptq.convert.fit;
 
-import dev.optgptq.kernels.dense.Dense;
-import dev.optgptq.kernels.dense.Matrix;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
+import dev.optgptq.kernels.ops.Float64Ops;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The moments of tokens that determine the squared error of a linear map from u [1, m] to y [1, n]: means.
+ * The moments of tokens that determine the squared error of a linear map from u [1, m] to y [1, n]: means, F64 on a device.
  *
  * @param inner E[u^T u] [m, m]
  * @param cross E[u^T y] [m, n]
@@ -14,42 +15,52 @@ import org.jspecify.annotations.Nullable;
  * @param targetEnergy E|y|^2
  * @param tokens how many
  */
-public record LinearMoments(Matrix inner, Matrix cross, Matrix input, Matrix target, double targetEnergy,
+public record LinearMoments(Tensor inner, Tensor cross, Tensor input, Tensor target, double targetEnergy,
         long tokens) {
 
-    /** Of these tokens and others. */
-    public LinearMoments with(LinearMoments other) {
+    /** Of these tokens and others, in the place of these. */
+    LinearMoments absorb(LinearMoments other, DeviceAlgebra algebra) {
         double mine = (double) tokens / (tokens + other.tokens);
         double theirs = 1 - mine;
-        return new LinearMoments(inner.times(mine).plus(other.inner.times(theirs)),
-                cross.times(mine).plus(other.cross.times(theirs)), input.times(mine).plus(other.input.times(theirs)),
-                target.times(mine).plus(other.target.times(theirs)),
-                targetEnergy * mine + other.targetEnergy * theirs, tokens + other.tokens);
+        Float64Ops ops = algebra.device().float64();
+        ops.combine(theirs, other.inner, mine, inner);
+        ops.combine(theirs, other.cross, mine, cross);
+        ops.combine(theirs, other.input, mine, input);
+        ops.combine(theirs, other.target, mine, target);
+        return new LinearMoments(inner, cross, input, target, targetEnergy * mine + other.targetEnergy * theirs,
+                tokens + other.tokens);
     }
 
     /** E|y - u w - b|^2: w [m, n], b [1, n]. */
-    double error(Matrix w, @Nullable Matrix b, Dense dense) {
-        double error = targetEnergy - 2 * w.dot(cross) + w.dot(dense.multiply(inner, w));
-        if (b != null) {
-            error += -2 * b.dot(target) + 2 * b.dot(dense.multiply(input, w)) + b.dot(b);
+    double error(Tensor w, @Nullable Tensor b, DeviceAlgebra algebra) {
+        try (TensorArena scratch = algebra.device().arena()) {
+            double error = targetEnergy - 2 * algebra.dot(w, cross)
+                    + algebra.dot(w, algebra.product(inner, false, w, false, scratch));
+            if (b != null) {
+                error += -2 * algebra.dot(b, target)
+                        + 2 * algebra.dot(b, algebra.product(input, false, w, false, scratch)) + algebra.dot(b, b);
+            }
+            return error;
         }
-        return error;
     }
 
     /** The optimal bias for w. */
-    Matrix bias(Matrix w, Dense dense) {
-        return target.minus(dense.multiply(input, w));
+    Tensor bias(Tensor w, DeviceAlgebra algebra, TensorArena arena) {
+        Tensor bias = algebra.copy(target, arena);
+        algebra.device().float64().multiply(-1, input, false, w, false, 1, bias);
+        return bias;
     }
 
-    /** Without the means, if a bias absorbs them: inner and cross become covariances. */
-    LinearMoments centred(boolean wanted) {
+    /** Copies of inner and cross without the means, if a bias absorbs them: covariances. */
+    LinearMoments centred(boolean wanted, DeviceAlgebra algebra, TensorArena arena) {
         if (!wanted) {
             return this;
         }
-        Matrix ownInner = Matrix.generate(inner.rows(), inner.columns(),
-                (i, j) -> inner.at(i, j) - input.at(0, i) * input.at(0, j));
-        Matrix ownCross = Matrix.generate(cross.rows(), cross.columns(),
-                (i, j) -> cross.at(i, j) - input.at(0, i) * target.at(0, j));
+        Tensor ownInner = algebra.copy(inner, arena);
+        Tensor ownCross = algebra.copy(cross, arena);
+        Float64Ops ops = algebra.device().float64();
+        ops.multiply(-1, input, true, input, false, 1, ownInner);
+        ops.multiply(-1, input, true, target, false, 1, ownCross);
         return new LinearMoments(ownInner, ownCross, input, target, targetEnergy, tokens);
     }
 }

@@ -1,7 +1,7 @@
 package dev.optgptq.gptq.convert.fit;
 
-import dev.optgptq.kernels.dense.Dense;
-import dev.optgptq.kernels.dense.Matrix;
+import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
@@ -9,24 +9,33 @@ import org.jspecify.annotations.Nullable;
  * Refits a linear layer: min E|y - u w - b|^2 + lambda mean(diag) |w - w_0|^2 (ridge regression towards the present weights,
  * Hoerl and Kennard 1970). Lambda is chosen on held-out tokens, "no change" among the candidates, and then solved with all.
  */
-public record RidgeFit(Dense dense) {
+public record RidgeFit(DeviceAlgebra algebra) {
 
     /**
      * The solution.
      *
-     * @param weight [m, n], the present one if it was best
+     * @param weight [m, n] F64, the present one if it was best
      */
-    public record Result(Matrix weight, @Nullable Matrix bias, Fit fit) {}
+    public record Result(Tensor weight, @Nullable Tensor bias, Fit fit) {}
 
-    /** Refits w_0 [m, n] and b_0 [1, n], null where there is none. */
-    public Result refit(LinearMoments train, LinearMoments heldOut, Matrix weight, @Nullable Matrix bias) {
-        double before = heldOut.error(weight, bias, dense);
+    /** Weights for one lambda. */
+    private record Solved(Tensor weight, @Nullable Tensor bias) {}
+
+    /**
+     * Refits w_0 [m, n] and b_0 [1, n], null where there is none.
+     *
+     * @param train its tensors are overwritten
+     * @param arena owns the solution
+     */
+    public Result refit(LinearMoments train, LinearMoments heldOut, Tensor weight, @Nullable Tensor bias,
+            TensorArena arena) {
+        double before = heldOut.error(weight, bias, algebra);
         double best = before;
         double chosen = Double.NaN;
         for (double ridge : Fit.RIDGES) {
-            Optional<Result> found = solve(train, ridge, weight, bias != null);
-            if (found.isPresent()) {
-                double error = heldOut.error(found.get().weight(), found.get().bias(), dense);
+            try (TensorArena scratch = algebra.device().arena()) {
+                Optional<Solved> found = solve(train, ridge, weight, bias != null, scratch);
+                double error = found.map(with -> heldOut.error(with.weight, with.bias, algebra)).orElse(Double.NaN);
                 if (error < best) {
                     best = error;
                     chosen = ridge;
@@ -34,18 +43,27 @@ public record RidgeFit(Dense dense) {
             }
         }
         if (!Double.isNaN(chosen)) {
-            Optional<Result> all = solve(train.with(heldOut), chosen, weight, bias != null);
+            Optional<Solved> all = solve(train.absorb(heldOut, algebra), chosen, weight, bias != null, arena);
             if (all.isPresent()) {
-                return new Result(all.get().weight(), all.get().bias(), new Fit(chosen, before, best));
+                return new Result(all.get().weight, all.get().bias, new Fit(chosen, before, best));
             }
         }
         return new Result(weight, bias, Fit.unchanged(before));
     }
 
-    private Optional<Result> solve(LinearMoments moments, double ridge, Matrix weight, boolean hasBias) {
-        LinearMoments m = moments.centred(hasBias);
-        double lambda = ridge * m.inner().meanDiagonal();
-        return dense.solve(m.inner().plusDiagonal(lambda), m.cross().plus(weight.times(lambda)))
-                .map(w -> new Result(w, hasBias ? moments.bias(w, dense) : null, Fit.unchanged(0)));
+    private Optional<Solved> solve(LinearMoments moments, double ridge, Tensor weight, boolean hasBias,
+            TensorArena arena) {
+        try (TensorArena scratch = algebra.device().arena()) {
+            LinearMoments m = moments.centred(hasBias, algebra, scratch);
+            double lambda = ridge * algebra.meanDiagonal(m.inner());
+            Tensor system = hasBias ? m.inner() : algebra.copy(m.inner(), scratch);
+            algebra.addToDiagonal(lambda, system);
+            Tensor solution = algebra.copy(m.cross(), arena);
+            algebra.add(lambda, weight, solution);
+            if (!algebra.device().float64().solve(system, solution)) {
+                return Optional.empty();
+            }
+            return Optional.of(new Solved(solution, hasBias ? moments.bias(solution, algebra, arena) : null));
+        }
     }
 }

@@ -5,6 +5,7 @@ import dev.optgptq.gptq.convert.layer.ScoreGradient.Scores;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
+import dev.optgptq.kernels.ops.NeuralOps.AttentionShape;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -51,9 +52,9 @@ final class BiasErrors {
     /**
      * The original's scores less the converted one's bias: heads of one element more, where there is any.
      *
-     * @param original F32 [N, heads headDim] each, whole sequences
+     * @param original F32 of a shape, whole sequences
      */
-    Scores beside(Scores original, TensorArena scratch) {
+    Scores beside(Scores original, AttentionShape shape, TensorArena scratch) {
         if (none()) {
             return original;
         }
@@ -62,11 +63,12 @@ final class BiasErrors {
         Tensor queries = scratch.matrix(DType.F32, n, (long) slopes.length * wide);
         Tensor keys = scratch.matrix(DType.F32, n, (long) slopes.length * wide);
         Tensor positions = positions(n, scratch);
+        Tensor ownKeys = SharedHeads.spread(device, shape, original.keys(), scratch);
         for (int head = 0; head < slopes.length; head++) {
             long from = (long) head * headDim;
             long to = (long) head * wide;
             device.matrix().copy(original.queries().columns(from, headDim), queries.columns(to, headDim));
-            device.matrix().copy(original.keys().columns(from, headDim), keys.columns(to, headDim));
+            device.matrix().copy(ownKeys.columns(from, headDim), keys.columns(to, headDim));
             device.matrix().fill(queries.columns(to + headDim, 1), slopes[head]);
             device.matrix().copy(positions, keys.columns(to + headDim, 1));
         }

@@ -4,19 +4,19 @@ import dev.optgptq.calibrate.family.InputSite;
 import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.calibrate.family.Projection;
 import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.gptq.convert.fit.DeviceAlgebra;
 import dev.optgptq.gptq.convert.fit.Fit;
 import dev.optgptq.gptq.convert.fit.LinearMoments;
 import dev.optgptq.gptq.convert.fit.RidgeFit;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
-import dev.optgptq.kernels.dense.Dense;
 import dev.optgptq.kernels.dense.Matrix;
 import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /** Refits the MLP's down projection so that the converted stream after the block approaches the original's. */
-record DownStep(LayerSource source, Dense dense) {
+record DownStep(LayerSource source) {
 
     /**
      * The solution.
@@ -28,13 +28,29 @@ record DownStep(LayerSource source, Dense dense) {
     /** Fits it; the original's store must be at the block's output, the converted one at its input. */
     Result fit() {
         Sequences sequences = source.sequences();
-        LinearMoments train = moments(sequences.summed());
-        LinearMoments heldOut = moments(sequences.heldOut());
-        HostCopies copies = new HostCopies(source.device());
-        Tensor bias = bias();
-        RidgeFit.Result found = new RidgeFit(dense).refit(train, heldOut, copies.download(weight()).transposed(),
-                bias == null ? null : copies.download(bias));
-        return new Result(found.weight().transposed(), found.bias(), found.fit());
+        Device device = source.device();
+        DeviceAlgebra algebra = new DeviceAlgebra(device);
+        HostCopies copies = new HostCopies(device);
+        try (TensorArena arena = device.arena()) {
+            LinearMoments train = moments(sequences.summed(), arena);
+            LinearMoments heldOut = moments(sequences.heldOut(), arena);
+            Tensor bias = bias();
+            RidgeFit.Result found = new RidgeFit(algebra).refit(train, heldOut, present(algebra, arena),
+                    bias == null ? null : algebra.copy(bias, arena), arena);
+            Tensor foundBias = found.bias();
+            return new Result(copies.downloadDoubles(found.weight()).transposed(),
+                    foundBias == null ? null : copies.downloadDoubles(foundBias), found.fit());
+        }
+    }
+
+    /** The present weights, F64 [intermediate, hidden]. */
+    private Tensor present(DeviceAlgebra algebra, TensorArena arena) {
+        Device device = source.device();
+        try (TensorArena scratch = device.arena()) {
+            Tensor turned = scratch.matrix(DType.F32, weight().columns(), weight().rows());
+            device.matrix().transpose(weight(), turned);
+            return algebra.copy(turned, arena);
+        }
     }
 
     static LinearSpec linear(LayerSource source) {
@@ -58,11 +74,12 @@ record DownStep(LayerSource source, Dense dense) {
         }
     }
 
-    private LinearMoments moments(int[] which) {
+    /** @param owner of the moments */
+    private LinearMoments moments(int[] which, TensorArena owner) {
         Device device = source.device();
         Sequences sequences = source.sequences();
         try (TensorArena arena = device.arena()) {
-            LinearSum sum = new LinearSum(device, arena, source.original().block().spec().inputs(InputSite.MLP_OUTPUT),
+            LinearSum sum = new LinearSum(device, arena, owner, source.original().block().spec().inputs(InputSite.MLP_OUTPUT),
                     source.hidden());
             Tensor ofOriginal = arena.matrix(DType.F32, sequences.batchRows(), source.hidden());
             Tensor ofConverted = arena.matrix(DType.F32, sequences.batchRows(), source.hidden());

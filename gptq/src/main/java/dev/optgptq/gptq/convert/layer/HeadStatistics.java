@@ -3,8 +3,6 @@ package dev.optgptq.gptq.convert.layer;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.gptq.convert.merge.GroupMoments;
 import dev.optgptq.kernels.Device;
-import dev.optgptq.kernels.ops.GradientOps.Attended;
-import dev.optgptq.kernels.ops.NeuralOps.AttentionShape;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.dense.Dense;
@@ -14,10 +12,13 @@ import java.util.List;
 
 /**
  * Accumulates the moments of a layer's heads, group by group of neighbouring key-value heads, over batches of tokens.
- * No attention matrix is formed: averages under attention are attention over other values, and the total attention that
- * a key receives is the gradient of attention for the values when that for its output is 1.
+ * Attention is formed as matrices of some heads of one sequence: averages under it are then matmuls, and the attention that a key
+ * receives in all is the sum of a column.
  */
 final class HeadStatistics implements AutoCloseable {
+
+    /** Memory limit of attention matrices. */
+    private static final long WEIGHT_BYTES = 256L << 20;
 
     private final Device device;
     private final LayerAttention attention;
@@ -57,7 +58,7 @@ final class HeadStatistics implements AutoCloseable {
     }
 
     private MomentSum sum(long rows, long columns) {
-        return new MomentSum(device, arena, rows, columns);
+        return new MomentSum(device, arena, arena, rows, columns);
     }
 
     /** Adds a batch: x F32 [N, hidden], the block's normed input. */
@@ -68,12 +69,10 @@ final class HeadStatistics implements AutoCloseable {
             attention.project(x, p);
             addOwn(p);
             Tensor centred = centred(p.keys(), scratch);
-            Tensor received = received(p, scratch);
-            Tensor keyAverages = averages(p, centred, scratch);
-            addSpread(centred, received, keyAverages, attendedKeys.partial(), scratch);
-            Tensor valueAverages = averages(p, p.values(), scratch);
-            addAverages(valueAverages);
-            addOwnSpread(p.values(), received, valueAverages, scratch);
+            Averages averages = averages(p, centred, scratch);
+            addSpread(centred, averages.received, averages.keys, attendedKeys.partial(), scratch);
+            addAverages(averages.values);
+            addOwnSpread(p.values(), averages.received, averages.values, scratch);
             device.synchronize();
         }
         tokens += n;
@@ -123,62 +122,68 @@ final class HeadStatistics implements AutoCloseable {
         return centred;
     }
 
-    /** [heads headDim, N]: in row head * headDim, the attention of the head that each key receives from all queries. */
-    private Tensor received(LayerAttention.Projected p, TensorArena scratch) {
-        long n = p.queries().rows();
-        long width = p.queries().columns();
-        // With as many key-value heads as query heads no head's sums mix with another's.
-        LayerAttention.Projected wide = new LayerAttention.Projected(p.queries(), perQueryHead(p.keys(), -1, scratch),
-                perQueryHead(p.values(), -1, scratch));
-        AttentionShape own = attention.unshared();
-        Tensor out = scratch.matrix(DType.F32, n, width);
-        Tensor ones = scratch.matrix(DType.F32, n, width);
-        Tensor dQueries = scratch.matrix(DType.F32, n, width);
-        Tensor dKeys = scratch.matrix(DType.F32, n, width);
-        Tensor dValues = scratch.matrix(DType.F32, n, width);
-        device.neural().attention(wide.queries(), wide.keys(), wide.values(), attention.slopes(), own, out);
-        device.matrix().fill(ones, 1);
-        device.gradient().attentionGradient(
-                new Attended(wide.queries(), wide.keys(), wide.values(), attention.slopes(), own, out), ones, dQueries,
-                dKeys, dValues);
-        Tensor received = scratch.matrix(DType.F32, width, n);
-        device.matrix().transpose(dValues, received);
-        return received;
-    }
-
     /**
-     * [N, heads headDim]: for each query head, a key-value head of its group.
+     * What attention makes of a batch.
      *
-     * @param member which; -1 for its own
+     * @param received [heads, N]: the attention of a head that each key receives from all queries
+     * @param keys [N, heads r headDim]: for each query head, its attention's averages of all its group's members
+     * @param values the same of values
      */
-    private Tensor perQueryHead(Tensor all, int member, TensorArena scratch) {
-        Tensor spread = scratch.matrix(DType.F32, all.rows(), (long) heads * headDim);
-        for (int head = 0; head < heads; head++) {
-            int from = group(head) * members + (member < 0 ? own(head) : member);
-            device.matrix().copy(all.columns((long) from * headDim, headDim),
-                    spread.columns((long) head * headDim, headDim));
-        }
-        return spread;
-    }
+    private record Averages(Tensor received, Tensor keys, Tensor values) {}
 
-    /** [N, heads r headDim]: for each query head, its attention's averages of all its group's members. */
-    private Tensor averages(LayerAttention.Projected p, Tensor of, TensorArena scratch) {
-        Tensor averages = scratch.matrix(DType.F32, of.rows(), (long) heads * stacked());
-        AttentionShape own = attention.unshared();
+    /** By the attention of some heads of one sequence at a time, as matrices. */
+    private Averages averages(LayerAttention.Projected p, Tensor centred, TensorArena scratch) {
+        long n = p.queries().rows();
+        long length = attention.shape().sequenceLength();
+        Averages averages = new Averages(scratch.matrix(DType.F32, heads, n),
+                scratch.matrix(DType.F32, n, (long) heads * stacked()),
+                scratch.matrix(DType.F32, n, (long) heads * stacked()));
+        device.matrix().fill(averages.received, 0);
+        int together = (int) Math.clamp(WEIGHT_BYTES / (length * length * Float.BYTES), 1, heads);
         try (TensorArena inner = device.arena()) {
-            Tensor keysOfHeads = perQueryHead(p.keys(), -1, inner);
-            Tensor out = inner.matrix(DType.F32, of.rows(), (long) heads * headDim);
-            for (int member = 0; member < members; member++) {
-                device.neural().attention(p.queries(), keysOfHeads, perQueryHead(of, member, inner),
-                        attention.slopes(), own, out);
-                for (int head = 0; head < heads; head++) {
-                    device.matrix().copy(out.columns((long) head * headDim, headDim),
-                            averages.columns((long) head * stacked() + (long) member * headDim, headDim));
+            Tensor weights = inner.matrix(DType.F32, together * length, length);
+            for (long row = 0; row < n; row += length) {
+                for (int head = 0; head < heads; head += together) {
+                    int count = Math.min(together, heads - head);
+                    weights(p, row, head, weights.rows(0, count * length));
+                    for (int i = 0; i < count; i++) {
+                        average(weights.rows(i * length, length), row, head + i, centred, p.values(), averages);
+                    }
                 }
             }
             device.synchronize();
         }
         return averages;
+    }
+
+    /** The attention of heads from this one on, [length, length] each, one under the other. */
+    private void weights(LayerAttention.Projected p, long row, int head, Tensor into) {
+        long length = attention.shape().sequenceLength();
+        int count = Math.toIntExact(into.rows() / length);
+        for (int i = 0; i < count; i++) {
+            Tensor q = p.queries().rows(row, length).columns((long) (head + i) * headDim, headDim);
+            Tensor k = p.keys().rows(row, length).columns(ownColumn(head + i), headDim);
+            device.matrix().gemm(1, q, false, k, true, 0, into.rows(i * length, length));
+        }
+        Tensor slopes = attention.slopes();
+        device.neural().causalSoftmax(into, attention.shape().scale(),
+                slopes == null ? null : slopes.columns(head, count), attention.shape().window());
+    }
+
+    private void average(Tensor weights, long row, int head, Tensor keysOfAll, Tensor valuesOfAll, Averages into) {
+        long length = weights.rows();
+        long from = (long) group(head) * stacked();
+        long to = (long) head * stacked();
+        device.gradient().addRowsInto(weights, into.received.rows(head, 1).columns(row, length));
+        device.matrix().gemm(1, weights, false, keysOfAll.rows(row, length).columns(from, stacked()), false, 0,
+                into.keys.rows(row, length).columns(to, stacked()));
+        device.matrix().gemm(1, weights, false, valuesOfAll.rows(row, length).columns(from, stacked()), false, 0,
+                into.values.rows(row, length).columns(to, stacked()));
+    }
+
+    /** Where a query head's own keys begin among those of all heads. */
+    private long ownColumn(int head) {
+        return (long) group(head) * stacked() + (long) own(head) * headDim;
     }
 
     /** sum_t Cov_{P_t} = sum_u a_u z_u z_u^T - sum_t y_t y_t^T, a_u the attention that u receives, y_t = E_{P_t}(z). */
@@ -188,7 +193,7 @@ final class HeadStatistics implements AutoCloseable {
             Tensor members = all.columns((long) group(head) * stacked(), stacked());
             Tensor y = averages.columns((long) head * stacked(), stacked());
             Tensor target = into.rows((long) head * stacked(), stacked());
-            device.gradient().scaleRows(members, received.rows((long) head * headDim, 1), scaled);
+            device.gradient().scaleRows(members, received.rows(head, 1), scaled);
             device.matrix().gemm(1, scaled, true, members, false, 1, target);
             device.matrix().gemm(-1, y, true, y, false, 1, target);
         }
@@ -207,10 +212,10 @@ final class HeadStatistics implements AutoCloseable {
     private void addOwnSpread(Tensor values, Tensor received, Tensor averages, TensorArena scratch) {
         Tensor scaled = scratch.matrix(DType.F32, values.rows(), headDim);
         for (int head = 0; head < heads; head++) {
-            Tensor v = values.columns((long) group(head) * stacked() + (long) own(head) * headDim, headDim);
+            Tensor v = values.columns(ownColumn(head), headDim);
             Tensor y = averages.columns((long) head * stacked() + (long) own(head) * headDim, headDim);
             Tensor target = spreads.partial().rows((long) head * headDim, headDim);
-            device.gradient().scaleRows(v, received.rows((long) head * headDim, 1), scaled);
+            device.gradient().scaleRows(v, received.rows(head, 1), scaled);
             device.matrix().gemm(1, scaled, true, v, false, 1, target);
             device.matrix().gemm(-1, y, true, y, false, 1, target);
         }
@@ -223,13 +228,13 @@ final class HeadStatistics implements AutoCloseable {
      */
     List<GroupMoments> finish(Matrix output, Dense dense) {
         double n = tokens;
-        Matrix q = queries.dividedBy(n);
-        Matrix k = keys.dividedBy(n);
-        Matrix kMean = keyMeans.dividedBy(n);
-        Matrix f = attendedKeys.dividedBy(n);
-        Matrix u = attendedValues.dividedBy(n);
-        Matrix uMean = attendedMeans.dividedBy(n);
-        Matrix w = spreads.dividedBy(n);
+        Matrix q = queries.matrixDividedBy(n);
+        Matrix k = keys.matrixDividedBy(n);
+        Matrix kMean = keyMeans.matrixDividedBy(n);
+        Matrix f = attendedKeys.matrixDividedBy(n);
+        Matrix u = attendedValues.matrixDividedBy(n);
+        Matrix uMean = attendedMeans.matrixDividedBy(n);
+        Matrix w = spreads.matrixDividedBy(n);
         List<GroupMoments> groups = new ArrayList<>();
         for (int group = 0; group < attention.shape().kvHeads() / members; group++) {
             List<Matrix> ofQueries = new ArrayList<>();

@@ -10,7 +10,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 
-/** Matrices between the device, where they are float32, and the host, where they are float64. */
+/** Matrices between the device, where they are float32 unless said otherwise, and the host, where they are float64. */
 public record HostCopies(Device device) {
 
     public Matrix download(Tensor tensor) {
@@ -53,6 +53,26 @@ public record HostCopies(Device device) {
     public Tensor upload(Matrix matrix, TensorArena arena) {
         Tensor target = arena.matrix(DType.F32, matrix.rows(), matrix.columns());
         upload(matrix, target);
+        return target;
+    }
+
+    /** Of a dense F64 tensor. */
+    Matrix downloadDoubles(Tensor tensor) {
+        try (Arena host = Arena.ofShared()) {
+            MemorySegment values = host.allocate(Math.max(1, tensor.bytes()), Double.BYTES).asSlice(0, tensor.bytes());
+            device.download(tensor, values);
+            return Matrix.of(Math.toIntExact(tensor.rows()), Math.toIntExact(tensor.columns()),
+                    values.toArray(ValueLayout.JAVA_DOUBLE));
+        }
+    }
+
+    /** A new F64 tensor; the arena owns it. */
+    Tensor uploadDoubles(Matrix matrix, TensorArena arena) {
+        Tensor target = arena.matrix(DType.F64, matrix.rows(), matrix.columns());
+        try (Arena host = Arena.ofShared()) {
+            device.upload(host.allocateFrom(ValueLayout.JAVA_DOUBLE, matrix.toDoubles()), target);
+            device.synchronize();
+        }
         return target;
     }
 

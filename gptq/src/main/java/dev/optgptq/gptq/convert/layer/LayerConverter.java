@@ -72,7 +72,7 @@ public final class LayerConverter {
             AttentionMatrices original = weights.download(source.attention().parts(), form(block).headDim());
             Attempt found = attempts(source, original, kvHeads, grouping, weights, arena);
             AttentionMatrices rounded = stored.apply(found.values.weights());
-            LayerSteps.Refitted down = new LayerSteps(found.source, dense).finish(rounded, storedLinear, step);
+            LayerSteps.Refitted down = new LayerSteps(found.source).finish(rounded, storedLinear, step);
             Scored scored = found.scored;
             return new Converted(rounded, down.weight(), down.bias(),
                     new LayerOutcome(block, kvHeads, found.order, scored.merge.keyResidual(),
@@ -98,7 +98,7 @@ public final class LayerConverter {
             return first;
         }
         step.accept("groups");
-        List<Integer> order = new LayerMoments(source, dense).order(original, kvHeads, sequences.summed());
+        List<Integer> order = new LayerMoments(source, dense, step).order(original, kvHeads, sequences.summed());
         if (order.equals(neighbours)) {
             return first;
         }
@@ -111,11 +111,10 @@ public final class LayerConverter {
 
     private Attempt attempt(LayerSource source, AttentionMatrices original, List<Integer> order, int kvHeads,
             GroupedWeights weights) {
-        step.accept("moments");
-        List<LayerMerge> merges = new LayerMoments(source, dense).merges(original, kvHeads, sequences.all());
+        List<LayerMerge> merges = new LayerMoments(source, dense, step).merges(original, kvHeads, sequences.all());
         step.accept("scores");
         Scored scored = best(merges, source, weights);
-        step.accept("values");
+        step.accept("values and output");
         return new Attempt(source, order, scored,
                 fitValues(source, original, scored.merge, scored.weights, weights));
     }
@@ -123,7 +122,7 @@ public final class LayerConverter {
     /** Advances both streams through a block that was converted earlier. */
     public void replay(int block, AttentionMatrices attention, @Nullable Matrix down, @Nullable Matrix downBias) {
         try (TensorArena arena = device.arena()) {
-            new LayerSteps(LayerSource.load(model, block, sequences, arena), dense).replay(attention, down, downBias);
+            new LayerSteps(LayerSource.load(model, block, sequences, arena)).replay(attention, down, downBias);
         }
     }
 
@@ -152,9 +151,9 @@ public final class LayerConverter {
         long length = sequences.length();
         try (TensorArena arena = device.arena()) {
             LayerAttention attention = weights.attention(source.attention(), merged, arena);
-            try (ScoreFit fit = new ScoreFit(source.attention(), attention, dense, sequences.batchRows(),
+            try (ScoreFit fit = new ScoreFit(source.attention(), attention, sequences.batchRows(),
                     fitted ? sequences.fitted().length * length : 0, sequences.judged().length * length)) {
-                LayerSteps steps = new LayerSteps(source, dense);
+                LayerSteps steps = new LayerSteps(source);
                 if (fitted) {
                     steps.put(fit, 0, sequences.fitted());
                 }

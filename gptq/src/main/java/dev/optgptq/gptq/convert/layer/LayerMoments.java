@@ -16,10 +16,15 @@ import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.dense.Dense;
 import java.util.List;
+import java.util.function.Consumer;
 import java.util.function.Function;
 
-/** Merges the heads of a layer by their moments on some sequences of the original stream, which must be at its input. */
-record LayerMoments(LayerSource source, Dense dense) {
+/**
+ * Merges the heads of a layer by their moments on some sequences of the original stream, which must be at its input.
+ *
+ * @param step receives the current step
+ */
+record LayerMoments(LayerSource source, Dense dense, Consumer<String> step) {
 
     /**
      * One merge, or, where a norm of keys stands in its way, several to be measured.
@@ -27,7 +32,9 @@ record LayerMoments(LayerSource source, Dense dense) {
      * @param original the layer's weights on the host
      */
     List<LayerMerge> merges(AttentionMatrices original, int kvHeads, int[] which) {
+        step.accept("moments");
         List<GroupMoments> moments = moments(original, attention().kvHeads() / kvHeads, which);
+        step.accept("keys and values");
         return keyMerges().stream().map(way -> LayerMerge.of(original, moments, way, dense)).toList();
     }
 

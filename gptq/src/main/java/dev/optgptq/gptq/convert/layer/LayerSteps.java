@@ -6,14 +6,13 @@ import dev.optgptq.gptq.convert.merge.AttentionMatrices;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
-import dev.optgptq.kernels.dense.Dense;
 import dev.optgptq.kernels.dense.Matrix;
 import java.util.function.Consumer;
 import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 
 /** The steps that every conversion of a layer takes. */
-record LayerSteps(LayerSource source, Dense dense) {
+record LayerSteps(LayerSource source) {
 
     /** The down projection as it will be stored; null where it stays. */
     record Refitted(@Nullable Matrix weight, @Nullable Matrix bias, Fit fit) {}
@@ -24,7 +23,7 @@ record LayerSteps(LayerSource source, Dense dense) {
      * @param stored rounds a matrix to the dtype that it will be stored in
      */
     private Refitted refitDown(UnaryOperator<Matrix> stored) {
-        DownStep step = new DownStep(source, dense);
+        DownStep step = new DownStep(source);
         DownStep.Result found = step.fit();
         if (!found.fit().kept()) {
             return new Refitted(null, null, found.fit());
@@ -46,9 +45,11 @@ record LayerSteps(LayerSource source, Dense dense) {
         try (TensorArena arena = source.device().arena()) {
             write(attention);
             Tensor buffer = buffer(arena);
+            step.accept("original stream");
             source.advanceOriginal(buffer);
             step.accept("down projection");
             Refitted down = refitDown(stored);
+            step.accept("converted stream");
             source.advanceConverted(buffer);
             source.device().synchronize();
             return down;
@@ -60,7 +61,7 @@ record LayerSteps(LayerSource source, Dense dense) {
         try (TensorArena arena = source.device().arena()) {
             write(attention);
             if (down != null) {
-                new DownStep(source, dense).write(down, downBias);
+                new DownStep(source).write(down, downBias);
             }
             source.advance(buffer(arena));
             source.device().synchronize();

@@ -18,14 +18,19 @@ final class LinearSum {
     private double targetEnergy;
     private long tokens;
 
-    /** @param arena owns the sums for u [1, m] and y [1, n] */
-    LinearSum(Device device, TensorArena arena, long m, long n) {
+    /**
+     * For u [1, m] and y [1, n].
+     *
+     * @param scratch owns what only summing needs
+     * @param owner of the moments
+     */
+    LinearSum(Device device, TensorArena scratch, TensorArena owner, long m, long n) {
         this.device = device;
         this.copies = new HostCopies(device);
-        this.inner = new MomentSum(device, arena, m, m);
-        this.cross = new MomentSum(device, arena, m, n);
-        this.input = new MomentSum(device, arena, 1, m);
-        this.target = new MomentSum(device, arena, 1, n);
+        this.inner = MomentSum.ofUpper(device, scratch, owner, m);
+        this.cross = new MomentSum(device, scratch, owner, m, n);
+        this.input = new MomentSum(device, scratch, owner, 1, m);
+        this.target = new MomentSum(device, scratch, owner, 1, n);
     }
 
     /** Adds tokens: u F32 [N, m], y F32 [N, n]. */
@@ -46,9 +51,10 @@ final class LinearSum {
         target.added(u.rows());
     }
 
+    /** The means, in the memory of the sums. */
     LinearMoments finish() {
         double n = Math.max(1, tokens);
-        return new LinearMoments(inner.dividedBy(n).mirrored(), cross.dividedBy(n), input.dividedBy(n),
+        return new LinearMoments(inner.dividedBy(n), cross.dividedBy(n), input.dividedBy(n),
                 target.dividedBy(n), targetEnergy / n, tokens);
     }
 }

@@ -5,27 +5,41 @@ import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.dense.Matrix;
-import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 
-/** A sum over tokens: of a few thousand in float32 on the device, and of these sums in float64 on the host. */
+/** A sum over tokens on the device: of a few thousand in float32, and of these sums in float64. */
 final class MomentSum {
 
-    /** Tokens of a partial sum: few enough for float32, and enough to make copies from the device rare. */
+    /** Tokens of a partial sum: few enough for float32, and enough to make the second sum cheap. */
     private static final long FLUSH_TOKENS = 16_384;
 
     private final Device device;
     private final Tensor partial;
-    private final double[] total;
+    private final Tensor total;
+    private final boolean upper;
     private long pending;
 
-    /** @param arena owns the partial sum, [rows, columns] */
-    MomentSum(Device device, TensorArena arena, long rows, long columns) {
+    /**
+     * Of zero.
+     *
+     * @param scratch owns the partial sum, [rows, columns]
+     * @param owner of the total
+     */
+    MomentSum(Device device, TensorArena scratch, TensorArena owner, long rows, long columns) {
+        this(device, scratch, owner, rows, columns, false);
+    }
+
+    private MomentSum(Device device, TensorArena scratch, TensorArena owner, long rows, long columns, boolean upper) {
         this.device = device;
-        this.partial = arena.matrix(DType.F32, rows, columns);
-        this.total = new double[Math.toIntExact(rows * columns)];
+        this.partial = scratch.matrix(DType.F32, rows, columns);
+        this.total = owner.matrix(DType.F64, rows, columns);
+        this.upper = upper;
         device.matrix().fill(partial, 0);
+        device.matrix().fill(total, 0);
+    }
+
+    /** Of symmetric matrices [n, n], of which only the upper triangle is added. */
+    static MomentSum ofUpper(Device device, TensorArena scratch, TensorArena owner, long n) {
+        return new MomentSum(device, scratch, owner, n, n, true);
     }
 
     /** The partial sum to add this batch to, F32. */
@@ -42,23 +56,25 @@ final class MomentSum {
     }
 
     private void flush() {
-        try (Arena host = Arena.ofShared()) {
-            MemorySegment values = host.allocate(ValueLayout.JAVA_FLOAT, Math.max(1, partial.elements()));
-            device.download(partial, values.asSlice(0, Float.BYTES * partial.elements()));
-            for (int i = 0; i < total.length; i++) {
-                total[i] += values.getAtIndex(ValueLayout.JAVA_FLOAT, i);
-            }
+        if (upper) {
+            device.matrix().symmetrize(partial);
         }
+        device.float64().combine(1, partial, 1, total);
         device.matrix().fill(partial, 0);
         pending = 0;
     }
 
-    /** The sum of all batches, divided. */
-    Matrix dividedBy(double count) {
+    /** The sum of all batches, divided: F64, in the sum's own memory; nothing can be added any more. */
+    Tensor dividedBy(double count) {
         if (pending > 0) {
             flush();
         }
-        return Matrix.of(Math.toIntExact(partial.rows()), Math.toIntExact(partial.columns()), total)
-                .times(1 / count);
+        device.float64().combine(1 / count, total, 0, total);
+        return total;
+    }
+
+    /** The same on the host. */
+    Matrix matrixDividedBy(double count) {
+        return new HostCopies(device).downloadDoubles(dividedBy(count));
     }
 }

@@ -94,7 +94,7 @@ public final class PositionConverter {
             step.accept("values");
             ValueStep.Result values = new ValueStep(source, dense).fit(fitted, ordered, unmerged(ordered), scored);
             AttentionMatrices rounded = stored.apply(values.weights());
-            LayerSteps.Refitted down = new LayerSteps(source, dense).finish(rounded, storedLinear, step);
+            LayerSteps.Refitted down = new LayerSteps(source).finish(rounded, storedLinear, step);
             return new Converted(rounded, down.weight(), down.bias(), order, new Outcome(block, scores.before(),
                     scores.after(), scores.turns(), values.fit(), down.fit()));
         }
@@ -103,7 +103,7 @@ public final class PositionConverter {
     /** Advances both streams through a block that was converted earlier. */
     public void replay(int block, AttentionMatrices attention, @Nullable Matrix down, @Nullable Matrix downBias) {
         try (TensorArena arena = device.arena()) {
-            new LayerSteps(source(block, arena), dense).replay(attention, down, downBias);
+            new LayerSteps(source(block, arena)).replay(attention, down, downBias);
         }
     }
 
@@ -149,9 +149,9 @@ public final class PositionConverter {
     private ScoreFit.Outcome fitScores(LayerSource source, LayerAttention converted) {
         long length = sequences.length();
         long trained = sequences.fitted().length * length;
-        try (ScoreFit fit = new ScoreFit(source.attention(), converted, dense, sequences.batchRows(), trained,
+        try (ScoreFit fit = new ScoreFit(source.attention(), converted, sequences.batchRows(), trained,
                 sequences.judged().length * length)) {
-            LayerSteps steps = new LayerSteps(source, dense);
+            LayerSteps steps = new LayerSteps(source);
             steps.put(fit, 0, sequences.fitted());
             steps.put(fit, trained, sequences.judged());
             return fit.fit(LENGTHS);

@@ -1,14 +1,15 @@
 package dev.optgptq.gptq.convert.layer;
 
 import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.gptq.convert.layer.ScoreGradient.Problem;
 import dev.optgptq.gptq.convert.layer.ScoreGradient.Scores;
 import dev.optgptq.gptq.convert.layer.ScoreGradient.Side;
+import dev.optgptq.gptq.convert.layer.ScoreGradient.Weighing;
 import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.ops.GradientOps.CurvatureWeights;
 import dev.optgptq.kernels.ops.NeuralOps.AttentionShape;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
-import dev.optgptq.kernels.dense.Dense;
-import dev.optgptq.kernels.dense.Matrix;
 import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
@@ -26,16 +27,13 @@ final class ScoreFit implements AutoCloseable {
 
     private static final List<Turn> TURNS = List.of(new Turn(Side.QUERIES, 6), new Turn(Side.KEYS, 6),
             new Turn(Side.QUERIES, 6), new Turn(Side.KEYS, 6), new Turn(Side.QUERIES, 4));
-    private static final double BY_ORIGINAL = 0.5;
-    private static final double BY_CONVERTED = 0.45;
-    private static final double EVERYWHERE = 0.05;
+    private static final CurvatureWeights WEIGHTS = new CurvatureWeights(0.5f, 0.45f, 0.05f);
     /** Strength of the ridge towards the present weights, in the preconditioner's metric. */
     private static final double PROXIMAL = 0.05;
     private static final double LIFT_HEADS = 1e-3;
     private static final double LIFT_INPUTS = 1e-4;
 
     private final Device device;
-    private final Dense dense;
     private final HostCopies copies;
     private final LayerAttention original;
     private final LayerAttention converted;
@@ -47,6 +45,8 @@ final class ScoreFit implements AutoCloseable {
     /** Training and validation sequences. */
     private final Passage train;
     private final Passage heldOut;
+    /** Null until a turn needs it. */
+    private ScoreMetric.@Nullable Factor inputs;
 
     /**
      * Some sequences: the converted layer's input, followed by a column of ones if there are biases, and the original's
@@ -76,17 +76,16 @@ final class ScoreFit implements AutoCloseable {
      * @param converted the weights to fit, in place; with both query and key bias or neither
      * @param batchRows tokens in a batch, whole sequences
      */
-    ScoreFit(LayerAttention original, LayerAttention converted, Dense dense, int batchRows, long trainRows,
+    ScoreFit(LayerAttention original, LayerAttention converted, int batchRows, long trainRows,
             long heldOutRows) {
         this.device = original.device();
-        this.dense = dense;
         this.copies = new HostCopies(device);
         this.original = original;
         this.converted = converted;
         this.batchRows = batchRows;
         this.arena = device.arena();
         this.vectors = new DeviceVectors(device, arena);
-        this.gradient = new ScoreGradient(device, original.unshared());
+        this.gradient = new ScoreGradient(device, original.shape());
         this.biases = BiasErrors.of(original, converted, copies);
         this.train = allocate(trainRows);
         this.heldOut = allocate(heldOutRows);
@@ -274,21 +273,14 @@ final class ScoreFit implements AutoCloseable {
 
         private void batch(long row, long n, @Nullable Tensor direction, Tensor into, TensorArena scratch) {
             Passage passage = train.rows(row, n);
-            Scores ofOriginal = new Scores(passage.original().queries(),
-                    SharedHeads.spread(device, original.shape(), passage.original().keys(), scratch));
-            Scores ofConverted = new Scores(converging.queries().rows(row, n),
-                    SharedHeads.spread(device, converted.shape(), converging.keys().rows(row, n), scratch));
+            Scores ofConverted = new Scores(converging.queries().rows(row, n), converging.keys().rows(row, n));
             Scores errors = direction == null
-                    ? biases.beside(ofOriginal, scratch)
+                    ? biases.beside(passage.original(), original.shape(), scratch)
                     : errors(passage, direction, ofConverted, scratch);
-            double factor = (direction == null ? -1.0 : 1.0) * original.shape().scale() / train.rows();
-            Tensor carried = side == Side.QUERIES ? ofConverted.keys() : ofConverted.queries();
-            Tensor found = scratch.matrix(DType.F32, n, carried.columns());
-            device.matrix().fill(found, 0);
-            gradient.add(side, ofOriginal, original.slopes(), errors, carried, BY_ORIGINAL * factor, found, vectors);
-            gradient.add(side, ofConverted, converted.slopes(), errors, carried, BY_CONVERTED * factor, found,
-                    vectors);
-            gradient.add(side, null, null, errors, carried, EVERYWHERE * factor, found, vectors);
+            float factor = (direction == null ? -1 : 1) * original.shape().scale() / train.rows();
+            Tensor found = scratch.matrix(DType.F32, n, converging.queries().columns());
+            gradient.run(new Problem(side, new Weighing(passage.original(), original.slopes()),
+                    new Weighing(ofConverted, converted.slopes()), WEIGHTS, errors, ofConverted), factor, found);
             Tensor own = side == Side.QUERIES ? found : SharedHeads.sum(device, converted.shape(), found, scratch);
             converted.rotateBack(own);
             device.matrix().gemm(1, own, true, passage.inputs(), false, 1, into);
@@ -300,41 +292,50 @@ final class ScoreFit implements AutoCloseable {
             converted.rotate(moved);
             return side == Side.QUERIES
                     ? new Scores(moved, ofConverted.keys())
-                    : new Scores(ofConverted.queries(), SharedHeads.spread(device, converted.shape(), moved, scratch));
+                    : new Scores(ofConverted.queries(), moved);
         }
 
         /** E[f f^T] of the side that is carried, per row of heads of the weights, and E[x x^T]. */
-        private ScoreMetric metric(TensorArena scratch) {
+        private ScoreMetric metric(TensorArena owner) {
             int d = original.headDim();
             int heads = converted.shape().heads();
             int kvHeads = converted.shape().kvHeads();
             int blocks = side == Side.QUERIES ? heads : kvHeads;
             double scale = original.shape().scale();
-            Tensor moments = scratch.matrix(DType.F32, d, d);
-            List<Matrix> left = new ArrayList<>();
-            for (int block = 0; block < blocks; block++) {
-                device.matrix().fill(moments, 0);
-                for (int head = 0; head < heads; head++) {
-                    boolean mine = side == Side.QUERIES ? head == block : head / (heads / kvHeads) == block;
-                    if (mine) {
-                        Tensor carried = side == Side.QUERIES
-                                ? converging.keys().columns((long) (head / (heads / kvHeads)) * d, d)
-                                : converging.queries().columns((long) head * d, d);
-                        device.matrix().gemm((float) (scale * scale / train.rows()), carried, true, carried, false, 1,
-                                moments);
+            List<ScoreMetric.Factor> left = new ArrayList<>();
+            try (TensorArena scratch = device.arena()) {
+                Tensor moments = scratch.matrix(DType.F32, d, d);
+                for (int block = 0; block < blocks; block++) {
+                    device.matrix().fill(moments, 0);
+                    for (int head = 0; head < heads; head++) {
+                        boolean mine = side == Side.QUERIES ? head == block : head / (heads / kvHeads) == block;
+                        if (mine) {
+                            Tensor carried = side == Side.QUERIES
+                                    ? converging.keys().columns((long) (head / (heads / kvHeads)) * d, d)
+                                    : converging.queries().columns((long) head * d, d);
+                            device.matrix().gemm((float) (scale * scale / train.rows()), carried, true, carried, false,
+                                    1, moments);
+                        }
                     }
+                    left.add(ScoreMetric.Factor.lifted(device, moments, LIFT_HEADS, owner));
                 }
-                left.add(lifted(copies.download(moments).symmetrized(), LIFT_HEADS));
             }
-            Tensor inputs = scratch.matrix(DType.F32, inputWidth(), inputWidth());
-            device.matrix().gemm(1f / train.rows(), train.inputs(), true, train.inputs(), false, 0, inputs);
-            return new ScoreMetric(device, dense, left, lifted(copies.download(inputs).symmetrized(), LIFT_INPUTS),
-                    scratch);
+            return new ScoreMetric(device, left, inputs());
         }
     }
 
-    private static Matrix lifted(Matrix m, double share) {
-        return m.plusDiagonal(Math.max(share * m.meanDiagonal(), Double.MIN_NORMAL));
+    /** E[x x^T], the same in every turn. */
+    private ScoreMetric.Factor inputs() {
+        ScoreMetric.Factor known = inputs;
+        if (known == null) {
+            try (TensorArena scratch = device.arena()) {
+                Tensor moments = scratch.matrix(DType.F32, inputWidth(), inputWidth());
+                device.matrix().gemm(1f / train.rows(), train.inputs(), true, train.inputs(), false, 0, moments);
+                known = ScoreMetric.Factor.lifted(device, moments, LIFT_INPUTS, arena);
+            }
+            inputs = known;
+        }
+        return known;
     }
 
     @Override

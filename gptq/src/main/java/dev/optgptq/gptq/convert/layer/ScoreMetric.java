@@ -1,57 +1,59 @@
 package dev.optgptq.gptq.convert.layer;
 
 import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.gptq.convert.fit.DeviceAlgebra;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
-import dev.optgptq.kernels.dense.Dense;
-import dev.optgptq.kernels.dense.Matrix;
-import java.util.ArrayList;
 import java.util.List;
 
 /**
  * The preconditioner of a score fit: left_h w_h right, w_h [headDim, inputs] the rows of a head. The quadratic would be this if
  * both sides did not depend on each other.
+ *
+ * @param left [headDim, headDim] each
+ * @param right [inputs, inputs]
  */
-final class ScoreMetric {
+record ScoreMetric(Device device, List<Factor> left, Factor right) {
 
-    private final Device device;
-    private final List<Tensor> left = new ArrayList<>();
-    private final List<Tensor> leftInverse = new ArrayList<>();
-    private final Tensor right;
-    private final Tensor rightInverse;
+    /** A symmetric matrix, F32, and its inverse. */
+    record Factor(Tensor matrix, Tensor inverse) {
 
-    /**
-     * Copies everything to the device.
-     *
-     * @param heads left, [headDim, headDim] each, positive definite
-     * @param inputs right, [inputs, inputs], likewise
-     * @param owner of the copies
-     */
-    ScoreMetric(Device device, Dense dense, List<Matrix> heads, Matrix inputs, TensorArena owner) {
-        this.device = device;
-        HostCopies copies = new HostCopies(device);
-        for (Matrix head : heads) {
-            left.add(copies.upload(head, owner));
-            leftInverse.add(copies.upload(inverse(dense, head), owner));
+        /**
+         * Lifts the diagonal of moments by a share of its mean, and inverts that in float64.
+         *
+         * @param moments F32 [n, n], symmetric but for rounding
+         * @param arena owns both
+         */
+        static Factor lifted(Device device, Tensor moments, double share, TensorArena arena) {
+            DeviceAlgebra algebra = new DeviceAlgebra(device);
+            long n = moments.rows();
+            Tensor matrix = arena.matrix(DType.F32, n, n);
+            Tensor inverse = arena.matrix(DType.F32, n, n);
+            try (TensorArena scratch = device.arena()) {
+                device.matrix().symmetrize(moments);
+                Tensor lifted = algebra.copy(moments, scratch);
+                algebra.addToDiagonal(Math.max(share * algebra.meanDiagonal(lifted), Double.MIN_NORMAL), lifted);
+                device.neural().convert(lifted, matrix);
+                Tensor inverted = scratch.matrix(DType.F64, n, n);
+                if (!algebra.invert(lifted, inverted)) {
+                    throw new IllegalStateException("a lifted moment matrix is not positive definite");
+                }
+                device.neural().convert(inverted, inverse);
+                device.synchronize();
+            }
+            return new Factor(matrix, inverse);
         }
-        right = copies.upload(inputs, owner);
-        rightInverse = copies.upload(inverse(dense, inputs), owner);
-    }
-
-    private static Matrix inverse(Dense dense, Matrix m) {
-        return dense.inverse(m)
-                .orElseThrow(() -> new IllegalStateException("a lifted moment matrix is not positive definite"));
     }
 
     /** @param into left w right, [rows, inputs] as w */
     void apply(Tensor w, Tensor into) {
-        between(left, right, w, into);
+        between(left.stream().map(Factor::matrix).toList(), right.matrix, w, into);
     }
 
     /** @param into left^-1 w right^-1 */
     void solve(Tensor w, Tensor into) {
-        between(leftInverse, rightInverse, w, into);
+        between(left.stream().map(Factor::inverse).toList(), right.inverse, w, into);
     }
 
     private void between(List<Tensor> heads, Tensor inputs, Tensor w, Tensor into) {

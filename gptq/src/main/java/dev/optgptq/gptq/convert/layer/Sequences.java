@@ -21,6 +21,9 @@ public record Sequences(ActivationStore original, ActivationStore converted, int
     /** Maximum number of sequences for the score fit. */
     private static final int FITTED = 32;
 
+    /** Training and validation sequences of the score fit, at most. */
+    public static final int MOST_FITTED = FITTED + FITTED / 2;
+
     public int count() {
         return Math.toIntExact(original.rows() / length);
     }

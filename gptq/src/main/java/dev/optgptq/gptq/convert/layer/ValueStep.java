@@ -1,6 +1,7 @@
 package dev.optgptq.gptq.convert.layer;
 
 import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.gptq.convert.fit.DeviceAlgebra;
 import dev.optgptq.gptq.convert.fit.Fit;
 import dev.optgptq.gptq.convert.fit.LinearMoments;
 import dev.optgptq.gptq.convert.fit.SharedValueFit;
@@ -34,39 +35,55 @@ record ValueStep(LayerSource source, Dense dense) {
      */
     Result fit(LayerAttention attention, AttentionMatrices original, LayerMerge merge, AttentionMatrices scores) {
         Sequences sequences = source.sequences();
-        LinearMoments train = moments(attention, sequences.summed());
-        LinearMoments heldOut = moments(attention, sequences.heldOut());
-        SharedValueFit.Result found = new SharedValueFit(dense, scores.heads(), scores.kvHeads()).refit(train, heldOut,
-                merge.values(), merge.weights().outputRows(), merge.weights().outputBias());
-        if (!found.fit().kept()) {
-            return new Result(scores, found.fit());
+        Device device = source.device();
+        HostCopies copies = new HostCopies(device);
+        try (TensorArena arena = device.arena()) {
+            LinearMoments train = moments(attention, sequences.summed(), arena);
+            LinearMoments heldOut = moments(attention, sequences.heldOut(), arena);
+            Matrix outputBias = merge.weights().outputBias();
+            SharedValueFit.Values start = new SharedValueFit.Values(
+                    copies.uploadDoubles(Matrix.stack(merge.values()), arena),
+                    copies.uploadDoubles(merge.weights().outputRows(), arena),
+                    outputBias == null ? null : copies.uploadDoubles(outputBias, arena));
+            SharedValueFit.Result found = new SharedValueFit(new DeviceAlgebra(device), scores.heads(),
+                    scores.kvHeads()).refit(train, heldOut, start, arena);
+            return found.fit().kept()
+                    ? new Result(shared(found.values(), original, scores, copies), found.fit())
+                    : new Result(scores, found.fit());
         }
+    }
+
+    private AttentionMatrices shared(SharedValueFit.Values found, AttentionMatrices original, AttentionMatrices scores,
+            HostCopies copies) {
+        Matrix shares = copies.downloadDoubles(found.shares());
         List<Matrix> values = new ArrayList<>();
         List<Matrix> biases = new ArrayList<>();
-        int stacked = merge.values().getFirst().columns();
+        int stacked = shares.columns();
+        int d = shares.rows() / scores.kvHeads();
         for (int group = 0; group < scores.kvHeads(); group++) {
-            Matrix share = found.shares().get(group);
+            Matrix share = shares.rows(group * d, d);
             values.add(dense.multiply(share, original.value().rows(group * stacked, stacked)));
             if (original.valueBias() != null) {
                 biases.add(dense.multiplyTransposed(share, original.valueBias().columns(group * stacked, stacked)));
             }
         }
-        return new Result(scores.withValues(Matrix.stack(values), bias(biases), found.output(), found.bias()),
-                found.fit());
+        Tensor bias = found.bias();
+        return scores.withValues(Matrix.stack(values), bias(biases), copies.downloadDoubles(found.output()),
+                bias == null ? null : copies.downloadDoubles(bias));
     }
 
     private static @Nullable Matrix bias(List<Matrix> columns) {
         return columns.isEmpty() ? null : Matrix.stack(columns).transposed();
     }
-
-    private LinearMoments moments(LayerAttention attention, int[] which) {
+    /** @param owner of the moments */
+    private LinearMoments moments(LayerAttention attention, int[] which, TensorArena owner) {
         Device device = attention.device();
         Sequences sequences = source.sequences();
         LayerAttention original = source.attention();
         int members = original.shape().kvHeads() / attention.shape().kvHeads();
         long width = (long) original.shape().heads() * members * original.headDim();
         try (TensorArena arena = device.arena()) {
-            LinearSum sum = new LinearSum(device, arena, width, source.hidden());
+            LinearSum sum = new LinearSum(device, arena, owner, width, source.hidden());
             Tensor ofOriginal = arena.matrix(DType.F32, sequences.batchRows(), source.hidden());
             Tensor ofConverted = arena.matrix(DType.F32, sequences.batchRows(), source.hidden());
             sequences.each(which, (at, batch) -> {

@@ -9,7 +9,6 @@ import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Devices;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
-import dev.optgptq.kernels.dense.Dense;
 import dev.optgptq.kernels.dense.Matrix;
 import dev.optgptq.kernels.ops.NeuralOps.AttentionShape;
 import java.util.List;
@@ -75,8 +74,7 @@ class AlibiFitTest {
         LayerAttention converted = attention(weights, new Positions(null, slopes));
         Tensor x = copies.upload(inputs(), arena);
         int trained = (SEQUENCES - JUDGED) * LENGTH;
-        try (Dense dense = Dense.open(1);
-                ScoreFit fit = new ScoreFit(original, converted, dense, LENGTH, trained, JUDGED * LENGTH)) {
+        try (ScoreFit fit = new ScoreFit(original, converted, LENGTH, trained, JUDGED * LENGTH)) {
             for (int row = 0; row < SEQUENCES * LENGTH; row += LENGTH) {
                 fit.put(row, x.rows(row, LENGTH), x.rows(row, LENGTH));
             }

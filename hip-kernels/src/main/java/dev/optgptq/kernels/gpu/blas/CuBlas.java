@@ -15,7 +15,7 @@ import java.lang.foreign.MemorySegment;
 import java.lang.invoke.MethodHandle;
 import java.util.List;
 
-/** cuBLAS: cublasGemmEx with float32 sums, never TF32. Numbers as in cublas_api.h and library_types.h of 11 to 13. */
+/** cuBLAS: cublasGemmEx with float32 sums, never TF32, and with float64. Numbers as in cublas_api.h and library_types.h of 11 to 13. */
 final class CuBlas implements GemmLibrary {
 
     private static final Search SEARCH = new Search("cuBLAS", new EnvironmentSetting("cublas.lib"),
@@ -26,9 +26,11 @@ final class CuBlas implements GemmLibrary {
     private static final int NO_TRANSPOSE = 0;
     private static final int TRANSPOSE = 1;
     private static final int REAL_32F = 0;
+    private static final int REAL_64F = 1;
     private static final int REAL_16F = 2;
     private static final int REAL_16BF = 14;
     private static final int COMPUTE_32F = 68;
+    private static final int COMPUTE_64F = 70;
     private static final int DEFAULT_ALGORITHM = -1;
 
     private final NativeLibrary library;
@@ -74,11 +76,12 @@ final class CuBlas implements GemmLibrary {
     @Override
     public void gemm(Call call) {
         int type = type(call.input());
+        boolean double64 = call.input() == DType.F64;
         try {
             check("cublasGemmEx", (int) gemm.invokeExact(handle, operation(call.transposeA()),
                     operation(call.transposeB()), call.m(), call.n(), call.k(), call.alphaBeta(), call.a(), type,
-                    call.lda(), call.b(), type, call.ldb(), call.alphaBeta().asSlice(4), call.c(), REAL_32F,
-                    call.ldc(), COMPUTE_32F, DEFAULT_ALGORITHM));
+                    call.lda(), call.b(), type, call.ldb(), call.beta(), call.c(), double64 ? REAL_64F : REAL_32F,
+                    call.ldc(), double64 ? COMPUTE_64F : COMPUTE_32F, DEFAULT_ALGORITHM));
         } catch (Throwable e) {
             throw NativeLibrary.rethrown(e);
         }
@@ -91,7 +94,7 @@ final class CuBlas implements GemmLibrary {
             check("cublasGemmStridedBatchedEx", (int) gemmStrided.invokeExact(handle, operation(call.transposeA()),
                     operation(call.transposeB()), call.m(), call.n(), call.k(), call.alphaBeta(), call.a(), type,
                     call.lda(), batch.strideA(), call.b(), type, call.ldb(), batch.strideB(),
-                    call.alphaBeta().asSlice(4), call.c(), REAL_32F, call.ldc(), batch.strideC(), batch.count(),
+                    call.beta(), call.c(), REAL_32F, call.ldc(), batch.strideC(), batch.count(),
                     COMPUTE_32F, DEFAULT_ALGORITHM));
         } catch (Throwable e) {
             throw NativeLibrary.rethrown(e);
@@ -103,7 +106,12 @@ final class CuBlas implements GemmLibrary {
     }
 
     private static int type(DType dtype) {
-        return dtype == DType.F32 ? REAL_32F : dtype == DType.F16 ? REAL_16F : REAL_16BF;
+        return switch (dtype) {
+            case F64 -> REAL_64F;
+            case F32 -> REAL_32F;
+            case F16 -> REAL_16F;
+            default -> REAL_16BF;
+        };
     }
 
     private void check(String what, int code) {

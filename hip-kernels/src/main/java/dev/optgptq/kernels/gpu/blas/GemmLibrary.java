@@ -17,15 +17,21 @@ interface GemmLibrary {
     void gemmStrided(Call call, GpuBlas.Batch batch);
 
     /**
-     * C = alpha op(A) op(B) + beta C, column-major: op(A) is m x k, op(B) k x n, C m x n float32; sums in float32.
+     * C = alpha op(A) op(B) + beta C, column-major: op(A) is m x k, op(B) k x n, C m x n. Of F64 all is float64; of the others C and
+     * the sums are float32.
      *
-     * @param alphaBeta two float32 in host memory
+     * @param alphaBeta two numbers of the sums' dtype in host memory
      * @param input dtype of A and B
      * @param lda elements from one column to the next
      */
     record Call(boolean transposeA, boolean transposeB, int m, int n, int k, MemorySegment alphaBeta, DType input,
             long a,
-            int lda, long b, int ldb, long c, int ldc) {}
+            int lda, long b, int ldb, long c, int ldc) {
+
+        MemorySegment beta() {
+            return alphaBeta.asSlice(input == DType.F64 ? Double.BYTES : Float.BYTES);
+        }
+    }
 
     void close();
 }

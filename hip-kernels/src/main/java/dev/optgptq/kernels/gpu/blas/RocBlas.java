@@ -15,7 +15,7 @@ import java.lang.foreign.MemorySegment;
 import java.lang.invoke.MethodHandle;
 import java.util.List;
 
-/** rocBLAS: rocblas_gemm_ex with float32 results and sums. Numbers as in rocblas-types.h. */
+/** rocBLAS: rocblas_gemm_ex with float32 results and sums, or all in float64. Numbers as in rocblas-types.h. */
 final class RocBlas implements GemmLibrary {
 
     private static final Search SEARCH = new Search("rocBLAS", new EnvironmentSetting("rocblas.lib"),
@@ -27,6 +27,7 @@ final class RocBlas implements GemmLibrary {
     private static final int TRANSPOSE = 112;
     private static final int F16 = 150;
     private static final int F32 = 151;
+    private static final int F64 = 152;
     private static final int BF16 = 168;
     private static final int STANDARD_ALGORITHM = 0;
     private static final int NO_ATOMICS = 0;
@@ -76,12 +77,13 @@ final class RocBlas implements GemmLibrary {
 
     @Override
     public void gemm(Call call) {
-        int type = call.input() == DType.F32 ? F32 : call.input() == DType.F16 ? F16 : BF16;
+        int type = type(call.input());
+        int sums = call.input() == DType.F64 ? F64 : F32;
         try {
             check("rocblas_gemm_ex", (int) gemm.invokeExact(handle, operation(call.transposeA()),
                     operation(call.transposeB()), call.m(), call.n(), call.k(), call.alphaBeta(), call.a(), type,
-                    call.lda(), call.b(), type, call.ldb(), call.alphaBeta().asSlice(4), call.c(), F32, call.ldc(),
-                    call.c(), F32, call.ldc(), F32, STANDARD_ALGORITHM, 0, 0));
+                    call.lda(), call.b(), type, call.ldb(), call.beta(), call.c(), sums, call.ldc(),
+                    call.c(), sums, call.ldc(), sums, STANDARD_ALGORITHM, 0, 0));
         } catch (Throwable e) {
             throw NativeLibrary.rethrown(e);
         }
@@ -89,16 +91,25 @@ final class RocBlas implements GemmLibrary {
 
     @Override
     public void gemmStrided(Call call, GpuBlas.Batch batch) {
-        int type = call.input() == DType.F32 ? F32 : call.input() == DType.F16 ? F16 : BF16;
+        int type = type(call.input());
         try {
             check("rocblas_gemm_strided_batched_ex", (int) gemmStrided.invokeExact(handle,
                     operation(call.transposeA()), operation(call.transposeB()), call.m(), call.n(), call.k(),
                     call.alphaBeta(), call.a(), type, call.lda(), batch.strideA(), call.b(), type, call.ldb(),
-                    batch.strideB(), call.alphaBeta().asSlice(4), call.c(), F32, call.ldc(), batch.strideC(), call.c(),
+                    batch.strideB(), call.beta(), call.c(), F32, call.ldc(), batch.strideC(), call.c(),
                     F32, call.ldc(), batch.strideC(), batch.count(), F32, STANDARD_ALGORITHM, 0, 0));
         } catch (Throwable e) {
             throw NativeLibrary.rethrown(e);
         }
+    }
+
+    private static int type(DType dtype) {
+        return switch (dtype) {
+            case F64 -> F64;
+            case F32 -> F32;
+            case F16 -> F16;
+            default -> BF16;
+        };
     }
 
     private static int operation(boolean transpose) {

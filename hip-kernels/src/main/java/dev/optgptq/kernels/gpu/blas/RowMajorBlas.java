@@ -1,5 +1,6 @@
 package dev.optgptq.kernels.gpu.blas;
 
+import static java.lang.foreign.ValueLayout.JAVA_DOUBLE;
 import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 
 import dev.optgptq.formats.dtype.DType;
@@ -17,7 +18,7 @@ final class RowMajorBlas implements GpuBlas {
 
     private final GpuContext context;
     private final GemmLibrary library;
-    private final MemorySegment alphaBeta = Arena.ofAuto().allocate(JAVA_FLOAT, 2);
+    private final MemorySegment alphaBeta = Arena.ofAuto().allocate(JAVA_DOUBLE, 2);
 
     RowMajorBlas(GpuContext context, GemmLibrary library) {
         this.context = context;
@@ -34,6 +35,19 @@ final class RowMajorBlas implements GpuBlas {
         requireProduct(a, b, c);
         if (c.elements() > 0) {
             library.gemm(call(alpha, a, transposeA, b, transposeB, beta, c));
+        }
+    }
+
+    @Override
+    public void gemm64(double alpha, Tensor a, boolean transposeA, Tensor b, boolean transposeB, double beta,
+            Tensor c) {
+        if (a.dtype() != DType.F64 || b.dtype() != DType.F64 || c.dtype() != DType.F64) {
+            throw new IllegalArgumentException("no float64 matmul of " + a + " and " + b + " into " + c);
+        }
+        if (c.elements() > 0) {
+            alphaBeta.setAtIndex(JAVA_DOUBLE, 0, alpha);
+            alphaBeta.setAtIndex(JAVA_DOUBLE, 1, beta);
+            library.gemm(call(a, transposeA, b, transposeB, c));
         }
     }
 
@@ -57,10 +71,14 @@ final class RowMajorBlas implements GpuBlas {
 
     private GemmLibrary.Call call(float alpha, Tensor a, boolean transposeA, Tensor b, boolean transposeB, float beta,
             Tensor c) {
-        int inner = Math.toIntExact(transposeA ? a.rows() : a.columns());
-        context.activate();
         alphaBeta.setAtIndex(JAVA_FLOAT, 0, alpha);
         alphaBeta.setAtIndex(JAVA_FLOAT, 1, beta);
+        return call(a, transposeA, b, transposeB, c);
+    }
+
+    private GemmLibrary.Call call(Tensor a, boolean transposeA, Tensor b, boolean transposeB, Tensor c) {
+        int inner = Math.toIntExact(transposeA ? a.rows() : a.columns());
+        context.activate();
         context.issued("a matmul by " + library.description());
         return new GemmLibrary.Call(transposeB, transposeA, Math.toIntExact(c.columns()),
                 Math.toIntExact(c.rows()), inner, alphaBeta, a.dtype(), context.address(b), leading(b),

@@ -11,8 +11,8 @@ import dev.optgptq.kernels.gpu.GpuContext;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Attention in fp16/bf16 as two matmuls of a library, q k^T and the softmax's weights times v, with the softmax
- * between, for some queries of all heads at a time: for GPUs whose matrix units our own kernel does not support. Scores
+ * Attention as two matmuls of a library, q k^T and the softmax's weights times v, with the softmax between, for some queries of all
+ * heads at a time: in float32 of long sequences, and in fp16/bf16 for GPUs whose matrix units our own kernel does not support. Scores
  * and weights pass through memory twice, which costs less than computing on the plain units.
  */
 final class AttentionProducts {

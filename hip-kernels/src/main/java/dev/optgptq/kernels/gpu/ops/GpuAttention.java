@@ -9,7 +9,8 @@ import dev.optgptq.kernels.gpu.GpuBlas;
 import dev.optgptq.kernels.gpu.GpuContext;
 
 /**
- * Attention on a GPU. F32 goes through one kernel on the plain units, which keeps scores in shared memory. fp16/bf16
+ * Attention on a GPU. F32 goes through one kernel on the plain units, which keeps scores in shared memory; long sequences go through
+ * a library's matmuls, which pass scores through memory and are still several times as fast. fp16/bf16
  * goes through one on the matrix units if that is right on the GPU and supports the call, else through a library's
  * matmuls, else through the first.
  */
@@ -19,6 +20,8 @@ final class GpuAttention {
     /** Queries of a block of the kernel. */
     private static final int QUERIES = 64;
     private static final int MOST_HEAD_DIM = 256;
+    /** Tokens of a sequence from which matmuls of a library are of a size that they are good at. */
+    private static final int LONG = 512;
 
     private final GpuContext context;
     private final MatrixUnitAttention units;
@@ -32,7 +35,11 @@ final class GpuAttention {
     void run(Attended of) {
         GpuBlas blas = context.blas();
         if (of.q().dtype() == DType.F32) {
-            kernel(of);
+            if (blas != null && of.q().rows() > 0 && of.shape().sequenceLength() >= LONG) {
+                new AttentionProducts(context, blas, of).run();
+            } else {
+                kernel(of);
+            }
         } else if (units.takes(of)) {
             units.run(of);
         } else if (blas != null && of.q().rows() > 0 && context.trustsProducts(of.q().dtype())) {

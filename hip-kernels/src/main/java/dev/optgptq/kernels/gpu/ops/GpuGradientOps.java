@@ -215,4 +215,11 @@ public final class GpuGradientOps implements GradientOps {
         kernel("elementwise", "scale_rows").launch(extent.blocks(), THREADS, 0, x, x.stride(), factors, out,
                 out.stride(), extent.columns());
     }
+
+    @Override
+    public void attentionCurvature(Tensor first, Tensor second, CurvatureWeights weights, int window, Tensor errors) {
+        kernel("causal_softmax", "curvature").launch(errors.rows(), THREADS, 0, first, first.stride(), second,
+                second.stride(), errors, errors.stride(), Math.toIntExact(errors.columns()), weights.first(),
+                weights.second(), weights.uniform(), window);
+    }
 }

@@ -170,4 +170,12 @@ public final class GpuNeuralOps implements NeuralOps {
         kernel("count_non_finite", "count_non_finite").launch(extent.blocks(), THREADS, 0, x,
                 Extent.code(x.dtype()), x.stride(), extent.columns(), count);
     }
+
+    @Override
+    public void causalSoftmax(Tensor scores, float scale, @Nullable Tensor slopes, int window) {
+        int length = Math.toIntExact(scores.columns());
+        context.kernel("causal_softmax", "causal_softmax").launchGrid(length, scores.rows() / length, 1, THREADS, 0, scores, scores,
+                Extent.code(scores.dtype()), scores.stride(), length * scores.stride(), slopes, null, 0, 0, length, length,
+                scale, 0f, window);
+    }
 }

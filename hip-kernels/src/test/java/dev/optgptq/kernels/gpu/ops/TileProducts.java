@@ -42,6 +42,12 @@ final class TileProducts implements GpuBlas {
     }
 
     @Override
+    public void gemm64(double alpha, Tensor a, boolean transposeA, Tensor b, boolean transposeB, double beta,
+            Tensor c) {
+        throw new UnsupportedOperationException("the emulator uses the tiles of float64.hip");
+    }
+
+    @Override
     public void gemmStrided(float alpha, Tensor a, boolean transposeA, Tensor b, boolean transposeB, float beta,
             Tensor c, Batch batch) {
         context.synchronize();

@@ -9,7 +9,6 @@ import dev.optgptq.kernels.blas.DoubleBlas.Strided;
 import dev.optgptq.kernels.cpu.loops.Memory;
 import dev.optgptq.kernels.cpu.loops.Parallel;
 import dev.optgptq.kernels.cpu.loops.Rows;
-import dev.optgptq.kernels.dense.Cholesky;
 import dev.optgptq.kernels.ops.Float64Ops;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteOrder;
@@ -92,7 +91,7 @@ record CpuFloat64Ops(DoubleBlas blas, Parallel parallel) implements Float64Ops {
 
     @Override
     public boolean solve(Tensor a, Tensor b) {
-        return new Cholesky(blas, (size, part, call) -> parallel.forRanges(size, part, (from, to) -> call.accept((int) from)))
-                .solve(Math.toIntExact(a.rows()), Math.toIntExact(b.columns()), strided(a), strided(b));
+        return new CpuCholesky(blas, parallel).solve(Math.toIntExact(a.rows()), Math.toIntExact(b.columns()), strided(a),
+                strided(b));
     }
 }

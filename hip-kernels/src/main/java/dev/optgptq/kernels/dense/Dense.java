@@ -9,11 +9,10 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
 import java.util.List;
-import java.util.Optional;
 import java.util.function.IntFunction;
 
 /**
- * Matmuls, eigenproblems and linear systems of float64 matrices on the host, on several threads. Each result depends only on its
+ * Matmuls and eigenproblems of float64 matrices on the host, on several threads. Each result depends only on its
  * arguments, not on how many threads there are: what one computes at a time is fixed by the shapes. Safe for use by several threads.
  */
 public final class Dense implements AutoCloseable {
@@ -80,9 +79,9 @@ public final class Dense implements AutoCloseable {
         return shared ? Arena.ofShared() : Arena.ofConfined();
     }
 
-    /** Matrices that are computed beside each other, in their order. */
-    public List<Matrix> each(int count, IntFunction<Matrix> matrix) {
-        return workers.each(count, matrix);
+    /** What is computed beside each other, in its order. */
+    public <T> List<T> each(int count, IntFunction<T> of) {
+        return workers.each(count, of);
     }
 
     /**
@@ -136,25 +135,6 @@ public final class Dense implements AutoCloseable {
             signs[i] = largest < 0 ? -1 : 1;
         }
         return Matrix.generate(rows.rows(), rows.columns(), (i, j) -> signs[i] * rows.at(i, j));
-    }
-
-    /** x with a x = b; empty where a, which is symmetric, is not positive definite. */
-    public Optional<Matrix> solve(Matrix a, Matrix b) {
-        int n = a.rows();
-        if (n != a.columns() || n != b.rows()) {
-            throw new IllegalArgumentException("shapes do not fit: " + a + " and " + b);
-        }
-        try (Arena arena = arena(Cholesky.onSeveralThreads(n, b.columns()))) {
-            MemorySegment solutions = copy(arena, b);
-            boolean solved = new Cholesky(blas, workers::inParts).solve(n, b.columns(), new Strided(copy(arena, a), n),
-                    new Strided(solutions, b.columns()));
-            return solved ? Optional.of(read(solutions, n, b.columns())) : Optional.empty();
-        }
-    }
-
-    /** a^-1 of a symmetric positive definite matrix; empty where it is not. */
-    public Optional<Matrix> inverse(Matrix a) {
-        return solve(a, Matrix.identity(a.rows())).map(Matrix::symmetrized);
     }
 
     /** The symmetric square root of a positive semidefinite matrix, and its inverse. */

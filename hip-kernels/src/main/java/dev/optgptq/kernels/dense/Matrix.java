@@ -6,6 +6,9 @@ import java.util.function.IntToDoubleFunction;
 /** A dense float64 matrix on the Java heap, row-major. Its values never change once it is made. */
 public final class Matrix {
 
+    /** Edge of what transposed moves at a time. */
+    private static final int SQUARE = 32;
+
     private final int rows;
     private final int columns;
     private final double[] values;
@@ -94,8 +97,24 @@ public final class Matrix {
         return values.clone();
     }
 
+    /** In squares that stay in the first cache: strides of a large matrix meet a new page at each element. */
     public Matrix transposed() {
-        return generate(columns, rows, (i, j) -> at(j, i));
+        double[] result = new double[values.length];
+        for (int row = 0; row < rows; row += SQUARE) {
+            for (int column = 0; column < columns; column += SQUARE) {
+                transpose(row, column, result);
+            }
+        }
+        return new Matrix(columns, rows, result);
+    }
+
+    private void transpose(int row, int column, double[] into) {
+        int end = Math.min(rows, row + SQUARE);
+        for (int j = column; j < Math.min(columns, column + SQUARE); j++) {
+            for (int i = row; i < end; i++) {
+                into[j * rows + i] = values[i * columns + j];
+            }
+        }
     }
 
     public Matrix plus(Matrix other) {
@@ -142,11 +161,6 @@ public final class Matrix {
     /** (a + a^T) / 2. */
     public Matrix symmetrized() {
         return generate(rows, columns, (i, j) -> 0.5 * (at(i, j) + at(j, i)));
-    }
-
-    /** The upper triangle, copied onto the lower. */
-    public Matrix mirrored() {
-        return generate(rows, columns, (i, j) -> i <= j ? at(i, j) : at(j, i));
     }
 
     /** A copy of [fromRow, fromRow + height) x [fromColumn, fromColumn + width). */

@@ -10,7 +10,6 @@ import java.util.List;
 import java.util.SplittableRandom;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.junit.jupiter.api.Test;
 
@@ -42,9 +41,6 @@ class DenseTest {
         Matrix b = random(300, 300, SEED + 1);
         try (Dense one = Dense.open(1); Dense three = Dense.open(3)) {
             assertArrayEquals(one.multiply(a, b).toDoubles(), three.multiply(a, b).toDoubles());
-            Matrix definite = one.multiplyTransposed(a, a).plusDiagonal(600);
-            assertArrayEquals(one.solve(definite, a).orElseThrow().toDoubles(),
-                    three.solve(definite, a).orElseThrow().toDoubles());
         }
     }
 
@@ -86,39 +82,6 @@ class DenseTest {
         for (int i = 1; i < n; i++) {
             assertTrue(eigen.values()[i - 1] <= eigen.values()[i], "seed " + SEED);
         }
-    }
-
-    @ParameterizedTest
-    @ValueSource(ints = {1, 3, 31})
-    void aPositiveDefiniteSystemIsSolved(int n) {
-        Matrix factor = random(n, n, SEED);
-        Matrix a = dense.multiplyTransposed(factor, factor).plusDiagonal(0.5);
-        Matrix x = random(n, 4, SEED + 2);
-        assertClose(x, dense.solve(a, dense.multiply(a, x)).orElseThrow(), 1e-11);
-        assertClose(Matrix.identity(n), dense.multiply(a, dense.inverse(a).orElseThrow()), 1e-11);
-    }
-
-    /** Sizes around those of a tile, a panel and a product that is cut into parts. */
-    @ParameterizedTest
-    @CsvSource({"511, 3", "513, 257", "1030, 2"})
-    void largeSystemsAreSolvedInTiles(int n, int columns) {
-        Matrix a = random(n, 40, SEED);
-        Matrix system = dense.multiplyTransposed(a, a).plusDiagonal(1);
-        Matrix x = random(n, columns, SEED + 1);
-        Matrix b = dense.multiply(system, x);
-        assertClose(x.plus(dense.multiply(a, dense.transposedMultiply(a, x))), b, 1e-12);
-        assertClose(x, dense.solve(system, b).orElseThrow(), 1e-11);
-        assertClose(b.transposed(), dense.multiplyTransposed(x.transposed(), system), 1e-12);
-    }
-
-    @Test
-    void anIndefiniteSystemIsFoundInItsLastTile() {
-        assertTrue(dense.solve(Matrix.diagonal(1100, i -> i < 1099 ? 1 : -1), Matrix.zeros(1100, 1)).isEmpty());
-    }
-
-    @Test
-    void an_indefinite_system_has_no_solution() {
-        assertTrue(dense.solve(Matrix.of(2, 2, 1, 2, 2, 1), Matrix.identity(2)).isEmpty());
     }
 
     @Test

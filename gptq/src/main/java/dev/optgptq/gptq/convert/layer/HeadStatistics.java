@@ -235,6 +235,10 @@ final class HeadStatistics implements AutoCloseable {
         Matrix u = attendedValues.matrixDividedBy(n);
         Matrix uMean = attendedMeans.matrixDividedBy(n);
         Matrix w = spreads.matrixDividedBy(n);
+        List<Matrix> squares = dense.each(heads, head -> {
+            Matrix o = output.columns(head * headDim, headDim);
+            return dense.transposedMultiply(o, o);
+        });
         List<GroupMoments> groups = new ArrayList<>();
         for (int group = 0; group < attention.shape().kvHeads() / members; group++) {
             List<Matrix> ofQueries = new ArrayList<>();
@@ -247,8 +251,7 @@ final class HeadStatistics implements AutoCloseable {
                 ofKeys.add(f.rows(head * stacked(), stacked()).symmetrized());
                 ofValues.add(u.rows(head * stacked(), stacked()).symmetrized());
                 means.add(uMean.columns(head * stacked(), stacked()));
-                Matrix o = output.columns(head * headDim, headDim);
-                weights.add(Math.max(0, w.rows(head * headDim, headDim).dot(dense.transposedMultiply(o, o))));
+                weights.add(Math.max(0, w.rows(head * headDim, headDim).dot(squares.get(head))));
             }
             groups.add(new GroupMoments(members, ofQueries, k.rows(group * stacked(), stacked()).symmetrized(),
                     kMean.columns(group * stacked(), stacked()), ofKeys, ofValues, means, weights));

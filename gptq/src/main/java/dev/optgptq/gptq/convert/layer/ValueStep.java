@@ -12,9 +12,7 @@ import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.dense.Dense;
 import dev.optgptq.kernels.dense.Matrix;
-import java.util.ArrayList;
 import java.util.List;
-import org.jspecify.annotations.Nullable;
 
 /**
  * Fits shared values and the output projection to the original layer's output plus the residual stream's error so far,
@@ -56,24 +54,19 @@ record ValueStep(LayerSource source, Dense dense) {
     private AttentionMatrices shared(SharedValueFit.Values found, AttentionMatrices original, AttentionMatrices scores,
             HostCopies copies) {
         Matrix shares = copies.downloadDoubles(found.shares());
-        List<Matrix> values = new ArrayList<>();
-        List<Matrix> biases = new ArrayList<>();
+        int groups = scores.kvHeads();
         int stacked = shares.columns();
-        int d = shares.rows() / scores.kvHeads();
-        for (int group = 0; group < scores.kvHeads(); group++) {
-            Matrix share = shares.rows(group * d, d);
-            values.add(dense.multiply(share, original.value().rows(group * stacked, stacked)));
-            if (original.valueBias() != null) {
-                biases.add(dense.multiplyTransposed(share, original.valueBias().columns(group * stacked, stacked)));
-            }
-        }
+        int d = shares.rows() / groups;
+        List<Matrix> values = dense.each(groups, group -> dense.multiply(shares.rows(group * d, d),
+                original.value().rows(group * stacked, stacked)));
+        Matrix valueBias = original.valueBias();
+        Matrix sharedBias = valueBias == null
+                ? null
+                : Matrix.stack(dense.each(groups, group -> dense.multiply(shares.rows(group * d, d),
+                        valueBias.columns(group * stacked, stacked).transposed()))).transposed();
         Tensor bias = found.bias();
-        return scores.withValues(Matrix.stack(values), bias(biases), copies.downloadDoubles(found.output()),
+        return scores.withValues(Matrix.stack(values), sharedBias, copies.downloadDoubles(found.output()),
                 bias == null ? null : copies.downloadDoubles(bias));
-    }
-
-    private static @Nullable Matrix bias(List<Matrix> columns) {
-        return columns.isEmpty() ? null : Matrix.stack(columns).transposed();
     }
     /** @param owner of the moments */
     private LinearMoments moments(LayerAttention attention, int[] which, TensorArena owner) {

@@ -2,9 +2,9 @@ package dev.optgptq.gptq.convert.merge;
 
 import dev.optgptq.kernels.dense.Dense;
 import dev.optgptq.kernels.dense.Matrix;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.function.Function;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -27,12 +27,9 @@ public record LayerMerge(AttentionMatrices weights, List<Matrix> values, double 
             Function<GroupMoments, Merge> keyMerge, Dense dense) {
         ValueMerge valueMerge = new ValueMerge(dense);
         boolean centred = source.outputBias() != null;
-        List<Merge> keys = new ArrayList<>();
-        List<Merge> values = new ArrayList<>();
-        for (int group = 0; group < groups.size(); group++) {
-            keys.add(keyMerge.apply(groups.get(group)));
-            values.add(valueMerge.merge(groups.get(group), outputs(source, group, groups.size()), centred));
-        }
+        List<Merge> keys = dense.each(groups.size(), group -> keyMerge.apply(groups.get(group)));
+        List<Merge> values = dense.each(groups.size(),
+                group -> valueMerge.merge(groups.get(group), outputs(source, group, groups.size()), centred));
         Builder builder = new Builder(source, groups, dense);
         AttentionMatrices scores = builder.scores(keys);
         return new LayerMerge(builder.values(scores, values), values.stream().map(Merge::shared).toList(),
@@ -45,11 +42,7 @@ public record LayerMerge(AttentionMatrices weights, List<Matrix> values, double 
 
     private static List<Matrix> outputs(AttentionMatrices source, int group, int groups) {
         int sharing = source.heads() / groups;
-        List<Matrix> outputs = new ArrayList<>();
-        for (int head = group * sharing; head < (group + 1) * sharing; head++) {
-            outputs.add(source.outputOf(head));
-        }
-        return outputs;
+        return IntStream.range(group * sharing, (group + 1) * sharing).mapToObj(source::outputOf).toList();
     }
 
     /** Assembles the merged weights. */
@@ -69,29 +62,30 @@ public record LayerMerge(AttentionMatrices weights, List<Matrix> values, double 
         }
 
         private AttentionMatrices scores(List<Merge> merges) {
-            List<Matrix> query = new ArrayList<>();
-            List<Matrix> queryBias = new ArrayList<>();
-            for (int head = 0; head < source.heads(); head++) {
-                Matrix spread = merges.get(head / sharing()).spread().get(member(head));
-                query.add(dense.transposedMultiply(spread, source.query().rows(head * d(), d())));
-                if (source.queryBias() != null) {
-                    queryBias.add(dense.transposedMultiply(spread, column(source.queryBias(), head * d(), d())));
-                }
-            }
-            return source.withScores(Matrix.stack(query), bias(source.queryBias(), queryBias),
-                    shared(merges, source.key()), sharedBias(merges, source.keyBias()));
+            List<Matrix> query = dense.each(source.heads(), head -> dense.transposedMultiply(
+                    spread(merges, head), source.query().rows(head * d(), d())));
+            Matrix queryBias = source.queryBias();
+            Matrix bias = queryBias == null
+                    ? null
+                    : Matrix.stack(dense.each(source.heads(), head -> dense.transposedMultiply(spread(merges, head),
+                            column(queryBias, head * d(), d())))).transposed();
+            return source.withScores(Matrix.stack(query), bias, shared(merges, source.key()),
+                    sharedBias(merges, source.keyBias()));
+        }
+
+        private Matrix spread(List<Merge> merges, int head) {
+            return merges.get(head / sharing()).spread().get(member(head));
         }
 
         private AttentionMatrices values(AttentionMatrices scores, List<Merge> merges) {
-            List<Matrix> output = new ArrayList<>();
+            Matrix rows = source.outputRows();
+            List<Matrix> output = dense.each(source.heads(), head -> dense.transposedMultiply(spread(merges, head),
+                    rows.rows(head * d(), d())));
             Matrix outputBias = source.outputBias();
-            for (int head = 0; head < source.heads(); head++) {
-                Merge merge = merges.get(head / sharing());
-                Matrix spread = merge.spread().get(member(head));
-                Matrix own = source.outputOf(head);
-                output.add(dense.transposedMultiply(spread, own));
-                if (outputBias != null) {
-                    outputBias = outputBias.plus(dense.multiply(lost(merge, head), own));
+            if (outputBias != null) {
+                for (int head = 0; head < source.heads(); head++) {
+                    outputBias = outputBias.plus(
+                            dense.multiply(lost(merges.get(head / sharing()), head), rows.rows(head * d(), d())));
                 }
             }
             return scores.withValues(shared(merges, source.value()), sharedBias(merges, source.valueBias()),
@@ -108,12 +102,9 @@ public record LayerMerge(AttentionMatrices weights, List<Matrix> values, double 
         }
 
         private Matrix shared(List<Merge> merges, Matrix heads) {
-            List<Matrix> shared = new ArrayList<>();
             int stacked = groups.getFirst().members() * d();
-            for (int group = 0; group < merges.size(); group++) {
-                shared.add(dense.multiply(merges.get(group).shared(), heads.rows(group * stacked, stacked)));
-            }
-            return Matrix.stack(shared);
+            return Matrix.stack(dense.each(merges.size(), group -> dense.multiply(merges.get(group).shared(),
+                    heads.rows(group * stacked, stacked))));
         }
 
         private @Nullable Matrix sharedBias(List<Merge> merges, @Nullable Matrix bias) {
@@ -122,10 +113,6 @@ public record LayerMerge(AttentionMatrices weights, List<Matrix> values, double 
 
         private static Matrix column(Matrix bias, int from, int count) {
             return bias.columns(from, count).transposed();
-        }
-
-        private static @Nullable Matrix bias(@Nullable Matrix source, List<Matrix> columns) {
-            return source == null ? null : Matrix.stack(columns).transposed();
         }
     }
 }

@@ -1,6 +1,7 @@
 package dev.optgptq.kernels.gpu.ops;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Device;
@@ -80,6 +81,19 @@ class GpuMatrixOpsTest {
                 Emulator emulator = Emulator.open(64);
                 Device device = emulator.device(TileProducts::new)) {
             assertSame(linear(reference), linear(device), 9);
+        }
+    }
+
+    @Test
+    void an_indefinite_system_is_found_in_its_last_block() {
+        int n = 70;
+        double[] a = new double[n * n];
+        for (int i = 0; i < n; i++) {
+            a[i * n + i] = i < n - 1 ? 1 : -1;
+        }
+        try (Emulator emulator = Emulator.open(64); Device device = emulator.device(); TensorArena arena = device.arena()) {
+            Tensor system = arena.load(MemorySegment.ofArray(a), DType.F64, n, n);
+            assertFalse(device.float64().solve(system, arena.matrix(DType.F64, n, 1)));
         }
     }
 }

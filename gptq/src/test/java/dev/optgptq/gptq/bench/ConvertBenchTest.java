@@ -21,8 +21,10 @@ class ConvertBenchTest {
             ConvertBenchReport report = new ConvertBench(ModelShape.of("tiny"), 2, device, 2, 4, 16,
                     new ConvertBench.Heal(2, 2, 16)).run("opt-gptq test", Progress.SILENT, line -> {});
 
-            assertEquals(Set.of("open", "load", "moments", "keys and values", "scores", "values and output", "original stream",
-                    "down projection", "converted stream", "journal", "write", "verify"),
+            assertEquals(
+                    Set.of("open", "load", "moments", "keys and values", "scores", "values and output",
+                            "original stream",
+                            "down projection", "converted stream", "journal", "write", "verify"),
                     report.phases().stream().map(ConvertReport.Phase::name).collect(Collectors.toSet()));
             assertEquals(report.seconds(), report.phases().stream().mapToDouble(ConvertReport.Phase::seconds).sum());
             assertEquals(report.seconds(), report.wholeSeconds(), 1e-9);

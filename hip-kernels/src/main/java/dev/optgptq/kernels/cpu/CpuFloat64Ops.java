@@ -25,7 +25,8 @@ record CpuFloat64Ops(DoubleBlas blas, Parallel parallel) implements Float64Ops {
     private static final VectorSpecies<Double> DOUBLES = VectorSpecies.of(double.class, SPECIES.vectorShape());
 
     @Override
-    public void multiply(double alpha, Tensor a, boolean transposeA, Tensor b, boolean transposeB, double beta, Tensor c) {
+    public void multiply(double alpha, Tensor a, boolean transposeA, Tensor b, boolean transposeB, double beta,
+            Tensor c) {
         int inner = Math.toIntExact(transposeA ? a.rows() : a.columns());
         long down = Math.ceilDiv(c.rows(), TILE_ROWS);
         long across = Math.ceilDiv(c.columns(), TILE_COLUMNS);
@@ -91,7 +92,8 @@ record CpuFloat64Ops(DoubleBlas blas, Parallel parallel) implements Float64Ops {
 
     @Override
     public boolean solve(Tensor a, Tensor b) {
-        return new CpuCholesky(blas, parallel).solve(Math.toIntExact(a.rows()), Math.toIntExact(b.columns()), strided(a),
+        return new CpuCholesky(blas, parallel).solve(Math.toIntExact(a.rows()), Math.toIntExact(b.columns()),
+                strided(a),
                 strided(b));
     }
 }

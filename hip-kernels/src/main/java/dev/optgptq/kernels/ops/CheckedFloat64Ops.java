@@ -13,7 +13,8 @@ public final class CheckedFloat64Ops implements Float64Ops {
     }
 
     @Override
-    public void multiply(double alpha, Tensor a, boolean transposeA, Tensor b, boolean transposeB, double beta, Tensor c) {
+    public void multiply(double alpha, Tensor a, boolean transposeA, Tensor b, boolean transposeB, double beta,
+            Tensor c) {
         long inner = transposeA ? a.rows() : a.columns();
         f64("multiply", "a", a, a.rows(), a.columns());
         f64("multiply", "b", b, transposeB ? b.rows() : inner, transposeB ? inner : b.columns());

@@ -10,7 +10,8 @@ import dev.optgptq.kernels.ops.Float64Ops;
 final class ReferenceFloat64Ops implements Float64Ops {
 
     @Override
-    public void multiply(double alpha, Tensor a, boolean transposeA, Tensor b, boolean transposeB, double beta, Tensor c) {
+    public void multiply(double alpha, Tensor a, boolean transposeA, Tensor b, boolean transposeB, double beta,
+            Tensor c) {
         long inner = transposeA ? a.rows() : a.columns();
         for (long i = 0; i < c.rows(); i++) {
             for (long j = 0; j < c.columns(); j++) {

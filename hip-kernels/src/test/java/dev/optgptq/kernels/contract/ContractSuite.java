@@ -10,13 +10,15 @@ final class ContractSuite {
     private static final List<Supplier<List<OpCase>>> CASES = List.of(MatrixCases::cases, QuantCases::cases,
             DescentCases::cases,
             PackedCases::cases, NeuralCases::cases, GradientCases::cases, TuningCases::cases, KlCases::cases,
-            NormGroupCases::cases, GateCases::cases, MixtureCases::cases, DeltaCases::cases, CacheCases::cases, Float64Cases::cases,
+            NormGroupCases::cases, GateCases::cases, MixtureCases::cases, DeltaCases::cases, CacheCases::cases,
+            Float64Cases::cases,
             AttentionMatrixCases::cases);
 
     private static final List<Supplier<List<OpCase>>> BENCH = List.of(MatrixCases::bench, QuantCases::bench,
             DescentCases::bench,
             PackedCases::bench, NeuralCases::bench, GradientCases::bench, TuningCases::bench, KlCases::bench,
-            NormGroupCases::bench, GateCases::bench, MixtureCases::bench, DeltaCases::bench, CacheCases::bench, Float64Cases::bench,
+            NormGroupCases::bench, GateCases::bench, MixtureCases::bench, DeltaCases::bench, CacheCases::bench,
+            Float64Cases::bench,
             AttentionMatrixCases::bench);
 
     private ContractSuite() {}

@@ -133,7 +133,8 @@ final class ShareSystem {
     /** sum_h O_h E[u_h^T y]^T. */
     private void wanted(Tensor output, Tensor into) {
         for (int head = 0; head < shared.heads(); head++) {
-            algebra.device().float64().multiply(1, shared.rows(output, head), false, shared.rows(moments.cross(), head), true,
+            algebra.device().float64().multiply(1, shared.rows(output, head), false, shared.rows(moments.cross(), head),
+                    true,
                     beta(head), shared.ofHead(into, head));
         }
     }
@@ -147,7 +148,8 @@ final class ShareSystem {
     private void image(Tensor x, Tensor outer, Tensor spread, Tensor into) {
         Float64Ops ops = algebra.device().float64();
         for (int head = 0; head < shared.heads(); head++) {
-            ops.multiply(1, shared.ofHead(x, head), true, shared.rows(outer, head), false, 0, shared.rows(spread, head));
+            ops.multiply(1, shared.ofHead(x, head), true, shared.rows(outer, head), false, 0,
+                    shared.rows(spread, head));
         }
         for (int head = 0; head < shared.heads(); head++) {
             ops.multiply(1, shared.columns(spread, head), true, shared.columns(moments.inner(), head), false,

@@ -63,7 +63,8 @@ public record SharedValueFit(DeviceAlgebra algebra, int heads, int groups) {
 
     private double error(LinearMoments moments, Values values) {
         try (TensorArena scratch = algebra.device().arena()) {
-            return new SharedValues(algebra, heads, groups).moments(moments, values.shares, scratch).error(values.output,
+            return new SharedValues(algebra, heads, groups).moments(moments, values.shares, scratch).error(
+                    values.output,
                     values.bias, algebra);
         }
     }

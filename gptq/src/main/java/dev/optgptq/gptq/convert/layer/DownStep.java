@@ -79,7 +79,8 @@ record DownStep(LayerSource source) {
         Device device = source.device();
         Sequences sequences = source.sequences();
         try (TensorArena arena = device.arena()) {
-            LinearSum sum = new LinearSum(device, arena, owner, source.original().block().spec().inputs(InputSite.MLP_OUTPUT),
+            LinearSum sum = new LinearSum(device, arena, owner,
+                    source.original().block().spec().inputs(InputSite.MLP_OUTPUT),
                     source.hidden());
             Tensor ofOriginal = arena.matrix(DType.F32, sequences.batchRows(), source.hidden());
             Tensor ofConverted = arena.matrix(DType.F32, sequences.batchRows(), source.hidden());

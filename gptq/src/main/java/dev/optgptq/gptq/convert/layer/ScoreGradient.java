@@ -60,7 +60,8 @@ record ScoreGradient(Device device, AttentionShape shape) {
      * @param errors e_ij = queries_i . keys_j, without the shape's scale; heads of any width
      * @param carried what J e is multiplied by: its keys when it goes to queries, its queries when it goes to keys
      */
-    record Problem(Side side, Weighing first, Weighing second, CurvatureWeights weights, Scores errors, Scores carried) {}
+    record Problem(Side side, Weighing first, Weighing second, CurvatureWeights weights, Scores errors,
+            Scores carried) {}
 
     /** into [N, heads headDim] = factor scale sum (J e) f, N whole sequences. */
     void run(Problem problem, float factor, Tensor into) {

@@ -81,7 +81,8 @@ public final class CpuAttentionMatrices {
     private record Row(MemorySegment memory, long at, int from, int to) {
 
         static Row of(Tensor matrix, long row, int i, int window) {
-            return new Row(matrix.memory(), Memory.row(matrix, row), window == 0 ? 0 : Math.max(0, i - window + 1), i + 1);
+            return new Row(matrix.memory(), Memory.row(matrix, row), window == 0 ? 0 : Math.max(0, i - window + 1),
+                    i + 1);
         }
 
         private VectorMask<Float> lanes(int j) {

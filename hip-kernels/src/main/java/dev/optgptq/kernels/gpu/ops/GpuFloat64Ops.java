@@ -25,7 +25,8 @@ public final class GpuFloat64Ops implements Float64Ops {
     }
 
     @Override
-    public void multiply(double alpha, Tensor a, boolean transposeA, Tensor b, boolean transposeB, double beta, Tensor c) {
+    public void multiply(double alpha, Tensor a, boolean transposeA, Tensor b, boolean transposeB, double beta,
+            Tensor c) {
         GpuBlas blas = context.blas();
         if (blas != null && a.elements() > 0 && c.elements() > 0) {
             blas.gemm64(alpha, a, transposeA, b, transposeB, beta, c);

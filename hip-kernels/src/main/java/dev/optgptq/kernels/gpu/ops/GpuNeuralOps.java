@@ -174,8 +174,10 @@ public final class GpuNeuralOps implements NeuralOps {
     @Override
     public void causalSoftmax(Tensor scores, float scale, @Nullable Tensor slopes, int window) {
         int length = Math.toIntExact(scores.columns());
-        context.kernel("causal_softmax", "causal_softmax").launchGrid(length, scores.rows() / length, 1, THREADS, 0, scores, scores,
-                Extent.code(scores.dtype()), scores.stride(), length * scores.stride(), slopes, null, 0, 0, length, length,
+        context.kernel("causal_softmax", "causal_softmax").launchGrid(length, scores.rows() / length, 1, THREADS, 0,
+                scores, scores,
+                Extent.code(scores.dtype()), scores.stride(), length * scores.stride(), slopes, null, 0, 0, length,
+                length,
                 scale, 0f, window);
     }
 }

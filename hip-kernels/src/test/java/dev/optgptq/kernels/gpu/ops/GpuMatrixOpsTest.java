@@ -91,7 +91,9 @@ class GpuMatrixOpsTest {
         for (int i = 0; i < n; i++) {
             a[i * n + i] = i < n - 1 ? 1 : -1;
         }
-        try (Emulator emulator = Emulator.open(64); Device device = emulator.device(); TensorArena arena = device.arena()) {
+        try (Emulator emulator = Emulator.open(64);
+                Device device = emulator.device();
+                TensorArena arena = device.arena()) {
             Tensor system = arena.load(MemorySegment.ofArray(a), DType.F64, n, n);
             assertFalse(device.float64().solve(system, arena.matrix(DType.F64, n, 1)));
         }

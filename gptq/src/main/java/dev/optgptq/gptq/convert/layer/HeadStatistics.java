@@ -139,7 +139,7 @@ final class HeadStatistics implements AutoCloseable {
                 scratch.matrix(DType.F32, n, (long) heads * stacked()),
                 scratch.matrix(DType.F32, n, (long) heads * stacked()));
         device.matrix().fill(averages.received, 0);
-        int together = (int) Math.clamp(WEIGHT_BYTES / (length * length * Float.BYTES), 1, heads);
+        int together = Math.clamp(WEIGHT_BYTES / (length * length * Float.BYTES), 1, heads);
         try (TensorArena inner = device.arena()) {
             Tensor weights = inner.matrix(DType.F32, together * length, length);
             for (long row = 0; row < n; row += length) {

@@ -66,7 +66,7 @@ record ScoreGradient(Device device, AttentionShape shape) {
     /** into [N, heads headDim] = factor scale sum (J e) f, N whole sequences. */
     void run(Problem problem, float factor, Tensor into) {
         long length = shape.sequenceLength();
-        int together = (int) Math.clamp(SCORE_BYTES / (length * length * Float.BYTES), 1, shape.heads());
+        int together = Math.clamp(SCORE_BYTES / (length * length * Float.BYTES), 1, shape.heads());
         try (TensorArena arena = device.arena()) {
             Tensor first = arena.matrix(DType.F32, together * length, length);
             Tensor second = arena.matrix(DType.F32, together * length, length);

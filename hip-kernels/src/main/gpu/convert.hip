@@ -17,3 +17,18 @@ KERNEL(256) convert(const void* source, int from, i64 sourceStride, void* target
         }
     }
 }
+
+// A float32 or float16 as a sum of bfloat16, exactly: each part is what the ones before left over, rounded. third may be null where
+// two are enough. The parts are dense.
+KERNEL(256) split(const void* source, int from, i64 stride, u16* first, u16* second, u16* third, i64 columns) {
+    FOR_CHUNK(row, column, columns) {
+        i64 out = row * columns + column;
+        float rest = load_float(source, row * stride + column, from);
+        first[out] = to_bf16(rest);
+        rest -= from_bf16(first[out]);
+        second[out] = to_bf16(rest);
+        if (third != 0) {
+            third[out] = to_bf16(rest - from_bf16(second[out]));
+        }
+    }
+}

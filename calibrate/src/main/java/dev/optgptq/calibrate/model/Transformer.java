@@ -23,6 +23,8 @@ import dev.optgptq.kernels.ops.CacheRows;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.stream.Collectors;
+import java.util.Set;
 import java.util.SequencedMap;
 import java.util.function.Consumer;
 import java.util.function.Function;
@@ -106,6 +108,22 @@ public final class Transformer {
      */
     public Transformer withProducts(DType dtype) {
         return dtype == products ? this : new Transformer(spec, directory, device, dtype, prefetched);
+    }
+
+    /**
+     * The same model with the weights of linears kept as they are stored, where all of them are of one 16-bit dtype and the device has
+     * matrix units for it: inputs stay F32, and products are as exact as with weights in F32. Else this.
+     */
+    public Transformer withStoredWeights() {
+        Set<DType> stored = spec.blockSpecs().stream().flatMap(block -> block.linears().stream())
+                .map(linear -> directory.tensors().get(linear.weightTensor()))
+                .map(view -> view == null ? DType.F32 : view.dtype()).collect(Collectors.toSet());
+        DType only = stored.size() == 1 ? stored.iterator().next() : DType.F32;
+        boolean half = only == DType.BF16 || only == DType.F16;
+        return half && products == DType.F32 && device.halves(DType.BF16) == Device.Halves.FAST
+                ? new Transformer(spec, directory, device, products, prefetched,
+                        new WeightLoader(directory, device, only, prefetched))
+                : this;
     }
 
     /** The same model for generation: packed linears stay packed, all else in this dtype. For forward passes only. */

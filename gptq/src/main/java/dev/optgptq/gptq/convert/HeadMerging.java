@@ -37,6 +37,7 @@ record HeadMerging(Transformer model, ModelDirectory source, HeadPlan plan, Grou
     Merged run(TokenSequences calibration) {
         int length = calibration.length();
         int together = Math.clamp(BATCH_TOKENS / length, 1, calibration.count());
+        Transformer fast = model.withStoredWeights();
         int members = plan.kvHeads().stream().mapToInt(kvHeads -> plan.before() / kvHeads).max().orElse(1);
         boolean onDevice = memory(model.spec(), members, calibration).streamsOnDevice(model.device());
         try (ActivationStore original = Streams.embedded(model, calibration, BATCH_TOKENS, onDevice);
@@ -45,7 +46,7 @@ record HeadMerging(Transformer model, ModelDirectory source, HeadPlan plan, Grou
             Sequences sequences = new Sequences(original, converted, length, together);
             Merged merged = new Merged(new ArrayList<>(), new ArrayList<>());
             for (int block = 0; block < model.spec().blocks(); block++) {
-                merged.parts.add(merge(block, sequences, dense, merged.layers));
+                merged.parts.add(merge(fast, block, sequences, dense, merged.layers));
             }
             return merged;
         }
@@ -56,11 +57,11 @@ record HeadMerging(Transformer model, ModelDirectory source, HeadPlan plan, Grou
         return ConvertMemory.of(spec, members, calibration.tokens(), fitted, BATCH_TOKENS);
     }
 
-    private Part merge(int block, Sequences sequences, Dense dense, List<ConvertReport.Layer> layers) {
+    private Part merge(Transformer fast, int block, Sequences sequences, Dense dense, List<ConvertReport.Layer> layers) {
         int blocks = model.spec().blocks();
         String where = "block " + (block + 1) + "/" + blocks;
         BlockTensors tensors = new BlockTensors(model.spec(), source);
-        LayerConverter converter = new LayerConverter(model, dense, sequences,
+        LayerConverter converter = new LayerConverter(fast, dense, sequences,
                 weights -> tensors.rounded(block, weights), matrix -> tensors.roundedDown(block, matrix),
                 step -> {
                     clock.enter(step);

@@ -33,12 +33,12 @@ final class CpuMatrixOps implements MatrixOps {
 
     @Override
     public void linear(Tensor x, Tensor w, @Nullable Tensor bias, float beta, Tensor y) {
-        if (x.dtype() == DType.F32) {
+        if (w.dtype() == DType.F32) {
             gemm.linear(x, w, bias, beta, y);
             return;
         }
         try (TensorArena arena = scratch.get()) {
-            gemm.linear(widened(x, arena), widened(w, arena), bias, beta, y);
+            gemm.linear(x.dtype() == DType.F32 ? x : widened(x, arena), widened(w, arena), bias, beta, y);
         }
     }
 

@@ -16,7 +16,8 @@ public final class CheckedMatrixOps implements MatrixOps {
     @Override
     public void linear(Tensor x, Tensor w, @Nullable Tensor bias, float beta, Tensor y) {
         factor("linear", "x", x);
-        Arguments.shaped("linear", "w", w, x.dtype(), w.rows(), x.columns());
+        factor("linear", "w", w);
+        Arguments.shaped("linear", "w", w, x.dtype() == DType.F32 ? w.dtype() : x.dtype(), w.rows(), x.columns());
         Arguments.f32("linear", "y", y, x.rows(), w.rows());
         if (bias != null) {
             Arguments.f32("linear", "bias", bias, 1, w.rows());

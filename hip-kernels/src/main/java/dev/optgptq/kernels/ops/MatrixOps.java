@@ -8,8 +8,8 @@ public interface MatrixOps {
 
     /**
      * y = x w^T + bias + beta y: x [N, in], w [out, in], bias [1, out], y [N, out]; beta 0 never reads y. x and w are both
-     * F32, both F16 or both BF16; products of two elements are exact, sums are in float32. Device.halves tells what
-     * fp16/bf16 gains.
+     * F32, both F16 or both BF16, or x is F32 and w either of these: weights as they are stored, with inputs that keep their
+     * digits. Products of two elements are exact but of two F32, sums are in float32. Device.halves tells what fp16/bf16 gains.
      */
     void linear(Tensor x, Tensor w, @Nullable Tensor bias, float beta, Tensor y);
 

@@ -35,6 +35,11 @@ final class MatrixCases {
             cases.add(inverseFactor(n));
             cases.addAll(moves(n));
         }
+        for (DType weight : new DType[] {DType.F16, DType.BF16}) {
+            cases.add(linear(17, 65, 33, true, 0.5f, DType.F32, weight));
+            cases.add(linear(66, 130, 5, false, 0, DType.F32, weight));
+            cases.add(linear(0, 4, 5, true, 0, DType.F32, weight));
+        }
         cases.add(linear(300, 70, 300, true, 0));
         cases.add(gemm(290, 300, 31, false, false, 1));
         cases.add(accumulateGram(70, 600, DType.F32));
@@ -69,9 +74,13 @@ final class MatrixCases {
     }
 
     private static OpCase linear(long n, long in, long out, boolean withBias, float beta, DType dtype) {
-        return op("linear", dtype + " x[" + n + ", " + in + "] w[" + out + ", " + in + "] bias " + withBias + " beta "
-                + beta)
-                .input("x", dtype, n, in, normal(1)).input("w", dtype, out, in, normal(0.1))
+        return linear(n, in, out, withBias, beta, dtype, dtype);
+    }
+
+    private static OpCase linear(long n, long in, long out, boolean withBias, float beta, DType dtype, DType weight) {
+        return op("linear", dtype + " x[" + n + ", " + in + "] " + (weight == dtype ? "" : weight + " ") + "w[" + out + ", " + in
+                + "] bias " + withBias + " beta " + beta)
+                .input("x", dtype, n, in, normal(1)).input("w", weight, out, in, normal(0.1))
                 .input("bias", DType.F32, 1, out, normal(1))
                 .inPlace("y", DType.F32, n, out, beta == 0 ? Values.garbage() : normal(1), Tolerance.sum(in))
                 .call((device, at) -> device.matrix().linear(at.get("x"), at.get("w"),

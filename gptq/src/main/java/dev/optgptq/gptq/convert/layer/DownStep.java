@@ -48,7 +48,7 @@ record DownStep(LayerSource source) {
         Device device = source.device();
         try (TensorArena scratch = device.arena()) {
             Tensor turned = scratch.matrix(DType.F32, weight().columns(), weight().rows());
-            device.matrix().transpose(weight(), turned);
+            device.matrix().transpose(new HostCopies(device).single(weight(), scratch), turned);
             return algebra.copy(turned, arena);
         }
     }

@@ -10,20 +10,18 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 
-/** Matrices between the device, where they are float32 unless said otherwise, and the host, where they are float64. */
+/** Matrices between the device, where they are float32 or of 16 bits unless said otherwise, and the host, where they are float64. */
 public record HostCopies(Device device) {
 
     public Matrix download(Tensor tensor) {
         try (Arena host = Arena.ofShared()) {
             MemorySegment values = host.allocate(ValueLayout.JAVA_FLOAT, Math.max(1, tensor.elements()))
                     .asSlice(0, Float.BYTES * tensor.elements());
-            if (tensor.isDense()) {
+            if (tensor.isDense() && tensor.dtype() == DType.F32) {
                 device.download(tensor, values);
             } else {
                 try (TensorArena scratch = device.arena()) {
-                    Tensor dense = scratch.matrix(DType.F32, tensor.rows(), tensor.columns());
-                    device.matrix().copy(tensor, dense);
-                    device.download(dense, values);
+                    device.download(single(tensor, scratch), values);
                 }
             }
             return Matrix.of(Math.toIntExact(tensor.rows()), Math.toIntExact(tensor.columns()),
@@ -31,19 +29,26 @@ public record HostCopies(Device device) {
         }
     }
 
-    /** Writes to a tensor of the same shape. */
+    /** A dense F32 copy. */
+    Tensor single(Tensor tensor, TensorArena arena) {
+        Tensor single = arena.matrix(DType.F32, tensor.rows(), tensor.columns());
+        device.neural().convert(tensor, single);
+        return single;
+    }
+
+    /** Writes to a tensor of the same shape, rounded to its dtype. */
     public void upload(Matrix matrix, Tensor target) {
         if (target.rows() != matrix.rows() || target.columns() != matrix.columns()) {
             throw new IllegalArgumentException(matrix + " to " + target);
         }
         try (Arena host = Arena.ofShared(); TensorArena scratch = device.arena()) {
             MemorySegment values = host.allocateFrom(ValueLayout.JAVA_FLOAT, matrix.toFloats());
-            if (target.isDense()) {
+            if (target.isDense() && target.dtype() == DType.F32) {
                 device.upload(values, target);
             } else {
                 Tensor dense = scratch.matrix(DType.F32, target.rows(), target.columns());
                 device.upload(values, dense);
-                device.matrix().copy(dense, target);
+                device.neural().convert(dense, target);
             }
             device.synchronize();
         }

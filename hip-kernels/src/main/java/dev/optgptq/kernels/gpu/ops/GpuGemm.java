@@ -2,6 +2,7 @@ package dev.optgptq.kernels.gpu.ops;
 
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.gpu.GpuBlas;
 import dev.optgptq.kernels.gpu.GpuContext;
 import org.jspecify.annotations.Nullable;
@@ -37,18 +38,37 @@ final class GpuGemm {
         tiles(alpha, a, transposeA, b, transposeB, null, beta, c, true);
     }
 
-    /** c = a b^T + bias + beta c: a and b of one dtype, F32, F16 or BF16; bias [1, n] or null. */
+    /** c = a b^T + bias + beta c: a and b of one dtype, F32, F16 or BF16, or a F32 and b any; bias [1, n] or null. */
     void linear(Tensor a, Tensor b, @Nullable Tensor bias, float beta, Tensor c) {
+        if (a.dtype() == b.dtype()) {
+            ofOneDtype(a, b, bias, beta, c);
+        } else if (SplitLinear.takes(context, a, c)) {
+            new SplitLinear(context).run(a, b, beta, c);
+            add(bias, c);
+        } else {
+            try (TensorArena arena = context.arena()) {
+                Tensor widened = arena.matrix(DType.F32, b.rows(), b.columns());
+                Conversion.run(context, b, widened);
+                ofOneDtype(a, widened, bias, beta, c);
+            }
+        }
+    }
+
+    private void add(@Nullable Tensor bias, Tensor c) {
+        if (bias != null) {
+            Extent extent = Extent.byRows(c);
+            context.kernel("elementwise", "add_to").launch(extent.blocks(), THREADS, 0, c, c.stride(), bias, 0L,
+                    extent.columns());
+        }
+    }
+
+    private void ofOneDtype(Tensor a, Tensor b, @Nullable Tensor bias, float beta, Tensor c) {
         GpuBlas blas = context.blas();
         boolean sums = a.elements() > 0 && c.elements() > 0;
         boolean trusted = a.dtype() == DType.F32 || context.trustsProducts(a.dtype());
         if (blas != null && sums && trusted) {
             blas.gemm(1f, a, false, b, true, beta, c);
-            if (bias != null) {
-                Extent extent = Extent.byRows(c);
-                context.kernel("elementwise", "add_to").launch(extent.blocks(), THREADS, 0, c, c.stride(), bias, 0L,
-                        extent.columns());
-            }
+            add(bias, c);
         } else if (a.dtype() == DType.F32) {
             tiles(1f, a, false, b, true, bias, beta, c, false);
         } else {

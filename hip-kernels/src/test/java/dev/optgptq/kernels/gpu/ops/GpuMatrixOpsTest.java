@@ -98,4 +98,31 @@ class GpuMatrixOpsTest {
             assertFalse(device.float64().solve(system, arena.matrix(DType.F64, n, 1)));
         }
     }
+
+    /** Numbers that need all 24 bits: a part that is lost shows. */
+    @Test
+    void weights_of_16_bits_multiply_all_digits_of_float32_inputs() {
+        float[] x = {1 + 0x1p-23f, -3.1415927f, 0x1.fffffep-3f};
+        try (Device reference = Devices.open("reference", 1);
+                Emulator emulator = Emulator.open(64);
+                Device device = emulator.device(TileProducts::new)) {
+            for (DType dtype : new DType[] {DType.BF16, DType.F16}) {
+                assertSame(products(reference, x, dtype), products(device, x, dtype), 1);
+            }
+        }
+    }
+
+    /** Each number times a weight of its own dtype: a single product, which is exact before it is rounded. */
+    private static float[] products(Device device, float[] x, DType dtype) {
+        try (TensorArena arena = device.arena()) {
+            Tensor numbers = arena.load(MemorySegment.ofArray(x), DType.F32, x.length, 1);
+            Tensor weight = arena.matrix(dtype, 1, 1);
+            device.neural().convert(arena.load(MemorySegment.ofArray(new float[] {0.5f}), DType.F32, 1, 1), weight);
+            Tensor y = arena.matrix(DType.F32, x.length, 1);
+            device.matrix().linear(numbers, weight, null, 0, y);
+            float[] result = new float[x.length];
+            device.download(y, MemorySegment.ofArray(result));
+            return result;
+        }
+    }
 }

@@ -47,8 +47,10 @@ record DownStep(LayerSource source) {
     private Tensor present(DeviceAlgebra algebra, TensorArena arena) {
         Device device = source.device();
         try (TensorArena scratch = device.arena()) {
-            Tensor turned = scratch.matrix(DType.F32, weight().columns(), weight().rows());
-            device.matrix().transpose(new HostCopies(device).single(weight(), scratch), turned);
+            Tensor weight = new HostCopies(device).single(weight(), scratch);
+            long inputs = weight.columns();
+            Tensor turned = scratch.matrix(DType.F32, inputs, weight.rows());
+            device.matrix().transpose(weight, turned);
             return algebra.copy(turned, arena);
         }
     }

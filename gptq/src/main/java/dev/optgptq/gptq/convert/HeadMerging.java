@@ -57,7 +57,8 @@ record HeadMerging(Transformer model, ModelDirectory source, HeadPlan plan, Grou
         return ConvertMemory.of(spec, members, calibration.tokens(), fitted, BATCH_TOKENS);
     }
 
-    private Part merge(Transformer fast, int block, Sequences sequences, Dense dense, List<ConvertReport.Layer> layers) {
+    private Part merge(Transformer fast, int block, Sequences sequences, Dense dense,
+            List<ConvertReport.Layer> layers) {
         int blocks = model.spec().blocks();
         String where = "block " + (block + 1) + "/" + blocks;
         BlockTensors tensors = new BlockTensors(model.spec(), source);

@@ -78,8 +78,9 @@ final class MatrixCases {
     }
 
     private static OpCase linear(long n, long in, long out, boolean withBias, float beta, DType dtype, DType weight) {
-        return op("linear", dtype + " x[" + n + ", " + in + "] " + (weight == dtype ? "" : weight + " ") + "w[" + out + ", " + in
-                + "] bias " + withBias + " beta " + beta)
+        return op("linear",
+                dtype + " x[" + n + ", " + in + "] " + (weight == dtype ? "" : weight + " ") + "w[" + out + ", " + in
+                        + "] bias " + withBias + " beta " + beta)
                 .input("x", dtype, n, in, normal(1)).input("w", weight, out, in, normal(0.1))
                 .input("bias", DType.F32, 1, out, normal(1))
                 .inPlace("y", DType.F32, n, out, beta == 0 ? Values.garbage() : normal(1), Tolerance.sum(in))

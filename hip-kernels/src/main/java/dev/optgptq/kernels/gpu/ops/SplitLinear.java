@@ -47,7 +47,8 @@ record SplitLinear(GpuContext context) {
             found.add(arena.matrix(DType.BF16, source.rows(), source.columns()));
         }
         Extent extent = Extent.byRows(source);
-        context.kernel("convert", "split").launch(extent.blocks(), Extent.THREADS, 0, source, Extent.code(source.dtype()),
+        context.kernel("convert", "split").launch(extent.blocks(), Extent.THREADS, 0, source,
+                Extent.code(source.dtype()),
                 source.stride(), found.get(0), found.get(1), parts == OF_FLOAT32 ? found.get(2) : null,
                 source.columns());
         Collections.reverse(found);

@@ -61,13 +61,7 @@ final class GpuSystem {
         return Math.ceilDiv(Math.ceilDiv(n, BLOCK), 2) * BLOCK;
     }
 
-    /**
-     * The factor in the place of a. Parts of it are named by their first row and their size.
-     *
-     * @param inverses of its diagonal blocks, one under the other
-     * @param tall scratch of a column of blocks
-     * @param wide scratch of a row of blocks of the right-hand sides
-     */
+    /** The factor in the place of a. Parts of it are named by their first row and their size. */
     private final class Factor {
         private final Tensor a;
         private final Tensor inverses;
@@ -75,6 +69,13 @@ final class GpuSystem {
         private final Tensor tall;
         private final Tensor wide;
 
+        /**
+         * Of a, yet to be factored.
+         *
+         * @param inverses of its diagonal blocks, one under the other
+         * @param tall scratch of a column of blocks
+         * @param wide scratch of a row of blocks of the right-hand sides
+         */
         private Factor(Tensor a, Tensor inverses, Tensor failed, Tensor tall, Tensor wide) {
             this.a = a;
             this.inverses = inverses;

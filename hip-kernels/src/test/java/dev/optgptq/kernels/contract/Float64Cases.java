@@ -59,14 +59,14 @@ final class Float64Cases {
     private static OpCase innerProduct(long n) {
         return op("innerProduct", "[" + n + ", 1100]").input("a", DType.F64, n, 1100, normal(1))
                 .input("b", DType.F64, n, 1100, normal(1))
-                .output("result", DType.F64, 1, 1, Tolerance.float64Sum(n * 1100).ofTerms(Math.sqrt(n * 1100)))
+                .output("result", DType.F64, 1, 1, Tolerance.float64Sum(n * 1100).ofTerms(Math.sqrt((double) n * 1100)))
                 .call((device, at) -> device.float64().innerProduct(at.get("a"), at.get("b"), at.get("result")));
     }
 
     /** What stands above the diagonal is not read: it is NaN. The condition number of what stands below is under 400. */
     private static OpCase solve(long n, long columns) {
         return op("solve", "a[" + n + ", " + n + "] b[" + n + ", " + columns + "]")
-                .inPlace("a", DType.F64, n, n, Values.byIndex((i, j) -> j > i ? Double.NaN : Math.pow(0.9, i - j)),
+                .inPlace("a", DType.F64, n, n, Values.byIndex((i, j) -> j > i ? Double.NaN : Math.pow(0.9, (double) (i - j))),
                         Tolerance.ANYTHING)
                 .inPlace("b", DType.F64, n, columns, normal(1), Tolerance.float64Sum(160_000))
                 .call((device, at) -> {

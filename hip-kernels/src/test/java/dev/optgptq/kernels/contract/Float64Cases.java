@@ -66,7 +66,8 @@ final class Float64Cases {
     /** What stands above the diagonal is not read: it is NaN. The condition number of what stands below is under 400. */
     private static OpCase solve(long n, long columns) {
         return op("solve", "a[" + n + ", " + n + "] b[" + n + ", " + columns + "]")
-                .inPlace("a", DType.F64, n, n, Values.byIndex((i, j) -> j > i ? Double.NaN : Math.pow(0.9, (double) (i - j))),
+                .inPlace("a", DType.F64, n, n,
+                        Values.byIndex((i, j) -> j > i ? Double.NaN : Math.pow(0.9, (double) (i - j))),
                         Tolerance.ANYTHING)
                 .inPlace("b", DType.F64, n, columns, normal(1), Tolerance.float64Sum(160_000))
                 .call((device, at) -> {

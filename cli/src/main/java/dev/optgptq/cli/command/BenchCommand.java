@@ -6,6 +6,7 @@ import dev.optgptq.cli.console.TextTable;
 import dev.optgptq.cli.render.BenchText;
 import dev.optgptq.cli.render.ConvertBenchText;
 import dev.optgptq.cli.render.GenerateBenchText;
+import dev.optgptq.cli.render.PlanText;
 import dev.optgptq.cli.render.ReportJson;
 import dev.optgptq.cli.render.TextFile;
 import dev.optgptq.formats.UserError;
@@ -16,6 +17,7 @@ import dev.optgptq.gptq.bench.BenchReport;
 import dev.optgptq.gptq.bench.ConvertBenchReport;
 import dev.optgptq.gptq.bench.GenerateReport;
 import dev.optgptq.gptq.bench.ModelShape;
+import dev.optgptq.gptq.bench.plan.JobPlan;
 import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.gptq.settings.Origin;
 import dev.optgptq.kernels.Device;
@@ -44,7 +46,8 @@ import tools.jackson.databind.JsonNode;
         "With --shape: quantizes random weights of a model's shape in memory and times each op. Needs no model files."}, footer = {
                 "", "Examples:", "  opt-gptq bench out/w4/report.json",
                 "  opt-gptq bench --shape llama-7b --samples 16",
-                "  opt-gptq bench --shape llama-7b --convert"})
+                "  opt-gptq bench --shape llama-7b --convert",
+                "  opt-gptq bench --shape llama-405b --plan --nodes 4 --cards 8"})
 final class BenchCommand implements Callable<Integer> {
 
     private static final int SIZE = 2048;
@@ -67,6 +70,9 @@ final class BenchCommand implements Callable<Integer> {
     @ArgGroup(validate = false, heading = "%nConverting, with --shape:%n")
     private BenchConvertOptions convert = new BenchConvertOptions();
 
+    @ArgGroup(validate = false, heading = "%nPlanning, with --shape:%n")
+    private BenchPlanOptions plan = new BenchPlanOptions();
+
     @ArgGroup(validate = false, heading = "%nMachine:%n")
     private MachineOptions machine = new MachineOptions();
 
@@ -86,6 +92,10 @@ final class BenchCommand implements Callable<Integer> {
             throw new ParameterException(spec.commandLine(), "--convert wants a --shape, and no --generate");
         }
         convert.checkIdle(spec.commandLine().getParseResult());
+        if (plan.plan && (name == null || generate.generate || convert.convert)) {
+            throw new ParameterException(spec.commandLine(), "--plan wants a --shape, and no --generate or --convert");
+        }
+        plan.checkIdle(spec.commandLine().getParseResult());
         if (name != null) {
             measure(ModelShape.of(name));
         } else if (report != null) {
@@ -102,6 +112,10 @@ final class BenchCommand implements Callable<Integer> {
         shape.check();
         if (convert.convert) {
             convert(wanted);
+            return;
+        }
+        if (plan.plan) {
+            plan(wanted);
             return;
         }
         TextFile.prepare(shape.json);
@@ -130,6 +144,16 @@ final class BenchCommand implements Callable<Integer> {
             TextFile.write(shape.json, ReportJson.text(measured));
         }
         console.print(ConvertBenchText.of(measured));
+    }
+
+    private void plan(ModelShape wanted) {
+        TextFile.prepare(shape.json);
+        JobPlan planned = plan.plan(wanted, shape.samples, shape.sequenceLength(wanted.spec().maxPositions()),
+                Version.TOOL + " " + Version.number());
+        if (shape.json != null) {
+            TextFile.write(shape.json, ReportJson.text(planned));
+        }
+        console.print(PlanText.of(planned));
     }
 
     private void decode(ModelShape wanted) {

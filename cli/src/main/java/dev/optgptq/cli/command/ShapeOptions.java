@@ -14,7 +14,7 @@ final class ShapeOptions {
     private static final List<String> OF_SHAPES = List.of("--samples", "--sequence-length", "--precision", "--json");
 
     @Option(names = "--shape", paramLabel = "NAME", description = {
-            "tiny, tinyllama, llama-7b, or the path of a model's config.json: builds random weights of that shape in memory, "
+            "tiny, tinyllama, llama-7b, llama-405b, deepseek-671b, or the path of a model's config.json: builds random weights of that shape in memory, "
                     + "quantizes them as quantize does, and times each op"})
     @Nullable
     String shape;

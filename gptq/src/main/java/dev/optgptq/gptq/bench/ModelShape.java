@@ -23,7 +23,7 @@ import tools.jackson.databind.node.ObjectNode;
 public record ModelShape(String name, ModelConfig config, ModelSpec spec) {
 
     /** The bundled shapes, config.json files among the resources. */
-    public static final List<String> BUNDLED = List.of("tiny", "tinyllama", "llama-7b");
+    public static final List<String> BUNDLED = List.of("tiny", "tinyllama", "llama-7b", "llama-405b", "deepseek-671b");
 
     /** What config.json calls the number of blocks. */
     private static final List<String> BLOCK_COUNTS = List.of("num_hidden_layers", "n_layers", "n_layer");

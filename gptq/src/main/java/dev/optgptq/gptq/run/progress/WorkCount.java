@@ -102,6 +102,30 @@ public final class WorkCount {
         return total;
     }
 
+    /** Forward passes of plain GPTQ: each block up to its last site, and all but the last again, whole. */
+    public double forward(TokenSequences calibration) {
+        double capture = model.blockSpecs().stream()
+                .mapToDouble(block -> capturePerRow(block, grids.sites(block), calibration.length())).sum();
+        return calibration.tokens() * capture + (model.blocks() - 1) * advancing(calibration);
+    }
+
+    /** All Hessians of plain GPTQ. */
+    public double hessians(TokenSequences calibration) {
+        double all = 0;
+        for (BlockSpec block : model.blockSpecs()) {
+            for (InputSite site : grids.sites(block)) {
+                double n = block.inputs(site);
+                all += share(block, site) * n * n * calibration.tokens();
+            }
+        }
+        return all;
+    }
+
+    /** Solving a block's linears. */
+    public double solving(BlockSpec block) {
+        return grids.quantized(block.linears()).stream().mapToDouble(linear -> solve(linear, true)).sum();
+    }
+
     /** Choosing bits: the loss's gradient, and every linear in some widths. */
     public double allocating(TokenSequences calibration, int widths) {
         double total = gradients(calibration);

@@ -29,7 +29,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-from family_configs import FAMILIES, LENGTH, Draw
+from family_configs import FAMILIES, LENGTH, Draw, wide
 from family_layouts import LAYOUTS, logits_of
 
 TOLERANCE = 1e-4
@@ -139,22 +139,23 @@ def write_gradients(folder, case, ids):
                if "e_score_correction" not in name}, folder / "golden-gradients.safetensors")
 
 
-def write(folder, family, seed, gradients):
-    """One case; returns it with the config.json as it came out."""
+def write(folder, family, seed, options):
+    """One case."""
     d = Draw(f"{family} {seed}")
-    case = FAMILIES[family](d)
+    case = wide(FAMILIES[family](d)) if options.wide else FAMILIES[family](d)
     config = CONFIG_MAPPING[case.model_type](**case.fields)
     model = randomised(AutoModelForCausalLM.from_config(config, attn_implementation=case.attention), seed).eval()
     stored = torch.bfloat16 if d.flag() else torch.float32
     model.to(stored).save_pretrained(folder)
     original = json.loads((folder / "config.json").read_text())
     ids = torch.randint(3, config.vocab_size, (2, LENGTH), generator=torch.Generator().manual_seed(seed))
-    model = load(folder, case, torch.float32) if case.layout else loaded(folder, case, d, original)
+    as_saved = case.layout or options.wide
+    model = load(folder, case, torch.float32) if as_saved else loaded(folder, case, d, original)
     with torch.no_grad():
         logits = logits_of(model, case, ids).contiguous()
     if not logits.isfinite().all():
         raise ValueError("transformers computes infinite logits")
-    if gradients and d.random() < gradients:
+    if d.random() < options.gradients:
         write_gradients(folder, case, ids)
     if case.layout:
         LAYOUTS[case.layout].rewrite(folder, d)
@@ -205,6 +206,7 @@ def main():
     parser.add_argument("--seed", type=int, default=1, help="of the first configuration; the others count on")
     parser.add_argument("--gradients", type=float, default=0.2, help="share of configurations with gradients")
     parser.add_argument("--opt-gptq", default=str(Path(__file__).parents[2] / "opt-gptq"), help="the program")
+    parser.add_argument("--wide", action="store_true", help="widths of multiples of 32, for docs/results/families.sh")
     parser.add_argument("--keep", type=Path, help="folder for the models; else they are deleted")
     options = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
@@ -218,7 +220,7 @@ def main():
             folder = root / f"{family}-{seed}"
             shutil.rmtree(folder, ignore_errors=True)
             try:
-                cases[folder] = (family, write(folder, family, seed, options.gradients))
+                cases[folder] = (family, write(folder, family, seed, options))
             except Exception as e:
                 failed.append(f"{family} {seed}: transformers cannot make it: {type(e).__name__} {str(e)[:200]}")
     results = {Path(r["folder"]): r for r in judge(options.opt_gptq.split(), list(cases))}

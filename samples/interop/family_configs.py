@@ -109,6 +109,33 @@ def windows(d, case, layers, kinds=("sliding_attention", "full_attention")):
     case.fields.update(sliding_window=d.randint(3, 20), layer_types=d.layer_types(layers, kinds))
 
 
+WIDE = dict(hidden_size=64, n_embd=64, d_model=64, word_embed_proj_dim=64, head_dim=16, num_attention_heads=4, n_head=4,
+            n_heads=4, num_key_value_heads=2, num_kv_heads=2, intermediate_size=96, ffn_dim=96, ffn_hidden_size=96, n_inner=96,
+            moe_intermediate_size=32, shared_expert_intermediate_size=32, q_lora_rank=32, kv_lora_rank=32,
+            qk_nope_head_dim=16, qk_rope_head_dim=16, v_head_dim=16, linear_num_key_heads=2, linear_num_value_heads=4,
+            linear_key_head_dim=16, linear_value_head_dim=16, vocab_size=96, max_position_embeddings=128, n_positions=128,
+            max_seq_len=128, num_experts_per_tok=2, n_group=2, topk_group=1, scale_attn_weights=True, clip_qkv=None,
+            scale_attn_by_inverse_layer_idx=False, layer_norm_elementwise_affine=True, _remove_final_layer_norm=False,
+            apply_residual_connection_post_layernorm=False, tie_word_embeddings=False)
+
+
+def wide(case):
+    """The same in widths of multiples of 32, which can be packed; with the family's activation and plain rotary embedding."""
+    case.fields = {name: WIDE.get(name, value) for name, value in case.fields.items()
+                   if name not in ("hidden_act", "activation", "activation_function", "hidden_activation")}
+    if case.model_type in ("deepseek_v2", "deepseek_v3"):
+        case.fields["num_key_value_heads"] = 4
+    if case.layout == "baichuan" or case.model_type == "falcon" and not case.fields["new_decoder_architecture"]:
+        case.fields.update({n: 4 for n in ("num_key_value_heads", "num_kv_heads") if n in case.fields})
+    rope = case.fields.get("rope_parameters")
+    if rope and "full_attention" not in rope:
+        share = {"partial_rotary_factor": 0.5} if "partial_rotary_factor" in rope else {}
+        case.fields["rope_parameters"] = {"rope_type": "default", "rope_theta": 10000.0, **share}
+    elif rope:
+        case.fields["rope_parameters"] = {kind: {"rope_type": "default", "rope_theta": 10000.0} for kind in rope}
+    return case
+
+
 def llama(d):
     return dense(d, "llama", head_dim=True, biases=("attention_bias", "mlp_bias"))[0]
 

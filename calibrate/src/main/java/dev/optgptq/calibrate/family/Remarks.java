@@ -40,8 +40,9 @@ final class Remarks {
         if (config.has("is_causal") && !config.flag("is_causal")) {
             throw config.unsupported("is_causal is false; only causal language models are supported");
         }
-        if (config.outer() != null) {
-            remarks.add("config.json is of a " + config.outer() + " model, of which the text part is run as "
+        String whole = config.outer() != null ? config.outer() : config.text("model_type");
+        if (config.outer() != null || config.has("vision_config")) {
+            remarks.add("config.json is of a " + whole + " model, of which the text part is run as "
                     + family.family() + "; its other tensors are kept as they are");
         }
         if (config.has("auto_map") && !family.withoutEffect().contains("auto_map")) {

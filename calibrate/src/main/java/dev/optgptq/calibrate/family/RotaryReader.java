@@ -38,7 +38,10 @@ record RotaryReader(ConfigReader config, RotaryForm form, int headDim, int posit
             config.at(block + ".sliding_attention");
             block += local ? ".sliding_attention" : ".full_attention";
         }
-        WITHOUT_EFFECT.forEach(key -> config.at("rope_parameters." + key));
+        for (String key : WITHOUT_EFFECT) {
+            config.at("rope_parameters." + key);
+            config.at("rope_scaling." + key);
+        }
         RotaryScaling scaling = local && !nested ? new RotaryScaling.Default() : scaling(block);
         return new Position.Rotary(theta(block, local && !nested), rotaryDim(block, scaling), form.layout(), scaling,
                 DType.F32);

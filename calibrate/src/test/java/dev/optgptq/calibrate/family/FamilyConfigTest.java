@@ -3,6 +3,7 @@ package dev.optgptq.calibrate.family;
 import static dev.optgptq.formats.testing.Failures.assertUserError;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertInstanceOf;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.model.ModelConfig;
@@ -11,6 +12,7 @@ import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 import tools.jackson.databind.json.JsonMapper;
 import tools.jackson.databind.node.ObjectNode;
 
@@ -136,5 +138,17 @@ class FamilyConfigTest {
     void theActivationOfDeltanetsIsThatOfTheConvolution() {
         assertUserError(Code.UNSUPPORTED_MODEL, () -> resolve("qwen3_5_text", "{\"hidden_act\": \"gelu\"}"),
                 "hidden_act is \"gelu\"");
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"qwen2_vl", "qwen2_5_vl"})
+    void theTextOfAModelThatSeesMayStandAtTheTop(String modelType) {
+        ModelSpec spec = resolve(modelType, """
+                {"vision_config": {"depth": 2}, "vision_token_id": 5, "rope_theta": 1000.0,
+                 "rope_scaling": {"type": "mrope", "mrope_section": [1, 1, 2]}}""");
+        assertEquals(1000, rotary(spec).theta());
+        assertEquals(List.of("config.json is of a " + modelType + " model, of which the text part is run as qwen2; its "
+                + "other tensors are kept as they are"), spec.remarks());
+        assertTrue("visual.blocks.0.attn.qkv.weight".matches(spec.unused().getFirst()));
     }
 }

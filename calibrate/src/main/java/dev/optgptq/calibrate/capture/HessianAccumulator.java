@@ -3,7 +3,6 @@ package dev.optgptq.calibrate.capture;
 import dev.optgptq.calibrate.family.InputSite;
 import dev.optgptq.calibrate.family.BlockSpec;
 import dev.optgptq.calibrate.model.InputTap;
-import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
@@ -43,13 +42,8 @@ public final class HessianAccumulator implements InputTap, SiteHessians, AutoClo
     private final Peak residual;
     /** Of the residual stream on other devices. */
     private float residualElsewhere;
-    private @Nullable Tensor weighted;
-    private @Nullable Tensor ofSome;
-    /** For an fp16/bf16 matmul dtype: x in F32, and the weighted rows rounded. */
-    private @Nullable Tensor widened;
-    private @Nullable Tensor rounded;
+    private final WeightedRows weighted;
     private @Nullable Shard part;
-    private long batchFirst;
 
     /** One site's sum, in the upper triangle until it is complete. */
     private static final class Sum {
@@ -81,6 +75,8 @@ public final class HessianAccumulator implements InputTap, SiteHessians, AutoClo
         this.scratch = device.arena();
         try {
             this.residual = new Peak(device, scratch);
+            this.weighted = new WeightedRows(device, scratch,
+                    sites.stream().mapToLong(block::inputs).max().orElseThrow());
             for (InputSite site : sites) {
                 sums.put(site, new Sum(device, block.inputs(site), new Peak(device, scratch)));
             }
@@ -125,7 +121,7 @@ public final class HessianAccumulator implements InputTap, SiteHessians, AutoClo
 
     /** The tokens that pass next are a batch from this one on. */
     public void batch(long firstToken) {
-        batchFirst = firstToken;
+        weighted.batch(firstToken);
     }
 
     private void endPart() {
@@ -150,7 +146,9 @@ public final class HessianAccumulator implements InputTap, SiteHessians, AutoClo
                         + " are more than were announced: " + part);
             }
             sum.peak.add(x);
-            Tensor rows = weighted(sum, part.first() + sum.inPart, x, tokens);
+            Tensor rows = sum.factors == null
+                    ? x
+                    : weighted.of(x, sum.factors, part.first() + sum.inPart, tokens);
             device.matrix().accumulateGram(2f / totalTokens, rows, sum.tree.matrix());
             sum.inPart += x.rows();
             sum.tokens += x.rows();
@@ -214,53 +212,6 @@ public final class HessianAccumulator implements InputTap, SiteHessians, AutoClo
                 sum.largest = Math.max(sum.largest, Float.intBitsToFloat((int) each[1]));
             }
         }
-    }
-
-    /** sqrt(s_t) x_t in x's dtype, or x itself with equal token weights. */
-    private Tensor weighted(Sum sum, long firstToken, Tensor x, @Nullable Tensor tokens) {
-        Tensor factors = sum.factors;
-        if (factors == null) {
-            return x;
-        }
-        Tensor mine = tokens == null ? factors.columns(firstToken, x.rows()) : gathered(factors, tokens);
-        weighted = atLeast(weighted, DType.F32, x);
-        Tensor rows = weighted.rows(0, x.rows()).columns(0, x.columns());
-        if (x.dtype() == DType.F32) {
-            device.gradient().scaleRows(x, mine, rows);
-            return rows;
-        }
-        widened = atLeast(widened, DType.F32, x);
-        Tensor wide = widened.rows(0, x.rows()).columns(0, x.columns());
-        device.neural().convert(x, wide);
-        device.gradient().scaleRows(wide, mine, rows);
-        rounded = atLeast(rounded, x.dtype(), x);
-        Tensor halves = rounded.rows(0, x.rows()).columns(0, x.columns());
-        device.neural().convert(rows, halves);
-        return halves;
-    }
-
-    /** F32 [1, tokens]: the factors of some of the batch. */
-    private Tensor gathered(Tensor factors, Tensor tokens) {
-        if (ofSome == null || ofSome.columns() < tokens.columns()) {
-            ofSome = scratch.vector(DType.F32, tokens.columns());
-        }
-        Tensor mine = ofSome.columns(0, tokens.columns());
-        device.matrix().gatherRows(column(factors.columns(batchFirst, factors.columns() - batchFirst)), tokens,
-                column(mine));
-        return mine;
-    }
-
-    private static Tensor column(Tensor row) {
-        return Tensor.dense(DType.F32, row.columns(), 1, row.memory());
-    }
-
-    /** The buffer if it holds x, else a new one that holds any site's rows. */
-    private Tensor atLeast(@Nullable Tensor buffer, DType dtype, Tensor x) {
-        if (buffer != null && buffer.rows() >= x.rows() && buffer.columns() >= x.columns()) {
-            return buffer;
-        }
-        long widest = sums.values().stream().mapToLong(any -> any.tree.matrix().columns()).max().orElse(0);
-        return scratch.matrix(dtype, x.rows(), widest);
     }
 
     /** Tokens that a site has seen. */

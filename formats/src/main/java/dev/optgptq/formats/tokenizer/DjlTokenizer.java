@@ -10,6 +10,7 @@ import dev.optgptq.formats.natives.CacheFolder;
 import dev.optgptq.formats.natives.NativeFolder;
 import dev.optgptq.formats.natives.PrivateFolder;
 import dev.optgptq.formats.natives.UnpackedLibrary;
+import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.net.URL;
 import java.nio.file.Path;
@@ -54,13 +55,17 @@ final class DjlTokenizer implements Tokenizer {
     }
 
     static DjlTokenizer open(Path modelDirectory) {
-        Path file = modelDirectory.resolve(Tokenizer.FILE_NAME);
-        boolean cuttable = TextPieces.of(readTokenizerFile(file), TextPieces.PIECE_CHARS).isCuttable();
+        Path file = TokenizerFile.in(modelDirectory);
+        ObjectNode json = read(modelDirectory, file);
+        boolean cuttable = TextPieces.of(json, TextPieces.PIECE_CHARS).isCuttable();
         stayOffline();
         placeLibrary();
         NATIVE_LOG.setLevel(Level.OFF);
         try {
-            return new DjlTokenizer(HuggingFaceTokenizer.newInstance(file, OPTIONS), file, cuttable);
+            HuggingFaceTokenizer tokenizer = file.endsWith(TokenizerFile.FILE_NAME)
+                    ? HuggingFaceTokenizer.newInstance(file, OPTIONS)
+                    : HuggingFaceTokenizer.newInstance(new ByteArrayInputStream(Json.toCompactBytes(json)), OPTIONS);
+            return new DjlTokenizer(tokenizer, file, cuttable);
         } catch (EngineException | LinkageError e) {
             throw nativeLibrary(e);
         } catch (IOException | RuntimeException e) {
@@ -141,8 +146,8 @@ final class DjlTokenizer implements Tokenizer {
         return file.toString();
     }
 
-    private static ObjectNode readTokenizerFile(Path file) {
-        ObjectNode json = Json.readObject(file, Json.Limit.TOKENIZER, Code.BAD_TOKENIZER);
+    private static ObjectNode read(Path modelDirectory, Path file) {
+        ObjectNode json = TokenizerFile.read(modelDirectory);
         if (!json.path("model").isObject()) {
             throw new UserError(Code.BAD_TOKENIZER,
                     file + ": expected an object at 'model', found none; the file is not"

@@ -1,14 +1,11 @@
 package dev.optgptq.formats.tokenizer;
 
-import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.files.InputFiles;
 import java.nio.file.Path;
 
 /** Text to token ids and back. */
 public interface Tokenizer extends AutoCloseable {
-
-    String FILE_NAME = "tokenizer.json";
 
     /**
      * System property: true loads tokenizers into this process, which saves starting another and gives up its protection.
@@ -17,16 +14,11 @@ public interface Tokenizer extends AutoCloseable {
     String IN_PROCESS = "opt-gptq.tokenizer.in-process";
 
     /**
-     * Loads tokenizer.json of a model directory, in its own process, which ends with this one; never touches the
+     * Loads the tokenizer of a model directory, in its own process, which ends with this one; never touches the
      * network. Throws UserError BAD_TOKENIZER.
      */
     static Tokenizer load(Path modelDirectory) {
-        Path file = modelDirectory.resolve(FILE_NAME);
-        if (!InputFiles.isThere(file)) {
-            throw new UserError(Code.BAD_TOKENIZER, file + ": the tokenizer is missing; fetch " + FILE_NAME
-                    + " with the model (other forms, such as tokenizer.model, are not read)");
-        }
-        InputFiles.requireContent(file, Code.BAD_TOKENIZER);
+        InputFiles.requireContent(TokenizerFile.in(modelDirectory), Code.BAD_TOKENIZER);
         return Boolean.getBoolean(IN_PROCESS)
                 ? DjlTokenizer.open(modelDirectory)
                 : TokenizerProcess.open(modelDirectory);

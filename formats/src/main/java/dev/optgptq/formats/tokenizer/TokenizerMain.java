@@ -41,7 +41,7 @@ public final class TokenizerMain {
             Frames.writeFailure(answers, e);
             answers.flush();
         } catch (OutOfMemoryError e) {
-            Frames.writeFailure(answers, new UserError(Code.MEMORY, Path.of(args[0], Tokenizer.FILE_NAME)
+            Frames.writeFailure(answers, new UserError(Code.MEMORY, TokenizerFile.in(Path.of(args[0]))
                     + ": the tokenizer does not fit the heap; use a larger one (-Xmx)", e));
             answers.flush();
         }

@@ -54,7 +54,7 @@ final class TokenizerProcess implements Tokenizer {
     }
 
     static TokenizerProcess open(Path modelDirectory) {
-        Path file = modelDirectory.resolve(FILE_NAME);
+        Path file = TokenizerFile.in(modelDirectory);
         Process process;
         try {
             process = ChildJava.of(TokenizerMain.class, Runtime.getRuntime().maxMemory(),

@@ -20,7 +20,7 @@ import picocli.CommandLine.Parameters;
         "",
         "Codes and scales of a quantized checkpoint go over as they are: symmetric grids of up to 4 bits as Q4_0 and of 8 bits as "
                 + "Q8_0, bit for bit; asymmetric grids of up to 4 bits as Q4_1, off by less than 0.0074 of a step. Everything else becomes "
-                + "F16, vectors F32. Families: llama, mistral, qwen2, qwen3, gpt2, gpt_neox, mpt, with byte-level BPE.",
+                + "F16, vectors F32. Families: docs/gguf.md lists them; tokenizers: byte-level BPE, and SentencePiece's BPE.",
         ""}, footer = {"", "Example:", "  opt-gptq export gguf out/w4 --output w4.gguf", "",
                 "Exit codes: 0 done, 1 failed, 2 wrong usage."})
 final class ExportGgufCommand implements Callable<Integer> {

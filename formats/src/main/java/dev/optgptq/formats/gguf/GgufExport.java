@@ -1,19 +1,16 @@
 package dev.optgptq.formats.gguf;
 
-import dev.optgptq.formats.dtype.StoredFloats;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.UserError.Code;
-import dev.optgptq.formats.dtype.Floats;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.formats.packed.PackedLinear;
 import dev.optgptq.formats.packed.QuantizationConfig;
 import dev.optgptq.formats.safetensors.TensorView;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
-import java.nio.ByteOrder;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.EnumMap;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -21,7 +18,6 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.SequencedMap;
 import java.util.TreeMap;
-import java.util.function.IntToLongFunction;
 import java.util.function.IntUnaryOperator;
 
 /**
@@ -30,19 +26,23 @@ import java.util.function.IntUnaryOperator;
  */
 public final class GgufExport {
 
-    private static final ValueLayout.OfShort SHORT = ValueLayout.JAVA_SHORT_UNALIGNED
-            .withOrder(ByteOrder.LITTLE_ENDIAN);
-    private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED
-            .withOrder(ByteOrder.LITTLE_ENDIAN);
     private static final int QUANTIZATION_VERSION = 2;
+    private static final String HEAD = "output.weight";
 
     private final ModelDirectory model;
     private final GgufFamily family;
     private final SequencedMap<String, GgufValue> metadata;
-    private final List<Item> items = new ArrayList<>();
+    /** By the names of the file, in the order in which the model's files have them. */
+    private final SequencedMap<String, List<Part>> parts = new LinkedHashMap<>();
 
-    /** A tensor of the file, and what writes its data. */
-    private record Item(GgufTensor tensor, DataSource data) {}
+    /**
+     * A tensor of the file, or a member of one.
+     *
+     * @param member from 0; -1 for a whole tensor
+     * @param module it comes from, for messages
+     * @param tensor its type and dimensions, without the one that counts members
+     */
+    private record Part(int member, String module, GgufTensor tensor, DataSource data) {}
 
     private interface DataSource {
         void writeTo(MemorySegment target);
@@ -89,112 +89,130 @@ public final class GgufExport {
         // In the order of the model's files, so that reading is one pass.
         model.tensors().keySet().stream().map(name -> name.substring(0, name.lastIndexOf('.'))).distinct()
                 .forEach(module -> plan(module, modules.getOrDefault(module, List.of())));
-        family.rotaryFactors(metadata).ifPresent(factors -> items.add(new Item(GgufTensor.vector("rope_freqs.weight",
-                factors.length), target -> target.copyFrom(MemorySegment.ofArray(factors)))));
-        requireHead();
+        family.rotaryFactors(metadata).forEach((name, factors) -> add(-1, name,
+                new GgufTensor(name, GgufType.F32, List.of((long) factors.length)),
+                target -> target.copyFrom(MemorySegment.ofArray(factors))));
+        planHead();
     }
 
-    private void requireHead() {
-        boolean head = items.stream().anyMatch(item -> item.tensor.name().equals("output.weight"));
-        if (!head && !family.isTied()) {
+    private void add(int member, String module, GgufTensor tensor, DataSource data) {
+        parts.computeIfAbsent(tensor.name(), name -> new ArrayList<>()).add(new Part(member, module, tensor, data));
+    }
+
+    private void planHead() {
+        if (parts.containsKey(HEAD)) {
+            return;
+        }
+        if (!family.isTied()) {
             throw new UserError(Code.BAD_MODEL,
                     model.path() + ": expected an output head, because tie_word_embeddings is"
                             + " false, found none; fetch the model again");
         }
+        List<Part> embedding = parts.getOrDefault("token_embd.weight", List.of());
+        if (family.needsHead() && !embedding.isEmpty()) {
+            Part table = embedding.getFirst();
+            add(-1, table.module(), new GgufTensor(HEAD, table.tensor().type(), table.tensor().dimensions()), table.data());
+        }
     }
 
     private void plan(String module, List<String> suffixes) {
-        Optional<String> name = family.tensor(module);
-        if (name.isEmpty()) {
+        Optional<GgufFamily.Place> place = family.place(module);
+        if (place.isEmpty()) {
             return;
         }
         Optional<PackedLinear> packed = model.packed(module);
         if (packed.isPresent()) {
-            planPacked(module, name.get(), packed.get());
+            planPacked(module, place.get(), packed.get());
         } else {
-            planPlain(model.tensor(module + ".weight"), name.get());
+            planPlain(module, place.get(), model.tensor(module + ".weight"));
         }
         if (suffixes.contains(".bias")) {
             TensorView bias = model.tensor(module + ".bias");
-            GgufTensor tensor = GgufTensor.vector(name.get() + ".bias", bias.shape().elements());
-            IntUnaryOperator order = order(name.get(), (int) bias.shape().elements());
-            items.add(new Item(tensor, target -> bias.reading(() -> putFloats(bias, order, 1, target))));
+            String name = place.get().name();
+            int elements = Math.toIntExact(bias.shape().elements());
+            planVector(module, place.get().member(), name + ".bias",
+                    PlainRows.vector(bias, family.rows(name, elements, metadata), 0));
         }
     }
 
-    private void planPacked(String module, String name, PackedLinear linear) {
-        QuantizationConfig quantization = model.quantization().orElseThrow();
-        boolean symmetric = quantization.forModule(module).symmetric();
-        GgufType type = PackedBlocks.type(module, linear, symmetric);
-        IntUnaryOperator order = order(name, linear.outputs());
-        items.add(new Item(new GgufTensor(name + ".weight", type, linear.outputs(), linear.inputs()),
-                target -> model.tensor(module + quantization.format().codes())
-                        .reading(() -> PackedBlocks.put(linear, type, order, target))));
+    private void planVector(String module, int member, String name, PlainRows vector) {
+        add(member, module, new GgufTensor(name, GgufType.F32, List.of((long) vector.rows())),
+                target -> vector.view().reading(() -> vector.putFloats(target)));
     }
 
-    private void planPlain(TensorView view, String name) {
+    private void planPacked(String module, GgufFamily.Place place, PackedLinear linear) {
+        QuantizationConfig quantization = model.quantization().orElseThrow();
+        GgufType type = PackedBlocks.type(module, linear, quantization.forModule(module).symmetric());
+        IntUnaryOperator order = family.rows(place.name(), linear.outputs(), metadata);
+        GgufTensor tensor = new GgufTensor(place.name() + ".weight", type,
+                List.of((long) linear.inputs(), (long) linear.outputs()));
+        add(place.member(), module, tensor, target -> model.tensor(module + quantization.format().codes())
+                .reading(() -> PackedBlocks.put(linear, type, order, target)));
+    }
+
+    private void planPlain(String module, GgufFamily.Place place, TensorView view) {
         if (!view.dtype().isFloat() || view.shape().rank() < 1 || view.shape().rank() > 2) {
             throw new UserError(Code.UNSUPPORTED_MODEL, view.file() + ", tensor '" + view.name()
                     + "': expected a vector or matrix of floats, found " + view.dtype() + " " + view.shape()
                     + "; use the checkpoint as it is");
         }
-        if (view.shape().rank() == 1) {
-            GgufTensor tensor = GgufTensor.vector(name + ".weight", view.shape().dimension(0));
-            items.add(new Item(tensor, target -> view.reading(() -> putFloats(view, row -> row, 1, target))));
+        String name = place.name();
+        if (view.shape().rank() == 1 || family.isVector(name)) {
+            planVector(module, place.member(), name + ".weight",
+                    PlainRows.vector(view, row -> row, family.added(name)));
             return;
         }
         boolean transposed = family.isTransposed(name);
-        long rows = view.shape().dimension(transposed ? 1 : 0);
+        int rows = Math.toIntExact(view.shape().dimension(transposed ? 1 : 0));
         long columns = view.shape().dimension(transposed ? 0 : 1);
-        IntUnaryOperator order = order(name, (int) rows);
-        long rowStep = transposed ? 1 : columns;
-        long columnStep = transposed ? rows : 1;
-        items.add(new Item(new GgufTensor(name + ".weight", GgufType.F16, rows, columns),
-                target -> view.reading(() -> putHalves(view, row -> order.applyAsInt(row) * rowStep, columnStep, rows,
-                        columns, target))));
+        PlainRows plain = new PlainRows(view, family.rows(name, rows, metadata), rows, columns, transposed ? 1 : columns,
+                transposed ? rows : 1, 0);
+        GgufType type = family.isFloat32(name) ? GgufType.F32 : GgufType.F16;
+        add(place.member(), module, new GgufTensor(name + ".weight", type, List.of(columns, (long) rows)),
+                target -> view.reading(() -> {
+                    if (type == GgufType.F32) {
+                        plain.putFloats(target);
+                    } else {
+                        plain.putHalves(target);
+                    }
+                }));
     }
 
-    /**
-     * Row r of the file is this row of the checkpoint. Queries, keys and values that a checkpoint has head by head are three blocks in
-     * GGUF. Rotary pairs are neighbours in GGUF's llama, and half a head apart in
-     * a checkpoint (convert_hf_to_gguf.py, permute).
-     */
-    private IntUnaryOperator order(String name, int rows) {
-        int fused = family.headsOfFused(name, metadata);
-        if (fused > 0) {
-            int part = rows / 3;
-            int width = part / fused;
-            return row -> row % part / width * 3 * width + row / part * width + row % width;
+    /** A tensor of the file: that of its one part, or all its members behind one another. */
+    private GgufTensor tensor(String name, List<Part> its) {
+        GgufTensor first = its.getFirst().tensor();
+        if (its.getFirst().member() < 0 && its.size() == 1) {
+            return first;
         }
-        int heads = family.interleavedHeads(name, metadata);
-        if (heads == 0) {
-            return row -> row;
+        its.sort(Comparator.comparingInt(Part::member));
+        for (int member = 0; member < its.size(); member++) {
+            Part part = its.get(member);
+            if (part.member() != member || !part.tensor().equals(first)) {
+                throw new UserError(Code.UNSUPPORTED_MODEL, part.module() + ": expected " + first.type() + " "
+                        + first.dimensions() + " as member " + member + " of " + name
+                        + ", which is one tensor in GGUF, found " + part.tensor().type() + " "
+                        + part.tensor().dimensions() + " as member " + part.member()
+                        + "; quantize all experts of a layer alike");
+            }
         }
-        int headDim = rows / heads;
-        return row -> {
-            int inHead = row % headDim;
-            return row - inHead + inHead % 2 * (headDim / 2) + inHead / 2;
-        };
+        List<Long> dimensions = new ArrayList<>(first.dimensions());
+        dimensions.add((long) its.size());
+        return new GgufTensor(name, first.type(), dimensions);
     }
 
     private Summary write(Path target) {
         SequencedMap<String, GgufValue> all = new LinkedHashMap<>();
+        List<GgufTensor> tensors = new ArrayList<>();
+        parts.forEach((name, its) -> tensors.add(tensor(name, its)));
         all.put("general.architecture", new GgufValue.Text(family.architecture()));
         all.put("general.name",
                 new GgufValue.Text(String.valueOf(model.path().toAbsolutePath().normalize().getFileName())));
         all.put("general.quantization_version", new GgufValue.U32(QUANTIZATION_VERSION));
-        all.put("general.file_type", new GgufValue.U32(fileType()));
+        all.put("general.file_type", new GgufValue.U32(fileType(tensors)));
         all.putAll(metadata);
         all.putAll(GgufTokenizer.of(model.path(), family.vocabulary(), model.config().json()));
-        List<GgufTensor> tensors = items.stream().map(Item::tensor).toList();
         try (GgufWriter writer = new GgufWriter(target, all, tensors)) {
-            for (Item item : items) {
-                try (Arena arena = Arena.ofShared()) {
-                    MemorySegment data = arena.allocate(item.tensor.bytes(), Long.BYTES);
-                    item.data.writeTo(data);
-                    writer.write(item.tensor, data);
-                }
-            }
+            parts.values().forEach(its -> its.forEach(part -> write(part, writer)));
             writer.finish();
         }
         Map<GgufType, Integer> counts = new EnumMap<>(GgufType.class);
@@ -202,10 +220,18 @@ public final class GgufExport {
         return new Summary(family.architecture(), tensors.stream().mapToLong(GgufTensor::bytes).sum(), counts);
     }
 
+    private static void write(Part part, GgufWriter writer) {
+        try (Arena arena = Arena.ofShared()) {
+            MemorySegment data = arena.allocate(part.tensor().bytes(), Long.BYTES);
+            part.data().writeTo(data);
+            writer.write(data);
+        }
+    }
+
     /** enum llama_ftype: what most of the matrices are. */
-    private int fileType() {
+    private static int fileType(List<GgufTensor> tensors) {
         Map<GgufType, Long> bytes = new EnumMap<>(GgufType.class);
-        items.stream().map(Item::tensor).filter(tensor -> tensor.type().blockElements() > 1)
+        tensors.stream().filter(tensor -> tensor.type().blockElements() > 1)
                 .forEach(tensor -> bytes.merge(tensor.type(), tensor.bytes(), Long::sum));
         if (bytes.isEmpty()) {
             return 1;
@@ -217,37 +243,5 @@ public final class GgufExport {
             case F16 -> 1;
             case F32 -> 0;
         };
-    }
-
-    private static void putFloats(TensorView view, IntUnaryOperator order, long columns, MemorySegment target) {
-        long rows = view.shape().elements() / columns;
-        for (int row = 0; row < rows; row++) {
-            for (long column = 0; column < columns; column++) {
-                target.set(FLOAT, 4 * (row * columns + column),
-                        (float) value(view, order.applyAsInt(row) * columns + column));
-            }
-        }
-    }
-
-    /** Rounded to float16, which is what most of llama.cpp's devices compute in; a value beyond it is refused. */
-    private static void putHalves(TensorView view, IntToLongFunction firstOf, long columnStep, long rows, long columns,
-            MemorySegment target) {
-        for (int row = 0; row < rows; row++) {
-            long from = firstOf.applyAsLong(row);
-            for (long column = 0; column < columns; column++) {
-                double value = value(view, from + column * columnStep);
-                short half = Floats.toF16((float) value);
-                if (Float.isInfinite(Floats.fromF16(half)) && Double.isFinite(value)) {
-                    throw new UserError(Code.NUMERIC, view.file() + ", tensor '" + view.name()
-                            + "': expected values that float16 holds, up to 65504, found " + value
-                            + "; this model cannot be exported to F16");
-                }
-                target.set(SHORT, 2 * (row * columns + column), half);
-            }
-        }
-    }
-
-    private static double value(TensorView view, long index) {
-        return StoredFloats.get(view.data(), view.dtype(), index);
     }
 }

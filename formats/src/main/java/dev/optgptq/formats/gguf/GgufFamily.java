@@ -14,8 +14,11 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.SequencedMap;
+import java.util.Set;
+import java.util.function.IntUnaryOperator;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Collectors;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.node.ObjectNode;
 
@@ -25,7 +28,9 @@ import tools.jackson.databind.node.ObjectNode;
  */
 final class GgufFamily {
 
-    private static final List<String> FAMILIES = List.of("llama", "mpt", "qwen2", "qwen3", "gpt2", "gpt_neox");
+    private static final List<String> FAMILIES = List.of("llama", "mpt", "qwen2", "qwen3", "gpt2", "gpt_neox", "bloom",
+            "falcon", "gemma2", "gemma3", "phi2", "phi3", "starcoder2", "olmo2", "granite", "stablelm", "qwen2_moe",
+            "qwen3_moe", "cohere2", "glm4", "exaone4", "smollm3", "seed_oss");
 
     private final ObjectNode description;
     private final ModelConfig config;
@@ -44,11 +49,10 @@ final class GgufFamily {
     static GgufFamily of(ModelConfig config) {
         String type = config.text("model_type");
         for (String name : FAMILIES) {
-            ObjectNode description = read(name + ".json");
+            ObjectNode description = read(name);
             if (description.path("modelTypes").valueStream().anyMatch(known -> known.stringValue().equals(type))) {
-                GgufFamily family = new GgufFamily(description, config);
-                family.requireSupported();
-                return family;
+                GgufConditions.require(description.path("supported"), config);
+                return new GgufFamily(description, config);
             }
         }
         throw new UserError(Code.UNSUPPORTED_MODEL,
@@ -56,13 +60,30 @@ final class GgufFamily {
                         + FAMILIES + ", found " + Json.kind(config.at("model_type")) + "; use its checkpoint as it is");
     }
 
-    private static ObjectNode read(String resource) {
-        try (InputStream in = GgufFamily.class.getResourceAsStream(resource)) {
-            if (in == null) {
-                throw new IllegalStateException(resource + " is missing");
+    /** A description, over the one that it is "like": its parts replace those of the same name, and null takes one away. */
+    private static ObjectNode read(String name) {
+        ObjectNode own = resource(name + ".json");
+        if (!own.has("like")) {
+            return own;
+        }
+        ObjectNode whole = read(own.path("like").stringValue());
+        own.propertyStream().forEach(part -> {
+            if (part.getValue().isObject() && whole.path(part.getKey()) instanceof ObjectNode base) {
+                part.getValue().propertyStream().forEach(entry -> base.set(entry.getKey(), entry.getValue()));
+                base.removeIf(JsonNode::isNull);
+            } else {
+                whole.set(part.getKey(), part.getValue());
             }
-            return Json.parseObject(Json.decodeUtf8(ByteBuffer.wrap(in.readAllBytes()), resource, Code.BAD_MODEL),
-                    resource,
+        });
+        return whole;
+    }
+
+    private static ObjectNode resource(String name) {
+        try (InputStream in = GgufFamily.class.getResourceAsStream(name)) {
+            if (in == null) {
+                throw new IllegalStateException(name + " is missing");
+            }
+            return Json.parseObject(Json.decodeUtf8(ByteBuffer.wrap(in.readAllBytes()), name, Code.BAD_MODEL), name,
                     Code.BAD_MODEL);
         } catch (IOException e) {
             throw new UncheckedIOException(e);
@@ -71,22 +92,6 @@ final class GgufFamily {
 
     private static Pattern pattern(String name) {
         return Pattern.compile(Pattern.quote(name).replace("{}", "\\E(\\d+)\\Q"));
-    }
-
-    private void requireSupported() {
-        description.path("supported").propertyStream().forEach(entry -> {
-            JsonNode found = config.at(entry.getKey());
-            boolean absent = !config.has(entry.getKey());
-            if (entry.getValue().valueStream().noneMatch(value -> value.isNull() ? absent : same(value, found))) {
-                throw new UserError(Code.UNSUPPORTED_MODEL, config.file() + ": expected " + entry.getValue() + " at '"
-                        + entry.getKey() + "', which is what llama.cpp computes, found " + Json.kind(found)
-                        + "; use the checkpoint as it is");
-            }
-        });
-    }
-
-    private static boolean same(JsonNode one, JsonNode other) {
-        return (one.isNumber() && other.isNumber()) ? one.doubleValue() == other.doubleValue() : one.equals(other);
     }
 
     String architecture() {
@@ -106,84 +111,43 @@ final class GgufFamily {
 
     /** All of the architecture's entries. */
     SequencedMap<String, GgufValue> metadata() {
-        SequencedMap<String, GgufValue> metadata = new LinkedHashMap<>();
-        description.path("metadata").propertyStream().forEach(entry -> value(entry.getValue())
-                .ifPresent(value -> metadata.put(architecture() + "." + entry.getKey(), value)));
+        SequencedMap<String, GgufValue> metadata = GgufMetadata.of(description.path("metadata"), architecture(), config);
         if (description.path("rotary").booleanValue()) {
-            GgufRotary.put(config, architecture(), takesRotaryFactors(), metadata);
+            Set<String> factors = description.path("rotaryFactors").valueStream().map(JsonNode::stringValue)
+                    .collect(Collectors.toSet());
+            new GgufRotary(config, factors).put(architecture(), metadata);
         }
         return metadata;
     }
 
-    /** By which each pair's frequency is divided, where the runtime takes them from a tensor; empty where there are none. */
-    Optional<float[]> rotaryFactors(SequencedMap<String, GgufValue> metadata) {
-        return takesRotaryFactors()
+    /** Tensors by which the frequencies of pairs are divided, by name; none where there are none. */
+    SequencedMap<String, float[]> rotaryFactors(SequencedMap<String, GgufValue> metadata) {
+        return description.path("rotary").booleanValue()
                 && metadata.get(architecture() + ".rope.dimension_count") instanceof GgufValue.U32 width
-                        ? GgufRotary.factors(config, width.value())
-                        : Optional.empty();
-    }
-
-    private boolean takesRotaryFactors() {
-        return description.path("rotaryFactors").asBoolean(false);
-    }
-
-    private Optional<GgufValue> value(JsonNode source) {
-        if (source.path("flag").isString()) {
-            String key = source.path("flag").stringValue();
-            return Optional
-                    .of(new GgufValue.Flag(config.has(key) ? config.flag(key) : source.path("default").booleanValue()));
-        }
-        if (source.path("f32").isString()) {
-            return number(source, source.path("f32").stringValue()).map(value -> new GgufValue.F32(value.floatValue()));
-        }
-        Optional<Double> whole = number(source, source.path("u32").stringValue());
-        String times = source.path("times").asString("");
-        double factor = times.isEmpty() ? 1 : config.positiveInt(times);
-        return whole.map(value -> new GgufValue.U32(whole(source, value * factor * share(source))));
-    }
-
-    /** The first of some keys that is there, else a default; 1 where there are no keys. */
-    private double share(JsonNode source) {
-        return source.path("share").valueStream().map(JsonNode::stringValue).filter(config::has).findFirst()
-                .map(config::number).orElse(source.path("shareDefault").asDouble(1));
-    }
-
-    private int whole(JsonNode source, double value) {
-        if (value != Math.rint(value) || value <= 0 || value > Integer.MAX_VALUE) {
-            throw new UserError(Code.BAD_MODEL, config.file() + ": expected a whole number above 0 at '"
-                    + source.path("u32").stringValue() + "', found " + value + "; correct the file or fetch it again");
-        }
-        return (int) value;
-    }
-
-    private Optional<Double> number(JsonNode source, String key) {
-        if (config.has(key)) {
-            return Optional.of(config.number(key));
-        }
-        if (source.path("else").isString()) {
-            return Optional.of(config.number(source.path("else").stringValue()));
-        }
-        if (source.path("quotient").isArray()) {
-            return Optional.of(config.number(source.path("quotient").path(0).stringValue())
-                    / config.number(source.path("quotient").path(1).stringValue()));
-        }
-        if (source.path("default").isNumber()) {
-            return Optional.of(source.path("default").doubleValue());
-        }
-        return source.path("optional").asBoolean(false) ? Optional.empty() : Optional.of(config.number(key));
+                        ? new GgufRotary(config, Set.of()).factors(width.value())
+                        : new LinkedHashMap<>();
     }
 
     /**
-     * The name of a module ("model.norm", "model.layers.3.mlp.up_proj"), empty when no runtime needs it. Throws UserError
+     * What a module is in the file.
+     *
+     * @param name without ".weight"
+     * @param member which of the matrices or vectors that are stored as one tensor, from 0; -1 where it is a tensor by itself
+     */
+    record Place(String name, int member) {}
+
+    /**
+     * The place of a module ("model.norm", "model.layers.3.mlp.up_proj"), empty when no runtime needs it. Throws UserError
      * UNSUPPORTED_MODEL for one that the architecture does not have.
      */
-    Optional<String> tensor(String module) {
+    Optional<Place> place(String module) {
         for (Map.Entry<Pattern, String> entry : tensors.entrySet()) {
             Matcher matcher = entry.getKey().matcher(module);
             if (matcher.matches()) {
-                return Optional.of(matcher.groupCount() == 0
+                String name = matcher.groupCount() == 0
                         ? entry.getValue()
-                        : entry.getValue().replace("{}", matcher.group(1)));
+                        : entry.getValue().replace("{}", matcher.group(1));
+                return Optional.of(new Place(name, matcher.groupCount() < 2 ? -1 : Integer.parseInt(matcher.group(2))));
             }
         }
         if (unused.stream().anyMatch(pattern -> pattern.matcher(module).matches())) {
@@ -194,29 +158,73 @@ final class GgufFamily {
     }
 
     /**
-     * The heads of a tensor whose rows are stored in pairs that turn together, where a checkpoint has the first halves of a
-     * head before the second; 0 for every other tensor.
+     * Row r of the file is this row of the checkpoint. Rotary pairs are neighbours in GGUF's llama, and half a head apart in a
+     * checkpoint ("pairs", of so many heads). Queries, keys and values that a checkpoint has KV head by KV head, each after its
+     * queries, are three blocks in GGUF ("groups", of so many queries). In convert_hf_to_gguf.py: permute, and the classes of the families.
      */
-    int interleavedHeads(String tensor, SequencedMap<String, GgufValue> metadata) {
-        return heads("interleaved", tensor, metadata);
+    IntUnaryOperator rows(String tensor, int rows, SequencedMap<String, GgufValue> metadata) {
+        JsonNode order = description.path("rows").path(last(tensor));
+        if (order.has("pairs")) {
+            int headDim = rows / count(order.path("pairs"), metadata);
+            return row -> {
+                int inHead = row % headDim;
+                return row - inHead + inHead % 2 * (headDim / 2) + inHead / 2;
+            };
+        }
+        if (order.has("groups")) {
+            int groups = count(order.path("groups"), metadata);
+            int queries = count(order.path("queries"), metadata) / groups;
+            int width = rows / (groups * (queries + 2));
+            return row -> {
+                int head = row / width;
+                int other = head - groups * queries;
+                int source = other < 0
+                        ? head / queries * (queries + 2) + head % queries
+                        : other % groups * (queries + 2) + queries + other / groups;
+                return source * width + row % width;
+            };
+        }
+        return row -> row;
     }
 
-    /** The heads of a tensor of queries, keys and values that a checkpoint has head by head; 0 for every other tensor. */
-    int headsOfFused(String tensor, SequencedMap<String, GgufValue> metadata) {
-        return heads("perHead", tensor, metadata);
+    private int count(JsonNode key, SequencedMap<String, GgufValue> metadata) {
+        if (metadata.get(architecture() + "." + key.stringValue()) instanceof GgufValue.U32 count) {
+            return count.value();
+        }
+        throw new IllegalStateException(architecture() + " has no count " + key);
     }
 
     /** Whether a checkpoint has a matrix as [in, out]. */
     boolean isTransposed(String tensor) {
-        return description.path("transposed").valueStream()
-                .anyMatch(name -> name.stringValue().equals(tensor.substring(tensor.lastIndexOf('.') + 1)));
+        return lists("transposed", tensor);
     }
 
-    private int heads(String how, String tensor, SequencedMap<String, GgufValue> metadata) {
-        JsonNode heads = description.path(how).path(tensor.substring(tensor.lastIndexOf('.') + 1));
-        return heads.isString()
-                && metadata.get(architecture() + "." + heads.stringValue()) instanceof GgufValue.U32 count
-                        ? count.value()
-                        : 0;
+    /** Whether a matrix is stored as floats: llama.cpp reads routers so. */
+    boolean isFloat32(String tensor) {
+        return lists("float32", tensor);
+    }
+
+    /** What is added to a norm's weights: the family multiplies by 1 + w, llama.cpp by w. */
+    float added(String tensor) {
+        return lists("plusOne", tensor) ? 1 : 0;
+    }
+
+    /** Whether the runtime asks for a head even where a model has none of its own. */
+    boolean needsHead() {
+        return description.path("needsHead").asBoolean(false);
+    }
+
+    /** Whether a matrix of one row is a vector there. */
+    boolean isVector(String tensor) {
+        return lists("vectors", tensor);
+    }
+
+    private boolean lists(String part, String tensor) {
+        return description.path(part).valueStream().anyMatch(name -> name.stringValue().equals(last(tensor)));
+    }
+
+    /** "attn_q" of "blk.3.attn_q". */
+    private static String last(String tensor) {
+        return tensor.substring(tensor.lastIndexOf('.') + 1);
     }
 }

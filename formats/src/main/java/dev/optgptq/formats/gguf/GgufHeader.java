@@ -54,11 +54,8 @@ final class GgufHeader {
 
     private void putTensor(GgufTensor tensor, long offset) {
         putText(tensor.name());
-        putInt(tensor.rows() == 0 ? 1 : 2);
-        putLong(tensor.columns());
-        if (tensor.rows() > 0) {
-            putLong(tensor.rows());
-        }
+        putInt(tensor.dimensions().size());
+        tensor.dimensions().forEach(this::putLong);
         putInt(tensor.type().code());
         putLong(offset);
     }
@@ -85,6 +82,14 @@ final class GgufHeader {
             case GgufValue.Texts texts -> {
                 putArray(TYPE_STRING, texts.values().size());
                 texts.values().forEach(this::putText);
+            }
+            case GgufValue.Flags list -> {
+                putArray(TYPE_BOOL, list.values().size());
+                list.values().forEach(flag -> bytes.write(flag ? 1 : 0));
+            }
+            case GgufValue.Floats floats -> {
+                putArray(TYPE_F32, floats.values().size());
+                floats.values().forEach(element -> putInt(Float.floatToRawIntBits(element)));
             }
             case GgufValue.Integers numbers -> {
                 putArray(TYPE_I32, numbers.values().size());

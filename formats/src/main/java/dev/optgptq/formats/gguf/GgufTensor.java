@@ -1,26 +1,25 @@
 package dev.optgptq.formats.gguf;
 
+import java.util.List;
+
 /**
- * A tensor of a file to be written: a matrix of rows, or one row.
+ * A tensor of a file to be written.
  *
  * @param name in the file
- * @param rows 0 for a vector, which has one dimension there
- * @param columns elements of a row, whole blocks of the type
+ * @param dimensions from the innermost: the elements of a row, which are whole blocks of the type; rows; matrices
  */
-public record GgufTensor(String name, GgufType type, long rows, long columns) {
+record GgufTensor(String name, GgufType type, List<Long> dimensions) {
 
-    public GgufTensor {
-        if (columns % type.blockElements() != 0) {
-            throw new IllegalArgumentException(name + ": rows of " + columns + " are not whole blocks of " + type);
+    GgufTensor {
+        dimensions = List.copyOf(dimensions);
+        if (dimensions.getFirst() % type.blockElements() != 0) {
+            throw new IllegalArgumentException(name + ": rows of " + dimensions.getFirst() + " are not whole blocks of " + type);
         }
     }
 
-    static GgufTensor vector(String name, long elements) {
-        return new GgufTensor(name, GgufType.F32, 0, elements);
-    }
-
     /** Size of the data, in bytes. */
-    public long bytes() {
-        return Math.multiplyExact(Math.max(1, rows), columns / type.blockElements() * type.blockBytes());
+    long bytes() {
+        long elements = dimensions.stream().reduce(1L, Math::multiplyExact);
+        return Math.multiplyExact(elements / type.blockElements(), type.blockBytes());
     }
 }

@@ -11,6 +11,10 @@ sealed interface GgufValue {
 
     record Flag(boolean value) implements GgufValue {}
 
+    record Flags(List<Boolean> values) implements GgufValue {}
+
+    record Floats(List<Float> values) implements GgufValue {}
+
     record Text(String value) implements GgufValue {}
 
     record Texts(List<String> values) implements GgufValue {}

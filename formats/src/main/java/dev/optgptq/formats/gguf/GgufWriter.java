@@ -24,6 +24,8 @@ final class GgufWriter implements AutoCloseable {
     private final List<GgufTensor> tensors;
     private final PartialFile file;
     private int written;
+    /** Bytes of the tensor that is due which are in the file. */
+    private long ofTensor;
     private long end;
 
     /** @param target its directory exists; a file of that name is replaced in the end */
@@ -39,20 +41,24 @@ final class GgufWriter implements AutoCloseable {
         }
     }
 
-    /** Writes the next tensor's bytes. */
-    void write(GgufTensor tensor, MemorySegment data) {
-        if (written == tensors.size() || !tensors.get(written).equals(tensor) || data.byteSize() != tensor.bytes()) {
-            throw new IllegalArgumentException(tensor + " of " + data.byteSize() + " bytes is not what comes next");
+    /** Writes the next bytes of the tensor that is due: all of them, or whole members of it. */
+    void write(MemorySegment data) {
+        if (written == tensors.size() || data.byteSize() > tensors.get(written).bytes() - ofTensor) {
+            throw new IllegalArgumentException(data.byteSize() + " bytes are more than are due");
         }
         try {
             for (long at = 0; at < data.byteSize(); at += PIECE_BYTES) {
                 writeFully(data.asSlice(at, Math.min(PIECE_BYTES, data.byteSize() - at)).asByteBuffer());
             }
-            writeFully(ByteBuffer.allocate((int) (GgufHeader.aligned(end) - end)));
+            ofTensor += data.byteSize();
+            if (ofTensor == tensors.get(written).bytes()) {
+                writeFully(ByteBuffer.allocate((int) (GgufHeader.aligned(end) - end)));
+                ofTensor = 0;
+                written++;
+            }
         } catch (IOException e) {
             throw OutputFiles.failure(target, e);
         }
-        written++;
     }
 
     /** Syncs and renames to the target. */

@@ -194,7 +194,7 @@ class GgufExportTest {
     @CsvSource(delimiter = '|', quoteCharacter = '~', value = {
             "\"model_type\":\"llama\"|\"model_type\":\"opt\"|model_type",
             "\"hidden_act\":\"silu\"|\"hidden_act\":\"gelu\"|'hidden_act'",
-            "\"rope_type\":\"default\"|\"rope_type\":\"yarn\"|rotary scaling"})
+            "\"rope_type\":\"default\"|\"rope_type\":\"dynamic\"|rotary scaling"})
     void a_config_that_gguf_cannot_say_is_refused_with_its_key(String was, String is, String said) throws IOException {
         packed(4, 32, true);
         plain();

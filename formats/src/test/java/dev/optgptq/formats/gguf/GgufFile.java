@@ -1,5 +1,6 @@
 package dev.optgptq.formats.gguf;
 
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -16,13 +17,14 @@ import java.util.Objects;
  * A GGUF file read by the specification alone, one value at a time, and its blocks decoded as ggml-quants.c does: what the
  * writer is held against. Knows nothing of the writer.
  */
-final class GgufFile {
+public final class GgufFile {
 
-    record Tensor(List<Long> dimensions, int type, long offset) {}
+    public record Tensor(List<Long> dimensions, int type, long offset) {}
 
     private final ByteBuffer bytes;
     private final Map<String, Object> metadata = new LinkedHashMap<>();
     private final Map<String, Tensor> tensors = new LinkedHashMap<>();
+    private final int metadataEnd;
     private final long dataStart;
 
     private GgufFile(ByteBuffer bytes) {
@@ -37,6 +39,7 @@ final class GgufFile {
             String key = text();
             require(metadata.put(key, value(bytes.getInt())) == null, "twice: " + key);
         }
+        this.metadataEnd = bytes.position();
         for (long i = 0; i < tensorCount; i++) {
             String name = text();
             List<Long> dimensions = new ArrayList<>();
@@ -50,11 +53,11 @@ final class GgufFile {
         this.dataStart = (bytes.position() + 31L) / 32 * 32;
     }
 
-    static GgufFile read(Path file) throws IOException {
+    public static GgufFile read(Path file) throws IOException {
         return new GgufFile(ByteBuffer.wrap(Files.readAllBytes(file)));
     }
 
-    Map<String, Object> metadata() {
+    public Map<String, Object> metadata() {
         return metadata;
     }
 
@@ -63,10 +66,10 @@ final class GgufFile {
     }
 
     /** A tensor's values, row by row. */
-    float[] floats(String name) {
+    public float[] floats(String name) {
         Tensor tensor = tensor(name);
         require(tensor.offset % 32 == 0, "offset of " + name);
-        int count = (int) tensor.dimensions.stream().mapToLong(Long::longValue).reduce(1, (a, b) -> a * b);
+        int count = (int) elements(tensor.dimensions);
         int at = Math.toIntExact(dataStart + tensor.offset);
         float[] values = new float[count];
         for (int i = 0; i < count; i++) {
@@ -81,6 +84,45 @@ final class GgufFile {
             };
         }
         return values;
+    }
+
+    /** The same model with the values of every tensor as they are, in float32: nothing is left that a runtime could round. */
+    public void writeDecoded(Path file) throws IOException {
+        ByteArrayOutputStream out = new ByteArrayOutputStream();
+        out.write(bytes.array(), 0, metadataEnd);
+        long offset = 0;
+        for (Map.Entry<String, Tensor> entry : tensors.entrySet()) {
+            byte[] name = entry.getKey().getBytes(StandardCharsets.UTF_8);
+            List<Long> dimensions = entry.getValue().dimensions;
+            ByteBuffer info = little(8 + name.length + 4 + 8 * dimensions.size() + 4 + 8);
+            info.putLong(name.length).put(name).putInt(dimensions.size());
+            dimensions.forEach(info::putLong);
+            out.write(info.putInt(0).putLong(offset).array());
+            offset = (offset + 4 * elements(dimensions) + 31) / 32 * 32;
+        }
+        for (String name : tensors.keySet()) {
+            pad(out);
+            float[] values = floats(name);
+            ByteBuffer data = little(4 * values.length);
+            data.asFloatBuffer().put(values);
+            out.write(data.array());
+        }
+        pad(out);
+        Files.write(file, out.toByteArray());
+    }
+
+    private static ByteBuffer little(int size) {
+        return ByteBuffer.allocate(size).order(ByteOrder.LITTLE_ENDIAN);
+    }
+
+    private static void pad(ByteArrayOutputStream out) {
+        while (out.size() % 32 != 0) {
+            out.write(0);
+        }
+    }
+
+    private static long elements(List<Long> dimensions) {
+        return dimensions.stream().reduce(1L, Math::multiplyExact);
     }
 
     private float q40(int block, int element) {

@@ -1,0 +1,66 @@
+package dev.optgptq.formats.gguf;
+
+import dev.optgptq.formats.UserError;
+import dev.optgptq.formats.UserError.Code;
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.formats.dtype.Floats;
+import dev.optgptq.formats.dtype.StoredFloats;
+import dev.optgptq.formats.safetensors.TensorView;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.ByteOrder;
+import java.util.function.IntUnaryOperator;
+import java.util.stream.IntStream;
+
+/**
+ * A matrix of floats as rows of the file. Of row r there, element c stands at order(r) * rowStep + c * columnStep in the checkpoint.
+ *
+ * @param added to each element
+ */
+record PlainRows(TensorView view, IntUnaryOperator order, int rows, long columns, long rowStep, long columnStep,
+        float added) {
+
+    private static final ValueLayout.OfShort SHORT = ValueLayout.JAVA_SHORT_UNALIGNED
+            .withOrder(ByteOrder.LITTLE_ENDIAN);
+    private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED
+            .withOrder(ByteOrder.LITTLE_ENDIAN);
+
+    /** A vector, or a matrix as it is stored, as vectors of one element: every row of it by itself. */
+    static PlainRows vector(TensorView view, IntUnaryOperator order, float added) {
+        return new PlainRows(view, order, Math.toIntExact(view.shape().elements()), 1, 1, 1, added);
+    }
+
+    void putFloats(MemorySegment target) {
+        for (int row = 0; row < rows; row++) {
+            for (long column = 0; column < columns; column++) {
+                target.set(FLOAT, 4 * (row * columns + column), (float) (value(row, column) + added));
+            }
+        }
+    }
+
+    /** Rounded to float16, which is what most of llama.cpp's devices compute in; a value beyond it is refused. */
+    void putHalves(MemorySegment target) {
+        IntStream.range(0, rows).parallel().forEach(row -> putHalves(row, target));
+    }
+
+    private void putHalves(int row, MemorySegment target) {
+        if (view.dtype() == DType.F16 && columnStep == 1 && added == 0) {
+            MemorySegment.copy(view.data(), 2 * order.applyAsInt(row) * rowStep, target, 2 * row * columns, 2 * columns);
+            return;
+        }
+        for (long column = 0; column < columns; column++) {
+            double value = value(row, column) + added;
+            short half = Floats.toF16((float) value);
+            if (Float.isInfinite(Floats.fromF16(half)) && Double.isFinite(value)) {
+                throw new UserError(Code.NUMERIC, view.file() + ", tensor '" + view.name()
+                        + "': expected values that float16 holds, up to 65504, found " + value
+                        + "; this model cannot be exported to F16");
+            }
+            target.set(SHORT, 2 * (row * columns + column), half);
+        }
+    }
+
+    private double value(int row, long column) {
+        return StoredFloats.get(view.data(), view.dtype(), order.applyAsInt(row) * rowStep + column * columnStep);
+    }
+}

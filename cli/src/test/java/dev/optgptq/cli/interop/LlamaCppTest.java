@@ -38,12 +38,16 @@ import tools.jackson.databind.JsonNode;
 @TestInstance(Lifecycle.PER_CLASS)
 class LlamaCppTest {
 
-    static final List<String> MODELS = List.of("llama", "llama-yarn", "mistral", "mixtral", "qwen2", "qwen3", "qwen2-moe",
-            "qwen3-moe", "mpt", "bloom", "gpt2", "gpt-neox", "falcon", "falcon-multi-query", "gemma2", "gemma3", "phi2", "phi_3",
-            "phi_3-longrope", "starcoder2", "olmo2", "granite", "stablelm", "stablelm-parallel", "cohere2", "glm4", "exaone4",
+    static final List<String> MODELS = List.of("llama", "llama-yarn", "mistral", "mixtral", "qwen2", "qwen3",
+            "qwen2-moe",
+            "qwen3-moe", "mpt", "bloom", "gpt2", "gpt-neox", "falcon", "falcon-multi-query", "gemma2", "gemma3", "phi2",
+            "phi_3",
+            "phi_3-longrope", "starcoder2", "olmo2", "granite", "stablelm", "stablelm-parallel", "cohere2", "glm4",
+            "exaone4",
             "smollm3", "seed-oss");
     /** Those whose rows have another order in the file, or whose matrices are fused, turned round or one tensor together. */
-    static final List<String> QUANTIZED = List.of("llama", "mixtral", "mpt", "bloom", "gpt2", "gpt-neox", "falcon", "gemma2",
+    static final List<String> QUANTIZED = List.of("llama", "mixtral", "mpt", "bloom", "gpt2", "gpt-neox", "falcon",
+            "gemma2",
             "phi_3", "qwen2-moe");
     /** With a space before a text, and without. */
     static final List<String> SENTENCE_PIECES = List.of("mistral", "gemma2");
@@ -126,7 +130,8 @@ class LlamaCppTest {
     }
 
     private static void quantize(Path model, Path output) {
-        CommandRun.of("quantize", model, "--calibrator", "rtn", "--bits", 4, "--group-size", 32, "--eval", "none", "--output",
+        CommandRun.of("quantize", model, "--calibrator", "rtn", "--bits", 4, "--group-size", 32, "--eval", "none",
+                "--output",
                 output).succeeds();
     }
 
@@ -227,7 +232,8 @@ class LlamaCppTest {
     private void writeIds() {
         long[] all = Arrays.stream(ids).flatMapToInt(Arrays::stream).asLongStream().toArray();
         TensorSpec spec = new TensorSpec("input_ids", DType.I64, Shape.of(SEQUENCES, LENGTH));
-        try (SafetensorsWriter writer = new SafetensorsWriter(folder.resolve("ids.safetensors"), List.of(spec), Map.of())) {
+        try (SafetensorsWriter writer = new SafetensorsWriter(folder.resolve("ids.safetensors"), List.of(spec),
+                Map.of())) {
             writer.write("input_ids", MemorySegment.ofArray(all));
             writer.finish();
         }

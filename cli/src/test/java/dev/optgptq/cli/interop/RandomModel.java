@@ -62,7 +62,9 @@ final class RandomModel {
         List<String> names = new ArrayList<>();
         for (int block = 0; block < (pattern.contains("{}") ? description.path("blocks").intValue() : 1); block++) {
             String inBlock = pattern.replaceFirst("\\{}", String.valueOf(block));
-            for (int member = 0; member < (inBlock.contains("{}") ? description.path("members").intValue() : 1); member++) {
+            for (int member = 0; member < (inBlock.contains("{}")
+                    ? description.path("members").intValue()
+                    : 1); member++) {
                 names.add(inBlock.replace("{}", String.valueOf(member)));
             }
         }

@@ -14,7 +14,8 @@ final class TinyTokenizers {
 
     private static final String SPACE = "\u2581";
     /** Each but a single character is made of two before it. */
-    private static final List<String> PIECES = List.of(SPACE, "a", "e", "h", "i", "n", "o", "r", "s", "t", SPACE + "t", "he",
+    private static final List<String> PIECES = List.of(SPACE, "a", "e", "h", "i", "n", "o", "r", "s", "t", SPACE + "t",
+            "he",
             "in", "er", SPACE + "the", "an", SPACE + "a", "re", "on", "at", "th", "is", "en", SPACE + "s", "or", "es",
             SPACE + "in", "rain", SPACE + "an");
 
@@ -37,7 +38,8 @@ final class TinyTokenizers {
             merges.add(pair.charAt(0) + " " + pair.charAt(1));
             vocab.put(pair, vocab.size());
         }
-        tokenizer.putNull("normalizer").putObject("pre_tokenizer").put("type", "ByteLevel").put("add_prefix_space", false)
+        tokenizer.putNull("normalizer").putObject("pre_tokenizer").put("type", "ByteLevel")
+                .put("add_prefix_space", false)
                 .put("trim_offsets", true).put("use_regex", true);
         tokenizer.putObject("decoder").put("type", "ByteLevel").put("add_prefix_space", true).put("trim_offsets", true)
                 .put("use_regex", true);

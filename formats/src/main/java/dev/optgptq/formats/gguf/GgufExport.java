@@ -111,7 +111,8 @@ public final class GgufExport {
         List<Part> embedding = parts.getOrDefault("token_embd.weight", List.of());
         if (family.needsHead() && !embedding.isEmpty()) {
             Part table = embedding.getFirst();
-            add(-1, table.module(), new GgufTensor(HEAD, table.tensor().type(), table.tensor().dimensions()), table.data());
+            add(-1, table.module(), new GgufTensor(HEAD, table.tensor().type(), table.tensor().dimensions()),
+                    table.data());
         }
     }
 
@@ -165,7 +166,8 @@ public final class GgufExport {
         boolean transposed = family.isTransposed(name);
         int rows = Math.toIntExact(view.shape().dimension(transposed ? 1 : 0));
         long columns = view.shape().dimension(transposed ? 0 : 1);
-        PlainRows plain = new PlainRows(view, family.rows(name, rows, metadata), rows, columns, transposed ? 1 : columns,
+        PlainRows plain = new PlainRows(view, family.rows(name, rows, metadata), rows, columns,
+                transposed ? 1 : columns,
                 transposed ? rows : 1, 0);
         GgufType type = family.isFloat32(name) ? GgufType.F32 : GgufType.F16;
         add(place.member(), module, new GgufTensor(name + ".weight", type, List.of(columns, (long) rows)),

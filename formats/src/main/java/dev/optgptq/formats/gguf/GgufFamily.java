@@ -111,7 +111,8 @@ final class GgufFamily {
 
     /** All of the architecture's entries. */
     SequencedMap<String, GgufValue> metadata() {
-        SequencedMap<String, GgufValue> metadata = GgufMetadata.of(description.path("metadata"), architecture(), config);
+        SequencedMap<String, GgufValue> metadata = GgufMetadata.of(description.path("metadata"), architecture(),
+                config);
         if (description.path("rotary").booleanValue()) {
             Set<String> factors = description.path("rotaryFactors").valueStream().map(JsonNode::stringValue)
                     .collect(Collectors.toSet());

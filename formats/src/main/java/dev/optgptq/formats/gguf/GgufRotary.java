@@ -57,7 +57,8 @@ record GgufRotary(ModelConfig config, Set<String> tensors) {
     private void putYarn(String scaling, SequencedMap<String, GgufValue> metadata) {
         boolean truncated = !config.has(block() + ".truncate") || config.flag(block() + ".truncate");
         if (!truncated || number("beta_fast", FAST) != FAST || number("beta_slow", SLOW) != SLOW) {
-            throw refused("yarn with a beta_fast of 32, a beta_slow of 1 and truncated bounds, which is what llama.cpp computes");
+            throw refused(
+                    "yarn with a beta_fast of 32, a beta_slow of 1 and truncated bounds, which is what llama.cpp computes");
         }
         double factor = factor();
         double mscale = number("mscale", 0);

@@ -13,7 +13,8 @@ record GgufTensor(String name, GgufType type, List<Long> dimensions) {
     GgufTensor {
         dimensions = List.copyOf(dimensions);
         if (dimensions.getFirst() % type.blockElements() != 0) {
-            throw new IllegalArgumentException(name + ": rows of " + dimensions.getFirst() + " are not whole blocks of " + type);
+            throw new IllegalArgumentException(
+                    name + ": rows of " + dimensions.getFirst() + " are not whole blocks of " + type);
         }
     }
 

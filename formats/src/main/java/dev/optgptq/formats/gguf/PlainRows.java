@@ -45,7 +45,8 @@ record PlainRows(TensorView view, IntUnaryOperator order, int rows, long columns
 
     private void putHalves(int row, MemorySegment target) {
         if (view.dtype() == DType.F16 && columnStep == 1 && added == 0) {
-            MemorySegment.copy(view.data(), 2 * order.applyAsInt(row) * rowStep, target, 2 * row * columns, 2 * columns);
+            MemorySegment.copy(view.data(), 2 * order.applyAsInt(row) * rowStep, target, 2 * row * columns,
+                    2 * columns);
             return;
         }
         for (long column = 0; column < columns; column++) {

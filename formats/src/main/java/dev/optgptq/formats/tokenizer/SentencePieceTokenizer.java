@@ -52,7 +52,8 @@ final class SentencePieceTokenizer {
         settings.path("added_tokens_decoder").propertyStream().forEach(entry -> {
             String content = entry.getValue().path("content").asString("");
             if (!vocab.has(content) && entry.getKey().matches("\\d{1,9}")) {
-                add(Integer.parseInt(entry.getKey()), content, entry.getValue().path("special").asBoolean(false), false);
+                add(Integer.parseInt(entry.getKey()), content, entry.getValue().path("special").asBoolean(false),
+                        false);
             }
         });
         ObjectNode json = JSON.objectNode().put("version", "1.0");
@@ -96,8 +97,9 @@ final class SentencePieceTokenizer {
      */
     private void addDefined(int id, String piece) {
         if (model.spaceFirst() || !model.extraSpaces()) {
-            throw new UserError(Code.BAD_TOKENIZER, file + ": expected no user-defined pieces where spaces are put before"
-                    + " a text or taken from it, found '" + piece + "'; fetch a tokenizer.json with the model");
+            throw new UserError(Code.BAD_TOKENIZER,
+                    file + ": expected no user-defined pieces where spaces are put before"
+                            + " a text or taken from it, found '" + piece + "'; fetch a tokenizer.json with the model");
         }
         add(id, piece, false, piece.contains(SPACE));
     }

@@ -75,7 +75,8 @@ class SentencePieceTest {
                 List.of(new Piece("<unk>", 0, Type.UNKNOWN), new Piece("<user>", 0, Type.USER_DEFINED)), true, true,
                 ByteBuffer.allocate(0), true, true);
         assertUserError(Code.BAD_TOKENIZER,
-                () -> SentencePieceTokenizer.of(model, JsonNodeFactory.instance.objectNode(), Path.of("tokenizer.model")),
+                () -> SentencePieceTokenizer.of(model, JsonNodeFactory.instance.objectNode(),
+                        Path.of("tokenizer.model")),
                 "<user>", "fetch a tokenizer.json");
     }
 

@@ -45,7 +45,7 @@ record PlainRows(TensorView view, IntUnaryOperator order, int rows, long columns
 
     private void putHalves(int row, MemorySegment target) {
         if (view.dtype() == DType.F16 && columnStep == 1 && added == 0) {
-            MemorySegment.copy(view.data(), 2 * order.applyAsInt(row) * rowStep, target, 2 * row * columns,
+            MemorySegment.copy(view.data(), 2L * order.applyAsInt(row) * rowStep, target, 2L * row * columns,
                     2 * columns);
             return;
         }

@@ -31,11 +31,11 @@ record SentencePieceModel(List<Piece> pieces, boolean bpe, boolean bytes, ByteBu
     private static final int MAX_PIECE_CHARS = 512;
 
     /** ModelProto.SentencePiece.Type, by its numbers from 1. */
-    enum Type {
+    enum Kind {
         NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE
     }
 
-    record Piece(String text, float score, Type type) {}
+    record Piece(String text, float score, Kind kind) {}
 
     private record Trainer(boolean bpe, boolean bytes) {}
 
@@ -89,12 +89,12 @@ record SentencePieceModel(List<Piece> pieces, boolean bpe, boolean bytes, ByteBu
                 default -> fields.skip();
             }
         }
-        if (text.isEmpty() || text.length() > MAX_PIECE_CHARS || type < 1 || type > Type.values().length
+        if (text.isEmpty() || text.length() > MAX_PIECE_CHARS || type < 1 || type > Kind.values().length
                 || !Float.isFinite(score)) {
             throw new MalformedException("a piece of " + text.length() + " characters, type " + type + " and score "
                     + score);
         }
-        return new Piece(text, score, Type.values()[(int) type - 1]);
+        return new Piece(text, score, Kind.values()[(int) type - 1]);
     }
 
     /** TrainerSpec: model_type (1 unigram, 2 BPE), treat_whitespace_as_suffix, byte_fallback. */

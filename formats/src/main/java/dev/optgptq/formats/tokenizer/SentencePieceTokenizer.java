@@ -3,7 +3,7 @@ package dev.optgptq.formats.tokenizer;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.tokenizer.SentencePieceModel.Piece;
-import dev.optgptq.formats.tokenizer.SentencePieceModel.Type;
+import dev.optgptq.formats.tokenizer.SentencePieceModel.Kind;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
@@ -74,7 +74,7 @@ final class SentencePieceTokenizer {
                         + "' twice; the file is damaged, fetch it again");
             }
             vocab.put(piece.text(), id);
-            switch (piece.type()) {
+            switch (piece.kind()) {
                 case UNKNOWN -> {
                     unknown = piece.text();
                     add(id, piece.text(), true, false);
@@ -114,7 +114,7 @@ final class SentencePieceTokenizer {
         if (model.charsMap().hasRemaining()) {
             ByteBuffer map = Base64.getEncoder().encode(model.charsMap().duplicate());
             steps.add(step("Precompiled").put("precompiled_charsmap",
-                    new String(map.array(), 0, map.limit(), StandardCharsets.US_ASCII)));
+                    StandardCharsets.US_ASCII.decode(map).toString()));
         }
         if (!model.extraSpaces()) {
             steps.add(step("Strip").put("strip_left", true).put("strip_right", true));
@@ -191,7 +191,7 @@ final class SentencePieceTokenizer {
         List<Piece> merged = new ArrayList<>();
         Set<String> parts = new HashSet<>();
         for (Piece piece : model.pieces()) {
-            if (piece.type() == Type.NORMAL || piece.type() == Type.USER_DEFINED) {
+            if (piece.kind() == Kind.NORMAL || piece.kind() == Kind.USER_DEFINED) {
                 merged.add(piece);
                 parts.add(piece.text());
             }

@@ -6,7 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.tokenizer.SentencePieceModel.Piece;
-import dev.optgptq.formats.tokenizer.SentencePieceModel.Type;
+import dev.optgptq.formats.tokenizer.SentencePieceModel.Kind;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.ByteBuffer;
@@ -72,7 +72,7 @@ class SentencePieceTest {
     @Test
     void pieces_of_the_user_are_refused_where_spaces_would_differ() {
         SentencePieceModel model = new SentencePieceModel(
-                List.of(new Piece("<unk>", 0, Type.UNKNOWN), new Piece("<user>", 0, Type.USER_DEFINED)), true, true,
+                List.of(new Piece("<unk>", 0, Kind.UNKNOWN), new Piece("<user>", 0, Kind.USER_DEFINED)), true, true,
                 ByteBuffer.allocate(0), true, true);
         assertUserError(Code.BAD_TOKENIZER,
                 () -> SentencePieceTokenizer.of(model, JsonNodeFactory.instance.objectNode(),

@@ -77,7 +77,7 @@ final class RandomModel {
         boolean plusOne = description.path("config").path("model_type").stringValue().startsWith("gemma");
         // Gemma's norms behind its layers are small, so that each layer adds a part to what goes by.
         double mean = norm && !plusOne ? 1 : norm && spec.name().contains(".post_") ? -0.5 : 0;
-        double deviation = spec.shape().rank() == 1 ? 0.1 : 1 / Math.sqrt(spec.shape().dimension(1));
+        double deviation = spec.shape().rank() == 1 ? 0.1 : 1 / Math.sqrt((double) spec.shape().dimension(1));
         short[] values = new short[Math.toIntExact(spec.shape().elements())];
         for (int i = 0; i < values.length; i++) {
             values[i] = Floats.toF16((float) (mean + deviation * random.nextGaussian()));

@@ -89,30 +89,33 @@ public final class GgufFile {
     /** The same model with the values of every tensor as they are, in float32: nothing is left that a runtime could round. */
     public void writeDecoded(Path file) throws IOException {
         ByteArrayOutputStream out = new ByteArrayOutputStream();
-        out.write(bytes.array(), 0, metadataEnd);
+        byte[] metadataBytes = new byte[metadataEnd];
+        bytes.get(0, metadataBytes);
+        out.write(metadataBytes);
         long offset = 0;
         for (Map.Entry<String, Tensor> entry : tensors.entrySet()) {
             byte[] name = entry.getKey().getBytes(StandardCharsets.UTF_8);
             List<Long> dimensions = entry.getValue().dimensions;
-            ByteBuffer info = little(8 + name.length + 4 + 8 * dimensions.size() + 4 + 8);
-            info.putLong(name.length).put(name).putInt(dimensions.size());
+            byte[] entryBytes = new byte[8 + name.length + 4 + 8 * dimensions.size() + 4 + 8];
+            ByteBuffer info = little(entryBytes).putLong(name.length).put(name).putInt(dimensions.size());
             dimensions.forEach(info::putLong);
-            out.write(info.putInt(0).putLong(offset).array());
+            info.putInt(0).putLong(offset);
+            out.write(entryBytes);
             offset = (offset + 4 * elements(dimensions) + 31) / 32 * 32;
         }
         for (String name : tensors.keySet()) {
             pad(out);
             float[] values = floats(name);
-            ByteBuffer data = little(4 * values.length);
-            data.asFloatBuffer().put(values);
-            out.write(data.array());
+            byte[] data = new byte[4 * values.length];
+            little(data).asFloatBuffer().put(values);
+            out.write(data);
         }
         pad(out);
         Files.write(file, out.toByteArray());
     }
 
-    private static ByteBuffer little(int size) {
-        return ByteBuffer.allocate(size).order(ByteOrder.LITTLE_ENDIAN);
+    private static ByteBuffer little(byte[] array) {
+        return ByteBuffer.wrap(array).order(ByteOrder.LITTLE_ENDIAN);
     }
 
     private static void pad(ByteArrayOutputStream out) {

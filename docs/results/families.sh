@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Quantizes tiny random models at 4 bits with the default settings and by rounding to nearest, reads both back, and prints the table of
-# docs/results/families.md. Needs bash, awk and coreutils beside the program.
+# Quantizes tiny random models at 4 bits with the default settings and by rounding to nearest, verifies, and prints a table
+# of the divergences from the original. Needs bash, awk and coreutils beside the program.
 #
 #   samples/interop/check_families.py --wide --count 1 --keep MODELS    (one model of every family; needs transformers)
 #   docs/results/families.sh PROGRAM MODELS OUT [MODEL...]

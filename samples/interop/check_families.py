@@ -74,7 +74,8 @@ def hub_style(d, config):
             config["rope_scaling"] = None
         return
     if d.flag(0.3):
-        rope["type"] = rope.pop("rope_type")
+        if config["model_type"] != "gemma3_text":  # transformers ignores "type" there; opt-gptq does not
+            rope["type"] = rope.pop("rope_type")
     elif d.flag(0.3):
         rope["type"] = rope["rope_type"]
     config["rope_scaling"] = rope

@@ -42,7 +42,8 @@ record RotaryReader(ConfigReader config, RotaryForm form, int headDim, int posit
             config.at("rope_parameters." + key);
             config.at("rope_scaling." + key);
         }
-        RotaryScaling scaling = local && !nested ? new RotaryScaling.Default() : scaling(block);
+        RotaryScaling written = scaling(block);
+        RotaryScaling scaling = local && !nested ? new RotaryScaling.Default() : written;
         return new Position.Rotary(theta(block, local && !nested), rotaryDim(block, scaling), form.layout(), scaling,
                 DType.F32);
     }

@@ -131,8 +131,9 @@ class FamilyConfigTest {
 
     @Test
     void aScalingThatNoBlockHasIsNotUnknown() {
-        ModelSpec spec = resolve("gemma3_text", """
-                {"layer_types": ["sliding_attention", "sliding_attention"], "rope_scaling": {"rope_type": "linear", "factor": 2.0}}""");
+        ModelSpec spec = resolve("gemma3_text",
+                """
+                        {"layer_types": ["sliding_attention", "sliding_attention"], "rope_scaling": {"rope_type": "linear", "factor": 2.0}}""");
         assertEquals(List.of(), spec.remarks());
         assertInstanceOf(RotaryScaling.Default.class, rotary(spec).scaling());
     }

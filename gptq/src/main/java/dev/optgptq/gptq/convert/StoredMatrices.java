@@ -17,29 +17,31 @@ final class StoredMatrices {
 
     /** A matrix rounded to a dtype. Throws UserError NUMERIC if it overflows. */
     static Matrix rounded(String name, Matrix matrix, DType dtype) {
-        float[] values = matrix.toFloats();
-        for (int i = 0; i < values.length; i++) {
-            values[i] = switch (dtype) {
-                case F16 -> Floats.fromF16(Floats.toF16(values[i]));
-                case BF16 -> Floats.fromBF16(Floats.toBF16(values[i]));
-                case F32, F64 -> values[i];
+        return matrix.map(value -> {
+            float single = (float) value;
+            float rounded = switch (dtype) {
+                case F16 -> Floats.fromF16(Floats.toF16(single));
+                case BF16 -> Floats.fromBF16(Floats.toBF16(single));
+                case F32, F64 -> single;
                 default -> throw new IllegalArgumentException(name + " in " + dtype);
             };
-            if (!Float.isFinite(values[i])) {
+            if (!Float.isFinite(rounded)) {
                 throw new UserError(Code.NUMERIC, name + ": the converted weights are not finite in " + dtype
                         + "; the model's weights overflow, or the calibration text is degenerate. Calibrate with other "
                         + "text");
             }
-        }
-        return Matrix.of(matrix.rows(), matrix.columns(), values);
+            return rounded;
+        });
     }
 
     /** The bytes of a matrix that was rounded to the dtype. */
     static MemorySegment encode(Matrix matrix, DType dtype, Arena arena) {
-        float[] values = matrix.toFloats();
-        MemorySegment bytes = arena.allocate((long) values.length * dtype.bytes(), Double.BYTES);
-        for (int i = 0; i < values.length; i++) {
-            StoredFloats.set(bytes, dtype, i, values[i]);
+        int columns = matrix.columns();
+        MemorySegment bytes = arena.allocate((long) matrix.rows() * columns * dtype.bytes(), Double.BYTES);
+        for (int row = 0; row < matrix.rows(); row++) {
+            for (int column = 0; column < columns; column++) {
+                StoredFloats.set(bytes, dtype, (long) row * columns + column, (float) matrix.at(row, column));
+            }
         }
         return bytes;
     }

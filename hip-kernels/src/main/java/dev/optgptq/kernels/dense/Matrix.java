@@ -1,6 +1,7 @@
 package dev.optgptq.kernels.dense;
 
 import java.util.function.DoubleBinaryOperator;
+import java.util.function.DoubleUnaryOperator;
 import java.util.function.IntToDoubleFunction;
 
 /** A dense float64 matrix on the Java heap, row-major. Its values never change once it is made. */
@@ -26,6 +27,11 @@ public final class Matrix {
     /** From values, row after row, which are copied. */
     public static Matrix of(int rows, int columns, double... values) {
         return new Matrix(rows, columns, values.clone());
+    }
+
+    /** From values, row after row, which are taken over: the caller must not write to them again. */
+    public static Matrix over(int rows, int columns, double[] values) {
+        return new Matrix(rows, columns, values);
     }
 
     /** From float32 values, row after row. */
@@ -149,6 +155,15 @@ public final class Matrix {
         double[] result = values.clone();
         for (int i = 0; i < rows; i++) {
             result[i * columns + i] += value;
+        }
+        return new Matrix(rows, columns, result);
+    }
+
+    /** Every element replaced by a function of it. */
+    public Matrix map(DoubleUnaryOperator function) {
+        double[] result = new double[values.length];
+        for (int i = 0; i < result.length; i++) {
+            result[i] = function.applyAsDouble(values[i]);
         }
         return new Matrix(rows, columns, result);
     }

@@ -7,8 +7,6 @@ import dev.optgptq.kernels.ops.NeuralOps.AttentionShape;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.dense.Matrix;
-import java.util.ArrayList;
-import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /** Attention weights between host and device. */
@@ -37,15 +35,20 @@ record GroupedWeights(HostCopies copies) {
         return bias == null ? null : copies.upload(bias, arena);
     }
 
+    /** These weights with the queries and keys of others on the device. */
+    AttentionMatrices withScores(AttentionMatrices weights, AttentionParts parts) {
+        return weights.withScores(copies.download(parts.query()), download(parts.queryBias()),
+                copies.download(parts.key()), download(parts.keyBias()));
+    }
+
     /** Writes them in the place of weights with more key-value heads, each shared one as often as it is shared. */
     void expand(AttentionMatrices weights, AttentionParts into) {
-        int kvHeads = Math.toIntExact(into.key().rows() / weights.headDim());
         copies.upload(weights.query(), into.query());
         write(weights.queryBias(), into.queryBias());
-        copies.upload(repeated(weights.key(), weights, kvHeads), into.key());
-        writeRepeated(weights.keyBias(), weights, kvHeads, into.keyBias());
-        copies.upload(repeated(weights.value(), weights, kvHeads), into.value());
-        writeRepeated(weights.valueBias(), weights, kvHeads, into.valueBias());
+        writeRepeated(weights.key(), weights, into.key());
+        writeRepeatedBias(weights.keyBias(), weights, into.keyBias());
+        writeRepeated(weights.value(), weights, into.value());
+        writeRepeatedBias(weights.valueBias(), weights, into.valueBias());
         copies.upload(weights.output(), into.output());
         write(weights.outputBias(), into.outputBias());
     }
@@ -56,19 +59,28 @@ record GroupedWeights(HostCopies copies) {
         }
     }
 
-    private void writeRepeated(@Nullable Matrix bias, AttentionMatrices weights, int kvHeads, @Nullable Tensor into) {
-        if (bias != null) {
-            write(repeated(bias.transposed(), weights, kvHeads).transposed(), into);
+    private void writeRepeated(Matrix heads, AttentionMatrices weights, Tensor into) {
+        Device device = copies.device();
+        int d = weights.headDim();
+        int kvHeads = Math.toIntExact(into.rows() / d);
+        try (TensorArena scratch = device.arena()) {
+            Tensor shared = copies.upload(heads, scratch);
+            for (int head = 0; head < kvHeads; head++) {
+                long from = (long) head / (kvHeads / weights.kvHeads()) * d;
+                device.neural().convert(shared.rows(from, d), into.rows((long) head * d, d));
+            }
+            device.synchronize();
         }
     }
 
-    private static Matrix repeated(Matrix heads, AttentionMatrices weights, int kvHeads) {
-        int d = weights.headDim();
-        List<Matrix> rows = new ArrayList<>();
-        for (int head = 0; head < kvHeads; head++) {
-            rows.add(heads.rows(head / (kvHeads / weights.kvHeads()) * d, d));
+    private void writeRepeatedBias(@Nullable Matrix bias, AttentionMatrices weights, @Nullable Tensor into) {
+        if (bias != null && into != null) {
+            int d = weights.headDim();
+            int kvHeads = Math.toIntExact(into.columns() / d);
+            int sharing = kvHeads / weights.kvHeads();
+            copies.upload(Matrix.generate(1, kvHeads * d, (row, column) -> bias.at(0, column / d / sharing * d + column % d)),
+                    into);
         }
-        return Matrix.stack(rows);
     }
 
     /** The shape of attention with these weights. */

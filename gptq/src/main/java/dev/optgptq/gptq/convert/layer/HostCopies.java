@@ -13,20 +13,46 @@ import java.lang.foreign.ValueLayout;
 /** Matrices between the device, where they are float32 or of 16 bits unless said otherwise, and the host, where they are float64. */
 public record HostCopies(Device device) {
 
-    public Matrix download(Tensor tensor) {
+    /** Bytes that are copied at a time: fresh memory for whole matrices would cost as much as the copies. */
+    private static final long PIECE_BYTES = 8L << 20;
+
+    /** Rows of a matrix at a time, through memory on the host that serves for all of them. */
+    private interface Piece {
+        /** @param first row of rows */
+        void copy(long first, Tensor rows, MemorySegment staging);
+    }
+
+    private static void inPieces(Tensor dense, Piece piece) {
+        long rowBytes = Math.max(1, dense.columns() * dense.dtype().bytes());
+        long most = Math.clamp(PIECE_BYTES / rowBytes, 1, Math.max(1, dense.rows()));
         try (Arena host = Arena.ofShared()) {
-            MemorySegment values = host.allocate(ValueLayout.JAVA_FLOAT, Math.max(1, tensor.elements()))
-                    .asSlice(0, Float.BYTES * tensor.elements());
-            if (tensor.isDense() && tensor.dtype() == DType.F32) {
-                device.download(tensor, values);
-            } else {
-                try (TensorArena scratch = device.arena()) {
-                    device.download(single(tensor, scratch), values);
-                }
+            MemorySegment staging = host.allocate(most * rowBytes, Double.BYTES);
+            for (long row = 0; row < dense.rows(); row += most) {
+                Tensor rows = dense.rows(row, Math.min(most, dense.rows() - row));
+                piece.copy(row, rows, staging.asSlice(0, rows.bytes()));
             }
-            return Matrix.of(Math.toIntExact(tensor.rows()), Math.toIntExact(tensor.columns()),
-                    values.toArray(ValueLayout.JAVA_FLOAT));
         }
+    }
+
+    public Matrix download(Tensor tensor) {
+        if (tensor.isDense() && tensor.dtype() == DType.F32) {
+            return downloadSingles(tensor);
+        }
+        try (TensorArena scratch = device.arena()) {
+            return downloadSingles(single(tensor, scratch));
+        }
+    }
+
+    private Matrix downloadSingles(Tensor dense) {
+        double[] values = new double[Math.toIntExact(dense.elements())];
+        inPieces(dense, (first, rows, staging) -> {
+            device.download(rows, staging);
+            int from = Math.toIntExact(first * dense.columns());
+            for (int i = 0; i < rows.elements(); i++) {
+                values[from + i] = staging.getAtIndex(ValueLayout.JAVA_FLOAT, i);
+            }
+        });
+        return Matrix.over(Math.toIntExact(dense.rows()), Math.toIntExact(dense.columns()), values);
     }
 
     /** A dense F32 copy. */
@@ -41,17 +67,30 @@ public record HostCopies(Device device) {
         if (target.rows() != matrix.rows() || target.columns() != matrix.columns()) {
             throw new IllegalArgumentException(matrix + " to " + target);
         }
-        try (Arena host = Arena.ofShared(); TensorArena scratch = device.arena()) {
-            MemorySegment values = host.allocateFrom(ValueLayout.JAVA_FLOAT, matrix.toFloats());
-            if (target.isDense() && target.dtype() == DType.F32) {
-                device.upload(values, target);
-            } else {
-                Tensor dense = scratch.matrix(DType.F32, target.rows(), target.columns());
-                device.upload(values, dense);
-                device.neural().convert(dense, target);
-            }
+        if (target.isDense() && target.dtype() == DType.F32) {
+            uploadSingles(matrix, target);
+            return;
+        }
+        try (TensorArena scratch = device.arena()) {
+            Tensor dense = scratch.matrix(DType.F32, target.rows(), target.columns());
+            uploadSingles(matrix, dense);
+            device.neural().convert(dense, target);
             device.synchronize();
         }
+    }
+
+    private void uploadSingles(Matrix matrix, Tensor dense) {
+        int columns = matrix.columns();
+        inPieces(dense, (first, rows, staging) -> {
+            for (int row = 0; row < rows.rows(); row++) {
+                for (int column = 0; column < columns; column++) {
+                    staging.setAtIndex(ValueLayout.JAVA_FLOAT, (long) row * columns + column,
+                            (float) matrix.at(Math.toIntExact(first) + row, column));
+                }
+            }
+            device.upload(staging, rows);
+            device.synchronize();
+        });
     }
 
     /** A new tensor; the arena owns it. */
@@ -63,21 +102,29 @@ public record HostCopies(Device device) {
 
     /** Of a dense F64 tensor. */
     Matrix downloadDoubles(Tensor tensor) {
-        try (Arena host = Arena.ofShared()) {
-            MemorySegment values = host.allocate(Math.max(1, tensor.bytes()), Double.BYTES).asSlice(0, tensor.bytes());
-            device.download(tensor, values);
-            return Matrix.of(Math.toIntExact(tensor.rows()), Math.toIntExact(tensor.columns()),
-                    values.toArray(ValueLayout.JAVA_DOUBLE));
-        }
+        double[] values = new double[Math.toIntExact(tensor.elements())];
+        inPieces(tensor, (first, rows, staging) -> {
+            device.download(rows, staging);
+            MemorySegment.copy(staging, ValueLayout.JAVA_DOUBLE, 0, values, Math.toIntExact(first * tensor.columns()),
+                    Math.toIntExact(rows.elements()));
+        });
+        return Matrix.over(Math.toIntExact(tensor.rows()), Math.toIntExact(tensor.columns()), values);
     }
 
     /** A new F64 tensor; the arena owns it. */
     Tensor uploadDoubles(Matrix matrix, TensorArena arena) {
         Tensor target = arena.matrix(DType.F64, matrix.rows(), matrix.columns());
-        try (Arena host = Arena.ofShared()) {
-            device.upload(host.allocateFrom(ValueLayout.JAVA_DOUBLE, matrix.toDoubles()), target);
+        int columns = matrix.columns();
+        inPieces(target, (first, rows, staging) -> {
+            for (int row = 0; row < rows.rows(); row++) {
+                for (int column = 0; column < columns; column++) {
+                    staging.setAtIndex(ValueLayout.JAVA_DOUBLE, (long) row * columns + column,
+                            matrix.at(Math.toIntExact(first) + row, column));
+                }
+            }
+            device.upload(staging, rows);
             device.synchronize();
-        }
+        });
         return target;
     }
 

@@ -27,9 +27,9 @@ public record KeyMerge(Dense dense, HeadLayout layout) {
             place(rest, shared, spread);
             lost += rest.residual() * layout.rest().size();
         }
-        RotaryMerge rotary = new RotaryMerge(dense);
+        RotaryMerge rotary = RotaryMerge.of(dense, group);
         for (HeadLayout.Pair pair : layout.pairs()) {
-            RotaryMerge.Turn turn = rotary.merge(group, pair);
+            RotaryMerge.Turn turn = rotary.merge(pair);
             turn.place(pair, d, shared, spread);
             lost += 2 * turn.residual();
         }

@@ -4,16 +4,25 @@ import dev.optgptq.kernels.dense.Dense;
 import dev.optgptq.kernels.dense.Matrix;
 import java.util.Arrays;
 import java.util.List;
+import java.util.stream.IntStream;
 
 /**
  * Merges one frequency pair of the keys of r heads, as complex numbers z_h: c = sum_h t_h z_h, z_h ~ b_h c. The score of a pair
  * is Re(q conj(z)), and the rotations multiply both by the same phases, so a complex factor passes from keys to queries: q'_h
  * = conj(b_h) q_h.
+ *
+ * @param attendedKeys the mean of the group's
+ * @param weightedQueries of each member
  */
-record RotaryMerge(Dense dense) {
+record RotaryMerge(Dense dense, GroupMoments group, Matrix attendedKeys, List<Matrix> weightedQueries) {
 
     /** Added to a head's query energy, relative to the mean, to avoid division by zero. */
     private static final double LEAST_ENERGY = 1e-6;
+
+    static RotaryMerge of(Dense dense, GroupMoments group) {
+        return new RotaryMerge(dense, group, GroupMoments.mean(group.attendedKeys()),
+                IntStream.range(0, group.members()).mapToObj(group::weightedQueries).toList());
+    }
 
     /**
      * The factors of one pair.
@@ -39,11 +48,11 @@ record RotaryMerge(Dense dense) {
     }
 
     /** By the top eigenvector v of D^1/2 F D^1/2, D the weighted query energies: t_h = conj(v_h) sqrt(D_h), b_h = v_h / sqrt(D_h). */
-    Turn merge(GroupMoments group, HeadLayout.Pair pair) {
+    Turn merge(HeadLayout.Pair pair) {
         int r = group.members();
         int d = group.headDim();
-        double[] roots = roots(group, pair);
-        Hermitian seen = Hermitian.of(GroupMoments.mean(group.attendedKeys()), pair, r, d);
+        double[] roots = roots(pair);
+        Hermitian seen = Hermitian.of(attendedKeys, pair, r, d);
         Dense.Eigen eigen = dense.eigen(seen.scaled(roots).embedded());
         // Every eigenvalue is double, for v and iv; any vector of the two is v up to a phase.
         int top = 2 * r - 1;
@@ -68,10 +77,10 @@ record RotaryMerge(Dense dense) {
         return new Turn(toShared, fromShared, eigen.residual(2));
     }
 
-    private static double[] roots(GroupMoments group, HeadLayout.Pair pair) {
+    private double[] roots(HeadLayout.Pair pair) {
         double[] energies = new double[group.members()];
         for (int member = 0; member < energies.length; member++) {
-            Matrix queries = group.weightedQueries(member);
+            Matrix queries = weightedQueries.get(member);
             energies[member] = queries.at(pair.real(), pair.real()) + queries.at(pair.imaginary(), pair.imaginary());
         }
         double mean = Arrays.stream(energies).average().orElse(0);

@@ -78,7 +78,8 @@ record GroupedWeights(HostCopies copies) {
             int d = weights.headDim();
             int kvHeads = Math.toIntExact(into.columns() / d);
             int sharing = kvHeads / weights.kvHeads();
-            copies.upload(Matrix.generate(1, kvHeads * d, (row, column) -> bias.at(0, column / d / sharing * d + column % d)),
+            copies.upload(
+                    Matrix.generate(1, kvHeads * d, (row, column) -> bias.at(0, column / d / sharing * d + column % d)),
                     into);
         }
     }

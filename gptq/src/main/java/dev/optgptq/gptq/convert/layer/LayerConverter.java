@@ -159,7 +159,8 @@ public final class LayerConverter {
                 }
                 steps.put(fit, fitted ? sequences.fitted().length * length : 0, sequences.judged());
                 ScoreFit.Outcome outcome = fitted ? fit.fit(List.of(1.0)) : fit.measure();
-                return new Scored(merge, fitted ? weights.withScores(merged, attention.parts()) : merged, outcome.before(),
+                return new Scored(merge, fitted ? weights.withScores(merged, attention.parts()) : merged,
+                        outcome.before(),
                         outcome.after(), outcome.turns());
             }
         }

@@ -9,8 +9,9 @@
 
 // Tokens of a page.
 #define TOKENS 16
-// Pairs of a row and a query head that share a page once it is read.
+// Pairs of a row and a query head that share a page once it is read; and so few that paged_attention_few.hip takes them.
 #define PAIRS 16
+#define FEW_PAIRS 8
 
 // Keys, or values. Strides are in elements of the stored type, bytes for codes.
 struct Pages {
@@ -47,12 +48,15 @@ struct Work {
     int firstRow;
     int firstPair;
     int pairs;
+    int allPairs;  // of the sequence and this KV head
     // Of the sequence's first row.
     int position;
     int fromPage;
     int toPage;
     int chunk;
     int chunks;
+
+    __device__ __forceinline__ bool few() const { return allPairs <= FEW_PAIRS; }
 
     // The row of the batch, the query head and the position of a pair.
     __device__ __forceinline__ int row(int pair, int group) const { return firstRow + (firstPair + pair) / group; }
@@ -62,10 +66,12 @@ struct Work {
     __device__ __forceinline__ int at(int pair, int group) const { return position + (firstPair + pair) / group; }
 };
 
+#define MOST_CHUNKS 64
+
 // Pages of a chunk. It depends only on the sequence, as does the order in which chunks are merged: a sequence's result does not
 // depend on the others in the batch.
 DEVICE int chunk_pages(int pages) {
-    int share = (pages + 63) / 64;
+    int share = (pages + MOST_CHUNKS - 1) / MOST_CHUNKS;
     return share < 16 ? 16 : share;
 }
 
@@ -88,6 +94,7 @@ DEVICE bool find_work(const Batch& batch, int kvHeads, int group, int window, in
     }
     work->sequence = sequence;
     work->kvHead = kvHead;
+    work->allPairs = pairs;
     work->firstRow = first;
     work->firstPair = tile * PAIRS;
     work->pairs = pairs - tile * PAIRS < PAIRS ? pairs - tile * PAIRS : PAIRS;

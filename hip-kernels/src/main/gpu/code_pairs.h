@@ -27,8 +27,13 @@ DEVICE u32 code_steps(u32 codes, u32 base) {
 }
 
 // The lower, or upper, halves of two words.
+#if defined(__CUDACC__)
+DEVICE u32 lower_halves(u32 a, u32 b) { return __byte_perm(a, b, 0x5410); }
+DEVICE u32 upper_halves(u32 a, u32 b) { return __byte_perm(a, b, 0x7632); }
+#else
 DEVICE u32 lower_halves(u32 a, u32 b) { return (a & 0xffffu) | b << 16; }
 DEVICE u32 upper_halves(u32 a, u32 b) { return a >> 16 | (b & 0xffff0000u); }
+#endif
 
 #endif
 

@@ -126,6 +126,16 @@ DEVICE void load_transposed(u32 (&pair)[4], const u16* row) {
     }
 }
 
+// A matrix of 8 x 8, of which lane l holds elements 2 (l % 4) and + 1 of row l / 4, transposed.
+DEVICE u32 transposed(u32 pair) {
+    u64 rows[GPU_WAVE];
+    emulator::gather(pair, rows);
+    int row = lane_of_wave() / 4;
+    int at = 8 * (lane_of_wave() % 4) + row / 2;
+    int shift = 16 * (row % 2);
+    return (u16)(rows[at] >> shift) | (u32)(u16)(rows[at + 4] >> shift) << 16;
+}
+
 // sums [16, 8] += left [16, 16] right [16, 8].
 template <int TYPE> DEVICE void multiply_8(float* sums, const Operand& left, u32 right0, u32 right1) {
     u64 rows[2][GPU_WAVE];
@@ -155,6 +165,12 @@ DEVICE void load_matrices(u32 (&pair)[4], const u16* row) {
 DEVICE void load_transposed(u32 (&pair)[4], const u16* row) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(pair[0]), "=r"(pair[1]), "=r"(pair[2]), "=r"(pair[3]) : "r"(shared_address(row)) : "memory");
+}
+
+DEVICE u32 transposed(u32 pair) {
+    u32 other;
+    asm("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(other) : "r"(pair));
+    return other;
 }
 
 #define MULTIPLY(type)                                                                                  \

@@ -7,7 +7,7 @@
 // inputs too, and are summed by packed.hip. The split of sums over waves depends only on the layer: a row's result does not depend
 // on the others.
 #include "packed.h"
-#include "code_pairs.h"
+#include "packed_pairs.h"
 
 #define WAVES_ACROSS 4
 #define WAVES_ALONG 2
@@ -21,33 +21,6 @@
 #define OUTPUT_TILES (OUTPUTS / 16)
 #define TILE_ROWS (ROWS_LAYOUT ? 8 : 16)
 #define TILE_PART 4
-
-struct alignas(16) Words {
-    u32 at[4];
-};
-
-// The two pairs of a step, of 2, from the words of 8 inputs of one output.
-template <int BITS> DEVICE void weight_pairs(u32 first, u32 second, int step, u32 base, u32 (&pair)[2]) {
-    if (BITS == 4) {
-        pair[0] = code_steps(first >> (step * 8) & 0x000f000fu, base);
-        pair[1] = code_steps(first >> (step * 8 + 4) & 0x000f000fu, base);
-    } else {
-        u32 word = step == 0 ? first : second;
-        pair[0] = code_steps((word & 0xffu) | (word & 0xff00u) << 8, base);
-        pair[1] = code_steps((word >> 16 & 0xffu) | (word >> 8 & 0xff0000u), base);
-    }
-}
-
-// The inputs to multiply with them, of 8 neighbours.
-template <int BITS> DEVICE void input_pairs(const Words& inputs, int step, u32 (&pair)[2]) {
-    if (BITS == 4) {
-        pair[0] = lower_halves(inputs.at[step], inputs.at[step + 2]);
-        pair[1] = upper_halves(inputs.at[step], inputs.at[step + 2]);
-    } else {
-        pair[0] = inputs.at[2 * step];
-        pair[1] = inputs.at[2 * step + 1];
-    }
-}
 
 // The output of a wave's own that part c of a tile's sums belongs to, and its row.
 DEVICE int sum_output(int tile, int c) {

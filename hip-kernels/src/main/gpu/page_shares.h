@@ -43,8 +43,34 @@ template <int WORDS, int RUN> DEVICE void read(const u32* from, int step, bool r
     }
 }
 
-// Two codes, in the lower and the upper half of a word, as F16.
-DEVICE u32 code_halves(u32 codes) { return code_steps(codes, 0x64006400u); }
+// Codes as F16. NVIDIA's matrix units take subnormal numbers as they are, so that the bits of a code are code / CODE_UNIT; AMD's take
+// them for 0, and get a code's value. Nibbles that lie 4 bits higher may stay there, as 16 times as much, where UNMOVED is 16.
+#if ROWS_LAYOUT
+#define CODE_UNIT 0x1p24f
+#define UNMOVED 16
+#else
+#define CODE_UNIT 1.0f
+#define UNMOVED 1
+#endif
+
+// Two codes, in the lower and the upper half of a word.
+DEVICE u32 code_halves(u32 codes) { return ROWS_LAYOUT ? codes : code_steps(codes, 0x64006400u); }
+
+// Two nibbles from bit 4 on of both halves, UNMOVED times.
+DEVICE u32 upper_nibbles(u32 word) {
+    return ROWS_LAYOUT ? word & 0x00f000f0u : code_halves(word >> 4 & 0x000f000fu);
+}
+
+// The token of a page whose key this lane loads for tile t of 8, or 16, tokens.
+DEVICE int key_token(int t) {
+    int lane = across_lane();
+    return ROWS_LAYOUT ? 4 * (lane / 2) + 2 * t + lane % 2 : lane;
+}
+#define KEY_TILES (ROWS_LAYOUT ? 2 : 1)
+
+// Scores are in powers of 2.
+#define LOG2_E 1.4426950408889634f
+#define LN_2 0.6931471805599453f
 
 // How a lane holds keys: its quarter of a key in runs of SPAN elements, WIDTH / 16 steps of 4 elements.
 template <int TYPE, int WIDTH> struct KeyShare {
@@ -62,6 +88,9 @@ template <int TYPE, int WIDTH> struct KeyShare {
         return chunk * QUARTERS * SPAN + quarter() * SPAN + own;
     }
 
+    // What the i-th of a step is multiplied by to make up for its pair.
+    static __device__ __forceinline__ float factor(int i) { return TYPE == INT4 && i >= 2 ? 1.0f / UNMOVED : 1.0f; }
+
     // The two pairs of a step.
     static __device__ __forceinline__ void pairs(const u32 (&words)[WORDS], int step, u32 (&pair)[2]) {
         if (TYPE == INT8) {
@@ -71,7 +100,7 @@ template <int TYPE, int WIDTH> struct KeyShare {
         } else if (TYPE == INT4) {
             u32 word = words[step / 2 % WORDS] >> (step % 2 * 8);
             pair[0] = code_halves(word & 0x000f000fu);
-            pair[1] = code_halves(word >> 4 & 0x000f000fu);
+            pair[1] = upper_nibbles(word);
         } else {
             pair[0] = words[step * 2 % WORDS];
             pair[1] = words[(step * 2 + 1) % WORDS];
@@ -90,6 +119,11 @@ template <int TYPE, int WIDTH> struct ValueShare {
     // The element of a head that is the e-th of another lane.
     static __device__ __forceinline__ int element(int e, int lane) { return e / SPAN * SPAN * ACROSS + lane * SPAN + e % SPAN; }
 
+    // What a sum of element e is multiplied by.
+    static __device__ __forceinline__ float factor(int e) {
+        return TYPE == INT4 && e % 2 == 1 ? CODE_UNIT / UNMOVED : Stored<TYPE>::CODES ? CODE_UNIT : 1.0f;
+    }
+
     // Element e of tokens a and b.
     static __device__ __forceinline__ u32 pair(const u32 (&a)[WORDS], const u32 (&b)[WORDS], int e, int shift) {
         if (TYPE == INT8) {
@@ -100,7 +134,8 @@ template <int TYPE, int WIDTH> struct ValueShare {
             u32 first = a[e / 8 % WORDS] >> shift;
             u32 second = b[e / 8 % WORDS] >> shift;
             u32 both = e / 4 % 2 == 0 ? lower_halves(first, second) : upper_halves(first, second);
-            return code_halves(both >> (e % 4 * 4) & 0x000f000fu);
+            both >>= e / 2 % 2 * 8;
+            return e % 2 == 0 ? code_halves(both & 0x000f000fu) : upper_nibbles(both);
         }
         return e % 2 == 0 ? lower_halves(a[e / 2 % WORDS], b[e / 2 % WORDS]) : upper_halves(a[e / 2 % WORDS], b[e / 2 % WORDS]);
     }

@@ -132,35 +132,48 @@ KERNEL_BESIDE(ATTEND_THREADS, 4) attend64(ARGUMENTS) { attend<64>(VALUES); }
 KERNEL_BESIDE(ATTEND_THREADS, 4) attend128(ARGUMENTS) { attend<128>(VALUES); }
 KERNEL_BESIDE(ATTEND_THREADS, 4) attend256(ARGUMENTS) { attend<256>(VALUES); }
 
-// Merges the chunks of sequences that were split over blocks, in order. The grid is kvHeads x sequences; part is the size of a
-// pair's chunk: width + 2.
-KERNEL(128) merge(const float* parts, int part, const int* lengths, const int* starts, const float* sinks, float* out,
-                  i64 outStride, int kvHeads,
-                  int group, int headDim, int window, int mostChunks, int partPairs) {
+// Merges the chunks of sequences that were split over blocks, in order. The grid is (kvHeads * partPairs) x sequences; part is the
+// size of a pair's chunk: width + 2.
+#define MERGE_THREADS 128
+
+KERNEL(MERGE_THREADS) merge(const float* parts, int part, const int* lengths, const int* starts, const float* sinks, float* out,
+                            i64 outStride, int kvHeads, int group, int headDim, int window, int mostChunks, int partPairs) {
+    SHARED(float, most, MOST_CHUNKS);
+    SHARED(float, totals, MOST_CHUNKS);
+    int kvHead = blockIdx.x / partPairs;
+    int pair = blockIdx.x % partPairs;
     Work work;
     Batch batch = {0, 0, lengths, starts};
-    if (!find_work(batch, kvHeads, group, window, blockIdx.y, 0, blockIdx.x, 0, &work) || work.chunks == 1) {
+    if (!find_work(batch, kvHeads, group, window, blockIdx.y, 0, kvHead, 0, &work) || work.chunks == 1 || pair >= work.pairs) {
         return;
     }
-    const float* first = parts + ((i64)work.sequence * kvHeads + work.kvHead) * mostChunks * partPairs * part;
+    const float* own = parts + (((i64)work.sequence * kvHeads + kvHead) * mostChunks * partPairs + pair) * part;
     i64 chunkStride = (i64)partPairs * part;
-    for (int i = threadIdx.x; i < work.pairs * headDim; i += blockDim.x) {
-        int pair = i / headDim;
-        int d = i % headDim;
-        const float* own = first + (i64)pair * part;
-        float most = -infinity();
-        for (int c = 0; c < work.chunks; c++) {
-            most = fmaxf(most, own[c * chunkStride]);
-        }
-        float total = 0;
+    for (int c = threadIdx.x; c < work.chunks; c += MERGE_THREADS) {
+        most[c] = own[c * chunkStride];
+        totals[c] = own[c * chunkStride + 1];
+    }
+    __syncthreads();
+    float largest = -infinity();
+    for (int c = 0; c < work.chunks; c++) {
+        largest = fmaxf(largest, most[c]);
+    }
+    __syncthreads();
+    for (int c = threadIdx.x; c < work.chunks; c += MERGE_THREADS) {
+        most[c] = most[c] == -infinity() ? 0.0f : expf(most[c] - largest);
+    }
+    __syncthreads();
+    float total = 0;
+    for (int c = 0; c < work.chunks; c++) {
+        total = fmaf(totals[c], most[c], total);
+    }
+    total = with_sink(total, largest, sinks, work.head(pair, group));
+    for (int d = threadIdx.x; d < headDim; d += MERGE_THREADS) {
         float sum = 0;
+        #pragma unroll 8
         for (int c = 0; c < work.chunks; c++) {
-            const float* chunk = own + c * chunkStride;
-            float weight = chunk[0] == -infinity() ? 0.0f : expf(chunk[0] - most);
-            total = fmaf(chunk[1], weight, total);
-            sum = fmaf(chunk[2 + d], weight, sum);
+            sum = fmaf(own[c * chunkStride + 2 + d], most[c], sum);
         }
-        out[work.row(pair, group) * outStride + (i64)work.head(pair, group) * headDim + d] =
-            sum / with_sink(total, most, sinks, work.head(pair, group));
+        out[work.row(pair, group) * outStride + (i64)work.head(pair, group) * headDim + d] = sum / total;
     }
 }

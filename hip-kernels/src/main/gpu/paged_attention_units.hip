@@ -9,21 +9,13 @@
 
 #define WAVES 4
 #define UNIT_THREADS (WAVES * GPU_WAVE)
-#define LOG2_E 1.4426950408889634f
-#define LN_2 0.6931471805599453f
 
 // Whether this was compiled for a GPU with matrix units that these kernels support.
 KERNEL(1) has_matrix_units(int* answer) { *answer = MATRIX_UNITS; }
 
 #if MATRIX_UNITS
 
-#define KEY_TILES (ROWS_LAYOUT ? 2 : 1)
-
-// The token of a page whose key this lane loads for tile t, and that of element e of its scores.
-DEVICE int key_token(int t) {
-    int lane = across_lane();
-    return ROWS_LAYOUT ? 4 * (lane / 2) + 2 * t + lane % 2 : lane;
-}
+// The token of a lane's 4 that element e of its scores is of.
 DEVICE int own_token(int e) { return ROWS_LAYOUT ? 2 * (e >> 2) + (e & 1) : e; }
 
 // sums of scores += queries times the keys of a step.
@@ -65,7 +57,8 @@ DEVICE void attend(const float* q, i64 qStride, Pages keys, Pages values, Batch 
     SHARED(float, waveTotal, WAVES * PAIRS);
     int wave = threadIdx.x / GPU_WAVE;
     Work work;
-    if (!find_work(batch, kvHeads, group, window, blockIdx.z, blockIdx.y, blockIdx.x % kvHeads, blockIdx.x / kvHeads, &work)) {
+    if (!find_work(batch, kvHeads, group, window, blockIdx.z, blockIdx.y, blockIdx.x % kvHeads, blockIdx.x / kvHeads, &work)
+        || (ROWS_LAYOUT && work.few())) {
         return;
     }
     Operand query[STEPS];
@@ -86,9 +79,9 @@ DEVICE void attend(const float* q, i64 qStride, Pages keys, Pages values, Batch 
             for (int i = 0; i < 4; i += 2) {
                 float first = real ? row[Keys::element(step, i)] : 0.0f;
                 float second = real ? row[Keys::element(step, i + 1)] : 0.0f;
-                u32 pairOfHalves = packed_pair<FACTOR>(first, second);
+                u32 pairOfHalves = packed_pair<FACTOR>(first * Keys::factor(i), second * Keys::factor(i));
                 query[step].pair[ROWS_LAYOUT ? i + s : i / 2] = pairOfHalves;
-                sum += half_value<FACTOR>((u16)pairOfHalves) + half_value<FACTOR>((u16)(pairOfHalves >> 16));
+                sum += (half_value<FACTOR>((u16)pairOfHalves) + half_value<FACTOR>((u16)(pairOfHalves >> 16))) / Keys::factor(i);
             }
         }
         querySum[s] = Stored<TYPE>::CODES ? across_others<Sum>(sum) : 0.0f;
@@ -171,7 +164,7 @@ DEVICE void attend(const float* q, i64 qStride, Pages keys, Pages values, Batch 
             int s = slot_of(e);
             int j = first + 4 * quarter() + own_token(e);
             float product = Stored<TYPE>::CODES
-                ? fmaf(score[e], keyGrid.scale[own_token(e)], keyGrid.minimum[own_token(e)] * querySum[s])
+                ? fmaf(score[e], keyGrid.scale[own_token(e)] * CODE_UNIT, keyGrid.minimum[own_token(e)] * querySum[s])
                 : score[e];
             bool sees = j <= position[s] && (window == 0 || j > position[s] - window);
             score[e] = sees ? fmaf(capped(product, inCaps), scale, slope[s] * (j - position[s])) : -infinity();
@@ -232,7 +225,8 @@ DEVICE void attend(const float* q, i64 qStride, Pages keys, Pages values, Batch 
         #pragma unroll
         for (int c = 0; c < 4; c++) {
             int s = sum_slot(c);
-            waveSums[(wave * PAIRS + query_of(s)) * PITCH + Values::element(e, sum_lane(c))] = sum[e][c] + least[s];
+            waveSums[(wave * PAIRS + query_of(s)) * PITCH + Values::element(e, sum_lane(c))] =
+                fmaf(sum[e][c], Values::factor(e), least[s]);
         }
     }
     __syncthreads();

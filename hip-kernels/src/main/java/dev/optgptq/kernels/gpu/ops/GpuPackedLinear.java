@@ -9,8 +9,8 @@ import dev.optgptq.kernels.ops.QuantOps.PackedWeights;
 import org.jspecify.annotations.Nullable;
 
 /**
- * y = x W^T straight from packed weights: packed_units.hip for fp16/bf16, where a GPU has matrix units and inputs of a
- * group are neighbours; packed_vector.hip for up to 8 rows of anything else, packed_matrix.hip for more. Where a layer
+ * y = x W^T straight from packed weights: on the matrix units for F16, where a GPU has them and inputs of a group are
+ * neighbours, by packed_few.hip and packed_many.hip with waves of 32 and packed_units.hip with waves of 64; packed_vector.hip for up to 8 rows of anything else, packed_matrix.hip for more. Where a layer
  * has too few outputs to fill a card, blocks share its inputs, and their parts are summed in order. How many parts
  * there are depends on the shape alone, so the bits are the same on every device. With many fp16/bf16 rows,
  * dequantizing the weights for the library pays off.
@@ -31,10 +31,12 @@ final class GpuPackedLinear {
 
     private final GpuContext context;
     private final PackedUnits units;
+    private final NarrowPackedUnits narrow;
 
     GpuPackedLinear(GpuContext context) {
         this.context = context;
         this.units = new PackedUnits(context);
+        this.narrow = new NarrowPackedUnits(context, units);
     }
 
     void run(PackedWeights weights, Tensor x, @Nullable Tensor bias, float beta, Tensor y) {
@@ -42,7 +44,12 @@ final class GpuPackedLinear {
             return;
         }
         GpuBlas blas = context.blas();
-        if (units.takes(weights, x)) {
+        if (narrow.takesFew(weights, x)) {
+            narrow.few(weights, x, bias, beta, y);
+        } else if (narrow.takesMany(weights, x)) {
+            long parts = narrow.parts(weights);
+            share(parts, bias, beta, y, (target, part) -> narrow.many(weights, x, target, parts, part));
+        } else if (units.takes(weights, x)) {
             long parts = units.parts(weights);
             share(parts, bias, beta, y, (target, part) -> units.multiply(weights, x, target, parts, part));
         } else if (x.dtype() != DType.F32 && blas != null && context.trustsProducts(x.dtype())) {

@@ -11,12 +11,16 @@ import dev.optgptq.kernels.ops.CacheType;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Attention over pages on a GPU: on the matrix units if the GPU has them and they support the kind of pages and heads,
- * else on the plain units. Blocks share long sequences; a second kernel merges their parts.
+ * Attention over pages on a GPU: on the matrix units if the GPU has them and they support the kind of pages and heads, by
+ * a kernel of their own for sequences that decode; else on the plain units. Blocks share long sequences; a second kernel
+ * merges their parts.
  */
 final class PagedAttention {
 
     private static final String UNITS = "paged_attention_units";
+    private static final String FEW = "paged_attention_few";
+    /** Pairs of a sequence that are few: paged_attention_few.hip takes such sequences, where waves are of 32. */
+    private static final int FEW_PAIRS = 8;
     /** Pairs of a row and a query head that a block takes. */
     private static final int PAIRS = 16;
     private static final int PLAIN_THREADS = 256;
@@ -55,7 +59,7 @@ final class PagedAttention {
                 launch.plain(width);
             }
             if (parts != null) {
-                context.kernel("paged_attention", "merge").launchGrid(shape.kvHeads(), rows.sequences(), 1,
+                context.kernel("paged_attention", "merge").launchGrid((long) shape.kvHeads() * pairs, rows.sequences(), 1,
                         MERGE_THREADS, 0, parts, width + 2, rows.lengths(), rows.starts(), sinks, out,
                         out.stride(), shape.kvHeads(), shape.group(), shape.headDim(), shape.window(), (int) chunks,
                         pairs);
@@ -115,9 +119,20 @@ final class PagedAttention {
             return Math.ceilDiv((long) rows.mostRows() * shape.group(), PAIRS);
         }
 
+        /** Each sequence by one of two kernels, which depends on that sequence alone. */
         void units() {
-            context.kernel(UNITS, "attend_" + name(pages.type()) + "_" + shape.headDim()).launchGrid(
-                    (long) shape.kvHeads() * chunks, tiles(), rows.sequences(), UNIT_WAVES * context.waveWidth(), 0, q,
+            boolean hasFew = context.waveWidth() == 32;
+            if (hasFew) {
+                units(FEW, 1);
+            }
+            if (!hasFew || (long) rows.mostRows() * shape.group() > FEW_PAIRS) {
+                units(UNITS, tiles());
+            }
+        }
+
+        private void units(String source, long tiles) {
+            context.kernel(source, "attend_" + name(pages.type()) + "_" + shape.headDim()).launchGrid(
+                    (long) shape.kvHeads() * chunks, tiles, rows.sequences(), UNIT_WAVES * context.waveWidth(), 0, q,
                     q.stride(), pages.keys(), pages.keys().stride(), pages.keyGrids(),
                     GpuCacheOps.stride(pages.keyGrids()), pages.values(), pages.values().stride(), pages.valueGrids(),
                     GpuCacheOps.stride(pages.valueGrids()), rows.table(), rows.table().stride(), rows.lengths(),

@@ -39,6 +39,12 @@ int hipModuleUnload(void*);
 int hipModuleGetFunction(void**, void*, const char*);
 int hipModuleLaunchKernel(void*, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void*, void**,
                           void**);
+int hipStreamBeginCapture(void*, int);
+int hipStreamEndCapture(void*, void**);
+int hipGraphInstantiateWithFlags(void**, void*, unsigned long long);
+int hipGraphLaunch(void*, void*);
+int hipGraphExecDestroy(void*);
+int hipGraphDestroy(void*);
 const char* hipGetErrorName(int);
 const char* hipGetErrorString(int);
 int hiprtcVersion(int*, int*);
@@ -107,6 +113,17 @@ int cuMemcpyHtoDAsync_v2(void* to, const void* from, size_t n, void* s) { return
 int cuMemcpyDtoHAsync_v2(void* to, const void* from, size_t n, void* s) { return hipMemcpyDtoHAsync(to, from, n, s); }
 int cuMemcpyDtoDAsync_v2(void* to, const void* from, size_t n, void* s) { return hipMemcpyDtoDAsync(to, from, n, s); }
 int cuMemsetD8Async(void* to, unsigned char value, size_t n, void* s) { return hipMemsetD8Async(to, value, n, s); }
+
+int cuStreamBeginCapture_v2(void* stream, int mode) { return hipStreamBeginCapture(stream, mode); }
+int cuStreamEndCapture(void* stream, void** graph) { return hipStreamEndCapture(stream, graph); }
+
+int cuGraphInstantiateWithFlags(void** executable, void* graph, unsigned long long flags) {
+    return hipGraphInstantiateWithFlags(executable, graph, flags);
+}
+
+int cuGraphLaunch(void* executable, void* stream) { return hipGraphLaunch(executable, stream); }
+int cuGraphExecDestroy(void* executable) { return hipGraphExecDestroy(executable); }
+int cuGraphDestroy(void* graph) { return hipGraphDestroy(graph); }
 
 int cuDeviceCanAccessPeer(int* can, int device, int peer) { return hipDeviceCanAccessPeer(can, device, peer); }
 

@@ -52,6 +52,8 @@ size_t total_bytes();
 // The statuses that a device is lost with.
 constexpr int illegal_address = 700;
 constexpr int launch_failure = 719;
+// That of a call that a stream cannot record.
+constexpr int unsupported_in_capture = 900;
 
 // Something that an event was recorded for.
 struct Moment {
@@ -83,6 +85,10 @@ void destroy_event(Event* event);
 int issue(Stream* stream, int current, Work work);
 int record(Event* event, Stream* stream, int current);
 int await(Stream* stream, Event* event, int current);
+// Kernels, fills and copies on the device that are issued meanwhile are recorded instead of done.
+int begin_recording(Stream* stream);
+// False when it did not record.
+bool end_recording(Stream* stream, std::vector<Work>& recorded);
 int synchronize(Stream* stream, int current);
 void synchronize(Event* event);
 int synchronize_device(int device);

@@ -20,6 +20,9 @@ struct Stream {
     // Still has work, but the host has no handle of it any more.
     bool destroyed;
     std::deque<Work> queue;
+    // What is issued while it records, instead of being done.
+    bool records = false;
+    std::vector<Work> recorded = {};
 };
 
 struct Event {
@@ -172,6 +175,13 @@ int issue(Stream* handle, int current, Work work) {
     if (losses[stream->device] != 0) {
         return losses[stream->device];
     }
+    if (stream->records) {
+        if (work.awaited != nullptr || work.happens != nullptr || work.host != nullptr) {
+            return unsupported_in_capture;
+        }
+        stream->recorded.push_back(std::move(work));
+        return 0;
+    }
     stream->queue.push_back(std::move(work));
     while (stream->queue.size() > most_waiting || random_number() % 4 == 0) {
         if (!run_one()) {
@@ -200,9 +210,31 @@ int await(Stream* stream, Event* event, int current) {
     return issue(stream, current, std::move(work));
 }
 
+int begin_recording(Stream* stream) {
+    std::lock_guard<std::recursive_mutex> guard(lock);
+    if (stream == nullptr || stream->records) {
+        return unsupported_in_capture;
+    }
+    stream->records = true;
+    stream->recorded.clear();
+    return 0;
+}
+
+bool end_recording(Stream* stream, std::vector<Work>& recorded) {
+    std::lock_guard<std::recursive_mutex> guard(lock);
+    bool records = stream->records;
+    stream->records = false;
+    recorded = std::move(stream->recorded);
+    stream->recorded.clear();
+    return records;
+}
+
 int synchronize(Stream* handle, int current) {
     std::lock_guard<std::recursive_mutex> guard(lock);
     Stream* stream = of(handle, current);
+    if (stream->records) {
+        return unsupported_in_capture;
+    }
     run_until([&] { return stream->queue.empty(); });
     return losses[stream->device];
 }

@@ -110,6 +110,31 @@ public interface Device extends AutoCloseable {
         synchronize();
     }
 
+    /**
+     * Work to be repeated with the same tensors, whose contents may change. On a device that can, the ops that it issues
+     * are recorded now and issued by one call later; elsewhere it runs again each time. It is not run now, it issues the
+     * same ops on the same tensors at any time, and neither copies from or to the host nor waits.
+     */
+    default Recording record(Runnable work) {
+        return new Recording() {
+            @Override
+            public void replay() {
+                work.run();
+            }
+
+            @Override
+            public void close() {}
+        };
+    }
+
+    /** Repeatable work, to be closed before the tensors that it uses. */
+    interface Recording extends AutoCloseable {
+        void replay();
+
+        @Override
+        void close();
+    }
+
     /** Waits until every op issued so far is done. */
     void synchronize();
 

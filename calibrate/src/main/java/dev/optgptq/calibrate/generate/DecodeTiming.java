@@ -237,15 +237,18 @@ public record DecodeTiming(double step, double attention, double linears, double
             }
         }
 
+        /** Recorded, as in a step. */
         private double median(Runnable work) {
             double[] times = new double[7];
             work.run();
-            for (int i = 0; i < times.length; i++) {
-                device.synchronize();
-                long start = System.nanoTime();
-                work.run();
-                device.synchronize();
-                times[i] = (System.nanoTime() - start) * 1e-9;
+            try (Device.Recording recording = device.record(work)) {
+                for (int i = 0; i < times.length; i++) {
+                    device.synchronize();
+                    long start = System.nanoTime();
+                    recording.replay();
+                    device.synchronize();
+                    times[i] = (System.nanoTime() - start) * 1e-9;
+                }
             }
             Arrays.sort(times);
             return times[times.length / 2];

@@ -2,6 +2,7 @@ package dev.optgptq.calibrate.generate;
 
 import dev.optgptq.kernels.HostVectors;
 import dev.optgptq.calibrate.family.EmbeddingSpec;
+import dev.optgptq.calibrate.family.FeedForward;
 import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.calibrate.model.InputTap;
 import dev.optgptq.calibrate.model.TokenContext;
@@ -40,6 +41,9 @@ public final class PagedModel {
     private final Tensor chosen;
     private final Tensor integers;
     private final MemorySegment hostIntegers;
+    private final RecordedSteps steps;
+    /** Which experts are computed is decided on the host, in the middle of a step. */
+    private final boolean recordable;
 
     private PagedModel(Transformer model, PageLimits limits, TensorArena arena, Arena host) {
         ModelSpec spec = model.spec();
@@ -61,6 +65,9 @@ public final class PagedModel {
         this.chosen = arena.vector(DType.I32, limits.sequences());
         this.integers = arena.vector(DType.I32, limits.integers());
         this.hostIntegers = host.allocate(ValueLayout.JAVA_INT, limits.integers());
+        this.steps = new RecordedSteps(model.device());
+        this.recordable = spec.blockSpecs().stream()
+                .noneMatch(block -> block.feedForward() instanceof FeedForward.Experts);
     }
 
     /**
@@ -68,9 +75,12 @@ public final class PagedModel {
      */
     public static <T> T use(Transformer model, PageLimits limits, Function<PagedModel, T> use) {
         try (TensorArena arena = model.device().arena(); Arena host = Arena.ofShared()) {
-            T result = use.apply(new PagedModel(model, limits, arena, host));
-            model.device().synchronize();
-            return result;
+            PagedModel paged = new PagedModel(model, limits, arena, host);
+            try (RecordedSteps steps = paged.steps) {
+                T result = use.apply(paged);
+                model.device().synchronize();
+                return result;
+            }
         }
     }
 
@@ -118,15 +128,25 @@ public final class PagedModel {
     /** Computes the parts' tokens; their keys and values are stored. At most rows() of them, of at most sequences() sequences. */
     void compute(List<Part> parts) {
         int rows = parts.stream().mapToInt(Part::rows).sum();
-        Layout layout = Layout.of(parts, rows);
+        Layout layout = Layout.of(parts, rows, PageTable.pagesFor(limits.positions()));
         fill(parts, layout);
         device().upload(hostIntegers.asSlice(0, (long) layout.total() * Integer.BYTES),
                 integers.columns(0, layout.total()));
+        if (layout.decodes() && recordable) {
+            steps.run(layout, () -> compute(layout));
+        } else {
+            compute(layout);
+        }
+    }
+
+    private void compute(Layout layout) {
+        int rows = layout.rows();
+        int count = layout.sequences();
         CacheRows cacheRows = new CacheRows(
-                Tensor.dense(DType.I32, parts.size(), layout.width(),
-                        integers.columns(layout.table(), (long) parts.size() * layout.width()).memory()),
-                integers.columns(layout.lengths(), parts.size()), integers.columns(layout.starts(), parts.size() + 1L),
-                parts.stream().mapToInt(Part::rows).max().orElse(0));
+                Tensor.dense(DType.I32, count, layout.width(),
+                        integers.columns(layout.table(), (long) count * layout.width()).memory()),
+                integers.columns(layout.lengths(), count), integers.columns(layout.starts(), count + 1L),
+                layout.mostRows());
         TokenContext sequences = model.pagedSequences(workspace, pages, cacheRows,
                 integers.columns(layout.positions(), rows), integers.columns(layout.slots(), rows));
         Tensor stream = x.rows(0, rows);
@@ -134,20 +154,29 @@ public final class PagedModel {
         for (BlockWeights block : blocks) {
             model.forward(block, stream, workspace, sequences, InputTap.NONE);
         }
-        if (rows > parts.size()) {
-            device().matrix().gatherRows(stream, integers.columns(layout.lastRows(), parts.size()),
-                    last.rows(0, parts.size()));
+        if (rows > count) {
+            device().matrix().gatherRows(stream, integers.columns(layout.lastRows(), count), last.rows(0, count));
         } else {
-            device().matrix().copy(stream, last.rows(0, parts.size()));
+            device().matrix().copy(stream, last.rows(0, count));
         }
     }
 
     /** Where the integers of a batch lie: ids first. */
-    private record Layout(int rows, int sequences, int width) {
+    private record Layout(int rows, int sequences, int mostRows, int width) {
 
-        static Layout of(List<Part> parts, int rows) {
-            return new Layout(rows, parts.size(),
-                    parts.stream().mapToInt(part -> PageTable.pagesFor(part.to())).max().orElse(0));
+        /** Pages by which the table grows, so that steps of the same layout follow each other. */
+        private static final int GROWTH = 64;
+
+        /** @param most pages of a sequence */
+        static Layout of(List<Part> parts, int rows, int most) {
+            int needed = parts.stream().mapToInt(part -> PageTable.pagesFor(part.to())).max().orElse(0);
+            return new Layout(rows, parts.size(), parts.stream().mapToInt(Part::rows).max().orElse(0),
+                    Math.min(most, Math.ceilDiv(needed, GROWTH) * GROWTH));
+        }
+
+        /** One token of each sequence. */
+        boolean decodes() {
+            return rows == sequences && mostRows == 1;
         }
 
         int positions() {

@@ -6,6 +6,7 @@ import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.Uploads;
 import dev.optgptq.kernels.gpu.driver.GpuDriver;
+import dev.optgptq.kernels.gpu.driver.Recordings;
 import dev.optgptq.kernels.gpu.rtc.KernelCompiler;
 import dev.optgptq.kernels.gpu.rtc.KernelSource;
 import java.lang.System.Logger;
@@ -256,6 +257,13 @@ public final class GpuContext implements AutoCloseable {
         health.issued(name);
         health.tell(() -> driver.launch(function, grid, sharedBytes, stream,
                 launchArguments.pack(name, memory, arguments)));
+    }
+
+    /** Issues recorded work. */
+    void replay(Recordings recordings, long recording) {
+        activate();
+        health.issued("a recorded step");
+        health.tell(() -> recordings.replay(recording, stream));
     }
 
     /** The device address of a tensor's element (0, 0), checked to lie in this device's memory. */

@@ -41,12 +41,14 @@ public final class GpuDevice implements Device {
     private final DeltaOps delta;
     private final CacheOps cache;
     private final Float64Ops float64;
+    private final GpuRecorder recorder;
 
     /** Takes ownership of the context: it is closed with the device. */
     public GpuDevice(GpuContext context, String description, NeuralOps neural, MatrixOps matrix, QuantOps quant,
             GradientOps gradient, TuningOps tuning, MixtureOps mixture, DeltaOps delta,
             CacheOps cache, Float64Ops float64) {
         this.context = context;
+        this.recorder = new GpuRecorder(context);
         this.description = description;
         this.neural = new CheckedNeuralOps(neural);
         this.matrix = new CheckedMatrixOps(matrix);
@@ -151,6 +153,11 @@ public final class GpuDevice implements Device {
         } else {
             Device.super.receive(from, source, target);
         }
+    }
+
+    @Override
+    public Recording record(Runnable work) {
+        return recorder.record(work);
     }
 
     @Override

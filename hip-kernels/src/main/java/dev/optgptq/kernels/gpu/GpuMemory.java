@@ -13,6 +13,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Objects;
 import java.util.TreeMap;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The memory of one device. Freed blocks are cached for the next allocation of the same size: driver allocations are
@@ -35,6 +36,8 @@ final class GpuMemory implements AutoCloseable {
     /** Addresses of cached blocks by size; no list is empty. */
     private final TreeMap<Long, Deque<Long>> kept = new TreeMap<>();
     private long keptBytes;
+    /** Blocks that were freed since hold(), by size; null while nobody holds. They count as used. */
+    private @Nullable Map<Long, Deque<Long>> held;
     private long inUse;
     private long peak;
 
@@ -50,6 +53,10 @@ final class GpuMemory implements AutoCloseable {
      */
     synchronized long allocate(long bytes, String what) {
         long size = rounded(bytes);
+        Deque<Long> own = held == null ? null : held.get(size);
+        if (own != null && !own.isEmpty()) {
+            return own.pop();
+        }
         long address = kept.containsKey(size) ? again(size) : fresh(size, what);
         used.put(address, size);
         inUse += size;
@@ -104,13 +111,33 @@ final class GpuMemory implements AutoCloseable {
 
     /** Frees a block. Work already issued to the stream may still use it. */
     synchronized void release(long address) {
-        Long size = used.remove(address);
+        Long size = used.get(address);
         if (size == null) {
             throw new IllegalArgumentException("no block at " + Long.toHexString(address));
         }
+        if (held != null) {
+            held.computeIfAbsent(size, key -> new ArrayDeque<>()).push(address);
+            return;
+        }
+        used.remove(address);
         inUse -= size;
         kept.computeIfAbsent(size, key -> new ArrayDeque<>()).push(address);
         keptBytes += size;
+    }
+
+    /**
+     * From now on blocks that are freed are for later allocations of the work that is being recorded only: they stay in
+     * use for as long as it may be replayed.
+     */
+    synchronized void hold() {
+        held = new TreeMap<>();
+    }
+
+    /** Ends {@link #hold}. Returns the blocks that were freed meanwhile, to be released by the caller. */
+    synchronized List<Long> endHold() {
+        List<Long> blocks = held == null ? List.of() : held.values().stream().flatMap(Deque::stream).toList();
+        held = null;
+        return blocks;
     }
 
     /** The address of a tensor, which must lie in a block in use; anything else would be read or written blindly. */

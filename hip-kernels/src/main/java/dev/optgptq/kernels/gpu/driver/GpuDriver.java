@@ -131,6 +131,9 @@ public interface GpuDriver {
      */
     void launch(long function, Grid grid, int sharedBytes, long stream, MemorySegment parameters);
 
+    /** Recording of a stream's work. UserError DEVICE where the library has no calls for it, or none that work. */
+    Recordings recordings();
+
     /** The shape of a launch: blocks, and threads of a block. */
     record Grid(int x, int y, int z, int threads) {}
 

@@ -24,6 +24,7 @@ final class NativeDriver implements GpuDriver {
     private static final int UNTIMED_EVENT = 2;
     private static final int NAME_BYTES = 256;
 
+    private final NativeLibrary library;
     private final Api api;
     private final Statuses statuses;
     private final int devices;
@@ -37,6 +38,7 @@ final class NativeDriver implements GpuDriver {
 
     /** Initializes the library. UserError DEVICE when it is not usable or there is no device, with the reason. */
     NativeDriver(NativeLibrary library, Api api) {
+        this.library = library;
         this.api = api;
         this.statuses = new Statuses(api);
         // Most machines end here, so the rest is looked up only where there is a device.
@@ -338,6 +340,11 @@ final class NativeDriver implements GpuDriver {
         } catch (Throwable e) {
             throw NativeLibrary.rethrown(e);
         }
+    }
+
+    @Override
+    public Recordings recordings() {
+        return new NativeRecordings(library, statuses);
     }
 
     private void call(Call call, long argument) {

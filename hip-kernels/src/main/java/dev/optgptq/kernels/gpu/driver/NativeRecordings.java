@@ -32,7 +32,8 @@ final class NativeRecordings implements Recordings {
         this.statuses = statuses;
         begin = either("hipStreamBeginCapture", "cuStreamBeginCapture_v2", JAVA_LONG, JAVA_INT);
         end = either("hipStreamEndCapture", "cuStreamEndCapture", JAVA_LONG, ADDRESS);
-        instantiate = either("hipGraphInstantiateWithFlags", "cuGraphInstantiateWithFlags", ADDRESS, JAVA_LONG, JAVA_LONG);
+        instantiate = either("hipGraphInstantiateWithFlags", "cuGraphInstantiateWithFlags", ADDRESS, JAVA_LONG,
+                JAVA_LONG);
         launch = either("hipGraphLaunch", "cuGraphLaunch", JAVA_LONG, JAVA_LONG);
         destroyExecutable = either("hipGraphExecDestroy", "cuGraphExecDestroy", JAVA_LONG);
         destroyGraph = either("hipGraphDestroy", "cuGraphDestroy", JAVA_LONG);

@@ -59,7 +59,8 @@ final class PagedAttention {
                 launch.plain(width);
             }
             if (parts != null) {
-                context.kernel("paged_attention", "merge").launchGrid((long) shape.kvHeads() * pairs, rows.sequences(), 1,
+                context.kernel("paged_attention", "merge").launchGrid((long) shape.kvHeads() * pairs, rows.sequences(),
+                        1,
                         MERGE_THREADS, 0, parts, width + 2, rows.lengths(), rows.starts(), sinks, out,
                         out.stride(), shape.kvHeads(), shape.group(), shape.headDim(), shape.window(), (int) chunks,
                         pairs);

@@ -66,7 +66,7 @@ struct Work {
     __device__ __forceinline__ int at(int pair, int group) const { return position + (firstPair + pair) / group; }
 };
 
-#define MOST_CHUNKS 64
+#define MOST_CHUNKS 32
 
 // Pages of a chunk. It depends only on the sequence, as does the order in which chunks are merged: a sequence's result does not
 // depend on the others in the batch.

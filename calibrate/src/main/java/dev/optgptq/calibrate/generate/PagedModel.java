@@ -45,7 +45,8 @@ public final class PagedModel {
     /** Which experts are computed is decided on the host, in the middle of a step. */
     private final boolean recordable;
 
-    private PagedModel(Transformer model, PageLimits limits, TensorArena arena, Arena host) {
+    private PagedModel(Transformer model, PageLimits limits, TensorArena arena, Arena host,
+            RecordedSteps steps) {
         ModelSpec spec = model.spec();
         this.model = model;
         this.limits = limits;
@@ -65,7 +66,7 @@ public final class PagedModel {
         this.chosen = arena.vector(DType.I32, limits.sequences());
         this.integers = arena.vector(DType.I32, limits.integers());
         this.hostIntegers = host.allocate(ValueLayout.JAVA_INT, limits.integers());
-        this.steps = new RecordedSteps(model.device());
+        this.steps = steps;
         this.recordable = spec.blockSpecs().stream()
                 .noneMatch(block -> block.feedForward() instanceof FeedForward.Experts);
     }
@@ -74,13 +75,12 @@ public final class PagedModel {
      * Loads a model to its device, with a pool of pages, until it is closed. UserError MEMORY where it does not fit.
      */
     public static <T> T use(Transformer model, PageLimits limits, Function<PagedModel, T> use) {
-        try (TensorArena arena = model.device().arena(); Arena host = Arena.ofShared()) {
-            PagedModel paged = new PagedModel(model, limits, arena, host);
-            try (RecordedSteps steps = paged.steps) {
-                T result = use.apply(paged);
-                model.device().synchronize();
-                return result;
-            }
+        try (TensorArena arena = model.device().arena();
+                Arena host = Arena.ofShared();
+                RecordedSteps steps = new RecordedSteps(model.device())) {
+            T result = use.apply(new PagedModel(model, limits, arena, host, steps));
+            model.device().synchronize();
+            return result;
         }
     }
 

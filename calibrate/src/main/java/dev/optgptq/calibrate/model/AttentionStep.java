@@ -7,6 +7,7 @@ import dev.optgptq.calibrate.family.Mixer;
 import dev.optgptq.calibrate.family.NormSlot;
 import dev.optgptq.calibrate.family.Position;
 import dev.optgptq.calibrate.family.Projection;
+import dev.optgptq.calibrate.model.LinearStep.Target;
 import dev.optgptq.calibrate.weights.BlockWeights;
 import dev.optgptq.calibrate.weights.NormWeights;
 import dev.optgptq.kernels.Device;
@@ -34,6 +35,11 @@ record AttentionStep(Device device, LinearStep linears, NormStep norms) {
 
         static int width(Mixer.Attention form) {
             return (form.gated() ? 2 : 1) * form.queryWidth() + 2 * form.kvWidth();
+        }
+
+        /** Where there are no gates between them. */
+        Tensor queriesAndKeys() {
+            return all.columns(0, queries.columns() + keys.columns());
         }
 
         Tensor queriesAndGates() {
@@ -98,9 +104,8 @@ record AttentionStep(Device device, LinearStep linears, NormStep norms) {
         Tensor all = f.scratch(Scratch.QUERIES_KEYS_VALUES, Parts.width(form));
         boolean keepsRaw = f.keeps() && isPrepared(f.spec(), form);
         Parts raw = Parts.of(keepsRaw ? f.scratch(Scratch.RAW, Parts.width(form)) : all, form);
-        linears.ifThere(f, Projection.QUERY, x, raw.queries());
-        linears.ifThere(f, Projection.KEY, x, raw.keys());
-        linears.ifThere(f, Projection.VALUE, x, raw.values());
+        linears.together(f, x, Target.of(f, Projection.QUERY, raw.queries()),
+                Target.of(f, Projection.KEY, raw.keys()), Target.of(f, Projection.VALUE, raw.values()));
         linears.ifThere(f, Projection.QUERY_KEY_VALUE, x, raw.all());
         linears.ifThere(f, Projection.QUERY_GATE, x, raw.queriesAndGates());
         if (keepsRaw) {
@@ -135,8 +140,12 @@ record AttentionStep(Device device, LinearStep linears, NormStep norms) {
 
     private static void turn(Frame f, Mixer.Attention form, Parts parts) {
         if (form.position() instanceof Position.Rotary rotary) {
-            f.context().rotate(rotary, form.headDim(), parts.queries());
-            f.context().rotate(rotary, form.headDim(), parts.keys());
+            if (form.gated()) {
+                f.context().rotate(rotary, form.headDim(), parts.queries());
+                f.context().rotate(rotary, form.headDim(), parts.keys());
+            } else {
+                f.context().rotate(rotary, form.headDim(), parts.queriesAndKeys());
+            }
         }
     }
 

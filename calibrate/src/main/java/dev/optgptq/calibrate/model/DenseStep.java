@@ -6,6 +6,7 @@ import dev.optgptq.calibrate.family.FeedForward.Form;
 import dev.optgptq.calibrate.family.InputSite;
 import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.calibrate.family.Projection;
+import dev.optgptq.calibrate.model.LinearStep.Target;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import java.util.EnumMap;
@@ -109,12 +110,7 @@ record DenseStep(Device device, LinearStep linears) {
         if (its.gateUp() != null && parts.both() != null) {
             linears.parts(f, its.gateUp(), x, parts.both());
         }
-        if (its.up() != null) {
-            linears.forward(f.weights().of(its.up()), x, 0, parts.up());
-        }
-        if (its.gate() != null && parts.gate() != null) {
-            linears.forward(f.weights().of(its.gate()), x, 0, parts.gate());
-        }
+        linears.together(f, x, new Target(its.up(), parts.up()), new Target(its.gate(), parts.gate()));
         return parts;
     }
 

@@ -5,6 +5,10 @@ import dev.optgptq.calibrate.family.Projection;
 import dev.optgptq.calibrate.weights.LinearWeights;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.ops.QuantOps.PackedProduct;
+import java.util.ArrayList;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /** A matmul with a weight; if several parts share its rows, with each part in its place. */
 record LinearStep(Device device) {
@@ -29,6 +33,34 @@ record LinearStep(Device device) {
     void ifThere(Frame f, Projection projection, Tensor x, Tensor y) {
         if (f.spec().has(projection)) {
             parts(f, f.spec().linear(projection), x, y);
+        }
+    }
+
+    /** A linear of a block, and where its output goes. */
+    record Target(@Nullable LinearSpec linear, @Nullable Tensor y) {
+
+        static Target of(Frame f, Projection projection, Tensor y) {
+            return new Target(f.spec().has(projection) ? f.spec().linear(projection) : null, y);
+        }
+    }
+
+    /** Those of some linears of the same inputs that are there: together, where they are packed and need no grouping. */
+    void together(Frame f, Tensor x, Target... targets) {
+        List<PackedProduct> products = new ArrayList<>();
+        for (Target target : targets) {
+            LinearSpec linear = target.linear();
+            Tensor y = target.y();
+            if (linear == null || y == null) {
+                continue;
+            }
+            if (linear.view().rows().isConcatenated() && f.weights().of(linear) instanceof LinearWeights.Packed packed) {
+                products.add(new PackedProduct(packed.packed(), packed.bias(), y));
+            } else {
+                parts(f, linear, x, y);
+            }
+        }
+        if (!products.isEmpty()) {
+            device.quant().linearsPacked(products, x);
         }
     }
 

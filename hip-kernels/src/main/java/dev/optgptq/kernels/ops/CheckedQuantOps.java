@@ -2,6 +2,7 @@ package dev.optgptq.kernels.ops;
 
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Tensor;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /** Checks the shapes and dtypes of every call once for all devices, then passes it on. */
@@ -57,6 +58,17 @@ public final class CheckedQuantOps implements QuantOps {
 
     @Override
     public void linearPacked(PackedWeights weights, Tensor x, @Nullable Tensor bias, float beta, Tensor y) {
+        checkLinear(weights, x, bias, y);
+        ops.linearPacked(weights, x, bias, beta, y);
+    }
+
+    @Override
+    public void linearsPacked(List<PackedProduct> products, Tensor x) {
+        products.forEach(each -> checkLinear(each.weights(), x, each.bias(), each.y()));
+        ops.linearsPacked(products, x);
+    }
+
+    private static void checkLinear(PackedWeights weights, Tensor x, @Nullable Tensor bias, Tensor y) {
         if (x.dtype() != DType.F16 && x.dtype() != DType.BF16) {
             Arguments.f32("linearPacked", "x", x, x.rows(), x.columns());
         }
@@ -69,7 +81,6 @@ public final class CheckedQuantOps implements QuantOps {
                     "linearPacked: groupSize: expected at least 0, found " + weights.groupSize());
         }
         checkPacked("linearPacked", weights, x.columns(), y.columns());
-        ops.linearPacked(weights, x, bias, beta, y);
     }
 
     private static void checkPacked(String op, PackedWeights packed, long inputs, long outputs) {

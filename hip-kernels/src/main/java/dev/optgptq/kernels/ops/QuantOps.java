@@ -1,6 +1,7 @@
 package dev.optgptq.kernels.ops;
 
 import dev.optgptq.kernels.Tensor;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -76,6 +77,19 @@ public interface QuantOps {
      * in fp16/bf16 a device may round W to that dtype, when many rows make dequantizing it first worthwhile.
      */
     void linearPacked(PackedWeights weights, Tensor x, @Nullable Tensor bias, float beta, Tensor y);
+
+    /**
+     * Several linears of the same inputs: what linearPacked gives for each with beta 0, to the bit, in fewer launches
+     * where a device can.
+     *
+     * @param x [N, in], as in linearPacked; every y is F32 [N, its outputs]
+     */
+    default void linearsPacked(List<PackedProduct> products, Tensor x) {
+        products.forEach(each -> linearPacked(each.weights(), x, each.bias(), 0, each.y()));
+    }
+
+    /** One of several linears: y = x W^T + bias. */
+    record PackedProduct(PackedWeights weights, @Nullable Tensor bias, Tensor y) {}
 
     /**
      * Packs codes U8 [in, out], each below 2^bits, to qweight I32 [in * bits / 32, out] (the definition is

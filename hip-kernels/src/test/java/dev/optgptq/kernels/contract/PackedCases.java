@@ -5,9 +5,12 @@ import static dev.optgptq.kernels.contract.Values.normal;
 import static dev.optgptq.kernels.contract.Values.uniform;
 
 import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.kernels.ops.QuantOps.PackedProduct;
 import dev.optgptq.kernels.ops.QuantOps.PackedWeights;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
+import java.util.stream.IntStream;
 
 /** The cases of QuantOps.linearPacked: one row and many, every code width, and the ways that inputs lie in groups. */
 final class PackedCases {
@@ -81,6 +84,12 @@ final class PackedCases {
                 cases.add(halves(half, bits, Grouping.ACROSS, 5, 96, 64, 1));
             }
         }
+        for (DType dtype : new DType[] {DType.F16, DType.F32}) {
+            for (int rows : new int[] {1, 9, 17}) {
+                cases.add(together(dtype, Grouping.NEIGHBOURS, rows, 160, 64, 32, 96));
+            }
+            cases.add(together(dtype, Grouping.OF_128, 2, 288, 96, 64));
+        }
         cases.add(linear(4, Grouping.NEIGHBOURS, 1, 2080, 64, true));
         cases.add(linear(4, Grouping.SCATTERED, 20, 2080, 64, false));
         return cases;
@@ -115,6 +124,31 @@ final class PackedCases {
             float beta) {
         return linear(dtype, bits, grouping, rows, inputs, outputs, true, beta,
                 new Tolerance(dtype == DType.F16 ? 0x1p-10 : 0x1p-7));
+    }
+
+    /** Several linears of the same inputs. */
+    private static OpCase together(DType dtype, Grouping grouping, long rows, long inputs, int... outputs) {
+        Values anyBits = (random, r, c) -> random::nextInt;
+        OpCase.Builder builder = op("linearsPacked",
+                dtype + " 4 bits, groups " + grouping + " [" + rows + ", " + inputs + "] to "
+                        + Arrays.toString(outputs))
+                .input("x", dtype, rows, inputs, normal(1))
+                .input("groups", DType.I32, 1, inputs, grouping.values(inputs));
+        int groups = grouping.groups(inputs);
+        for (int i = 0; i < outputs.length; i++) {
+            builder.input("qweight" + i, DType.I32, inputs / 8, outputs[i], anyBits)
+                    .input("qzeros" + i, DType.I32, groups, outputs[i] / 8, anyBits)
+                    .input("scales" + i, DType.F16, groups, outputs[i], uniform(-0.1, 0.1))
+                    .input("bias" + i, DType.F32, 1, outputs[i], normal(1))
+                    .output("y" + i, DType.F32, rows, outputs[i],
+                            dtype == DType.F32 ? Tolerance.sum(inputs) : new Tolerance(0x1p-10));
+        }
+        return builder.call((device, at) -> device.quant().linearsPacked(IntStream.range(0, outputs.length)
+                .mapToObj(i -> new PackedProduct(
+                        new PackedWeights(4, 1, at.get("qweight" + i), at.get("qzeros" + i), at.get("scales" + i),
+                                at.get("groups"), grouping.groupSize(inputs)),
+                        i == 1 ? null : at.get("bias" + i), at.get("y" + i)))
+                .toList(), at.get("x")));
     }
 
     private static OpCase linear(DType dtype, int bits, Grouping grouping, long rows, long inputs, long outputs,

@@ -5,7 +5,9 @@ import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.gpu.GpuBlas;
 import dev.optgptq.kernels.gpu.GpuContext;
+import dev.optgptq.kernels.ops.QuantOps.PackedProduct;
 import dev.optgptq.kernels.ops.QuantOps.PackedWeights;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -45,7 +47,7 @@ final class GpuPackedLinear {
         }
         GpuBlas blas = context.blas();
         if (narrow.takesFew(weights, x)) {
-            narrow.few(weights, x, bias, beta, y);
+            narrow.few(List.of(new PackedProduct(weights, bias, y)), x, beta);
         } else if (narrow.takesMany(weights, x)) {
             long parts = narrow.parts(weights);
             share(parts, bias, beta, y, (target, part) -> narrow.many(weights, x, target, parts, part));
@@ -62,6 +64,15 @@ final class GpuPackedLinear {
             }
         } else {
             plain(weights, x, bias, beta, y);
+        }
+    }
+
+    /** Several linears of the same inputs. */
+    void run(List<PackedProduct> products, Tensor x) {
+        if (x.elements() > 0 && narrow.takesTogether(products, x)) {
+            narrow.few(products, x, 0);
+        } else {
+            products.forEach(each -> run(each.weights(), x, each.bias(), 0, each.y()));
         }
     }
 

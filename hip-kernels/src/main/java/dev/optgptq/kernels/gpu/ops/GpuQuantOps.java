@@ -5,6 +5,7 @@ import dev.optgptq.kernels.gpu.GpuContext;
 import dev.optgptq.kernels.gpu.Kernel;
 import dev.optgptq.kernels.ops.Grid;
 import dev.optgptq.kernels.ops.QuantOps;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -82,6 +83,11 @@ public final class GpuQuantOps implements QuantOps {
     @Override
     public void linearPacked(PackedWeights weights, Tensor x, @Nullable Tensor bias, float beta, Tensor y) {
         packedLinear.run(weights, x, bias, beta, y);
+    }
+
+    @Override
+    public void linearsPacked(List<PackedProduct> products, Tensor x) {
+        packedLinear.run(products, x);
     }
 
     @Override

@@ -2,7 +2,11 @@ package dev.optgptq.kernels.gpu.ops;
 
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.gpu.GpuContext;
+import dev.optgptq.kernels.ops.QuantOps.PackedProduct;
 import dev.optgptq.kernels.ops.QuantOps.PackedWeights;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /** Packed weights times rows of F16 on the matrix units with waves of 32: packed_few.hip and packed_many.hip. */
@@ -15,6 +19,8 @@ final class NarrowPackedUnits {
     private static final long FEW_OUTPUTS = 32;
     private static final int WAVES_ONE = 16;
     private static final int WAVES_TWO = 8;
+    /** Linears of one launch. */
+    private static final int TOGETHER = 3;
     /** Inputs of a group for the kernels called wide. */
     private static final int WIDE = 128;
     /** Of packed_many.hip: outputs and waves of a block, and inputs that it takes at a time. */
@@ -43,13 +49,34 @@ final class NarrowPackedUnits {
                 && context.address(weights.scales()) % (SCALES * weights.scales().dtype().bytes()) == 0;
     }
 
-    void few(PackedWeights w, Tensor x, @Nullable Tensor bias, float beta, Tensor y) {
+    /** Whether one launch can compute several linears: a kernel has one width of codes and one size of groups. */
+    boolean takesTogether(List<PackedProduct> products, Tensor x) {
+        PackedWeights first = products.getFirst().weights();
+        return products.size() <= TOGETHER && products.stream().map(PackedProduct::weights)
+                .allMatch(each -> takesFew(each, x) && each.bits() == first.bits()
+                        && each.groupSize() == first.groupSize());
+    }
+
+    /** Up to three linears of the same inputs. */
+    void few(List<PackedProduct> products, Tensor x, float beta) {
+        PackedWeights first = products.getFirst().weights();
         int tiles = x.rows() <= TILE_ROWS ? 1 : 2;
-        String name = (w.groupSize() % WIDE == 0 ? "wide" : "bits") + w.bits() + "_tiles" + tiles;
-        context.kernel("packed_few", name).launch(Math.ceilDiv(w.outputs(), FEW_OUTPUTS),
-                (tiles == 1 ? WAVES_ONE : WAVES_TWO) * WAVE, 0, w.zeroOffset(), w.qweight(), w.qweight().stride(),
-                w.qzeros(), w.qzeros().stride(), w.scales(), w.scales().stride(), w.groupOf(), w.inputs(),
-                w.outputs(), w.groupSize(), x, x.stride(), (int) x.rows(), bias, beta, y, y.stride());
+        String name = (first.groupSize() % WIDE == 0 ? "wide" : "bits") + first.bits() + "_tiles" + tiles;
+        List<@Nullable Object> arguments = new ArrayList<>(
+                Arrays.asList(first.groupSize(), x, x.stride(), (int) x.rows(), first.inputs(), beta));
+        long blocks = 0;
+        for (PackedProduct each : products) {
+            PackedWeights w = each.weights();
+            blocks += Math.ceilDiv(w.outputs(), FEW_OUTPUTS);
+            arguments.addAll(Arrays.asList(w.zeroOffset(), w.qweight(), w.qweight().stride(), w.qzeros(),
+                    w.qzeros().stride(), w.scales(), w.scales().stride(), w.outputs(), each.bias(), each.y(),
+                    each.y().stride()));
+        }
+        for (int absent = products.size(); absent < TOGETHER; absent++) {
+            arguments.addAll(Arrays.asList(0, null, 0L, null, 0L, null, 0L, 0L, null, null, 0L));
+        }
+        context.kernel("packed_few", name).launch(blocks, (tiles == 1 ? WAVES_ONE : WAVES_TWO) * WAVE, 0,
+                arguments.toArray());
     }
 
     /** Blocks that share the inputs for many rows; depends only on the layer. */

@@ -28,7 +28,7 @@ final class PagedAttention {
     private static final int MERGE_THREADS = 128;
     /** As chunk_pages of cache_pages.h: pages of a chunk at least, and chunks of a sequence at most. */
     private static final long CHUNK_PAGES = 16;
-    private static final long MOST_CHUNKS = 64;
+    private static final long MOST_CHUNKS = 32;
     private static final int UNIT_ALIGNMENT = 16;
 
     private final GpuContext context;

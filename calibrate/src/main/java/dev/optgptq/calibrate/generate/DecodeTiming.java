@@ -14,13 +14,17 @@ import dev.optgptq.kernels.ops.CachePages;
 import dev.optgptq.kernels.ops.CacheRows;
 import dev.optgptq.kernels.ops.CacheShape;
 import dev.optgptq.kernels.ops.CacheType;
+import dev.optgptq.kernels.ops.QuantOps.PackedProduct;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collection;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.SplittableRandom;
+import java.util.stream.Collectors;
 
 /**
  * Times decoding with a cache full of random keys and values up to a context: the engine that answers prompts,
@@ -216,24 +220,36 @@ public record DecodeTiming(double step, double attention, double linears, double
                 Tensor x = random(work.batch(), widest, arena, host);
                 Tensor factor = arena.matrix(transformer.products(), work.batch(), widest);
                 device.neural().convert(x, factor);
-                int outputs = model.spec().blockSpecs().stream().flatMap(block -> block.linears().stream())
-                        .mapToInt(LinearSpec::outputs).max().orElse(0);
+                int outputs = model.spec().blockSpecs().stream()
+                        .mapToInt(block -> block.linears().stream().mapToInt(LinearSpec::outputs).sum()).max()
+                        .orElse(0);
                 Tensor y = arena.matrix(DType.F32, work.batch(), outputs);
-                return median(() -> {
-                    for (BlockWeights block : model.blocks()) {
-                        for (LinearSpec linear : block.linears()) {
-                            multiply(block.of(linear), factor.columns(0, linear.inputs()),
-                                    y.columns(0, linear.outputs()));
-                        }
-                    }
-                });
+                return median(() -> model.blocks().forEach(block -> bySite(block)
+                        .forEach(linears -> multiply(block, linears, factor, y))));
             }
         }
 
-        private void multiply(LinearWeights weights, Tensor x, Tensor y) {
-            switch (weights) {
-                case LinearWeights.Dense dense -> device.matrix().linear(x, dense.weight(), null, 0, y);
-                case LinearWeights.Packed packed -> device.quant().linearPacked(packed.packed(), x, null, 0, y);
+        /** Linears with the same inputs, together. */
+        private static Collection<List<LinearSpec>> bySite(BlockWeights block) {
+            return block.linears().stream()
+                    .collect(Collectors.groupingBy(LinearSpec::site, LinkedHashMap::new, Collectors.toList())).values();
+        }
+
+        private void multiply(BlockWeights block, List<LinearSpec> linears, Tensor factor, Tensor y) {
+            Tensor x = factor.columns(0, linears.getFirst().inputs());
+            List<PackedProduct> products = new ArrayList<>();
+            int column = 0;
+            for (LinearSpec linear : linears) {
+                Tensor target = y.columns(column, linear.outputs());
+                column += linear.outputs();
+                switch (block.of(linear)) {
+                    case LinearWeights.Dense dense -> device.matrix().linear(x, dense.weight(), null, 0, target);
+                    case LinearWeights.Packed packed ->
+                        products.add(new PackedProduct(packed.packed(), null, target));
+                }
+            }
+            if (!products.isEmpty()) {
+                device.quant().linearsPacked(products, x);
             }
         }
 

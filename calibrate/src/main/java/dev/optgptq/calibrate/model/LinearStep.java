@@ -53,7 +53,8 @@ record LinearStep(Device device) {
             if (linear == null || y == null) {
                 continue;
             }
-            if (linear.view().rows().isConcatenated() && f.weights().of(linear) instanceof LinearWeights.Packed packed) {
+            if (linear.view().rows().isConcatenated()
+                    && f.weights().of(linear) instanceof LinearWeights.Packed packed) {
                 products.add(new PackedProduct(packed.packed(), packed.bias(), y));
             } else {
                 parts(f, linear, x, y);

@@ -70,7 +70,7 @@ final class GpuRecorder {
         context.memory().endHold().forEach(context.memory()::release);
     }
 
-    /** @param blocks scratch memory that the work has freed */
+    /** A recording, and the scratch memory that its work has freed. */
     private final class Recorded implements Recording {
         private final Recordings recordings;
         private final long recording;

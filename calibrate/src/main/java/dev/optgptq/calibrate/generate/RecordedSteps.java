@@ -12,7 +12,7 @@ import java.util.Optional;
  */
 final class RecordedSteps implements AutoCloseable {
 
-    private static final int MOST = 8;
+    private static final int MOST = 4;
 
     private final Device device;
     /** Empty after the first step of a shape. The one used last is the last. */

@@ -31,7 +31,8 @@ class SettingsTableTest {
     @Test
     void every_row_is_in_the_list_of_all() throws IllegalAccessException {
         Set<Object> rows = new HashSet<>();
-        for (Class<?> table : List.of(SettingsTable.class, ModuleOptions.class, TextOptions.class)) {
+        for (Class<?> table : List.of(SettingsTable.class, GradientOptions.class, ModuleOptions.class,
+                TextOptions.class)) {
             for (var field : table.getDeclaredFields()) {
                 if (Modifier.isStatic(field.getModifiers()) && field.getType() == SettingSpec.class) {
                     rows.add(field.get(null));

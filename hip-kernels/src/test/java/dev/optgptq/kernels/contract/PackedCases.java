@@ -112,6 +112,8 @@ final class PackedCases {
         for (int rows : new int[] {1, 8, 16, 64, 128}) {
             cases.add(halves(DType.F16, 4, Grouping.OF_128, rows, 11008, 4096, 0).bytes(11008 * 4096 * 0.5));
         }
+        // TinyLlama's queries, keys and values.
+        cases.add(together(DType.F16, Grouping.OF_128, 1, in, 2048, 256, 256).bytes(in * 2560 * 0.5));
         return cases;
     }
 

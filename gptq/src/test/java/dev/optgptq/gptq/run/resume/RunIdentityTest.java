@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 
 import dev.optgptq.calibrate.data.TokenSequences;
+import dev.optgptq.calibrate.data.WeightedFile;
 import dev.optgptq.calibrate.gradient.NextToken;
 import dev.optgptq.calibrate.gradient.SampledLabels;
 import dev.optgptq.gptq.refine.Refinement;
@@ -14,6 +15,7 @@ import dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind;
 import dev.optgptq.gptq.settings.QuantizeSettings;
 import dev.optgptq.gptq.settings.SettingsTable;
 import dev.optgptq.gptq.testing.TinyModel;
+import java.lang.reflect.ParameterizedType;
 import java.lang.reflect.RecordComponent;
 import java.nio.file.Path;
 import java.util.Arrays;
@@ -121,10 +123,16 @@ class RunIdentityTest {
             types[i] = components[i].getType();
             Object value = components[i].getAccessor().invoke(record);
             values[i] = components[i].getName().equals(path.getFirst())
-                    ? another(value, types[i], path.subList(1, path.size()))
+                    ? another(value, ofFiles(components[i]) ? WeightedFile.class : types[i],
+                            path.subList(1, path.size()))
                     : value;
         }
         return type.getDeclaredConstructor(types).newInstance(values);
+    }
+
+    private static boolean ofFiles(RecordComponent component) {
+        return component.getGenericType() instanceof ParameterizedType list
+                && list.getActualTypeArguments()[0] == WeightedFile.class;
     }
 
     /** What may stand where nothing did. */
@@ -150,7 +158,8 @@ class RunIdentityTest {
             case Path file -> file.resolve("other");
             case Enum<?> choice -> Arrays.stream(choice.getDeclaringClass().getEnumConstants())
                     .filter(other -> !other.equals(choice)).findFirst().orElseThrow();
-            case List<?> values -> List.of("another");
+            case List<?> values ->
+                List.of(type == WeightedFile.class ? WeightedFile.parse("another.jsonl") : "another");
             case NextToken labels -> new SampledLabels(0);
             case Record record when path.isEmpty() ->
                 changed(record, List.of(record.getClass().getRecordComponents()[0].getName()));

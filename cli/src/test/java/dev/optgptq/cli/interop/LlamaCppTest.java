@@ -7,7 +7,7 @@ import dev.optgptq.cli.testing.CommandRun;
 import dev.optgptq.cli.testing.Models;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.dtype.Shape;
-import dev.optgptq.formats.gguf.GgufFile;
+import dev.optgptq.formats.testing.GgufFile;
 import dev.optgptq.formats.safetensors.SafetensorsFile;
 import dev.optgptq.formats.safetensors.SafetensorsWriter;
 import dev.optgptq.formats.safetensors.TensorSpec;

@@ -16,6 +16,7 @@ import dev.optgptq.formats.packed.PackedLinear;
 import dev.optgptq.formats.packed.Packing;
 import dev.optgptq.formats.safetensors.SafetensorsWriter;
 import dev.optgptq.formats.safetensors.TensorSpec;
+import dev.optgptq.formats.testing.GgufFile;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;

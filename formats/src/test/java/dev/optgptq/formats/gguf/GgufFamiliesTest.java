@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import dev.optgptq.formats.dtype.Floats;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.formats.safetensors.TensorView;
+import dev.optgptq.formats.testing.GgufFile;
 import dev.optgptq.formats.testing.SharedFiles;
 import java.io.IOException;
 import java.lang.foreign.ValueLayout;

@@ -1,4 +1,4 @@
-package dev.optgptq.formats.gguf;
+package dev.optgptq.formats.testing;
 
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
@@ -61,7 +61,7 @@ public final class GgufFile {
         return metadata;
     }
 
-    Tensor tensor(String name) {
+    public Tensor tensor(String name) {
         return Objects.requireNonNull(tensors.get(name), name);
     }
 

@@ -67,6 +67,7 @@ public final class TensorCheck {
     }
 
     private void embedding(EmbeddingSpec embedding) {
+        refusePacked(embedding.table());
         plain(embedding.table() + ".weight", Shape.of(spec.vocabSize(), embedding.width()));
         if (embedding.projection() != null) {
             plain(embedding.projection() + ".weight", Shape.of(spec.hiddenSize(), embedding.width()));
@@ -78,6 +79,17 @@ public final class TensorCheck {
         if (embedding.norm() != null) {
             norm(embedding.norm());
         }
+    }
+
+    /** Of an embedding rows are read, which packed ones are not decoded for. */
+    private void refusePacked(String table) {
+        directory.quantization().map(QuantizationConfig::format)
+                .filter(format -> format.holds(table, directory.tensors())).ifPresent(format -> {
+                    throw new UserError(UserError.Code.UNSUPPORTED_MODEL, table
+                            + ": expected an embedding stored as floats, found one quantized as " + format + " in "
+                            + directory.tensor(table + format.codes()).file()
+                            + "; quantize the linears alone, from the unquantized model");
+                });
     }
 
     private void head(HeadSpec head) {

@@ -18,7 +18,7 @@ import picocli.CommandLine.Parameters;
 
 @Command(mixinStandardHelpOptions = true, abbreviateSynopsis = true, sortOptions = false, description = {"",
         "Codes, scales and zero points go over as they are, and are read back and compared; a checkpoint that the format cannot hold "
-                + "is refused. Reads and writes gptq, gptq_v2, compressed-tensors, awq and w8a8. Everything else in the directory goes "
+                + "is refused. Reads and writes gptq, gptq_v2, compressed-tensors, awq, w8a8 and mlx. Everything else in the directory goes "
                 + "along.",
         ""}, footer = {"", "Example:", "  opt-gptq export compressed-tensors out/w4 --output out/w4-ct", "",
                 "Exit codes: 0 done, 1 failed, 2 wrong usage."})
@@ -64,9 +64,13 @@ final class ExportFormatCommand implements Callable<Integer> {
     }
 
     private static String difference(FormatExport.Summary written) {
-        return written.scaleChange() == 0
+        String scales = written.scaleChange() == 0
                 ? "code for code and scale for scale"
                 : String.format(Locale.ROOT, "code for code; scales rounded to float16, by up to %.2g of their size",
                         written.scaleChange());
+        return written.biasChange() == 0
+                ? scales
+                : scales + String.format(Locale.ROOT, "; biases rounded, by up to %.2g of a step",
+                        written.biasChange());
     }
 }

@@ -1,17 +1,21 @@
 package dev.optgptq.cli.command;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.optgptq.cli.testing.CommandRun;
 import dev.optgptq.cli.testing.Models;
+import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.formats.packed.PackedPart;
+import dev.optgptq.formats.safetensors.SafetensorsFile;
 import java.io.IOException;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.Map;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestInstance;
@@ -37,7 +41,7 @@ class ExportFormatCommandTest {
 
     @Test
     void a_checkpoint_comes_back_from_every_format_with_the_tensors_it_had() {
-        for (String format : new String[] {"gptq_v2", "compressed-tensors", "awq"}) {
+        for (String format : new String[] {"gptq_v2", "compressed-tensors", "awq", "mlx"}) {
             Path other = folder.resolve(format);
             Path back = folder.resolve(format + "-back");
             CommandRun.of("export", format, gptq, "--output", other).succeeds().says("gptq to " + format,
@@ -82,6 +86,43 @@ class ExportFormatCommandTest {
         } catch (IOException e) {
             throw new AssertionError(e);
         }
+    }
+
+    @Test
+    void biases_of_asymmetric_grids_are_rounded_and_zero_points_come_back() {
+        Path asymmetric = folder.resolve("asymmetric");
+        Path mlx = folder.resolve("asymmetric-mlx");
+        Path back = folder.resolve("asymmetric-back");
+        CommandRun.of("quantize", Models.llama(), "--output", asymmetric, "--calibrator", "rtn", "--eval", "none",
+                "--group-size", "32", "--no-symmetric").succeeds();
+        CommandRun.of("export", "mlx", asymmetric, "--output", mlx).succeeds().says("biases rounded, by up to 0.00");
+        CommandRun.of("export", "gptq_v2", mlx, "--output", back).succeeds().says("biases rounded, by up to 0.00");
+        try (ModelDirectory first = ModelDirectory.open(asymmetric); ModelDirectory again = ModelDirectory.open(back)) {
+            first.tensors().forEach((name, view) -> assertEquals(-1, view.data().mismatch(again.tensor(name).data()),
+                    name));
+            assertFalse(again.config().has("quantization"));
+        }
+        CommandRun.of("quantize", Models.llama(), "--output", folder.resolve("no"), "--calibrator", "rtn", "--eval",
+                "none", "--group-size", "32", "--no-symmetric", "--format", "mlx")
+                .failsWith(2, "--format mlx: expected symmetric grids", "export mlx");
+    }
+
+    @Test
+    void mlx_is_written_as_mlx_lm_reads_it_and_read_by_every_command() throws IOException {
+        Path mlx = folder.resolve("quantized-mlx");
+        CommandRun.of("quantize", Models.llama(), "--output", mlx, "--calibrator", "rtn", "--eval", "none",
+                "--group-size", "32", "--format", "mlx", "--target", "mlx").succeeds().says("quantized_matmul");
+        try (ModelDirectory written = ModelDirectory.open(mlx);
+                SafetensorsFile file = SafetensorsFile.open(mlx.resolve("model.safetensors"))) {
+            assertEquals(Map.of("format", "mlx"), file.metadata());
+            for (String key : new String[] {"quantization", "quantization_config"}) {
+                assertEquals("{\"group_size\":32,\"bits\":4}", written.config().at(key).toString());
+            }
+            assertEquals(DType.U32, written.tensor(LAYER + ".weight").dtype());
+        }
+        CommandRun.of("inspect", mlx).succeeds().prints("mlx", "28 packed layers");
+        CommandRun.of("verify", mlx, "--against", Models.llama()).succeeds();
+        CommandRun.of("export", "gguf", mlx, "--output", folder.resolve("mlx.gguf")).succeeds();
     }
 
     @Test

@@ -38,14 +38,17 @@ public final class FormatExport {
     /** All tensors of packed modules. */
     private final Set<String> parts = new HashSet<>();
     private double scaleChange;
+    private double biasChange;
 
     /**
      * What was written.
      *
      * @param linears packed ones
      * @param scaleChange the most by which a scale changed when it was rounded to float16, relative to it; 0 where none changed
+     * @param biasChange the most by which a bias differs from scale times zero point, in steps; 0 between formats without biases
      */
-    public record Summary(CheckpointFormat from, CheckpointFormat to, int linears, double scaleChange) {}
+    public record Summary(CheckpointFormat from, CheckpointFormat to, int linears, double scaleChange,
+            double biasChange) {}
 
     private FormatExport(ModelDirectory model, CheckpointFormat format, List<String> plainLinears) {
         this.model = model;
@@ -73,31 +76,37 @@ public final class FormatExport {
         FormatExport export = new FormatExport(model, format, plainLinears);
         try (CheckpointWriter writer = new CheckpointWriter(output, export.specs(),
                 CheckpointWriter.DEFAULT_SHARD_BYTES,
-                overwrite)) {
+                overwrite, format.library())) {
             export.writeTensors(writer);
             export.writeConfig(writer, plain, provenance);
             writer.finishTensors();
             export.verify(writer.workDirectory());
             writer.finish();
         }
-        return new Summary(export.source.format(), format, export.modules.size(), export.scaleChange);
+        return new Summary(export.source.format(), format, export.modules.size(), export.scaleChange,
+                export.biasChange);
     }
 
     /** The same grids in the format; where it refuses them, as they are once what the config allows and nothing uses is left out. */
     private QuantizationConfig target(CheckpointFormat format) {
         try {
-            return source.in(format);
+            return named(source.in(format));
         } catch (UserError asTheConfigSays) {
             try {
-                return new QuantizationConfig(source.bits(), source.groupSize(),
+                return named(new QuantizationConfig(source.bits(), source.groupSize(),
                         source.symmetric() || holds(FormatExport::isSymmetric),
                         source.descAct() && !holds(PackedLinear::hasNeighboursInGroups), format, modules(),
-                        List.of());
+                        List.of()));
             } catch (UserError asItIs) {
                 throw new UserError(Code.UNSUPPORTED_MODEL, model.path() + " cannot go over code for code: "
                         + asItIs.getMessage(), asItIs);
             }
         }
+    }
+
+    private QuantizationConfig named(QuantizationConfig config) {
+        config.requireNamed(modules.values());
+        return config;
     }
 
     /** Symmetric where all that the pattern matches are. */
@@ -155,22 +164,23 @@ public final class FormatExport {
         for (StoredTensor tensor : stored(module)) {
             try (Arena arena = Arena.ofConfined()) {
                 MemorySegment bytes = arena.allocate(tensor.spec().bytes(), Long.BYTES);
-                codes.reading(() -> tensor.encode().apply(linear.part(tensor.part()), bytes));
+                codes.reading(() -> target.format().packing().encode(tensor, linear, bytes));
                 writer.write(tensor.spec().name(), bytes);
             }
         }
         scaleChange = Math.max(scaleChange, source.scaleChange(module, model.tensors()));
+        biasChange = Math.max(biasChange, source.biasChange(module, model.tensors()));
     }
 
     private void writeConfig(CheckpointWriter writer, List<String> plain, QuantizationConfig.Provenance provenance) {
-        ObjectNode block = target.toJson(provenance, plain);
+        ObjectNode block = target.toJson(provenance, modules.values(), plain);
         if (target.format().copiesConfig()) {
             modules.values().stream().findFirst().flatMap(QuantizationConfig::blocksOf)
                     .ifPresent(blocks -> block.put("block_name_to_quantize", blocks));
             writer.writeJson("quantize_config.json", block);
         }
         ObjectNode config = (ObjectNode) model.config().json().deepCopy();
-        config.set("quantization_config", block);
+        target.format().put(block, config);
         writer.writeJson("config.json", config);
         model.companions().forEach(writer::copy);
     }
@@ -185,14 +195,22 @@ public final class FormatExport {
                 if (!same) {
                     throw OutputFiles.damaged(written, name);
                 }
+                if (module != null) {
+                    biasChange = Math.max(biasChange, target.biasChange(module, found.tensors()));
+                }
             });
         }
     }
 
     private static boolean same(PackedLinear expected, Optional<PackedLinear> found) {
-        PackedLinear comparable = expected.withZeroOffset(0);
+        if (found.isEmpty()) {
+            return false;
+        }
+        PackedLinear one = expected.withZeroOffset(0);
+        PackedLinear other = found.get().withZeroOffset(0);
         for (PackedPart part : PackedPart.values()) {
-            if (found.isEmpty() || comparable.part(part).mismatch(found.get().withZeroOffset(0).part(part)) >= 0) {
+            if (one.part(part).mismatch(other.part(part)) >= 0
+                    && (part != PackedPart.ZEROS || !one.hasZerosOf(other))) {
                 return false;
             }
         }

@@ -34,10 +34,11 @@ public final class CheckpointWriter implements AutoCloseable {
     /** Default limit of a shard: 4 GB, as other tools use. */
     public static final long DEFAULT_SHARD_BYTES = 4_000_000_000L;
 
-    /** transformers refuses a file that does not say so. */
-    private static final Map<String, String> METADATA = Map.of("format", "pt");
+    /** What files are for, where nothing else is said: transformers refuses a file that says nothing. */
+    private static final String PYTORCH = "pt";
 
     private final ShardPlan plan;
+    private final Map<String, String> metadata;
     private final OutputDirectory directory;
     private final boolean ownsDirectory;
     private final Map<String, OpenShard> shardOf = new HashMap<>();
@@ -50,8 +51,13 @@ public final class CheckpointWriter implements AutoCloseable {
      * @throws UserError OUTPUT also when the disk has no room for the tensors
      */
     public CheckpointWriter(Path target, List<TensorSpec> tensors, long maxShardBytes, boolean overwrite) {
-        this(ShardPlan.of(tensors, maxShardBytes),
-                () -> directory(target, overwrite), true);
+        this(target, tensors, maxShardBytes, overwrite, PYTORCH);
+    }
+
+    /** The same of files for another library: its name in their metadata. */
+    public CheckpointWriter(Path target, List<TensorSpec> tensors, long maxShardBytes, boolean overwrite,
+            String library) {
+        this(ShardPlan.of(tensors, maxShardBytes), library, () -> directory(target, overwrite), true);
         try {
             directory.clear();
             directory.requireSpace(plan.totalBytes());
@@ -66,11 +72,17 @@ public final class CheckpointWriter implements AutoCloseable {
      * tensors is the owner's to check.
      */
     public CheckpointWriter(OutputDirectory directory, List<TensorSpec> tensors, long maxShardBytes) {
-        this(ShardPlan.of(tensors, maxShardBytes), () -> directory, false);
+        this(directory, tensors, maxShardBytes, PYTORCH);
     }
 
-    private CheckpointWriter(ShardPlan plan, Supplier<OutputDirectory> directory, boolean ownsDirectory) {
+    /** The same of files for another library: its name in their metadata. */
+    public CheckpointWriter(OutputDirectory directory, List<TensorSpec> tensors, long maxShardBytes, String library) {
+        this(ShardPlan.of(tensors, maxShardBytes), library, () -> directory, false);
+    }
+
+    private CheckpointWriter(ShardPlan plan, String library, Supplier<OutputDirectory> directory, boolean ownsDirectory) {
         this.plan = plan;
+        this.metadata = Map.of("format", library);
         for (Shard shard : plan.shards()) {
             OpenShard open = new OpenShard(shard);
             unfinished.put(shard.fileName(), open);
@@ -221,7 +233,7 @@ public final class CheckpointWriter implements AutoCloseable {
 
         private SafetensorsWriter writer() {
             if (writer == null) {
-                writer = new SafetensorsWriter(directory.work().resolve(shard.fileName()), shard.tensors(), METADATA);
+                writer = new SafetensorsWriter(directory.work().resolve(shard.fileName()), shard.tensors(), metadata);
             }
             return writer;
         }

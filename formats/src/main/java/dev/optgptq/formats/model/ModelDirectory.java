@@ -31,6 +31,8 @@ public final class ModelDirectory implements AutoCloseable {
 
     static final String CONFIG_FILE = "config.json";
     private static final String QUANTIZATION_KEY = "quantization_config";
+    /** Where mlx-lm keeps it. */
+    private static final String MLX_KEY = "quantization";
     /** Where AutoGPTQ and its successors keep the quantization_config, alone or as a second copy. */
     static final String QUANTIZATION_FILE = "quantize_config.json";
 
@@ -125,6 +127,11 @@ public final class ModelDirectory implements AutoCloseable {
 
     private Optional<QuantizationConfig> readQuantization() {
         boolean packed = tensors.keySet().stream().anyMatch(CheckpointFormat::isPart);
+        if (config.has(MLX_KEY)) {
+            // mlx-lm looks there first, and takes modules without scales as plain.
+            QuantizationConfig mlx = QuantizationConfig.fromMlx(config.at(MLX_KEY), config.file() + ", " + MLX_KEY);
+            return packed ? Optional.of(mlx) : Optional.empty();
+        }
         if (config.has(QUANTIZATION_KEY)) {
             String origin = config.file() + ", " + QUANTIZATION_KEY;
             if (!packed) {
@@ -184,12 +191,18 @@ public final class ModelDirectory implements AutoCloseable {
     /** How a module is packed; empty when it has a plain weight. */
     private Optional<QuantizationConfig> packing(String module) {
         Optional<QuantizationConfig> quantization = quantization();
-        if (quantization.isEmpty() && tensors().containsKey(module + PackedPart.CODES.suffix())) {
-            throw new UserError(Code.BAD_MODEL,
-                    config.file() + ": expected a " + QUANTIZATION_KEY + ", because tensor '"
-                            + module + PackedPart.CODES.suffix() + "' is there, found none; fetch config.json again");
+        if (quantization.isEmpty()) {
+            refusePacked(QUANTIZATION_KEY, module + PackedPart.CODES.suffix());
+            refusePacked(MLX_KEY, module + ".biases");
         }
         return quantization.filter(found -> found.format().holds(module, tensors()));
+    }
+
+    private void refusePacked(String key, String part) {
+        if (tensors().containsKey(part)) {
+            throw new UserError(Code.BAD_MODEL, config.file() + ": expected a " + key + ", because tensor '" + part
+                    + "' is there, found none; fetch config.json again");
+        }
     }
 
     /**

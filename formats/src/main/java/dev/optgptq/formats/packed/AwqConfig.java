@@ -1,6 +1,7 @@
 package dev.optgptq.formats.packed;
 
 import dev.optgptq.formats.packed.QuantizationConfig.Provenance;
+import java.util.Collection;
 import java.util.List;
 import tools.jackson.databind.node.ArrayNode;
 import tools.jackson.databind.node.JsonNodeFactory;
@@ -13,7 +14,8 @@ record AwqConfig() implements ConfigBlock {
     private static final String GEMM = "gemm";
 
     @Override
-    public ObjectNode write(QuantizationConfig config, Provenance provenance, List<String> plain) {
+    public ObjectNode write(QuantizationConfig config, Provenance provenance, Collection<String> packed,
+            List<String> plain) {
         ObjectNode json = JsonNodeFactory.instance.objectNode();
         json.put("quant_method", METHOD);
         json.put("bits", config.bits());

@@ -3,6 +3,7 @@ package dev.optgptq.formats.packed;
 import dev.optgptq.formats.safetensors.TensorView;
 import java.util.Map;
 import java.util.Optional;
+import tools.jackson.databind.node.ObjectNode;
 
 /** The formats of quantized checkpoints that are written and read. */
 public enum CheckpointFormat {
@@ -15,7 +16,9 @@ public enum CheckpointFormat {
     /** 4 bits with zero points. */
     AWQ("awq"),
     /** compressed-tensors, int-quantized: bytes, and activations in 8 bits. */
-    W8A8("w8a8");
+    W8A8("w8a8"),
+    /** MLX's affine quantization: any bits, groups of neighbours. */
+    MLX("mlx");
 
     private final String label;
 
@@ -26,7 +29,7 @@ public enum CheckpointFormat {
     /** Whether a tensor of that name is part of a packed linear of some format, and of nothing else. */
     public static boolean isPart(String tensor) {
         return tensor.endsWith(PackedPart.CODES.suffix()) || tensor.endsWith(CompressedTensorsFormat.CODES)
-                || tensor.endsWith(Int8Format.MARK);
+                || tensor.endsWith(Int8Format.MARK) || tensor.endsWith(MlxFormat.BIASES);
     }
 
     /** As the command line writes it; of the GPTQ ones also the value of checkpoint_format in config.json. */
@@ -47,6 +50,7 @@ public enum CheckpointFormat {
             case COMPRESSED_TENSORS -> new CompressedTensorsFormat();
             case AWQ -> new AwqFormat();
             case W8A8 -> new Int8Format();
+            case MLX -> new MlxFormat();
         };
     }
 
@@ -56,7 +60,22 @@ public enum CheckpointFormat {
             case GPTQ, GPTQ_V2 -> new GptqConfig();
             case COMPRESSED_TENSORS, W8A8 -> new CompressedTensorsConfig();
             case AWQ -> new AwqConfig();
+            case MLX -> new MlxConfig();
         };
+    }
+
+    /** Puts what QuantizationConfig's toJson() gives into a config.json, in place of what another format has there. */
+    public void put(ObjectNode block, ObjectNode config) {
+        config.remove(MlxConfig.KEY);
+        config.set("quantization_config", block);
+        if (this == MLX) {
+            config.set(MlxConfig.KEY, block);
+        }
+    }
+
+    /** The library that safetensors files name as the one that they are for; transformers refuses files that name none. */
+    public String library() {
+        return this == MLX ? "mlx" : "pt";
     }
 
     /** Whether its quantization_config stands in a file of its own too, as GPTQ tools write it. */

@@ -3,8 +3,8 @@ package dev.optgptq.formats.packed;
 import dev.optgptq.formats.packed.QuantizationConfig.ModuleGrid;
 import dev.optgptq.formats.packed.QuantizationConfig.Provenance;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.List;
-import java.util.regex.Pattern;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.node.ArrayNode;
 import tools.jackson.databind.node.JsonNodeFactory;
@@ -23,7 +23,8 @@ record CompressedTensorsConfig() implements ConfigBlock {
     private record Group(List<String> targets, int bits, int groupSize, boolean symmetric, boolean byActivity) {}
 
     @Override
-    public ObjectNode write(QuantizationConfig config, Provenance provenance, List<String> plain) {
+    public ObjectNode write(QuantizationConfig config, Provenance provenance, Collection<String> packed,
+            List<String> plain) {
         boolean rounded = config.format() == CheckpointFormat.W8A8;
         ObjectNode json = JsonNodeFactory.instance.objectNode();
         json.put("quant_method", METHOD);
@@ -110,7 +111,7 @@ record CompressedTensorsConfig() implements ConfigBlock {
                 } else {
                     String pattern = target.startsWith(REGEX)
                             ? target.substring(REGEX.length())
-                            : Pattern.quote(target) + "$";
+                            : ModuleGrid.exactly(target);
                     modules.add(ModuleGrid.of(pattern, group.bits, group.groupSize, group.symmetric,
                             fields.origin()));
                 }

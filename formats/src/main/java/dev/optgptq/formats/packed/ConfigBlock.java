@@ -1,17 +1,19 @@
 package dev.optgptq.formats.packed;
 
 import dev.optgptq.formats.packed.QuantizationConfig.Provenance;
+import java.util.Collection;
 import java.util.List;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.node.ObjectNode;
 
 /** How formats write the quantization_config of config.json. */
-sealed interface ConfigBlock permits GptqConfig, CompressedTensorsConfig, AwqConfig {
+sealed interface ConfigBlock permits GptqConfig, CompressedTensorsConfig, AwqConfig, MlxConfig {
 
     /**
+     * @param packed modules that are quantized
      * @param plain modules with a matrix that is not quantized
      */
-    ObjectNode write(QuantizationConfig config, Provenance provenance, List<String> plain);
+    ObjectNode write(QuantizationConfig config, Provenance provenance, Collection<String> packed, List<String> plain);
 
     /** Throws UserError BAD_MODEL for a damaged block, UNSUPPORTED_MODEL for a form that is not read. */
     QuantizationConfig read(BlockFields fields);

@@ -5,6 +5,7 @@ import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.packed.QuantizationConfig.ModuleGrid;
 import dev.optgptq.formats.packed.QuantizationConfig.Provenance;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.List;
 import java.util.Set;
 import tools.jackson.databind.node.JsonNodeFactory;
@@ -25,7 +26,8 @@ record GptqConfig() implements ConfigBlock {
 
     /** The block with every key that vLLM, transformers and GPTQModel read. */
     @Override
-    public ObjectNode write(QuantizationConfig config, Provenance provenance, List<String> plain) {
+    public ObjectNode write(QuantizationConfig config, Provenance provenance, Collection<String> packed,
+            List<String> plain) {
         ObjectNode json = JsonNodeFactory.instance.objectNode();
         json.put("quant_method", METHOD);
         json.put("bits", config.bits());

@@ -1,6 +1,7 @@
 package dev.optgptq.formats.packed;
 
 import dev.optgptq.formats.safetensors.TensorView;
+import java.lang.foreign.MemorySegment;
 import java.util.List;
 import java.util.Map;
 
@@ -9,7 +10,7 @@ import java.util.Map;
  * which tensors follow from it, and back. {@link #codes} and {@link #zeros} define the bytes; what is in {@link #tensors} is faster
  * and gives the same.
  */
-public sealed interface PackedFormat permits GptqFormat, CompressedTensorsFormat, Int8Format, AwqFormat {
+public sealed interface PackedFormat permits GptqFormat, CompressedTensorsFormat, Int8Format, AwqFormat, MlxFormat {
 
     /** Of the names of a packed linear's tensors, after the module's; the first is that of the codes. */
     List<String> suffixes();
@@ -25,6 +26,16 @@ public sealed interface PackedFormat permits GptqFormat, CompressedTensorsFormat
 
     /** What is stored of a linear, in the order it is written. */
     List<StoredTensor> tensors(PackedLayout linear, QuantizationConfig grid);
+
+    /**
+     * The bytes of one of them.
+     *
+     * @param linear with the format's zeroOffset
+     * @param to all zero before
+     */
+    default void encode(StoredTensor tensor, PackedLinear linear, MemorySegment to) {
+        tensor.encode().apply(linear.part(tensor.part()), to);
+    }
 
     /**
      * The sizes that a linear's stored tensors state. Throws UserError BAD_MODEL where they contradict each other,

@@ -22,6 +22,8 @@ import java.nio.ByteOrder;
 public record PackedLinear(int bits, int inputs, int outputs, int groups, int zeroOffset, MemorySegment qweight,
         MemorySegment qzeros, MemorySegment scales, MemorySegment gIdx) {
 
+    private static final ValueLayout.OfShort SHORT = ValueLayout.JAVA_SHORT_UNALIGNED
+            .withOrder(ByteOrder.LITTLE_ENDIAN);
     private static final ValueLayout.OfInt INT = ValueLayout.JAVA_INT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
 
     /** The bytes of a part. */
@@ -51,6 +53,22 @@ public record PackedLinear(int bits, int inputs, int outputs, int groups, int ze
         int[] words = Packing.symmetricZeroWords(bits, zeroOffset);
         for (long i = 0; i < qzeros.byteSize() / Integer.BYTES; i++) {
             if (qzeros.get(INT, i * Integer.BYTES) != words[(int) (i % words.length)]) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    /** Whether zero points are those of another linear of the same scales, wherever a scale is not 0 and they count. */
+    public boolean hasZerosOf(PackedLinear other) {
+        int count = groups * outputs;
+        int[] points = new int[count];
+        int[] others = new int[count];
+        Packing.unpackZeros(qzeros, bits, groups, outputs, zeroOffset, MemorySegment.ofArray(points));
+        Packing.unpackZeros(other.qzeros, bits, groups, outputs, other.zeroOffset, MemorySegment.ofArray(others));
+        for (int i = 0; i < count; i++) {
+            boolean counts = (scales.get(SHORT, (long) i * Short.BYTES) & Short.MAX_VALUE) != 0;
+            if (counts && points[i] != others[i]) {
                 return false;
             }
         }

@@ -59,8 +59,18 @@ public final class PackedLinearReader {
                 refusePlain(module, tensors);
                 yield decode(format, module, tensors, grid, codes);
             }
+            case MlxFormat format -> mlx(format, module, tensors, grid, codes);
             case Int8Format format -> decode(format, module, tensors, grid, codes);
         };
+    }
+
+    private static PackedLinear mlx(MlxFormat format, String module, Map<String, TensorView> tensors,
+            QuantizationConfig grid, Codes codes) {
+        MlxLinearReader reader = MlxLinearReader.of(module, tensors, grid);
+        StoredTensor stored = format.tensors(reader.layout(), grid).getFirst();
+        return reader.withCodes(codes == Codes.LEFT
+                ? MemorySegment.NULL
+                : decode(stored, LinearTensors.find(stored.spec().name(), tensors), reader.layout()));
     }
 
     private static void refusePlain(String module, Map<String, TensorView> tensors) {

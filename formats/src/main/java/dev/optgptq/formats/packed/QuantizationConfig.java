@@ -4,6 +4,7 @@ import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.safetensors.TensorView;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -63,6 +64,11 @@ public record QuantizationConfig(int bits, int groupSize, boolean symmetric, boo
         return ConfigBlock.read(block, origin);
     }
 
+    /** The same of what mlx-lm has at "quantization", where no method is named. */
+    public static QuantizationConfig fromMlx(JsonNode block, String origin) {
+        return new MlxConfig().read(BlockFields.of(block, origin));
+    }
+
     /** Throws UserError UNSUPPORTED_MODEL where the block is of a method that is not read, BAD_MODEL where it is none. */
     public static void requireMethod(JsonNode block, String origin) {
         ConfigBlock.requireMethod(block, origin);
@@ -71,10 +77,18 @@ public record QuantizationConfig(int bits, int groupSize, boolean symmetric, boo
     /**
      * The block with every key that runtimes read.
      *
-     * @param plain modules with a matrix that is not quantized
+     * @param packed modules that are quantized
+     * @param plain modules with a matrix that is not
      */
-    public ObjectNode toJson(Provenance provenance, List<String> plain) {
-        return format.block().write(this, provenance, plain);
+    public ObjectNode toJson(Provenance provenance, Collection<String> packed, List<String> plain) {
+        return format.block().write(this, provenance, packed, plain);
+    }
+
+    /** Throws UserError BAD_SETTING where the config of the format cannot name modules with a grid of their own. */
+    public void requireNamed(Collection<String> packed) {
+        if (format == CheckpointFormat.MLX) {
+            MlxConfig.requireNamed(this, packed);
+        }
     }
 
     /** The settings of one module, the same for all that is asked of them. */
@@ -125,9 +139,16 @@ public record QuantizationConfig(int bits, int groupSize, boolean symmetric, boo
     /** The most by which a scale of a module changes as it is rounded to float16, relative to it; 0 for scales that are stored so. */
     public double scaleChange(String module, Map<String, TensorView> tensors) {
         return tensors(module, layout(module, tensors)).stream()
-                .filter(tensor -> tensor.part() == PackedPart.SCALES)
+                .filter(tensor -> tensor.part() == PackedPart.SCALES && tensor.isDecoded())
                 .mapToDouble(tensor -> ScaleReader.change(LinearTensors.scales(tensor.spec(), tensors))).max()
                 .orElse(0);
+    }
+
+    /** The most by which weights of a module change as biases become zero points, in steps; 0 in formats with zero points. */
+    public double biasChange(String module, Map<String, TensorView> tensors) {
+        return format == CheckpointFormat.MLX
+                ? MlxLinearReader.of(module, tensors, forModule(module)).biasChange()
+                : 0;
     }
 
     private List<StoredTensor> tensors(String module, PackedLayout layout) {
@@ -191,6 +212,11 @@ public record QuantizationConfig(int bits, int groupSize, boolean symmetric, boo
                         e);
             }
             return new ModuleGrid(pattern, bits, groupSize, symmetric);
+        }
+
+        /** A pattern that matches one module and no other, in Python too. */
+        static String exactly(String module) {
+            return module.replaceAll("[^A-Za-z0-9_]", "\\\\$0") + "$";
         }
 
         String words() {

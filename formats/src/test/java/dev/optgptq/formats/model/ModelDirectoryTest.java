@@ -134,13 +134,14 @@ class ModelDirectoryTest {
         assertUserError(Code.BAD_MODEL, this::open, directory.resolve("config.json").toString(), "missing");
     }
 
-    @Test
-    void packed_tensors_without_a_quantization_config_are_an_error() throws IOException {
+    @ParameterizedTest
+    @CsvSource({"m.qweight, a quantization_config", "m.biases, a quantization"})
+    void packed_tensors_without_a_quantization_config_are_an_error(String tensor, String key) throws IOException {
         config();
-        shard("model.safetensors", "m.qweight");
+        shard("model.safetensors", tensor);
         try (ModelDirectory model = open()) {
-            assertUserError(Code.BAD_MODEL, () -> model.packed("m"), "config.json", "quantization_config",
-                    "'m.qweight'");
+            assertUserError(Code.BAD_MODEL, () -> model.packed("m"), "config.json", "expected " + key + ",",
+                    "'" + tensor + "'");
         }
     }
 

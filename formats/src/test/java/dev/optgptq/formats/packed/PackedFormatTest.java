@@ -46,7 +46,8 @@ class PackedFormatTest {
     @CsvSource({"GPTQ, 4, 32, true", "GPTQ, 3, -1, true", "GPTQ_V2, 3, 32, false", "GPTQ_V2, 8, 160, false",
             "COMPRESSED_TENSORS, 2, 32, true", "COMPRESSED_TENSORS, 3, 32, false", "COMPRESSED_TENSORS, 4, 32, true",
             "COMPRESSED_TENSORS, 4, -1, false", "COMPRESSED_TENSORS, 8, 160, false", "AWQ, 4, 32, false",
-            "AWQ, 4, -1, false", "W8A8, 8, -1, true"})
+            "AWQ, 4, -1, false", "W8A8, 8, -1, true", "MLX, 2, 32, true", "MLX, 3, 32, false", "MLX, 4, 32, true",
+            "MLX, 8, 32, false"})
     void what_is_stored_decodes_to_the_same_weights_by_the_specification_and_by_the_reader(CheckpointFormat format,
             int bits, int groupSize, boolean symmetric) {
         QuantizationConfig config = new QuantizationConfig(bits, groupSize, symmetric, false, format);
@@ -164,7 +165,8 @@ class PackedFormatTest {
     @ParameterizedTest
     @CsvSource(delimiter = '|', value = {"AWQ|8|128|false|false|--bits 4", "AWQ|4|128|false|true|--act-order static",
             "W8A8|4|-1|true|false|--bits 8", "W8A8|8|128|true|false|--group-size -1",
-            "W8A8|8|-1|false|false|--symmetric", "GPTQ|4|128|false|false|gptq_v2"})
+            "W8A8|8|-1|false|false|--symmetric", "GPTQ|4|128|false|false|gptq_v2", "MLX|4|-1|true|false|--group-size 64",
+            "MLX|4|64|true|true|--act-order static"})
     void a_grid_that_a_format_cannot_hold_is_refused_with_the_nearest_that_it_can(CheckpointFormat format, int bits,
             int groupSize, boolean symmetric, boolean descAct, String remedy) {
         assertUserError(Code.BAD_SETTING, () -> new QuantizationConfig(bits, groupSize, symmetric, descAct, format),
@@ -188,6 +190,9 @@ class PackedFormatTest {
             }
             case AWQ -> awq(".qweight", input, output) - awq(".qzeros", group, output);
             case W8A8 -> bytes(".weight").get(ValueLayout.JAVA_BYTE, (long) output * INPUTS + input);
+            // scale * code + bias, with biases of -scale * zero
+            case MLX -> row(".weight", bits, output, input)
+                    + (int) Math.rint(half(".biases", output, group) / half(".scales", output, group));
         };
     }
 
@@ -196,7 +201,12 @@ class PackedFormatTest {
             case GPTQ, GPTQ_V2, AWQ -> bytes(".scales").get(SHORT, 2 * at(group, OUTPUTS, output));
             case COMPRESSED_TENSORS, W8A8 ->
                 bytes(".weight_scale").get(SHORT, 2 * at(output, layout.groups(), group));
+            case MLX -> bytes(".scales").get(SHORT, 2 * at(output, layout.groups(), group));
         };
+    }
+
+    private double half(String suffix, int row, int column) {
+        return Floats.fromF16(bytes(suffix).get(SHORT, 2 * at(row, view(suffix).shape().dimension(1), column)));
     }
 
     /** Number i of a row of words that are one long little-endian number. */
@@ -277,7 +287,7 @@ class PackedFormatTest {
         stored.clear();
         for (StoredTensor tensor : config.tensors("m", layout.inputs(), layout.outputs())) {
             MemorySegment bytes = arena.allocate(tensor.spec().bytes(), 8);
-            tensor.encode().apply(linear.part(tensor.part()), bytes);
+            config.format().packing().encode(tensor, linear, bytes);
             put(tensor.spec(), bytes);
         }
     }

@@ -28,7 +28,7 @@ class QuantizationConfigTest {
     void a_config_is_the_same_after_writing_and_reading(int bits, int groupSize, boolean symmetric, boolean descAct,
             CheckpointFormat format) {
         QuantizationConfig config = new QuantizationConfig(bits, groupSize, symmetric, descAct, format);
-        assertEquals(config, QuantizationConfig.fromJson(config.toJson(PROVENANCE, List.of()), "config.json"));
+        assertEquals(config, QuantizationConfig.fromJson(config.toJson(PROVENANCE, List.of(), List.of()), "config.json"));
     }
 
     @Test
@@ -38,13 +38,13 @@ class QuantizationConfigTest {
                  "checkpoint_format":"gptq","format":"gptq","pack_dtype":"int32","damp_percent":0.01,
                  "true_sequential":true,"static_groups":false,"meta":{"quantizer":["opt-gptq:0.1.0"]}}""", "expected",
                 Code.BAD_MODEL),
-                new QuantizationConfig(4, 128, true, false, CheckpointFormat.GPTQ).toJson(PROVENANCE, List.of()));
+                new QuantizationConfig(4, 128, true, false, CheckpointFormat.GPTQ).toJson(PROVENANCE, List.of(), List.of()));
     }
 
     @Test
     void a_damp_that_transformers_would_refuse_is_left_out() {
         JsonNode json = new QuantizationConfig(4, 128, true, false, CheckpointFormat.GPTQ)
-                .toJson(new Provenance("opt-gptq:0.1.0", 0, false, false), List.of());
+                .toJson(new Provenance("opt-gptq:0.1.0", 0, false, false), List.of(), List.of());
         assertFalse(Set.copyOf(json.propertyNames()).contains("damp_percent"));
     }
 
@@ -95,7 +95,7 @@ class QuantizationConfigTest {
                             new QuantizationConfig.ModuleGrid("model\\.layers\\.0\\.", 3, -1,
                                     format == CheckpointFormat.GPTQ)),
                     List.of());
-            QuantizationConfig read = QuantizationConfig.fromJson(config.toJson(PROVENANCE, List.of("lm_head")),
+            QuantizationConfig read = QuantizationConfig.fromJson(config.toJson(PROVENANCE, List.of(), List.of("lm_head")),
                     "config.json");
             assertEquals(config, read);
             assertEquals(8, read.forModule("model.layers.0.mlp.down_proj").bits());
@@ -132,7 +132,7 @@ class QuantizationConfigTest {
                    "dynamic":false,"actorder":null,"observer":"minmax"},
                   "input_activations":null,"output_activations":null}}}""", "expected", Code.BAD_MODEL),
                 new QuantizationConfig(4, 128, false, false, CheckpointFormat.COMPRESSED_TENSORS).toJson(PROVENANCE,
-                        List.of("lm_head")));
+                        List.of(), List.of("lm_head")));
     }
 
     @Test

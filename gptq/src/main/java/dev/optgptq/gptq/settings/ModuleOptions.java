@@ -79,7 +79,7 @@ final class ModuleOptions {
                         + ", which chooses them; --override gives some linears bits of their own");
         CheckpointFormat format = given.get(SettingsTable.FORMAT);
         SettingChecks.require(format.packing().holdsModules(), budget.words(), "--format " + format,
-                "a format that holds different bits: gptq, gptq_v2 or compressed-tensors");
+                "a format that holds different bits: gptq, gptq_v2, compressed-tensors or mlx");
     }
 
     /** The part after the option's name. */

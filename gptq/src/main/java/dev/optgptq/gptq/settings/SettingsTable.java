@@ -145,7 +145,8 @@ public final class SettingsTable {
             .of(QUANTIZATION, "--format", "NAME", CheckpointFormat.class)
             .help("gptq: read by everything, symmetric only. gptq_v2: zero points stored as they are. compressed-tensors: "
                     + "pack-quantized, symmetric or not, as vLLM reads it. awq: 4 bits with zero points, gemm layout. w8a8: "
-                    + "compressed-tensors with 8-bit weights and, in the runtime, 8-bit activations.")
+                    + "compressed-tensors with 8-bit weights and, in the runtime, 8-bit activations. mlx: affine, symmetric, groups "
+                    + "of 32, 64 or 128, as mlx-lm reads it.")
             .byDefault("gptq, or gptq_v2 with --no-symmetric",
                     given -> given.get(SYMMETRIC) ? CheckpointFormat.GPTQ : CheckpointFormat.GPTQ_V2)
             .decidesBits()

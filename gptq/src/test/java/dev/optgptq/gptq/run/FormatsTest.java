@@ -35,7 +35,7 @@ class FormatsTest {
     @ParameterizedTest
     @CsvSource({"COMPRESSED_TENSORS, 4, 32, true, STATIC", "COMPRESSED_TENSORS, 3, 32, false, GROUP",
             "AWQ, 4, 64, false, STATIC",
-            "W8A8, 8, -1, true, NONE"})
+            "W8A8, 8, -1, true, NONE", "MLX, 3, 32, true, STATIC"})
     void a_checkpoint_holds_the_codes_that_gptq_holds(CheckpointFormat format, int bits, int groupSize,
             boolean symmetric, ActOrder actOrder) {
         Path model = TinyModel.LLAMA.write(folder.resolve("model"));

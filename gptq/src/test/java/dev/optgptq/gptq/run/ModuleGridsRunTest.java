@@ -69,6 +69,12 @@ class ModuleGridsRunTest {
         assertEquals(before.json("quantize_config.json").get("dynamic"),
                 after.json("quantize_config.json").get("dynamic"));
         before.tensors().forEach((name, tensor) -> assertArrayEquals(tensor.data(), after.tensor(name).data(), name));
+        export(run.output, CheckpointFormat.MLX, folder.resolve("mlx"));
+        export(folder.resolve("mlx"), CheckpointFormat.GPTQ_V2, folder.resolve("mlx-back"));
+        assertEquals("{\"group_size\":32,\"bits\":3}", WrittenCheckpoint.read(folder.resolve("mlx")).json("config.json")
+                .get("quantization").get(DOWN).toString());
+        WrittenCheckpoint again = WrittenCheckpoint.read(folder.resolve("mlx-back"));
+        before.tensors().forEach((name, tensor) -> assertArrayEquals(tensor.data(), again.tensor(name).data(), name));
         assertUserError(Code.UNSUPPORTED_MODEL, () -> export(run.output, CheckpointFormat.AWQ, folder.resolve("awq")),
                 "format awq", "--format gptq or compressed-tensors");
     }

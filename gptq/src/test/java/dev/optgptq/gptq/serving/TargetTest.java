@@ -51,7 +51,7 @@ class TargetTest {
     @CsvSource({"VLLM, 4, 32, true, GPTQ", "VLLM, 3, -1, true, COMPRESSED_TENSORS", "VLLM, 8, -1, true, W8A8",
             "VLLM_ROCM, 4, 32, false, COMPRESSED_TENSORS", "DCU, 8, -1, true, W8A8", "DCU, 4, 128, false, AWQ",
             "TRANSFORMERS, 3, 32, false, GPTQ_V2", "LLAMA_CPP, 4, 32, false, GPTQ_V2", "LLAMA_CPP, 8, -1, true, GPTQ",
-            "MLX, 4, 64, true, GPTQ"})
+            "MLX, 4, 64, true, MLX", "MLX, 3, 32, true, MLX", "MLX, 4, 64, false, AWQ"})
     void what_a_runtime_loads_passes(TargetName runtime, int bits, int groupSize, boolean symmetric,
             CheckpointFormat format) {
         Target.of(runtime, 1).check(new QuantizationConfig(bits, groupSize, symmetric, false, format),
@@ -69,7 +69,8 @@ class TargetTest {
             "DCU|4|64|false|false|AWQ|groups of 128|--group-size 128",
             "LLAMA_CPP|4|16|true|false|GPTQ|the inputs of a group in multiples of 32, found 16|--group-size 32",
             "LLAMA_CPP|8|32|false|false|GPTQ_V2|block_q8_0|--symmetric",
-            "MLX|8|64|true|false|GPTQ|_transform_awq_weights|--bits 4"})
+            "MLX|4|64|true|false|GPTQ|_transform_awq_weights|--format mlx",
+            "MLX|4|256|false|false|AWQ|MLX affine quantization|--group-size 64"})
     void what_it_does_not_load_names_the_rule_its_source_and_the_nearest_setting(TargetName runtime, int bits,
             int groupSize,
             boolean symmetric, boolean descAct, CheckpointFormat format, String rule, String nearest) {

@@ -49,6 +49,7 @@ public record CheckpointPlan(QuantizationConfig quantization, List<TensorSpec> s
         requireGroups(model, grids);
         QuantizationConfig quantization = grids.config(format);
         Map<String, LinearSpec> linears = linears(source, model, grids);
+        quantization.requireNamed(linears.keySet());
         Map<String, List<LinearSpec>> byWeight = byWeight(source, linears.values());
         QuantizationConfig record = quantization.inGptqLayout();
         List<TensorSpec> specs = new ArrayList<>();

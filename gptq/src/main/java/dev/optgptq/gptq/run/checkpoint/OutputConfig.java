@@ -49,7 +49,8 @@ public final class OutputConfig {
     }
 
     private ObjectNode block(Origin origin) {
-        ObjectNode block = quantization.toJson(provenance(origin.tool() + ":" + origin.version()), plan.plainModules());
+        ObjectNode block = quantization.toJson(provenance(origin.tool() + ":" + origin.version()),
+                plan.linears().keySet(), plan.plainModules());
         if (quantization.format().copiesConfig()) {
             QuantizationConfig.blocksOf(plan.linears().keySet().iterator().next())
                     .ifPresent(blocks -> block.put("block_name_to_quantize", blocks));
@@ -65,7 +66,7 @@ public final class OutputConfig {
                 text.put(key, dtype.name()); // of a model of text and more; loaders look at either
             }
         }
-        config.set("quantization_config", block);
+        quantization.format().put(block, config);
         return config;
     }
 

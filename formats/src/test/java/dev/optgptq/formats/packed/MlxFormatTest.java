@@ -164,8 +164,9 @@ class MlxFormatTest {
     }
 
     private static QuantizationConfig read(String entries) {
-        return QuantizationConfig.fromMlx(
-                Json.parseObject("{\"group_size\":64," + entries + "}", "config.json", Code.BAD_MODEL), "config.json");
+        ObjectNode block = Json.parseObject("{\"group_size\":64}", "config.json", Code.BAD_MODEL);
+        block.setAll(Json.parseObject("{" + entries + "}", "config.json", Code.BAD_MODEL));
+        return QuantizationConfig.fromMlx(block, "config.json");
     }
 
     private static QuantizationConfig grid(int bits) {

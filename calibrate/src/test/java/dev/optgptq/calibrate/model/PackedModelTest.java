@@ -99,7 +99,8 @@ class PackedModelTest {
     private Path write(int bits, CheckpointFormat format, PackedLayout layout, Random random, float[] expected) {
         QuantizationConfig quantization = new QuantizationConfig(bits, GROUP, isSymmetric(format), false, format);
         Path model = Fixture.copy(Fixture.LLAMA, folder.resolve("packed"), config -> config.set("quantization_config",
-                quantization.toJson(new QuantizationConfig.Provenance("test", 0.01, false, false), List.of(), List.of())));
+                quantization.toJson(new QuantizationConfig.Provenance("test", 0.01, false, false), List.of(),
+                        List.of())));
         try (Arena arena = Arena.ofConfined();
                 ModelDirectory original = ModelDirectory.open(Fixture.directory(Fixture.LLAMA))) {
             Map<TensorSpec, MemorySegment> tensors = new LinkedHashMap<>();

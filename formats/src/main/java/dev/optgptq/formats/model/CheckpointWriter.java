@@ -80,7 +80,8 @@ public final class CheckpointWriter implements AutoCloseable {
         this(ShardPlan.of(tensors, maxShardBytes), library, () -> directory, false);
     }
 
-    private CheckpointWriter(ShardPlan plan, String library, Supplier<OutputDirectory> directory, boolean ownsDirectory) {
+    private CheckpointWriter(ShardPlan plan, String library, Supplier<OutputDirectory> directory,
+            boolean ownsDirectory) {
         this.plan = plan;
         this.metadata = Map.of("format", library);
         for (Shard shard : plan.shards()) {

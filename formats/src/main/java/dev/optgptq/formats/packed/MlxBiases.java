@@ -65,9 +65,10 @@ final class MlxBiases {
     private static void put(String name, int groups, int group, int output, short scale, int zero, MemorySegment to) {
         short bias = of(scale, zero);
         if (!Float.isFinite(Floats.fromF16(bias))) {
-            throw new UserError(Code.UNSUPPORTED_MODEL, name + ": expected biases that float16 holds, up to 65504, found "
-                    + -Floats.fromF16(scale) * zero + " at group " + group + ", output " + output
-                    + "; use format compressed-tensors, which stores zero points");
+            throw new UserError(Code.UNSUPPORTED_MODEL,
+                    name + ": expected biases that float16 holds, up to 65504, found "
+                            + -Floats.fromF16(scale) * zero + " at group " + group + ", output " + output
+                            + "; use format compressed-tensors, which stores zero points");
         }
         to.set(SHORT, Short.BYTES * ((long) output * groups + group), bias);
     }

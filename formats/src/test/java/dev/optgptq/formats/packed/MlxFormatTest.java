@@ -159,7 +159,8 @@ class MlxFormatTest {
     void experts_have_the_common_grid() {
         QuantizationConfig config = new QuantizationConfig(4, 64, true, false, CheckpointFormat.MLX,
                 List.of(new ModuleGrid(".*experts.*", 8, 64, true)), List.of());
-        assertUserError(Code.BAD_SETTING, () -> config.requireNamed(List.of(UP, "model.layers.0.mlp.experts.3.up_proj")),
+        assertUserError(Code.BAD_SETTING,
+                () -> config.requireNamed(List.of(UP, "model.layers.0.mlp.experts.3.up_proj")),
                 "format mlx", "experts.3.up_proj");
     }
 

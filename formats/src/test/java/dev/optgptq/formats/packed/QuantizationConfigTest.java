@@ -28,7 +28,8 @@ class QuantizationConfigTest {
     void a_config_is_the_same_after_writing_and_reading(int bits, int groupSize, boolean symmetric, boolean descAct,
             CheckpointFormat format) {
         QuantizationConfig config = new QuantizationConfig(bits, groupSize, symmetric, descAct, format);
-        assertEquals(config, QuantizationConfig.fromJson(config.toJson(PROVENANCE, List.of(), List.of()), "config.json"));
+        assertEquals(config,
+                QuantizationConfig.fromJson(config.toJson(PROVENANCE, List.of(), List.of()), "config.json"));
     }
 
     @Test
@@ -38,7 +39,8 @@ class QuantizationConfigTest {
                  "checkpoint_format":"gptq","format":"gptq","pack_dtype":"int32","damp_percent":0.01,
                  "true_sequential":true,"static_groups":false,"meta":{"quantizer":["opt-gptq:0.1.0"]}}""", "expected",
                 Code.BAD_MODEL),
-                new QuantizationConfig(4, 128, true, false, CheckpointFormat.GPTQ).toJson(PROVENANCE, List.of(), List.of()));
+                new QuantizationConfig(4, 128, true, false, CheckpointFormat.GPTQ).toJson(PROVENANCE, List.of(),
+                        List.of()));
     }
 
     @Test
@@ -95,7 +97,8 @@ class QuantizationConfigTest {
                             new QuantizationConfig.ModuleGrid("model\\.layers\\.0\\.", 3, -1,
                                     format == CheckpointFormat.GPTQ)),
                     List.of());
-            QuantizationConfig read = QuantizationConfig.fromJson(config.toJson(PROVENANCE, List.of(), List.of("lm_head")),
+            QuantizationConfig read = QuantizationConfig.fromJson(
+                    config.toJson(PROVENANCE, List.of(), List.of("lm_head")),
                     "config.json");
             assertEquals(config, read);
             assertEquals(8, read.forModule("model.layers.0.mlp.down_proj").bits());

@@ -85,7 +85,7 @@ class InterruptTest {
     /** The last two blocks take long enough to be stopped in. */
     private static Object[] command(Path output) {
         return new Object[] {"quantize", Models.llama(), "--output", output, "--eval", "none", "--device", "cpu",
-                "--samples", 64, "--sequence-length", 256};
+                "--samples", 32, "--sequence-length", 128};
     }
 
     private static String read(Path file) {

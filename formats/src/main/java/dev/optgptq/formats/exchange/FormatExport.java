@@ -76,7 +76,7 @@ public final class FormatExport {
         FormatExport export = new FormatExport(model, format, plainLinears);
         try (CheckpointWriter writer = new CheckpointWriter(output, export.specs(),
                 CheckpointWriter.DEFAULT_SHARD_BYTES,
-                overwrite, format.library())) {
+                overwrite, format.framework())) {
             export.writeTensors(writer);
             export.writeConfig(writer, plain, provenance);
             writer.finishTensors();

@@ -54,10 +54,10 @@ public final class CheckpointWriter implements AutoCloseable {
         this(target, tensors, maxShardBytes, overwrite, PYTORCH);
     }
 
-    /** The same of files for another library: its name in their metadata. */
+    /** The same of files for another framework: its name in their metadata. */
     public CheckpointWriter(Path target, List<TensorSpec> tensors, long maxShardBytes, boolean overwrite,
-            String library) {
-        this(ShardPlan.of(tensors, maxShardBytes), library, () -> directory(target, overwrite), true);
+            String framework) {
+        this(ShardPlan.of(tensors, maxShardBytes), framework, () -> directory(target, overwrite), true);
         try {
             directory.clear();
             directory.requireSpace(plan.totalBytes());
@@ -75,15 +75,15 @@ public final class CheckpointWriter implements AutoCloseable {
         this(directory, tensors, maxShardBytes, PYTORCH);
     }
 
-    /** The same of files for another library: its name in their metadata. */
-    public CheckpointWriter(OutputDirectory directory, List<TensorSpec> tensors, long maxShardBytes, String library) {
-        this(ShardPlan.of(tensors, maxShardBytes), library, () -> directory, false);
+    /** The same of files for another framework: its name in their metadata. */
+    public CheckpointWriter(OutputDirectory directory, List<TensorSpec> tensors, long maxShardBytes, String framework) {
+        this(ShardPlan.of(tensors, maxShardBytes), framework, () -> directory, false);
     }
 
-    private CheckpointWriter(ShardPlan plan, String library, Supplier<OutputDirectory> directory,
+    private CheckpointWriter(ShardPlan plan, String framework, Supplier<OutputDirectory> directory,
             boolean ownsDirectory) {
         this.plan = plan;
-        this.metadata = Map.of("format", library);
+        this.metadata = Map.of("format", framework);
         for (Shard shard : plan.shards()) {
             OpenShard open = new OpenShard(shard);
             unfinished.put(shard.fileName(), open);

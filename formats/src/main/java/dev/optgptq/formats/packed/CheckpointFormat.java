@@ -73,8 +73,8 @@ public enum CheckpointFormat {
         }
     }
 
-    /** The library that safetensors files name as the one that they are for; transformers refuses files that name none. */
-    public String library() {
+    /** The framework that safetensors files name as the one that they are for; transformers refuses files that name none. */
+    public String framework() {
         return this == MLX ? "mlx" : "pt";
     }
 

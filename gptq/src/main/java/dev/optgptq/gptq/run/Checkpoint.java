@@ -35,7 +35,7 @@ final class Checkpoint implements AutoCloseable {
         this.journal = journal;
         this.config = new OutputConfig(run.settings(), run.source(), run.plan());
         this.writer = new CheckpointWriter(journal.directory(), run.plan().specs(), maxShardBytes,
-                run.plan().quantization().format().library());
+                run.plan().quantization().format().framework());
         this.behind = new WriteBehind(journal.directory().path(), run.memory().needs().writing());
         // Parameters learned over the whole model replace their tensors at the end.
         this.output = new CheckpointOutput(writer, run.plan(), run.settings().isGradient()

@@ -24,7 +24,7 @@ final class NativeDriver implements GpuDriver {
     private static final int UNTIMED_EVENT = 2;
     private static final int NAME_BYTES = 256;
 
-    private final NativeLibrary library;
+    private final NativeLibrary vendor;
     private final Api api;
     private final Statuses statuses;
     private final int devices;
@@ -37,24 +37,24 @@ final class NativeDriver implements GpuDriver {
     private final MethodHandle onDevice;
 
     /** Initializes the library. UserError DEVICE when it is not usable or there is no device, with the reason. */
-    NativeDriver(NativeLibrary library, Api api) {
-        this.library = library;
+    NativeDriver(NativeLibrary vendor, Api api) {
+        this.vendor = vendor;
         this.api = api;
         this.statuses = new Statuses(api);
         // Most machines end here, so the rest is looked up only where there is a device.
-        bind(library, EnumSet.of(Call.VERSION, Call.INIT, Call.DEVICE_COUNT));
-        this.description = api.name() + " " + api.version(readInt(Call.VERSION)) + ", " + library.file();
+        bind(vendor, EnumSet.of(Call.VERSION, Call.INIT, Call.DEVICE_COUNT));
+        this.description = api.name() + " " + api.version(readInt(Call.VERSION)) + ", " + vendor.file();
         this.devices = countDevices();
-        bind(library, EnumSet.allOf(Call.class));
+        bind(vendor, EnumSet.allOf(Call.class));
         launch = handle(Call.LAUNCH);
         toDevice = handle(Call.TO_DEVICE);
         toHost = handle(Call.TO_HOST);
         onDevice = handle(Call.ON_DEVICE);
     }
 
-    private void bind(NativeLibrary library, Set<Call> wanted) {
+    private void bind(NativeLibrary vendor, Set<Call> wanted) {
         for (Call call : wanted) {
-            calls.computeIfAbsent(call, key -> library.function(api.symbol(key), JAVA_INT,
+            calls.computeIfAbsent(call, key -> vendor.function(api.symbol(key), JAVA_INT,
                     key.arguments.toArray(new MemoryLayout[0])));
         }
     }
@@ -344,7 +344,7 @@ final class NativeDriver implements GpuDriver {
 
     @Override
     public Recordings recordings() {
-        return new NativeRecordings(library, statuses);
+        return new NativeRecordings(vendor, statuses);
     }
 
     private void call(Call call, long argument) {

@@ -17,7 +17,7 @@ final class NativeRecordings implements Recordings {
     /** Calls that do not concern the stream, such as allocations, are permitted meanwhile. */
     private static final int RELAXED = 2;
 
-    private final NativeLibrary library;
+    private final NativeLibrary vendor;
     private final Statuses statuses;
     private final MethodHandle begin;
     private final MethodHandle end;
@@ -27,8 +27,8 @@ final class NativeRecordings implements Recordings {
     private final MethodHandle destroyGraph;
 
     /** UserError DEVICE names the call that the library lacks. */
-    NativeRecordings(NativeLibrary library, Statuses statuses) {
-        this.library = library;
+    NativeRecordings(NativeLibrary vendor, Statuses statuses) {
+        this.vendor = vendor;
         this.statuses = statuses;
         begin = either("hipStreamBeginCapture", "cuStreamBeginCapture_v2", JAVA_LONG, JAVA_INT);
         end = either("hipStreamEndCapture", "cuStreamEndCapture", JAVA_LONG, ADDRESS);
@@ -40,7 +40,7 @@ final class NativeRecordings implements Recordings {
     }
 
     private MethodHandle either(String hip, String cuda, MemoryLayout... arguments) {
-        return library.function(List.of(hip, cuda), JAVA_INT, arguments);
+        return vendor.function(List.of(hip, cuda), JAVA_INT, arguments);
     }
 
     @Override

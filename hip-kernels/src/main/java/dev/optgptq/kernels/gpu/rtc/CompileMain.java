@@ -39,7 +39,7 @@ public final class CompileMain {
 
     private static int compile(Rtc rtc, Request request, PrintStream out) throws IOException {
         try {
-            RtcLibrary.Result result = new RtcLibrary(rtc, rtc.library()).compile(request.source(), request.options());
+            RtcLibrary.Result result = new RtcLibrary(rtc, rtc.load()).compile(request.source(), request.options());
             out.print(result.log());
             if (!result.succeeded()) {
                 return REJECTED;

@@ -49,7 +49,7 @@ record Rtc(String api, String prefix, String codeCall, Search search, List<Strin
      * Finds and loads it. Up to ROCm 6 and in DTK the HIP runtime library holds the compiler, and that one always fits.
      * UserError DEVICE when there is none.
      */
-    NativeLibrary library() {
+    NativeLibrary load() {
         if (api.equals("hip") && search.setting().value().isEmpty()) {
             NativeLibrary runtime = NativeLibrary.load(GpuDrivers.HIP);
             if (runtime.has(prefix + "CreateProgram")) {

@@ -31,7 +31,7 @@ public final class RuntimeCompiler implements KernelCompiler {
     /** The compiler of a driver's api, with the user's cache. UserError DEVICE when there is no compiler. */
     public static RuntimeCompiler of(String api) {
         Rtc rtc = Rtc.of(api);
-        return new RuntimeCompiler(rtc, rtc.identity(rtc.library()), usersCache());
+        return new RuntimeCompiler(rtc, rtc.identity(rtc.load()), usersCache());
     }
 
     private static Optional<KernelCache> usersCache() {

@@ -16,8 +16,9 @@ import org.jspecify.annotations.Nullable;
  * @param weights one decoder block in the matmul dtype, of its experts one unless all are inputs of the next part
  * @param hessians one F32 [n, n] per site, of experts those of one pass
  * @param experts of a mixture, how many of them
- * @param solving the damped copy and the factor of the largest site, the copies of the largest linear, and what a rank has solved
- *     and not yet shared
+ * @param solving the damped copy and the factor of the largest site, and the copies of the largest linear
+ * @param unshared what a rank has solved and its devices have not yet brought together, if there are several; it decides where the
+ *     stream lies, not batches, which are those of one device
  * @param stream the residual stream between blocks; where blocks are refined, also those of the original model and of
  *     plain GPTQ
  * @param gradients memory of the gradient pass, before quantizing; none if all tokens count the same
@@ -26,7 +27,8 @@ import org.jspecify.annotations.Nullable;
  * @param learning block inputs on the host for tuning the whole model; 0 without it
  * @param hostLimit host memory above which activations go to a temporary file
  */
-public record MemoryNeeds(long weights, long hessians, Experts experts, long solving, long stream,
+public record MemoryNeeds(long weights, long hessians, Experts experts, long solving, long unshared,
+        long stream,
         Saliency.Memory gradients,
         long evaluation,
         long writing, long learning, long hostLimit) {
@@ -47,7 +49,7 @@ public record MemoryNeeds(long weights, long hessians, Experts experts, long sol
         long evaluation = evaluation(job, texts.evaluation());
         TokenSequences calibration = texts.calibration();
         if (calibration == null) {
-            return new MemoryNeeds(weights, 0, Experts.ALL, job.largestCopies() + job.unshared(), 0,
+            return new MemoryNeeds(weights, 0, Experts.ALL, job.largestCopies(), job.unshared(), 0,
                     Saliency.Memory.NONE, evaluation,
                     job.packedBlock(), 0, 0);
         }
@@ -63,7 +65,7 @@ public record MemoryNeeds(long weights, long hessians, Experts experts, long sol
                 : Experts.of(model, job.expertsAtOnce(),
                         (long) (HESSIAN_SHARE * Math.min(free.device().orElse(free.host()), 1L << 50)), limit);
         return new MemoryNeeds(weights, Experts.hessianBytes(model, experts.atOnce(), 1), experts,
-                2 * 4 * widest * widest + job.largestCopies() + job.unshared(),
+                2 * 4 * widest * widest + job.largestCopies(), job.unshared(),
                 4L * model.hiddenSize() * calibration.length() * job.sequences(calibration.count()), gradients,
                 evaluation, job.packedBlock(), learning, limit);
     }

@@ -25,7 +25,9 @@ public record MemoryPlan(MemoryNeed.Free free, MemoryNeeds needs, Placement plac
         MemoryNeeds needs = MemoryNeeds.of(job, texts, free);
         TokenSequences calibration = texts.calibration();
         return new MemoryPlan(free, needs,
-                calibration == null ? Placement.NONE : new PlacementSearch(job, calibration, free, needs).run());
+                calibration == null
+                        ? Placement.NONE.shared(job.crew(), 0)
+                        : new PlacementSearch(job, calibration, free, needs).run());
     }
 
     /**
@@ -126,8 +128,13 @@ public record MemoryPlan(MemoryNeed.Free free, MemoryNeeds needs, Placement plac
         long blocks = placement.refining() > 0
                 ? placement.refining()
                 : needs.weights() + needs.hessians()
-                        + Math.max(needs.solving(), placement.forward() + placement.waiting());
+                        + Math.max(solving(), placement.forward() + placement.waiting());
         return blocks + placement.onDevice();
+    }
+
+    /** Solving, with what several devices or ranks have solved and not yet brought together. */
+    long solving() {
+        return needs.solving() + (placement.cut().devices() > 1 ? needs.unshared() : 0);
     }
 
     boolean fitsDevice() {

@@ -62,7 +62,7 @@ final class PlacementSearch {
         return (int) Math.max(calibration.length(), Math.min(most, calibration.tokens() / parts));
     }
 
-    /** Several devices each hold a part of the stream, which may then fit them. */
+    /** Several devices each hold a part of the stream, which may then fit them, beside what they have solved. */
     private Placement shared(Placement alone) {
         int count = calibration.count();
         Partition partition = plan(alone.shared(job.crew(), needs.stream())).partition(calibration);
@@ -71,7 +71,7 @@ final class PlacementSearch {
         Placement held = alone.shared(job.crew(),
                 sequence * (job.streams() * first + job.heldOut(count)));
         Placement there = held.at(Place.DEVICE);
-        return plan(there).fitsDevice() ? there : held;
+        return plan(there).fitsDevice() ? there : held.at(needs.offDevice());
     }
 
     private Placement at(int tokens, int parts, Place place) {

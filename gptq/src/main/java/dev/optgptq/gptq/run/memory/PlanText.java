@@ -34,7 +34,7 @@ final class PlanText {
                 : "one block of weights " + mebibytes(needs.weights())
                         + (needs.experts().most() > 0 ? " with one expert" : "") + ", Hessians "
                         + mebibytes(needs.hessians()) + experts(needs.experts())
-                        + ", solving " + mebibytes(needs.solving()) + ", batch "
+                        + ", solving " + mebibytes(plan.solving()) + ", batch "
                         + mebibytes(plan.placement().forward() + plan.placement().waiting());
         return blocks + ", activations between blocks " + mebibytes(needs.stream()) + where(plan)
                 + ", waiting to be written " + mebibytes(needs.writing())

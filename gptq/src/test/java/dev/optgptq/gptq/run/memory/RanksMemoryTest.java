@@ -23,6 +23,7 @@ import org.junit.jupiter.api.io.TempDir;
 class RanksMemoryTest {
 
     private static final long PLENTY = 1L << 40;
+    private static final int PARTS = 8;
 
     @TempDir
     @SuppressWarnings("NullAway.Init") // JUnit fills it in
@@ -47,20 +48,41 @@ class RanksMemoryTest {
 
         ThreadRanks.run(2, ranks -> {
             MemoryPlan two = plan(run, new Crew(ranks, List.of(1, 1)));
-            long unshared = two.needs().solving() - alone.needs().solving();
+            long unshared = two.solving() - alone.solving();
             assertTrue(unshared >= codes / 2 && unshared < 2 * codes, unshared + " bytes of " + codes + " codes");
             assertEquals(alone.process(), two.process());
             assertEquals(alone.gradientsOnHost(), two.gradientsOnHost());
         });
     }
 
+    /** Batches and parts decide the order of sums, so what several devices keep beside must not change them. */
+    @Test
+    void any_number_of_devices_plans_the_batches_and_parts_of_one_however_little_is_free() {
+        TinyRun run = new TinyRun(TinyModel.LLAMA.write(folder.resolve("model")), folder);
+        long least = MemoryNeed.LIBRARIES;
+        long most = least + plan(run, Crew.alone(1)).device();
+        int tight = 0;
+        for (long free = least; free <= most; free += (most - least) / 200) {
+            MemoryPlan one = plan(run, Crew.alone(1), free);
+            MemoryPlan two = plan(run, Crew.alone(2), free);
+            assertEquals(one.placement().cut().batchRows(), two.placement().cut().batchRows(), "free: " + free);
+            assertEquals(one.parts(), two.parts(), "free: " + free);
+            tight += one.parts() < PARTS ? 1 : 0;
+        }
+        assertTrue(tight > 10, tight + " plans had to do with less than they would like");
+    }
+
     private static MemoryPlan plan(TinyRun run, Crew crew) {
+        return plan(run, crew, PLENTY);
+    }
+
+    private static MemoryPlan plan(TinyRun run, Crew crew, long free) {
         QuantizeSettings settings = run.settings();
         try (ModelDirectory directory = ModelDirectory.open(settings.model())) {
             ModelSpec spec = ModelSpec.resolve(directory.config());
             MemoryJob job = new MemoryJob(spec, DType.F32, settings.grids(spec).grids(), null, false, null, crew);
             return MemoryPlan.of(job, new RunTexts(new TokenSequences(new int[128], 4, 32), null, "none"),
-                    new MemoryNeed.Free(PLENTY, OptionalLong.of(PLENTY)));
+                    new MemoryNeed.Free(PLENTY, OptionalLong.of(free)));
         }
     }
 }

@@ -31,7 +31,6 @@ public final class GgufExport {
 
     private final ModelDirectory model;
     private final GgufFamily family;
-    private final SequencedMap<String, GgufValue> metadata;
     /** By the names of the file, in the order in which the model's files have them. */
     private final SequencedMap<String, List<Part>> parts = new LinkedHashMap<>();
 
@@ -60,7 +59,6 @@ public final class GgufExport {
     private GgufExport(ModelDirectory model) {
         this.model = model;
         this.family = GgufFamily.of(model.config());
-        this.metadata = family.metadata();
     }
 
     /**
@@ -89,7 +87,7 @@ public final class GgufExport {
         // In the order of the model's files, so that reading is one pass.
         model.tensors().keySet().stream().map(name -> name.substring(0, name.lastIndexOf('.'))).distinct()
                 .forEach(module -> plan(module, modules.getOrDefault(module, List.of())));
-        family.rotaryFactors(metadata).forEach((name, factors) -> add(-1, name,
+        family.rotaryFactors().forEach((name, factors) -> add(-1, name,
                 new GgufTensor(name, GgufType.F32, List.of((long) factors.length)),
                 target -> target.copyFrom(MemorySegment.ofArray(factors))));
         planHead();
@@ -132,7 +130,7 @@ public final class GgufExport {
             String name = place.get().name();
             int elements = Math.toIntExact(bias.shape().elements());
             planVector(module, place.get().member(), name + ".bias",
-                    PlainRows.vector(bias, family.rows(name, elements, metadata), 0));
+                    PlainRows.vector(bias, family.rows(name, elements), 0));
         }
     }
 
@@ -144,7 +142,7 @@ public final class GgufExport {
     private void planPacked(String module, GgufFamily.Place place, PackedLinear linear) {
         QuantizationConfig quantization = model.quantization().orElseThrow();
         GgufType type = PackedBlocks.type(module, linear, quantization.forModule(module).symmetric());
-        IntUnaryOperator order = family.rows(place.name(), linear.outputs(), metadata);
+        IntUnaryOperator order = family.rows(place.name(), linear.outputs());
         GgufTensor tensor = new GgufTensor(place.name() + ".weight", type,
                 List.of((long) linear.inputs(), (long) linear.outputs()));
         add(place.member(), module, tensor, target -> model.tensor(module + quantization.format().codes())
@@ -166,9 +164,8 @@ public final class GgufExport {
         boolean transposed = family.isTransposed(name);
         int rows = Math.toIntExact(view.shape().dimension(transposed ? 1 : 0));
         long columns = view.shape().dimension(transposed ? 0 : 1);
-        PlainRows plain = new PlainRows(view, family.rows(name, rows, metadata), rows, columns,
-                transposed ? 1 : columns,
-                transposed ? rows : 1, 0);
+        PlainRows plain = new PlainRows(view, family.rows(name, rows), rows, columns,
+                transposed ? 1 : columns, transposed ? rows : 1, 0);
         GgufType type = family.isFloat32(name) ? GgufType.F32 : GgufType.F16;
         add(place.member(), module, new GgufTensor(name + ".weight", type, List.of(columns, (long) rows)),
                 target -> view.reading(() -> {
@@ -180,7 +177,7 @@ public final class GgufExport {
                 }));
     }
 
-    /** A tensor of the file: that of its one part, or all its members behind one another. */
+    /** A tensor of the file: that of its one part, or all its members one after another. */
     private GgufTensor tensor(String name, List<Part> its) {
         GgufTensor first = its.getFirst().tensor();
         if (its.getFirst().member() < 0 && its.size() == 1) {
@@ -211,7 +208,7 @@ public final class GgufExport {
                 new GgufValue.Text(String.valueOf(model.path().toAbsolutePath().normalize().getFileName())));
         all.put("general.quantization_version", new GgufValue.U32(QUANTIZATION_VERSION));
         all.put("general.file_type", new GgufValue.U32(fileType(tensors)));
-        all.putAll(metadata);
+        all.putAll(family.metadata());
         all.putAll(GgufTokenizer.of(model.path(), family.vocabulary(), model.config().json()));
         try (GgufWriter writer = new GgufWriter(target, all, tensors)) {
             parts.values().forEach(its -> its.forEach(part -> write(part, writer)));

@@ -29,17 +29,22 @@ import tools.jackson.databind.node.ObjectNode;
 final class GgufFamily {
 
     private static final List<String> FAMILIES = List.of("llama", "mpt", "qwen2", "qwen3", "gpt2", "gpt_neox", "bloom",
-            "falcon", "gemma2", "gemma3", "phi2", "phi3", "starcoder2", "olmo2", "granite", "stablelm", "qwen2_moe",
+            "falcon", "mixtral", "gemma2", "gemma3", "phi2", "phi3", "starcoder2", "olmo2", "granite", "stablelm", "qwen2_moe",
             "qwen3_moe", "cohere2", "glm4", "exaone4", "smollm3", "seed_oss");
 
     private final ObjectNode description;
     private final ModelConfig config;
+    private final SequencedMap<String, GgufValue> metadata;
+    private final Optional<GgufRotary> rotary;
     private final Map<Pattern, String> tensors = new LinkedHashMap<>();
     private final List<Pattern> unused = new ArrayList<>();
 
     private GgufFamily(ObjectNode description, ModelConfig config) {
         this.description = description;
         this.config = config;
+        this.metadata = GgufMetadata.of(description.path("metadata"), architecture(), config);
+        this.rotary = rotary();
+        rotary.ifPresent(embedding -> embedding.put(architecture(), metadata));
         description.path("tensors").propertyStream()
                 .forEach(entry -> tensors.put(pattern(entry.getKey()), entry.getValue().stringValue()));
         description.path("unused").valueStream().forEach(name -> unused.add(pattern(name.stringValue())));
@@ -111,22 +116,21 @@ final class GgufFamily {
 
     /** All of the architecture's entries. */
     SequencedMap<String, GgufValue> metadata() {
-        SequencedMap<String, GgufValue> metadata = GgufMetadata.of(description.path("metadata"), architecture(),
-                config);
-        if (description.path("rotary").booleanValue()) {
-            Set<String> factors = description.path("rotaryFactors").valueStream().map(JsonNode::stringValue)
-                    .collect(Collectors.toSet());
-            new GgufRotary(config, factors).put(architecture(), metadata);
-        }
         return metadata;
     }
 
+    private Optional<GgufRotary> rotary() {
+        if (!description.has("rotary")) {
+            return Optional.empty();
+        }
+        Set<String> factors = description.path("rotaryFactors").valueStream().map(JsonNode::stringValue)
+                .collect(Collectors.toSet());
+        return Optional.of(new GgufRotary(config, GgufMetadata.number(description.path("rotary"), config), factors));
+    }
+
     /** Tensors by which the frequencies of pairs are divided, by name; none where there are none. */
-    SequencedMap<String, float[]> rotaryFactors(SequencedMap<String, GgufValue> metadata) {
-        return description.path("rotary").booleanValue()
-                && metadata.get(architecture() + ".rope.dimension_count") instanceof GgufValue.U32 width
-                        ? new GgufRotary(config, Set.of()).factors(width.value())
-                        : new LinkedHashMap<>();
+    SequencedMap<String, float[]> rotaryFactors() {
+        return rotary.map(embedding -> embedding.factors(count("rope.dimension_count"))).orElseGet(LinkedHashMap::new);
     }
 
     /**
@@ -163,18 +167,18 @@ final class GgufFamily {
      * checkpoint ("pairs", of so many heads). Queries, keys and values that a checkpoint has KV head by KV head, each after its
      * queries, are three blocks in GGUF ("groups", of so many queries). In convert_hf_to_gguf.py: permute, and the classes of the families.
      */
-    IntUnaryOperator rows(String tensor, int rows, SequencedMap<String, GgufValue> metadata) {
+    IntUnaryOperator rows(String tensor, int rows) {
         JsonNode order = description.path("rows").path(last(tensor));
         if (order.has("pairs")) {
-            int headDim = rows / count(order.path("pairs"), metadata);
+            int headDim = rows / count(order.path("pairs").stringValue());
             return row -> {
                 int inHead = row % headDim;
                 return row - inHead + inHead % 2 * (headDim / 2) + inHead / 2;
             };
         }
         if (order.has("groups")) {
-            int groups = count(order.path("groups"), metadata);
-            int queries = count(order.path("queries"), metadata) / groups;
+            int groups = count(order.path("groups").stringValue());
+            int queries = count(order.path("queries").stringValue()) / groups;
             int width = rows / (groups * (queries + 2));
             return row -> {
                 int head = row / width;
@@ -188,8 +192,8 @@ final class GgufFamily {
         return row -> row;
     }
 
-    private int count(JsonNode key, SequencedMap<String, GgufValue> metadata) {
-        if (metadata.get(architecture() + "." + key.stringValue()) instanceof GgufValue.U32 count) {
+    private int count(String key) {
+        if (metadata.get(architecture() + "." + key) instanceof GgufValue.U32 count) {
             return count.value();
         }
         throw new IllegalStateException(architecture() + " has no count " + key);

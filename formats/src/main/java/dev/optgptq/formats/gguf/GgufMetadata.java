@@ -31,6 +31,11 @@ final class GgufMetadata {
         return metadata;
     }
 
+    /** The number that one entry of type "f32" comes to. */
+    static double number(JsonNode entry, ModelConfig config) {
+        return new GgufMetadata(config).number(entry, entry.path("f32")).orElseThrow();
+    }
+
     private Optional<JsonNode> chosen(JsonNode entry) {
         return (entry.isArray() ? entry.valueStream() : List.of(entry).stream())
                 .filter(choice -> GgufConditions.hold(choice.path("when"), config)).findFirst();

@@ -13,11 +13,11 @@ import tools.jackson.databind.JsonNode;
  * Rotary settings as transformers reads them: a non-empty rope_scaling replaces rope_parameters, and a rope_theta in
  * the block takes precedence over the one at the top.
  *
+ * @param base of the frequencies where the block has none: what the family's config class has
  * @param tensors the types of scaling that the architecture takes as tensors of factors: "llama3", "longrope"
  */
-record GgufRotary(ModelConfig config, Set<String> tensors) {
+record GgufRotary(ModelConfig config, double base, Set<String> tensors) {
 
-    private static final double THETA = 10_000;
     /** Turns within the original context. */
     private static final double FAST = 32;
     private static final double SLOW = 1;
@@ -98,7 +98,7 @@ record GgufRotary(ModelConfig config, Set<String> tensors) {
     }
 
     private double theta() {
-        return number("rope_theta", config.has("rope_theta") ? config.number("rope_theta") : THETA);
+        return number("rope_theta", base);
     }
 
     private String type() {
@@ -153,7 +153,7 @@ record GgufRotary(ModelConfig config, Set<String> tensors) {
         double factor = number("factor");
         double low = number("low_freq_factor");
         double high = number("high_freq_factor");
-        double context = number(ORIGINAL);
+        double context = original();
         float[] factors = new float[width / 2];
         for (int pair = 0; pair < factors.length; pair++) {
             double wave = 2 * Math.PI * Math.pow(theta(), 2.0 * pair / width);

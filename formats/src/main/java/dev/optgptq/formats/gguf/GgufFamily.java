@@ -29,7 +29,8 @@ import tools.jackson.databind.node.ObjectNode;
 final class GgufFamily {
 
     private static final List<String> FAMILIES = List.of("llama", "mpt", "qwen2", "qwen3", "gpt2", "gpt_neox", "bloom",
-            "falcon", "mixtral", "gemma2", "gemma3", "phi2", "phi3", "starcoder2", "olmo2", "granite", "stablelm", "qwen2_moe",
+            "falcon", "mixtral", "gemma2", "gemma3", "phi2", "phi3", "starcoder2", "olmo2", "granite", "stablelm",
+            "qwen2_moe",
             "qwen3_moe", "cohere2", "glm4", "exaone4", "smollm3", "seed_oss");
 
     private final ObjectNode description;

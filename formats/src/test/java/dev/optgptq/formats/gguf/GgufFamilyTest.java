@@ -18,7 +18,8 @@ class GgufFamilyTest {
             + "\"num_attention_heads\":4,\"num_key_value_heads\":2,\"vocab_size\":32,\"max_position_embeddings\":4096";
 
     @ParameterizedTest
-    @CsvSource({"mixtral, llama, 1000000, 1e-5", "gemma3_text, gemma3, 1000000, 1e-6", "smollm3, smollm3, 2000000, 1e-6",
+    @CsvSource({"mixtral, llama, 1000000, 1e-5", "gemma3_text, gemma3, 1000000, 1e-6",
+            "smollm3, smollm3, 2000000, 1e-6",
             "glm4, glm4, 10000, 1.5625e-7", "exaone4, exaone4, 10000, 1e-5", "olmo2, olmo2, 10000, 1e-5",
             "phi3, phi3, 10000, 1e-5", "qwen3_moe, qwen3moe, 10000, 1e-6"})
     void fields_that_are_left_out_have_the_defaults_of_the_family(String type, String architecture, float base,

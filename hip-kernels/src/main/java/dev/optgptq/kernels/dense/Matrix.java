@@ -150,15 +150,6 @@ public final class Matrix {
         return new Matrix(rows, columns, result);
     }
 
-    /** Square: value added to the diagonal. */
-    public Matrix plusDiagonal(double value) {
-        double[] result = values.clone();
-        for (int i = 0; i < rows; i++) {
-            result[i * columns + i] += value;
-        }
-        return new Matrix(rows, columns, result);
-    }
-
     /** Every element replaced by a function of it. */
     public Matrix map(DoubleUnaryOperator function) {
         double[] result = new double[values.length];
@@ -224,11 +215,6 @@ public final class Matrix {
             sum += at(i, i);
         }
         return sum;
-    }
-
-    /** Square: the mean of the diagonal; 0 where there is none. */
-    public double meanDiagonal() {
-        return rows == 0 ? 0 : trace() / rows;
     }
 
     /** The sum over all elements of a b: trace(a^T b). */

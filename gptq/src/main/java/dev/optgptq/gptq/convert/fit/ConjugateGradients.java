@@ -1,18 +1,16 @@
 package dev.optgptq.gptq.convert.fit;
 
-import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
-import dev.optgptq.kernels.ops.Float64Ops;
 import java.util.function.BiConsumer;
 
 /**
- * Preconditioned conjugate gradients (Hestenes and Stiefel 1952) for a x = b, a positive definite on matrices.
+ * Preconditioned conjugate gradients (Hestenes and Stiefel 1952) for a x = b, a positive definite.
  *
  * @param operator writes a of its first argument to its second
  * @param preconditioner likewise, an approximate inverse
  */
-record ConjugateGradients(DeviceAlgebra algebra, BiConsumer<Tensor, Tensor> operator,
+public record ConjugateGradients(Vectors vectors, BiConsumer<Tensor, Tensor> operator,
         BiConsumer<Tensor, Tensor> preconditioner) {
 
     /** Relative to the first residual's energy; below it there is no gain. */
@@ -23,29 +21,29 @@ record ConjugateGradients(DeviceAlgebra algebra, BiConsumer<Tensor, Tensor> oper
      *
      * @param residual b, overwritten
      */
-    void solve(Tensor residual, Tensor x, int steps) {
-        Float64Ops ops = algebra.device().float64();
-        try (TensorArena scratch = algebra.device().arena()) {
-            Tensor image = scratch.matrix(DType.F64, x.rows(), x.columns());
-            Tensor z = scratch.matrix(DType.F64, x.rows(), x.columns());
+    public void solve(Tensor residual, Tensor x, int steps) {
+        try (TensorArena scratch = vectors.device().arena()) {
+            Tensor image = scratch.matrix(vectors.dtype(), x.rows(), x.columns());
+            Tensor z = scratch.matrix(vectors.dtype(), x.rows(), x.columns());
+            Tensor direction = scratch.matrix(vectors.dtype(), x.rows(), x.columns());
             operator.accept(x, image);
-            algebra.add(-1, image, residual);
+            vectors.combine(-1, image, 1, residual);
             preconditioner.accept(residual, z);
-            Tensor direction = algebra.copy(z, scratch);
-            double energy = algebra.dot(residual, z);
+            vectors.combine(1, z, 0, direction);
+            double energy = vectors.dot(residual, z);
             double first = energy;
             for (int step = 0; step < steps && energy > ENOUGH * first; step++) {
                 operator.accept(direction, image);
-                double curvature = algebra.dot(direction, image);
+                double curvature = vectors.dot(direction, image);
                 if (!(curvature > 0)) {
                     return;
                 }
                 double length = energy / curvature;
-                algebra.add(length, direction, x);
-                algebra.add(-length, image, residual);
+                vectors.combine(length, direction, 1, x);
+                vectors.combine(-length, image, 1, residual);
                 preconditioner.accept(residual, z);
-                double next = algebra.dot(residual, z);
-                ops.combine(1, z, next / energy, direction);
+                double next = vectors.dot(residual, z);
+                vectors.combine(1, z, next / energy, direction);
                 energy = next;
             }
         }

@@ -7,7 +7,7 @@ import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 
 /** Float64 matrices in a device's memory: what fits need beside the ops. */
-public record DeviceAlgebra(Device device) {
+public record DeviceAlgebra(Device device) implements Vectors {
 
     /** A new copy of a matrix, F32 or F64. */
     public Tensor copy(Tensor x, TensorArena arena) {
@@ -24,13 +24,23 @@ public record DeviceAlgebra(Device device) {
         return product;
     }
 
-    /** y += alpha x. */
-    void add(double alpha, Tensor x, Tensor y) {
-        device.float64().combine(alpha, x, 1, y);
+    @Override
+    public DType dtype() {
+        return DType.F64;
     }
 
-    /** The sum over all elements of a b. */
-    double dot(Tensor a, Tensor b) {
+    @Override
+    public void combine(double alpha, Tensor x, double beta, Tensor y) {
+        device.float64().combine(alpha, x, beta, y);
+    }
+
+    /** y += alpha x. */
+    void add(double alpha, Tensor x, Tensor y) {
+        combine(alpha, x, 1, y);
+    }
+
+    @Override
+    public double dot(Tensor a, Tensor b) {
         try (TensorArena scratch = device.arena()) {
             Tensor result = scratch.vector(DType.F64, 1);
             device.float64().innerProduct(a, b, result);

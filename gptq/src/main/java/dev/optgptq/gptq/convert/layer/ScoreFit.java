@@ -1,6 +1,7 @@
 package dev.optgptq.gptq.convert.layer;
 
 import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.gptq.convert.fit.ConjugateGradients;
 import dev.optgptq.gptq.convert.layer.ScoreGradient.Problem;
 import dev.optgptq.gptq.convert.layer.ScoreGradient.Scores;
 import dev.optgptq.gptq.convert.layer.ScoreGradient.Side;
@@ -237,11 +238,11 @@ final class ScoreFit implements AutoCloseable {
             Tensor held = scratch.matrix(DType.F32, weights.rows(), weights.columns());
             metric.apply(weights, held);
             vectors.combine(PROXIMAL, held, -1, wanted);
-            vectors.solve((direction, image) -> {
+            new ConjugateGradients(vectors, (direction, image) -> {
                 fixed.gradient(direction, image);
                 metric.apply(direction, held);
                 vectors.combine(PROXIMAL, held, 1, image);
-            }, (residual, z) -> metric.solve(residual, z), wanted, weights, turn.steps());
+            }, metric::solve).solve(wanted, weights, turn.steps());
             device.synchronize();
         }
     }

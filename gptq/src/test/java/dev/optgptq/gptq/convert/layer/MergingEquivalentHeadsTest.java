@@ -29,6 +29,7 @@ import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /** Heads that compute the same up to a map that queries, or the output projection, can undo are merged without loss. */
@@ -89,8 +90,8 @@ class MergingEquivalentHeadsTest {
     }
 
     @ParameterizedTest
-    @MethodSource("cases")
-    void with_a_ratio_of_one_nothing_changes(Kind kind, int unused) {
+    @EnumSource
+    void with_a_ratio_of_one_nothing_changes(Kind kind) {
         AttentionMatrices original = random(rotaryDim(kind) == 0);
         Matrix x = random(SEQUENCES * LENGTH, HIDDEN);
 
@@ -101,8 +102,8 @@ class MergingEquivalentHeadsTest {
     }
 
     @ParameterizedTest
-    @MethodSource("cases")
-    void heads_that_were_grouped_already_are_merged_further_without_loss(Kind kind, int ratio) {
+    @EnumSource
+    void heads_that_were_grouped_already_are_merged_further_without_loss(Kind kind) {
         AttentionMatrices all = equivalent(kind, 4, false);
         // Two key-value heads for four query heads, each of which is the other's equivalent.
         AttentionMatrices grouped = all

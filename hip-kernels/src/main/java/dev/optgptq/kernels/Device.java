@@ -92,6 +92,20 @@ public interface Device extends AutoCloseable {
     void download(Tensor source, MemorySegment target);
 
     /**
+     * A tensor of another device on this one; the tensor itself if it is this device's. The other one must be done with it.
+     *
+     * @param arena owns the copy
+     */
+    default Tensor received(Device from, Tensor source, TensorArena arena) {
+        if (from.equals(this)) {
+            return source;
+        }
+        Tensor copy = arena.matrix(source.dtype(), source.rows(), source.columns());
+        receive(from, source, copy);
+        return copy;
+    }
+
+    /**
      * Copies a dense tensor of another device into one of this: directly where the machine can, else through the host.
      * The other device must have finished its work; the copy is complete when this returns.
      */

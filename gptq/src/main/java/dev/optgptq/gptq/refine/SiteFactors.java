@@ -42,15 +42,10 @@ final class SiteFactors implements AutoCloseable {
         }
     }
 
-    /** A tensor of the first device on this one, or itself. Called by the thread of the first device. */
+    /** A tensor of the first device on this one. Called by the thread of the first device. */
     Tensor copy(Tensor tensor, TensorArena owner) {
-        if (device.equals(first)) {
-            return tensor;
-        }
-        Tensor copy = owner.matrix(tensor.dtype(), tensor.rows(), tensor.columns());
         first.synchronize();
-        device.receive(first, tensor, copy);
-        return copy;
+        return device.received(first, tensor, owner);
     }
 
     /** The solver of a site whose Hessian was brought; its linears have one grid. */

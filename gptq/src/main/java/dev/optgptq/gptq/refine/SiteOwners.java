@@ -10,8 +10,8 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * Which rank, or which device of a rank, solves the linears of a site: the most expensive sites first, each to the rank that has least to do. All experts of a
- * kind go to one, as their Hessians have a target in common. Every rank finds the same without a message.
+ * Which rank, or which device of a rank, solves the linears of a site: the most expensive sites first, each to the one that has least to
+ * do. All experts of a kind go to one, as their Hessians have a target in common. Every rank finds the same without a message.
  */
 public final class SiteOwners {
 

@@ -19,7 +19,6 @@ import dev.optgptq.gptq.run.checkpoint.BlockRecorder;
 import dev.optgptq.gptq.run.memory.Experts;
 import dev.optgptq.gptq.run.progress.RunProgress;
 import dev.optgptq.gptq.solve.Calibrator;
-import dev.optgptq.gptq.solve.LinearSolution;
 import dev.optgptq.gptq.solve.SiteSolver;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.TensorArena;
@@ -38,11 +37,11 @@ final class BlockQuantizer {
     private final Replicas models;
     private final Transformer model;
     private final Device device;
-    private final Calibrator calibrator;
     private final ModuleGrids grids;
     private final boolean trueSequential;
     private final Experts experts;
     private final RunProgress progress;
+    private final SiteSolving solving;
     private final BlockInputs inputs;
     private final Ranks ranks;
     private final SolvedExchange exchange;
@@ -53,11 +52,11 @@ final class BlockQuantizer {
         this.models = models;
         this.model = models.first();
         this.device = model.device();
-        this.calibrator = calibrator;
         this.grids = grids;
         this.trueSequential = trueSequential;
         this.experts = experts;
         this.progress = progress;
+        this.solving = new SiteSolving(calibrator, grids);
         this.inputs = new BlockInputs(models, grids, trueSequential, experts, progress);
         this.ranks = models.crew().ranks();
         this.exchange = new SolvedExchange(ranks, device, grids);
@@ -95,13 +94,12 @@ final class BlockQuantizer {
         SiteOwners owners = new SiteOwners(weights.first().spec(), ranks.size());
         for (Set<InputSite> sites : passes) {
             try (HessianAccumulator hessians = stream == null ? null : inputs.capture(weights, stream, sites)) {
-                boolean alone = models.size() == 1 || streams(weights.first().index());
-                if (recorder == null || ranks.areSeveral() || !alone) {
+                boolean alone = !ranks.areSeveral()
+                        && (models.size() == 1 || streams(weights.first().index()));
+                if (alone && recorder != null) {
+                    sites.forEach(site -> quantize(weights.first(), site, hessians, recorder));
+                } else {
                     spread(weights, sites, owners, hessians, recorder);
-                    continue;
-                }
-                for (InputSite site : sites) {
-                    quantize(weights.first(), site, hessians, recorder);
                 }
             }
         }
@@ -158,40 +156,38 @@ final class BlockQuantizer {
         }
         progress.enter("solve");
         List<InputSite> mine = sites.stream().filter(site -> owners.of(site) == ranks.rank()).toList();
-        try (SpreadSites solving = new SpreadSites(models, weights.first(), mine)) {
+        try (SpreadSites spread = new SpreadSites(models, weights.first(), mine, solving)) {
             for (InputSite site : mine) {
                 Activity activity = hessians == null ? null : activity(weights.first(), site, hessians);
-                solving.add(site, hessians, activity);
+                spread.add(site, hessians, activity);
             }
-            solving.solve(weights, calibrator, grids, progress);
+            spread.solve(weights, progress);
             progress.enter(ranks.areSeveral() ? "share" : "write");
             for (InputSite site : sites) {
                 for (LinearSpec linear : grids.quantized(weights.first().linears(site))) {
                     try (TensorArena arena = device.arena()) {
-                        share(owners.of(site), weights.first(), linear, mine.contains(site)
-                                ? solving.onFirst(linear, weights.first(), arena)
-                                : null, recorder);
+                        SolvedLinear own = mine.contains(site)
+                                ? spread.onFirst(linear, weights.first(), arena)
+                                : null;
+                        share(owners.of(site), weights.first(), linear, own, arena, recorder);
                     }
                 }
             }
         }
     }
 
-    private void share(int owner, BlockWeights weights, LinearSpec linear, @Nullable SolvedLinear mine,
-            @Nullable BlockRecorder recorder) {
-        try (TensorArena arena = device.arena()) {
-            SolvedLinear solved = mine != null && !ranks.areSeveral()
-                    ? mine
-                    : exchange.share(owner, linear, mine, arena);
-            if (mine == null) {
-                model.rewrite(weights, linear, weight -> {
-                    solved.solution().weight().dequantize(device, device, weight);
-                    return weight;
-                });
-            }
-            if (recorder != null) {
-                recorder.write(solved);
-            }
+    /** @param arena owns the codes if another rank has solved it */
+    private void share(int owner, BlockWeights weights, LinearSpec linear, @Nullable SolvedLinear own,
+            TensorArena arena, @Nullable BlockRecorder recorder) {
+        SolvedLinear solved = own != null && !ranks.areSeveral() ? own : exchange.share(owner, linear, own, arena);
+        if (own == null) {
+            model.rewrite(weights, linear, weight -> {
+                solved.solution().weight().dequantize(device, device, weight);
+                return weight;
+            });
+        }
+        if (recorder != null) {
+            recorder.write(solved);
         }
     }
 
@@ -237,28 +233,18 @@ final class BlockQuantizer {
         }
     }
 
-    /** Factorises the Hessian of a site, for all linears that read it. The caller closes it. */
+    /** See {@link SiteSolving#solver}. */
     SiteSolver solver(BlockWeights weights, InputSite site, @Nullable SiteHessians hessians) {
         progress.enter("solve");
-        LinearSpec any = grids.quantized(weights.linears(site)).getFirst();
-        return new SiteSolver(device, calibrator.with(grids.settings(calibrator.settings(), any)),
-                hessians == null ? null : hessians.hessian(site),
-                "block " + weights.index() + ", " + site.label());
+        return solving.solver(model, weights, site, hessians == null ? null : hessians.hessian(site));
     }
 
-    /**
-     * Solves a linear, and gives the block its quantized weight.
-     *
-     * @param activity largest input magnitudes; null without calibration
-     * @param arena owns the codes
-     */
+    /** See {@link SiteSolving#solve}. */
     SolvedLinear solve(BlockWeights weights, LinearSpec linear, SiteSolver solver, @Nullable Activity activity,
             TensorArena arena) {
         progress.enter("solve");
-        long start = System.nanoTime();
-        LinearSolution solution = model.rewrite(weights, linear, weight -> solver.solve(arena, weight));
-        progress.did(progress.flops().solve(linear, calibrator.needsHessian())
-                + progress.flops().polish(linear, calibrator.polish()));
-        return new SolvedLinear(linear, solution, activity, (System.nanoTime() - start) / 1e9);
+        SolvedLinear solved = solving.solve(model, weights, linear, solver, activity, arena);
+        progress.did(solving.operations(linear, progress.flops()));
+        return solved;
     }
 }

@@ -130,10 +130,8 @@ record RunContext(QuantizeSettings settings, ModuleGrids grids, Set<String> fixe
         plan.require();
         caller.log().accept("memory: " + plan);
         if (plan.busyDevices() < crew.devices()) {
-            caller.log()
-                    .accept("device memory lets only " + plan.busyDevices() + " of " + crew.devices()
-                            + " devices share "
-                            + "the calibration");
+            caller.log().accept("device memory lets only " + plan.busyDevices() + " of " + crew.devices()
+                    + " devices share the calibration");
         }
         return plan;
     }

@@ -6,21 +6,18 @@ import dev.optgptq.calibrate.family.InputSite;
 import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.calibrate.model.Replicas;
 import dev.optgptq.calibrate.weights.BlockWeights;
-import dev.optgptq.formats.dtype.DType;
-import dev.optgptq.gptq.recipe.ModuleGrids;
 import dev.optgptq.gptq.refine.SiteOwners;
 import dev.optgptq.gptq.refine.SolvedLinear;
 import dev.optgptq.gptq.run.progress.RunProgress;
-import dev.optgptq.gptq.solve.Calibrator;
-import dev.optgptq.gptq.solve.LinearSolution;
 import dev.optgptq.gptq.solve.SiteSolver;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
-import java.util.HashMap;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.concurrent.ConcurrentHashMap;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -31,11 +28,13 @@ import org.jspecify.annotations.Nullable;
 final class SpreadSites implements AutoCloseable {
 
     private final Replicas models;
+    private final SiteSolving solving;
     private final SiteOwners owners;
     /** Of each device: the copies of its Hessians, and what it solved. */
     private final List<TensorArena> arenas;
-    private final Map<InputSite, Hessian> hessians = new HashMap<>();
-    private final Map<LinearSpec, SolvedLinear> solved = new HashMap<>();
+    /** In the order in which they were added. */
+    private final Map<InputSite, Hessian> hessians = new LinkedHashMap<>();
+    private final Map<LinearSpec, SolvedLinear> solved = new ConcurrentHashMap<>();
 
     /**
      * A site's.
@@ -44,8 +43,9 @@ final class SpreadSites implements AutoCloseable {
      */
     private record Hessian(@Nullable Tensor matrix, @Nullable Activity activity) {}
 
-    SpreadSites(Replicas models, BlockWeights weights, List<InputSite> sites) {
+    SpreadSites(Replicas models, BlockWeights weights, List<InputSite> sites, SiteSolving solving) {
         this.models = models;
+        this.solving = solving;
         this.owners = new SiteOwners(weights.spec(), sites, models.size());
         this.arenas = models.devices().stream().map(Device::arena).toList();
     }
@@ -63,58 +63,42 @@ final class SpreadSites implements AutoCloseable {
         Tensor matrix = of.hessian(site);
         int owner = owners.of(site);
         if (owner > 0) {
-            Tensor copy = arenas.get(owner).matrix(DType.F32, matrix.rows(), matrix.columns());
-            models.devices().getFirst().synchronize();
-            models.devices().get(owner).receive(models.devices().getFirst(), matrix, copy);
+            Device first = models.devices().getFirst();
+            first.synchronize();
+            matrix = models.devices().get(owner).received(first, matrix, arenas.get(owner));
             of.release(site);
-            matrix = copy;
         }
         hessians.put(site, new Hessian(matrix, activity));
     }
 
     /** Solves the linears of all sites that were added; their weights are overwritten on the device that solves them. */
-    void solve(Replicas.Block weights, Calibrator calibrator, ModuleGrids grids, RunProgress progress) {
+    void solve(Replicas.Block weights, RunProgress progress) {
         progress.enter("solve");
-        models.together(device -> {
-            Map<LinearSpec, SolvedLinear> mine = new HashMap<>();
-            for (InputSite site : weights.first().spec().sites()) {
-                Hessian hessian = hessians.get(site);
-                if (hessian != null && owners.of(site) == device) {
-                    solve(device, weights.on(device), site, hessian, calibrator, grids, mine);
-                    if (device == 0) {
-                        count(grids.quantized(weights.first().linears(site)), calibrator, progress);
-                    }
+        models.together(device -> hessians.forEach((site, hessian) -> {
+            if (owners.of(site) == device) {
+                solve(device, weights.on(device), site, hessian);
+                if (device == 0) {
+                    // This is the calling thread, which may tell of it.
+                    count(weights.first().linears(site), progress);
                 }
             }
+        }));
+        hessians.keySet().stream().filter(site -> owners.of(site) > 0)
+                .forEach(site -> count(weights.first().linears(site), progress));
+    }
+
+    private void count(List<LinearSpec> linears, RunProgress progress) {
+        solving.grids().quantized(linears)
+                .forEach(linear -> progress.did(solving.operations(linear, progress.flops())));
+    }
+
+    private void solve(int device, BlockWeights weights, InputSite site, Hessian hessian) {
+        try (SiteSolver solver = solving.solver(models.on(device), weights, site, hessian.matrix())) {
+            for (LinearSpec linear : solving.grids().quantized(weights.linears(site))) {
+                solved.put(linear, solving.solve(models.on(device), weights, linear, solver, hessian.activity(),
+                        arenas.get(device)));
+            }
             models.devices().get(device).synchronize();
-            synchronized (solved) {
-                solved.putAll(mine);
-            }
-        });
-        count(solved.keySet().stream().filter(linear -> owners.of(linear.site()) > 0).toList(), calibrator, progress);
-    }
-
-    /** On the calling thread, which drives the first device. */
-    private static void count(List<LinearSpec> linears, Calibrator calibrator, RunProgress progress) {
-        for (LinearSpec linear : linears) {
-            progress.did(progress.flops().solve(linear, calibrator.needsHessian())
-                    + progress.flops().polish(linear, calibrator.polish()));
-        }
-    }
-
-    private void solve(int device, BlockWeights weights, InputSite site, Hessian hessian, Calibrator calibrator,
-            ModuleGrids grids, Map<LinearSpec, SolvedLinear> mine) {
-        List<LinearSpec> linears = grids.quantized(weights.linears(site));
-        try (SiteSolver solver = new SiteSolver(models.devices().get(device),
-                calibrator.with(grids.settings(calibrator.settings(), linears.getFirst())), hessian.matrix(),
-                "block " + weights.index() + ", " + site.label())) {
-            for (LinearSpec linear : linears) {
-                long start = System.nanoTime();
-                LinearSolution solution = models.on(device).rewrite(weights, linear,
-                        weight -> solver.solve(arenas.get(device), weight));
-                mine.put(linear, new SolvedLinear(linear, solution, hessian.activity(),
-                        (System.nanoTime() - start) / 1e9));
-            }
         }
     }
 

@@ -23,12 +23,12 @@ public record LinearSolution(QuantizedWeight weight, double weightError, float l
         @Nullable Double damp, int dampAttempts, int deadInputs, @Nullable Tensor rounded) {
 
     /**
-     * A copy on another device.
+     * On another device, a copy; the owner must be done with it.
      *
      * @param arena owns it
      */
     public LinearSolution on(Device owner, Device other, TensorArena arena) {
         return new LinearSolution(weight.on(owner, other, arena), weightError, largestScale, outputError, damp,
-                dampAttempts, deadInputs, rounded == null ? null : QuantizedWeight.there(rounded, owner, other, arena));
+                dampAttempts, deadInputs, rounded == null ? null : other.received(owner, rounded, arena));
     }
 }

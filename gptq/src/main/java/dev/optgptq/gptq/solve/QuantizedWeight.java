@@ -25,31 +25,21 @@ public record QuantizedWeight(Tensor codes, Tensor scales, Tensor zeros, Tensor 
      */
     public void dequantize(Device owner, Device on, Tensor weight) {
         try (TensorArena scratch = on.arena()) {
+            QuantizedWeight here = on(owner, on, scratch);
             Tensor transposed = scratch.matrix(DType.F32, codes.rows(), codes.columns());
-            on.quant().dequantize(there(codes, owner, on, scratch), there(scales, owner, on, scratch),
-                    there(zeros, owner, on, scratch), there(groupOf, owner, on, scratch), transposed);
+            on.quant().dequantize(here.codes, here.scales, here.zeros, here.groupOf, transposed);
             on.matrix().transpose(transposed, weight);
             on.synchronize();
         }
     }
 
     /**
-     * A copy on another device.
+     * On another device, a copy; the owner must be done with it.
      *
-     * @param arena owns it
+     * @param arena owns the copy
      */
     public QuantizedWeight on(Device owner, Device other, TensorArena arena) {
-        owner.synchronize();
-        return new QuantizedWeight(there(codes, owner, other, arena), there(scales, owner, other, arena),
-                there(zeros, owner, other, arena), there(groupOf, owner, other, arena));
-    }
-
-    static Tensor there(Tensor own, Device owner, Device on, TensorArena arena) {
-        if (owner.equals(on)) {
-            return own;
-        }
-        Tensor copy = arena.matrix(own.dtype(), own.rows(), own.columns());
-        on.receive(owner, own, copy);
-        return copy;
+        return new QuantizedWeight(other.received(owner, codes, arena), other.received(owner, scales, arena),
+                other.received(owner, zeros, arena), other.received(owner, groupOf, arena));
     }
 }

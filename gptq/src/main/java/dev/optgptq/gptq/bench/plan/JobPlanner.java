@@ -16,9 +16,7 @@ import dev.optgptq.gptq.run.progress.WorkCount;
 import dev.optgptq.gptq.settings.RunTexts;
 import dev.optgptq.kernels.ranks.Crew;
 import java.util.ArrayList;
-import java.util.HashMap;
 import java.util.List;
-import java.util.Map;
 import java.util.OptionalLong;
 import java.util.function.ToDoubleFunction;
 
@@ -60,7 +58,7 @@ public record JobPlanner(CardRates rates, int nodes, int cards, Links links, lon
         phases.add(arithmetic("hessian", work.hessians(text), busy * rates.hessian()));
         phases.add(copies("sums between cards", (Math.min(cards, busy) - 1) * triangles, links.peer()));
         phases.add(copies("sums between nodes", (nodes - 1) * sum(spec, this::received), links.network()));
-        phases.add(new Phase("solve", sum(spec, this::solving), sum(spec, work::solving), 0));
+        phases.add(new Phase("solve", sum(spec, block -> solving(block, work)), sum(spec, work::solving), 0));
         phases.add(copies("weights between cards", (cards - 1) * weights, links.peer()));
         phases.add(copies("codes between nodes", Math.ceil(Math.log(nodes) / Math.log(2)) * PackedBytes.of(spec),
                 links.network()));
@@ -113,7 +111,7 @@ public record JobPlanner(CardRates rates, int nodes, int cards, Links links, lon
     }
 
     /** Seconds of the card that has most to solve. Streamed experts are solved by the first card of a node. */
-    private double solving(BlockSpec block) {
+    private double solving(BlockSpec block, WorkCount work) {
         SiteOwners owners = new SiteOwners(block, nodes);
         boolean streams = nodes == 1 && block.sites().stream().anyMatch(InputSite::ofExpert);
         double longest = 0;
@@ -122,13 +120,9 @@ public record JobPlanner(CardRates rates, int nodes, int cards, Links links, lon
             List<InputSite> mine = block.sites().stream().filter(site -> owners.of(site) == rank).toList();
             SiteOwners devices = new SiteOwners(block, mine, streams ? 1 : cards);
             double[] of = new double[cards];
-            Map<InputSite, Double> outputs = new HashMap<>();
-            block.linears().forEach(linear -> outputs.merge(linear.site(), (double) linear.outputs(), Double::sum));
-            for (InputSite site : mine) {
-                double n = block.inputs(site);
-                of[devices.of(site)] += rates.factor(block.inputs(site))
-                        + 5 * n * n * outputs.getOrDefault(site, 0.0) / rates.errors();
-            }
+            mine.forEach(site -> of[devices.of(site)] += rates.factor(block.inputs(site)));
+            block.linears().stream().filter(linear -> owners.of(linear.site()) == rank)
+                    .forEach(linear -> of[devices.of(linear.site())] += work.solve(linear, true) / rates.errors());
             longest = Math.max(longest, most(of));
         }
         return longest;

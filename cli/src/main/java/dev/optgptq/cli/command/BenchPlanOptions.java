@@ -16,6 +16,8 @@ final class BenchPlanOptions {
 
     private static final List<String> OF_PLAN = List.of("--nodes", "--cards", "--rates", "--card-memory", "--peer",
             "--network");
+    private static final List<String> OF_RUNNING = List.of("--precision", "--device", "--threads", "--arch");
+    private static final long MOST_TOKENS = 1L << 28;
 
     @Option(names = "--plan", description = "Compute the time and memory of plain GPTQ at 4 bits from measured rates, "
             + "without running anything.")
@@ -40,8 +42,12 @@ final class BenchPlanOptions {
     @Option(names = "--network", paramLabel = "GB/S", description = "Into a node; assumed, not measured. Default: 12.5")
     private double network = 12.5;
 
-    /** UserError BAD_SETTING for an option of --plan without it. */
+    /** UserError BAD_SETTING for an option of --plan without it, and for one that it does not use. */
     void checkIdle(ParseResult parsed) {
+        for (String option : OF_RUNNING) {
+            SettingChecks.require(!plan || !parsed.hasMatchedOption(option), option, "--plan",
+                    "something to run, which a plan is not");
+        }
         for (String option : OF_PLAN) {
             SettingChecks.require(plan || !parsed.hasMatchedOption(option), option, "no --plan",
                     "it, the only mode that uses that");
@@ -51,6 +57,8 @@ final class BenchPlanOptions {
     JobPlan plan(ModelShape shape, int samples, int sequenceLength, String tool) {
         SettingChecks.require(nodes >= 1 && nodes <= 1024, "--nodes", nodes, "1 to 1024");
         SettingChecks.require(cards >= 1 && cards <= 64, "--cards", cards, "1 to 64");
+        SettingChecks.require((long) samples * sequenceLength <= MOST_TOKENS, "--samples", samples,
+                "at most " + MOST_TOKENS + " tokens in all sequences");
         positive("--card-memory", cardMemory);
         positive("--peer", peer);
         positive("--network", network);

@@ -52,6 +52,33 @@ class BenchCommandTest {
     }
 
     @Test
+    void a_job_is_planned_without_running_it() throws IOException {
+        Path json = directory.resolve("plan.json");
+        CommandRun.of("bench", "--shape", "llama-405b", "--plan", "--nodes", 4, "--cards", 8, "--json", json).succeeds()
+                .prints("planned, not measured: llama-405b, 405.8 G parameters", "4 x 8 cards", "NVIDIA H200", "solve",
+                        "sums between nodes", "on each card");
+        JsonNode plan = JsonMapper.shared().readTree(Files.readString(json));
+        assertEquals(8, plan.get("busy").asInt());
+        double sum = 0;
+        for (JsonNode phase : plan.get("phases")) {
+            sum += phase.get("seconds").asDouble();
+        }
+        assertEquals(sum, plan.get("seconds").asDouble(), 1e-6 * sum);
+    }
+
+    @Test
+    void what_a_plan_cannot_use_is_refused() throws IOException {
+        CommandRun.of("bench", "--shape", "tiny", "--nodes", 2).failsWith(2, "--nodes", "no --plan");
+        CommandRun.of("bench", "--shape", "tiny", "--plan", "--device", "cpu").failsWith(2, "--device", "--plan");
+        CommandRun.of("bench", "--shape", "tiny", "--plan", "--cards", 0).failsWith(2, "--cards", "1 to 64");
+        CommandRun.of("bench", "--shape", "tiny", "--plan", "--samples", 10_000_000).failsWith(2, "--samples",
+                "tokens in all sequences");
+        Path other = Files.writeString(directory.resolve("other.json"), "{\"job\": [], \"products\": \"X\"}");
+        CommandRun.of("bench", "--shape", "tiny", "--plan", "--rates", other).failsWith(1, "other.json",
+                "expected what opt-gptq bench");
+    }
+
+    @Test
     void an_unknown_shape_is_refused_with_those_there_are() {
         CommandRun.of("bench", "--shape", "llama-8b").failsWith(2, "tiny, tinyllama, llama-7b", "config.json",
                 "llama-8b");

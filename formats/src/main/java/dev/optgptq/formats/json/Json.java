@@ -3,6 +3,9 @@ package dev.optgptq.formats.json;
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.files.InputFiles;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
 import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
@@ -63,6 +66,18 @@ public final class Json {
     public static ObjectNode readObject(Path file, Limit limit, Code code) {
         byte[] bytes = InputFiles.read(file, limit.bytes, code);
         return parseObject(decodeUtf8(ByteBuffer.wrap(bytes), file.toString(), code), file.toString(), code);
+    }
+
+    /** Reads a JSON object that comes with the program, beside a class or, with a leading slash, at its place. */
+    public static ObjectNode bundled(Class<?> owner, String resource) {
+        try (InputStream in = owner.getResourceAsStream(resource)) {
+            if (in == null) {
+                throw new IllegalStateException("no resource " + resource);
+            }
+            return parseObject(new String(in.readAllBytes(), StandardCharsets.UTF_8), resource, Code.BAD_SETTING);
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
     }
 
     /** Parses one JSON object; {@code origin} names its source in messages. */

@@ -49,6 +49,16 @@ record MlxFormat() implements PackedFormat {
         }
     }
 
+    /** Its biases would follow from zero points too, which are packed apart from scales. */
+    @Override
+    public void requireSolved(PackedGrid grid) {
+        if (!grid.symmetric()) {
+            throw new UserError(Code.BAD_SETTING, "--format mlx: expected symmetric grids, whose biases follow from"
+                    + " scales alone, found asymmetric ones; leave --no-symmetric and sym:false out, or quantize with"
+                    + " --format gptq_v2 and export mlx, which rounds biases");
+        }
+    }
+
     @Override
     public List<StoredTensor> tensors(PackedLayout linear, QuantizationConfig grid) {
         int outputs = linear.outputs();

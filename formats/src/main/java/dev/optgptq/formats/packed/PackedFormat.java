@@ -24,6 +24,9 @@ public sealed interface PackedFormat permits GptqFormat, CompressedTensorsFormat
     /** Throws UserError BAD_SETTING for a grid that the format cannot hold, with the nearest that it can. */
     void require(PackedGrid grid);
 
+    /** Throws UserError BAD_SETTING for a grid that it holds, but that quantize cannot write in it, with the way round. */
+    default void requireSolved(PackedGrid grid) {}
+
     /** What is stored of a linear, in the order it is written. */
     List<StoredTensor> tensors(PackedLayout linear, QuantizationConfig grid);
 

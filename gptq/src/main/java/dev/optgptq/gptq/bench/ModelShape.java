@@ -6,10 +6,6 @@ import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.json.Json;
 import dev.optgptq.formats.model.ModelConfig;
-import java.io.IOException;
-import java.io.InputStream;
-import java.io.UncheckedIOException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -102,14 +98,6 @@ public record ModelShape(String name, ModelConfig config, ModelSpec spec) {
 
     private static ModelConfig bundled(String name) {
         String resource = "shapes/" + name + ".json";
-        try (InputStream in = ModelShape.class.getResourceAsStream(resource)) {
-            if (in == null) {
-                throw new IllegalStateException("no resource " + resource);
-            }
-            String text = new String(in.readAllBytes(), StandardCharsets.UTF_8);
-            return new ModelConfig(Json.parseObject(text, resource, Code.BAD_MODEL), Path.of(resource));
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
-        }
+        return new ModelConfig(Json.bundled(ModelShape.class, resource), Path.of(resource));
     }
 }

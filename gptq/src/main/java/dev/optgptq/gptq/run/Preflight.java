@@ -54,12 +54,7 @@ final class Preflight {
     /** Refuses what the format cannot hold, or the target does not load. */
     static void checkRuntime(QuantizeSettings settings, ModuleGrids grids, ModelSpec model) {
         QuantizationConfig quantization = grids.config(settings.grid().format());
-        if (quantization.format() == CheckpointFormat.MLX
-                && !quantization.grids().stream().allMatch(PackedGrid::symmetric)) {
-            throw new UserError(Code.BAD_SETTING, "--format mlx: expected symmetric grids, whose biases follow from"
-                    + " scales alone, found asymmetric ones; leave --no-symmetric and sym:false out, or quantize with"
-                    + " --format gptq_v2 and export mlx, which rounds biases");
-        }
+        quantization.grids().forEach(quantization.format().packing()::requireSolved);
         settings.target().rules().ifPresent(target -> target.check(quantization, model));
     }
 

@@ -8,10 +8,6 @@ import dev.optgptq.formats.json.Json;
 import dev.optgptq.formats.packed.PackedGrid;
 import dev.optgptq.formats.packed.QuantizationConfig.ModuleGrid;
 import dev.optgptq.formats.packed.QuantizationConfig;
-import java.io.IOException;
-import java.io.InputStream;
-import java.io.UncheckedIOException;
-import java.nio.charset.StandardCharsets;
 import java.util.Optional;
 import java.util.stream.Collectors;
 import tools.jackson.databind.JsonNode;
@@ -26,29 +22,15 @@ import tools.jackson.databind.node.ObjectNode;
  */
 public record Target(TargetName runtime, int ranks, ObjectNode rules) {
 
-    private static final int MOST_BYTES = 1 << 20;
-
     /** Reads the rules. Throws UserError BAD_SETTING for several ranks where the runtime has none. */
     public static Target of(TargetName runtime, int ranks) {
-        Target target = new Target(runtime, ranks, read(runtime));
+        Target target = new Target(runtime, ranks,
+                Json.bundled(Target.class, "/dev/optgptq/gptq/targets/" + runtime + ".json"));
         if (ranks > 1 && !target.rules.path("shards").booleanValue()) {
             throw new UserError(Code.BAD_SETTING, "--tensor-parallel: expected 1 with --target " + runtime
                     + ", of whose shards no rules are known, found " + ranks);
         }
         return target;
-    }
-
-    private static ObjectNode read(TargetName runtime) {
-        String resource = "/dev/optgptq/gptq/targets/" + runtime + ".json";
-        try (InputStream in = Target.class.getResourceAsStream(resource)) {
-            if (in == null) {
-                throw new IllegalStateException("no resource " + resource);
-            }
-            return Json.parseObject(new String(in.readNBytes(MOST_BYTES), StandardCharsets.UTF_8), resource,
-                    Code.BAD_SETTING);
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
-        }
     }
 
     /** Throws UserError BAD_SETTING naming the first rule that is broken, its source and the nearest setting. */

@@ -8,16 +8,15 @@ import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.json.Json;
 import dev.optgptq.gptq.bench.ModelShape;
-import java.io.IOException;
-import java.io.InputStream;
-import java.io.UncheckedIOException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
+import java.util.function.ToDoubleBiFunction;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import org.jspecify.annotations.Nullable;
 import tools.jackson.databind.JsonNode;
 
 /**
@@ -37,19 +36,15 @@ public record CardRates(String device, DType products, double forward, double he
         TreeMap<Integer, Double> factors, double upload, double write, double verify) {
 
     private static final String BUNDLED = "h200.json";
-    private static final Pattern SQUARE = Pattern.compile("\\[(\\d+), \\d+\\]");
+    private static final Pattern SQUARE = Pattern.compile("\\[(\\d{1,7}), \\d+\\]");
+    private static final List<String> PHASES = List.of("forward", "hessian", "solve", "write", "verify");
+    private static final Set<String> PRODUCTS = Set.of("F32", "F16", "BF16");
+    /** Of solving, what is left at least when the factors, which are timed alone, are taken off. */
+    private static final double LEAST_SHARE = 0.1;
 
     /** One NVIDIA H200, measured at Llama-2-7B's shape on 2026-11-30. */
     public static CardRates bundled() {
-        try (InputStream in = CardRates.class.getResourceAsStream(BUNDLED)) {
-            if (in == null) {
-                throw new IllegalStateException("no resource " + BUNDLED);
-            }
-            return of(Json.parseObject(new String(in.readAllBytes(), StandardCharsets.UTF_8), BUNDLED, Code.BAD_TEXT),
-                    BUNDLED);
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
-        }
+        return of(Json.bundled(CardRates.class, BUNDLED), BUNDLED);
     }
 
     /** Throws UserError BAD_TEXT for a file that is not one of a whole job. */
@@ -62,16 +57,14 @@ public record CardRates(String device, DType products, double forward, double he
         for (JsonNode op : json.path("ops").values()) {
             Matcher size = SQUARE.matcher(op.path("size").asString(""));
             if (op.path("name").asString("").equals("inverseFactor") && size.matches()) {
-                factors.put(Integer.parseInt(size.group(1)), op.path("seconds").asDouble());
+                factors.put(Integer.parseInt(size.group(1)), positive(op, "seconds", file));
             }
         }
-        Map<String, double[]> job = new TreeMap<>();
-        for (JsonNode phase : json.path("job").values()) {
-            job.put(phase.path("name").asString(""),
-                    new double[] {phase.path("seconds").asDouble(), phase.path("operations").asDouble()});
-        }
-        if (factors.isEmpty() || !job.keySet().containsAll(List.of("forward", "hessian", "solve", "write", "verify"))) {
-            throw new UserError(Code.BAD_TEXT, file + ": expected what opt-gptq bench --shape NAME --json FILE writes");
+        Map<String, JsonNode> job = new TreeMap<>();
+        json.path("job").values().forEach(phase -> job.put(phase.path("name").asString(""), phase));
+        String products = json.path("products").asString("");
+        if (factors.isEmpty() || !job.keySet().containsAll(PHASES) || !PRODUCTS.contains(products)) {
+            throw unlike(file);
         }
         ModelSpec spec = ModelShape.of(json.path("shape").asString("")).spec();
         double factoring = 0;
@@ -80,19 +73,27 @@ public record CardRates(String device, DType products, double forward, double he
                 factoring += seconds(factors, block.inputs(site));
             }
         }
-        double[] solve = job.getOrDefault("solve", new double[2]);
+        ToDoubleBiFunction<String, String> of = (phase, what) -> positive(job.get(phase), what, file);
+        double solve = of.applyAsDouble("solve", "seconds");
         double packed = PackedBytes.of(spec);
-        return new CardRates(json.path("deviceDescription").asString(""),
-                DType.valueOf(json.path("products").asString("BF16")), rate(job, "forward"), rate(job, "hessian"),
-                solve[1] / Math.max(solve[0] - factoring, 0.1 * solve[0]), factors,
-                json.path("rates").path("upload").asDouble(),
-                packed / job.getOrDefault("write", new double[2])[0],
-                packed / job.getOrDefault("verify", new double[2])[0]);
+        return new CardRates(json.path("deviceDescription").asString(""), DType.valueOf(products),
+                of.applyAsDouble("forward", "operations") / of.applyAsDouble("forward", "seconds"),
+                of.applyAsDouble("hessian", "operations") / of.applyAsDouble("hessian", "seconds"),
+                of.applyAsDouble("solve", "operations") / Math.max(solve - factoring, LEAST_SHARE * solve), factors,
+                positive(json.path("rates"), "upload", file), packed / of.applyAsDouble("write", "seconds"),
+                packed / of.applyAsDouble("verify", "seconds"));
     }
 
-    private static double rate(Map<String, double[]> job, String phase) {
-        double[] of = job.getOrDefault(phase, new double[2]);
-        return of[1] / of[0];
+    private static double positive(@Nullable JsonNode of, String name, String file) {
+        double value = of == null ? 0 : of.path(name).asDouble(0);
+        if (!(value > 0 && Double.isFinite(value))) {
+            throw unlike(file);
+        }
+        return value;
+    }
+
+    private static UserError unlike(String file) {
+        return new UserError(Code.BAD_TEXT, file + ": expected what opt-gptq bench --shape NAME --json FILE writes");
     }
 
     /** Seconds of the inverse factor of n inputs. */

@@ -16,13 +16,14 @@ import dev.optgptq.gptq.run.progress.WorkCount;
 import dev.optgptq.gptq.settings.RunTexts;
 import dev.optgptq.kernels.ranks.Crew;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.OptionalLong;
 import java.util.function.ToDoubleFunction;
 
 /**
- * Computes how long a job would take: its operations and bytes, as a run counts them, divided by measured rates, with the work spread over cards
- * and nodes as a run spreads it. It knows nothing of what a machine does beside.
+ * Computes how long a job would take: its operations and bytes, as a run counts them, divided by measured rates, with the work
+ * spread over cards and nodes as a run spreads it. It knows nothing of what a machine does beside.
  *
  * @param cards of each node
  * @param links between cards and between nodes
@@ -43,7 +44,7 @@ public record JobPlanner(CardRates rates, int nodes, int cards, Links links, lon
 
     public JobPlan plan(ModelShape shape, int samples, int sequenceLength, String tool) {
         ModelSpec spec = shape.spec();
-        ModuleGrids grids = ModuleGrids.uniform(new PackedGrid(4, 128, true, false));
+        ModuleGrids grids = ModuleGrids.uniform(new PackedGrid(PackedBytes.BITS, PackedBytes.GROUP_SIZE, true, false));
         // Only the number of tokens counts.
         TokenSequences text = new TokenSequences(new int[samples * sequenceLength], samples, sequenceLength);
         MemoryPlan memory = MemoryPlan.of(
@@ -52,7 +53,9 @@ public record JobPlanner(CardRates rates, int nodes, int cards, Links links, lon
         int busy = Math.min(memory.parts(), nodes * cards);
         WorkCount work = new WorkCount(spec, grids, false);
         double triangles = sum(spec, JobPlanner::triangles);
-        double weights = sum(spec, block -> rates.products().bytes() * PackedBytes.elements(block));
+        double elements = sum(spec, JobPlanner::elements);
+        double weights = rates.products().bytes() * elements;
+        double packed = PackedBytes.of(spec);
         List<Phase> phases = new ArrayList<>();
         phases.add(arithmetic("forward", work.forward(text), busy * rates.forward()));
         phases.add(arithmetic("hessian", work.hessians(text), busy * rates.hessian()));
@@ -60,15 +63,15 @@ public record JobPlanner(CardRates rates, int nodes, int cards, Links links, lon
         phases.add(copies("sums between nodes", (nodes - 1) * sum(spec, this::received), links.network()));
         phases.add(new Phase("solve", sum(spec, block -> solving(block, work)), sum(spec, work::solving), 0));
         phases.add(copies("weights between cards", (cards - 1) * weights, links.peer()));
-        phases.add(copies("codes between nodes", Math.ceil(Math.log(nodes) / Math.log(2)) * PackedBytes.of(spec),
+        phases.add(copies("codes between nodes", Math.ceil(Math.log(nodes) / Math.log(2)) * packed,
                 links.network()));
         double computing = phases.stream().mapToDouble(Phase::seconds).sum();
         phases.addFirst(new Phase("load: waiting", Math.max(0, weights / rates.upload() - computing), 0, weights));
-        phases.add(copies("write", PackedBytes.of(spec), rates.write()));
-        phases.add(copies("verify", PackedBytes.of(spec), rates.verify()));
+        phases.add(copies("write", packed, rates.write()));
+        phases.add(copies("verify", packed, rates.verify()));
         List<Phase> taken = phases.stream().filter(phase -> phase.seconds() > 0).toList();
         return new JobPlan(1, tool, shape.name(),
-                sum(spec, PackedBytes::elements) + 2.0 * spec.vocabSize() * spec.hiddenSize(),
+                elements + 2.0 * spec.vocabSize() * spec.hiddenSize(),
                 rates.device(), nodes, cards, busy, samples, sequenceLength, taken,
                 taken.stream().mapToDouble(Phase::seconds).sum(), memory.device(), cardMemory,
                 memory.total() - Math.min(memory.parts(), cards) * memory.device());
@@ -86,13 +89,14 @@ public record JobPlanner(CardRates rates, int nodes, int cards, Links links, lon
         return spec.blockSpecs().stream().mapToDouble(of).sum();
     }
 
+    /** Weights of a block's linears. */
+    private static double elements(BlockSpec block) {
+        return block.linears().stream().mapToDouble(linear -> (double) linear.inputs() * linear.outputs()).sum();
+    }
+
     /** Bytes of the upper triangles of a block's Hessians. */
     private static double triangles(BlockSpec block) {
-        double bytes = 0;
-        for (InputSite site : block.sites()) {
-            bytes += triangle(block, site);
-        }
-        return bytes;
+        return block.sites().stream().mapToDouble(site -> triangle(block, site)).sum();
     }
 
     private static double triangle(BlockSpec block, InputSite site) {
@@ -129,10 +133,6 @@ public record JobPlanner(CardRates rates, int nodes, int cards, Links links, lon
     }
 
     private static double most(double[] of) {
-        double most = 0;
-        for (double each : of) {
-            most = Math.max(most, each);
-        }
-        return most;
+        return Arrays.stream(of).max().orElse(0);
     }
 }

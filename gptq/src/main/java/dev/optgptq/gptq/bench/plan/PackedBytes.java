@@ -1,13 +1,15 @@
 package dev.optgptq.gptq.bench.plan;
 
 import dev.optgptq.calibrate.family.BlockSpec;
-import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.calibrate.family.ModelSpec;
+import dev.optgptq.formats.packed.PackedLayout;
+import dev.optgptq.formats.safetensors.TensorSpec;
 
-/** Bytes of quantized linears at 4 bits in groups of 128: codes, and a scale and a zero for each group. */
+/** Bytes of quantized linears at 4 bits in groups of 128. */
 final class PackedBytes {
 
-    private static final double PER_WEIGHT = (4 + (16 + 4) / 128.0) / 8;
+    static final int BITS = 4;
+    static final int GROUP_SIZE = 128;
 
     private PackedBytes() {}
 
@@ -15,16 +17,10 @@ final class PackedBytes {
         return spec.blockSpecs().stream().mapToDouble(PackedBytes::of).sum();
     }
 
-    static double of(BlockSpec block) {
-        return PER_WEIGHT * elements(block);
-    }
-
-    /** Weights of a block's linears. */
-    static double elements(BlockSpec block) {
-        double elements = 0;
-        for (LinearSpec linear : block.linears()) {
-            elements += (double) linear.inputs() * linear.outputs();
-        }
-        return elements;
+    private static double of(BlockSpec block) {
+        return block.linears().stream()
+                .flatMap(linear -> new PackedLayout(linear.module(), BITS, GROUP_SIZE, linear.inputs(),
+                        linear.outputs()).tensors().stream())
+                .mapToDouble(TensorSpec::bytes).sum();
     }
 }

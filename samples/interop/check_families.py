@@ -29,8 +29,9 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-from family_configs import FAMILIES, LENGTH, Draw, wide
+from family_configs import FAMILIES
 from family_layouts import LAYOUTS, logits_of
+from family_parts import LENGTH, Draw, wide
 
 TOLERANCE = 1e-4
 ROUNDING = 3e-5  # of a gradient in float32, in transformers itself

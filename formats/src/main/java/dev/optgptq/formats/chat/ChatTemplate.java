@@ -10,6 +10,7 @@ import java.nio.file.Path;
 import java.time.LocalDateTime;
 import java.util.HashMap;
 import java.util.Map;
+import java.util.Optional;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.node.ArrayNode;
 import tools.jackson.databind.node.BooleanNode;
@@ -43,6 +44,11 @@ public final class ChatTemplate {
                     + e.getMessage() + "; fetch the file again, or give a simpler template in " + TemplateFile.JINJA,
                     e);
         }
+    }
+
+    /** As it stands in a model directory, without being parsed; empty where there is none. UserError BAD_TOKENIZER where it cannot be read. */
+    public static Optional<String> source(Path modelDirectory) {
+        return TemplateFile.find(modelDirectory).map(TemplateFile::template);
     }
 
     /**

@@ -2,8 +2,7 @@ package dev.optgptq.formats.gguf;
 
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.UserError.Code;
-import dev.optgptq.formats.files.InputFiles;
-import dev.optgptq.formats.json.Json;
+import dev.optgptq.formats.chat.ChatTemplate;
 import dev.optgptq.formats.tokenizer.TokenizerFile;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -15,7 +14,6 @@ import java.util.Optional;
 import java.util.SequencedMap;
 import java.util.stream.Stream;
 import tools.jackson.databind.JsonNode;
-import tools.jackson.databind.node.JsonNodeFactory;
 import tools.jackson.databind.node.ObjectNode;
 
 /**
@@ -47,14 +45,11 @@ final class GgufTokenizer {
      * @param config where the ids of the first and last token may stand
      */
     static SequencedMap<String, GgufValue> of(Path modelDirectory, int vocabulary, JsonNode config) {
-        return new GgufTokenizer(modelDirectory).metadata(vocabulary, config,
-                optional(modelDirectory.resolve("tokenizer_config.json")));
-    }
-
-    private static JsonNode optional(Path file) {
-        return InputFiles.isThere(file)
-                ? Json.readObject(file, Code.BAD_TOKENIZER)
-                : JsonNodeFactory.instance.objectNode();
+        SequencedMap<String, GgufValue> metadata = new GgufTokenizer(modelDirectory).metadata(vocabulary, config,
+                TokenizerFile.settings(modelDirectory));
+        ChatTemplate.source(modelDirectory)
+                .ifPresent(template -> metadata.put("tokenizer.chat_template", new GgufValue.Text(template)));
+        return metadata;
     }
 
     private SequencedMap<String, GgufValue> metadata(int vocabulary, JsonNode config, JsonNode settings) {
@@ -78,9 +73,6 @@ final class GgufTokenizer {
                 new GgufValue.Flag(settings.path("add_bos_token").asBoolean(beginsByTemplate())));
         metadata.put(PREFIX + "add_space_prefix",
                 new GgufValue.Flag(pieces.map(SentencePieces::spaceFirst).orElse(false)));
-        if (settings.path("chat_template").isString()) {
-            metadata.put("tokenizer.chat_template", new GgufValue.Text(settings.path("chat_template").stringValue()));
-        }
         return metadata;
     }
 

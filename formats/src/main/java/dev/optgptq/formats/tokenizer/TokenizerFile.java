@@ -5,7 +5,6 @@ import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.files.InputFiles;
 import dev.optgptq.formats.json.Json;
 import java.nio.file.Path;
-import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.node.JsonNodeFactory;
 import tools.jackson.databind.node.ObjectNode;
 
@@ -40,10 +39,14 @@ public final class TokenizerFile {
         if (!file.endsWith(SentencePieceModel.FILE_NAME)) {
             return Json.readObject(file, Json.Limit.TOKENIZER, Code.BAD_TOKENIZER);
         }
-        Path settings = modelDirectory.resolve("tokenizer_config.json");
-        JsonNode found = InputFiles.isThere(settings)
-                ? Json.readObject(settings, Code.BAD_TOKENIZER)
+        return SentencePieceTokenizer.of(SentencePieceModel.read(file), settings(modelDirectory), file);
+    }
+
+    /** tokenizer_config.json; an empty object where there is none. UserError BAD_TOKENIZER where it cannot be read. */
+    public static ObjectNode settings(Path modelDirectory) {
+        Path file = modelDirectory.resolve("tokenizer_config.json");
+        return InputFiles.isThere(file)
+                ? Json.readObject(file, Code.BAD_TOKENIZER)
                 : JsonNodeFactory.instance.objectNode();
-        return SentencePieceTokenizer.of(SentencePieceModel.read(file), found, file);
     }
 }

@@ -57,6 +57,16 @@ class GgufTokenizerTest {
         assertEquals(new GgufValue.Flag(first), found.get("tokenizer.ggml.add_space_prefix"));
     }
 
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', quoteCharacter = '~', value = {"chat_template.jinja|{{ messages }}",
+            "tokenizer_config.json|{\"chat_template\":\"{{ messages }}\"}",
+            "tokenizer_config.json|{\"chat_template\":[{\"name\":\"default\",\"template\":\"{{ messages }}\"}]}"})
+    void the_chat_template_goes_along_wherever_it_stands(String name, String content) throws IOException {
+        Files.writeString(folder.resolve(name), content);
+        SequencedMap<String, GgufValue> found = read(PIECES.formatted(REPLACE, "null", MERGES), 12);
+        assertEquals(new GgufValue.Text("{{ messages }}"), found.get("tokenizer.chat_template"));
+    }
+
     @Test
     void merges_that_no_scores_stand_for_are_refused() throws IOException {
         String mixed = "[[\"ab\",\"c\"],[\"b\",\"c\"],[\"a\",\"bc\"]]";

@@ -95,6 +95,18 @@ class PackedModelTest {
         }
     }
 
+    /** Rows of an embedding are read, not decoded. */
+    @Test
+    void aPackedEmbeddingIsRefusedByItsName() {
+        Path model = write(4, CheckpointFormat.GPTQ, new PackedLayout("model.embed_tokens", 4, GROUP, INPUTS, OUTPUTS),
+                new Random(0), new float[OUTPUTS * INPUTS]);
+        try (Device device = TestDevices.reference(); ModelDirectory directory = ModelDirectory.open(model)) {
+            assertUserError(Code.UNSUPPORTED_MODEL, () -> Transformer.open(directory, device),
+                    "model.embed_tokens: expected an embedding stored as floats, found one quantized as gptq",
+                    "quantize the linears alone");
+        }
+    }
+
     /** The llama fixture with one linear replaced; {@code expected} becomes scale * (code - zero), [outputs, inputs]. */
     private Path write(int bits, CheckpointFormat format, PackedLayout layout, Random random, float[] expected) {
         QuantizationConfig quantization = new QuantizationConfig(bits, GROUP, isSymmetric(format), false, format);
@@ -105,7 +117,7 @@ class PackedModelTest {
                 ModelDirectory original = ModelDirectory.open(Fixture.directory(Fixture.LLAMA))) {
             Map<TensorSpec, MemorySegment> tensors = new LinkedHashMap<>();
             for (TensorView view : original.tensors().values()) {
-                if (!view.name().equals(MODULE + ".weight")) {
+                if (!view.name().equals(layout.module() + ".weight")) {
                     tensors.put(new TensorSpec(view.name(), view.dtype(), view.shape()), view.data());
                 }
             }

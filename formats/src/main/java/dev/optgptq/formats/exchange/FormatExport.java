@@ -94,7 +94,7 @@ public final class FormatExport {
         } catch (UserError asTheConfigSays) {
             try {
                 return named(new QuantizationConfig(source.bits(), source.groupSize(),
-                        source.symmetric() || holds(FormatExport::isSymmetric),
+                        source.symmetric() || holds(PackedLinear::hasSymmetricZeros),
                         source.descAct() && !holds(PackedLinear::hasNeighboursInGroups), format, modules(),
                         List.of()));
             } catch (UserError asItIs) {
@@ -113,7 +113,7 @@ public final class FormatExport {
     private List<ModuleGrid> modules() {
         return source.modules().stream().map(grid -> new ModuleGrid(grid.pattern(), grid.bits(), grid.groupSize(),
                 grid.symmetric() || modules.values().stream().filter(grid::matches)
-                        .allMatch(module -> isSymmetric(packed(module)))))
+                        .allMatch(module -> packed(module).hasSymmetricZeros())))
                 .toList();
     }
 
@@ -123,10 +123,6 @@ public final class FormatExport {
 
     private PackedLinear packed(String module) {
         return model.packed(module).orElseThrow();
-    }
-
-    private static boolean isSymmetric(PackedLinear linear) {
-        return linear.withZeroOffset(0).hasSymmetricZeros();
     }
 
     /** In the order of the source's files, so that reading is one pass. */

@@ -15,6 +15,9 @@ sealed interface ConfigBlock permits GptqConfig, CompressedTensorsConfig, AwqCon
      */
     ObjectNode write(QuantizationConfig config, Provenance provenance, Collection<String> packed, List<String> plain);
 
+    /** Throws UserError BAD_SETTING where it cannot name modules with a grid of their own. */
+    default void requireNamed(QuantizationConfig config, Collection<String> packed) {}
+
     /** Throws UserError BAD_MODEL for a damaged block, UNSUPPORTED_MODEL for a form that is not read. */
     QuantizationConfig read(BlockFields fields);
 

@@ -51,8 +51,9 @@ record MlxConfig() implements ConfigBlock {
         return grid.bits() != config.bits() || grid.groupSize() != config.groupSize();
     }
 
-    /** Throws UserError BAD_SETTING for experts with a grid of their own. */
-    static void requireNamed(QuantizationConfig config, Collection<String> packed) {
+    /** Refuses experts with a grid of their own. */
+    @Override
+    public void requireNamed(QuantizationConfig config, Collection<String> packed) {
         for (String module : packed) {
             if (isOwn(config, module) && EXPERT.matcher(module).matches()) {
                 throw new UserError(Code.BAD_SETTING, "format mlx: expected the common bits and groups in experts,"

@@ -12,9 +12,9 @@ import java.nio.ByteOrder;
 import java.util.Map;
 
 /**
- * Reads packed linears of MLX checkpoints: a bias becomes the zero point that it is a multiple of the scale by. Where scale and bias were
- * rounded apart, as MLX's own quantization does it, they are multiples only up to that rounding, and the weights that are computed
- * with differ from MLX's by as much: at most 0.12 of a step at 4 bits in bfloat16, 0.015 in float16, and half a step at 8 bits. Other biases are refused.
+ * Reads packed linears of MLX checkpoints: a bias is -scale times a whole number, which becomes the zero point. MLX's own quantization
+ * rounds scale and bias apart, so that this holds up to that rounding only. The weights that are computed with then differ from MLX's
+ * by at most 0.12 of a step at 4 bits in bfloat16, 0.015 in float16, and half a step at 8 bits. Other biases are refused.
  */
 record MlxLinearReader(PackedLayout layout, TensorView scales, TensorView biases) {
 

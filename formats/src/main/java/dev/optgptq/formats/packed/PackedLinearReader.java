@@ -19,6 +19,8 @@ public final class PackedLinearReader {
 
     private static final ValueLayout.OfInt INT = ValueLayout.JAVA_INT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
 
+    private static final String WEIGHT = ".weight";
+
     private PackedLinearReader() {}
 
     /** What is done with the tensors that hold codes. */
@@ -46,21 +48,14 @@ public final class PackedLinearReader {
 
     private static PackedLinear read(String module, Map<String, TensorView> tensors, QuantizationConfig grid,
             Codes codes) {
-        return switch (grid.format().packing()) {
-            case GptqFormat _ -> {
-                refusePlain(module, tensors);
-                yield GptqLinearReader.read(module, tensors, grid);
-            }
-            case CompressedTensorsFormat format -> {
-                refusePlain(module, tensors);
-                yield decode(format, module, tensors, grid, codes);
-            }
-            case AwqFormat format -> {
-                refusePlain(module, tensors);
-                yield decode(format, module, tensors, grid, codes);
-            }
-            case MlxFormat format -> mlx(format, module, tensors, grid, codes);
-            case Int8Format format -> decode(format, module, tensors, grid, codes);
+        if (!grid.format().codes().equals(WEIGHT)) {
+            refusePlain(module, tensors);
+        }
+        PackedFormat format = grid.format().packing();
+        return switch (format) {
+            case GptqFormat _ -> GptqLinearReader.read(module, tensors, grid);
+            case MlxFormat mlx -> mlx(mlx, module, tensors, grid, codes);
+            case CompressedTensorsFormat _,AwqFormat _,Int8Format _ -> decode(format, module, tensors, grid, codes);
         };
     }
 
@@ -74,8 +69,8 @@ public final class PackedLinearReader {
     }
 
     private static void refusePlain(String module, Map<String, TensorView> tensors) {
-        if (tensors.containsKey(module + ".weight")) {
-            throw LinearTensors.bad(LinearTensors.find(module + ".weight", tensors),
+        if (tensors.containsKey(module + WEIGHT)) {
+            throw LinearTensors.bad(LinearTensors.find(module + WEIGHT, tensors),
                     "expected either a plain weight or packed tensors, found both");
         }
     }

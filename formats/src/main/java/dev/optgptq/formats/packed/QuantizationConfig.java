@@ -86,9 +86,7 @@ public record QuantizationConfig(int bits, int groupSize, boolean symmetric, boo
 
     /** Throws UserError BAD_SETTING where the config of the format cannot name modules with a grid of their own. */
     public void requireNamed(Collection<String> packed) {
-        if (format == CheckpointFormat.MLX) {
-            MlxConfig.requireNamed(this, packed);
-        }
+        format.block().requireNamed(this, packed);
     }
 
     /** The settings of one module, the same for all that is asked of them. */

@@ -39,16 +39,12 @@ import tools.jackson.databind.JsonNode;
 class LlamaCppTest {
 
     static final List<String> MODELS = List.of("llama", "llama-yarn", "mistral", "mixtral", "qwen2", "qwen3",
-            "qwen2-moe",
-            "qwen3-moe", "mpt", "bloom", "gpt2", "gpt-neox", "falcon", "falcon-multi-query", "gemma2", "gemma3", "phi2",
-            "phi_3",
-            "phi_3-longrope", "starcoder2", "olmo2", "granite", "stablelm", "stablelm-parallel", "cohere2", "glm4",
-            "exaone4",
-            "smollm3", "seed-oss");
+            "qwen2-moe", "qwen3-moe", "mpt", "bloom", "gpt2", "gpt-neox", "falcon", "falcon-multi-query", "gemma2",
+            "gemma3", "phi2", "phi_3", "phi_3-longrope", "starcoder2", "olmo2", "granite", "stablelm",
+            "stablelm-parallel", "cohere2", "glm4", "exaone4", "smollm3", "seed-oss");
     /** Those whose rows have another order in the file, or whose matrices are fused, turned round or one tensor together. */
     static final List<String> QUANTIZED = List.of("llama", "mixtral", "mpt", "bloom", "gpt2", "gpt-neox", "falcon",
-            "gemma2",
-            "phi_3", "qwen2-moe");
+            "gemma2", "phi_3", "qwen2-moe");
     /** With a space before a text, and without. */
     static final List<String> SENTENCE_PIECES = List.of("mistral", "gemma2");
     private static final String SENTENCE = "the rain in  spain is on the station, anna's caf\u00e9\n 12 \u4f60";
@@ -131,8 +127,7 @@ class LlamaCppTest {
 
     private static void quantize(Path model, Path output) {
         CommandRun.of("quantize", model, "--calibrator", "rtn", "--bits", 4, "--group-size", 32, "--eval", "none",
-                "--output",
-                output).succeeds();
+                "--output", output).succeeds();
     }
 
     private static Path export(Path model) {

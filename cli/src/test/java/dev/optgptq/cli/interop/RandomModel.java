@@ -75,7 +75,7 @@ final class RandomModel {
     private short[] values(TensorSpec spec) {
         boolean norm = spec.shape().rank() == 1 && spec.name().endsWith(".weight");
         boolean plusOne = description.path("config").path("model_type").stringValue().startsWith("gemma");
-        // Gemma's norms behind its layers are small, so that each layer adds a part to what goes by.
+        // Gemma's norms after its layers are small, so that no layer outweighs the residual stream.
         double mean = norm && !plusOne ? 1 : norm && spec.name().contains(".post_") ? -0.5 : 0;
         double deviation = spec.shape().rank() == 1 ? 0.1 : 1 / Math.sqrt((double) spec.shape().dimension(1));
         short[] values = new short[Math.toIntExact(spec.shape().elements())];

@@ -15,9 +15,8 @@ final class TinyTokenizers {
     private static final String SPACE = "\u2581";
     /** Each but a single character is made of two before it. */
     private static final List<String> PIECES = List.of(SPACE, "a", "e", "h", "i", "n", "o", "r", "s", "t", SPACE + "t",
-            "he",
-            "in", "er", SPACE + "the", "an", SPACE + "a", "re", "on", "at", "th", "is", "en", SPACE + "s", "or", "es",
-            SPACE + "in", "rain", SPACE + "an");
+            "he", "in", "er", SPACE + "the", "an", SPACE + "a", "re", "on", "at", "th", "is", "en", SPACE + "s", "or",
+            "es", SPACE + "in", "rain", SPACE + "an");
 
     private TinyTokenizers() {}
 

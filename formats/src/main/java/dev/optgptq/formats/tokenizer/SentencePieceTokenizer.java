@@ -154,7 +154,7 @@ final class SentencePieceTokenizer {
         return sequence;
     }
 
-    /** A text begins with the token that tokenizer_config.json names, unless it says otherwise, as Llama's and Gemma's tokenizers have it. */
+    /** A text begins with the token that tokenizer_config.json names, unless it says otherwise, as with Llama and Gemma. */
     private JsonNode template(JsonNode settings) {
         JsonNode named = settings.path("bos_token");
         String begin = named.isObject() ? named.path("content").asString("") : named.asString("<s>");

@@ -140,11 +140,12 @@ class QuantizationConfigTest {
 
     @Test
     void a_module_that_compressed_tensors_names_in_full_has_a_pattern_that_python_reads_too() {
-        QuantizationConfig read = read("""
-                {"quant_method":"compressed-tensors","format":"pack-quantized","config_groups":{
-                 "group_0":{"targets":["Linear"],"weights":{"num_bits":4,"symmetric":true,"strategy":"group","group_size":128}},
-                 "group_1":{"targets":["model.layers.0.mlp.up_proj"],
-                  "weights":{"num_bits":8,"symmetric":true,"strategy":"group","group_size":128}}}}""");
+        QuantizationConfig read = read(
+                """
+                        {"quant_method":"compressed-tensors","format":"pack-quantized","config_groups":{
+                         "group_0":{"targets":["Linear"],"weights":{"num_bits":4,"symmetric":true,"strategy":"group","group_size":128}},
+                         "group_1":{"targets":["model.layers.0.mlp.up_proj"],
+                          "weights":{"num_bits":8,"symmetric":true,"strategy":"group","group_size":128}}}}""");
         assertEquals("model\\.layers\\.0\\.mlp\\.up_proj$", read.modules().getFirst().pattern());
         assertEquals(8, read.forModule("model.layers.0.mlp.up_proj").bits());
         assertEquals(4, read.forModule("model.layers.0.mlp.up_projection").bits());

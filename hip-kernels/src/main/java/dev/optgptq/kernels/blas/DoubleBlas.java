@@ -50,7 +50,7 @@ public final class DoubleBlas {
 
     /** Finds and loads the library. UserError DEVICE says what was tried and what to do. */
     public static DoubleBlas load() {
-        return new DoubleBlas(OpenBlasLibrary.load(System::getenv));
+        return new DoubleBlas(OpenBlasLibrary.ofThisProcess());
     }
 
     /**

@@ -63,7 +63,7 @@ public final class OpenBlas {
 
     /** Finds and loads the library. UserError DEVICE says what was tried and what to do. */
     public static OpenBlas load() {
-        return load(System::getenv);
+        return new OpenBlas(OpenBlasLibrary.ofThisProcess());
     }
 
     static OpenBlas load(UnaryOperator<@Nullable String> environment) {

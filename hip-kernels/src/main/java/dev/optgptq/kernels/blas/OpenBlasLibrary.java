@@ -25,6 +25,21 @@ record OpenBlasLibrary(SymbolLookup symbols, String origin) {
 
     private static final String SYSTEM_NAME = "libopenblas.so.0";
 
+    private static @Nullable OpenBlasLibrary loaded;
+
+    /**
+     * The one of this process, which is never unloaded: it is found, and the bundled one compared with the jar, when the
+     * first device opens and not again. Throws as {@link #load(UnaryOperator)} does.
+     */
+    static synchronized OpenBlasLibrary ofThisProcess() {
+        OpenBlasLibrary library = loaded;
+        if (library == null) {
+            library = load(System::getenv);
+            loaded = library;
+        }
+        return library;
+    }
+
     /** Loads it; UserError DEVICE says what was tried and what to do. */
     static OpenBlasLibrary load(UnaryOperator<@Nullable String> environment) {
         String chosen = environment.apply(PATH_VARIABLE);

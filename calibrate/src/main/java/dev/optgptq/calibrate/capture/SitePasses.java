@@ -5,6 +5,7 @@ import dev.optgptq.calibrate.family.FeedForward;
 import dev.optgptq.calibrate.family.InputSite;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
 
@@ -50,7 +51,8 @@ public final class SitePasses {
      */
     public static long bytes(BlockSpec block, int expertsAtOnce, int parts) {
         List<Set<InputSite>> passes = of(block, block.sites(), expertsAtOnce);
-        long most = passes.stream().mapToLong(sites -> HessianAccumulator.bytes(block, sites, parts)).max().orElse(0);
+        Map<InputSite, Integer> widths = block.widths();
+        long most = passes.stream().mapToLong(sites -> HessianAccumulator.bytes(widths, sites, parts)).max().orElse(0);
         return most + (passes.size() == 1 ? 0 : ParkedHessians.deviceBytes(block));
     }
 }

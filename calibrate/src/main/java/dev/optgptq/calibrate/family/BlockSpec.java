@@ -97,6 +97,12 @@ public record BlockSpec(int index, String prefix, Map<NormSlot, NormSpec> norms,
                 .orElseThrow(() -> new IllegalArgumentException("block " + index + " has no " + site));
     }
 
+    /** Width of the activations at every site: for many sites at once, which a mixture has. */
+    public Map<InputSite, Integer> widths() {
+        return linears.stream()
+                .collect(Collectors.toMap(LinearSpec::site, LinearSpec::inputs, (first, other) -> first));
+    }
+
     BlockSpec withFrequencyType(DType type) {
         return withMixer(mixer.withFrequencyType(type));
     }

@@ -19,6 +19,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.logging.Level;
 import java.util.logging.Logger;
 import tools.jackson.databind.JsonNode;
@@ -29,6 +30,7 @@ final class DjlTokenizer implements Tokenizer {
 
     /** DJL's setting, an environment variable or a system property: the file of its library. */
     private static final String LIBRARY = "RUST_LIBRARY_PATH";
+    private static final AtomicBoolean LIBRARY_IS_PLACED = new AtomicBoolean();
     private static final String RESOURCES = "/native/lib/";
 
     /** Measured: English text at 3.4 characters a token needs less than 40. */
@@ -177,13 +179,16 @@ final class DjlTokenizer implements Tokenizer {
 
     /**
      * The library is a file of the distribution, or is unpacked into the cache folder. DJL itself would trust any file
-     * of that name in its own cache.
+     * of that name in its own cache. A process loads it once, so that once is enough.
      */
-    private static void placeLibrary() {
+    private static synchronized void placeLibrary() {
+        if (LIBRARY_IS_PLACED.get()) {
+            return;
+        }
         String name = System.mapLibraryName("tokenizers");
         Optional<NativeFolder> folder = NativeFolder.ofThisProgram();
         if (folder.isPresent()) {
-            System.setProperty(LIBRARY, folder.get().file(name).toString());
+            placed(folder.get().file(name));
             return;
         }
         URL library = HuggingFaceTokenizer.class.getResource(RESOURCES + platform() + "/cpu/" + name);
@@ -193,11 +198,16 @@ final class DjlTokenizer implements Tokenizer {
         }
         try {
             PrivateFolder cache = PrivateFolder.at(CacheFolder.of(System::getenv).resolve("tokenizers-" + platform()));
-            System.setProperty(LIBRARY, UnpackedLibrary.of(library, cache, name).toString());
+            placed(UnpackedLibrary.of(library, cache, name));
         } catch (IOException e) {
             throw new UserError(Code.BAD_TOKENIZER, "the native tokenizers library cannot be unpacked (" + e
                     + "); set the environment variable " + CacheFolder.VARIABLE + " to a writable directory", e);
         }
+    }
+
+    private static void placed(Path library) {
+        System.setProperty(LIBRARY, library.toString());
+        LIBRARY_IS_PLACED.set(true);
     }
 
     /** In DJL's spelling. */

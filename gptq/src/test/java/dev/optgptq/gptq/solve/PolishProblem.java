@@ -58,37 +58,44 @@ record PolishProblem(double[][] w, double[][] h, SolveSettings settings) {
     record Solved(PolishProblem problem, int[][] codes, float[][] scales, int[][] zeros, int[] gIdx) {
 
         double[] objectives() {
+            return objectives(exactScales());
+        }
+
+        /** Of one output, with another code for one of its inputs. */
+        double objectiveWith(int output, int input, int code) {
+            int kept = codes[output][input];
+            codes[output][input] = code;
+            double moved = objective(problem.damped(), exactScales(), output);
+            codes[output][input] = kept;
+            return moved;
+        }
+
+        private double[][] exactScales() {
             double[][] exact = new double[scales.length][codes.length];
             for (int g = 0; g < scales.length; g++) {
                 for (int o = 0; o < codes.length; o++) {
                     exact[g][o] = scales[g][o];
                 }
             }
-            return objectives(exact);
+            return exact;
         }
 
         /** With other scales, [group][out]. */
         private double[] objectives(double[][] other) {
             double[][] h = problem.damped();
-            double[] objectives = new double[codes.length];
-            for (int o = 0; o < codes.length; o++) {
-                double[] d = new double[h.length];
-                for (int i = 0; i < d.length; i++) {
-                    d[i] = other[gIdx[i]][o] * steps(o, i) - problem.w[o][i];
-                }
-                objectives[o] = quadratic(h, d, d);
+            return IntStream.range(0, codes.length).mapToDouble(o -> objective(h, other, o)).toArray();
+        }
+
+        private double objective(double[][] h, double[][] other, int o) {
+            double[] d = new double[h.length];
+            for (int i = 0; i < d.length; i++) {
+                d[i] = other[gIdx[i]][o] * steps(o, i) - problem.w[o][i];
             }
-            return objectives;
+            return quadratic(h, d, d);
         }
 
         private int steps(int o, int i) {
             return codes[o][i] - zeros[gIdx[i]][o];
-        }
-
-        Solved with(int output, int input, int code) {
-            int[][] moved = Arrays.stream(codes).map(int[]::clone).toArray(int[][]::new);
-            moved[output][input] = code;
-            return new Solved(problem, moved, scales, zeros, gIdx);
         }
 
         double[] leastOverScales() {

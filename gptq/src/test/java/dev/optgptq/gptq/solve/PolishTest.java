@@ -122,7 +122,7 @@ class PolishTest {
             for (int i = 0; i < 160; i++) {
                 for (int code : new int[] {solved.codes()[o][i] - 1, solved.codes()[o][i] + 1}) {
                     if (code >= 0 && code <= 7) {
-                        double moved = solved.with(o, i, code).objectives()[o];
+                        double moved = solved.objectiveWith(o, i, code);
                         assertTrue(moved >= objectives[o] * (1 - ROUNDING), "output " + o + ", input " + i + ", seed "
                                 + seed + ": code " + code + " gives " + moved + ", found was " + objectives[o]);
                     }

@@ -15,9 +15,11 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Objects;
 import java.util.Random;
 import java.util.SequencedMap;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.BiConsumer;
 import tools.jackson.databind.json.JsonMapper;
 import tools.jackson.databind.node.ObjectNode;
@@ -43,6 +45,8 @@ public record TinyModel(Family family, DType dtype, int hidden, int kvHeads, boo
     private static final int HEADS = 4;
     private static final long SEED = 42;
     private static final JsonMapper JSON = new JsonMapper();
+    /** Most tests write one of a few models; drawing the numbers took a third of that. */
+    private static final Map<TinyModel, SequencedMap<String, float[]>> DRAWN = new ConcurrentHashMap<>();
 
     /** The two families of the first day. */
     public enum Family {
@@ -105,12 +109,13 @@ public record TinyModel(Family family, DType dtype, int hidden, int kvHeads, boo
         List<TensorSpec> specs = new ArrayList<>();
         shapes.forEach((name, shape) -> specs.add(new TensorSpec(name, dtype,
                 shape.length == 1 ? Shape.of(shape[0]) : Shape.of(shape[0], shape[1]))));
-        Random random = new Random(SEED);
+        SequencedMap<String, float[]> drawn = DRAWN.computeIfAbsent(withDtype(DType.F32).inShardsOf(0),
+                TinyModel::draw);
         try (CheckpointWriter writer = new CheckpointWriter(folder, specs, shardBytes, false)) {
-            shapes.forEach((name, shape) -> {
-                float[] values = random(random, name, shape);
-                edit.accept(name, values);
-                write(writer, name, values);
+            drawn.forEach((name, values) -> {
+                float[] edited = values.clone();
+                edit.accept(name, edited);
+                write(writer, name, edited);
             });
             writer.writeJson("config.json", config());
             Files.writeString(writer.workDirectory().resolve("tokenizer.json"), TinyTokenizer.json());
@@ -122,6 +127,13 @@ public record TinyModel(Family family, DType dtype, int hidden, int kvHeads, boo
             throw new UncheckedIOException(e);
         }
         return folder;
+    }
+
+    private SequencedMap<String, float[]> draw() {
+        Random random = new Random(SEED);
+        SequencedMap<String, float[]> drawn = new LinkedHashMap<>();
+        shapes().forEach((name, shape) -> drawn.put(name, random(random, name, shape)));
+        return drawn;
     }
 
     /** Gaussian; inputs of the norms differ in size, so that act-order has something to order. */

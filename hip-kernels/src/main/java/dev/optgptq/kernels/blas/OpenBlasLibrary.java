@@ -9,6 +9,7 @@ import java.lang.foreign.SymbolLookup;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 
@@ -25,17 +26,17 @@ record OpenBlasLibrary(SymbolLookup symbols, String origin) {
 
     private static final String SYSTEM_NAME = "libopenblas.so.0";
 
-    private static @Nullable OpenBlasLibrary loaded;
+    private static final AtomicReference<@Nullable OpenBlasLibrary> LOADED = new AtomicReference<>();
 
     /**
      * The one of this process, which is never unloaded: it is found, and the bundled one compared with the jar, when the
      * first device opens and not again. Throws as {@link #load(UnaryOperator)} does.
      */
     static synchronized OpenBlasLibrary ofThisProcess() {
-        OpenBlasLibrary library = loaded;
+        OpenBlasLibrary library = LOADED.get();
         if (library == null) {
             library = load(System::getenv);
-            loaded = library;
+            LOADED.set(library);
         }
         return library;
     }

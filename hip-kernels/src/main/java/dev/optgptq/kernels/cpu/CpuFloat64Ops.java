@@ -13,6 +13,9 @@ import dev.optgptq.kernels.ops.Float64Ops;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteOrder;
 import jdk.incubator.vector.DoubleVector;
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.VectorOperators;
+import jdk.incubator.vector.VectorShape;
 import jdk.incubator.vector.VectorSpecies;
 
 /** Float64Ops on all cores: OpenBLAS on tiles that the shapes alone decide. */
@@ -23,6 +26,9 @@ record CpuFloat64Ops(DoubleBlas blas, Parallel parallel) implements Float64Ops {
     private static final long TILE_COLUMNS = 1024;
 
     private static final VectorSpecies<Double> DOUBLES = VectorSpecies.of(double.class, SPECIES.vectorShape());
+    /** As many floats as there are doubles in a vector. */
+    private static final VectorSpecies<Float> HALF_FLOATS = VectorSpecies.of(float.class,
+            VectorShape.forBitSize(SPECIES.vectorBitSize() / 2));
 
     @Override
     public void multiply(double alpha, Tensor a, boolean transposeA, Tensor b, boolean transposeB, double beta,
@@ -52,7 +58,14 @@ record CpuFloat64Ops(DoubleBlas blas, Parallel parallel) implements Float64Ops {
         Rows.forEach(parallel, y, row -> {
             long from = Memory.row(x, row);
             long to = Memory.row(y, row);
-            for (int c = 0; c < columns; c++) {
+            int c = 0;
+            for (; c <= columns - DOUBLES.length(); c += DOUBLES.length()) {
+                DoubleVector scaled = (single ? widened(x.memory(), from + 4L * c) : load(x.memory(), from + 8L * c))
+                        .mul(alpha);
+                DoubleVector kept = beta == 0 ? DoubleVector.zero(DOUBLES) : load(y.memory(), to + 8L * c).mul(beta);
+                scaled.add(kept).intoMemorySegment(y.memory(), to + 8L * c, ByteOrder.LITTLE_ENDIAN);
+            }
+            for (; c < columns; c++) {
                 double scaled = alpha * (single
                         ? x.memory().get(Memory.FLOAT, from + 4L * c)
                         : x.memory().get(Memory.DOUBLE, from + 8L * c));
@@ -84,6 +97,11 @@ record CpuFloat64Ops(DoubleBlas blas, Parallel parallel) implements Float64Ops {
             sum += a.get(Memory.DOUBLE, aAt + 8L * c) * b.get(Memory.DOUBLE, bAt + 8L * c);
         }
         return sum;
+    }
+
+    private static DoubleVector widened(MemorySegment floats, long at) {
+        return (DoubleVector) FloatVector.fromMemorySegment(HALF_FLOATS, floats, at, ByteOrder.LITTLE_ENDIAN)
+                .convertShape(VectorOperators.F2D, DOUBLES, 0);
     }
 
     private static DoubleVector load(MemorySegment memory, long at) {

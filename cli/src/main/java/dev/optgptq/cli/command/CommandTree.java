@@ -77,7 +77,8 @@ public final class CommandTree {
                         ExportFormatCommand.of(console, CheckpointFormat.COMPRESSED_TENSORS))
                 .addSubcommand("awq", ExportFormatCommand.of(console, CheckpointFormat.AWQ))
                 .addSubcommand("w8a8", ExportFormatCommand.of(console, CheckpointFormat.W8A8))
-                .addSubcommand("mlx", ExportFormatCommand.of(console, CheckpointFormat.MLX))));
+                .addSubcommand("mlx", ExportFormatCommand.of(console, CheckpointFormat.MLX))
+                .addSubcommand("slimquant", ExportFormatCommand.of(console, CheckpointFormat.SLIMQUANT))));
         commands.put("verify", Unbuilt.of(VerifyCommand.class, () -> new VerifyCommand(console)));
         commands.put("inspect", Unbuilt.of(InspectCommand.class, () -> new InspectCommand(console)));
         commands.put("families", Unbuilt.of(FamiliesCommand.class, () -> new FamiliesCommand(console)));

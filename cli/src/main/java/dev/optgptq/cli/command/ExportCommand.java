@@ -5,7 +5,7 @@ import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Spec;
 
-@Command(name = "export", mixinStandardHelpOptions = true, abbreviateSynopsis = true, header = "Write a checkpoint in another runtime's format, without quantizing again.", synopsisSubcommandLabel = "(gguf | gptq | gptq_v2 | compressed-tensors | awq | w8a8 | mlx)", description = "")
+@Command(name = "export", mixinStandardHelpOptions = true, abbreviateSynopsis = true, header = "Write a checkpoint in another runtime's format, without quantizing again.", synopsisSubcommandLabel = "(gguf | gptq | gptq_v2 | compressed-tensors | awq | w8a8 | mlx | slimquant)", description = "")
 final class ExportCommand implements Runnable {
 
     @Spec
@@ -14,6 +14,6 @@ final class ExportCommand implements Runnable {
     @Override
     public void run() {
         throw new ParameterException(spec.commandLine(),
-                "say in which format: export gguf, gptq, gptq_v2, compressed-tensors, awq, w8a8 or mlx");
+                "say in which format: export gguf, gptq, gptq_v2, compressed-tensors, awq, w8a8, mlx or slimquant");
     }
 }

@@ -18,8 +18,8 @@ import picocli.CommandLine.Parameters;
 
 @Command(mixinStandardHelpOptions = true, abbreviateSynopsis = true, sortOptions = false, description = {"",
         "Codes, scales and zero points go over as they are, and are read back and compared; a checkpoint that the format cannot hold "
-                + "is refused. Reads and writes gptq, gptq_v2, compressed-tensors, awq, w8a8 and mlx. Everything else in the directory goes "
-                + "along.",
+                + "is refused. Reads and writes gptq, gptq_v2, compressed-tensors, awq, w8a8, mlx and slimquant. Everything else in "
+                + "the directory goes along.",
         ""}, footer = {"", "Example:", "  opt-gptq export compressed-tensors out/w4 --output out/w4-ct", "",
                 "Exit codes: 0 done, 1 failed, 2 wrong usage."})
 final class ExportFormatCommand implements Callable<Integer> {

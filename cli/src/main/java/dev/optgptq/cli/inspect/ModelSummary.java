@@ -85,7 +85,7 @@ public record ModelSummary(String path, @Nullable String modelType, @Nullable Ar
     }
 
     /**
-     * @param format "gptq", "gptq_v2", "compressed-tensors", "awq", "w8a8" or "mlx"
+     * @param format "gptq", "gptq_v2", "compressed-tensors", "awq", "w8a8", "mlx" or "slimquant"
      * @param packedLayers linear layers that are packed
      * @param own grids of some of them that differ
      */

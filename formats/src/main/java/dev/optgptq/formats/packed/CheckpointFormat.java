@@ -18,7 +18,9 @@ public enum CheckpointFormat {
     /** compressed-tensors, int-quantized: bytes, and activations in 8 bits. */
     W8A8("w8a8"),
     /** MLX's affine quantization: any bits, groups of neighbours. */
-    MLX("mlx");
+    MLX("mlx"),
+    /** SlimQuant W4A8: experts in 4 bits, other linears in 8, and activations in 8 bits. */
+    SLIMQUANT("slimquant");
 
     private final String label;
 
@@ -51,6 +53,7 @@ public enum CheckpointFormat {
             case AWQ -> new AwqFormat();
             case W8A8 -> new Int8Format();
             case MLX -> new MlxFormat();
+            case SLIMQUANT -> new SlimQuantFormat();
         };
     }
 
@@ -61,6 +64,7 @@ public enum CheckpointFormat {
             case COMPRESSED_TENSORS, W8A8 -> new CompressedTensorsConfig();
             case AWQ -> new AwqConfig();
             case MLX -> new MlxConfig();
+            case SLIMQUANT -> new SlimQuantConfig();
         };
     }
 
@@ -76,6 +80,11 @@ public enum CheckpointFormat {
     /** The framework that safetensors files name as the one that they are for; transformers refuses files that name none. */
     public String framework() {
         return this == MLX ? "mlx" : "pt";
+    }
+
+    /** Whether runtimes round activations to 8 bits, token by token, before they multiply by its weights. */
+    public boolean roundsActivations() {
+        return this == W8A8 || this == SLIMQUANT;
     }
 
     /** Whether its quantization_config stands in a file of its own too, as GPTQ tools write it. */

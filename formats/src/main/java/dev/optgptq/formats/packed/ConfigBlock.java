@@ -7,7 +7,8 @@ import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.node.ObjectNode;
 
 /** How formats write the quantization_config of config.json. */
-sealed interface ConfigBlock permits GptqConfig, CompressedTensorsConfig, AwqConfig, MlxConfig {
+sealed interface ConfigBlock permits GptqConfig, CompressedTensorsConfig, AwqConfig, MlxConfig,
+        SlimQuantConfig {
 
     /**
      * @param packed modules that are quantized
@@ -42,7 +43,9 @@ sealed interface ConfigBlock permits GptqConfig, CompressedTensorsConfig, AwqCon
             }
             case CompressedTensorsConfig.METHOD -> new CompressedTensorsConfig();
             case AwqConfig.METHOD -> new AwqConfig();
-            default -> throw fields.unsupported(key, "\"gptq\", \"compressed-tensors\", \"awq\", \"fp8\" or \"mxfp4\"");
+            case SlimQuantConfig.METHOD -> new SlimQuantConfig();
+            default -> throw fields.unsupported(key,
+                    "\"gptq\", \"compressed-tensors\", \"awq\", \"slimquant_w4a8\", \"fp8\" or \"mxfp4\"");
         };
     }
 }

@@ -36,7 +36,7 @@ final class GptqLinearReader {
                 : null;
         PackedLinear linear = new PackedLinear(layout.bits(), layout.inputs(), layout.outputs(), layout.groups(),
                 quantization.format().packing().zeroOffset(), data(layout.qweight(), tensors),
-                data(layout.qzeros(), tensors), ScaleReader.read(scales(layout.scales(), tensors), 1),
+                data(layout.qzeros(), tensors), ScaleReader.read(scales(layout.scales(), tensors), 1, 1),
                 sequential == null ? data(layout.gIdx(), tensors) : sequential);
         if (gIdx != null && sequential == null) {
             checkGroups(linear.gIdx(), layout, quantization, gIdx);

@@ -48,14 +48,18 @@ record Int8Format() implements PackedFormat {
 
     @Override
     public List<StoredTensor> tensors(PackedLayout linear, QuantizationConfig grid) {
+        return List.of(bytes(linear), CompressedTensorsFormat.scales(linear));
+    }
+
+    /** The codes: int8 [out, in]. */
+    static StoredTensor bytes(PackedLayout linear) {
         int words = Packing.words(BITS, linear.inputs());
         int outputs = linear.outputs();
         TensorSpec weight = new TensorSpec(linear.module() + ".weight", DType.I8,
                 Shape.of(outputs, linear.inputs()));
-        return List.of(new StoredTensor(weight, PackedPart.CODES,
+        return new StoredTensor(weight, PackedPart.CODES,
                 (from, to) -> Repacking.transposeWords(from, words, outputs, SIGNS, to),
-                (from, to) -> Repacking.transposeWords(from, outputs, words, SIGNS, to)),
-                CompressedTensorsFormat.scales(linear));
+                (from, to) -> Repacking.transposeWords(from, outputs, words, SIGNS, to));
     }
 
     @Override

@@ -37,7 +37,7 @@ record MlxLinearReader(PackedLayout layout, TensorView scales, TensorView biases
     /** All but the codes. */
     PackedLinear withCodes(MemorySegment qweight) {
         MemorySegment halves = Arena.ofAuto().allocate(layout.scales().bytes(), Short.BYTES);
-        Repacking.transposeHalves(ScaleReader.read(scales, 0), layout.outputs(), layout.groups(), halves);
+        Repacking.transposeHalves(ScaleReader.read(scales, 0, 1), layout.outputs(), layout.groups(), halves);
         return new PackedLinear(layout.bits(), layout.inputs(), layout.outputs(), layout.groups(), 0, qweight, zeros(),
                 halves, GptqLinearReader.sequential(layout.inputs(), layout.groups()));
     }

@@ -10,7 +10,8 @@ import java.util.Map;
  * which tensors follow from it, and back. {@link #codes} and {@link #zeros} define the bytes; what is in {@link #tensors} is faster
  * and gives the same.
  */
-public sealed interface PackedFormat permits GptqFormat, CompressedTensorsFormat, Int8Format, AwqFormat, MlxFormat {
+public sealed interface PackedFormat permits GptqFormat, CompressedTensorsFormat, Int8Format, AwqFormat, MlxFormat,
+        SlimQuantFormat {
 
     /** Of the names of a packed linear's tensors, after the module's; the first is that of the codes. */
     List<String> suffixes();
@@ -38,6 +39,11 @@ public sealed interface PackedFormat permits GptqFormat, CompressedTensorsFormat
      */
     default void encode(StoredTensor tensor, PackedLinear linear, MemorySegment to) {
         tensor.encode().apply(linear.part(tensor.part()), to);
+    }
+
+    /** What a scale is of the stored one; a power of two. */
+    default double scaleUnit(QuantizationConfig grid) {
+        return 1;
     }
 
     /**

@@ -55,7 +55,7 @@ public final class PackedLinearReader {
         return switch (format) {
             case GptqFormat _ -> GptqLinearReader.read(module, tensors, grid);
             case MlxFormat mlx -> mlx(mlx, module, tensors, grid, codes);
-            case CompressedTensorsFormat _,AwqFormat _,Int8Format _ -> decode(format, module, tensors, grid, codes);
+            case CompressedTensorsFormat _,AwqFormat _,Int8Format _,SlimQuantFormat _ -> decode(format, module, tensors, grid, codes);
         };
     }
 
@@ -65,7 +65,7 @@ public final class PackedLinearReader {
         StoredTensor stored = format.tensors(reader.layout(), grid).getFirst();
         return reader.withCodes(codes == Codes.LEFT
                 ? MemorySegment.NULL
-                : decode(stored, LinearTensors.find(stored.spec().name(), tensors), reader.layout()));
+                : decode(stored, LinearTensors.find(stored.spec().name(), tensors), reader.layout(), 1));
     }
 
     private static void refusePlain(String module, Map<String, TensorView> tensors) {
@@ -89,7 +89,7 @@ public final class PackedLinearReader {
                 LinearTensors.require(tensor.spec(), view);
             }
             if (tensor.isDecoded() && (tensor.part() != PackedPart.CODES || codes == Codes.DECODED)) {
-                parts.put(tensor.part(), decode(tensor, view, layout));
+                parts.put(tensor.part(), decode(tensor, view, layout, format.scaleUnit(grid)));
             }
             if (tensor.part() == PackedPart.GROUPS) {
                 GptqLinearReader.checkGroups(view.data(), layout, grid, view);
@@ -120,10 +120,12 @@ public final class PackedLinearReader {
         }
     }
 
-    private static MemorySegment decode(StoredTensor tensor, TensorView view, PackedLayout layout) {
+    private static MemorySegment decode(StoredTensor tensor, TensorView view, PackedLayout layout, double scaleUnit) {
         // GPTQ's scales have groups first, and formats that store others have outputs first.
         int outputAxis = tensor.isSame() ? 1 : 0;
-        MemorySegment bytes = tensor.part() == PackedPart.SCALES ? ScaleReader.read(view, outputAxis) : view.data();
+        MemorySegment bytes = tensor.part() == PackedPart.SCALES
+                ? ScaleReader.read(view, outputAxis, scaleUnit)
+                : view.data();
         if (tensor.isSame()) {
             return bytes;
         }

@@ -30,6 +30,9 @@ public record QuantizationConfig(int bits, int groupSize, boolean symmetric, boo
     /** The group size that stands for all inputs. */
     public static final int ONE_GROUP = -1;
 
+    /** The beginning of the names of an expert's modules. */
+    public static final String EXPERTS = ".*\\.experts\\.[0-9]+\\.";
+
     /** Throws UserError BAD_SETTING for values that no checkpoint can have. */
     public QuantizationConfig {
         requireBits(bits);
@@ -136,9 +139,10 @@ public record QuantizationConfig(int bits, int groupSize, boolean symmetric, boo
 
     /** The most by which a scale of a module changes as it is rounded to float16, relative to it; 0 for scales that are stored so. */
     public double scaleChange(String module, Map<String, TensorView> tensors) {
+        double unit = format.packing().scaleUnit(forModule(module));
         return tensors(module, layout(module, tensors)).stream()
                 .filter(tensor -> tensor.part() == PackedPart.SCALES && tensor.isDecoded())
-                .mapToDouble(tensor -> ScaleReader.change(LinearTensors.scales(tensor.spec(), tensors))).max()
+                .mapToDouble(tensor -> ScaleReader.change(LinearTensors.scales(tensor.spec(), tensors), unit)).max()
                 .orElse(0);
     }
 

@@ -17,6 +17,7 @@ final class Repacking {
     private static final int TILE = 16;
     private static final int NIBBLES = 8;
     private static final int NIBBLE = 15;
+    private static final int LOW_NIBBLES = 0x0f0f0f0f;
 
     private Repacking() {}
 
@@ -45,6 +46,14 @@ final class Repacking {
                 source += 4L * columns;
                 target += 4;
             }
+        }
+    }
+
+    /** Exchanges the two nibbles of every byte. */
+    static void swapNibbles(MemorySegment words) {
+        for (long at = 0; at < words.byteSize(); at += Integer.BYTES) {
+            int word = words.get(INT, at);
+            words.set(INT, at, (word & LOW_NIBBLES) << 4 | word >>> 4 & LOW_NIBBLES);
         }
     }
 

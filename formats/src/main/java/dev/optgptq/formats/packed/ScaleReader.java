@@ -29,13 +29,14 @@ final class ScaleReader {
      * scale that is not finite, UNSUPPORTED_MODEL for one that float16 cannot hold.
      *
      * @param outputAxis which of the two dimensions counts outputs; the other counts groups
+     * @param unit what a scale is of the stored one, a power of two
      */
-    static MemorySegment read(TensorView scales, int outputAxis) {
+    static MemorySegment read(TensorView scales, int outputAxis, double unit) {
         long count = scales.shape().elements();
-        boolean stored = scales.dtype() == DType.F16;
+        boolean stored = scales.dtype() == DType.F16 && unit == 1;
         MemorySegment rounded = stored ? scales.data() : Arena.ofAuto().allocate(count * Short.BYTES, Short.BYTES);
         for (long i = 0; i < count; i++) {
-            double scale = value(scales, i);
+            double scale = unit * value(scales, i);
             if (!Double.isFinite(scale)) {
                 throw new UserError(Code.NUMERIC, LinearTensors.place(scales) + "expected finite scales, found "
                         + scale + at(scales, outputAxis, i)
@@ -50,11 +51,11 @@ final class ScaleReader {
     }
 
     /** The most by which a scale changes as it is rounded, relative to it. */
-    static double change(TensorView scales) {
+    static double change(TensorView scales, double unit) {
         double most = 0;
         if (scales.dtype() != DType.F16) {
             for (long i = 0; i < scales.shape().elements(); i++) {
-                double scale = value(scales, i);
+                double scale = unit * value(scales, i);
                 double rounded = Floats.fromF16(Floats.toF16((float) scale));
                 most = Math.max(most, scale == 0 ? 0 : Math.abs(rounded - scale) / Math.abs(scale));
             }

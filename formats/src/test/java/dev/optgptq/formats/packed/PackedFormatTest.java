@@ -34,6 +34,9 @@ class PackedFormatTest {
     private static final ValueLayout.OfShort SHORT = ValueLayout.JAVA_SHORT_UNALIGNED
             .withOrder(ByteOrder.LITTLE_ENDIAN);
 
+    private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED
+            .withOrder(ByteOrder.LITTLE_ENDIAN);
+
     private static final int OUTPUTS = 96;
     private static final int INPUTS = 160;
 
@@ -47,7 +50,7 @@ class PackedFormatTest {
             "COMPRESSED_TENSORS, 2, 32, true", "COMPRESSED_TENSORS, 3, 32, false", "COMPRESSED_TENSORS, 4, 32, true",
             "COMPRESSED_TENSORS, 4, -1, false", "COMPRESSED_TENSORS, 8, 160, false", "AWQ, 4, 32, false",
             "AWQ, 4, -1, false", "W8A8, 8, -1, true", "MLX, 2, 32, true", "MLX, 3, 32, false", "MLX, 4, 32, true",
-            "MLX, 8, 32, false"})
+            "MLX, 8, 32, false", "SLIMQUANT, 4, -1, true", "SLIMQUANT, 8, -1, true"})
     void what_is_stored_decodes_to_the_same_weights_by_the_specification_and_by_the_reader(CheckpointFormat format,
             int bits, int groupSize, boolean symmetric) {
         QuantizationConfig config = new QuantizationConfig(bits, groupSize, symmetric, false, format);
@@ -165,7 +168,7 @@ class PackedFormatTest {
     @ParameterizedTest
     @CsvSource(delimiter = '|', value = {"AWQ|8|128|false|false|--bits 4", "AWQ|4|128|false|true|--act-order static",
             "W8A8|4|-1|true|false|--bits 8", "W8A8|8|128|true|false|--group-size -1",
-            "W8A8|8|-1|false|false|--symmetric", "GPTQ|4|128|false|false|gptq_v2",
+            "W8A8|8|-1|false|false|--symmetric", "SLIMQUANT|4|32|true|false|leave --bits", "SLIMQUANT|3|-1|true|false|leave --bits", "GPTQ|4|128|false|false|gptq_v2",
             "MLX|4|-1|true|false|--group-size 64",
             "MLX|4|64|true|true|--act-order static"})
     void a_grid_that_a_format_cannot_hold_is_refused_with_the_nearest_that_it_can(CheckpointFormat format, int bits,
@@ -191,6 +194,12 @@ class PackedFormatTest {
             }
             case AWQ -> awq(".qweight", input, output) - awq(".qzeros", group, output);
             case W8A8 -> bytes(".weight").get(ValueLayout.JAVA_BYTE, (long) output * INPUTS + input);
+            // Signed, the first of two inputs in the high nibble: hyv4_w4a8_kernels.py, unpack_int4.
+            case SLIMQUANT -> {
+                byte stored = bytes(".weight").get(ValueLayout.JAVA_BYTE,
+                        ((long) output * INPUTS + input) * bits / 8);
+                yield bits == 8 ? stored : input % 2 == 0 ? stored >> 4 : (byte) (stored << 4) >> 4;
+            }
             // scale * code + bias, with biases of -scale * zero
             case MLX -> row(".weight", bits, output, input)
                     + (int) Math.rint(half(".biases", output, group) / half(".scales", output, group));
@@ -203,6 +212,9 @@ class PackedFormatTest {
             case COMPRESSED_TENSORS, W8A8 ->
                 bytes(".weight_scale").get(SHORT, 2 * at(output, layout.groups(), group));
             case MLX -> bytes(".scales").get(SHORT, 2 * at(output, layout.groups(), group));
+            // Of 16 times a 4-bit code: SlimQuantW4A8Int8AiterMoEMethod multiplies it by 16.
+            case SLIMQUANT -> Floats.toF16(bytes(".weight_scale").get(FLOAT, 4L * output)
+                    * (layout.bits() == 4 ? 16 : 1));
         };
     }
 

@@ -1,7 +1,11 @@
 package dev.optgptq.gptq.recipe;
 
+import dev.optgptq.calibrate.family.FeedForward;
+import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.UserError;
+import dev.optgptq.formats.packed.CheckpointFormat;
+import dev.optgptq.formats.packed.QuantizationConfig;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -40,6 +44,19 @@ public record Recipe(List<ModuleRule> rules) {
         }
         skips.forEach(skip -> rules.add(ModuleRule.of(skip, new ModuleRule.Skip(), "--skip '" + skip + "'")));
         return new Recipe(rules);
+    }
+
+    /** Those that a format brings along: experts of SlimQuant have 4 bits. Throws UserError BAD_SETTING where there are none. */
+    public static Recipe of(CheckpointFormat format, ModelSpec model) {
+        if (format != CheckpointFormat.SLIMQUANT) {
+            return NONE;
+        }
+        if (model.blockSpecs().stream().noneMatch(block -> block.feedForward() instanceof FeedForward.Experts)) {
+            throw new UserError(Code.BAD_SETTING, "--format slimquant: expected a mixture of experts, whose experts it"
+                    + " holds in 4 bits, found a model without; use --format w8a8");
+        }
+        String source = "--format " + format;
+        return new Recipe(List.of(ModuleRule.of(QuantizationConfig.EXPERTS + ".*", change("bits:4", source), source)));
     }
 
     /** Those of a file in YAML or JSON. Throws UserError BAD_SETTING naming the file and the line. */

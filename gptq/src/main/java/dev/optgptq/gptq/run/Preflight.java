@@ -113,9 +113,9 @@ final class Preflight {
                             + "this one is for transformers with GPTQModel, and for opt-gptq; --format compressed-tensors "
                             + "holds the same codes, and vLLM reads more of it");
         }
-        if (settings.grid().format() == CheckpointFormat.W8A8) {
+        if (settings.grid().format().roundsActivations()) {
             warnings.add(
-                    "w8a8: the runtime also rounds activations to 8 bits, token by token; what is measured here is "
+                    settings.grid().format() + ": the runtime also rounds activations to 8 bits, token by token; what is measured here is "
                             + "without that");
         }
         if (settings.isGradient() && settings.refinement().propagate() && model.blockSpecs().stream()

@@ -4,6 +4,7 @@ import java.util.Set;
 import dev.optgptq.gptq.recipe.ModuleGrids;
 import dev.optgptq.gptq.allocate.Allocation;
 import dev.optgptq.calibrate.family.ModelSpec;
+import dev.optgptq.gptq.recipe.Recipe;
 import dev.optgptq.gptq.recipe.Resolution;
 import dev.optgptq.formats.packed.PackedGrid;
 import dev.optgptq.formats.dtype.DType;
@@ -90,7 +91,7 @@ public record QuantizeSettings(Path model, GridSettings grid, ModuleSettings mod
     public Resolution.Resolved grids(ModelSpec spec) {
         int bits = modules.budget() == null ? grid.bits() : WIDEST;
         return Resolution.of(spec, new PackedGrid(bits, grid.groupSize(), grid.symmetric(), groupsByActivity()),
-                modules.recipe(), groupsByActivity());
+                modules.recipe().and(Recipe.of(grid.format(), spec)), groupsByActivity());
     }
 
     /** The grid of every linear as bits were chosen. */

@@ -50,7 +50,7 @@ public final class SettingsTable {
 
     public static final SettingSpec<Integer> BITS = SettingSpec.of(QUANTIZATION, "--bits", "N", Integer.class)
             .help("Bits per code: 2, 3, 4 or 8. 4 is the usual choice; 3 and 2 cost quality and load in fewer runtimes.")
-            .byDefault("4, or 8 with --format w8a8", given -> wantsFormat(given, CheckpointFormat.W8A8) ? 8 : 4)
+            .byDefault("4, or 8 with --format w8a8 and slimquant", given -> roundsActivations(given) ? 8 : 4)
             .oneOf(PackedGrid.BITS)
             .where(run -> run.modules().budget() == null)
             .decidesBits()
@@ -60,8 +60,8 @@ public final class SettingsTable {
             .of(QUANTIZATION, "--group-size", "N", Integer.class)
             .help("Inputs that share a scale: 32, 64, 128, any divisor of the layers' inputs, or -1 for all. Smaller "
                     + "groups are more accurate and larger on disk: 128 adds 0.16 bits per weight, 32 adds 0.63.")
-            .byDefault("128, or -1 with --format w8a8",
-                    given -> wantsFormat(given, CheckpointFormat.W8A8) ? QuantizationConfig.ONE_GROUP : GROUP)
+            .byDefault("128, or -1 with --format w8a8 and slimquant",
+                    given -> roundsActivations(given) ? QuantizationConfig.ONE_GROUP : GROUP)
             .allows("a divisor of the layers' inputs such as 128, or -1 for all inputs", size -> size == -1 || size > 0)
             .decidesBits()
             .value(run -> run.grid().groupSize());
@@ -146,7 +146,8 @@ public final class SettingsTable {
             .help("gptq: read by everything, symmetric only. gptq_v2: zero points stored as they are. compressed-tensors: "
                     + "pack-quantized, symmetric or not, as vLLM reads it. awq: 4 bits with zero points, gemm layout. w8a8: "
                     + "compressed-tensors with 8-bit weights and, in the runtime, 8-bit activations. mlx: affine, symmetric, groups "
-                    + "of 32, 64 or 128, as mlx-lm reads it.")
+                    + "of 32, 64 or 128, as mlx-lm reads it. slimquant: experts in 4 bits, other linears as in w8a8, for "
+                    + "mixtures of experts on DCU.")
             .byDefault("gptq, or gptq_v2 with --no-symmetric",
                     given -> given.get(SYMMETRIC) ? CheckpointFormat.GPTQ : CheckpointFormat.GPTQ_V2)
             .decidesBits()
@@ -249,6 +250,11 @@ public final class SettingsTable {
     /** Asked by defaults of other settings: the format's own default follows from one of them. */
     private static boolean wantsFormat(GivenSettings given, CheckpointFormat format) {
         return given.has(FORMAT) && given.get(FORMAT) == format;
+    }
+
+    /** Formats with one scale for each output, whose runtime multiplies by 8-bit activations. */
+    private static boolean roundsActivations(GivenSettings given) {
+        return given.has(FORMAT) && given.get(FORMAT).roundsActivations();
     }
 
     public static List<SettingSpec<?>> all() {

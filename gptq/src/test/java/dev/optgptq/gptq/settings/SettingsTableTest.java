@@ -121,7 +121,7 @@ class SettingsTableTest {
     @Test
     void a_choice_is_written_in_lower_case() {
         assertEquals(Arrays.asList("rtn", "gptq", "gradient"), SettingsTable.CALIBRATOR.choices());
-        assertEquals(Arrays.asList("gptq", "gptq_v2", "compressed-tensors", "awq", "w8a8", "mlx"),
+        assertEquals(Arrays.asList("gptq", "gptq_v2", "compressed-tensors", "awq", "w8a8", "mlx", "slimquant"),
                 SettingsTable.FORMAT.choices());
         assertEquals(List.of(), SettingsTable.BITS.choices());
     }

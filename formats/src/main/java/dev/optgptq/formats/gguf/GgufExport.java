@@ -18,7 +18,6 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.SequencedMap;
 import java.util.TreeMap;
-import java.util.function.IntUnaryOperator;
 
 /**
  * A model directory as one GGUF file. Packed linears go over code for code: Q4_0 for symmetric grids of up to 4 bits, Q4_1
@@ -28,6 +27,8 @@ public final class GgufExport {
 
     private static final int QUANTIZATION_VERSION = 2;
     private static final String HEAD = "output.weight";
+    /** The rank of a tensor that holds a matrix for each expert. */
+    private static final int EXPERTS = 3;
 
     private final ModelDirectory model;
     private final GgufFamily family;
@@ -115,66 +116,93 @@ public final class GgufExport {
     }
 
     private void plan(String module, List<String> suffixes) {
-        Optional<GgufFamily.Place> place = family.place(module);
-        if (place.isEmpty()) {
-            return;
+        List<String> others = new ArrayList<>();
+        for (String suffix : suffixes) {
+            List<GgufFamily.Place> places = family.parameters(module + suffix);
+            places.forEach(place -> planParameter(place, model.tensor(module + suffix)));
+            if (places.isEmpty()) {
+                others.add(suffix);
+            }
         }
-        Optional<PackedLinear> packed = model.packed(module);
-        if (packed.isPresent()) {
-            planPacked(module, place.get(), packed.get());
-        } else {
-            planPlain(module, place.get(), model.tensor(module + ".weight"));
-        }
-        if (suffixes.contains(".bias")) {
-            TensorView bias = model.tensor(module + ".bias");
-            String name = place.get().name();
-            int elements = Math.toIntExact(bias.shape().elements());
-            planVector(module, place.get().member(), name + ".bias",
-                    PlainRows.vector(bias, family.rows(name, elements), 0));
+        if (!others.isEmpty()) {
+            planModule(module, others);
         }
     }
 
-    private void planVector(String module, int member, String name, PlainRows vector) {
-        add(member, module, new GgufTensor(name, GgufType.F32, List.of((long) vector.rows())),
+    private void planModule(String module, List<String> suffixes) {
+        List<GgufFamily.Place> places = family.places(module);
+        if (places.isEmpty()) {
+            return;
+        }
+        Optional<PackedLinear> packed = model.packed(module);
+        for (GgufFamily.Place place : places) {
+            if (packed.isPresent()) {
+                planPacked(module, place, packed.get());
+            } else {
+                planPlain(module, place, model.tensor(module + ".weight"));
+            }
+            if (suffixes.contains(".bias")) {
+                TensorView bias = model.tensor(module + ".bias");
+                planVector(place.member(), place.name() + ".bias", PlainRows.vector(bias,
+                        family.rows(place, Math.toIntExact(bias.shape().elements())), 0));
+            }
+        }
+    }
+
+    /** A tensor that is no module's weight or bias: a vector. */
+    private void planParameter(GgufFamily.Place place, TensorView view) {
+        int elements = Math.toIntExact(view.shape().elements());
+        planVector(place.member(), place.name(), PlainRows.vector(view, family.rows(place, elements), 0));
+    }
+
+    private void planVector(int member, String name, PlainRows vector) {
+        add(member, vector.view().name(), new GgufTensor(name, GgufType.F32, List.of((long) vector.rows())),
                 target -> vector.view().reading(() -> vector.putFloats(target)));
     }
 
     private void planPacked(String module, GgufFamily.Place place, PackedLinear linear) {
         QuantizationConfig quantization = model.quantization().orElseThrow();
         GgufType type = PackedBlocks.type(module, linear, quantization.forModule(module).symmetric());
-        IntUnaryOperator order = family.rows(place.name(), linear.outputs());
+        GgufRows.Rows rows = family.rows(place, linear.outputs());
         GgufTensor tensor = new GgufTensor(place.name() + ".weight", type,
-                List.of((long) linear.inputs(), (long) linear.outputs()));
+                List.of((long) linear.inputs(), (long) rows.count()));
         add(place.member(), module, tensor, target -> model.tensor(module + quantization.format().codes())
-                .reading(() -> PackedBlocks.put(linear, type, order, target)));
+                .reading(() -> PackedBlocks.put(linear, type, rows, target)));
     }
 
     private void planPlain(String module, GgufFamily.Place place, TensorView view) {
-        if (!view.dtype().isFloat() || view.shape().rank() < 1 || view.shape().rank() > 2) {
+        int rank = view.shape().rank();
+        if (!view.dtype().isFloat() || rank < 1 || rank > EXPERTS) {
             throw new UserError(Code.UNSUPPORTED_MODEL, view.file() + ", tensor '" + view.name()
-                    + "': expected a vector or matrix of floats, found " + view.dtype() + " " + view.shape()
-                    + "; use the checkpoint as it is");
+                    + "': expected a vector, a matrix or matrices of experts of floats, found " + view.dtype() + " "
+                    + view.shape() + "; use the checkpoint as it is");
         }
         String name = place.name();
-        if (view.shape().rank() == 1 || family.isVector(name)) {
-            planVector(module, place.member(), name + ".weight",
-                    PlainRows.vector(view, row -> row, family.added(name)));
+        if (rank == 1 || family.isVector(name)) {
+            int elements = Math.toIntExact(view.shape().elements());
+            planVector(place.member(), name + ".weight",
+                    PlainRows.vector(view, new GgufRows.Rows(elements, row -> row), family.added(name)));
             return;
         }
-        boolean transposed = family.isTransposed(name);
-        int rows = Math.toIntExact(view.shape().dimension(transposed ? 1 : 0));
-        long columns = view.shape().dimension(transposed ? 0 : 1);
-        PlainRows plain = new PlainRows(view, family.rows(name, rows), rows, columns,
-                transposed ? 1 : columns, transposed ? rows : 1, 0);
-        GgufType type = family.isFloat32(name) ? GgufType.F32 : GgufType.F16;
-        add(place.member(), module, new GgufTensor(name + ".weight", type, List.of(columns, (long) rows)),
-                target -> view.reading(() -> {
-                    if (type == GgufType.F32) {
-                        plain.putFloats(target);
-                    } else {
-                        plain.putHalves(target);
-                    }
-                }));
+        int matrices = rank == EXPERTS ? Math.toIntExact(view.shape().dimension(0)) : 1;
+        for (int matrix = 0; matrix < matrices; matrix++) {
+            PlainRows plain = matrix(view, place, matrix);
+            GgufType type = family.isFloat32(name) ? GgufType.F32 : GgufType.F16;
+            add(rank == EXPERTS ? matrix : place.member(), module,
+                    new GgufTensor(name + ".weight", type, List.of(plain.columns(), (long) plain.rows())),
+                    target -> view.reading(() -> plain.put(type, target)));
+        }
+    }
+
+    /** One of the matrices that a tensor holds, [matrices, out, in], or the only one. */
+    private PlainRows matrix(TensorView view, GgufFamily.Place place, int matrix) {
+        int axis = view.shape().rank() - 2;
+        boolean transposed = family.isTransposed(place.name());
+        int outputs = Math.toIntExact(view.shape().dimension(transposed ? axis + 1 : axis));
+        long columns = view.shape().dimension(transposed ? axis : axis + 1);
+        GgufRows.Rows rows = family.rows(place, outputs);
+        return new PlainRows(view, matrix * outputs * columns, rows.order(), rows.count(), columns,
+                transposed ? 1 : columns, transposed ? outputs : 1, 0);
     }
 
     /** A tensor of the file: that of its one part, or all its members one after another. */

@@ -4,10 +4,6 @@ import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.json.Json;
 import dev.optgptq.formats.model.ModelConfig;
-import java.io.IOException;
-import java.io.InputStream;
-import java.io.UncheckedIOException;
-import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -15,10 +11,10 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.SequencedMap;
 import java.util.Set;
-import java.util.function.IntUnaryOperator;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.node.ObjectNode;
 
@@ -31,13 +27,15 @@ final class GgufFamily {
     private static final List<String> FAMILIES = List.of("llama", "mpt", "qwen2", "qwen3", "gpt2", "gpt_neox", "bloom",
             "falcon", "mixtral", "gemma2", "gemma3", "phi2", "phi3", "starcoder2", "olmo2", "granite", "stablelm",
             "qwen2_moe",
-            "qwen3_moe", "cohere2", "glm4", "exaone4", "smollm3", "seed_oss");
+            "qwen3_moe", "cohere2", "glm4", "exaone4", "smollm3", "seed_oss", "internlm2", "baichuan", "ernie4_5", "olmoe",
+            "granitemoe", "glm4_moe", "deepseek_v2", "deepseek_v3");
 
     private final ObjectNode description;
     private final ModelConfig config;
     private final SequencedMap<String, GgufValue> metadata;
     private final Optional<GgufRotary> rotary;
-    private final Map<Pattern, String> tensors = new LinkedHashMap<>();
+    private final Map<Pattern, JsonNode> tensors = new LinkedHashMap<>();
+    private final Map<Pattern, JsonNode> parameters = new LinkedHashMap<>();
     private final List<Pattern> unused = new ArrayList<>();
 
     private GgufFamily(ObjectNode description, ModelConfig config) {
@@ -47,7 +45,9 @@ final class GgufFamily {
         this.rotary = rotary();
         rotary.ifPresent(embedding -> embedding.put(architecture(), metadata));
         description.path("tensors").propertyStream()
-                .forEach(entry -> tensors.put(pattern(entry.getKey()), entry.getValue().stringValue()));
+                .forEach(entry -> tensors.put(pattern(entry.getKey()), entry.getValue()));
+        description.path("parameters").propertyStream()
+                .forEach(entry -> parameters.put(pattern(entry.getKey()), entry.getValue()));
         description.path("unused").valueStream().forEach(name -> unused.add(pattern(name.stringValue())));
     }
 
@@ -68,7 +68,7 @@ final class GgufFamily {
 
     /** A description, over the one that it is "like": its parts replace those of the same name, and null takes one away. */
     private static ObjectNode read(String name) {
-        ObjectNode own = resource(name + ".json");
+        ObjectNode own = Json.bundled(GgufFamily.class, name + ".json");
         if (!own.has("like")) {
             return own;
         }
@@ -82,18 +82,6 @@ final class GgufFamily {
             }
         });
         return whole;
-    }
-
-    private static ObjectNode resource(String name) {
-        try (InputStream in = GgufFamily.class.getResourceAsStream(name)) {
-            if (in == null) {
-                throw new IllegalStateException(name + " is missing");
-            }
-            return Json.parseObject(Json.decodeUtf8(ByteBuffer.wrap(in.readAllBytes()), name, Code.BAD_MODEL), name,
-                    Code.BAD_MODEL);
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
-        }
     }
 
     private static Pattern pattern(String name) {
@@ -126,7 +114,8 @@ final class GgufFamily {
         }
         Set<String> factors = description.path("rotaryFactors").valueStream().map(JsonNode::stringValue)
                 .collect(Collectors.toSet());
-        return Optional.of(new GgufRotary(config, GgufMetadata.number(description.path("rotary"), config), factors));
+        return Optional.of(new GgufRotary(config, GgufMetadata.number(description.path("rotary"), config), factors,
+                description.path("rotary").path("scalesAttention").asBoolean(false)));
     }
 
     /** Tensors by which the frequencies of pairs are divided, by name; none where there are none. */
@@ -135,62 +124,58 @@ final class GgufFamily {
     }
 
     /**
-     * What a module is in the file.
+     * What a module, or a piece of it, is in the file.
      *
      * @param name without ".weight"
      * @param member which of the matrices or vectors that are stored as one tensor, from 0; -1 where it is a tensor by itself
+     * @param piece which of the pieces that the module is cut into, from 0
      */
-    record Place(String name, int member) {}
+    record Place(String name, int member, int piece, int pieces) {}
 
     /**
-     * The place of a module ("model.norm", "model.layers.3.mlp.up_proj"), empty when no runtime needs it. Throws UserError
-     * UNSUPPORTED_MODEL for one that the architecture does not have.
+     * The places of a module ("model.norm", "model.layers.3.mlp.up_proj"), none when no runtime needs it, and none in blocks after the
+     * last, which predict further tokens. Throws UserError UNSUPPORTED_MODEL for one that the architecture does not have.
      */
-    Optional<Place> place(String module) {
-        for (Map.Entry<Pattern, String> entry : tensors.entrySet()) {
+    List<Place> places(String module) {
+        for (Map.Entry<Pattern, JsonNode> entry : tensors.entrySet()) {
             Matcher matcher = entry.getKey().matcher(module);
             if (matcher.matches()) {
-                String name = matcher.groupCount() == 0
-                        ? entry.getValue()
-                        : entry.getValue().replace("{}", matcher.group(1));
-                return Optional.of(new Place(name, matcher.groupCount() < 2 ? -1 : Integer.parseInt(matcher.group(2))));
+                return matcher.groupCount() > 0 && Integer.parseInt(matcher.group(1)) >= count("block_count")
+                        ? List.of()
+                        : places(entry.getValue(), matcher);
             }
         }
         if (unused.stream().anyMatch(pattern -> pattern.matcher(module).matches())) {
-            return Optional.empty();
+            return List.of();
         }
         throw new UserError(Code.UNSUPPORTED_MODEL, config.file() + ": expected only tensors that the architecture '"
                 + architecture() + "' has in GGUF, found '" + module + "'; use the checkpoint as it is");
     }
 
-    /**
-     * Row r of the file is this row of the checkpoint. Rotary pairs are neighbours in GGUF's llama, and half a head apart in a
-     * checkpoint ("pairs", of so many heads). Queries, keys and values that a checkpoint has KV head by KV head, each after its
-     * queries, are three blocks in GGUF ("groups", of so many queries). In convert_hf_to_gguf.py: permute, and the classes of the families.
-     */
-    IntUnaryOperator rows(String tensor, int rows) {
-        JsonNode order = description.path("rows").path(last(tensor));
-        if (order.has("pairs")) {
-            int headDim = rows / count(order.path("pairs").stringValue());
-            return row -> {
-                int inHead = row % headDim;
-                return row - inHead + inHead % 2 * (headDim / 2) + inHead / 2;
-            };
+    /** Those of a tensor that is no module's weight or bias, with the whole name in the file; none where it is one. */
+    List<Place> parameters(String tensor) {
+        for (Map.Entry<Pattern, JsonNode> entry : parameters.entrySet()) {
+            Matcher matcher = entry.getKey().matcher(tensor);
+            if (matcher.matches() && Integer.parseInt(matcher.group(1)) < count("block_count")) {
+                return places(entry.getValue(), matcher);
+            }
         }
-        if (order.has("groups")) {
-            int groups = count(order.path("groups").stringValue());
-            int queries = count(order.path("queries").stringValue()) / groups;
-            int width = rows / (groups * (queries + 2));
-            return row -> {
-                int head = row / width;
-                int other = head - groups * queries;
-                int source = other < 0
-                        ? head / queries * (queries + 2) + head % queries
-                        : other % groups * (queries + 2) + queries + other / groups;
-                return source * width + row % width;
-            };
-        }
-        return row -> row;
+        return List.of();
+    }
+
+    private static List<Place> places(JsonNode names, Matcher matcher) {
+        int member = matcher.groupCount() < 2 ? -1 : Integer.parseInt(matcher.group(2));
+        List<String> all = names.isArray()
+                ? names.valueStream().map(JsonNode::stringValue).toList()
+                : List.of(names.stringValue());
+        return IntStream.range(0, all.size()).mapToObj(piece -> new Place(matcher.groupCount() == 0
+                ? all.get(piece)
+                : all.get(piece).replace("{}", matcher.group(1)), member, piece, all.size())).toList();
+    }
+
+    /** Of a place, in a module of so many rows. */
+    GgufRows.Rows rows(Place place, int rows) {
+        return new GgufRows(description, this::count).of(place.name(), place.piece(), place.pieces(), rows);
     }
 
     private int count(String key) {
@@ -230,7 +215,7 @@ final class GgufFamily {
     }
 
     /** "attn_q" of "blk.3.attn_q". */
-    private static String last(String tensor) {
+    static String last(String tensor) {
         return tensor.substring(tensor.lastIndexOf('.') + 1);
     }
 }

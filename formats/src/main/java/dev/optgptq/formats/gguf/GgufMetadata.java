@@ -65,11 +65,13 @@ final class GgufMetadata {
 
     private Optional<Double> number(JsonNode source, JsonNode key) {
         Optional<Double> found = key.isNumber() ? Optional.of(key.doubleValue()) : number(source, key.stringValue());
+        String plus = source.path("plus").asString("");
         String times = source.path("times").asString("");
         String atMost = source.path("atMost").asString("");
         double factor = (times.isEmpty() ? 1 : config.number(times)) * share(source);
         double limit = config.has(atMost) ? config.number(atMost) : Double.POSITIVE_INFINITY;
-        return found.map(value -> Math.min(value * factor, limit));
+        double added = plus.isEmpty() ? 0 : config.number(plus);
+        return found.map(value -> Math.min((value + added) * factor, limit));
     }
 
     private Optional<Double> number(JsonNode source, String key) {
@@ -98,7 +100,7 @@ final class GgufMetadata {
     private int whole(JsonNode source, double value) {
         // Transformers cuts the turning part of a head down: int(head_dim * partial_rotary_factor).
         double number = source.has("share") ? Math.floor(value) : value;
-        if (number != Math.rint(number) || number <= 0 || number > Integer.MAX_VALUE) {
+        if (number != Math.rint(number) || number < (source.path("zero").asBoolean(false) ? 0 : 1) || number > Integer.MAX_VALUE) {
             throw new UserError(Code.BAD_MODEL, config.file() + ": expected a whole number above 0 at '"
                     + source.path("u32").asString("") + "', found " + value
                     + "; correct the file or fetch it again");

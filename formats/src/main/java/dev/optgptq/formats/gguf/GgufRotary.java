@@ -15,8 +15,9 @@ import tools.jackson.databind.JsonNode;
  *
  * @param base of the frequencies where the block has none: what the family's config class has
  * @param tensors the types of scaling that the architecture takes as tensors of factors: "llama3", "longrope"
+ * @param scalesAttention whether yarn multiplies scores too
  */
-record GgufRotary(ModelConfig config, double base, Set<String> tensors) {
+record GgufRotary(ModelConfig config, double base, Set<String> tensors, boolean scalesAttention) {
 
     /** Turns within the original context. */
     private static final double FAST = 32;
@@ -63,6 +64,9 @@ record GgufRotary(ModelConfig config, double base, Set<String> tensors) {
         double factor = factor();
         double mscale = number("mscale", 0);
         double all = number("mscale_all_dim", 0);
+        if (scalesAttention) {
+            putAttentionScale(mscale, all, scaling, metadata);
+        }
         double attention = mscale != 0 && all != 0
                 ? magnitude(factor, mscale) / magnitude(factor, all)
                 : magnitude(factor, 1);
@@ -70,7 +74,19 @@ record GgufRotary(ModelConfig config, double base, Set<String> tensors) {
         metadata.put(scaling + "factor", new GgufValue.F32((float) factor));
         metadata.put(scaling + "original_context_length", new GgufValue.U32((int) original()));
         metadata.put(scaling + "attn_factor",
-                new GgufValue.F32((float) (number("attention_factor", attention) / magnitude(factor, 1))));
+                new GgufValue.F32((float) (scalesAttention
+                        ? attention
+                        : number("attention_factor", attention) / magnitude(factor, 1))));
+    }
+
+    /** The square of that magnitude multiplies scores, and then llama.cpp takes the rotation's own for 1: deepseek2.cpp. */
+    private void putAttentionScale(double mscale, double all, String scaling,
+            SequencedMap<String, GgufValue> metadata) {
+        if (mscale != all || all == 0 || config.has(block() + ".attention_factor")) {
+            throw refused("yarn with a mscale that is its mscale_all_dim, and no attention_factor, which is what llama.cpp"
+                    + " computes");
+        }
+        metadata.put(scaling + "yarn_log_multiplier", new GgufValue.F32((float) (0.1 * all)));
     }
 
     private static double magnitude(double factor, double mscale) {

@@ -10,7 +10,6 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
-import java.util.function.IntUnaryOperator;
 import java.util.stream.IntStream;
 
 /** A packed linear as rows of blocks, without requantizing: codes and scales are kept. */
@@ -25,11 +24,13 @@ final class PackedBlocks {
 
     private final PackedLinear linear;
     private final GgufType type;
+    private final GgufRows.Rows rows;
     private final int groupSize;
 
-    private PackedBlocks(PackedLinear linear, GgufType type) {
+    private PackedBlocks(PackedLinear linear, GgufType type, GgufRows.Rows rows) {
         this.linear = linear;
         this.type = type;
+        this.rows = rows;
         this.groupSize = linear.inputs() / linear.groups();
     }
 
@@ -67,25 +68,25 @@ final class PackedBlocks {
     }
 
     /**
-     * All rows: of row r of the file, output {@code order} of r.
+     * Outputs of a linear as rows of a tensor.
      *
-     * @param target outputs x inputs / 32 blocks, written
+     * @param target rows x inputs / 32 blocks, written
      */
-    static void put(PackedLinear linear, GgufType type, IntUnaryOperator order, MemorySegment target) {
-        PackedBlocks blocks = new PackedBlocks(linear, type);
+    static void put(PackedLinear linear, GgufType type, GgufRows.Rows rows, MemorySegment target) {
+        PackedBlocks blocks = new PackedBlocks(linear, type, rows);
         if (linear.bits() == 4 && type == GgufType.Q4_0) {
-            blocks.putWords(order, target);
+            blocks.putWords(target);
         } else {
-            blocks.putCodes(order, target);
+            blocks.putCodes(target);
         }
     }
 
     /** By the definition, for every width. */
-    static void define(PackedLinear linear, GgufType type, IntUnaryOperator order, MemorySegment target) {
-        new PackedBlocks(linear, type).putCodes(order, target);
+    static void define(PackedLinear linear, GgufType type, GgufRows.Rows rows, MemorySegment target) {
+        new PackedBlocks(linear, type, rows).putCodes(target);
     }
 
-    private void putCodes(IntUnaryOperator order, MemorySegment target) {
+    private void putCodes(MemorySegment target) {
         int outputs = linear.outputs();
         try (Arena arena = Arena.ofShared()) {
             MemorySegment codes = arena.allocate((long) linear.inputs() * outputs);
@@ -93,7 +94,7 @@ final class PackedBlocks {
             Packing.unpackWeights(linear.qweight(), linear.bits(), linear.inputs(), outputs, codes);
             Packing.unpackZeros(linear.qzeros(), linear.bits(), linear.groups(), outputs, linear.zeroOffset(), zeros);
             forEachTile((row, block) -> {
-                int output = order.applyAsInt(row);
+                int output = rows.order().applyAsInt(row);
                 long inGroups = (long) block * GgufBlocks.ELEMENTS / groupSize * outputs + output;
                 long first = (long) block * GgufBlocks.ELEMENTS * outputs + output;
                 put(j -> codes.get(JAVA_BYTE, first + (long) j * outputs) & 0xff,
@@ -116,11 +117,11 @@ final class PackedBlocks {
      * The twin of putCodes() for 4 bits: a block is 4 words of 8 codes, element j + 16 goes above element j, so words 2 and 3
      * go above words 0 and 1, nibble by nibble.
      */
-    private void putWords(IntUnaryOperator order, MemorySegment target) {
+    private void putWords(MemorySegment target) {
         long outputs = linear.outputs();
         MemorySegment words = linear.qweight();
         forEachTile((row, block) -> {
-            int output = order.applyAsInt(row);
+            int output = rows.order().applyAsInt(row);
             long at = 4 * (4L * block * outputs + output);
             long group = (long) block * GgufBlocks.ELEMENTS / groupSize;
             long to = place(row, block);
@@ -148,9 +149,9 @@ final class PackedBlocks {
     }
 
     private void forEachTile(Block each) {
-        IntStream.range(0, Math.ceilDiv(linear.outputs(), TILE)).parallel().forEach(tile -> {
+        IntStream.range(0, Math.ceilDiv(rows.count(), TILE)).parallel().forEach(tile -> {
             for (int block = 0; block < linear.inputs() / GgufBlocks.ELEMENTS; block++) {
-                for (int row = tile * TILE; row < Math.min(linear.outputs(), (tile + 1) * TILE); row++) {
+                for (int row = tile * TILE; row < Math.min(rows.count(), (tile + 1) * TILE); row++) {
                     each.put(row, block);
                 }
             }

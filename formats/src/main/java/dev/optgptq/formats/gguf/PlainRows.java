@@ -17,7 +17,7 @@ import java.util.stream.IntStream;
  *
  * @param added to each element
  */
-record PlainRows(TensorView view, IntUnaryOperator order, int rows, long columns, long rowStep, long columnStep,
+record PlainRows(TensorView view, long first, IntUnaryOperator order, int rows, long columns, long rowStep, long columnStep,
         float added) {
 
     private static final ValueLayout.OfShort SHORT = ValueLayout.JAVA_SHORT_UNALIGNED
@@ -26,8 +26,16 @@ record PlainRows(TensorView view, IntUnaryOperator order, int rows, long columns
             .withOrder(ByteOrder.LITTLE_ENDIAN);
 
     /** A vector, or a matrix as it is stored, as vectors of one element: every row of it by itself. */
-    static PlainRows vector(TensorView view, IntUnaryOperator order, float added) {
-        return new PlainRows(view, order, Math.toIntExact(view.shape().elements()), 1, 1, 1, added);
+    static PlainRows vector(TensorView view, GgufRows.Rows rows, float added) {
+        return new PlainRows(view, 0, rows.order(), rows.count(), 1, 1, 1, added);
+    }
+
+    void put(GgufType type, MemorySegment target) {
+        if (type == GgufType.F32) {
+            putFloats(target);
+        } else {
+            putHalves(target);
+        }
     }
 
     void putFloats(MemorySegment target) {
@@ -45,7 +53,7 @@ record PlainRows(TensorView view, IntUnaryOperator order, int rows, long columns
 
     private void putHalves(int row, MemorySegment target) {
         if (view.dtype() == DType.F16 && columnStep == 1 && added == 0) {
-            MemorySegment.copy(view.data(), 2L * order.applyAsInt(row) * rowStep, target, 2L * row * columns,
+            MemorySegment.copy(view.data(), 2L * (first + order.applyAsInt(row) * rowStep), target, 2L * row * columns,
                     2 * columns);
             return;
         }
@@ -62,6 +70,6 @@ record PlainRows(TensorView view, IntUnaryOperator order, int rows, long columns
     }
 
     private double value(int row, long column) {
-        return StoredFloats.get(view.data(), view.dtype(), order.applyAsInt(row) * rowStep + column * columnStep);
+        return StoredFloats.get(view.data(), view.dtype(), first + order.applyAsInt(row) * rowStep + column * columnStep);
     }
 }

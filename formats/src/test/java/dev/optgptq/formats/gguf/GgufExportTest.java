@@ -101,8 +101,9 @@ class GgufExportTest {
             long size = (long) outputs * inputs / 32 * 18;
             MemorySegment fast = arena.allocate(size);
             MemorySegment defined = arena.allocate(size);
-            PackedBlocks.put(linear, GgufType.Q4_0, row -> outputs - 1 - row, fast);
-            PackedBlocks.define(linear, GgufType.Q4_0, row -> outputs - 1 - row, defined);
+            GgufRows.Rows rows = new GgufRows.Rows(outputs, row -> outputs - 1 - row);
+            PackedBlocks.put(linear, GgufType.Q4_0, rows, fast);
+            PackedBlocks.define(linear, GgufType.Q4_0, rows, defined);
             assertEquals(-1, fast.mismatch(defined), "seed " + seed);
         }
     }

@@ -1,14 +1,11 @@
 package dev.optgptq.calibrate.family;
 
-import java.io.IOException;
-import java.io.InputStream;
-import java.io.UncheckedIOException;
+import dev.optgptq.formats.json.Json;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
-import java.util.Objects;
 import java.util.Set;
 import tools.jackson.core.type.TypeReference;
 import tools.jackson.databind.DeserializationFeature;
@@ -175,12 +172,7 @@ public final class Families {
     }
 
     private static ObjectNode json(String name) {
-        String resource = FOLDER + name + ".json";
-        try (InputStream json = Families.class.getResourceAsStream(resource)) {
-            return (ObjectNode) JSON.readTree(Objects.requireNonNull(json, resource));
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
-        }
+        return Json.bundled(Families.class, FOLDER + name + ".json");
     }
 
     private static List<String> nearest(String type) {

@@ -10,7 +10,7 @@ BENCH_MODEL ?= ../shared/models/wiki-llama-14m
 BENCH_DATA ?= ../shared/data
 HEADLINE_MODEL ?= ../shared/models/wiki-mpt-6m
 
-.PHONY: build test check kernels dist check-dist bench bench-ops bench-memory bench-experts headline fuzz fmt clean
+.PHONY: build test check kernels dist check-dist bench bench-ops bench-memory bench-experts bench-export formats-table headline fuzz fmt clean
 
 build:            ## compile and package, without tests: what ./opt-gptq runs
 	$(MVN) -q package -DskipTests
@@ -47,6 +47,16 @@ bench-memory: build  ## memory of a quantize of a random model of TinyLlama-1.1B
 bench-experts: build  ## peak memory and time of mixtures of experts in Mixtral's shape (1.6 GB written to out/)
 	$(MVN) -q -pl cli -am test-compile
 	docs/results/experts.sh out/experts
+
+bench-export: build  ## export gguf of Llama-2-7B's shape beside copying the file (12 GB in out/export; LAYERS=8 takes 4)
+	$(MVN) -q -pl cli -am test-compile
+	OPT_GPTQ_CLASSES=cli/target/test-classes OPT_GPTQ_MAIN=dev.optgptq.cli.bench.ExportSpeed \
+	  ./opt-gptq out/export samples/wiki-tiny-llama/tokenizer.json $(or $(LAYERS),32)
+
+formats-table: build  ## docs/results/formats.md's table, of the models in MODELS (samples/interop/check_families.py --wide --count 1 --keep MODELS)
+	$(MVN) -q -pl cli -am test-compile
+	OPT_GPTQ_CLASSES=cli/target/test-classes OPT_GPTQ_MAIN=dev.optgptq.cli.bench.FormatTable \
+	  ./opt-gptq $(MODELS) out/formats
 
 headline: build   ## 2:1, healed, int4: perplexity, KL divergence, size, KV bytes, tokens/s and memory of each; STEPS, SAMPLES and DEVICE choose
 	HEADLINE=$(notdir $(HEADLINE_MODEL)) docs/results/convert.sh ./opt-gptq $(dir $(HEADLINE_MODEL)) $(BENCH_DATA) $(or $(DEVICE),auto) out/headline headline

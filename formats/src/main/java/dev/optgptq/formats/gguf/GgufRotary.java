@@ -83,8 +83,9 @@ record GgufRotary(ModelConfig config, double base, Set<String> tensors, boolean 
     private void putAttentionScale(double mscale, double all, String scaling,
             SequencedMap<String, GgufValue> metadata) {
         if (mscale != all || all == 0 || config.has(block() + ".attention_factor")) {
-            throw refused("yarn with a mscale that is its mscale_all_dim, and no attention_factor, which is what llama.cpp"
-                    + " computes");
+            throw refused(
+                    "yarn with a mscale that is its mscale_all_dim, and no attention_factor, which is what llama.cpp"
+                            + " computes");
         }
         metadata.put(scaling + "yarn_log_multiplier", new GgufValue.F32((float) (0.1 * all)));
     }

@@ -17,7 +17,8 @@ import java.util.stream.IntStream;
  *
  * @param added to each element
  */
-record PlainRows(TensorView view, long first, IntUnaryOperator order, int rows, long columns, long rowStep, long columnStep,
+record PlainRows(TensorView view, long first, IntUnaryOperator order, int rows, long columns, long rowStep,
+        long columnStep,
         float added) {
 
     private static final ValueLayout.OfShort SHORT = ValueLayout.JAVA_SHORT_UNALIGNED
@@ -70,6 +71,7 @@ record PlainRows(TensorView view, long first, IntUnaryOperator order, int rows, 
     }
 
     private double value(int row, long column) {
-        return StoredFloats.get(view.data(), view.dtype(), first + order.applyAsInt(row) * rowStep + column * columnStep);
+        return StoredFloats.get(view.data(), view.dtype(),
+                first + order.applyAsInt(row) * rowStep + column * columnStep);
     }
 }

@@ -55,7 +55,8 @@ public final class PackedLinearReader {
         return switch (format) {
             case GptqFormat _ -> GptqLinearReader.read(module, tensors, grid);
             case MlxFormat mlx -> mlx(mlx, module, tensors, grid, codes);
-            case CompressedTensorsFormat _,AwqFormat _,Int8Format _,SlimQuantFormat _ -> decode(format, module, tensors, grid, codes);
+            case CompressedTensorsFormat _,AwqFormat _,Int8Format _,SlimQuantFormat _ ->
+                decode(format, module, tensors, grid, codes);
         };
     }
 

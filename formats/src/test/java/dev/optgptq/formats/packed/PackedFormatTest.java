@@ -168,7 +168,8 @@ class PackedFormatTest {
     @ParameterizedTest
     @CsvSource(delimiter = '|', value = {"AWQ|8|128|false|false|--bits 4", "AWQ|4|128|false|true|--act-order static",
             "W8A8|4|-1|true|false|--bits 8", "W8A8|8|128|true|false|--group-size -1",
-            "W8A8|8|-1|false|false|--symmetric", "SLIMQUANT|4|32|true|false|leave --bits", "SLIMQUANT|3|-1|true|false|leave --bits", "GPTQ|4|128|false|false|gptq_v2",
+            "W8A8|8|-1|false|false|--symmetric", "SLIMQUANT|4|32|true|false|leave --bits",
+            "SLIMQUANT|3|-1|true|false|leave --bits", "GPTQ|4|128|false|false|gptq_v2",
             "MLX|4|-1|true|false|--group-size 64",
             "MLX|4|64|true|true|--act-order static"})
     void a_grid_that_a_format_cannot_hold_is_refused_with_the_nearest_that_it_can(CheckpointFormat format, int bits,

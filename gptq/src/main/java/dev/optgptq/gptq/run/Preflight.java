@@ -8,7 +8,6 @@ import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.model.ModelDirectory;
-import dev.optgptq.formats.packed.CheckpointFormat;
 import dev.optgptq.formats.packed.QuantizationConfig;
 import dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind;
 import dev.optgptq.gptq.settings.QuantizeSettings;
@@ -115,7 +114,8 @@ final class Preflight {
         }
         if (settings.grid().format().roundsActivations()) {
             warnings.add(
-                    settings.grid().format() + ": the runtime also rounds activations to 8 bits, token by token; what is measured here is "
+                    settings.grid().format()
+                            + ": the runtime also rounds activations to 8 bits, token by token; what is measured here is "
                             + "without that");
         }
         if (settings.isGradient() && settings.refinement().propagate() && model.blockSpecs().stream()

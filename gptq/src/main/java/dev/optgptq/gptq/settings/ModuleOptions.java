@@ -78,7 +78,8 @@ final class ModuleOptions {
                 "nothing beside " + budget.words()
                         + ", which chooses them; --override gives some linears bits of their own");
         CheckpointFormat format = given.get(SettingsTable.FORMAT);
-        SettingChecks.require(format.packing().holdsModules() && format != CheckpointFormat.SLIMQUANT, budget.words(), "--format " + format,
+        SettingChecks.require(format.packing().holdsModules() && format != CheckpointFormat.SLIMQUANT, budget.words(),
+                "--format " + format,
                 "a format that holds different bits: gptq, gptq_v2, compressed-tensors or mlx");
     }
 

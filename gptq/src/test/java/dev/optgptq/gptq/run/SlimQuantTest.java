@@ -61,7 +61,8 @@ class SlimQuantTest {
         export(run.output, CheckpointFormat.COMPRESSED_TENSORS, other);
         export(other, CheckpointFormat.SLIMQUANT, back);
 
-        try (ModelDirectory first = ModelDirectory.open(run.output); ModelDirectory between = ModelDirectory.open(other);
+        try (ModelDirectory first = ModelDirectory.open(run.output);
+                ModelDirectory between = ModelDirectory.open(other);
                 ModelDirectory again = ModelDirectory.open(back)) {
             assertArrayEquals(
                     first.packed(EXPERT).orElseThrow().part(PackedPart.CODES).toArray(ValueLayout.JAVA_BYTE),

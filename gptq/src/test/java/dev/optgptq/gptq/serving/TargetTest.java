@@ -49,7 +49,8 @@ class TargetTest {
 
     @ParameterizedTest
     @CsvSource({"VLLM, 4, 32, true, GPTQ", "VLLM, 3, -1, true, COMPRESSED_TENSORS", "VLLM, 8, -1, true, W8A8",
-            "VLLM_ROCM, 4, 32, false, COMPRESSED_TENSORS", "DCU, 8, -1, true, W8A8", "DCU, 4, 128, false, AWQ", "DCU, 8, -1, true, SLIMQUANT",
+            "VLLM_ROCM, 4, 32, false, COMPRESSED_TENSORS", "DCU, 8, -1, true, W8A8", "DCU, 4, 128, false, AWQ",
+            "DCU, 8, -1, true, SLIMQUANT",
             "TRANSFORMERS, 3, 32, false, GPTQ_V2", "LLAMA_CPP, 4, 32, false, GPTQ_V2", "LLAMA_CPP, 8, -1, true, GPTQ",
             "MLX, 4, 64, true, MLX", "MLX, 3, 32, true, MLX", "MLX, 4, 64, false, AWQ"})
     void what_a_runtime_loads_passes(TargetName runtime, int bits, int groupSize, boolean symmetric,

@@ -53,7 +53,7 @@ final class Repacking {
     static void swapNibbles(MemorySegment words) {
         for (long at = 0; at < words.byteSize(); at += Integer.BYTES) {
             int word = words.get(INT, at);
-            words.set(INT, at, (word & LOW_NIBBLES) << 4 | word >>> 4 & LOW_NIBBLES);
+            words.set(INT, at, ((word & LOW_NIBBLES) << 4) | ((word >>> 4) & LOW_NIBBLES));
         }
     }
 

@@ -52,7 +52,7 @@ record SlimQuantFormat() implements PackedFormat {
 
     @Override
     public void require(PackedGrid grid) {
-        if (grid.bits() != EXPERT_BITS && grid.bits() != Int8Format.BITS
+        if ((grid.bits() != EXPERT_BITS && grid.bits() != Int8Format.BITS)
                 || grid.groupSize() != QuantizationConfig.ONE_GROUP || !grid.symmetric() || grid.descAct()) {
             throw new UserError(Code.BAD_SETTING,
                     "format slimquant: expected experts in 4 bits and other linears in 8, symmetric, one scale for each"

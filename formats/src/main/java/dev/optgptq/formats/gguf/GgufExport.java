@@ -6,7 +6,6 @@ import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.formats.packed.PackedLinear;
 import dev.optgptq.formats.packed.QuantizationConfig;
 import dev.optgptq.formats.safetensors.TensorView;
-import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -42,11 +41,7 @@ public final class GgufExport {
      * @param module it comes from, for messages
      * @param tensor its type and dimensions, without the one that counts members
      */
-    private record Part(int member, String module, GgufTensor tensor, DataSource data) {}
-
-    private interface DataSource {
-        void writeTo(MemorySegment target);
-    }
+    private record Part(int member, String module, GgufTensor tensor, GgufPieces.Source data) {}
 
     /**
      * The written file.
@@ -90,11 +85,11 @@ public final class GgufExport {
                 .forEach(module -> plan(module, modules.getOrDefault(module, List.of())));
         family.rotaryFactors().forEach((name, factors) -> add(-1, name,
                 new GgufTensor(name, GgufType.F32, List.of((long) factors.length)),
-                target -> target.copyFrom(MemorySegment.ofArray(factors))));
+                new GgufPieces.Whole(target -> target.copyFrom(MemorySegment.ofArray(factors)))));
         planHead();
     }
 
-    private void add(int member, String module, GgufTensor tensor, DataSource data) {
+    private void add(int member, String module, GgufTensor tensor, GgufPieces.Source data) {
         parts.computeIfAbsent(tensor.name(), name -> new ArrayList<>()).add(new Part(member, module, tensor, data));
     }
 
@@ -157,7 +152,8 @@ public final class GgufExport {
 
     private void planVector(int member, String name, PlainRows vector) {
         add(member, vector.view().name(), new GgufTensor(name, GgufType.F32, List.of((long) vector.rows())),
-                target -> vector.view().reading(() -> vector.putFloats(target)));
+                new GgufPieces.Whole(
+                        target -> vector.view().reading(() -> vector.putFloats(0, vector.rows(), target))));
     }
 
     private void planPacked(String module, GgufFamily.Place place, PackedLinear linear) {
@@ -166,8 +162,10 @@ public final class GgufExport {
         GgufRows.Rows rows = family.rows(place, linear.outputs());
         GgufTensor tensor = new GgufTensor(place.name() + ".weight", type,
                 List.of((long) linear.inputs(), (long) rows.count()));
-        add(place.member(), module, tensor, target -> model.tensor(module + quantization.format().codes())
-                .reading(() -> PackedBlocks.put(linear, type, rows, target)));
+        TensorView codes = model.tensor(module + quantization.format().codes());
+        add(place.member(), module, tensor, PackedBlocks.isOfWords(linear, type)
+                ? (from, to, target) -> codes.reading(() -> PackedBlocks.putWords(linear, rows, from, to, target))
+                : new GgufPieces.Whole(target -> codes.reading(() -> PackedBlocks.put(linear, type, rows, target))));
     }
 
     private void planPlain(String module, GgufFamily.Place place, TensorView view) {
@@ -181,7 +179,7 @@ public final class GgufExport {
         if (rank == 1 || family.isVector(name)) {
             int elements = Math.toIntExact(view.shape().elements());
             planVector(place.member(), name + ".weight",
-                    PlainRows.vector(view, new GgufRows.Rows(elements, row -> row), family.added(name)));
+                    PlainRows.vector(view, new GgufRows.Rows(elements, GgufRows.SAME), family.added(name)));
             return;
         }
         int matrices = rank == EXPERTS ? Math.toIntExact(view.shape().dimension(0)) : 1;
@@ -190,7 +188,8 @@ public final class GgufExport {
             GgufType type = family.isFloat32(name) ? GgufType.F32 : GgufType.F16;
             add(rank == EXPERTS ? matrix : place.member(), module,
                     new GgufTensor(name + ".weight", type, List.of(plain.columns(), (long) plain.rows())),
-                    target -> view.reading(() -> plain.put(type, target)));
+                    plain.stored(type).<GgufPieces.Source>map(GgufPieces.Stored::new).orElse(
+                            (from, to, target) -> view.reading(() -> plain.put(type, from, to, target))));
         }
     }
 
@@ -201,7 +200,7 @@ public final class GgufExport {
         int outputs = Math.toIntExact(view.shape().dimension(transposed ? axis + 1 : axis));
         long columns = view.shape().dimension(transposed ? axis : axis + 1);
         GgufRows.Rows rows = family.rows(place, outputs);
-        return new PlainRows(view, matrix * outputs * columns, rows.order(), rows.count(), columns,
+        return new PlainRows(view, (long) matrix * outputs * columns, rows.order(), rows.count(), columns,
                 transposed ? 1 : columns, transposed ? outputs : 1, 0);
     }
 
@@ -238,21 +237,14 @@ public final class GgufExport {
         all.put("general.file_type", new GgufValue.U32(fileType(tensors)));
         all.putAll(family.metadata());
         all.putAll(GgufTokenizer.of(model.path(), family.vocabulary(), model.config().json()));
-        try (GgufWriter writer = new GgufWriter(target, all, tensors)) {
-            parts.values().forEach(its -> its.forEach(part -> write(part, writer)));
+        try (GgufWriter writer = new GgufWriter(target, all, tensors); GgufPieces pieces = new GgufPieces(writer)) {
+            parts.values().forEach(its -> its.forEach(part -> pieces.write(part.tensor(), part.data())));
+            pieces.finish();
             writer.finish();
         }
         Map<GgufType, Integer> counts = new EnumMap<>(GgufType.class);
         tensors.forEach(tensor -> counts.merge(tensor.type(), 1, Integer::sum));
         return new Summary(family.architecture(), tensors.stream().mapToLong(GgufTensor::bytes).sum(), counts);
-    }
-
-    private static void write(Part part, GgufWriter writer) {
-        try (Arena arena = Arena.ofShared()) {
-            MemorySegment data = arena.allocate(part.tensor().bytes(), Long.BYTES);
-            part.data().writeTo(data);
-            writer.write(data);
-        }
     }
 
     /** enum llama_ftype: what most of the matrices are. */

@@ -17,6 +17,9 @@ record GgufRows(JsonNode description, ToIntFunction<String> counts) {
     private static final String KV_HEADS = "attention.head_count_kv";
     private static final int HALVES = 2;
 
+    /** Row r is row r. */
+    static final IntUnaryOperator SAME = row -> row;
+
     /**
      * Rows of a tensor.
      *
@@ -53,7 +56,7 @@ record GgufRows(JsonNode description, ToIntFunction<String> counts) {
         int first = piece == 0 ? 0 : width * (queries + (piece - 1) * groups);
         IntUnaryOperator all = description.path("cut").asString("").equals("groups")
                 ? fromGroups(queries, groups, rows)
-                : row -> row;
+                : SAME;
         return new Rows(width * (piece == 0 ? queries : groups), row -> all.applyAsInt(first + row));
     }
 
@@ -74,7 +77,7 @@ record GgufRows(JsonNode description, ToIntFunction<String> counts) {
             return fromGroups(counts.applyAsInt(order.path("queries").stringValue()),
                     counts.applyAsInt(order.path("groups").stringValue()), rows);
         }
-        return row -> row;
+        return SAME;
     }
 
     /** Of row r of all queries, then all keys, then all values, the row where each group has its queries, its key and its value. */

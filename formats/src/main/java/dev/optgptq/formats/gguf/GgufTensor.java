@@ -18,6 +18,11 @@ record GgufTensor(String name, GgufType type, List<Long> dimensions) {
         }
     }
 
+    /** How many rows there are; one for a vector. */
+    int rows() {
+        return Math.toIntExact(dimensions.stream().skip(1).reduce(1L, Math::multiplyExact));
+    }
+
     /** Size of the data, in bytes. */
     long bytes() {
         long elements = dimensions.stream().reduce(1L, Math::multiplyExact);

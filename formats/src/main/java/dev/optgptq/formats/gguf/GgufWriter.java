@@ -41,7 +41,7 @@ final class GgufWriter implements AutoCloseable {
         }
     }
 
-    /** Writes the next bytes of the tensor that is due: all of them, or whole members of it. */
+    /** Writes the next bytes of the tensor that is due. */
     void write(MemorySegment data) {
         if (written == tensors.size() || data.byteSize() > tensors.get(written).bytes() - ofTensor) {
             throw new IllegalArgumentException(data.byteSize() + " bytes are more than are due");

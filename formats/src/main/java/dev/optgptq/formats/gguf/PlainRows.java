@@ -9,6 +9,7 @@ import dev.optgptq.formats.safetensors.TensorView;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
+import java.util.Optional;
 import java.util.function.IntUnaryOperator;
 import java.util.stream.IntStream;
 
@@ -31,30 +32,43 @@ record PlainRows(TensorView view, long first, IntUnaryOperator order, int rows, 
         return new PlainRows(view, 0, rows.order(), rows.count(), 1, 1, 1, added);
     }
 
-    void put(GgufType type, MemorySegment target) {
+    /**
+     * Some of the rows.
+     *
+     * @param to after the last
+     */
+    void put(GgufType type, int from, int to, MemorySegment target) {
         if (type == GgufType.F32) {
-            putFloats(target);
+            putFloats(from, to, target);
         } else {
-            putHalves(target);
+            putHalves(from, to, target);
         }
     }
 
-    void putFloats(MemorySegment target) {
-        for (int row = 0; row < rows; row++) {
+    void putFloats(int from, int to, MemorySegment target) {
+        for (int row = from; row < to; row++) {
             for (long column = 0; column < columns; column++) {
-                target.set(FLOAT, 4 * (row * columns + column), (float) (value(row, column) + added));
+                target.set(FLOAT, 4 * ((row - from) * columns + column), (float) (value(row, column) + added));
             }
         }
     }
 
-    /** Rounded to float16, which is what most of llama.cpp's devices compute in; a value beyond it is refused. */
-    void putHalves(MemorySegment target) {
-        IntStream.range(0, rows).parallel().forEach(row -> putHalves(row, target));
+    /** The stored bytes, where they are those of the file: float16 in the same order. */
+    Optional<MemorySegment> stored(GgufType type) {
+        return type == GgufType.F16 && view.dtype() == DType.F16 && order.equals(GgufRows.SAME) && columnStep == 1
+                && added == 0
+                        ? Optional.of(view.data().asSlice(2 * first, 2L * rows * columns))
+                        : Optional.empty();
     }
 
-    private void putHalves(int row, MemorySegment target) {
+    /** Rounded to float16, which is what most of llama.cpp's devices compute in; a value beyond it is refused. */
+    private void putHalves(int from, int to, MemorySegment target) {
+        IntStream.range(from, to).parallel().forEach(row -> putRow(row, row - from, target));
+    }
+
+    private void putRow(int row, int to, MemorySegment target) {
         if (view.dtype() == DType.F16 && columnStep == 1 && added == 0) {
-            MemorySegment.copy(view.data(), 2L * (first + order.applyAsInt(row) * rowStep), target, 2L * row * columns,
+            MemorySegment.copy(view.data(), 2L * (first + order.applyAsInt(row) * rowStep), target, 2L * to * columns,
                     2 * columns);
             return;
         }
@@ -66,7 +80,7 @@ record PlainRows(TensorView view, long first, IntUnaryOperator order, int rows, 
                         + "': expected values that float16 holds, up to 65504, found " + value
                         + "; this model cannot be exported to F16");
             }
-            target.set(SHORT, 2 * (row * columns + column), half);
+            target.set(SHORT, 2 * (to * columns + column), half);
         }
     }
 

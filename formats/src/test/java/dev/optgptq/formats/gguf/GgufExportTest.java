@@ -101,9 +101,11 @@ class GgufExportTest {
             long size = (long) outputs * inputs / 32 * 18;
             MemorySegment fast = arena.allocate(size);
             MemorySegment defined = arena.allocate(size);
-            GgufRows.Rows rows = new GgufRows.Rows(outputs, row -> outputs - 1 - row);
-            PackedBlocks.put(linear, GgufType.Q4_0, rows, fast);
-            PackedBlocks.define(linear, GgufType.Q4_0, rows, defined);
+            GgufRows.Rows rows = new GgufRows.Rows(outputs, row -> row * 11 % outputs);
+            int cut = 3;
+            PackedBlocks.putWords(linear, rows, 0, cut, fast);
+            PackedBlocks.putWords(linear, rows, cut, outputs, fast.asSlice(size / outputs * cut));
+            PackedBlocks.put(linear, GgufType.Q4_0, rows, defined);
             assertEquals(-1, fast.mismatch(defined), "seed " + seed);
         }
     }

@@ -5,7 +5,7 @@ import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Spec;
 
-@Command(name = "export", mixinStandardHelpOptions = true, abbreviateSynopsis = true, header = "Write a checkpoint in another runtime's format, without quantizing again.", synopsisSubcommandLabel = "(gguf | gptq | gptq_v2 | compressed-tensors | awq | w8a8 | mlx | slimquant)", description = "")
+@Command(name = "export", mixinStandardHelpOptions = true, abbreviateSynopsis = true, header = "Write a checkpoint in another runtime's format, without quantizing again.", synopsisSubcommandLabel = "FORMAT", description = "")
 final class ExportCommand implements Runnable {
 
     @Spec

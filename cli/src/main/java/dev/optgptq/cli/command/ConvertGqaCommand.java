@@ -88,8 +88,9 @@ final class ConvertGqaCommand implements Callable<Integer> {
     @Override
     public Integer call() {
         heads.check();
-        GivenSettings given = SettingOptions.given(spec.commandLine().getParseResult(), maxPositions(), SETTINGS);
-        ConvertSettings settings = settings(given);
+        ModelSpec form = form();
+        GivenSettings given = SettingOptions.given(spec.commandLine().getParseResult(), form.maxPositions(), SETTINGS);
+        ConvertSettings settings = settings(given, form);
         ReportFiles files = ReportFiles.at(output.report, settings.output());
         files.prepare(settings.output());
         ConvertReport report;
@@ -102,8 +103,11 @@ final class ConvertGqaCommand implements Callable<Integer> {
         return ExitCode.DONE;
     }
 
-    private ConvertSettings settings(GivenSettings given) {
-        ConvertSettings.Heal heal = healing.heal(given.maxPositions(), given.get(SettingsTable.SEED));
+    private ConvertSettings settings(GivenSettings given, ModelSpec form) {
+        boolean learnedPositions = form.embedding().positions() != null
+                && heads.positions == ConvertSettings.Positions.KEEP;
+        ConvertSettings.Heal heal = healing.heal(form.maxPositions(), learnedPositions,
+                given.get(SettingsTable.SEED));
         Path target = output.directory == null ? heads.outputBeside(model) : output.directory;
         Corpus text = TextOptions.calibration(given);
         ConvertSettings.Evaluation evaluation = SettingsTable.evaluates(given)
@@ -119,9 +123,9 @@ final class ConvertGqaCommand implements Callable<Integer> {
         return settings;
     }
 
-    private int maxPositions() {
+    private ModelSpec form() {
         try (ModelDirectory directory = ModelDirectory.open(model)) {
-            return ModelSpec.resolve(directory).maxPositions();
+            return ModelSpec.resolve(directory);
         }
     }
 }

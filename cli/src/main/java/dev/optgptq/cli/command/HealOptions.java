@@ -10,6 +10,9 @@ import picocli.CommandLine.Option;
 final class HealOptions {
 
     private static final int LENGTH = 512;
+    /** Where positions are learned, those that no sequence reaches would stay behind. */
+    private static final int LENGTH_OF_LEARNED = 1024;
+    private static final int STEP_TOKENS = 4096;
 
     @Option(names = "--heal", paramLabel = "STEPS", description = {
             "Steps of training on the original model's predictions. 300 recover half of what merging lost, 1000 "
@@ -31,18 +34,23 @@ final class HealOptions {
     @Option(names = "--weight-decay", paramLabel = "X", description = "Weight decay of AdamW. Default: 0")
     private double decay;
 
-    @Option(names = "--heal-batch", paramLabel = "N", description = "Sequences in each step. Default: 8")
-    private int batch = 8;
+    @Option(names = "--heal-batch", paramLabel = "N", description = "Sequences in each step. Default: those of 4,096 "
+            + "tokens")
+    private @Nullable Integer batch;
 
-    @Option(names = "--heal-length", paramLabel = "N", description = "Tokens in each sequence. Default: 512, or the "
-            + "model's maximum if shorter")
+    @Option(names = "--heal-length", paramLabel = "N", description = "Tokens in each sequence. Default: 512, with "
+            + "learned positions 1024, or the model's maximum if shorter")
     private @Nullable Integer length;
 
-    /** Null without --heal. */
+    /**
+     * Null without --heal.
+     *
+     * @param learnedPositions whether the result has them
+     */
     @Nullable
-    Heal heal(int maxPositions, long seed) {
+    Heal heal(int maxPositions, boolean learnedPositions, long seed) {
         Checks.atLeast(0, "--heal", steps);
-        Checks.atLeast(1, "--heal-batch", batch);
+        Checks.atLeast(1, "--heal-batch", batch == null ? 1 : batch);
         Checks.require(rate == null || (rate > 0 && rate < 1), "--heal-rate", rate, "a rate such as 5e-4");
         Checks.require(decay >= 0 && decay < 1, "--weight-decay", decay, "a share such as 0.01");
         if (length != null) {
@@ -54,7 +62,10 @@ final class HealOptions {
         if (steps == 0) {
             return null;
         }
-        return new Heal(steps, text, scope, rate, decay, batch,
-                length == null ? Math.min(LENGTH, maxPositions) : length, seed);
+        int tokens = length == null
+                ? Math.min(learnedPositions ? LENGTH_OF_LEARNED : LENGTH, maxPositions)
+                : length;
+        return new Heal(steps, text, scope, rate, decay,
+                batch == null ? Math.max(1, STEP_TOKENS / tokens) : batch, tokens, seed);
     }
 }

@@ -101,6 +101,11 @@ final class Installation {
         return jdk(directory, version, "echo started >&2; exit 70");
     }
 
+    /** A folder that claims to be a JDK; its java prints its arguments, one a line. */
+    static Path printingJdk(Path directory) throws IOException {
+        return jdk(directory, "25.0.3", "for argument in \"$@\"; do echo \"$argument\"; done");
+    }
+
     /** A folder whose java is that of the JDK which runs this test. */
     static Path realJdk(Path directory) throws IOException {
         return jdk(directory, "25.0.3", "exec " + jdk().resolve("bin/java") + " \"$@\"");

@@ -8,6 +8,7 @@ import dev.optgptq.cli.launcher.Installation.Outcome;
 import dev.optgptq.cli.testing.Models;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.condition.DisabledOnOs;
@@ -97,6 +98,27 @@ class LauncherTest {
         Outcome outcome = installed.with("OPT_GPTQ_JAVA_HOME", jdk).run("--version");
         assertEquals(70, outcome.exitCode(), outcome::err);
         assertEquals("started\n", outcome.err());
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"convert-gqa model", "bench --shape llama-7b --convert --device cuda:0", "bench --convert"})
+    void conversions_have_half_of_the_memory_for_the_heap(String command) throws Exception {
+        List<String> arguments = arguments(command);
+        assertTrue(arguments.containsAll(List.of("-XX:+UseG1GC", "-XX:MaxRAMPercentage=50")), arguments.toString());
+        assertFalse(arguments.contains("-Xmx1g"), arguments.toString());
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"quantize convert-gqa", "bench --shape llama-7b", "inspect --convert"})
+    void other_commands_have_a_small_heap(String command) throws Exception {
+        List<String> arguments = arguments(command);
+        assertTrue(arguments.containsAll(List.of("-XX:+UseSerialGC", "-Xmx1g")), arguments.toString());
+        assertFalse(arguments.contains("-XX:+UseG1GC"), arguments.toString());
+    }
+
+    private List<String> arguments(String command) throws Exception {
+        installed.with("OPT_GPTQ_JAVA_HOME", Installation.printingJdk(directory.resolve("jdk")));
+        return installed.run(command.split(" ")).out().lines().toList();
     }
 
     @Test

@@ -115,7 +115,7 @@ public final class ConvertRun {
         facts.put("the calibration text", texts.calibration().digest());
         Heal heal = settings.heal();
         if (heal != null && texts.heal() != null) {
-            facts.put("the text to heal with", texts.heal().text().digest());
+            facts.put("the text to heal with", texts.heal().windows().digest());
             facts.put("--heal",
                     heal.steps() + ", " + heal.scope() + ", rate " + (heal.rate() == null ? "chosen" : heal.rate())
                             + ", decay " + heal.decay() + ", " + heal.batch() + " sequences, seed " + heal.seed());

@@ -31,7 +31,7 @@ record ConvertTexts(TokenSequences calibration, @Nullable HealTokens heal, @Null
             calibration.requireVocabulary(spec.vocabSize());
             HealTokens heal = healTokens(settings, tokens);
             if (heal != null) {
-                heal.text().requireVocabulary(spec.vocabSize());
+                heal.windows().requireVocabulary(spec.vocabSize());
             }
             if (evaluation == null) {
                 return new ConvertTexts(calibration, heal, null, "none");

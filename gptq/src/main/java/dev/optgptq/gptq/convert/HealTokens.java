@@ -6,20 +6,19 @@ import dev.optgptq.formats.UserError.Code;
 import java.util.stream.IntStream;
 
 /**
- * The training tokens, followed by the held-out ones.
+ * The windows of a text, in order: those that are trained on, then the held-out ones.
  *
- * @param text all sequences
- * @param trained number of training sequences
+ * @param windows all of them
+ * @param trained number of training windows
  */
-record HealTokens(TokenSequences text, int trained) {
+record HealTokens(TokenSequences windows, int trained) {
 
     private static final int MOST_HELD_OUT = 64;
     /** One in this many windows of the text is held out. */
     private static final int HELD_OUT_SHARE = 10;
 
     /**
-     * Cuts a text: its last windows are held out; the text before them is used for training twice, the second time in
-     * windows shifted by half.
+     * Its last windows are held out.
      *
      * @param windows all of a text, in order
      */
@@ -31,16 +30,18 @@ record HealTokens(TokenSequences text, int trained) {
                     + windows.length() + " tokens; some are held out, so at least 2 are needed. Give more text, or a "
                     + "shorter --heal-length");
         }
-        int shifted = first - 1;
-        int length = windows.length();
-        int[] ids = new int[(first + shifted + heldOut) * length];
-        System.arraycopy(windows.ids(), 0, ids, 0, first * length);
-        System.arraycopy(windows.ids(), length / 2, ids, first * length, shifted * length);
-        System.arraycopy(windows.ids(), first * length, ids, (first + shifted) * length, heldOut * length);
-        return new HealTokens(new TokenSequences(ids, first + shifted + heldOut, length), first + shifted);
+        return new HealTokens(windows, first);
     }
 
-    int[] heldOut() {
-        return IntStream.range(trained, text.count()).toArray();
+    int length() {
+        return windows.length();
+    }
+
+    TokenSequences training() {
+        return windows.select(IntStream.range(0, trained).toArray());
+    }
+
+    TokenSequences heldOut() {
+        return windows.select(IntStream.range(trained, windows.count()).toArray());
     }
 }

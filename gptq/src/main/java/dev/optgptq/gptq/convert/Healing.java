@@ -78,13 +78,16 @@ record Healing(ModelDirectory source, TeacherText text, Heal settings, ConvertJo
         RateTrials rates = new RateTrials(text, settings, progress, log);
         try (WeightStudent learner = new WeightStudent(student, name -> converted.tensor(name).dtype(),
                 settings.scope(), settings.decay())) {
-            Looks looks = new Looks(text.tokens().heldOut(), Math.max(1, settings.steps() / LOOKS), PATIENCE, true);
-            Distillation distillation = text.distillation(student);
+            Looks looks = new Looks(text.heldOut(), Math.max(1, settings.steps() / LOOKS), PATIENCE, true);
+            Distillation distillation = text.distillation(student, learner.learnedBytes());
             Saved begun = begin(distillation, learner, looks, rates);
             Follow follow = new Follow(learner, begun);
-            State end = distillation.learn(learner, rates.schedule(settings.steps()), looks, begun.state(), follow);
-            Saved saved = follow.saved(end);
-            return new Healed(write(RESULT, learner.kept(), saved), saved, follow.tokensPerSecond());
+            try (HealLessons lessons = rates.lessons()) {
+                State end = distillation.learn(learner, rates.schedule(settings.steps()), lessons, looks,
+                        begun.state(), follow);
+                Saved saved = follow.saved(end);
+                return new Healed(write(RESULT, learner.kept(), saved), saved, follow.tokensPerSecond());
+            }
         }
     }
 
@@ -149,7 +152,7 @@ record Healing(ModelDirectory source, TeacherText text, Heal settings, ConvertJo
         @Override
         public void stepped(int done, double loss) {
             long now = System.nanoTime();
-            double rate = (double) settings.batch() * text.tokens().text().length() / ((now - since) * 1e-9);
+            double rate = (double) settings.batch() * text.tokens().length() / ((now - since) * 1e-9);
             since = now;
             rates.add(rate);
             progress.at(String.format(Locale.ROOT, "healing, step %d/%d, loss %.4f, %.0f tokens/s", done,

@@ -40,13 +40,13 @@ record PositionStarts(TeacherText text, @Nullable Heal heal, Progress progress, 
         try (ConvertedModel candidate = new ConvertedModel(base, config, parts);
                 ModelDirectory directory = candidate.directory()) {
             Transformer student = Transformer.open(directory, text.original().device());
-            Distillation distillation = text.distillation(student);
             progress.at("comparing starts, " + what, 0, 1);
             try (WeightStudent learner = new WeightStudent(student, name -> directory.tensor(name).dtype(),
                     settings == null ? WeightStudent.Scope.ATTENTION : settings.scope(),
                     settings == null ? 0 : settings.decay())) {
+                Distillation distillation = text.distillation(student, learner.learnedBytes());
                 if (settings == null) {
-                    return distillation.divergence(learner, text.tokens().heldOut());
+                    return distillation.divergence(learner, text.heldOut());
                 }
                 Trial best = RateTrials.best(new RateTrials(text, settings, progress,
                         line -> log.accept(what + ": " + line)).run(distillation, learner));

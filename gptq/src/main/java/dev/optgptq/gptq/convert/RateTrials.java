@@ -32,9 +32,13 @@ record RateTrials(TeacherText text, Heal settings, Progress progress, Consumer<S
     record Trial(double rate, @Nullable Double divergence) {}
 
     Schedule schedule(int steps) {
-        int trained = text.tokens().trained();
-        return new Schedule(steps, trained, Math.min(settings.batch(), trained), settings.seed(),
+        return new Schedule(steps, text.tokens().trained(), settings.batch(), settings.seed(),
                 Math.min(WARM_UP, Math.max(1, steps / 5)));
+    }
+
+    /** Of all steps of healing, of which trials see the first. */
+    HealLessons lessons() {
+        return text.lessons(settings.steps(), settings.batch(), settings.seed());
     }
 
     /** That each rate is tried for. */
@@ -47,16 +51,19 @@ record RateTrials(TeacherText text, Heal settings, Progress progress, Consumer<S
         Double given = settings.rate();
         List<Trial> trials = new ArrayList<>();
         double last = Double.POSITIVE_INFINITY;
-        for (double rate : given == null ? settings.rates() : List.of(given)) {
-            progress.at(String.format(Locale.ROOT, "healing, trying rate %.0e", rate), 0, settings.steps());
-            double found = distillation.probe(learner, schedule(steps()), rate, text.tokens().heldOut());
-            trials.add(new Trial(rate, Double.isFinite(found) ? found : null));
-            log.accept(String.format(Locale.ROOT, "healing, rate %.0e: divergence %.5f after %d steps", rate, found,
-                    steps()));
-            if (found > last) {
-                break;
+        Schedule schedule = schedule(steps());
+        try (HealLessons lessons = lessons()) {
+            for (double rate : given == null ? settings.rates() : List.of(given)) {
+                progress.at(String.format(Locale.ROOT, "healing, trying rate %.0e", rate), 0, settings.steps());
+                double found = distillation.probe(learner, schedule, lessons, rate, text.heldOut());
+                trials.add(new Trial(rate, Double.isFinite(found) ? found : null));
+                log.accept(String.format(Locale.ROOT, "healing, rate %.0e: divergence %.5f after %d steps", rate, found,
+                        steps()));
+                if (found > last) {
+                    break;
+                }
+                last = found;
             }
-            last = found;
         }
         return List.copyOf(trials);
     }

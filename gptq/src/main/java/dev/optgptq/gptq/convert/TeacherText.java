@@ -11,18 +11,24 @@ import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.gptq.tune.Distillation;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /** A text, and what the original model makes of it, which is computed when it is first needed. */
 final class TeacherText implements AutoCloseable {
 
     private static final int BATCH_TOKENS = 2048;
+    /** Outputs stay on the device if they take no more than one of so many parts of what is free. */
+    private static final int DEVICE_SHARE = 4;
+    /** Memory for the model and the traces of a batch on a device that does not say how much is free. */
+    private static final long HOST_RESIDENT = 1L << 30;
 
     private final Transformer original;
     private final HealTokens tokens;
     private final boolean sameHead;
     private final Progress progress;
-    private @Nullable ActivationStore outputs;
+    private @Nullable ActivationStore heldOut;
+    private @Nullable TokenDraws draws;
 
     /** @param sameHead whether learners begin with the original's head under its name, so that it need not be loaded twice */
     TeacherText(Transformer original, HealTokens tokens, boolean sameHead, Progress progress) {
@@ -40,21 +46,53 @@ final class TeacherText implements AutoCloseable {
         return tokens;
     }
 
-    /** Learning from it. */
-    Distillation distillation(Transformer student) {
-        ActivationStore known = outputs;
-        if (known == null) {
-            known = outputs();
-            outputs = known;
+    /** All held-out sequences of its distillations. */
+    int[] heldOut() {
+        return IntStream.range(0, tokens.heldOut().count()).toArray();
+    }
+
+    /**
+     * Learning from it, where lessons are given; its own sequences are the held-out ones.
+     *
+     * @param sums bytes of the gradients of what is learned, which is on the device already
+     */
+    Distillation distillation(Transformer student, long sums) {
+        TokenSequences text = tokens.heldOut();
+        if (heldOut == null) {
+            heldOut = outputs(text);
         }
-        return new Distillation(student, sameHead ? null : original, tokens.text(), known,
-                GradientStream.Limits.DEFAULT);
+        long room = student.device().freeMemory().isPresent() ? student.roomBeside(sums) : HOST_RESIDENT;
+        return new Distillation(student, sameHead ? null : original, text, heldOut,
+                GradientStream.Limits.DEFAULT.withResident(Math.max(0, room)));
+    }
+
+    /** What each step learns. */
+    HealLessons lessons(int steps, int batch, long seed) {
+        TokenSequences training = tokens.training();
+        if (draws == null) {
+            draws = draws(training, seed);
+        }
+        return new HealLessons(sameHead ? null : original, training, draws, this::outputs,
+                new HealLessons.Extent(steps, batch), seed);
+    }
+
+    private TokenDraws draws(TokenSequences training, long seed) {
+        TokenDraws found = TokenDraws.of(training);
+        int together = Math.max(1, HealLessons.ROUND_TOKENS / training.length());
+        for (int first = 0; first < training.count(); first += together) {
+            int[] some = IntStream.range(first, Math.min(first + together, training.count())).toArray();
+            try (ActivationStore known = outputs(training.select(some))) {
+                found.draw(original, (long) first * training.length(), known, training.length(), seed + first);
+            }
+        }
+        return found;
     }
 
     /** What the original's last block puts out for all sequences. */
-    private ActivationStore outputs() {
-        TokenSequences text = tokens.text();
-        ActivationStore store = Streams.embedded(original, text, BATCH_TOKENS);
+    private ActivationStore outputs(TokenSequences text) {
+        long bytes = text.tokens() * original.spec().hiddenSize() * Float.BYTES;
+        boolean onDevice = bytes <= original.device().freeMemory().orElse(0) / DEVICE_SHARE;
+        ActivationStore store = Streams.embedded(original, text, BATCH_TOKENS, onDevice);
         try (TensorArena arena = original.device().arena()) {
             int together = Math.clamp(BATCH_TOKENS / text.length(), 1, text.count());
             Tensor buffer = arena.matrix(DType.F32, (long) together * text.length(), original.spec().hiddenSize());
@@ -81,8 +119,8 @@ final class TeacherText implements AutoCloseable {
 
     @Override
     public void close() {
-        if (outputs != null) {
-            outputs.close();
+        if (heldOut != null) {
+            heldOut.close();
         }
     }
 }

@@ -47,7 +47,7 @@ public record Schedule(int steps, int sequences, int batch, long seed, int warmU
         for (int[] step : order) {
             for (int i = 0; i < batch; i++) {
                 if (at == shuffled.length) {
-                    shuffled = shuffled(random);
+                    shuffled = shuffled(sequences, random);
                     at = 0;
                 }
                 step[i] = shuffled[at++];
@@ -56,8 +56,9 @@ public record Schedule(int steps, int sequences, int batch, long seed, int warmU
         return order;
     }
 
-    private int[] shuffled(SplittableRandom random) {
-        int[] all = new int[sequences];
+    /** The numbers below count, in random order. */
+    public static int[] shuffled(int count, SplittableRandom random) {
+        int[] all = new int[count];
         for (int i = 0; i < all.length; i++) {
             int j = random.nextInt(i + 1);
             all[i] = all[j];

@@ -10,6 +10,7 @@ import dev.optgptq.calibrate.weights.BlockWeights;
 import dev.optgptq.calibrate.weights.Head;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.gptq.refine.Schedule;
+import dev.optgptq.gptq.tune.Lessons.Lesson;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import org.jspecify.annotations.Nullable;
@@ -21,7 +22,7 @@ import org.jspecify.annotations.Nullable;
  *
  * @param model that learns
  * @param original the teacher, where its head is not that of the model's directory; null where it is
- * @param text the sequences
+ * @param text held-out sequences, and those that are learned from where no other lessons are given
  * @param teacher the output of the teacher's last block for all of them
  * @param limits batch limits
  */
@@ -108,6 +109,16 @@ public record Distillation(Transformer model, @Nullable Transformer original, To
         }
     }
 
+    /** The schedule's order of the text's own sequences. */
+    public Lessons lessons(Schedule schedule) {
+        int[][] order = schedule.order();
+        return step -> lesson(order[step]);
+    }
+
+    private Lesson lesson(int[] sequences) {
+        return new Lesson(text.select(sequences), new Teacher(original, teacher, sequences));
+    }
+
     /** Validates before anything is learned. */
     public State begin(Learner learner, Looks looks) {
         double before = divergence(learner, looks.heldOut);
@@ -119,11 +130,10 @@ public record Distillation(Transformer model, @Nullable Transformer original, To
      *
      * @return the divergence on the held-out sequences after it; infinite where the numbers were not finite
      */
-    public double probe(Learner learner, Schedule schedule, double factor, int[] heldOut) {
-        int[][] order = schedule.order();
+    public double probe(Learner learner, Schedule schedule, Lessons lessons, double factor, int[] heldOut) {
         boolean finite = true;
-        for (int step = 0; step < order.length && finite; step++) {
-            finite = Double.isFinite(differentiate(learner, order[step])) && learner.step(schedule, step, factor);
+        for (int step = 0; step < schedule.steps() && finite; step++) {
+            finite = Double.isFinite(differentiate(learner, lessons.of(step))) && learner.step(schedule, step, factor);
         }
         double found = finite ? divergence(learner, heldOut) : Double.POSITIVE_INFINITY;
         learner.revert();
@@ -134,15 +144,14 @@ public record Distillation(Transformer model, @Nullable Transformer original, To
      * Learns from the current state, and leaves the best one as the learner's kept state. UserError NUMERIC after too
      * many reverts.
      */
-    public State learn(Learner learner, Schedule schedule, Looks looks, State from, Watcher watcher) {
-        int[][] order = schedule.order();
+    public State learn(Learner learner, Schedule schedule, Lessons lessons, Looks looks, State from, Watcher watcher) {
         State state = from;
-        while (state.done < order.length && state.without < looks.patience) {
-            double loss = differentiate(learner, order[state.done]);
+        while (state.done < schedule.steps() && state.without < looks.patience) {
+            double loss = differentiate(learner, lessons.of(state.done));
             boolean moved = Double.isFinite(loss) && learner.step(schedule, state.done, state.factor);
             state = moved ? state.stepped() : reverted(learner, state, watcher);
             watcher.stepped(state.done, loss);
-            if (state.done % looks.every == 0 || state.done == order.length) {
+            if (state.done % looks.every == 0 || state.done == schedule.steps()) {
                 state = looked(learner, looks, state, watcher);
             }
         }
@@ -180,10 +189,14 @@ public record Distillation(Transformer model, @Nullable Transformer original, To
 
     /** Adds the gradients of the mean divergence over the predictions of those sequences; returns that. */
     double differentiate(Learner learner, int[] sequences) {
-        TokenSequences batch = text.select(sequences);
+        return differentiate(learner, lesson(sequences));
+    }
+
+    private double differentiate(Learner learner, Lesson lesson) {
+        TokenSequences batch = lesson.text();
         double predictions = Predictions.count(batch);
         double[] sum = {0};
-        stream(learner, false, batch, sequences).run((float) (1 / predictions), new GradientStream.Listener() {
+        stream(learner, false, lesson).run((float) (1 / predictions), new GradientStream.Listener() {
             @Override
             public void loss(long firstToken, Tensor losses) {
                 sum[0] += Predictions.sum(model.device(), firstToken, losses, batch.length());
@@ -219,16 +232,16 @@ public record Distillation(Transformer model, @Nullable Transformer original, To
 
     /** KL(teacher || learner), the mean over the predictions of those sequences, in nats, rounded as stored. */
     public double divergence(Learner learner, int[] sequences) {
-        TokenSequences some = text.select(sequences);
+        Lesson lesson = lesson(sequences);
+        TokenSequences some = lesson.text();
         double[] sum = {0};
-        stream(learner, true, some, sequences).evaluate(
+        stream(learner, true, lesson).evaluate(
                 (firstToken, losses) -> sum[0] += Predictions.sum(model.device(), firstToken, losses, some.length()));
         return sum[0] / Predictions.count(some);
     }
 
-    private GradientStream stream(Learner learner, boolean stored, TokenSequences batch, int[] sequences) {
-        return new GradientStream(model, learner.weights(stored), batch, new Teacher(original, teacher, sequences),
-                "tune",
+    private GradientStream stream(Learner learner, boolean stored, Lesson lesson) {
+        return new GradientStream(model, learner.weights(stored), lesson.text(), lesson.teacher(), "tune",
                 Progress.SILENT, limits);
     }
 }

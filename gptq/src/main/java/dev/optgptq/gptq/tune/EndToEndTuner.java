@@ -48,17 +48,18 @@ final class EndToEndTuner {
                 false);
         Distillation.State begun = distillation.begin(student, looks);
         phases.forward(tokens(heldOut.length));
-        Distillation.State end = distillation.learn(student, schedule, looks, begun, new Distillation.Watcher() {
-            @Override
-            public void stepped(int done, double loss) {
-                phases.learned(tokens(schedule.batch()));
-            }
+        Distillation.State end = distillation.learn(student, schedule, distillation.lessons(schedule), looks, begun,
+                new Distillation.Watcher() {
+                    @Override
+                    public void stepped(int done, double loss) {
+                        phases.learned(tokens(schedule.batch()));
+                    }
 
-            @Override
-            public void looked(Distillation.State state, double divergence) {
-                phases.forward(tokens(heldOut.length));
-            }
-        });
+                    @Override
+                    public void looked(Distillation.State state, double divergence) {
+                        phases.forward(tokens(heldOut.length));
+                    }
+                });
         return new StepOutcome(student.learnsNorms() ? "tuned scales and norms" : "tuned scales", -1, end.before(),
                 end.best(), end.best() < end.before(), (System.nanoTime() - started) * 1e-9,
                 end.done() + " of " + schedule.steps() + " steps");

@@ -296,6 +296,11 @@ public final class WeightStudent implements Learner, AutoCloseable {
         learned.values().forEach(LearnedTensor::revert);
     }
 
+    /** Of the gradients of what is learned, in float32. */
+    public long learnedBytes() {
+        return learned.values().stream().mapToLong(parameter -> parameter.values().elements() * Float.BYTES).sum();
+    }
+
     /** The state kept last, by name, as stored. */
     public SequencedMap<String, Tensor> kept() {
         SequencedMap<String, Tensor> kept = new LinkedHashMap<>();

@@ -120,7 +120,7 @@ class HealingRunTest {
     private TinyConversion conversion(TinyModel model) {
         TinyConversion conversion = new TinyConversion(model.write(folder.resolve("model")), folder);
         conversion.heads = new Heads.Count(1);
-        conversion.heal = heal(WeightStudent.Scope.ALL, 1e-4, 0.01);
+        conversion.heal = heal(WeightStudent.Scope.ALL, 3e-5, 0.01);
         return conversion;
     }
 

@@ -77,18 +77,24 @@ class DistillationTest {
     void a_trial_leaves_everything_as_it_was() {
         double before = teaching.distillation().divergence(student, HELD_OUT);
 
-        double tried = teaching.distillation().probe(student, schedule(), 1, HELD_OUT);
+        double tried = probe(student);
 
         assertTrue(tried < before, before + " -> " + tried);
         assertEquals(before, teaching.distillation().divergence(student, HELD_OUT), 1e-4 * before);
         assertEquals(Double.POSITIVE_INFINITY,
-                teaching.distillation().probe(new Failing(student, Set.of(2)), schedule(), 1, HELD_OUT));
+                probe(new Failing(student, Set.of(2))));
+    }
+
+    private double probe(Learner learner) {
+        Distillation distillation = teaching.distillation();
+        return distillation.probe(learner, schedule(), distillation.lessons(schedule()), 1, HELD_OUT);
     }
 
     private Distillation.State learn(Learner learner) {
         Distillation.Looks looks = new Distillation.Looks(HELD_OUT, 2, 5, true);
         Distillation distillation = teaching.distillation();
-        return distillation.learn(learner, schedule(), looks, distillation.begin(learner, looks),
+        return distillation.learn(learner, schedule(), distillation.lessons(schedule()), looks,
+                distillation.begin(learner, looks),
                 new Distillation.Watcher() {
                     @Override
                     public void looked(Distillation.State state, double divergence) {

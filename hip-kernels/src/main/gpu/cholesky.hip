@@ -1,80 +1,114 @@
-// The steps of MatrixOps.inverseFactor that are not matmuls: h = v v^T with v upper triangular, from the last
-// columns to the first, and the inverses of v's diagonal blocks.
+// The steps of MatrixOps.inverseFactor that are not matmuls: a diagonal block's factor v, upper triangular with v v^T = a, and
+// its inverse.
 #include "elements.h"
 
-#define BLOCK 64
-#define PITCH (BLOCK + 1)
-#define CHOLESKY_THREADS 256
+#define BLOCK 128
+// Threads along an edge of the block; each has every EDGE-th row and column of it, TILES x TILES elements, in registers.
+#define EDGE 32
+#define TILES (BLOCK / EDGE)
+#define CHOLESKY_THREADS (EDGE * EDGE)
 
-// u = h on and above the diagonal, 0 below.
-KERNEL(256) copy_upper(const float* h, i64 hStride, float* u, i64 uStride, i64 n) {
+// u = 0 below the diagonal.
+KERNEL(256) zero_below(float* u, i64 stride, i64 n) {
     FOR_CHUNK(row, column, n) {
-        u[row * uStride + column] = column >= row ? h[row * hStride + column] : 0.0f;
-    }
-}
-
-// u = w on and above the diagonal of an [n, n] block, n up to 64; below it stays.
-KERNEL(256) set_diagonal_block(const float* w, i64 wStride, float* u, i64 uStride, int n) {
-    for (int at = threadIdx.x; at < n * n; at += 256) {
-        i64 i = at / n;
-        i64 j = at % n;
-        if (j >= i) {
-            u[i * uStride + j] = w[i * wStride + j];
+        if (column < row) {
+            u[row * stride + column] = 0;
         }
     }
 }
 
-// One diagonal block a [n, n], n up to 64, by one block of threads: a becomes v with a = v v^T, w becomes v^-1 with zeros
-// below. failed[0] becomes 1 when a pivot is not positive and finite.
-KERNEL(CHOLESKY_THREADS) factor_block(float* a, i64 aStride, float* w, i64 wStride, int n, int* failed) {
-    SHARED(float, v, BLOCK * PITCH);
-    SHARED(float, x, BLOCK * PITCH);
-    int thread = threadIdx.x;
-    for (int at = thread; at < n * n; at += CHOLESKY_THREADS) {
-        int i = at / n;
-        int j = at % n;
-        v[i * PITCH + j] = j >= i ? a[i * aStride + j] : 0.0f;
+// One diagonal block a [n, n], n up to 128, by one block of threads: a becomes v^-1 with zeros below, where a = v v^T on and above
+// the diagonal. failed[0] becomes 1 when a pivot is not positive and finite.
+//
+// Columns are finished from the last to the first. Column j of v, divided by its root, leaves the columns before it by a rank-1
+// update, and adds to sums[i, k] = sum over l >= j of v[i, l] x[l, k], whose row i is what row i of x = v^-1 needs once i is
+// reached: x[i, k] = -sums[i, k] / v[i, i]. So a step has one barrier, and both updates the same factors.
+KERNEL(CHOLESKY_THREADS) invert_block(float* a, i64 stride, int n, int* failed) {
+    SHARED(float, columns, 2 * BLOCK);
+    SHARED(float, rows, 2 * BLOCK);
+    int r = threadIdx.x / EDGE;
+    int c = threadIdx.x % EDGE;
+    float v[TILES][TILES];
+    float sums[TILES][TILES];
+    #pragma unroll
+    for (int p = 0; p < TILES; p++) {
+        #pragma unroll
+        for (int q = p; q < TILES; q++) {
+            i64 i = r + p * EDGE;
+            i64 k = c + q * EDGE;
+            v[p][q] = i <= k && k < n ? a[i * stride + k] : 0.0f;
+            sums[p][q] = 0;
+        }
     }
-    __syncthreads();
-    for (int j = n - 1; j >= 0; j--) {
-        float pivot = v[j * PITCH + j];
-        if (thread == 0 && (!(pivot > 0) || pivot == infinity())) {
-            failed[0] = 1;
-        }
-        float root = sqrtf(pivot);
-        __syncthreads();
-        if (thread <= j) {
-            v[thread * PITCH + j] = thread == j ? root : v[thread * PITCH + j] / root;
-        }
-        __syncthreads();
-        for (int at = thread; at < j * j; at += CHOLESKY_THREADS) {
-            int i = at / j;
-            int k = at % j;
-            if (k >= i) {
-                v[i * PITCH + k] = fmaf(-v[i * PITCH + j], v[k * PITCH + j], v[i * PITCH + k]);
+    #pragma unroll
+    for (int t = TILES - 1; t >= 0; t--) {
+        for (int at = EDGE - 1; at >= 0; at--) {
+            int j = t * EDGE + at;
+            if (j >= n) {
+                continue;
+            }
+            // In turn, so that no thread overwrites what another one still reads.
+            float* column = &columns[(j & 1) * BLOCK];
+            float* row = &rows[(j & 1) * BLOCK];
+            if (c == at) {
+                #pragma unroll
+                for (int p = 0; p <= t; p++) {
+                    column[r + p * EDGE] = v[p][t];
+                }
+            }
+            if (r == at) {
+                #pragma unroll
+                for (int q = t; q < TILES; q++) {
+                    row[c + q * EDGE] = sums[t][q];
+                }
+            }
+            __syncthreads();
+            float pivot = column[j];
+            if (threadIdx.x == 0 && (!(pivot > 0) || pivot == infinity())) {
+                failed[0] = 1;
+            }
+            float inverse = 1 / sqrtf(pivot);
+            float left[TILES];
+            float right[TILES];
+            float x[TILES];
+            #pragma unroll
+            for (int p = 0; p <= t; p++) {
+                left[p] = r + p * EDGE < j ? column[r + p * EDGE] * inverse : 0.0f;
+                right[p] = c + p * EDGE < j ? column[c + p * EDGE] * inverse : 0.0f;
+            }
+            #pragma unroll
+            for (int q = t; q < TILES; q++) {
+                int k = c + q * EDGE;
+                x[q] = k > j ? -inverse * row[k] : k == j ? inverse : 0.0f;
+            }
+            #pragma unroll
+            for (int p = 0; p <= t; p++) {
+                #pragma unroll
+                for (int q = p; q <= t; q++) {
+                    v[p][q] = fmaf(-left[p], right[q], v[p][q]);
+                }
+                #pragma unroll
+                for (int q = t; q < TILES; q++) {
+                    sums[p][q] = fmaf(left[p], x[q], sums[p][q]);
+                }
+            }
+            if (r == at) {
+                #pragma unroll
+                for (int q = t; q < TILES; q++) {
+                    sums[t][q] = x[q];
+                }
             }
         }
-        __syncthreads();
     }
-    // Column c of the inverse by back substitution: x_c = 1 / v_cc, x_i = -(sum_{k > i} v_ik x_k) / v_ii.
-    if (thread < n) {
-        int c = thread;
-        x[c * PITCH + c] = 1 / v[c * PITCH + c];
-        for (int i = c - 1; i >= 0; i--) {
-            float sum = 0;
-            for (int k = i + 1; k <= c; k++) {
-                sum = fmaf(v[i * PITCH + k], x[k * PITCH + c], sum);
+    #pragma unroll
+    for (int p = 0; p < TILES; p++) {
+        #pragma unroll
+        for (int q = 0; q < TILES; q++) {
+            i64 i = r + p * EDGE;
+            i64 k = c + q * EDGE;
+            if (i < n && k < n) {
+                a[i * stride + k] = q >= p && i <= k ? sums[p][q] : 0.0f;
             }
-            x[i * PITCH + c] = -sum / v[i * PITCH + i];
-        }
-    }
-    __syncthreads();
-    for (int at = thread; at < n * n; at += CHOLESKY_THREADS) {
-        int i = at / n;
-        int j = at % n;
-        w[i * wStride + j] = j >= i ? x[i * PITCH + j] : 0.0f;
-        if (j >= i) {
-            a[i * aStride + j] = v[i * PITCH + j];
         }
     }
 }

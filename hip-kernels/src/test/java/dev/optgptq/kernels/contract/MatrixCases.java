@@ -44,6 +44,7 @@ final class MatrixCases {
         cases.add(gemm(290, 300, 31, false, false, 1));
         cases.add(accumulateGram(70, 600, DType.F32));
         cases.add(inverseFactor(300));
+        cases.add(inverseFactor(530));
         cases.addAll(emptyOnes());
         return cases;
     }

@@ -38,6 +38,18 @@ public final class PartialFile implements AutoCloseable {
         }
     }
 
+    /** Where it is until finish(). */
+    public Path path() {
+        return partial;
+    }
+
+    /** Makes it as long as it will be, with zeros in what is not written yet. */
+    public void extendTo(long bytes) throws IOException {
+        if (channel.size() < bytes) {
+            write(ByteBuffer.wrap(new byte[1]), bytes - 1);
+        }
+    }
+
     /** Syncs what was written so far, so that finish() finds little left to sync. */
     public void sync() {
         try {

@@ -20,6 +20,7 @@ import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 import tools.jackson.databind.JsonNode;
@@ -127,6 +128,13 @@ public final class CheckpointWriter implements AutoCloseable {
         unfinished.values().forEach(OpenShard::sync);
     }
 
+    /**
+     * What is in the files so far, as a reader finds it: tensors that are not written yet are zeros there. The caller closes it.
+     */
+    public WrittenTensors readBack() {
+        return WrittenTensors.open(shardOf.values().stream().distinct().flatMap(shard -> shard.file().stream()).toList());
+    }
+
     /** Writes a JSON file in place of the one of that name. */
     public void replaceJson(String fileName, JsonNode json) {
         Path file = directory.work().resolve(fileName);
@@ -213,6 +221,14 @@ public final class CheckpointWriter implements AutoCloseable {
             if (unwritten == 0) {
                 finish();
             }
+        }
+
+        /** Empty before its first tensor. */
+        Optional<Path> file() {
+            SafetensorsWriter begun = writer;
+            return begun == null
+                    ? Optional.empty()
+                    : Optional.of(unwritten > 0 ? begun.partial() : directory.work().resolve(shard.fileName()));
         }
 
         void sync() {

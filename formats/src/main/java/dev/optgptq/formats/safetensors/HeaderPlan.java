@@ -51,6 +51,12 @@ record HeaderPlan(byte[] prefix, Map<String, Placed> placed) {
         return new HeaderPlan(prefix, placed);
     }
 
+    /** Of the whole file. */
+    long bytes() {
+        return placed.values().stream().mapToLong(place -> place.position() + place.spec().bytes()).max()
+                .orElse(prefix.length);
+    }
+
     private static ObjectNode header(List<TensorSpec> order, Map<String, String> metadata) {
         ObjectNode json = JsonNodeFactory.instance.objectNode();
         if (!metadata.isEmpty()) {

@@ -45,6 +45,7 @@ public final class SafetensorsWriter implements AutoCloseable {
         this.file = new PartialFile(target);
         try {
             file.write(ByteBuffer.wrap(plan.prefix()), 0);
+            file.extendTo(plan.bytes());
         } catch (IOException e) {
             close();
             throw OutputFiles.failure(target, e);
@@ -72,6 +73,11 @@ public final class SafetensorsWriter implements AutoCloseable {
         } catch (IOException e) {
             throw OutputFiles.failure(target, e);
         }
+    }
+
+    /** The file until finish(): it can be read as any other, with zeros in tensors that are not written yet. */
+    public Path partial() {
+        return file.path();
     }
 
     /** Syncs what was written so far, so that finish() finds little left to sync. */

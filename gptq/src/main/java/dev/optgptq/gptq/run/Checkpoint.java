@@ -40,7 +40,7 @@ final class Checkpoint implements AutoCloseable {
         // Parameters learned over the whole model replace their tensors at the end.
         this.output = new CheckpointOutput(writer, run.plan(), run.settings().isGradient()
                 ? TunedParameters.tensors(run.model(), run.settings().refinement())
-                : TunedParameters.NONE);
+                : TunedParameters.NONE, run.settings().threads());
         behind.then(output::writeOutside);
         journal.writeBehind(behind, output::write);
     }
@@ -77,7 +77,7 @@ final class Checkpoint implements AutoCloseable {
 
     /** Compares it with the solver's codes and the source; throws UserError OUTPUT for a difference. The scales by module. */
     SortedMap<String, ScaleCount> verify(ModelDirectory written) {
-        return output.verify(written, run.settings().threads());
+        return output.verify(written);
     }
 
     /** Makes the output directory appear, and removes the journal's parts from it. */

@@ -79,18 +79,44 @@ class ReadBackTest {
             OutputConfig config = new OutputConfig(run.settings(), source, plan);
             try (OutputDirectory directory = CheckpointWriter.directory(run.output, false);
                     CheckpointWriter writer = new CheckpointWriter(directory, plan.specs(), Long.MAX_VALUE)) {
-                CheckpointOutput output = new CheckpointOutput(writer, plan, TunedParameters.NONE);
+                CheckpointOutput output = new CheckpointOutput(writer, plan, TunedParameters.NONE, 2);
                 Journal journal = new Journal(directory, run.log::add);
                 quantize(model, plan, journal, new LinearPacker(config.quantization(), device)).forEach(output::write);
                 output.writeKept();
                 config.write(writer, TinyRun.ORIGIN, TinyRun.FLOAT16);
                 writer.finishTensors();
                 verify(output, writer.workDirectory());
-                flipLowestBit(writer.workDirectory(), tensor);
+                flipLowestBit(writer.workDirectory().resolve("model.safetensors"), tensor);
 
                 String module = tensor.replaceAll("\\.(qweight|qzeros|scales|g_idx)$", "");
                 UserError error = assertThrows(UserError.class, () -> verify(output, writer.workDirectory()));
                 assertTrue(String.valueOf(error.getMessage()).contains(module), error.getMessage());
+            }
+        }
+    }
+
+    /** The run need not go on for the rest of the blocks. */
+    @Test
+    void a_block_that_is_not_the_solvers_is_found_as_soon_as_it_is_written() {
+        String tensor = "model.layers.1.mlp.up_proj.qweight";
+        try (Device device = Devices.open("cpu", 2);
+                ModelDirectory source = ModelDirectory.open(folder.resolve("model"))) {
+            Transformer model = Transformer.open(source, device);
+            CheckpointPlan plan = CheckpointPlan.of(source, model.spec(),
+                    run.settings().grids(model.spec()).grids(), run.format);
+            OutputConfig config = new OutputConfig(run.settings(), source, plan);
+            try (OutputDirectory directory = CheckpointWriter.directory(run.output, false);
+                    CheckpointWriter writer = new CheckpointWriter(directory, plan.specs(), Long.MAX_VALUE)) {
+                CheckpointOutput output = new CheckpointOutput(writer, plan, TunedParameters.NONE, 2);
+                Journal journal = new Journal(directory, run.log::add);
+                List<BlockRecord> records = quantize(model, plan, journal,
+                        new LinearPacker(config.quantization(), device));
+                flipLowestBit(records.get(1).part().tensors(), tensor);
+
+                output.write(records.get(0));
+                UserError error = assertThrows(UserError.class, () -> output.write(records.get(1)));
+                assertTrue(String.valueOf(error.getMessage()).contains("model.layers.1.mlp.up_proj"),
+                        error.getMessage());
             }
         }
     }
@@ -107,7 +133,7 @@ class ReadBackTest {
             OutputConfig config = new OutputConfig(run.settings(), source, plan);
             try (OutputDirectory directory = CheckpointWriter.directory(run.output, false);
                     CheckpointWriter writer = new CheckpointWriter(directory, plan.specs(), Long.MAX_VALUE)) {
-                CheckpointOutput output = new CheckpointOutput(writer, plan, TunedParameters.NONE);
+                CheckpointOutput output = new CheckpointOutput(writer, plan, TunedParameters.NONE, 2);
                 Journal journal = new Journal(directory, run.log::add);
                 quantize(model, plan, journal, new LinearPacker(config.quantization(), device)).forEach(output::write);
                 output.write(tuned(journal, source.tensor(name)));
@@ -130,7 +156,7 @@ class ReadBackTest {
             OutputConfig config = new OutputConfig(run.settings(), source, plan);
             try (OutputDirectory directory = CheckpointWriter.directory(run.output, false);
                     CheckpointWriter writer = new CheckpointWriter(directory, plan.specs(), Long.MAX_VALUE)) {
-                CheckpointOutput output = new CheckpointOutput(writer, plan, name::equals);
+                CheckpointOutput output = new CheckpointOutput(writer, plan, name::equals, 2);
                 Journal journal = new Journal(directory, run.log::add);
                 output.writeOutside();
                 quantize(model, plan, journal, new LinearPacker(config.quantization(), device)).forEach(output::write);
@@ -147,7 +173,7 @@ class ReadBackTest {
         writer.finishTensors();
         verify(output, writer.workDirectory());
         assertEquals(1, WrittenCheckpoint.read(writer.workDirectory()).tensor(name).data()[0]);
-        flipLowestBit(writer.workDirectory(), name);
+        flipLowestBit(writer.workDirectory().resolve("model.safetensors"), name);
 
         UserError error = assertThrows(UserError.class, () -> verify(output, writer.workDirectory()));
         assertTrue(String.valueOf(error.getMessage()).contains(name), error.getMessage());
@@ -198,22 +224,23 @@ class ReadBackTest {
 
     private static void verify(CheckpointOutput output, Path written) {
         try (ModelDirectory directory = ModelDirectory.open(written)) {
-            output.verify(directory, 2);
+            output.verify(directory);
         }
     }
 
     /** Of the tensor's first byte. */
-    private static void flipLowestBit(Path directory, String tensor) {
-        Path path = directory.resolve("model.safetensors");
-        byte[] data = WrittenCheckpoint.read(directory).tensor(tensor).data();
+    private static void flipLowestBit(Path path, String tensor) {
         try (RandomAccessFile file = new RandomAccessFile(path.toFile(), "rw")) {
             long at = Long.reverseBytes(file.readLong()) + Long.BYTES;
             byte[] header = new byte[(int) at - Long.BYTES];
             file.readFully(header);
             String json = new String(header, StandardCharsets.UTF_8);
             String offsets = json.substring(json.indexOf("\"data_offsets\":[", json.indexOf('"' + tensor + '"')) + 16);
-            file.seek(at + Long.parseLong(offsets.substring(0, offsets.indexOf(','))));
-            file.write(data[0] ^ 1);
+            long place = at + Long.parseLong(offsets.substring(0, offsets.indexOf(',')));
+            file.seek(place);
+            int first = file.read();
+            file.seek(place);
+            file.write(first ^ 1);
         } catch (IOException e) {
             throw new AssertionError(e);
         }

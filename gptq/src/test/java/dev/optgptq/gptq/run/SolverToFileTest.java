@@ -111,7 +111,7 @@ class SolverToFileTest {
                             Partition.of(512, 0, 512, 1, 1),
                             new ActivationStore(512, model.spec().hiddenSize(), memoryLimit));
                     WriteBehind behind = new WriteBehind(run.output, 1 << 20)) {
-                CheckpointOutput output = new CheckpointOutput(writer, plan, TunedParameters.NONE);
+                CheckpointOutput output = new CheckpointOutput(writer, plan, TunedParameters.NONE, 2);
                 Journal journal = new Journal(directory, run.log::add);
                 Calibrator gptq = new Calibrator.Gptq(new SolveSettings(new Grid(run.bits, true, false, DType.F16),
                         run.groupSize, run.actOrder, run.damp), false);

@@ -103,6 +103,13 @@ public final class CheckedQuantOps implements QuantOps {
     }
 
     @Override
+    public void checksum(Tensor codes, Tensor crc) {
+        Arguments.shaped("checksum", "codes", codes, DType.U8, codes.rows(), codes.columns());
+        Arguments.shaped("checksum", "crc", crc, DType.I32, 1, 1);
+        ops.checksum(codes, crc);
+    }
+
+    @Override
     public void solveBlock(BlockProblem problem) {
         Tensor wt = problem.wt();
         Arguments.f32("solveBlock", "wt", wt, wt.rows(), wt.columns());

@@ -97,6 +97,9 @@ public interface QuantOps {
      */
     void packCodes(int bits, Tensor codes, Tensor qweight);
 
+    /** crc[0] = CRC-32C (RFC 3720, appendix B.4) of codes U8 [r, c], row after row: crc I32 [1, 1], its 32 bits. */
+    void checksum(Tensor codes, Tensor crc);
+
     /**
      * Quantizes a block of inputs with error feedback (GPTQ paper, algorithm 1, inner loop; docs/algorithms.md, section 3): for each
      * row i of the block in order

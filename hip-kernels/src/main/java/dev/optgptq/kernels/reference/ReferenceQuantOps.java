@@ -178,6 +178,21 @@ final class ReferenceQuantOps implements QuantOps {
         }
     }
 
+    /** Bit by bit, the polynomial's bits in the order of the message's. */
+    @Override
+    public void checksum(Tensor codes, Tensor crc) {
+        int found = -1;
+        for (long i = 0; i < codes.rows(); i++) {
+            for (long o = 0; o < codes.columns(); o++) {
+                found ^= getByte(codes, i, o);
+                for (int bit = 0; bit < 8; bit++) {
+                    found = found >>> 1 ^ ((found & 1) == 0 ? 0 : 0x82F63B78);
+                }
+            }
+        }
+        setInt(crc, 0, 0, ~found);
+    }
+
     @Override
     public void packCodes(int bits, Tensor codes, Tensor qweight) {
         for (long o = 0; o < codes.columns(); o++) {

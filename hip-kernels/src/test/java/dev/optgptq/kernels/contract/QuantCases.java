@@ -67,6 +67,8 @@ final class QuantCases {
             cases.add(solveBlock(new Grid(4, false, false, DType.F16), 0, 3, outputs));
             cases.add(solveBlock(new Grid(4, false, false, DType.F16), 1, 1, outputs));
         }
+        // Nothing, less than a thread's piece, just one, pieces that two blocks of threads join.
+        cases.addAll(List.of(checksum(0, 5), checksum(3, 33), checksum(1, 256), checksum(2, 511), checksum(601, 130)));
         return cases;
     }
 
@@ -134,6 +136,12 @@ final class QuantCases {
                 .input("groups", DType.I32, 1, inputs, integers(0, 2))
                 .output("w", DType.F32, inputs, outputs, Tolerance.EXACT).call((device, at) -> device.quant()
                         .dequantize(at.get("codes"), at.get("scales"), at.get("zeros"), at.get("groups"), at.get("w")));
+    }
+
+    private static OpCase checksum(long inputs, long outputs) {
+        return op("checksum", "[" + inputs + ", " + outputs + "]")
+                .input("codes", DType.U8, inputs, outputs, integers(0, 255)).output("crc", DType.I32, 1, 1, Tolerance.EXACT)
+                .call((device, at) -> device.quant().checksum(at.get("codes"), at.get("crc")));
     }
 
     private static OpCase packCodes(int bits, long inputs, long outputs) {

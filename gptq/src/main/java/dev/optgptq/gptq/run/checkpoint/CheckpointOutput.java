@@ -4,42 +4,54 @@ import dev.optgptq.formats.files.OutputFiles;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.model.CheckpointWriter;
 import dev.optgptq.formats.model.ModelDirectory;
+import dev.optgptq.formats.model.WrittenTensors;
 import dev.optgptq.formats.packed.PackedLinear;
+import dev.optgptq.formats.packed.PackedLinearReader;
+import dev.optgptq.formats.packed.PackedPart;
 import dev.optgptq.formats.packed.StoredTensor;
 import dev.optgptq.formats.safetensors.SafetensorsFile;
 import dev.optgptq.formats.safetensors.TensorView;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.SortedMap;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentSkipListMap;
 import java.util.function.Predicate;
 
 /**
- * Assembles the checkpoint from the finished blocks and the source, and then reads everything back from disk: the
- * integers there, unpacked by the format's definition, must equal the solver's.
+ * Assembles the checkpoint from the finished blocks and the source, and reads everything back from disk: the integers there,
+ * unpacked by the format's definition, must equal the solver's. A block's are unpacked as soon as it is written; in the end, when
+ * the checkpoint is read as any reader does, the packed bytes must still be the ones that were unpacked.
  */
 public final class CheckpointOutput {
 
     private final CheckpointWriter writer;
     private final CheckpointPlan plan;
     private final Predicate<String> comesLater;
+    private final ParallelChecks checks;
     /** Fingerprints of the integers of each linear, by module. */
     private final Map<String, Long> fingerprints = new HashMap<>();
     /** Checksums of the source's tensors that were replaced, by name. */
     private final Map<String, Long> replaced = new HashMap<>();
+    /** Linears that are on disk and hold the solver's integers, by module. */
+    private final Map<String, PackedChecksum> checked = new ConcurrentHashMap<>();
+    private final SortedMap<String, ScaleCount> scales = new ConcurrentSkipListMap<>();
     private boolean outsideWritten;
 
     /**
      * @param comesLater which tensors are learned after all blocks are finished, and replace theirs and the source's
+     * @param threads that read back and compare
      */
-    public CheckpointOutput(CheckpointWriter writer, CheckpointPlan plan, Predicate<String> comesLater) {
+    public CheckpointOutput(CheckpointWriter writer, CheckpointPlan plan, Predicate<String> comesLater, int threads) {
         this.writer = writer;
         this.plan = plan;
         this.comesLater = comesLater;
+        this.checks = new ParallelChecks(writer.workDirectory(), threads);
     }
 
     /** Writes the source's tensors outside the blocks; any time before the rest. */
@@ -65,6 +77,26 @@ public final class CheckpointOutput {
             }
         }
         writer.sync();
+        readBack(block);
+    }
+
+    /** Unpacks the linears of a block that was written, but for those that something later belongs to. */
+    private void readBack(BlockRecord block) {
+        List<String> modules = block.fingerprints().keySet().stream().filter(module -> Arrays
+                .stream(PackedPart.values()).noneMatch(part -> comesLater.test(module + part.suffix()))).toList();
+        try (WrittenTensors written = writer.readBack()) {
+            checks.run(modules.stream().<Runnable>map(module -> () -> requireSolved(module,
+                    PackedLinearReader.read(module, written.tensors(), plan.quantization()))).toList());
+        }
+    }
+
+    private void requireSolved(String module, PackedLinear packed) {
+        Long solved = fingerprints.get(module);
+        if (solved == null || Fingerprint.of(packed) != solved) {
+            throw damaged(module);
+        }
+        checked.put(module, PackedChecksum.of(packed));
+        scales.put(module, ScaleCount.of(packed.scales()));
     }
 
     /** Writes the tensors learned later; after all blocks. */
@@ -110,17 +142,13 @@ public final class CheckpointOutput {
      * Compares what is on disk with the source and with the solver's integers; throws UserError OUTPUT naming the first
      * difference.
      *
-     * @param threads that read and compare, each one piece of a tensor at a time
      * @return the scales of each linear, by module
      */
-    public SortedMap<String, ScaleCount> verify(ModelDirectory written, int threads) {
-        List<Runnable> checks = new ArrayList<>();
-        SortedMap<String, ScaleCount> scales = new ConcurrentSkipListMap<>();
-        plan.kept().forEach(view -> checks.add(() -> verify(view, written)));
-        plan.linears().keySet()
-                .forEach(module -> checks
-                        .add(() -> scales.put(module, ScaleCount.of(verify(module, written).scales()))));
-        new ParallelChecks(writer.workDirectory(), threads).run(checks);
+    public SortedMap<String, ScaleCount> verify(ModelDirectory written) {
+        List<Runnable> all = new ArrayList<>();
+        plan.kept().forEach(view -> all.add(() -> verify(view, written)));
+        plan.linears().keySet().forEach(module -> all.add(() -> verify(module, written)));
+        checks.run(all);
         return scales;
     }
 
@@ -134,13 +162,14 @@ public final class CheckpointOutput {
         }
     }
 
-    private PackedLinear verify(String module, ModelDirectory directory) {
+    private void verify(String module, ModelDirectory directory) {
         PackedLinear packed = directory.packed(module).orElseThrow(() -> damaged(module));
-        Long written = fingerprints.get(module);
-        if (written == null || Fingerprint.of(packed) != written) {
+        PackedChecksum before = checked.get(module);
+        if (before == null) {
+            requireSolved(module, packed);
+        } else if (!before.equals(PackedChecksum.of(packed))) {
             throw damaged(module);
         }
-        return packed;
     }
 
     private UserError damaged(String name) {

@@ -3,7 +3,10 @@ package dev.optgptq.gptq.run.checkpoint;
 import dev.optgptq.formats.packed.PackedLinear;
 import dev.optgptq.formats.packed.Packing;
 import dev.optgptq.kernels.Device;
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.kernels.HostVectors;
 import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.TensorArena;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.zip.CRC32C;
@@ -17,12 +20,30 @@ final class Fingerprint {
 
     /** Bytes unpacked at a time: few enough to stay in the cache between unpacking and adding. */
     private static final long PIECE_BYTES = 1 << 18;
-    /** Bytes copied off a device at a time. */
-    private static final long DOWNLOAD_BYTES = 1 << 22;
     /** Rows of codes that fill whole words for any number of bits. */
     private static final int RUN = 32;
 
+    /** Of what the device has seen, which comes first; 0 is that of nothing. */
+    private final long first;
     private final CRC32C crc = new CRC32C();
+    private long bytes;
+
+    private Fingerprint(long first) {
+        this.first = first;
+    }
+
+    Fingerprint() {
+        this(0);
+    }
+
+    /** Begins with codes U8, any shape, on the device, which computes the checksum of them. */
+    static Fingerprint ofCodes(Tensor codes, Device device) {
+        try (TensorArena scratch = device.arena()) {
+            Tensor found = scratch.vector(DType.I32, 1);
+            device.quant().checksum(codes, found);
+            return new Fingerprint(Integer.toUnsignedLong(HostVectors.ints(device, found)[0]));
+        }
+    }
 
     /** Of a packed linear, by the format's definition. Takes a few hundred kilobytes of memory for any size. */
     static long of(PackedLinear packed) {
@@ -37,25 +58,11 @@ final class Fingerprint {
         return new Fingerprint().add(bytes).value();
     }
 
-    Fingerprint add(MemorySegment bytes) {
-        for (long at = 0; at < bytes.byteSize(); at += Integer.MAX_VALUE) {
-            crc.update(bytes.asSlice(at, Math.min(Integer.MAX_VALUE, bytes.byteSize() - at)).asByteBuffer());
+    Fingerprint add(MemorySegment added) {
+        for (long at = 0; at < added.byteSize(); at += Integer.MAX_VALUE) {
+            crc.update(added.asSlice(at, Math.min(Integer.MAX_VALUE, added.byteSize() - at)).asByteBuffer());
         }
-        return this;
-    }
-
-    /** @param codes U8, any shape, on the device */
-    Fingerprint addCodes(Tensor codes, Device device) {
-        long rows = Math.clamp(DOWNLOAD_BYTES / codes.columns(), 1, codes.rows());
-        try (Arena host = Arena.ofConfined()) {
-            MemorySegment piece = host.allocate(rows * codes.columns(), 64);
-            for (long row = 0; row < codes.rows(); row += rows) {
-                long count = Math.min(rows, codes.rows() - row);
-                MemorySegment bytes = piece.asSlice(0, count * codes.columns());
-                device.download(codes.rows(row, count), bytes);
-                add(bytes);
-            }
-        }
+        bytes += added.byteSize();
         return this;
     }
 
@@ -90,6 +97,6 @@ final class Fingerprint {
     }
 
     long value() {
-        return crc.getValue();
+        return JoinedChecksum.of(first, crc.getValue(), bytes);
     }
 }

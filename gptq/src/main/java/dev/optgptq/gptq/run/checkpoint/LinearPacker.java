@@ -61,7 +61,7 @@ public record LinearPacker(QuantizationConfig config, Device device) {
             sink.accept(linear.module() + PackedPart.SCALES.suffix(), scales.byteSize(), to -> to.copyFrom(scales));
             MemorySegment gIdx = download(weight.groupOf(), host);
             sink.accept(linear.module() + PackedPart.GROUPS.suffix(), gIdx.byteSize(), to -> to.copyFrom(gIdx));
-            return new Fingerprint().addCodes(weight.codes(), device).add(zeros).add(scales).add(gIdx).value();
+            return Fingerprint.ofCodes(weight.codes(), device).add(zeros).add(scales).add(gIdx).value();
         }
     }
 

@@ -65,7 +65,8 @@ public final class WorkCount {
         double n = linear.inputs();
         double m = linear.outputs();
         double errorFeedback = n * n * m;
-        double measure = 4 * n * n * m;
+        // Errors and energy, of one triangle of the Hessian each.
+        double measure = 2 * n * n * m;
         return withHessian ? errorFeedback + measure : n * m;
     }
 

@@ -52,7 +52,7 @@ class FingerprintTest {
                     new PackedLinear(bits, inputs, outputs, groups, zeroOffset, qweight, qzeros, scales, gIdx)),
                     "packed, seed " + SEED);
             assertEquals(whole.getValue(),
-                    new Fingerprint().addCodes(arena.load(codes, DType.U8, inputs, outputs), device).add(zeros)
+                    Fingerprint.ofCodes(arena.load(codes, DType.U8, inputs, outputs), device).add(zeros)
                             .add(scales).add(gIdx).value(),
                     "on the device, seed " + SEED);
         }

@@ -11,6 +11,7 @@ import dev.optgptq.kernels.cpu.loops.Parallel;
 import dev.optgptq.kernels.ops.Grid;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.zip.CRC32C;
 import jdk.incubator.vector.FloatVector;
 
 /** Fitting grids, and codes to and from weights, by panels of outputs and blocks of inputs. */
@@ -109,5 +110,13 @@ final class CpuCodes {
             long from = task / across * ROWS;
             body.accept(Panel.of(task % across, matrix.columns()), from, Math.min(matrix.rows(), from + ROWS));
         });
+    }
+
+    static void checksum(Tensor codes, Tensor crc) {
+        CRC32C found = new CRC32C();
+        for (long i = 0; i < codes.rows(); i++) {
+            found.update(codes.memory().asSlice(Memory.row(codes, i), codes.columns()).asByteBuffer());
+        }
+        crc.memory().set(ValueLayout.JAVA_INT_UNALIGNED, 0, (int) found.getValue());
     }
 }

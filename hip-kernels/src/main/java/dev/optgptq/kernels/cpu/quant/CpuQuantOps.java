@@ -47,6 +47,11 @@ public final class CpuQuantOps implements QuantOps {
     }
 
     @Override
+    public void checksum(Tensor codes, Tensor crc) {
+        CpuCodes.checksum(codes, crc);
+    }
+
+    @Override
     public void packCodes(int bits, Tensor codes, Tensor qweight) {
         CpuPacked.pack(parallel, bits, codes, qweight);
     }

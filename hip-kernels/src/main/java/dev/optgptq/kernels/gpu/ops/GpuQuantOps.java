@@ -91,6 +91,11 @@ public final class GpuQuantOps implements QuantOps {
     }
 
     @Override
+    public void checksum(Tensor codes, Tensor crc) {
+        new GpuChecksum(context).run(codes, crc);
+    }
+
+    @Override
     public void packCodes(int bits, Tensor codes, Tensor qweight) {
         Extent extent = new Extent(codes.rows() / PACKED, codes.columns());
         kernel("packed", "pack_codes").launch(extent.blocks(), THREADS, 0, bits, codes, codes.stride(), qweight,

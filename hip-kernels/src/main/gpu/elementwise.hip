@@ -16,11 +16,14 @@ KERNEL(256) subtract(const float* a, i64 aStride, const float* b, i64 bStride, f
     }
 }
 
-// x += y on and above the diagonal; x is read and written nowhere else
-KERNEL(256) add_upper(float* x, i64 xStride, const float* y, i64 yStride, i64 columns) {
+// x += y on and above the diagonal of x's diagonal blocks, of so many columns each; y has the blocks one under the other, and the
+// last one may be smaller. x is read and written nowhere else.
+KERNEL(256) add_upper_blocks(float* x, i64 xStride, i64 n, const float* y, i64 yStride, i64 columns) {
     FOR_CHUNK(row, column, columns) {
-        if (column >= row) {
-            x[row * xStride + column] += y[row * yStride + column];
+        i64 inBlock = row % columns;
+        i64 at = row - inBlock + column;
+        if (column >= inBlock && at < n) {
+            x[row * xStride + at] += y[row * yStride + column];
         }
     }
 }

@@ -114,8 +114,13 @@ record DenseStep(Device device, LinearStep linears) {
         return parts;
     }
 
-    /** [n, intermediate], in place unless the input is kept. */
+    /** [n, intermediate], in place unless the input is kept, or rounded to the matmul dtype at once. */
     private Tensor activate(Frame f, Dense form, Parts parts) {
+        if (form.form() instanceof Form.Gated gated && parts.gate() != null && f.roundsOnce()) {
+            Tensor rounded = f.rounded(parts.up());
+            device.neural().activateGated(gated.activation(), parts.gate(), parts.up(), rounded);
+            return rounded;
+        }
         Tensor from = parts.gate() == null ? parts.up() : parts.gate();
         Tensor target = from;
         if (f.keeps()) {

@@ -36,7 +36,9 @@ record ForwardPass(Device device, NormStep norms, AttentionStep attention, Laten
      */
     void block(BlockWeights weights, Tensor x, ForwardBuffers buffers, TokenContext context, InputTap tap) {
         Frame f = buffers.frame(weights, x.rows(), context, false, tap);
-        Tensor input = before(f, NormSlot.BEFORE_ATTENTION, x, Scratch.NORMED);
+        Tensor input = f.spec().mixer() instanceof Mixer.Attention && f.spec().residual() != Residual.PARALLEL
+                ? factorBefore(f, NormSlot.BEFORE_ATTENTION, x)
+                : before(f, NormSlot.BEFORE_ATTENTION, x, Scratch.NORMED);
         Tensor aside = aside(f, x, input);
         if (attentionPart(f, input, x)) {
             mlpPart(f, x, aside);
@@ -92,7 +94,11 @@ record ForwardPass(Device device, NormStep norms, AttentionStep attention, Laten
     }
 
     private void mlpPart(Frame f, Tensor x, @Nullable Tensor aside) {
-        Tensor input = aside != null ? aside : before(f, NormSlot.BEFORE_MLP, x, Scratch.NORMED);
+        Tensor input = aside != null
+                ? aside
+                : f.spec().feedForward() instanceof FeedForward.Dense
+                        ? factorBefore(f, NormSlot.BEFORE_MLP, x)
+                        : before(f, NormSlot.BEFORE_MLP, x, Scratch.NORMED);
         Outlet out = residual.open(f, NormSlot.AFTER_MLP, x);
         boolean on = switch (f.spec().feedForward()) {
             case FeedForward.Dense form -> {
@@ -114,6 +120,17 @@ record ForwardPass(Device device, NormStep norms, AttentionStep attention, Laten
             return x;
         }
         Tensor normed = f.scratch(target, (int) x.columns());
+        norms.forward(norm, x, normed);
+        return normed;
+    }
+
+    /** The same for those that only multiply it: rounded to the matmul dtype at once, where it may be. */
+    private Tensor factorBefore(Frame f, NormSlot slot, Tensor x) {
+        NormWeights norm = f.weights().norm(slot);
+        if (norm == null || !f.roundsOnce()) {
+            return before(f, slot, x, Scratch.NORMED);
+        }
+        Tensor normed = f.rounded(x);
         norms.forward(norm, x, normed);
         return normed;
     }

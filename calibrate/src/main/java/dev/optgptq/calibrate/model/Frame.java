@@ -2,8 +2,10 @@ package dev.optgptq.calibrate.model;
 
 import dev.optgptq.calibrate.family.BlockSpec;
 import dev.optgptq.calibrate.weights.BlockWeights;
+import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.ops.NeuralOps;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -33,14 +35,24 @@ record Frame(BlockWeights weights, Buffers buffers, @Nullable Tensor halves, Tab
     }
 
     /**
-     * x F32 [N, width] as matmul input: itself, or rounded to the matmul dtype, in memory that the next call reuses.
+     * x [N, width] as matmul input: itself if it is in the matmul dtype, or rounded to that, in memory that the next call reuses.
      */
     Tensor factor(NeuralOps neural, Tensor x) {
-        if (halves == null) {
+        if (halves == null || x.dtype() != DType.F32) {
             return x;
         }
-        Tensor rounded = halves.rows(0, x.rows()).columns(0, x.columns());
+        Tensor rounded = rounded(x);
         neural.convert(x, rounded);
         return rounded;
+    }
+
+    /** Whether an op may write a matmul input rounded, since nothing else reads it. */
+    boolean roundsOnce() {
+        return halves != null && !keeps;
+    }
+
+    /** Memory for a matmul input of x's shape, in the matmul dtype; the next one reuses it. */
+    Tensor rounded(Tensor x) {
+        return Objects.requireNonNull(halves, "the matmul dtype is float32").rows(0, x.rows()).columns(0, x.columns());
     }
 }

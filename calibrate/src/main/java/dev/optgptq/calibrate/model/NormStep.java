@@ -9,7 +9,7 @@ import org.jspecify.annotations.Nullable;
 /** One norm, of whole rows or of every head. */
 record NormStep(Device device) {
 
-    /** out = norm(x), both F32 [N, width]. */
+    /** out = norm(x): x F32 [N, width], out the same or rounded to F16 or BF16. */
     void forward(NormWeights norm, Tensor x, Tensor out) {
         NormSpec spec = norm.spec();
         Tensor weight = norm.factor(device);

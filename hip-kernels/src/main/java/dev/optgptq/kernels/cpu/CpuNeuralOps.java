@@ -10,6 +10,7 @@ import dev.optgptq.kernels.ops.GradientOps.Attended;
 import dev.optgptq.kernels.ops.NeuralOps;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
+import java.util.function.Consumer;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
@@ -39,12 +40,26 @@ public final class CpuNeuralOps implements NeuralOps {
 
     @Override
     public void rmsNorm(Tensor x, Tensor weight, float eps, Tensor out) {
-        CpuNorms.rmsNorm(parallel, x, weight, Math.toIntExact(x.columns()), eps, out);
+        rounded(out, target -> CpuNorms.rmsNorm(parallel, x, weight, Math.toIntExact(x.columns()), eps, target));
     }
 
     @Override
     public void layerNorm(Tensor x, Tensor weight, @Nullable Tensor bias, float eps, Tensor out) {
-        CpuNorms.layerNorm(parallel, x, weight, bias, Math.toIntExact(x.columns()), eps, out);
+        rounded(out,
+                target -> CpuNorms.layerNorm(parallel, x, weight, bias, Math.toIntExact(x.columns()), eps, target));
+    }
+
+    /** @param op writes F32, which is rounded if out is not */
+    private void rounded(Tensor out, Consumer<Tensor> op) {
+        if (out.dtype() == DType.F32) {
+            op.accept(out);
+            return;
+        }
+        try (TensorArena arena = scratch.get()) {
+            Tensor exact = arena.matrix(DType.F32, out.rows(), out.columns());
+            op.accept(exact);
+            CpuConversions.convert(parallel, exact, out);
+        }
     }
 
     @Override
@@ -87,8 +102,13 @@ public final class CpuNeuralOps implements NeuralOps {
     }
 
     @Override
-    public void activateGated(Activation activation, Tensor gate, Tensor up) {
-        CpuActivations.activateGated(parallel, activation, gate, up);
+    public void activateGated(Activation activation, Tensor gate, Tensor up, Tensor out) {
+        rounded(out, target -> {
+            if (!target.equals(gate)) {
+                CpuConversions.convert(parallel, gate, target);
+            }
+            CpuActivations.activateGated(parallel, activation, target, up);
+        });
     }
 
     @Override

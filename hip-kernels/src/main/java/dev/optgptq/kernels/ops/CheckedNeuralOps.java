@@ -68,9 +68,9 @@ public final class CheckedNeuralOps implements NeuralOps {
     }
 
     @Override
-    public void activateGated(Activation activation, Tensor gate, Tensor up) {
-        NeuralArguments.activateGated("activateGated", gate, up);
-        ops.activateGated(activation, gate, up);
+    public void activateGated(Activation activation, Tensor gate, Tensor up, Tensor out) {
+        NeuralArguments.activateGated("activateGated", gate, up, out);
+        ops.activateGated(activation, gate, up, out);
     }
 
     @Override

@@ -25,7 +25,7 @@ final class NeuralArguments {
     static void rmsNorm(String op, Tensor x, Tensor weight, Tensor out) {
         requireType(op, "x", x, DType.F32);
         require(op, "weight", weight, DType.F32, 1, x.columns());
-        require(op, "out", out, DType.F32, x.rows(), x.columns());
+        requireRounded(op, out, x);
     }
 
     static void layerNorm(String op, Tensor x, Tensor weight, @Nullable Tensor bias, Tensor out) {
@@ -34,7 +34,13 @@ final class NeuralArguments {
         if (bias != null) {
             require(op, "bias", bias, DType.F32, 1, x.columns());
         }
-        require(op, "out", out, DType.F32, x.rows(), x.columns());
+        requireRounded(op, out, x);
+    }
+
+    /** An output of x's shape, F32, F16 or BF16. */
+    private static void requireRounded(String op, Tensor out, Tensor x) {
+        boolean half = out.dtype() == DType.F16 || out.dtype() == DType.BF16;
+        require(op, "out", out, half ? out.dtype() : DType.F32, x.rows(), x.columns());
     }
 
     static void rmsNormGroups(String op, Tensor x, Tensor weight, int width, Tensor out) {
@@ -93,9 +99,10 @@ final class NeuralArguments {
         requireType(op, "x", x, DType.F32);
     }
 
-    static void activateGated(String op, Tensor gate, Tensor up) {
+    static void activateGated(String op, Tensor gate, Tensor up, Tensor out) {
         requireType(op, "gate", gate, DType.F32);
         require(op, "up", up, DType.F32, gate.rows(), gate.columns());
+        requireRounded(op, out, gate);
     }
 
     static void clampedSwiglu(String op, Tensor gate, Tensor up, float limit) {

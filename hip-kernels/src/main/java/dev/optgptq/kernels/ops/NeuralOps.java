@@ -16,10 +16,13 @@ public interface NeuralOps {
     /** out[r] = table[ids[r]]: ids I32 [1, N], table any float dtype [V, d], out F32 [N, d]. Ids are in [0, V). */
     void embed(Tensor ids, Tensor table, Tensor out);
 
-    /** out = x / sqrt(mean(x^2) + eps) * weight, per row: x, out F32 [N, d], weight F32 [1, d]. out may be x. */
+    /**
+     * out = x / sqrt(mean(x^2) + eps) * weight, per row: x F32 [N, d], weight F32 [1, d]; out [N, d] F32, which may be x, or F16
+     * or BF16, to which the float32 is rounded.
+     */
     void rmsNorm(Tensor x, Tensor weight, float eps, Tensor out);
 
-    /** out = (x - mean) / sqrt(var + eps) * weight + bias, per row; biased variance. out may be x. */
+    /** out = (x - mean) / sqrt(var + eps) * weight + bias, per row; biased variance. out as in rmsNorm. */
     void layerNorm(Tensor x, Tensor weight, @Nullable Tensor bias, float eps, Tensor out);
 
     /**
@@ -104,7 +107,15 @@ public interface NeuralOps {
     void activate(Activation activation, Tensor x);
 
     /** gate = f(gate) * up, in place in gate. */
-    void activateGated(Activation activation, Tensor gate, Tensor up);
+    default void activateGated(Activation activation, Tensor gate, Tensor up) {
+        activateGated(activation, gate, up, gate);
+    }
+
+    /**
+     * out = activation(gate) * up: gate and up F32 [N, d]; out [N, d] F32, which may be gate, or F16 or BF16, to which the float32
+     * is rounded.
+     */
+    void activateGated(Activation activation, Tensor gate, Tensor up, Tensor out);
 
     /**
      * SILU x / (1 + e^-x); GELU with erf; GELU_TANH the tanh approximation; GELU_QUICK x / (1 + e^(-1.702 x)); RELU max(x,

@@ -98,11 +98,11 @@ public final class ReferenceNeuralOps implements NeuralOps {
     }
 
     @Override
-    public void activateGated(Activation activation, Tensor gate, Tensor up) {
+    public void activateGated(Activation activation, Tensor gate, Tensor up, Tensor out) {
         for (long r = 0; r < gate.rows(); r++) {
             for (long c = 0; c < gate.columns(); c++) {
                 double activated = Activations.apply(activation, Elements.get(gate, r, c));
-                Elements.set(gate, r, c, activated * Elements.get(up, r, c));
+                Elements.set(out, r, c, activated * Elements.get(up, r, c));
             }
         }
     }

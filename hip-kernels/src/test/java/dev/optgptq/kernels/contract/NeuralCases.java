@@ -18,6 +18,9 @@ final class NeuralCases {
 
     private NeuralCases() {}
 
+    /** A float32 that differs in its last bits may be rounded to the neighbour of a bfloat16. */
+    private static final Tolerance HALF = new Tolerance(0x1.1p-8);
+
     static List<OpCase> cases() {
         List<OpCase> cases = new ArrayList<>();
         for (long n : SIZES) {
@@ -81,14 +84,18 @@ final class NeuralCases {
         return List.of(op("rmsNorm", shape(n, d)).input("x", DType.F32, n, d, normal(3))
                 .input("weight", DType.F32, 1, d, normal(1)).output("out", DType.F32, n, d, tolerance)
                 .call((device, at) -> device.neural().rmsNorm(at.get("x"), at.get("weight"), 1e-5f, at.get("out"))),
-                layerNorm(n, d, true), layerNorm(n, d, false));
+                op("rmsNorm", "BF16 " + shape(n, d)).input("x", DType.F32, n, d, normal(3))
+                        .input("weight", DType.F32, 1, d, normal(1)).output("out", DType.BF16, n, d, HALF)
+                        .call((device, at) -> device.neural().rmsNorm(at.get("x"), at.get("weight"), 1e-5f,
+                                at.get("out"))),
+                layerNorm(n, d, true, DType.F32), layerNorm(n, d, false, DType.F32), layerNorm(n, d, true, DType.F16));
     }
 
     /** eps 0.1 keeps a row of one element, whose variance is 0, away from 0 / 0. */
-    private static OpCase layerNorm(long n, long d, boolean withBias) {
-        return op("layerNorm", shape(n, d) + (withBias ? " bias" : "")).input("x", DType.F32, n, d, normal(3))
+    private static OpCase layerNorm(long n, long d, boolean withBias, DType type) {
+        return op("layerNorm", (type == DType.F32 ? "" : type + " ") + shape(n, d) + (withBias ? " bias" : "")).input("x", DType.F32, n, d, normal(3))
                 .input("weight", DType.F32, 1, d, normal(1)).input("bias", DType.F32, 1, d, normal(1))
-                .output("out", DType.F32, n, d, Tolerance.sum(d))
+                .output("out", type, n, d, type == DType.F32 ? Tolerance.sum(d) : HALF)
                 .call((device, at) -> device.neural().layerNorm(at.get("x"), at.get("weight"),
                         withBias ? at.get("bias") : null, 0.1f, at.get("out")));
     }
@@ -103,6 +110,11 @@ final class NeuralCases {
                     .inPlace("gate", DType.F32, n, d, normal(4), Tolerance.roundings(4))
                     .input("up", DType.F32, n, d, normal(1))
                     .call((device, at) -> device.neural().activateGated(activation, at.get("gate"), at.get("up"))));
+            DType half = activation.ordinal() % 2 == 0 ? DType.BF16 : DType.F16;
+            cases.add(op("activateGated", activation + " " + half + shape(n, d))
+                    .input("gate", DType.F32, n, d, normal(4)).input("up", DType.F32, n, d, normal(1))
+                    .output("out", half, n, d, HALF).call((device, at) -> device.neural()
+                            .activateGated(activation, at.get("gate"), at.get("up"), at.get("out"))));
         }
         return cases;
     }

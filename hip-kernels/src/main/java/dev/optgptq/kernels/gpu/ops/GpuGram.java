@@ -8,8 +8,8 @@ import dev.optgptq.kernels.gpu.GpuContext;
 
 /**
  * The Hessian's rank-k update, h += alpha x^T x in the upper triangle. Libraries have no fp16/bf16 SYRK, so it is done
- * in strips of rows: the part right of a strip's diagonal block is one matmul, the block itself is one into scratch, of
- * which the upper triangle is added. That is (1 + strips) / 2 strips of the whole matmul.
+ * in strips of rows: the part right of a strip's diagonal block is one matmul; the blocks themselves are one of a batch, into
+ * scratch of which the upper triangles are added. That is (1 + strips) / 2 strips of the whole matmul.
  */
 final class GpuGram {
 
@@ -43,27 +43,31 @@ final class GpuGram {
 
     private void byStrips(GpuBlas blas, float alpha, Tensor x, Tensor h) {
         long n = h.rows();
+        long edge = Math.min(n, STRIP);
         try (TensorArena arena = context.arena()) {
-            Tensor scratch = arena.matrix(DType.F32, Math.min(n, STRIP), Math.min(n, STRIP));
-            for (long from = 0; from < n; from += STRIP) {
-                long rows = Math.min(STRIP, n - from);
-                Tensor left = x.columns(from, rows);
-                Tensor strip = h.rows(from, rows);
-                Tensor block = scratch.rows(0, rows).columns(0, rows);
-                blas.gemm(alpha, left, true, left, false, 0f, block);
-                addUpper(strip.columns(from, rows), block);
-                long right = n - from - rows;
-                if (right > 0) {
-                    blas.gemm(alpha, left, true, x.columns(from + rows, right), false, 1f,
-                            strip.columns(from + rows, right));
-                }
-            }
+            Tensor blocks = arena.matrix(DType.F32, n, edge);
+            diagonalBlocks(blas, alpha, x, blocks);
+            context.kernel("elementwise", "add_upper_blocks").launch(Extent.byRows(blocks).blocks(), THREADS, 0, h,
+                    h.stride(), n, blocks, blocks.stride(), edge);
+        }
+        for (long end = edge; end < n; end += edge) {
+            Tensor strip = h.rows(end - edge, edge);
+            blas.gemm(alpha, x.columns(end - edge, edge), true, x.columns(end, n - end), false, 1f,
+                    strip.columns(end, n - end));
         }
     }
 
-    private void addUpper(Tensor h, Tensor block) {
-        Extent extent = Extent.byRows(h);
-        context.kernel("elementwise", "add_upper").launch(extent.blocks(), THREADS, 0, h, h.stride(), block,
-                block.stride(), extent.columns());
+    /** alpha x^T x of every strip with itself, one under the other: the whole ones in one call, which fills the device. */
+    private static void diagonalBlocks(GpuBlas blas, float alpha, Tensor x, Tensor blocks) {
+        long n = blocks.rows();
+        long edge = blocks.columns();
+        long whole = n / edge * edge;
+        Tensor first = x.columns(0, edge);
+        blas.gemmStrided(alpha, first, true, first, false, 0f, blocks.rows(0, edge),
+                new GpuBlas.Batch(Math.toIntExact(n / edge), edge, edge, edge * edge));
+        if (whole < n) {
+            Tensor last = x.columns(whole, n - whole);
+            blas.gemm(alpha, last, true, last, false, 0f, blocks.rows(whole, n - whole).columns(0, n - whole));
+        }
     }
 }

@@ -41,14 +41,14 @@ public final class GpuNeuralOps implements NeuralOps {
 
     @Override
     public void rmsNorm(Tensor x, Tensor weight, float eps, Tensor out) {
-        kernel("norm", "rms_norm").launch(x.rows(), THREADS, 0, x, x.stride(), weight, eps, out, out.stride(),
-                x.columns());
+        kernel("norm", "rms_norm").launch(x.rows(), THREADS, 0, x, x.stride(), weight, eps, out,
+                Extent.code(out.dtype()), out.stride(), x.columns());
     }
 
     @Override
     public void layerNorm(Tensor x, Tensor weight, @Nullable Tensor bias, float eps, Tensor out) {
-        kernel("norm", "layer_norm").launch(x.rows(), THREADS, 0, x, x.stride(), weight, bias, eps, out, out.stride(),
-                x.columns());
+        kernel("norm", "layer_norm").launch(x.rows(), THREADS, 0, x, x.stride(), weight, bias, eps, out,
+                Extent.code(out.dtype()), out.stride(), x.columns());
     }
 
     @Override
@@ -87,10 +87,10 @@ public final class GpuNeuralOps implements NeuralOps {
     }
 
     @Override
-    public void activateGated(Activation activation, Tensor gate, Tensor up) {
-        Extent extent = Extent.of(gate, up);
+    public void activateGated(Activation activation, Tensor gate, Tensor up, Tensor out) {
+        Extent extent = Extent.of(gate, up, out);
         kernel("activation", "activate_gated").launch(extent.blocks(), THREADS, 0, code(activation), gate,
-                gate.stride(), up, up.stride(), extent.columns());
+                gate.stride(), up, up.stride(), out, Extent.code(out.dtype()), out.stride(), extent.columns());
     }
 
     /** As activation.h numbers them. */

@@ -4,7 +4,7 @@
 
 #define BLOCK 128
 // Threads along an edge of the block; each has every EDGE-th row and column of it, TILES x TILES elements, in registers.
-#define EDGE 32
+#define EDGE 16
 #define TILES (BLOCK / EDGE)
 #define CHOLESKY_THREADS (EDGE * EDGE)
 
@@ -35,8 +35,8 @@ KERNEL(CHOLESKY_THREADS) invert_block(float* a, i64 stride, int n, int* failed) 
         #pragma unroll
         for (int q = p; q < TILES; q++) {
             i64 i = r + p * EDGE;
-            i64 k = c + q * EDGE;
-            v[p][q] = i <= k && k < n ? a[i * stride + k] : 0.0f;
+            i64 k = per_thread(c) + q * EDGE;
+            v[p][q] = (q > p || r <= c) && k < n ? a[i * stride + k] : 0.0f;
             sums[p][q] = 0;
         }
     }
@@ -71,15 +71,16 @@ KERNEL(CHOLESKY_THREADS) invert_block(float* a, i64 stride, int n, int* failed) 
             float left[TILES];
             float right[TILES];
             float x[TILES];
+            // Only in the tiles of column and row j are there elements on its other side.
             #pragma unroll
             for (int p = 0; p <= t; p++) {
-                left[p] = r + p * EDGE < j ? column[r + p * EDGE] * inverse : 0.0f;
-                right[p] = c + p * EDGE < j ? column[c + p * EDGE] * inverse : 0.0f;
+                left[p] = p < t || r < at ? column[r + p * EDGE] * inverse : 0.0f;
+                right[p] = p < t || c < at ? column[c + p * EDGE] * inverse : 0.0f;
             }
+            x[t] = c > at ? -inverse * row[c + t * EDGE] : c == at ? inverse : 0.0f;
             #pragma unroll
-            for (int q = t; q < TILES; q++) {
-                int k = c + q * EDGE;
-                x[q] = k > j ? -inverse * row[k] : k == j ? inverse : 0.0f;
+            for (int q = t + 1; q < TILES; q++) {
+                x[q] = -inverse * row[c + q * EDGE];
             }
             #pragma unroll
             for (int p = 0; p <= t; p++) {
@@ -105,9 +106,9 @@ KERNEL(CHOLESKY_THREADS) invert_block(float* a, i64 stride, int n, int* failed) 
         #pragma unroll
         for (int q = 0; q < TILES; q++) {
             i64 i = r + p * EDGE;
-            i64 k = c + q * EDGE;
+            i64 k = per_thread(c) + q * EDGE;
             if (i < n && k < n) {
-                a[i * stride + k] = q >= p && i <= k ? sums[p][q] : 0.0f;
+                a[i * stride + k] = q > p || (q == p && r <= c) ? sums[p][q] : 0.0f;
             }
         }
     }

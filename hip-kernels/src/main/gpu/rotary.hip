@@ -27,6 +27,27 @@ KERNEL(256) rotary(ARGUMENTS) {
     turn_pairs(1, x, xStride, headDim, cosines, cosStride, sines, sinStride, positions, pairs, interleaved, turns);
 }
 
+// The same to out, all elements of every head, as the float dtype type. A thread computes one element.
+KERNEL(256) rotary_to(const float* x, i64 xStride, int headDim, const float* cosines, i64 cosStride, const float* sines,
+                      i64 sinStride, i64 positions, int pairs, int interleaved, void* out, int type, i64 outStride,
+                      i64 columns) {
+    FOR_CHUNK(row, column, columns) {
+        int inHead = (int)(column % headDim);
+        const float* at = x + row * xStride + column;
+        float value = *at;
+        if (inHead < 2 * pairs) {
+            bool second = interleaved ? inHead % 2 == 1 : inHead >= pairs;
+            int i = interleaved ? inHead / 2 : second ? inHead - pairs : inHead;
+            int step = interleaved ? 1 : pairs;
+            i64 position = row % positions;
+            float c = cosines[position * cosStride + i];
+            float s = sines[position * sinStride + i];
+            value = second ? fmaf(value, c, at[-step] * s) : fmaf(value, c, -(at[step] * s));
+        }
+        store_float(out, row * outStride + column, type, value);
+    }
+}
+
 KERNEL(256) rotary_gradient(ARGUMENTS) {
     turn_pairs(-1, x, xStride, headDim, cosines, cosStride, sines, sinStride, positions, pairs, interleaved, turns);
 }

@@ -89,8 +89,7 @@ record AttentionStep(Device device, LinearStep linears, NormStep norms) {
         }
         Parts parts = project(f, form, x);
         prepare(f, form, parts);
-        turn(f, form, parts);
-        Tensor attended = gate(f, form, parts, attend(f, form, parts));
+        Tensor attended = gate(f, form, parts, attend(f, form, turn(f, form, parts)));
 
         Tensor found = f.factor(device.neural(), attended);
         if (!f.tap().at(InputSite.ATTENTION_OUTPUT, found)) {
@@ -138,8 +137,16 @@ record AttentionStep(Device device, LinearStep linears, NormStep norms) {
         }
     }
 
-    private static void turn(Frame f, Mixer.Attention form, Parts parts) {
+    /** What attends: queries, keys and values turned, and rounded to the matmul dtype where that is done. */
+    private Parts turn(Frame f, Mixer.Attention form, Parts parts) {
+        boolean rounds = f.context().roundsFactors();
         if (form.position() instanceof Position.Rotary rotary) {
+            if (rounds && f.roundsOnce() && !form.gated()) {
+                Parts rounded = Parts.of(f.rounded(parts.all()), form);
+                f.context().rotateTo(rotary, form.headDim(), parts.queriesAndKeys(), rounded.queriesAndKeys());
+                device.neural().convert(parts.values(), rounded.values());
+                return rounded;
+            }
             if (form.gated()) {
                 f.context().rotate(rotary, form.headDim(), parts.queries());
                 f.context().rotate(rotary, form.headDim(), parts.keys());
@@ -147,12 +154,10 @@ record AttentionStep(Device device, LinearStep linears, NormStep norms) {
                 f.context().rotate(rotary, form.headDim(), parts.queriesAndKeys());
             }
         }
+        return rounds ? Parts.of(f.factor(device.neural(), parts.all()), form) : parts;
     }
 
-    private Tensor attend(Frame f, Mixer.Attention form, Parts parts) {
-        Parts factors = f.context().roundsFactors()
-                ? Parts.of(f.factor(device.neural(), parts.all()), form)
-                : parts;
+    private Tensor attend(Frame f, Mixer.Attention form, Parts factors) {
         Tensor attended = f.scratch(Scratch.ATTENDED, form.queryWidth());
         f.context().attend(new AttentionInputs(f.spec(), form, factors.queries(), factors.keys(), factors.values(),
                 f.weights().parameter(Parameter.SINKS)), attended);

@@ -13,6 +13,11 @@ public interface TokenContext {
     /** Rotates every head of x F32 [N, heads headDim] to the position of its row, in place. */
     void rotate(Position.Rotary form, int headDim, Tensor x);
 
+    /** The same to out of x's shape, F32, F16 or BF16; where roundsFactors() is true. */
+    default void rotateTo(Position.Rotary form, int headDim, Tensor x, Tensor out) {
+        throw new IllegalStateException("a context whose factors stay float32 turns them in place");
+    }
+
     /** Whether queries, keys and values are rounded to the matmul dtype before it attends; else they stay F32. */
     default boolean roundsFactors() {
         return true;

@@ -18,6 +18,12 @@ record WholeSequences(NeuralOps neural, Tables tables) implements TokenContext {
     }
 
     @Override
+    public void rotateTo(Position.Rotary form, int headDim, Tensor x, Tensor out) {
+        Tables.Rotation rotation = tables.rotation(form);
+        neural.rotaryTo(x, headDim, rotation.cos(), rotation.sin(), form.layout(), out);
+    }
+
+    @Override
     public void attend(AttentionInputs in, Tensor out) {
         neural.attention(in.queries(), in.keys(), in.values(), slopes(in.form()), in.sinks(), shape(in.form()), out);
     }

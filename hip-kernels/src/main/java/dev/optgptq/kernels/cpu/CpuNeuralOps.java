@@ -78,6 +78,14 @@ public final class CpuNeuralOps implements NeuralOps {
     }
 
     @Override
+    public void rotaryTo(Tensor x, int headDim, Tensor cos, Tensor sin, RotaryLayout layout, Tensor out) {
+        rounded(out, target -> {
+            CpuConversions.convert(parallel, x, target);
+            CpuRotary.rotate(parallel, target, headDim, cos, sin, layout);
+        });
+    }
+
+    @Override
     public void attention(Tensor q, Tensor k, Tensor v, @Nullable Tensor slopes, @Nullable Tensor sinks,
             AttentionShape shape, Tensor out) {
         if (q.dtype() == DType.F32) {

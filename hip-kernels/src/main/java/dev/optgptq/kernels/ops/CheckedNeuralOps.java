@@ -55,6 +55,12 @@ public final class CheckedNeuralOps implements NeuralOps {
     }
 
     @Override
+    public void rotaryTo(Tensor x, int headDim, Tensor cos, Tensor sin, RotaryLayout layout, Tensor out) {
+        NeuralArguments.rotaryTo("rotaryTo", x, headDim, cos, sin, out);
+        ops.rotaryTo(x, headDim, cos, sin, layout, out);
+    }
+
+    @Override
     public void attention(Tensor q, Tensor k, Tensor v, @Nullable Tensor slopes, @Nullable Tensor sinks,
             AttentionShape shape, Tensor out) {
         NeuralArguments.attention("attention", q, k, v, slopes, sinks, shape, out);

@@ -77,6 +77,11 @@ final class NeuralArguments {
         requireSequences(op, x, cos.rows());
     }
 
+    static void rotaryTo(String op, Tensor x, int headDim, Tensor cos, Tensor sin, Tensor out) {
+        rotary(op, x, headDim, cos, sin);
+        requireRounded(op, out, x);
+    }
+
     static void attention(String op, Tensor q, Tensor k, Tensor v, @Nullable Tensor slopes, @Nullable Tensor sinks,
             AttentionShape shape, Tensor out) {
         if (q.dtype() != DType.F16 && q.dtype() != DType.BF16) {

@@ -41,6 +41,9 @@ public interface NeuralOps {
      */
     void rotary(Tensor x, int headDim, Tensor cos, Tensor sin, RotaryLayout layout);
 
+    /** The same from x, which stays, to out [N, heads * headDim]: F32, or F16 or BF16, to which the float32 is rounded. */
+    void rotaryTo(Tensor x, int headDim, Tensor cos, Tensor sin, RotaryLayout layout, Tensor out);
+
     /** How rotary pairs are laid out in a head. */
     enum RotaryLayout {
         HALF, INTERLEAVED

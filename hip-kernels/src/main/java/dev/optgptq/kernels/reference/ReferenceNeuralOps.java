@@ -60,6 +60,11 @@ public final class ReferenceNeuralOps implements NeuralOps {
 
     @Override
     public void rotary(Tensor x, int headDim, Tensor cos, Tensor sin, RotaryLayout layout) {
+        rotaryTo(x, headDim, cos, sin, layout, x);
+    }
+
+    @Override
+    public void rotaryTo(Tensor x, int headDim, Tensor cos, Tensor sin, RotaryLayout layout, Tensor out) {
         long pairs = cos.columns();
         for (long r = 0; r < x.rows(); r++) {
             long position = r % cos.rows();
@@ -71,8 +76,11 @@ public final class ReferenceNeuralOps implements NeuralOps {
                     double b = Elements.get(x, r, second);
                     double c = Elements.get(cos, position, i);
                     double s = Elements.get(sin, position, i);
-                    Elements.set(x, r, first, a * c - b * s);
-                    Elements.set(x, r, second, b * c + a * s);
+                    Elements.set(out, r, first, a * c - b * s);
+                    Elements.set(out, r, second, b * c + a * s);
+                }
+                for (long column = head + 2 * pairs; column < head + headDim; column++) {
+                    Elements.set(out, r, column, Elements.get(x, r, column));
                 }
             }
         }

@@ -35,6 +35,8 @@ final class NeuralCases {
             for (RotaryLayout layout : RotaryLayout.values()) {
                 cases.add(rotary(6, 3, 2, (int) (2 * n), n, layout));
                 cases.add(rotary(4, 4, 3, (int) (2 * n + 5), n, layout));
+                cases.add(rotaryTo(6, 3, 2, (int) (2 * n), n, layout, DType.F32));
+                cases.add(rotaryTo(4, 2, 3, (int) (2 * n + 5), n, layout, DType.BF16));
             }
         }
         cases.addAll(norms(700, 129));
@@ -126,6 +128,18 @@ final class NeuralCases {
                 op("addRow", shape(n, d)).inPlace("x", DType.F32, n, d, normal(1), Tolerance.EXACT)
                         .input("row", DType.F32, 1, d, normal(1))
                         .call((device, at) -> device.neural().addRow(at.get("x"), at.get("row"))));
+    }
+
+    private static OpCase rotaryTo(long n, long positions, long heads, int headDim, long pairs, RotaryLayout layout,
+            DType type) {
+        return op("rotaryTo", layout + " " + type + " " + shape(n, heads * headDim) + " positions " + positions
+                + " headDim " + headDim + " pairs " + pairs)
+                .input("x", DType.F32, n, heads * headDim, normal(1))
+                .input("cos", DType.F32, positions, pairs, Values.uniform(-1, 1))
+                .input("sin", DType.F32, positions, pairs, Values.uniform(-1, 1))
+                .output("out", type, n, heads * headDim, type == DType.F32 ? Tolerance.roundings(2) : HALF)
+                .call((device, at) -> device.neural().rotaryTo(at.get("x"), headDim, at.get("cos"), at.get("sin"),
+                        layout, at.get("out")));
     }
 
     private static OpCase rotary(long n, long positions, long heads, int headDim, long pairs, RotaryLayout layout) {

@@ -19,7 +19,7 @@ final class GpuInverseFactor {
     private static final int THREADS = Extent.THREADS;
     /** Edge of the blocks that one block of threads factors, and its threads. */
     private static final long NARROW = 128;
-    private static final int NARROW_THREADS = 1024;
+    private static final int NARROW_THREADS = 256;
     /** Edge of the blocks of a large matrix. */
     private static final long WIDE = 512;
     /** Rows or columns of one matmul where a triangle is multiplied: what lies beyond the triangle is left out. */

@@ -74,6 +74,15 @@ public final class GpuNeuralOps implements NeuralOps {
     }
 
     @Override
+    public void rotaryTo(Tensor x, int headDim, Tensor cos, Tensor sin, RotaryLayout layout, Tensor out) {
+        Extent extent = Extent.byRows(x);
+        kernel("rotary", "rotary_to").launch(extent.blocks(), THREADS, 0, x, x.stride(), headDim, cos, cos.stride(),
+                sin, sin.stride(), cos.rows(), Math.toIntExact(cos.columns()),
+                layout == RotaryLayout.INTERLEAVED ? 1 : 0, out, Extent.code(out.dtype()), out.stride(),
+                extent.columns());
+    }
+
+    @Override
     public void attention(Tensor q, Tensor k, Tensor v, @Nullable Tensor slopes, @Nullable Tensor sinks,
             AttentionShape shape, Tensor out) {
         attention.run(new Attended(q, k, v, slopes, sinks, shape, out));

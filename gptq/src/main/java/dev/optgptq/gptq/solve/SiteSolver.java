@@ -17,8 +17,6 @@ public final class SiteSolver implements AutoCloseable {
 
     /** Diagonals, orders and groups of a site and its linears: each of 4 bytes per input. */
     private static final long VECTORS = 16 * 4;
-    /** Rows of the Hessian multiplied at once: enough for a library's full rate. */
-    private static final long STRIP = 1024;
 
     private final Device device;
     private final Calibrator calibrator;
@@ -210,25 +208,11 @@ public final class SiteSolver implements AutoCloseable {
                 factor.deadInputs(), rounded);
     }
 
-    /**
-     * tr(d^T H d), the summed squared output of the weight d over the calibration inputs (up to H's factor). H is symmetric: of
-     * every strip of its rows only what is right of the strip's diagonal block is multiplied, and counts twice.
-     *
-     * @param product F32, of d's shape, overwritten
-     */
+    /** tr(d^T H d), the summed squared output of the weight d over the calibration inputs (up to H's factor). */
     private double quadratic(TensorArena scratch, Tensor hessian, Tensor d, Tensor product) {
-        long n = d.rows();
-        for (long from = 0; from < n; from += STRIP) {
-            long rows = Math.min(STRIP, n - from);
-            long end = from + rows;
-            Tensor strip = hessian.rows(from, rows);
-            Tensor ofStrip = product.rows(from, rows);
-            device.matrix().gemm(1, strip.columns(from, rows), false, d.rows(from, rows), false, 0, ofStrip);
-            if (end < n) {
-                device.matrix().gemm(2, strip.columns(end, n - end), false, d.rows(end, n - end), false, 1, ofStrip);
-            }
-        }
-        return dot(scratch, d, product);
+        Tensor result = scratch.vector(DType.F64, 1);
+        device.matrix().quadratic(hessian, d, product, result);
+        return HostVectors.doubles(device, result)[0];
     }
 
     private double dot(TensorArena scratch, Tensor a, Tensor b) {

@@ -114,6 +114,15 @@ public final class CheckedMatrixOps implements MatrixOps {
     }
 
     @Override
+    public void quadratic(Tensor h, Tensor d, Tensor product, Tensor result) {
+        Arguments.f32("quadratic", "h", h, d.rows(), d.rows());
+        Arguments.f32("quadratic", "d", d, d.rows(), d.columns());
+        Arguments.f32("quadratic", "product", product, d.rows(), d.columns());
+        Arguments.shaped("quadratic", "result", result, DType.F64, 1, 1);
+        ops.quadratic(h, d, product, result);
+    }
+
+    @Override
     public void peak(Tensor x, Tensor peak) {
         if (x.dtype() != DType.F32 && x.dtype() != DType.F16 && x.dtype() != DType.BF16) {
             throw new IllegalArgumentException("peak: x: expected F32, F16 or BF16, found " + x);

@@ -59,6 +59,29 @@ public interface MatrixOps {
     void dot(Tensor a, Tensor b, Tensor result);
 
     /**
+     * result[0] = tr(d^T h d): h [n, n] symmetric (both triangles valid), d and product [n, m], result F64 [1, 1]. Of every strip
+     * of h's rows only what is right of its diagonal block is multiplied, and counts twice. What product holds afterwards is
+     * undefined.
+     */
+    default void quadratic(Tensor h, Tensor d, Tensor product, Tensor result) {
+        long n = d.rows();
+        for (long from = 0; from < n; from += QUADRATIC_STRIP) {
+            long rows = Math.min(QUADRATIC_STRIP, n - from);
+            long end = from + rows;
+            Tensor strip = h.rows(from, rows);
+            Tensor ofStrip = product.rows(from, rows);
+            gemm(1, strip.columns(from, rows), false, d.rows(from, rows), false, 0, ofStrip);
+            if (end < n) {
+                gemm(2, strip.columns(end, n - end), false, d.rows(end, n - end), false, 1, ofStrip);
+            }
+        }
+        dot(d, product, result);
+    }
+
+    /** Rows of h in quadratic that are multiplied at once: enough for a library's full rate. */
+    long QUADRATIC_STRIP = 1024;
+
+    /**
      * peak[0] = max(peak[0], |x|) over all elements of x, infinity where one is NaN: x F32, F16 or BF16, peak F32 [1, 1], not
      * negative. The result does not depend on the order.
      */

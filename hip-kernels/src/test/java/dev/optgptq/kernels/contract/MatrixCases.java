@@ -45,6 +45,8 @@ final class MatrixCases {
         cases.add(accumulateGram(70, 600, DType.F32));
         cases.add(inverseFactor(300));
         cases.add(inverseFactor(530));
+        cases.add(quadratic(33, 17));
+        cases.add(quadratic(1040, 3));
         cases.addAll(emptyOnes());
         return cases;
     }
@@ -63,6 +65,7 @@ final class MatrixCases {
         for (long n : new long[] {384, 1024, 2048, 5632}) {
             cases.add(accumulateGram(n > 2048 ? 1024 : 4096, n, DType.F32).flops((n > 2048 ? 1024.0 : 4096.0) * n * n));
         }
+        cases.add(quadratic(2200, 1100).flops(2200.0 * 2200 * 1100));
         for (long n : new long[] {384, 1024, 2048}) {
             cases.add(inverseFactor(n).flops(2.0 / 3 * n * n * n));
         }
@@ -105,6 +108,14 @@ final class MatrixCases {
                 .inPlace("h", DType.F32, n, n, Values.byIndex((i, j) -> i > j ? Double.NaN : i == j ? 3 : 0.5),
                         Tolerance.sum(rows))
                 .call((device, at) -> device.matrix().accumulateGram(0.25f, at.get("x"), at.get("h")));
+    }
+
+    private static OpCase quadratic(long n, long m) {
+        return op("quadratic", "h[" + n + ", " + n + "] d[" + n + ", " + m + "]")
+                .input("h", DType.F32, n, n, Values.positiveDefinite()).input("d", DType.F32, n, m, normal(1))
+                .inPlace("product", DType.F32, n, m, Values.garbage(), Tolerance.ANYTHING)
+                .output("result", DType.F64, 1, 1, Tolerance.sum(n)).call((device, at) -> device.matrix()
+                        .quadratic(at.get("h"), at.get("d"), at.get("product"), at.get("result")));
     }
 
     private static OpCase inverseFactor(long n) {

@@ -117,6 +117,16 @@ public final class GpuMatrixOps implements MatrixOps {
     }
 
     @Override
+    public void quadratic(Tensor h, Tensor d, Tensor product, Tensor result) {
+        if (!SplitQuadratic.takes(context, d)) {
+            MatrixOps.super.quadratic(h, d, product, result);
+            return;
+        }
+        new SplitQuadratic(context).multiply(h, d, product);
+        dot(d, product, result);
+    }
+
+    @Override
     public void peak(Tensor x, Tensor peak) {
         Extent extent = Extent.of(x);
         if (x.dtype() != DType.F32 && extent.columns() % EIGHT == 0 && x.stride() % EIGHT == 0 && x.elements() > 0

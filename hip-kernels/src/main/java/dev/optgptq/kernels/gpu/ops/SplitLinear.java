@@ -5,8 +5,6 @@ import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.gpu.GpuBlas;
 import dev.optgptq.kernels.gpu.GpuContext;
-import java.util.ArrayList;
-import java.util.Collections;
 import java.util.List;
 import java.util.Objects;
 
@@ -17,9 +15,6 @@ import java.util.Objects;
  */
 record SplitLinear(GpuContext context) {
 
-    private static final int OF_FLOAT32 = 3;
-    private static final int OF_FLOAT16 = 2;
-
     static boolean takes(GpuContext context, Tensor x, Tensor y) {
         return context.blas() != null && x.elements() > 0 && y.elements() > 0 && context.trustsProducts(DType.BF16);
     }
@@ -27,8 +22,9 @@ record SplitLinear(GpuContext context) {
     void run(Tensor x, Tensor w, float beta, Tensor y) {
         GpuBlas blas = Objects.requireNonNull(context.blas());
         try (TensorArena arena = context.arena()) {
-            List<Tensor> inputs = split(x, OF_FLOAT32, arena);
-            List<Tensor> weights = w.dtype() == DType.BF16 ? List.of(w) : split(w, OF_FLOAT16, arena);
+            SplitParts parts = new SplitParts(context);
+            List<Tensor> inputs = parts.of(x, SplitParts.OF_FLOAT32, arena);
+            List<Tensor> weights = w.dtype() == DType.BF16 ? List.of(w) : parts.of(w, SplitParts.OF_FLOAT16, arena);
             float kept = beta;
             // The smallest first: their sum does not drown in the largest.
             for (Tensor weight : weights) {
@@ -38,20 +34,5 @@ record SplitLinear(GpuContext context) {
                 }
             }
         }
-    }
-
-    /** Parts in BF16, the smallest first. */
-    private List<Tensor> split(Tensor source, int parts, TensorArena arena) {
-        List<Tensor> found = new ArrayList<>();
-        for (int i = 0; i < parts; i++) {
-            found.add(arena.matrix(DType.BF16, source.rows(), source.columns()));
-        }
-        Extent extent = Extent.byRows(source);
-        context.kernel("convert", "split").launch(extent.blocks(), Extent.THREADS, 0, source,
-                Extent.code(source.dtype()),
-                source.stride(), found.get(0), found.get(1), parts == OF_FLOAT32 ? found.get(2) : null,
-                source.columns());
-        Collections.reverse(found);
-        return found;
     }
 }

@@ -27,24 +27,29 @@ KERNEL(256) rotary(ARGUMENTS) {
     turn_pairs(1, x, xStride, headDim, cosines, cosStride, sines, sinStride, positions, pairs, interleaved, turns);
 }
 
-// The same to out, all elements of every head, as the float dtype type. A thread computes one element.
+// The same to out, as the float dtype type: a thread turns one pair, or copies one of the elements of a head that do not turn. turns =
+// heads * (headDim - pairs), which fits 32 bits.
 KERNEL(256) rotary_to(const float* x, i64 xStride, int headDim, const float* cosines, i64 cosStride, const float* sines,
-                      i64 sinStride, i64 positions, int pairs, int interleaved, void* out, int type, i64 outStride,
-                      i64 columns) {
-    FOR_CHUNK(row, column, columns) {
-        int inHead = (int)(column % headDim);
-        const float* at = x + row * xStride + column;
-        float value = *at;
-        if (inHead < 2 * pairs) {
-            bool second = interleaved ? inHead % 2 == 1 : inHead >= pairs;
-            int i = interleaved ? inHead / 2 : second ? inHead - pairs : inHead;
-            int step = interleaved ? 1 : pairs;
-            i64 position = row % positions;
-            float c = cosines[position * cosStride + i];
-            float s = sines[position * sinStride + i];
-            value = second ? fmaf(value, c, at[-step] * s) : fmaf(value, c, -(at[step] * s));
+                      i64 sinStride, i64 positions, int pairs, int interleaved, void* out, int type, i64 outStride, i64 turns) {
+    int ofHead = headDim - pairs;
+    FOR_CHUNK(row, turn, turns) {
+        int head = (int)turn / ofHead;
+        int i = (int)turn - head * ofHead;
+        const float* from = x + row * xStride + head * headDim;
+        i64 to = row * outStride + head * headDim;
+        if (i >= pairs) {
+            store_float(out, to + pairs + i, type, from[pairs + i]);
+            continue;
         }
-        store_float(out, row * outStride + column, type, value);
+        i64 position = row % positions;
+        float c = cosines[position * cosStride + i];
+        float s = sines[position * sinStride + i];
+        int first = interleaved ? 2 * i : i;
+        int second = first + (interleaved ? 1 : pairs);
+        float a = from[first];
+        float b = from[second];
+        store_float(out, to + first, type, fmaf(a, c, -(b * s)));
+        store_float(out, to + second, type, fmaf(b, c, a * s));
     }
 }
 

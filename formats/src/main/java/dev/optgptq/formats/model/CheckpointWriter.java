@@ -132,7 +132,8 @@ public final class CheckpointWriter implements AutoCloseable {
      * What is in the files so far, as a reader finds it: tensors that are not written yet are zeros there. The caller closes it.
      */
     public WrittenTensors readBack() {
-        return WrittenTensors.open(shardOf.values().stream().distinct().flatMap(shard -> shard.file().stream()).toList());
+        return WrittenTensors
+                .open(shardOf.values().stream().distinct().flatMap(shard -> shard.file().stream()).toList());
     }
 
     /** Writes a JSON file in place of the one of that name. */

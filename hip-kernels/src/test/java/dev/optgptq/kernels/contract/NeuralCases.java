@@ -95,7 +95,8 @@ final class NeuralCases {
 
     /** eps 0.1 keeps a row of one element, whose variance is 0, away from 0 / 0. */
     private static OpCase layerNorm(long n, long d, boolean withBias, DType type) {
-        return op("layerNorm", (type == DType.F32 ? "" : type + " ") + shape(n, d) + (withBias ? " bias" : "")).input("x", DType.F32, n, d, normal(3))
+        return op("layerNorm", (type == DType.F32 ? "" : type + " ") + shape(n, d) + (withBias ? " bias" : ""))
+                .input("x", DType.F32, n, d, normal(3))
                 .input("weight", DType.F32, 1, d, normal(1)).input("bias", DType.F32, 1, d, normal(1))
                 .output("out", type, n, d, type == DType.F32 ? Tolerance.sum(d) : HALF)
                 .call((device, at) -> device.neural().layerNorm(at.get("x"), at.get("weight"),

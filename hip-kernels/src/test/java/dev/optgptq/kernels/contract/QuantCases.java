@@ -140,7 +140,8 @@ final class QuantCases {
 
     private static OpCase checksum(long inputs, long outputs) {
         return op("checksum", "[" + inputs + ", " + outputs + "]")
-                .input("codes", DType.U8, inputs, outputs, integers(0, 255)).output("crc", DType.I32, 1, 1, Tolerance.EXACT)
+                .input("codes", DType.U8, inputs, outputs, integers(0, 255))
+                .output("crc", DType.I32, 1, 1, Tolerance.EXACT)
                 .call((device, at) -> device.quant().checksum(at.get("codes"), at.get("crc")));
     }
 

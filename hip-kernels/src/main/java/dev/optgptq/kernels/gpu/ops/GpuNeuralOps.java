@@ -75,7 +75,7 @@ public final class GpuNeuralOps implements NeuralOps {
 
     @Override
     public void rotaryTo(Tensor x, int headDim, Tensor cos, Tensor sin, RotaryLayout layout, Tensor out) {
-        Extent extent = Extent.byRows(x);
+        Extent extent = new Extent(x.rows(), x.columns() / headDim * (headDim - cos.columns()));
         kernel("rotary", "rotary_to").launch(extent.blocks(), THREADS, 0, x, x.stride(), headDim, cos, cos.stride(),
                 sin, sin.stride(), cos.rows(), Math.toIntExact(cos.columns()),
                 layout == RotaryLayout.INTERLEAVED ? 1 : 0, out, Extent.code(out.dtype()), out.stride(),

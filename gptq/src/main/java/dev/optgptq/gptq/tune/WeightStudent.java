@@ -106,19 +106,11 @@ public final class WeightStudent implements Learner, AutoCloseable {
 
     private void learn(Map<Place, Tensor> parameters, Function<String, DType> stored, Predicate<String> wanted) {
         parameters.forEach((place, values) -> {
-            if (wanted.test(place.tensor()) && !learned.containsKey(name(place))) {
-                learned.put(name(place),
+            if (wanted.test(place.tensor()) && !learned.containsKey(RoundedWeights.name(place))) {
+                learned.put(RoundedWeights.name(place),
                         LearnedTensor.inPlace(device, arena, values, stored.apply(place.tensor())));
             }
         });
-    }
-
-    /** Whole tensors stored as they are used: others were refused before. */
-    private static String name(Place place) {
-        if (place.index() != 0 || place.transposed()) {
-            throw new IllegalArgumentException("a parameter in another layout on disk: " + place);
-        }
-        return place.tensor();
     }
 
     private static Set<String> attention(BlockWeights block) {
@@ -134,7 +126,7 @@ public final class WeightStudent implements Learner, AutoCloseable {
 
     @Override
     public GradientStream.Blocks weights(boolean stored) {
-        return stored ? new Rounded() : new Own();
+        return stored ? new RoundedWeights(model, embedding, learned) : new Own();
     }
 
     /** The learned parameters, in place. */
@@ -151,57 +143,8 @@ public final class WeightStudent implements Learner, AutoCloseable {
 
         @Override
         public void withEmbedding(Transformer unused, int length, Consumer<Transformer.Embedding> use) {
-            embed(embedding, length, use);
+            RoundedWeights.embed(model, embedding, length, use);
         }
-    }
-
-    /** Copies rounded as stored. */
-    private final class Rounded implements GradientStream.Blocks {
-        @Override
-        public BlockWeights load(int block, TensorArena owner) {
-            BlockWeights copy = model.loadBlock(block, owner);
-            write(model.parameters().all(copy));
-            return copy;
-        }
-
-        @Override
-        public Head head(Head own, TensorArena owner) {
-            Head copy = model.loadHead(owner);
-            write(model.parameters().all(copy));
-            return copy;
-        }
-
-        @Override
-        public void withEmbedding(Transformer unused, int length, Consumer<Transformer.Embedding> use) {
-            try (TensorArena scratch = device.arena()) {
-                embed(embedding == null ? null : rounded(embedding, scratch), length, use);
-            }
-        }
-
-        private EmbeddingWeights rounded(EmbeddingWeights own, TensorArena scratch) {
-            EmbeddingWeights copy = own.zeros(device, scratch);
-            write(model.parameters().all(copy));
-            return copy;
-        }
-
-        private void write(Map<Place, Tensor> targets) {
-            targets.forEach((place, target) -> {
-                LearnedTensor values = learned.get(name(place));
-                if (values != null) {
-                    values.write(target, true);
-                }
-            });
-        }
-    }
-
-    /** With the embedding of these weights, or the model's own if none is learned. */
-    private void embed(@Nullable EmbeddingWeights weights, int length, Consumer<Transformer.Embedding> use) {
-        if (weights == null) {
-            model.withEmbedding(length, use);
-            return;
-        }
-        use.accept(model.embedding(weights, length));
-        device.synchronize();
     }
 
     private Set<ParameterKind> kinds() {
@@ -232,7 +175,7 @@ public final class WeightStudent implements Learner, AutoCloseable {
 
     private void add(Map<Place, Tensor> gradients) {
         gradients.forEach((place, sums) -> {
-            LearnedTensor parameter = learned.get(name(place));
+            LearnedTensor parameter = learned.get(RoundedWeights.name(place));
             if (parameter != null) {
                 parameter.add(sums);
             }

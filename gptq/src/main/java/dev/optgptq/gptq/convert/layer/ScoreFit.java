@@ -2,16 +2,12 @@ package dev.optgptq.gptq.convert.layer;
 
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.gptq.convert.fit.ConjugateGradients;
-import dev.optgptq.gptq.convert.layer.ScoreGradient.Problem;
 import dev.optgptq.gptq.convert.layer.ScoreGradient.Scores;
 import dev.optgptq.gptq.convert.layer.ScoreGradient.Side;
-import dev.optgptq.gptq.convert.layer.ScoreGradient.Weighing;
 import dev.optgptq.kernels.Device;
-import dev.optgptq.kernels.ops.GradientOps.CurvatureWeights;
 import dev.optgptq.kernels.ops.NeuralOps.AttentionShape;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
-import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
@@ -28,10 +24,8 @@ final class ScoreFit implements AutoCloseable {
 
     private static final List<Turn> TURNS = List.of(new Turn(Side.QUERIES, 6), new Turn(Side.KEYS, 6),
             new Turn(Side.QUERIES, 6), new Turn(Side.KEYS, 6), new Turn(Side.QUERIES, 4));
-    private static final CurvatureWeights WEIGHTS = new CurvatureWeights(0.5f, 0.45f, 0.05f);
     /** Strength of the ridge towards the present weights, in the preconditioner's metric. */
     private static final double PROXIMAL = 0.05;
-    private static final double LIFT_HEADS = 1e-3;
     private static final double LIFT_INPUTS = 1e-4;
 
     private final Device device;
@@ -40,29 +34,13 @@ final class ScoreFit implements AutoCloseable {
     private final LayerAttention converted;
     private final TensorArena arena;
     private final DeviceVectors vectors;
-    private final ScoreGradient gradient;
     private final int batchRows;
     private final BiasErrors biases;
     /** Training and validation sequences. */
-    private final Passage train;
-    private final Passage heldOut;
+    private final ScorePassage train;
+    private final ScorePassage heldOut;
     /** Null until a turn needs it. */
     private ScoreMetric.@Nullable Factor inputs;
-
-    /**
-     * Some sequences: the converted layer's input, followed by a column of ones if there are biases, and the original's
-     * queries and keys.
-     */
-    private record Passage(Tensor inputs, Scores original) {
-        private long rows() {
-            return inputs.rows();
-        }
-
-        private Passage rows(long from, long count) {
-            return new Passage(inputs.rows(from, count),
-                    new Scores(original.queries().rows(from, count), original.keys().rows(from, count)));
-        }
-    }
 
     /**
      * Divergence on held-out sequences, in nats per query and head.
@@ -86,16 +64,15 @@ final class ScoreFit implements AutoCloseable {
         this.batchRows = batchRows;
         this.arena = device.arena();
         this.vectors = new DeviceVectors(device, arena);
-        this.gradient = new ScoreGradient(device, original.shape());
         this.biases = BiasErrors.of(original, converted, copies);
         this.train = allocate(trainRows);
         this.heldOut = allocate(heldOutRows);
     }
 
-    private Passage allocate(long rows) {
+    private ScorePassage allocate(long rows) {
         AttentionShape shape = original.shape();
         long width = (long) shape.heads() * shape.headDim();
-        return new Passage(arena.matrix(DType.F32, rows, inputWidth()),
+        return new ScorePassage(arena.matrix(DType.F32, rows, inputWidth()),
                 new Scores(arena.matrix(DType.F32, rows, width),
                         arena.matrix(DType.F32, rows, (long) shape.kvHeads() * shape.headDim())));
     }
@@ -116,7 +93,7 @@ final class ScoreFit implements AutoCloseable {
      * @param ofConverted the same of the converted one
      */
     void put(long at, Tensor ofOriginal, Tensor ofConverted) {
-        Passage target = at < train.rows()
+        ScorePassage target = at < train.rows()
                 ? train.rows(at, ofOriginal.rows())
                 : heldOut.rows(at - train.rows(), ofOriginal.rows());
         original.queries(ofOriginal, target.original().queries());
@@ -231,8 +208,9 @@ final class ScoreFit implements AutoCloseable {
 
     private void solve(Turn turn, Tensor weights) {
         try (TensorArena scratch = device.arena()) {
-            Fixed fixed = new Fixed(turn.side(), scores(train.inputs(), scratch));
-            ScoreMetric metric = fixed.metric(scratch);
+            ScoreTurn fixed = new ScoreTurn(original, converted, biases, train, batchRows, turn.side(),
+                    scores(train.inputs(), scratch));
+            ScoreMetric metric = fixed.metric(inputs(), scratch);
             Tensor wanted = scratch.matrix(DType.F32, weights.rows(), weights.columns());
             fixed.gradient(null, wanted);
             Tensor held = scratch.matrix(DType.F32, weights.rows(), weights.columns());
@@ -244,84 +222,6 @@ final class ScoreFit implements AutoCloseable {
                 vectors.combine(PROXIMAL, held, 1, image);
             }, metric::solve).solve(wanted, weights, turn.steps());
             device.synchronize();
-        }
-    }
-
-    /** One turn's problem: everything but its weights. */
-    private final class Fixed {
-        private final Side side;
-        private final Scores converging;
-
-        private Fixed(Side side, Scores converging) {
-            this.side = side;
-            this.converging = converging;
-        }
-
-        /**
-         * The gradient of the quadratic for the weights [rows, inputs]: of its homogeneous part at a direction, or, without
-         * one, of the whole at 0.
-         */
-        private void gradient(@Nullable Tensor direction, Tensor into) {
-            device.matrix().fill(into, 0);
-            for (long row = 0; row < train.rows(); row += batchRows) {
-                long n = Math.min(batchRows, train.rows() - row);
-                try (TensorArena scratch = device.arena()) {
-                    batch(row, n, direction, into, scratch);
-                    device.synchronize();
-                }
-            }
-        }
-
-        private void batch(long row, long n, @Nullable Tensor direction, Tensor into, TensorArena scratch) {
-            Passage passage = train.rows(row, n);
-            Scores ofConverted = new Scores(converging.queries().rows(row, n), converging.keys().rows(row, n));
-            Scores errors = direction == null
-                    ? biases.beside(passage.original(), original.shape(), scratch)
-                    : errors(passage, direction, ofConverted, scratch);
-            float factor = (direction == null ? -1 : 1) * original.shape().scale() / train.rows();
-            Tensor found = scratch.matrix(DType.F32, n, converging.queries().columns());
-            gradient.run(new Problem(side, new Weighing(passage.original(), original.slopes()),
-                    new Weighing(ofConverted, converted.slopes()), WEIGHTS, errors, ofConverted), factor, found);
-            Tensor own = side == Side.QUERIES ? found : SharedHeads.sum(device, converted.shape(), found, scratch);
-            converted.rotateBack(own);
-            device.matrix().gemm(1, own, true, passage.inputs(), false, 1, into);
-        }
-
-        private Scores errors(Passage passage, Tensor direction, Scores ofConverted, TensorArena scratch) {
-            Tensor moved = scratch.matrix(DType.F32, passage.rows(), direction.rows());
-            device.matrix().linear(passage.inputs(), direction, null, 0, moved);
-            converted.rotate(moved);
-            return side == Side.QUERIES
-                    ? new Scores(moved, ofConverted.keys())
-                    : new Scores(ofConverted.queries(), moved);
-        }
-
-        /** E[f f^T] of the side that is carried, per row of heads of the weights, and E[x x^T]. */
-        private ScoreMetric metric(TensorArena owner) {
-            int d = original.headDim();
-            int heads = converted.shape().heads();
-            int kvHeads = converted.shape().kvHeads();
-            int blocks = side == Side.QUERIES ? heads : kvHeads;
-            double scale = original.shape().scale();
-            List<ScoreMetric.Factor> left = new ArrayList<>();
-            try (TensorArena scratch = device.arena()) {
-                Tensor moments = scratch.matrix(DType.F32, d, d);
-                for (int block = 0; block < blocks; block++) {
-                    device.matrix().fill(moments, 0);
-                    for (int head = 0; head < heads; head++) {
-                        boolean mine = side == Side.QUERIES ? head == block : head / (heads / kvHeads) == block;
-                        if (mine) {
-                            Tensor carried = side == Side.QUERIES
-                                    ? converging.keys().columns((long) (head / (heads / kvHeads)) * d, d)
-                                    : converging.queries().columns((long) head * d, d);
-                            device.matrix().gemm((float) (scale * scale / train.rows()), carried, true, carried, false,
-                                    1, moments);
-                        }
-                    }
-                    left.add(ScoreMetric.Factor.lifted(device, moments, LIFT_HEADS, owner));
-                }
-            }
-            return new ScoreMetric(device, left, inputs());
         }
     }
 

@@ -52,9 +52,14 @@ public final class CrossMoments implements AutoCloseable {
                 .map(n -> Float.BYTES * n * batchRows + TreeSum.bytes(n, false, parts)).sum();
     }
 
+    /** As {@link HessianAccumulator#end}. */
+    public void end() {
+        sums.values().forEach(TreeSum::end);
+    }
+
     /** Starts the next part: its tokens pass next. */
     public void begin(Shard next) {
-        sums.values().forEach(TreeSum::end);
+        end();
         sums.values().forEach(sum -> sum.begin(next.index()));
     }
 

@@ -1,6 +1,7 @@
 package dev.optgptq.calibrate.capture;
 
 import dev.optgptq.kernels.HostVectors;
+import dev.optgptq.calibrate.family.BlockSpec;
 import dev.optgptq.calibrate.family.InputSite.Kind;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Device;
@@ -40,6 +41,16 @@ final class ExpertHessians {
         if (target != null) {
             device.matrix().fill(target, 0);
         }
+    }
+
+    /**
+     * Device memory of a block's means, and of what an expert takes of one while its Hessian is completed.
+     *
+     * @param kinds of token weights, each with means of its own
+     */
+    static long bytes(BlockSpec block, int kinds) {
+        return (kinds + 1) * block.sites().stream().filter(site -> site.kind() == Kind.EXPERT_INPUT)
+                .mapToLong(site -> (long) Float.BYTES * block.inputs(site) * block.inputs(site)).max().orElse(0);
     }
 
     /**

@@ -131,6 +131,11 @@ public final class HessianAccumulator implements InputTap, SiteHessians, AutoClo
         weighted.batch(firstToken);
     }
 
+    /** The last part has passed: partial sums are added up, as far as other devices do not have their neighbours. */
+    public void end() {
+        endPart();
+    }
+
     private void endPart() {
         if (part != null) {
             for (Map.Entry<InputSite, Sum> entry : sums.entrySet()) {

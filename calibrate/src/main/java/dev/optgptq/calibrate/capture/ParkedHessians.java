@@ -28,6 +28,7 @@ public final class ParkedHessians implements SiteHessians, AutoCloseable {
     private final Map<InputSite.Kind, ExpertHessians> layer = new EnumMap<>(InputSite.Kind.class);
     private final Map<InputSite, Parked> parked = new HashMap<>();
     private long used;
+    private float residual;
     private @Nullable Given given;
 
     /** One site's sum, F32 [n, n], of which the upper triangle counts. */
@@ -52,9 +53,14 @@ public final class ParkedHessians implements SiteHessians, AutoCloseable {
         return experts(block).stream().mapToLong(site -> square(block, site)).sum();
     }
 
-    /** Device memory beside the sums: the layer's mean, and the one that is solved, with its share of the mean. */
-    static long deviceBytes(BlockSpec block) {
-        return 3 * experts(block).stream().mapToLong(site -> square(block, site)).max().orElse(0);
+    /**
+     * Device memory beside the sums: the layer's mean with its share of one, and the one that is solved.
+     *
+     * @param kinds of token weights, each with sums of its own, of which one is solved at a time
+     */
+    public static long deviceBytes(BlockSpec block, int kinds) {
+        return ExpertHessians.bytes(block, kinds)
+                + experts(block).stream().mapToLong(site -> square(block, site)).max().orElse(0);
     }
 
     private static List<InputSite> experts(BlockSpec block) {
@@ -67,6 +73,7 @@ public final class ParkedHessians implements SiteHessians, AutoCloseable {
 
     /** Takes over the sums of some experts, all of whose tokens have passed; they follow those before in order. */
     public void add(HessianAccumulator sums) {
+        residual = Math.max(residual, sums.largestResidual());
         for (InputSite site : sums.sites().stream().filter(InputSite::ofExpert).toList()) {
             Tensor sum = sums.sum(site);
             int n = Math.toIntExact(sum.columns());
@@ -81,7 +88,8 @@ public final class ParkedHessians implements SiteHessians, AutoCloseable {
 
     @Override
     public Activity activity(InputSite site) {
-        return of(site).activity();
+        Activity its = of(site).activity();
+        return new Activity(its.input(), residual, its.tokens(), its.shrunk());
     }
 
     /** One at a time: the one before is released. */
@@ -99,6 +107,11 @@ public final class ParkedHessians implements SiteHessians, AutoCloseable {
         Objects.requireNonNull(layer.get(site.kind())).complete(hessian, its.activity.tokens(), totalTokens);
         device.matrix().symmetrize(hessian);
         return hessian;
+    }
+
+    /** Whether an expert's sum is here. */
+    public boolean has(InputSite site) {
+        return parked.containsKey(site);
     }
 
     private Parked of(InputSite site) {

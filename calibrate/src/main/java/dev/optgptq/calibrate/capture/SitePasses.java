@@ -3,6 +3,7 @@ package dev.optgptq.calibrate.capture;
 import dev.optgptq.calibrate.family.BlockSpec;
 import dev.optgptq.calibrate.family.FeedForward;
 import dev.optgptq.calibrate.family.InputSite;
+import dev.optgptq.calibrate.family.ModelSpec;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -44,6 +45,16 @@ public final class SitePasses {
         return sites.stream().filter(pass -> !pass.isEmpty()).toList();
     }
 
+    /** Device memory of what experts with few tokens are drawn towards. */
+    public static long meanBytes(BlockSpec block, int kinds) {
+        return ExpertHessians.bytes(block, kinds);
+    }
+
+    /** The same of the block that takes most. */
+    public static long bytes(ModelSpec model, int expertsAtOnce, int parts) {
+        return model.most(block -> bytes(block, expertsAtOnce, parts));
+    }
+
     /**
      * Peak device memory of the sums of any pass, as {@link HessianAccumulator#bytes}, with what parking them takes there.
      *
@@ -53,6 +64,6 @@ public final class SitePasses {
         List<Set<InputSite>> passes = of(block, block.sites(), expertsAtOnce);
         Map<InputSite, Integer> widths = block.widths();
         long most = passes.stream().mapToLong(sites -> HessianAccumulator.bytes(widths, sites, parts)).max().orElse(0);
-        return most + (passes.size() == 1 ? 0 : ParkedHessians.deviceBytes(block));
+        return most + (passes.size() == 1 ? ExpertHessians.bytes(block, 1) : ParkedHessians.deviceBytes(block, 1));
     }
 }

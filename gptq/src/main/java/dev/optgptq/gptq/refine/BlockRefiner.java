@@ -3,6 +3,7 @@ package dev.optgptq.gptq.refine;
 import dev.optgptq.gptq.recipe.ModuleGrids;
 import dev.optgptq.calibrate.capture.Peak;
 import dev.optgptq.calibrate.capture.ActivationStore;
+import dev.optgptq.calibrate.capture.ExpertPasses;
 import dev.optgptq.calibrate.capture.ShardPass;
 import dev.optgptq.calibrate.gradient.Saliency;
 import dev.optgptq.calibrate.model.Replicas;
@@ -31,15 +32,17 @@ public final class BlockRefiner {
     private final Refinement refinement;
     private final Streams streams;
     private final @Nullable Saliency saliency;
+    private final ExpertPasses experts;
     private final Phases phases;
 
     /**
      * @param settings of all linears but for their grids
      * @param streams both at the first block's input
      * @param saliency token weights; null if all are equal
+     * @param experts how many have their Hessians in memory at once
      */
     public BlockRefiner(Replicas models, SolveSettings settings, ModuleGrids grids, Refinement refinement,
-            Streams streams, @Nullable Saliency saliency, Phases phases) {
+            Streams streams, @Nullable Saliency saliency, ExpertPasses experts, Phases phases) {
         this.models = models;
         this.model = models.first();
         this.device = model.device();
@@ -48,6 +51,7 @@ public final class BlockRefiner {
         this.refinement = refinement;
         this.streams = streams;
         this.saliency = saliency;
+        this.experts = experts;
         this.phases = phases;
     }
 
@@ -124,7 +128,8 @@ public final class BlockRefiner {
     private BlockMoments capture(int block) {
         phases.enter("load");
         try (Replicas.Block weights = models.loadBlock(block)) {
-            BlockMoments moments = new BlockMoments(models, block, streams, saliency, refinement.propagate(), phases);
+            BlockMoments moments = new BlockMoments(models, block, streams, saliency, refinement.propagate(), experts,
+                    phases);
             try {
                 moments.capture(weights);
                 Peak.requireInNorms(moments.largestResidual(), model.spec().hiddenSize(),

@@ -6,7 +6,6 @@ import dev.optgptq.calibrate.model.Backward;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.calibrate.weights.BlockWeights;
 import dev.optgptq.formats.dtype.DType;
-import dev.optgptq.gptq.solve.LinearSolution;
 import dev.optgptq.gptq.solve.QuantizedWeight;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
@@ -64,7 +63,7 @@ final class BlockTuner {
             List<SolvedLinear> learned = new ArrayList<>();
             latents.forEach((linear, latent) -> {
                 QuantizedWeight weight = latent.finish(arena, weights.weight(linear.linear()));
-                learned.add(new SolvedLinear(linear.linear(), replaced(linear.solution(), weight),
+                learned.add(new SolvedLinear(linear.linear(), linear.solution().with(weight),
                         linear.activity(), linear.seconds()));
             });
             device.synchronize();
@@ -73,12 +72,6 @@ final class BlockTuner {
     }
 
     /** Learned codes have no layer error: they are not optimized layer by layer. */
-    private static LinearSolution replaced(LinearSolution solution, QuantizedWeight weight) {
-        return new LinearSolution(weight, solution.weightError(), solution.largestScale(), solution.outputError(),
-                solution.damp(),
-                solution.dampAttempts(), solution.deadInputs(), null);
-    }
-
     private void learn(BlockWeights weights, Map<SolvedLinear, LatentLinear> latents, TensorArena scratch) {
         int hidden = model.spec().hiddenSize();
         int length = streams.sequenceLength();

@@ -3,6 +3,7 @@ package dev.optgptq.gptq.refine;
 import dev.optgptq.calibrate.capture.Activity;
 import dev.optgptq.calibrate.capture.CrossMoments;
 import dev.optgptq.calibrate.capture.HessianAccumulator;
+import dev.optgptq.calibrate.capture.ParkedHessians;
 import dev.optgptq.calibrate.capture.Partition;
 import dev.optgptq.calibrate.capture.Shard;
 import dev.optgptq.calibrate.capture.ShardPass;
@@ -24,47 +25,63 @@ import java.util.Set;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
-/** One device's share of a block's moments. */
+/** One device's share of a block's moments, of those sites that are summed in one pass. */
 final class DeviceMoments implements AutoCloseable {
 
     private final Transformer model;
     private final Device device;
     private final Streams streams;
     private final TensorArena arena;
-    private final Set<InputSite> sites;
+    private final BlockSpec block;
+    private final Pass pass;
     private final Set<InputSite> crossed;
     private final HessianAccumulator plain;
     private final @Nullable HessianAccumulator weighted;
     private final @Nullable CrossMoments cross;
 
-    DeviceMoments(Transformer model, int block, Streams streams, @Nullable Saliency saliency, boolean withCross) {
+    /**
+     * What one pass through the block sums.
+     *
+     * @param last whether it is the last one, in which the original stream advances
+     */
+    record Pass(Set<InputSite> sites, boolean last) {
+        private boolean runs(int expert) {
+            return sites.stream().anyMatch(site -> site.expert() == expert);
+        }
+    }
+
+    DeviceMoments(Transformer model, BlockSpec block, Streams streams, @Nullable Saliency saliency, Pass pass,
+            boolean withCross) {
         this.model = model;
         this.device = model.device();
         this.streams = streams;
         this.arena = device.arena();
-        BlockSpec spec = model.spec().block(block);
-        this.sites = spec.sites();
-        Map<InputSite, Tensor> factors = factors(block, saliency);
+        this.block = block;
+        this.pass = pass;
+        Set<InputSite> sites = pass.sites();
+        Map<InputSite, Tensor> factors = factors(saliency);
         long rows = streams.trainedRows();
-        this.plain = new HessianAccumulator(device, spec, sites, rows);
-        this.weighted = factors.isEmpty() ? null : new HessianAccumulator(device, spec, sites, rows);
+        this.plain = new HessianAccumulator(device, block, sites, rows);
+        this.weighted = factors.isEmpty() ? null : new HessianAccumulator(device, block, sites, rows);
         if (weighted != null) {
             factors.forEach(weighted::weigh);
         }
         // The experts of the two models have other tokens.
         this.crossed = sites.stream().filter(site -> !site.ofExpert()).collect(Collectors.toSet());
-        this.cross = withCross ? new CrossMoments(device, spec, crossed, streams.batchRows(), rows) : null;
+        this.cross = withCross && !crossed.isEmpty()
+                ? new CrossMoments(device, block, crossed, streams.batchRows(), rows)
+                : null;
     }
 
-    private Map<InputSite, Tensor> factors(int block, @Nullable Saliency saliency) {
+    private Map<InputSite, Tensor> factors(@Nullable Saliency saliency) {
         Map<InputSite, Tensor> factors = new HashMap<>();
         if (saliency == null) {
             return factors;
         }
         Map<InputSite, Optional<Tensor>> known = new HashMap<>();
-        for (InputSite site : sites) {
+        for (InputSite site : pass.sites()) {
             known.computeIfAbsent(site.ofAnyExpert(),
-                    any -> Optional.ofNullable(saliency.rowFactors(block, any, device, arena)))
+                    any -> Optional.ofNullable(saliency.rowFactors(block.index(), any, device, arena)))
                     .ifPresent(found -> factors.put(site, found.columns(0, streams.trainedRows())));
         }
         return factors;
@@ -72,32 +89,49 @@ final class DeviceMoments implements AutoCloseable {
 
     /**
      * Passes sequences through the block: the training sequences in both streams, the held-out ones in the original
-     * stream.
+     * stream; before the last pass only the training sequences in the quantized stream.
      */
     void capture(BlockWeights weights, List<Shard> summed, List<Shard> heldOut, Phases phases) {
         Partition partition = streams.partition();
-        try (ShardPass pass = new ShardPass(model, partition, streams.sequenceLength())) {
+        try (ShardPass batches = new ShardPass(model, partition, streams.sequenceLength())) {
+            InputTap tap = new Sums(phases);
             for (Shard part : summed) {
                 begin(part);
                 partition.eachBatch(part, (first, count) -> {
-                    if (first >= streams.originalFrom()) {
+                    if (pass.last() && first >= streams.originalFrom()) {
                         phases.enter("forward original");
-                        original(weights, first, count, pass, this::keepOriginal, phases);
+                        original(weights, first, count, batches, this::keepOriginal, phases);
                     }
                     phases.enter("forward");
-                    Tensor x = pass.read(streams.quantized(), first, count);
+                    Tensor x = batches.read(streams.quantized(), first, count);
                     plain.residual(x);
                     if (weighted != null) {
                         weighted.batch(first);
                     }
-                    pass.forward(weights, x, (site, rows, tokens) -> add(site, rows, tokens, phases));
-                    phases.captured(sites, count);
+                    batches.forward(weights, x, tap);
+                    if (pass.last()) {
+                        // The last pass counts for all.
+                        phases.captured(block.sites(), count);
+                    }
                 });
             }
-            phases.enter("validate");
-            partition.eachBatch(heldOut,
-                    (first, count) -> original(weights, first, count, pass, InputTap.NONE, phases));
+            end();
+            if (pass.last()) {
+                phases.enter("validate");
+                partition.eachBatch(heldOut,
+                        (first, count) -> original(weights, first, count, batches, InputTap.NONE, phases));
+            }
             device.synchronize();
+        }
+    }
+
+    private void end() {
+        plain.end();
+        if (weighted != null) {
+            weighted.end();
+        }
+        if (cross != null) {
+            cross.end();
         }
     }
 
@@ -111,10 +145,10 @@ final class DeviceMoments implements AutoCloseable {
         }
     }
 
-    private void original(BlockWeights weights, long first, long count, ShardPass pass, InputTap tap,
+    private void original(BlockWeights weights, long first, long count, ShardPass batches, InputTap tap,
             Phases phases) {
-        streams.updateOriginal(device, first, pass.rows(count), rows -> {
-            pass.forward(weights, rows, tap);
+        streams.updateOriginal(device, first, batches.rows(count), rows -> {
+            batches.forward(weights, rows, tap);
             plain.residual(rows);
         });
         phases.forward(count);
@@ -127,8 +161,31 @@ final class DeviceMoments implements AutoCloseable {
         return true;
     }
 
+    /** Adds to the sums, without the experts of other passes. */
+    private final class Sums implements InputTap {
+
+        private final Phases phases;
+
+        private Sums(Phases phases) {
+            this.phases = phases;
+        }
+
+        @Override
+        public boolean at(InputSite site, Tensor x, @Nullable Tensor tokens) {
+            return add(site, x, tokens, phases);
+        }
+
+        @Override
+        public boolean runs(int expert) {
+            return pass.runs(expert);
+        }
+    }
+
     /** The pass ends after the last site: the block's output is not needed. */
     private boolean add(InputSite site, Tensor x, @Nullable Tensor tokens, Phases phases) {
+        if (!pass.sites().contains(site)) {
+            return true;
+        }
         phases.enter("hessian");
         boolean more = plain.at(site, x);
         phases.hessian(site, x.rows());
@@ -165,6 +222,20 @@ final class DeviceMoments implements AutoCloseable {
         }
         if (cross != null) {
             cross.gather(ranks, owners::of);
+        }
+    }
+
+    /** Gives the sums of experts away: those with equal token weights, and those weighted by the loss's gradient if there are any. */
+    void park(ParkedHessians equal, @Nullable ParkedHessians byGradient) {
+        equal.add(plain);
+        if (weighted != null && byGradient != null) {
+            byGradient.add(weighted);
+        }
+        for (InputSite site : pass.sites().stream().filter(InputSite::ofExpert).toList()) {
+            plain.release(site);
+            if (weighted != null) {
+                weighted.release(site);
+            }
         }
     }
 

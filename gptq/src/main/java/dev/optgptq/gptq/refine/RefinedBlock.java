@@ -1,6 +1,7 @@
 package dev.optgptq.gptq.refine;
 
 import java.util.List;
+import java.util.function.Consumer;
 
 /** A block that was refined, on the device until it is closed. */
 public final class RefinedBlock implements AutoCloseable {
@@ -12,9 +13,9 @@ public final class RefinedBlock implements AutoCloseable {
         this.contest = contest;
     }
 
-    /** The linears of the best candidate, in forward order. */
-    public List<SolvedLinear> linears() {
-        return contest.best().linears();
+    /** Lends the linears of the best candidate, in forward order; each is valid during its call. */
+    public void eachLinear(Consumer<SolvedLinear> use) {
+        contest.best().each(use);
     }
 
     /** The outcome of every step. */

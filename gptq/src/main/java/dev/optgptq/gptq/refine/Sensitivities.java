@@ -1,5 +1,6 @@
 package dev.optgptq.gptq.refine;
 
+import dev.optgptq.calibrate.capture.ExpertPasses;
 import dev.optgptq.calibrate.capture.ShardPass;
 import dev.optgptq.calibrate.family.FeedForward;
 import dev.optgptq.calibrate.family.InputSite;
@@ -42,19 +43,23 @@ public final class Sensitivities {
     private final boolean searchScales;
     private final Streams streams;
     private final Saliency saliency;
+    private final ExpertPasses experts;
     private final Phases phases;
 
     /**
      * @param searchScales whether the run searches scales
      * @param streams at the first block's input; the quantized one is another of the original model
+     * @param experts how many have their Hessians in memory at once
      */
-    public Sensitivities(Replicas models, boolean searchScales, Streams streams, Saliency saliency, Phases phases) {
+    public Sensitivities(Replicas models, boolean searchScales, Streams streams, Saliency saliency,
+            ExpertPasses experts, Phases phases) {
         this.models = models;
         this.model = models.first();
         this.device = model.device();
         this.searchScales = searchScales;
         this.streams = streams;
         this.saliency = saliency;
+        this.experts = experts;
         this.phases = phases;
     }
 
@@ -68,7 +73,7 @@ public final class Sensitivities {
         Map<LinearSpec, double[]> losses = new HashMap<>();
         phases.enter("load");
         try (Replicas.Block weights = models.loadBlock(block);
-                BlockMoments moments = new BlockMoments(models, block, streams, saliency, false, phases)) {
+                BlockMoments moments = new BlockMoments(models, block, streams, saliency, false, experts, phases)) {
             moments.capture(weights);
             phases.enter("allocate");
             for (InputSite site : model.spec().block(block).sites()) {

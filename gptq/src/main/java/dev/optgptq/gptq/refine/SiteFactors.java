@@ -59,15 +59,20 @@ final class SiteFactors implements AutoCloseable {
         return solver;
     }
 
-    /** Before solvers of the other Hessians are asked for. */
+    /** Before solvers of the other Hessians are asked for; these are left as they were. */
     void closeSolvers() {
+        solvers.values().forEach(SiteSolver::restoreHessian);
+        close(solvers);
+    }
+
+    private static void close(Map<InputSite, SiteSolver> solvers) {
         solvers.values().forEach(SiteSolver::close);
         solvers.clear();
     }
 
     @Override
     public void close() {
-        closeSolvers();
+        close(solvers);
         arena.close();
     }
 }

@@ -40,6 +40,7 @@ final class VariantSolver implements AutoCloseable {
     private final boolean keepRounded;
     private final Phases phases;
     private final SolvedExchange exchange;
+    private final ExpertsSolver experts;
     /** By device. */
     private final List<SiteFactors> factors;
     private boolean factorsAreWeighted;
@@ -51,6 +52,7 @@ final class VariantSolver implements AutoCloseable {
         this.model = models.first();
         this.device = model.device();
         this.exchange = new SolvedExchange(models.crew().ranks(), device, grids);
+        this.experts = new ExpertsSolver(device, settings, grids, moments, phases);
         this.block = block;
         this.settings = settings;
         this.grids = grids;
@@ -67,6 +69,7 @@ final class VariantSolver implements AutoCloseable {
             factorsAreWeighted = variant.weighted();
         }
         TensorArena arena = device.arena();
+        ParkedLinears parked = null;
         try {
             // Learned rounding starts from all weights, and ranks exchange them; else experts compute from their codes.
             BlockWeights weights = keepRounded || exchange.ranks().areSeveral()
@@ -74,9 +77,19 @@ final class VariantSolver implements AutoCloseable {
                     : model.streamBlock(block, arena);
             List<LinearSpec> mine = grids.quantized(weights.linears()).stream()
                     .filter(linear -> moments.owners().of(linear.site()) == exchange.ranks().rank()).toList();
-            return new Candidate(weights, all(weights, solve(variant, mine, weights, arena), arena), arena);
+            List<LinearSpec> later = mine.stream().filter(linear -> moments.isParked(linear.site())).toList();
+            List<LinearSpec> now = mine.stream().filter(linear -> !moments.isParked(linear.site())).toList();
+            List<SolvedLinear> linears = all(weights, solve(variant, now, weights, arena), arena);
+            if (!later.isEmpty()) {
+                parked = new ParkedLinears(device, weights.spec(), grids, moments.parkedLimit());
+                experts.solve(variant, later, weights, parked);
+            }
+            return new Candidate(weights, linears, parked, arena);
         } catch (RuntimeException e) {
             arena.close();
+            if (parked != null) {
+                parked.close();
+            }
             throw e;
         }
     }
@@ -157,6 +170,9 @@ final class VariantSolver implements AutoCloseable {
     private List<SolvedLinear> all(BlockWeights weights, Map<LinearSpec, SolvedLinear> mine, TensorArena arena) {
         List<SolvedLinear> linears = new ArrayList<>();
         for (LinearSpec linear : grids.quantized(weights.linears())) {
+            if (moments.isParked(linear.site())) {
+                continue;
+            }
             SolvedLinear own = mine.get(linear);
             if (own != null && !exchange.ranks().areSeveral()) {
                 linears.add(own);

@@ -67,7 +67,7 @@ final class AllocationRun {
             Streams streams = new Streams(stream.activations(), heldOut.activations(), null, calibration.length(),
                     partition);
             Sensitivities sensitivities = new Sensitivities(run.models(),
-                    settings.solving().scaleSearch() || settings.isGradient(), streams, saliency,
+                    settings.solving().scaleSearch() || settings.isGradient(), streams, saliency, memory.experts(),
                     new RunPhases(run.progress(), calibration.length()));
             List<Unit> units = new ArrayList<>();
             for (BlockSpec block : run.model().blockSpecs()) {
@@ -84,8 +84,8 @@ final class AllocationRun {
     }
 
     private MemoryPlan plan() {
-        MemoryJob job = new MemoryJob(run.model(), DType.F32, run.grids(), null, run.ranks().areSeveral(),
-                refinement(), run.caller().devices().crew());
+        MemoryJob job = new MemoryJob(run.model(), DType.F32, run.grids(), settings.calibration().expertsAtOnce(),
+                run.ranks().areSeveral(), refinement(), run.caller().devices().crew());
         MemoryPlan plan = MemoryPlan.of(job, run.texts(), MemoryNeed.Free.of(run.caller().devices().devices()));
         plan.require();
         run.caller().log().accept("memory, while bits are chosen: " + plan);

@@ -1,10 +1,10 @@
 package dev.optgptq.gptq.run;
 
+import dev.optgptq.calibrate.capture.ExpertPasses;
 import dev.optgptq.calibrate.capture.HessianAccumulator;
 import dev.optgptq.calibrate.capture.Partition;
 import dev.optgptq.calibrate.capture.Shard;
 import dev.optgptq.calibrate.capture.ShardPass;
-import dev.optgptq.calibrate.capture.SitePasses;
 import dev.optgptq.calibrate.family.BlockSpec;
 import dev.optgptq.calibrate.family.InputSite;
 import dev.optgptq.calibrate.model.InputTap;
@@ -13,7 +13,6 @@ import dev.optgptq.calibrate.weights.BlockWeights;
 import dev.optgptq.gptq.recipe.ModuleGrids;
 import dev.optgptq.gptq.refine.Phases;
 import dev.optgptq.gptq.refine.SharedPhases;
-import dev.optgptq.gptq.run.memory.Experts;
 import dev.optgptq.gptq.run.progress.RunPhases;
 import dev.optgptq.gptq.run.progress.RunProgress;
 import dev.optgptq.kernels.Device;
@@ -30,7 +29,8 @@ import java.util.Set;
  * @param trueSequential whether each site's inputs come from linears that are already quantized
  * @param experts how many have Hessians at once
  */
-record BlockInputs(Replicas models, ModuleGrids grids, boolean trueSequential, Experts experts, RunProgress progress) {
+record BlockInputs(Replicas models, ModuleGrids grids, boolean trueSequential, ExpertPasses experts,
+        RunProgress progress) {
 
     /**
      * Sites whose inputs are captured together: all in one pass, experts in several where their Hessians need it, or one pass
@@ -39,7 +39,7 @@ record BlockInputs(Replicas models, ModuleGrids grids, boolean trueSequential, E
     List<Set<InputSite>> passes(BlockSpec block) {
         Set<InputSite> sites = grids.sites(block);
         if (!trueSequential) {
-            return SitePasses.of(block, sites, experts.atOnce());
+            return experts.passes(block, sites);
         }
         List<Set<InputSite>> passes = new ArrayList<>();
         sites.forEach(site -> passes.add(Set.of(site)));

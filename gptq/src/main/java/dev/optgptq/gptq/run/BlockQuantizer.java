@@ -2,6 +2,7 @@ package dev.optgptq.gptq.run;
 
 import dev.optgptq.gptq.recipe.ModuleGrids;
 import dev.optgptq.calibrate.capture.Activity;
+import dev.optgptq.calibrate.capture.ExpertPasses;
 import dev.optgptq.calibrate.capture.HessianAccumulator;
 import dev.optgptq.calibrate.capture.ParkedHessians;
 import dev.optgptq.calibrate.capture.Peak;
@@ -16,7 +17,6 @@ import dev.optgptq.gptq.refine.SiteOwners;
 import dev.optgptq.gptq.refine.SolvedExchange;
 import dev.optgptq.gptq.refine.SolvedLinear;
 import dev.optgptq.gptq.run.checkpoint.BlockRecorder;
-import dev.optgptq.gptq.run.memory.Experts;
 import dev.optgptq.gptq.run.progress.RunProgress;
 import dev.optgptq.gptq.solve.Calibrator;
 import dev.optgptq.gptq.solve.SiteSolver;
@@ -39,7 +39,7 @@ final class BlockQuantizer {
     private final Device device;
     private final ModuleGrids grids;
     private final boolean trueSequential;
-    private final Experts experts;
+    private final ExpertPasses experts;
     private final RunProgress progress;
     private final SiteSolving solving;
     private final BlockInputs inputs;
@@ -47,7 +47,8 @@ final class BlockQuantizer {
     private final SolvedExchange exchange;
 
     /** @param experts how many have Hessians at once */
-    BlockQuantizer(Replicas models, Calibrator calibrator, ModuleGrids grids, boolean trueSequential, Experts experts,
+    BlockQuantizer(Replicas models, Calibrator calibrator, ModuleGrids grids, boolean trueSequential,
+            ExpertPasses experts,
             RunProgress progress) {
         this.models = models;
         this.model = models.first();
@@ -109,7 +110,7 @@ final class BlockQuantizer {
     private void inPasses(Replicas.Block weights, List<Set<InputSite>> passes, CalibrationStream stream,
             BlockRecorder recorder) {
         try (ParkedHessians parked = new ParkedHessians(device, weights.first().spec(), stream.rows(),
-                experts.memoryBytes())) {
+                experts.bufferLimit())) {
             for (Set<InputSite> sites : passes) {
                 try (HessianAccumulator hessians = inputs.capture(weights, stream, sites)) {
                     parked.add(hessians);

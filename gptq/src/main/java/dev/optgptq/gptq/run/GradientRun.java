@@ -82,7 +82,7 @@ final class GradientRun {
                     run.partition(calibration));
             refine(journal,
                     new BlockRefiner(run.models(), run.calibrator().settings(), run.grids(), refinement, streams,
-                            saliency, phases));
+                            saliency, run.memory().experts(), phases));
             journal.own().ifPresent(own -> finish(own, streams));
         }
     }
@@ -115,7 +115,7 @@ final class GradientRun {
                     progress.enter("write");
                     progress.exchange(run.ranks());
                     if (recorder != null) {
-                        refined.linears().forEach(recorder::write);
+                        refined.eachLinear(recorder::write);
                         recorder.finish(run.clock().phases(), refined.outcomes());
                     }
                 }

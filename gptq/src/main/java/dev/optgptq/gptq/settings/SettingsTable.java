@@ -215,7 +215,7 @@ public final class SettingsTable {
                     + "again for the others, and the result is the same. Weights of experts are in memory one at a time.")
             .byDefault("as many as fit in a quarter of the free memory", given -> null)
             .allows("at least 1", atLeast(1))
-            .readBy(GPTQ)
+            .readBy(GPTQ, GRADIENT)
             .where(run -> run.calibration().expertsAtOnce() != null && !run.solving().trueSequential())
             .value(run -> Objects.<Object>requireNonNullElse(run.calibration().expertsAtOnce(), NONE));
 

@@ -125,6 +125,20 @@ public record InverseFactor(Tensor hessian, Tensor u, InputOrder order, boolean[
         }
     }
 
+    /** Undoes reviveDead: the Hessian is as it was before it was factorised. */
+    void restore(Device device) {
+        try (TensorArena scratch = device.arena()) {
+            Tensor values = scratch.vector(DType.F32, dead.length);
+            device.matrix().diagonal(hessian, values);
+            float[] diagonal = HostVectors.floats(device, values);
+            for (int i = 0; i < dead.length; i++) {
+                diagonal[i] = dead[i] ? 0 : diagonal[i];
+            }
+            device.matrix().setDiagonal(hessian, HostVectors.upload(device, scratch, diagonal));
+            device.synchronize();
+        }
+    }
+
     int deadInputs() {
         int count = 0;
         for (boolean d : dead) {

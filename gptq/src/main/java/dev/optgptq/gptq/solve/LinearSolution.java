@@ -31,4 +31,10 @@ public record LinearSolution(QuantizedWeight weight, double weightError, float l
         return new LinearSolution(weight.on(owner, other, arena), weightError, largestScale, outputError, damp,
                 dampAttempts, deadInputs, rounded == null ? null : other.received(owner, rounded, arena));
     }
+
+    /** The same figures with these integers, and without the weights before rounding. */
+    public LinearSolution with(QuantizedWeight integers) {
+        return new LinearSolution(integers, weightError, largestScale, outputError, damp, dampAttempts, deadInputs,
+                null);
+    }
 }

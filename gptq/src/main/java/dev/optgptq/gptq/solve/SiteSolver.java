@@ -239,6 +239,11 @@ public final class SiteSolver implements AutoCloseable {
         return factor;
     }
 
+    /** Leaves the Hessian as it was, for another solver of the same site; this one is done. */
+    public void restoreHessian() {
+        requireFactor().restore(device);
+    }
+
     @Override
     public void close() {
         arena.close();

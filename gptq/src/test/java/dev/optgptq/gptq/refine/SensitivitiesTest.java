@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.optgptq.calibrate.Progress;
 import dev.optgptq.calibrate.capture.ActivationStore;
+import dev.optgptq.calibrate.capture.ExpertPasses;
 import dev.optgptq.calibrate.capture.Partition;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.family.LinearSpec;
@@ -44,7 +45,7 @@ class SensitivitiesTest {
                 Streams streams = new Streams(stream, original, null, LENGTH,
                         Partition.of((SEQUENCES - 1L) * LENGTH, LENGTH, LENGTH, 1, 1));
 
-                Map<LinearSpec, double[]> losses = new Sensitivities(models, false, streams, saliency,
+                Map<LinearSpec, double[]> losses = new Sensitivities(models, false, streams, saliency, ExpertPasses.ALL,
                         TinyBlock.SILENT).next(0,
                                 linear -> linear.projection() == Projection.EXPERT_GATE
                                         ? List.of(TinyBlock.SETTINGS)

@@ -3,6 +3,7 @@ package dev.optgptq.gptq.refine;
 import dev.optgptq.formats.packed.PackedGrid;
 import dev.optgptq.gptq.recipe.ModuleGrids;
 import dev.optgptq.calibrate.capture.ActivationStore;
+import dev.optgptq.calibrate.capture.ExpertPasses;
 import dev.optgptq.calibrate.capture.Partition;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.family.InputSite;
@@ -78,7 +79,7 @@ public final class TinyBlock implements AutoCloseable {
     Candidate solve(Variant variant) {
         Replicas models = Replicas.of(model);
         try (Replicas.Block weights = models.loadBlock(0);
-                BlockMoments moments = new BlockMoments(models, 0, streams, null, false, SILENT)) {
+                BlockMoments moments = new BlockMoments(models, 0, streams, null, false, ExpertPasses.ALL, SILENT)) {
             moments.capture(weights);
             try (VariantSolver solver = new VariantSolver(models, 0, SETTINGS, GRIDS, moments, true, SILENT)) {
                 return solver.solve(variant);

@@ -25,7 +25,7 @@ import dev.optgptq.gptq.run.checkpoint.CheckpointPlan;
 import dev.optgptq.gptq.run.checkpoint.LinearPacker;
 import dev.optgptq.gptq.run.checkpoint.OutputConfig;
 import dev.optgptq.gptq.run.checkpoint.TunedParameters;
-import dev.optgptq.gptq.run.memory.Experts;
+import dev.optgptq.calibrate.capture.ExpertPasses;
 import dev.optgptq.gptq.run.progress.PhaseClock;
 import dev.optgptq.gptq.run.progress.RunProgress;
 import dev.optgptq.gptq.run.progress.WorkCount;
@@ -206,7 +206,7 @@ class ReadBackTest {
         WorkCount flops = new WorkCount(model.spec(), run.settings().grids(model.spec()).grids(), false);
         RunProgress progress = new RunProgress(new PhaseClock(model.device(), "test"), flops, run.progress, 1);
         BlockQuantizer quantizer = new BlockQuantizer(Replicas.of(model), nearest,
-                run.settings().grids(model.spec()).grids(), false, Experts.ALL, progress);
+                run.settings().grids(model.spec()).grids(), false, ExpertPasses.ALL, progress);
         List<BlockRecord> records = new ArrayList<>();
         try (WriteBehind behind = new WriteBehind(run.output, 1 << 20)) {
             for (int block = 0; block < TinyModel.BLOCKS; block++) {

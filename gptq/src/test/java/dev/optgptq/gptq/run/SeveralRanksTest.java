@@ -11,6 +11,7 @@ import dev.optgptq.formats.UserError;
 import dev.optgptq.gptq.refine.Refinement;
 import dev.optgptq.gptq.report.RunReport;
 import dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind;
+import dev.optgptq.gptq.testing.TinyMixture;
 import dev.optgptq.gptq.testing.TinyModel;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.DeviceGroup;
@@ -60,7 +61,7 @@ class SeveralRanksTest {
 
     @Test
     void two_ranks_write_a_mixture_as_one_process_does() {
-        Path model = ExpertsRunTest.write(folder.resolve("model"));
+        Path model = new TinyMixture(4).write(folder.resolve("model"));
         TinyRun one = run(model, "one", CalibratorKind.GPTQ);
         TinyRun two = run(model, "two", CalibratorKind.GPTQ);
         one.samples = 2;

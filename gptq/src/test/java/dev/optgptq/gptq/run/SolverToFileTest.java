@@ -26,7 +26,7 @@ import dev.optgptq.gptq.run.checkpoint.CheckpointPlan;
 import dev.optgptq.gptq.run.checkpoint.LinearPacker;
 import dev.optgptq.gptq.run.checkpoint.OutputConfig;
 import dev.optgptq.gptq.run.checkpoint.TunedParameters;
-import dev.optgptq.gptq.run.memory.Experts;
+import dev.optgptq.calibrate.capture.ExpertPasses;
 import dev.optgptq.gptq.run.progress.PhaseClock;
 import dev.optgptq.gptq.run.progress.RunProgress;
 import dev.optgptq.gptq.run.progress.WorkCount;
@@ -119,7 +119,7 @@ class SolverToFileTest {
                         new WorkCount(model.spec(), run.settings().grids(model.spec()).grids(), false),
                         run.progress, 1);
                 BlockQuantizer quantizer = new BlockQuantizer(Replicas.of(model), gptq,
-                        run.settings().grids(model.spec()).grids(), false, Experts.ALL, progress);
+                        run.settings().grids(model.spec()).grids(), false, ExpertPasses.ALL, progress);
                 for (int block = 0; block < TinyModel.BLOCKS; block++) {
                     try (BlockRecorder recorder = new BlockRecorder(block,
                             journal.begin(BlockRecord.name(block), plan.packed(model.spec().linears(block))), packer,

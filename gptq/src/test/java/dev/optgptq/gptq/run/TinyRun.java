@@ -59,14 +59,13 @@ public final class TinyRun {
     public int sequenceLength = 64;
     public Refinement refinement = Refinement.DEFAULT;
     Precision precision = Precision.AUTO;
-    @Nullable
-    Integer expertsAtOnce;
+    public @Nullable Integer expertsAtOnce;
     public CheckpointFormat format = CheckpointFormat.GPTQ;
     ModuleSettings modules = ModuleSettings.NONE;
     TargetSettings target = TargetSettings.NONE;
     public boolean evaluate;
-    boolean overwrite;
-    boolean fresh;
+    public boolean overwrite;
+    public boolean fresh;
     int threads = 2;
     long shardBytes = CheckpointWriter.DEFAULT_SHARD_BYTES;
     Progress progress = Progress.SILENT;

@@ -1,5 +1,8 @@
 package dev.optgptq.gptq.run.memory;
 
+import dev.optgptq.calibrate.capture.ExpertPasses;
+import dev.optgptq.calibrate.capture.ParkedHessians;
+import dev.optgptq.calibrate.capture.SitePasses;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.eval.ModelComparison;
 import dev.optgptq.calibrate.family.ModelSpec;
@@ -27,7 +30,7 @@ import org.jspecify.annotations.Nullable;
  * @param learning block inputs on the host for tuning the whole model; 0 without it
  * @param hostLimit host memory above which activations go to a temporary file
  */
-public record MemoryNeeds(long weights, long hessians, Experts experts, long solving, long unshared,
+public record MemoryNeeds(long weights, long hessians, ExpertPasses experts, long solving, long unshared,
         long stream,
         Saliency.Memory gradients,
         long evaluation,
@@ -49,25 +52,44 @@ public record MemoryNeeds(long weights, long hessians, Experts experts, long sol
         long evaluation = evaluation(job, texts.evaluation());
         TokenSequences calibration = texts.calibration();
         if (calibration == null) {
-            return new MemoryNeeds(weights, 0, Experts.ALL, job.largestCopies(), job.unshared(), 0,
+            return new MemoryNeeds(weights, 0, ExpertPasses.ALL, job.largestCopies(), job.unshared(), 0,
                     Saliency.Memory.NONE, evaluation,
                     job.packedBlock(), 0, 0);
         }
         long limit = (long) (STREAM_SHARE * Math.min(free.host(), 1L << 50));
-        Saliency.Memory gradients = job.weighs()
-                ? Saliency.memory(model, calibration, gradientLimits(free, limit))
-                : Saliency.Memory.NONE;
         Refinement refinement = job.refinement();
         long learning = refinement == null ? 0 : RefineMemory.inputBytes(model, refinement, calibration, limit);
         long widest = model.widestInput();
-        Experts experts = job.wholeBlocks()
-                ? Experts.ALL
-                : Experts.of(model, job.expertsAtOnce(),
-                        (long) (HESSIAN_SHARE * Math.min(free.device().orElse(free.host()), 1L << 50)), limit);
-        return new MemoryNeeds(weights, Experts.hessianBytes(model, experts.atOnce(), 1), experts,
+        ExpertPasses experts = experts(job,
+                (long) (HESSIAN_SHARE * Math.min(free.device().orElse(free.host()), 1L << 50)), limit);
+        Saliency.Memory gradients = job.weighs()
+                ? Saliency.memory(model, calibration, gradientLimits(free, limit, experts))
+                : Saliency.Memory.NONE;
+        return new MemoryNeeds(weights, hessians(model, experts, 1), experts,
                 2 * 4 * widest * widest + job.largestCopies(), job.unshared(),
                 4L * model.hiddenSize() * calibration.length() * job.sequences(calibration.count()), gradients,
                 evaluation, job.packedBlock(), learning, limit);
+    }
+
+    private static ExpertPasses experts(MemoryJob job, long room, long limit) {
+        ModelSpec model = job.model();
+        if (job.wholeBlocks()) {
+            return ExpertPasses.ALL;
+        }
+        Refinement refinement = job.refinement();
+        if (refinement == null) {
+            return ExpertPasses.of(model, job.expertsAtOnce(), atOnce -> SitePasses.bytes(model, atOnce, 1), room,
+                    model.most(ParkedHessians::bytes), limit);
+        }
+        RefinedExperts refined = new RefinedExperts(model, refinement, job.grids());
+        return refinement.tuneSteps() > 0
+                ? ExpertPasses.ALL
+                : ExpertPasses.of(model, job.expertsAtOnce(), refined::bytes, room, refined.parkedBytes(), limit);
+    }
+
+    /** Device memory of the Hessians of plain GPTQ's passes. */
+    static long hessians(ModelSpec model, ExpertPasses experts, int parts) {
+        return SitePasses.bytes(model, experts.atOnce(), parts);
     }
 
     private static long evaluation(MemoryJob job, @Nullable TokenSequences text) {
@@ -77,10 +99,13 @@ public record MemoryNeeds(long weights, long hessians, Experts experts, long sol
                         + job.largestPacked();
     }
 
-    /** All of a device's own memory; of host memory no more than activations may take. */
-    static Saliency.Limits gradientLimits(MemoryNeed.Free free, long limit) {
-        return new Saliency.Limits(Math.min(GROUP_BYTES, limit), limit,
-                free.device().isPresent() ? free.device().getAsLong() - MemoryNeed.LIBRARIES : limit);
+    /**
+     * All of a device's own memory; of host memory no more than activations may take. Where experts come in several passes the
+     * model does not stay on the device either.
+     */
+    static Saliency.Limits gradientLimits(MemoryNeed.Free free, long limit, ExpertPasses experts) {
+        long resident = free.device().isPresent() ? free.device().getAsLong() - MemoryNeed.LIBRARIES : limit;
+        return new Saliency.Limits(Math.min(GROUP_BYTES, limit), limit, experts.parked() > 0 ? 0 : resident);
     }
 
     /** Where the residual stream is kept if not on a device. */

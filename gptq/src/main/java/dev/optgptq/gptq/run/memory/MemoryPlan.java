@@ -1,5 +1,6 @@
 package dev.optgptq.gptq.run.memory;
 
+import dev.optgptq.calibrate.capture.ExpertPasses;
 import dev.optgptq.calibrate.capture.Partition;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.gradient.Saliency;
@@ -75,13 +76,13 @@ public record MemoryPlan(MemoryNeed.Free free, MemoryNeeds needs, Placement plac
     }
 
     /** How many experts of a mixture have Hessians at once. */
-    public Experts experts() {
+    public ExpertPasses experts() {
         return needs.experts();
     }
 
     /** Memory that the gradient pass may use. */
     public Saliency.Limits gradientLimits() {
-        return MemoryNeeds.gradientLimits(free, needs.hostLimit());
+        return MemoryNeeds.gradientLimits(free, needs.hostLimit(), needs.experts());
     }
 
     /** On the host and on the devices of a process together. */
@@ -114,7 +115,7 @@ public record MemoryPlan(MemoryNeed.Free free, MemoryNeeds needs, Placement plac
     /** Quantizing, with the token weights. */
     long quantizingOnHost() {
         return needs.gradients().kept() + (ownMemory() ? 0 : quantizing()) + activations()
-                + (placement.refining() > 0 ? 0 : needs.experts().onHost())
+                + needs.experts().onHost()
                 + Math.max(needs.writing(), needs.learning());
     }
 

@@ -55,9 +55,8 @@ public record Placement(Cut cut, long forward, long waiting, long refining, Plac
         Refinement refinement = job.refinement();
         long refined = refinement == null
                 ? 0
-                : RefineMemory.of(model, refinement, job.wholeBlocks(), job.inputsPerScale(), calibration, rows,
-                        parts).peak();
-        long waiting = Experts.hessianBytes(model, needs.experts().atOnce(), parts) - needs.hessians();
+                : RefineMemory.of(job, refinement, needs.experts(), calibration, rows, parts).peak();
+        long waiting = MemoryNeeds.hessians(model, needs.experts(), parts) - needs.hessians();
         return new Placement(new Cut(rows, parts, 1, 1), buffers, waiting, refined, place, needs.stream(), 0);
     }
 

@@ -1,5 +1,6 @@
 package dev.optgptq.gptq.run.memory;
 
+import dev.optgptq.calibrate.capture.ExpertPasses;
 import dev.optgptq.gptq.run.memory.Placement.Place;
 import java.util.ArrayList;
 import java.util.List;
@@ -30,7 +31,9 @@ final class PlanText {
     private static String block(MemoryPlan plan) {
         MemoryNeeds needs = plan.needs();
         String blocks = plan.placement().refining() > 0
-                ? "one block refined " + mebibytes(plan.placement().refining())
+                ? "one block refined " + mebibytes(plan.placement().refining()) + (needs.experts().parked() > 0
+                        ? " with one expert, Hessians" + experts(needs.experts())
+                        : "")
                 : "one block of weights " + mebibytes(needs.weights())
                         + (needs.experts().most() > 0 ? " with one expert" : "") + ", Hessians "
                         + mebibytes(needs.hessians()) + experts(needs.experts())
@@ -42,7 +45,7 @@ final class PlanText {
                 + (needs.gradients().kept() > 0 ? ", token weights " + mebibytes(needs.gradients().kept()) : "");
     }
 
-    private static String experts(Experts experts) {
+    private static String experts(ExpertPasses experts) {
         return experts.parked() == 0
                 ? ""
                 : " of " + experts.atOnce() + " of " + experts.most() + " experts at a time and "

@@ -3,7 +3,10 @@ package dev.optgptq.gptq.run.memory;
 import dev.optgptq.calibrate.family.NormSpec;
 import dev.optgptq.calibrate.family.BlockSpec;
 import dev.optgptq.calibrate.capture.CrossMoments;
+import dev.optgptq.calibrate.capture.ExpertPasses;
 import dev.optgptq.calibrate.capture.HessianAccumulator;
+import dev.optgptq.calibrate.capture.ParkedHessians;
+import dev.optgptq.calibrate.capture.SitePasses;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.family.InputSite;
 import dev.optgptq.calibrate.family.LinearSpec;
@@ -13,6 +16,7 @@ import dev.optgptq.calibrate.model.Backward;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.gptq.refine.LatentLinear;
+import dev.optgptq.gptq.refine.ParkedLinears;
 import dev.optgptq.gptq.refine.Refinement;
 import dev.optgptq.gptq.refine.Schedule;
 import dev.optgptq.gptq.solve.SiteSolver;
@@ -35,27 +39,30 @@ public record RefineMemory(long solving, long predicting, long tuning, long mode
     /**
      * Counts it.
      *
-     * @param wholeBlocks whether experts are not streamed; they never are while rounding is learned
-     * @param groupSize inputs per scale; more than any linear has for all
+     * @param experts how many have their Hessians in memory at once
      * @param batchRows tokens that run at once
      * @param parts into which the calibration is cut
      */
-    public static RefineMemory of(ModelSpec spec, Refinement refinement, boolean wholeBlocks, int groupSize,
-            TokenSequences calibration, int batchRows, int parts) {
+    static RefineMemory of(MemoryJob job, Refinement refinement, ExpertPasses experts, TokenSequences calibration,
+            int batchRows, int parts) {
+        ModelSpec spec = job.model();
+        int groupSize = job.inputsPerScale();
         long workspace = Transformer.workspaceBytes(spec, DType.F32, batchRows, calibration.length());
         long stream = (long) Float.BYTES * batchRows * spec.hiddenSize();
         boolean learns = refinement.tuneSteps() > 0;
-        long block = learns || wholeBlocks
+        long block = learns || job.wholeBlocks()
                 ? Transformer.blockBytes(spec, DType.F32)
                 : Transformer.streamedBytes(spec, DType.F32);
-        long candidate = block + spec.most(
-                each -> each.linears().stream().mapToLong(linear -> codes(linear, groupSize, learns)).sum());
-        long moments = moments(spec, refinement, calibration, batchRows, 1);
-        long capturing = block + workspace + stream + moments(spec, refinement, calibration, batchRows, parts)
-                - moments;
-        long judging = 2 * candidate + workspace + 3 * stream;
-        long solving = moments + Math.max(capturing, Math.max(factors(spec) + judging, solving(spec, groupSize)
-                + factors(spec) + 2 * candidate));
+        long candidate = block + spec.most(each -> each.linears().stream()
+                .filter(linear -> !experts.areSeveral(each) || !linear.site().ofExpert())
+                .mapToLong(linear -> codes(linear, groupSize, learns)).sum());
+        Moments moments = new Moments(refinement, experts, calibration, batchRows);
+        long held = spec.most(moments::held);
+        long capturing = block + workspace + stream + spec.most(each -> moments.captured(each, parts));
+        long judging = 2 * candidate + workspace + 3 * stream + lent(job, experts);
+        long factors = spec.most(moments::factors);
+        long solving = Math.max(capturing, held + factors
+                + Math.max(judging, solving(spec, groupSize) + 2 * candidate));
         long predicting = HeldOutLosses.bytes(spec, batchRows);
         if (!learns) {
             return new RefineMemory(solving, predicting, 0, 0);
@@ -69,28 +76,57 @@ public record RefineMemory(long solving, long predicting, long tuning, long mode
                 model(spec, refinement, groupSize, calibration, largest));
     }
 
-    private static long moments(ModelSpec spec, Refinement refinement, TokenSequences calibration, int batchRows,
-            int parts) {
-        return spec.most(block -> moments(block, refinement, calibration, batchRows, parts));
+    /** What a block's Hessians take, their weighted ones, cross moments and factors. */
+    private record Moments(Refinement refinement, ExpertPasses experts, TokenSequences calibration, int batchRows) {
+
+        /** While they are summed: of the pass that takes most. */
+        long captured(BlockSpec block, int parts) {
+            return beside(block) + experts.passes(block, block.sites()).stream()
+                    .mapToLong(sites -> bytes(block, sites, parts)).max().orElse(0);
+        }
+
+        /** While the block is solved. */
+        long held(BlockSpec block) {
+            return beside(block) + bytes(block, resident(block), 1);
+        }
+
+        /** The factors that are kept for the next variant, one of a parked Hessian, and the damped copy of the largest. */
+        long factors(BlockSpec block) {
+            return RefinedExperts.squares(block, resident(block))
+                    + RefinedExperts.largestSquare(block, block.sites())
+                    + (experts.areSeveral(block)
+                            ? RefinedExperts.largestSquare(block, RefinedExperts.sites(block, true))
+                            : 0);
+        }
+
+        private Set<InputSite> resident(BlockSpec block) {
+            return experts.areSeveral(block) ? RefinedExperts.sites(block, false) : block.sites();
+        }
+
+        private long beside(BlockSpec block) {
+            int kinds = refinement.weighTokens() ? 2 : 1;
+            return experts.areSeveral(block)
+                    ? ParkedHessians.deviceBytes(block, kinds)
+                    : SitePasses.meanBytes(block, kinds);
+        }
+
+        private long bytes(BlockSpec block, Set<InputSite> sites, int parts) {
+            long squares = HessianAccumulator.bytes(block, sites, parts);
+            int widest = sites.stream().mapToInt(block::inputs).max().orElse(0);
+            long weighing = refinement.weighTokens()
+                    ? squares + Float.BYTES * ((long) batchRows * widest + sites.size() * calibration.tokens())
+                    : 0;
+            Set<InputSite> crossed = sites.stream().filter(site -> !site.ofExpert()).collect(Collectors.toSet());
+            return squares + weighing
+                    + (refinement.propagate() ? CrossMoments.bytes(block, crossed, batchRows, parts) : 0);
+        }
     }
 
-    private static long moments(BlockSpec block, Refinement refinement, TokenSequences calibration, int batchRows,
-            int parts) {
-        Set<InputSite> sites = block.sites();
-        long squares = HessianAccumulator.bytes(block, sites, parts);
-        int widest = sites.stream().mapToInt(block::inputs).max().orElse(0);
-        long weighing = refinement.weighTokens()
-                ? squares + Float.BYTES * ((long) batchRows * widest + sites.size() * calibration.tokens())
-                : 0;
-        Set<InputSite> crossed = sites.stream().filter(site -> !site.ofExpert()).collect(Collectors.toSet());
-        return squares + weighing
-                + (refinement.propagate() ? CrossMoments.bytes(block, crossed, batchRows, parts) : 0);
-    }
-
-    /** The factors of all sites, which are kept for the next variant, and the damped copy of the largest. */
-    private static long factors(ModelSpec spec) {
-        return spec.most(block -> block.sites().stream().mapToLong(site -> square(block.inputs(site))).sum()
-                + block.sites().stream().mapToLong(site -> square(block.inputs(site))).max().orElse(0));
+    /** A streamed weight while it is computed from its integers: transposed, and the integers where they are parked. */
+    private static long lent(MemoryJob job, ExpertPasses experts) {
+        return job.model().most(block -> (experts.areSeveral(block) ? ParkedLinears.largest(block, job.grids()) : 0)
+                + block.linears().stream().filter(linear -> linear.site().ofExpert()).mapToLong(RefineMemory::bytes)
+                        .max().orElse(0));
     }
 
     /** The largest linear while it is solved: its copies, or those of the shift that propagates errors. */
@@ -159,10 +195,6 @@ public record RefineMemory(long solving, long predicting, long tuning, long mode
 
     private static long bytes(LinearSpec linear) {
         return (long) Float.BYTES * linear.inputs() * linear.outputs();
-    }
-
-    private static long square(long n) {
-        return Float.BYTES * n * n;
     }
 
     /** The peak. */

@@ -273,7 +273,7 @@ class MemoryPlanTest {
         return plan.device() + MemoryNeed.LIBRARIES;
     }
 
-    private static MemoryPlan plan(TinyRun run, long available) {
+    static MemoryPlan plan(TinyRun run, long available) {
         return plan(run, available, OptionalLong.empty());
     }
 
@@ -290,8 +290,9 @@ class MemoryPlanTest {
         QuantizeSettings settings = run.settings();
         try (ModelDirectory directory = ModelDirectory.open(settings.model())) {
             ModelSpec spec = ModelSpec.resolve(directory.config());
-            MemoryJob job = new MemoryJob(spec, DType.F32, settings.grids(spec).grids(), null, false,
-                    settings.isGradient() ? settings.refinement() : null, Crew.alone(devices));
+            MemoryJob job = new MemoryJob(spec, DType.F32, settings.grids(spec).grids(),
+                    settings.calibration().expertsAtOnce(),
+                    false, settings.isGradient() ? settings.refinement() : null, Crew.alone(devices));
             return MemoryPlan.of(job, texts == null ? RunTexts.read(settings, spec) : texts, free);
         }
     }

@@ -44,7 +44,7 @@ bench-memory: build  ## memory of a quantize of a random model of TinyLlama-1.1B
 	  ./opt-gptq out/random-tinyllama samples/wiki-tiny-llama/tokenizer.json
 	./opt-gptq quantize out/random-tinyllama --calibrator gptq --output out/bench-memory --overwrite --samples 16 --sequence-length 512 --eval none
 
-bench-experts: build  ## peak memory and time of mixtures of experts in Mixtral's shape (1.6 GB written to out/)
+bench-experts: build  ## peak memory and time of mixtures of experts in Mixtral's shape (0.6 GB written to out/)
 	$(MVN) -q -pl cli -am test-compile
 	docs/results/experts.sh out/experts
 

@@ -51,6 +51,11 @@ public final class ShardPass implements AutoCloseable {
         model.forward(weights, x, workspace, tap);
     }
 
+    /** Runs a batch through a block's mixture alone: input F32 [N, hidden]. */
+    public void mixture(BlockWeights weights, Tensor input, InputTap tap) {
+        model.mixture(weights, input, workspace, tap);
+    }
+
     /** Replaces rows from {@code first} on, as {@link ActivationStore#update} does. */
     @FunctionalInterface
     public interface Stream {

@@ -4,6 +4,7 @@ import dev.optgptq.calibrate.eval.LogitsStream.Sizes;
 import dev.optgptq.calibrate.capture.Peak;
 import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.calibrate.model.InputTap;
+import dev.optgptq.calibrate.model.ModelMemory;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.calibrate.weights.BlockWeights;
 import dev.optgptq.calibrate.weights.Head;
@@ -50,7 +51,7 @@ final class StreamedModel {
         long hidden = spec.hiddenSize();
         long stream = (long) sizes.group() * sizes.length() * hidden;
         long chunk = sizes.logitsRows() * (hidden + spec.vocabSize());
-        return Transformer.headBytes(spec) + Float.BYTES * (stream + chunk) + Peak.BYTES;
+        return ModelMemory.headBytes(spec) + Float.BYTES * (stream + chunk) + Peak.BYTES;
     }
 
     /** Additional device memory of blocks(): the embedding table, F32 at most, and then one block. */
@@ -58,8 +59,8 @@ final class StreamedModel {
         long unpacking = spec.most(block -> block.linears().stream()
                 .mapToLong(linear -> (long) linear.inputs() * linear.outputs()).max().orElse(0));
         long table = (long) spec.vocabSize() * spec.hiddenSize();
-        return Math.max(Float.BYTES * table, Float.BYTES * unpacking + Transformer.streamedBytes(spec, DType.F32)
-                + Transformer.workspaceBytes(spec, DType.F32, sizes.batch() * sizes.length(), sizes.length()));
+        return Math.max(Float.BYTES * table, Float.BYTES * unpacking + ModelMemory.streamedBytes(spec, DType.F32)
+                + ModelMemory.workspaceBytes(spec, DType.F32, sizes.batch() * sizes.length(), sizes.length()));
     }
 
     LogitsStream.Pass pass() {

@@ -117,9 +117,11 @@ record Family(String family, List<String> modelTypes, List<String> architectures
      * @param local other settings of some blocks
      * @param without blocks that have no positions; absent: none
      * @param standard what stands for rope_parameters where config.json has neither them nor rope_scaling; absent: no scaling
+     * @param ignoresOldType whether rope_scaling counts only with rope_type in it, not with its older name, type
      */
     record RotaryForm(RotaryLayout layout, @Nullable Setting theta, @Nullable Setting partial,
-            @Nullable LocalForm local, @Nullable LayerRule without, @Nullable JsonNode standard)
+            @Nullable LocalForm local, @Nullable LayerRule without, @Nullable JsonNode standard,
+            @Nullable Boolean ignoresOldType)
             implements
                 PositionForm {}
 

@@ -100,9 +100,14 @@ record RotaryReader(ConfigReader config, RotaryForm form, int headDim, int posit
     private int rotaryDim(String block, RotaryScaling scaling) {
         double share = share(block, scaling);
         int rotaryDim = (int) (headDim * share);
-        if (rotaryDim < 2 || rotaryDim > headDim || rotaryDim % 2 != 0) {
-            throw config.bad("rotary embedding of " + rotaryDim + " of " + headDim
-                    + " elements of a head; expected an even number within the head");
+        if (rotaryDim < 1 || rotaryDim > headDim) {
+            throw config.bad(PARTIAL + " is " + share + ", " + rotaryDim + " of " + headDim
+                    + " elements of a head; expected at least one and no more than the head has");
+        }
+        if (rotaryDim % 2 != 0) {
+            throw config.unsupported("rotary embedding of " + rotaryDim + " of " + headDim + " elements of a head"
+                    + (share == 1 ? "" : ", by " + PARTIAL + " " + share)
+                    + "; supported are even numbers, since elements turn in pairs");
         }
         return rotaryDim;
     }
@@ -143,6 +148,10 @@ record RotaryReader(ConfigReader config, RotaryForm form, int headDim, int posit
     }
 
     private String type(String block) {
+        if (Boolean.TRUE.equals(form.ignoresOldType()) && block.equals("rope_scaling")
+                && !config.has(block + ".rope_type")) {
+            return "default"; // "type" and what belongs to it stay unread, which a remark says
+        }
         config.at(block + ".type");
         if (config.has(block + ".rope_type")) {
             return config.text(block + ".rope_type");

@@ -4,6 +4,7 @@ import dev.optgptq.kernels.HostVectors;
 import dev.optgptq.calibrate.Progress;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.eval.Perplexity;
+import dev.optgptq.calibrate.model.ModelMemory;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.dtype.DType;
@@ -46,7 +47,7 @@ public final class CachedPerplexity {
     /** Device memory of evaluate(), including the weights. */
     public static long peakBytes(Transformer model, CacheType cache, TokenSequences text) {
         PageLimits limits = limits(cache, text);
-        return model.weightBytes() + limits.workingBytes(model.spec(), model.products())
+        return ModelMemory.weightBytes(model) + limits.workingBytes(model.spec(), model.products())
                 + limits.pages() * PageLimits.bytesPerPage(model.spec(), cache);
     }
 

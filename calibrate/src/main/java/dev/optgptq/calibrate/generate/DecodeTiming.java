@@ -3,6 +3,7 @@ package dev.optgptq.calibrate.generate;
 import dev.optgptq.calibrate.family.BlockSpec;
 import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.calibrate.family.Mixer;
+import dev.optgptq.calibrate.model.ModelMemory;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.calibrate.weights.BlockWeights;
 import dev.optgptq.calibrate.weights.LinearWeights;
@@ -100,7 +101,7 @@ public record DecodeTiming(double step, double attention, double linears, double
             fill();
             double step = steps();
             return new DecodeTiming(step, attention(), linears(), prefill, cacheBytes(),
-                    transformer.weightBytes() - embeddingBytes(), device.peakMemory());
+                    ModelMemory.weightBytes(transformer) - embeddingBytes(), device.peakMemory());
         }
 
         private long embeddingBytes() {

@@ -1,6 +1,7 @@
 package dev.optgptq.calibrate.generate;
 
 import dev.optgptq.calibrate.family.ModelSpec;
+import dev.optgptq.calibrate.model.ModelMemory;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.dtype.DType;
@@ -58,7 +59,7 @@ public record GenerationPlan(PageLimits limits, long weightBytes, long workingBy
         long perPage = PageLimits.bytesPerPage(spec, cache);
         PageLimits working = new PageLimits(cache, 1, together, Math.max(together, Math.min(ROWS, positions)),
                 positions, together);
-        long weights = model.weightBytes();
+        long weights = ModelMemory.weightBytes(model);
         long left = free - weights - working.workingBytes(spec, products);
         long room = cacheBytes == null ? left : Math.min(cacheBytes, left);
         int needed = PageTable.pagesFor(positions);

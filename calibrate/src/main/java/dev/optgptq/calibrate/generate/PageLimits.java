@@ -3,7 +3,7 @@ package dev.optgptq.calibrate.generate;
 import dev.optgptq.calibrate.family.BlockSpec;
 import dev.optgptq.calibrate.family.Mixer;
 import dev.optgptq.calibrate.family.ModelSpec;
-import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.calibrate.model.ModelMemory;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.TensorArena;
@@ -69,7 +69,7 @@ public record PageLimits(CacheType cache, int pages, int sequences, int rows, in
     /** Device memory of PagedModel beside weights and pages. */
     public long workingBytes(ModelSpec spec, DType products) {
         long stream = (long) spec.hiddenSize() * (rows + sequences + logitsRows);
-        return Transformer.workspaceBytes(spec, products, rows, positions)
+        return ModelMemory.workspaceBytes(spec, products, rows, positions)
                 + Float.BYTES * (stream + (long) logitsRows * spec.vocabSize() + sequences + integers());
     }
 }

@@ -58,7 +58,7 @@ public final class PagedModel {
         }
         this.head = model.loadHead(arena);
         this.pages = limits.allocate(spec, arena);
-        this.workspace = model.pagedWorkspace(arena, limits.rows(), limits.positions());
+        this.workspace = model.paged().workspace(arena, limits.rows(), limits.positions());
         this.x = arena.matrix(DType.F32, limits.rows(), spec.hiddenSize());
         this.last = arena.matrix(DType.F32, limits.sequences(), spec.hiddenSize());
         this.normed = arena.matrix(DType.F32, limits.logitsRows(), spec.hiddenSize());
@@ -147,10 +147,11 @@ public final class PagedModel {
                         integers.columns(layout.table(), (long) count * layout.width()).memory()),
                 integers.columns(layout.lengths(), count), integers.columns(layout.starts(), count + 1L),
                 layout.mostRows());
-        TokenContext sequences = model.pagedSequences(workspace, pages, cacheRows,
+        TokenContext sequences = model.paged().sequences(workspace, pages, cacheRows,
                 integers.columns(layout.positions(), rows), integers.columns(layout.slots(), rows));
         Tensor stream = x.rows(0, rows);
-        model.embed(embedding, integers.columns(0, rows), integers.columns(layout.positionRows(), rows), stream);
+        model.paged().embed(embedding, integers.columns(0, rows), integers.columns(layout.positionRows(), rows),
+                stream);
         for (BlockWeights block : blocks) {
             model.forward(block, stream, workspace, sequences, InputTap.NONE);
         }

@@ -5,6 +5,7 @@ import dev.optgptq.calibrate.data.SequenceRange;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.calibrate.model.OutputTap;
+import dev.optgptq.calibrate.model.ModelMemory;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.calibrate.weights.BlockWeights;
 import dev.optgptq.calibrate.weights.Head;
@@ -131,12 +132,12 @@ public record GradientStream(Transformer model, Blocks blocks, TokenSequences te
 
     /** Peak device memory of a run, without gradients of parameters. */
     public static long deviceBytes(ModelSpec spec, TokenSequences text, Limits limits) {
-        return deviceBytes(spec, text, limits, Transformer.blockBytes(spec, DType.F32));
+        return deviceBytes(spec, text, limits, ModelMemory.blockBytes(spec, DType.F32));
     }
 
     /** The same with the model's own blocks, whose experts are streamed. */
     static long ownDeviceBytes(ModelSpec spec, TokenSequences text, Limits limits) {
-        return deviceBytes(spec, text, limits, Transformer.streamedBytes(spec, DType.F32));
+        return deviceBytes(spec, text, limits, ModelMemory.streamedBytes(spec, DType.F32));
     }
 
     private static long deviceBytes(ModelSpec spec, TokenSequences text, Limits limits, long block) {

@@ -1,6 +1,7 @@
 package dev.optgptq.calibrate.gradient;
 
 import dev.optgptq.calibrate.family.ModelSpec;
+import dev.optgptq.calibrate.model.ModelMemory;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.calibrate.weights.Head;
 import dev.optgptq.formats.dtype.DType;
@@ -51,7 +52,7 @@ final class HeadPass {
     static long bytes(ModelSpec spec, long chunk) {
         long stored = (long) DType.BF16.bytes() * spec.vocabSize() * spec.hiddenSize();
         long buffers = Float.BYTES * chunk * ((long) spec.hiddenSize() + spec.vocabSize() + 4);
-        return Transformer.headBytes(spec) + Math.max(stored, buffers);
+        return ModelMemory.headBytes(spec) + Math.max(stored, buffers);
     }
 
     /**

@@ -7,14 +7,12 @@ import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.family.InputSite;
 import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.calibrate.family.ModelSpec;
-import dev.optgptq.calibrate.model.OutputTap;
 import dev.optgptq.calibrate.model.Replicas;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.calibrate.weights.Prefetch;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Device;
-import dev.optgptq.kernels.HostVectors;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.ranks.Ranks;
@@ -22,9 +20,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
-import java.util.HashMap;
 import java.util.List;
-import java.util.Map;
 import java.util.SequencedSet;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
@@ -38,9 +34,6 @@ import org.jspecify.annotations.Nullable;
  * clamped to the largest of the rest, and the mean is 1.
  */
 public final class Saliency implements AutoCloseable {
-
-    /** Share of the tokens that are not clamped. A few tokens of a sequence can hold most of the squared gradient. */
-    private static final double KEPT = 0.999;
 
     private final ModelSpec spec;
     /** Of any block, in the order in which they are stored. */
@@ -142,7 +135,7 @@ public final class Saliency implements AutoCloseable {
                             text, labels, "gradients", device == 0 ? progress : Progress.SILENT, limits);
                     ranges[device] = SequenceRange.of(text, stream.batch(), models.crew().index(device),
                             models.crew().devices());
-                    stream.run(ranges[device], 1, saliency.new Capture(model));
+                    stream.run(ranges[device], 1, new SquaredGradients(model, saliency::slice));
                 }
             });
             SaliencyExchange exchange = new SaliencyExchange(models.crew().ranks(), saliency.buffer.memory(),
@@ -245,8 +238,8 @@ public final class Saliency implements AutoCloseable {
             for (InputSite site : sites) {
                 float[] weights = weights(block, site);
                 requireFinite(weights, block, site);
-                means[block * sites.size() + sites.indexOf(site)] = mean(weights);
-                MemorySegment.copy(normalised(weights), 0, slice(block, site), ValueLayout.JAVA_FLOAT, 0,
+                means[block * sites.size() + sites.indexOf(site)] = TokenWeights.mean(weights);
+                MemorySegment.copy(TokenWeights.normalised(weights), 0, slice(block, site), ValueLayout.JAVA_FLOAT, 0,
                         weights.length);
             }
         }
@@ -276,35 +269,6 @@ public final class Saliency implements AutoCloseable {
         return mean;
     }
 
-    private static double mean(float[] weights) {
-        return clampedSum(weights, most(weights)) / weights.length;
-    }
-
-    private static float most(float[] weights) {
-        float[] sorted = weights.clone();
-        Arrays.sort(sorted);
-        return sorted[(int) Math.ceil(KEPT * sorted.length) - 1];
-    }
-
-    private static double clampedSum(float[] weights, float most) {
-        double sum = 0;
-        for (float weight : weights) {
-            sum += Math.min(weight, most);
-        }
-        return sum;
-    }
-
-    /** Clamped and scaled to mean 1; all 1 if no token has any gradient. */
-    static float[] normalised(float[] weights) {
-        float most = most(weights);
-        double sum = clampedSum(weights, most);
-        float[] result = new float[weights.length];
-        for (int t = 0; t < weights.length; t++) {
-            result[t] = sum > 0 ? (float) (Math.min(weights[t], most) * weights.length / sum) : 1;
-        }
-        return result;
-    }
-
     private MemorySegment slice(int block, InputSite site) {
         long at = ((long) block * sites.size() + sites.indexOf(site.ofAnyExpert())) * tokens;
         return buffer.memory().asSlice(at * Float.BYTES, tokens * Float.BYTES);
@@ -313,43 +277,5 @@ public final class Saliency implements AutoCloseable {
     @Override
     public void close() {
         buffer.close();
-    }
-
-    /** Sums squared gradients over the linears of a site. */
-    private final class Capture implements GradientStream.Listener {
-        private final Device device;
-
-        private Capture(Transformer model) {
-            this.device = model.device();
-        }
-
-        @Override
-        public void loss(long firstToken, Tensor nll) {
-            // only its gradient is wanted
-        }
-
-        @Override
-        public OutputTap tap(int block, long firstToken) {
-            Map<InputSite, Integer> outputs = new HashMap<>();
-            spec.linears(block).forEach(linear -> outputs.merge(linear.site(), linear.outputs(), Integer::sum));
-            return (linear, dOutput, passing) -> {
-                int all = outputs.getOrDefault(linear.site(), linear.outputs());
-                try (TensorArena arena = device.arena()) {
-                    Tensor squares = arena.vector(DType.F32, dOutput.rows());
-                    device.matrix().fill(squares, 0);
-                    device.gradient().addSquares(1f / all, dOutput, squares);
-                    add(HostVectors.floats(device, squares), slice(block, linear.site()), firstToken,
-                            passing == null ? null : HostVectors.ints(device, passing));
-                }
-            };
-        }
-
-        private static void add(float[] found, MemorySegment target, long firstToken, int @Nullable [] passing) {
-            for (int i = 0; i < found.length; i++) {
-                long token = firstToken + (passing == null ? i : passing[i]);
-                float sum = target.getAtIndex(ValueLayout.JAVA_FLOAT, token) + found[i];
-                target.setAtIndex(ValueLayout.JAVA_FLOAT, token, sum);
-            }
-        }
     }
 }

@@ -5,6 +5,7 @@ import dev.optgptq.calibrate.family.BlockSpec.Parameter;
 import dev.optgptq.calibrate.family.FeedForward.Dense;
 import dev.optgptq.calibrate.family.FeedForward.Experts;
 import dev.optgptq.calibrate.family.InputSite;
+import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.calibrate.model.RouterStep.Routed;
 import dev.optgptq.calibrate.model.RouterStep.Tokens;
 import dev.optgptq.calibrate.weights.BlockWeights;
@@ -57,7 +58,7 @@ record ExpertsStep(Device device, DenseStep dense, RouterStep router) {
      * @return false when the tap stopped it
      */
     boolean forward(Frame f, Experts form, Tensor x, Outlet out) {
-        if (form.shared() != null) {
+        if (form.shared() != null && f.tap().runs(LinearSpec.NO_EXPERT)) {
             if (!shared(f, form, form.shared(), x, out)) {
                 return false;
             }

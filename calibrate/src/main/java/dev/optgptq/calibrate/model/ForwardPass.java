@@ -46,7 +46,19 @@ record ForwardPass(Device device, NormStep norms, AttentionStep attention, Laten
     }
 
     /**
-     * The same, keeping what the gradients need.
+     * The mixture alone, for what its linears receive: all but the output of block().
+     *
+     * @param input F32 [N, d], as the tap received it from block()
+     */
+    void mixture(BlockWeights weights, Tensor input, ForwardBuffers buffers, TokenContext context, InputTap tap) {
+        if (weights.spec().feedForward() instanceof FeedForward.Experts form) {
+            Frame f = buffers.frame(weights, input.rows(), context, false, tap);
+            experts.forward(f, form, input, new Outlet(f.scratch(Scratch.NORMED, (int) input.columns()), 0));
+        }
+    }
+
+    /**
+     * block(), keeping what the gradients need.
      *
      * @param x F32 [N, d], left as it is
      * @param y F32 [N, d], written: the block's output; null if it is not wanted
@@ -106,7 +118,10 @@ record ForwardPass(Device device, NormStep norms, AttentionStep attention, Laten
                 yield f.tap().at(InputSite.MLP_INPUT, factor)
                         && dense.forward(f, form, DenseStep.Linears.of(f.spec()), factor, out);
             }
-            case FeedForward.Experts form -> experts.forward(f, form, input, out);
+            case FeedForward.Experts form -> {
+                f.tap().mixtureInput(input);
+                yield experts.forward(f, form, input, out);
+            }
         };
         if (on) {
             residual.close(f, NormSlot.AFTER_MLP, x, out);

@@ -19,9 +19,14 @@ public interface InputTap {
      */
     boolean at(InputSite site, Tensor x, @Nullable Tensor tokens);
 
-    /** Whether an expert is run at all; without it the block's output is undefined. */
+    /** Whether an expert is run at all, or the shared one, NO_EXPERT; without it the block's output is undefined. */
     default boolean runs(int expert) {
         return true;
+    }
+
+    /** Receives a mixture's input for all tokens: x F32 [N, hidden], valid during the call only. */
+    default void mixtureInput(Tensor x) {
+        // most taps are about linears alone
     }
 
     /** The whole batch passes. */

@@ -1,7 +1,5 @@
 package dev.optgptq.calibrate.model;
 
-import dev.optgptq.calibrate.family.EmbeddingSpec;
-import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.calibrate.family.NormSpec;
 import dev.optgptq.calibrate.weights.BlockWeights;
@@ -18,16 +16,11 @@ import dev.optgptq.formats.safetensors.TensorView;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
-import dev.optgptq.kernels.ops.CachePages;
-import dev.optgptq.kernels.ops.CacheRows;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.stream.Collectors;
-import java.util.Set;
 import java.util.SequencedMap;
 import java.util.function.Consumer;
-import java.util.function.Function;
 
 /**
  * A decoder-only transformer on a device: the one forward pass, which reads the family's description. Weights come from
@@ -35,9 +28,6 @@ import java.util.function.Function;
  * {@link #prefetch}.
  */
 public final class Transformer {
-
-    /** Left free on a device of its own memory: the workspaces of its matrix library and of attention, and kernels. */
-    public static final long LIBRARIES = 512L << 20;
 
     private final ModelSpec spec;
     private final ModelDirectory directory;
@@ -80,26 +70,8 @@ public final class Transformer {
     public static Transformer open(ModelDirectory directory, ModelSpec spec, Device device) {
         new TensorCheck(spec, directory).check();
         Transformer model = new Transformer(spec, directory, device, DType.F32, new PrefetchedTensors());
-        model.requireFinite();
+        new StoredWeights(spec, directory).requireFinite(device, model.loader);
         return model;
-    }
-
-    /** Those of the blocks are checked on loading; these might never be loaded, and are copied as they are. */
-    private void requireFinite() {
-        EmbeddingSpec form = spec.embedding();
-        try (TensorArena scratch = device.arena()) {
-            loader.requireFinite(form.table() + ".weight", spec.vocabSize(), form.width());
-            if (form.positions() != null) {
-                loader.requireFinite(form.positions().table() + ".weight", form.positions().rows(), spec.hiddenSize());
-            }
-            if (spec.head().norm() != null) {
-                loader.norm(spec.head().norm(), scratch);
-            }
-            String matrix = spec.head().module() + ".weight";
-            if (!spec.head().tied() && directory.tensors().containsKey(matrix)) {
-                loader.requireFinite(matrix, spec.vocabSize(), spec.head().width());
-            }
-        }
     }
 
     /**
@@ -115,10 +87,7 @@ public final class Transformer {
      * matrix units for it: inputs stay F32, and products are as exact as with weights in F32. Else this.
      */
     public Transformer withStoredWeights() {
-        Set<DType> stored = spec.blockSpecs().stream().flatMap(block -> block.linears().stream())
-                .map(linear -> directory.tensors().get(linear.weightTensor()))
-                .map(view -> view == null ? DType.F32 : view.dtype()).collect(Collectors.toSet());
-        DType only = stored.size() == 1 ? stored.iterator().next() : DType.F32;
+        DType only = new StoredWeights(spec, directory).dtypeOfLinears();
         boolean half = only == DType.BF16 || only == DType.F16;
         return half && products == DType.F32 && device.halves(DType.BF16) == Device.Halves.FAST
                 ? new Transformer(spec, directory, device, products, prefetched,
@@ -130,15 +99,6 @@ public final class Transformer {
     public Transformer forGeneration(DType dtype) {
         return new Transformer(spec, directory, device, dtype, prefetched,
                 new WeightLoader(directory, device, dtype, prefetched).keepingPacked());
-    }
-
-    /** Device memory of all its weights, as this model loads them. */
-    public long weightBytes() {
-        long linears = spec.blockSpecs().stream().flatMap(block -> block.linears().stream())
-                .mapToLong(loader::weightBytes).sum();
-        long rest = spec.blockSpecs().stream().mapToLong(block -> BlockWeights.bytes(block, DType.F32)
-                - block.linears().stream().mapToLong(linear -> 4L * linear.inputs() * linear.outputs()).sum()).sum();
-        return linears + rest + Head.bytes(spec) + EmbeddingWeights.bytes(spec);
     }
 
     /** The same model on another device. */
@@ -203,7 +163,7 @@ public final class Transformer {
      * @param bytes of the other allocations
      */
     public long roomBeside(long bytes) {
-        return device.freeMemory().orElse(0) - bytes - LIBRARIES;
+        return device.freeMemory().orElse(0) - bytes - ModelMemory.LIBRARIES;
     }
 
     /** Loads the final norm and the head, decoded. A tied head is the embedding table. */
@@ -228,43 +188,6 @@ public final class Transformer {
     /** Buffers for batches of up to {@code rows} tokens in sequences of {@code sequenceLength}. */
     public Workspace workspace(TensorArena arena, int rows, int sequenceLength) {
         return ForwardBuffers.allocate(spec, products, device, arena, rows, sequenceLength);
-    }
-
-    /** Device memory of workspace(). */
-    public static long workspaceBytes(ModelSpec spec, DType products, int rows, int sequenceLength) {
-        return ForwardBuffers.bytes(spec, products, rows, sequenceLength);
-    }
-
-    /** Device memory of a loaded block, the largest; packed linears temporarily take one more copy. */
-    public static long blockBytes(ModelSpec spec, DType products) {
-        return spec.blockSpecs().stream().mapToLong(block -> BlockWeights.bytes(block, products)).max().orElse(0);
-    }
-
-    /** Device memory of a block with streamed experts, the largest. */
-    public static long streamedBytes(ModelSpec spec, DType products) {
-        return spec.most(block -> BlockWeights.streamedBytes(block, products));
-    }
-
-    /**
-     * Changes the weight of one linear, which is given in F32 [outputs, inputs] and then kept in the matmul dtype; that of a
-     * streamed expert is not kept.
-     *
-     * @param edit writes to the tensor, and may return something
-     */
-    public <T> T rewrite(BlockWeights block, LinearSpec linear, Function<Tensor, T> edit) {
-        Tensor weight = block.weight(linear);
-        try (TensorArena scratch = device.arena()) {
-            if (weight.dtype() == DType.F32) {
-                return edit.apply(weight);
-            }
-            Tensor widened = scratch.matrix(DType.F32, weight.rows(), weight.columns());
-            device.neural().convert(weight, widened);
-            T result = edit.apply(widened);
-            device.neural().convert(widened, weight);
-            return result;
-        } finally {
-            block.overwritten(linear);
-        }
     }
 
     /** Scratch memory of the forward pass. */
@@ -316,6 +239,17 @@ public final class Transformer {
         }
     }
 
+    /**
+     * Runs the mixture of a block alone, for what its linears receive: input F32 [N, hidden] as {@link InputTap#mixtureInput} had
+     * it, N as in forward.
+     */
+    public void mixture(BlockWeights block, Tensor input, Workspace workspace, InputTap tap) {
+        switch (workspace) {
+            case ForwardBuffers buffers ->
+                forward.mixture(block, input, buffers, buffers.sequences(device.neural(), input.rows()), tap);
+        }
+    }
+
     /** The same for rows in another context than whole sequences, N at most the workspace's rows. */
     public void forward(BlockWeights block, Tensor x, Workspace workspace, TokenContext context, InputTap tap) {
         switch (workspace) {
@@ -323,43 +257,16 @@ public final class Transformer {
         }
     }
 
-    /**
-     * Buffers for up to {@code rows} tokens of sequences of up to {@code positions}, whose earlier tokens are in pages.
-     */
-    public Workspace pagedWorkspace(TensorArena arena, int rows, int positions) {
-        return ForwardBuffers.allocatePaged(spec, products, device, arena, rows, positions);
-    }
-
-    /**
-     * New tokens of sequences whose earlier tokens are in pages.
-     *
-     * @param workspace a paged one
-     * @param pages of each block
-     * @param positions I32 [1, N], each below the workspace's
-     * @param slots I32 [1, N]: where each row's keys and values go
-     */
-    public TokenContext pagedSequences(Workspace workspace, List<CachePages> pages, CacheRows rows, Tensor positions,
-            Tensor slots) {
-        return switch (workspace) {
-            case ForwardBuffers buffers ->
-                new PagedSequences(device.cache(), buffers.tables(), pages, rows, positions, slots);
-        };
-    }
-
-    /**
-     * x = embeddings of ids: ids I32 [1, N], x F32 [N, hidden].
-     *
-     * @param positionRows I32 [1, N]: the row of each token in the table of positions; read where the model has one
-     */
-    public void embed(EmbeddingWeights weights, Tensor ids, Tensor positionRows, Tensor x) {
-        embedding.forward(weights, ids, positionRows, x);
-    }
-
     /** The context of whole sequences, to which an observing context may delegate. */
     public TokenContext wholeSequences(Workspace workspace, long rows) {
         return switch (workspace) {
             case ForwardBuffers buffers -> buffers.sequences(device.neural(), rows);
         };
+    }
+
+    /** The forward pass of new tokens whose sequences are in pages. */
+    public PagedForward paged() {
+        return new PagedForward(spec, products, device, embedding);
     }
 
     /** The backward pass, from the loss to the weights. */
@@ -375,10 +282,5 @@ public final class Transformer {
     /** logits = head(norm(x)): x F32 [N, hidden], normed F32 [N, hidden] scratch, logits F32 [N, vocabulary]. */
     public void logits(Head weights, Tensor x, Tensor normed, Tensor logits) {
         head.forward(weights, x, normed, logits);
-    }
-
-    /** Device memory of a loaded head. */
-    public static long headBytes(ModelSpec spec) {
-        return Head.bytes(spec);
     }
 }

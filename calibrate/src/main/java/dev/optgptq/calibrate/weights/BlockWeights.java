@@ -16,6 +16,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Set;
+import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -134,9 +135,32 @@ public final class BlockWeights {
     }
 
     /** A linear was overwritten; a streamed one is loaded again when it is needed, and others keep what they have. */
-    public void overwritten(LinearSpec linear) {
+    private void overwritten(LinearSpec linear) {
         if (streams(linear)) {
             requireExperts().forget(linear);
+        }
+    }
+
+    /**
+     * Changes the weight of one linear, which is given in F32 [outputs, inputs] and then kept in the matmul dtype; that of a
+     * streamed expert is not kept.
+     *
+     * @param device that has it
+     * @param edit writes to the tensor, and may return something
+     */
+    public <T> T rewrite(Device device, LinearSpec linear, Function<Tensor, T> edit) {
+        Tensor weight = weight(linear);
+        try (TensorArena scratch = device.arena()) {
+            if (weight.dtype() == DType.F32) {
+                return edit.apply(weight);
+            }
+            Tensor widened = scratch.matrix(DType.F32, weight.rows(), weight.columns());
+            device.neural().convert(weight, widened);
+            T result = edit.apply(widened);
+            device.neural().convert(widened, weight);
+            return result;
+        } finally {
+            overwritten(linear);
         }
     }
 

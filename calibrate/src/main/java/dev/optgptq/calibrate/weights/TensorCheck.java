@@ -51,6 +51,7 @@ public final class TensorCheck {
         for (BlockSpec block : spec.blockSpecs()) {
             block.norms().values().forEach(this::norm);
             block.linears().forEach(this::linear);
+            refuseOtherExperts(block);
             block.parameters().values().forEach(parameter -> plain(parameter.name(), shape(parameter.shape())));
             if (missing.size() > SHOWN) {
                 // Enough for a message; the number of blocks is unbounded.
@@ -181,6 +182,31 @@ public final class TensorCheck {
                     + found.file()
                     + "; give the unquantized model, one that is quantized in a format that is read, or linears in FP8 or MXFP4 with the"
                     + " quantization_config that says so");
+        }
+    }
+
+    /** Experts are one a tensor or all in one, as the family has them: names what is there in another layout. */
+    private void refuseOtherExperts(BlockSpec block) {
+        for (LinearSpec linear : block.linears()) {
+            String expected = linear.view().weight();
+            if (linear.expert() == LinearSpec.NO_EXPERT || !missing.contains(expected)) {
+                continue;
+            }
+            String number = "." + linear.expert() + ".";
+            String parent = expected.substring(0, linear.view().shared()
+                    ? expected.lastIndexOf('.', linear.module().length() - 1) + 1
+                    : expected.lastIndexOf(number) + 1);
+            List<String> others = directory.tensors().values().stream()
+                    .filter(found -> found.name().startsWith(parent) && !known.contains(found.name()))
+                    .map(found -> found.name() + " " + found.shape()).toList();
+            if (!others.isEmpty()) {
+                throw bad(directory.path() + ": experts of block " + block.index() + " are in no layout of "
+                        + spec.family() + ": expected " + expected + " "
+                        + shape(linear, linear.view().stored() == WeightView.Stored.IN_OUT) + ", "
+                        + (linear.view().shared() ? "all experts in one tensor" : "one tensor for each expert")
+                        + ", found " + list(others)
+                        + "; export the model as its family is published, or add a description (CONTRIBUTING)");
+            }
         }
     }
 

@@ -129,6 +129,29 @@ class FamilyConfigTest {
         }
     }
 
+    /** As transformers 5.18 reads it: only Gemma 3 starts from rope_type "default", which type does not replace. */
+    @Test
+    void gemma3sScalingCountsUnderRopeTypeAlone() {
+        String full = "\"layer_types\": [\"full_attention\", \"full_attention\"], \"rope_scaling\": ";
+        ModelSpec older = resolve("gemma3_text", "{" + full + "{\"type\": \"linear\", \"factor\": 2.0}}");
+        assertInstanceOf(RotaryScaling.Default.class, rotary(older).scaling());
+        assertEquals(2, older.remarks().size(), older.remarks()::toString);
+        assertTrue(older.remarks().getFirst().contains("rope_scaling.type"), older.remarks()::toString);
+        ModelSpec both = resolve("gemma3_text",
+                "{" + full + "{\"rope_type\": \"linear\", \"type\": \"linear\", \"factor\": 2.0}}");
+        assertEquals(new RotaryScaling.Linear(2), rotary(both).scaling());
+        assertEquals(List.of(), both.remarks());
+    }
+
+    @Test
+    void anOddNumberOfRotaryElementsIsUnsupportedAndNotTheFilesFault() {
+        assertUserError(Code.UNSUPPORTED_MODEL, () -> resolve("glm4", "{\"partial_rotary_factor\": 0.4}"),
+                "rotary embedding of 3 of 8 elements of a head", "partial_rotary_factor 0.4",
+                "supported are even numbers");
+        assertUserError(Code.BAD_MODEL, () -> resolve("glm4", "{\"partial_rotary_factor\": 1.5}"),
+                "partial_rotary_factor is 1.5, 12 of 8 elements");
+    }
+
     @Test
     void aScalingThatNoBlockHasIsNotUnknown() {
         ModelSpec spec = resolve("gemma3_text",

@@ -178,14 +178,14 @@ class SaliencyTest {
         Arrays.fill(weights, 1);
         weights[7] = 1e9f;
         weights[8] = 1e8f;
-        float[] normalised = Saliency.normalised(weights);
+        float[] normalised = TokenWeights.normalised(weights);
         assertEquals(1, normalised[7], "cut, and all are equal then");
         assertEquals(1, normalised[0]);
     }
 
     @Test
     void tokensWithoutAnyGradientWeighTheSame() {
-        assertArrayEquals(new float[] {1, 1, 1}, Saliency.normalised(new float[3]));
+        assertArrayEquals(new float[] {1, 1, 1}, TokenWeights.normalised(new float[3]));
     }
 
     private static Saliency capture(Transformer model, TokenSequences text, Labels labels,

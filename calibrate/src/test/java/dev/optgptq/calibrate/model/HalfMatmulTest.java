@@ -90,7 +90,7 @@ class HalfMatmulTest {
             BlockWeights block = model.loadBlock(0, arena);
             float written = 1.001f;
 
-            String said = model.rewrite(block, linear, weight -> {
+            String said = block.rewrite(device, linear, weight -> {
                 assertEquals(DType.F32, weight.dtype());
                 device.matrix().fill(weight, written);
                 return "done";
@@ -110,11 +110,11 @@ class HalfMatmulTest {
             Transformer model = Transformer.open(directory, device).withProducts(DType.BF16);
             long before = device.memoryInUse();
             model.workspace(arena, 2 * LENGTH, LENGTH);
-            assertEquals(Transformer.workspaceBytes(model.spec(), DType.BF16, 2 * LENGTH, LENGTH),
+            assertEquals(ModelMemory.workspaceBytes(model.spec(), DType.BF16, 2 * LENGTH, LENGTH),
                     device.memoryInUse() - before);
             long buffers = device.memoryInUse();
             model.loadBlock(0, arena);
-            assertEquals(Transformer.blockBytes(model.spec(), DType.BF16), device.memoryInUse() - buffers);
+            assertEquals(ModelMemory.blockBytes(model.spec(), DType.BF16), device.memoryInUse() - buffers);
         }
     }
 

@@ -7,6 +7,7 @@ import dev.optgptq.calibrate.generate.GenerationPlan;
 import dev.optgptq.calibrate.generate.Generator;
 import dev.optgptq.calibrate.generate.PagedModel;
 import dev.optgptq.calibrate.generate.Request;
+import dev.optgptq.calibrate.model.ModelMemory;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.formats.tokenizer.Tokenizer;
@@ -87,7 +88,7 @@ public record GenerateJob(Device device, GenerateSettings settings, Consumer<Str
     /** For weights, cache and buffers. */
     static long free(Device device) {
         MemoryNeed.Free free = MemoryNeed.Free.of(List.of(device));
-        return free.device().orElse(free.host()) - Transformer.LIBRARIES;
+        return free.device().orElse(free.host()) - ModelMemory.LIBRARIES;
     }
 
     /** A plan for people. */

@@ -6,15 +6,15 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * Writes a mixture of experts in Mixtral's shape, every width a quarter of 8x7B's, with random bfloat16 weights and two blocks:
+ * Writes a mixture of experts in Mixtral's shape, every width an eighth of 8x7B's, with random bfloat16 weights and two blocks:
  * {@code RandomMixture OUTPUT_DIR TOKENIZER_JSON EXPERTS ACTIVE}.
  */
 public final class RandomMixture {
 
-    private static final int HIDDEN = 1024;
+    private static final int HIDDEN = 512;
     private static final int LAYERS = 2;
-    private static final int KV = 256;
-    private static final int INTERMEDIATE = 3584;
+    private static final int KV = 128;
+    private static final int INTERMEDIATE = 1792;
     private static final int VOCABULARY = 32000;
 
     private RandomMixture() {}
@@ -23,8 +23,8 @@ public final class RandomMixture {
         int experts = Integer.parseInt(args[2]);
         String config = """
                 {"architectures": ["MixtralForCausalLM"], "model_type": "mixtral", "dtype": "bfloat16", "hidden_act": "silu",
-                 "hidden_size": %d, "intermediate_size": %d, "num_hidden_layers": %d, "num_attention_heads": 16,
-                 "num_key_value_heads": 4, "head_dim": 64, "vocab_size": %d, "max_position_embeddings": 2048,
+                 "hidden_size": %d, "intermediate_size": %d, "num_hidden_layers": %d, "num_attention_heads": 8,
+                 "num_key_value_heads": 2, "head_dim": 64, "vocab_size": %d, "max_position_embeddings": 2048,
                  "rms_norm_eps": 1e-05, "rope_theta": 1000000.0, "tie_word_embeddings": false, "sliding_window": null,
                  "num_local_experts": %d, "num_experts_per_tok": %d}
                 """

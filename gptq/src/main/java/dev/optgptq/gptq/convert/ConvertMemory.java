@@ -3,7 +3,7 @@ package dev.optgptq.gptq.convert;
 import dev.optgptq.calibrate.family.InputSite;
 import dev.optgptq.calibrate.family.Mixer;
 import dev.optgptq.calibrate.family.ModelSpec;
-import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.calibrate.model.ModelMemory;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.kernels.Device;
 import java.util.Locale;
@@ -66,7 +66,7 @@ record ConvertMemory(long weights, long scores, long values, long down, long str
         if (device.freeMemory().isEmpty()) {
             return false;
         }
-        long free = device.freeMemory().getAsLong() - Transformer.LIBRARIES;
+        long free = device.freeMemory().getAsLong() - ModelMemory.LIBRARIES;
         if (layer() > free) {
             throw new UserError(UserError.Code.MEMORY, String.format(Locale.ROOT,
                     "converting a layer needs about %d MiB of device memory (weights %d, and the largest of scores %d, values %d and the "

@@ -2,6 +2,7 @@ package dev.optgptq.gptq.refine;
 
 import dev.optgptq.calibrate.capture.Activity;
 import dev.optgptq.calibrate.capture.ExpertPasses;
+import dev.optgptq.calibrate.capture.MixtureInputs;
 import dev.optgptq.calibrate.capture.ParkedHessians;
 import dev.optgptq.calibrate.family.BlockSpec;
 import dev.optgptq.calibrate.family.InputSite;
@@ -61,8 +62,20 @@ final class BlockMoments implements AutoCloseable {
      */
     void capture(Replicas.Block weights) {
         List<Set<InputSite>> passes = experts.passes(block, block.sites());
+        try (MixtureInputs kept = passes.size() == 1
+                ? null
+                : new MixtureInputs(streams.trainedRows(), models.first().spec().hiddenSize(),
+                        experts.bufferLimit())) {
+            capture(weights, passes, kept);
+        }
+    }
+
+    private void capture(Replicas.Block weights, List<Set<InputSite>> passes, @Nullable MixtureInputs kept) {
         for (Set<InputSite> sites : passes) {
-            DeviceMoments found = sum(weights, new DeviceMoments.Pass(sites, sites.equals(passes.getLast())));
+            DeviceMoments found = sum(weights, new DeviceMoments.Pass(sites, sites.equals(passes.getLast()), kept));
+            if (kept != null) {
+                kept.completed();
+            }
             total = found;
             weighs |= found.weighs();
             if (parked != null) {

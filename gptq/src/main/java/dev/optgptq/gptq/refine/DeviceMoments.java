@@ -3,6 +3,7 @@ package dev.optgptq.gptq.refine;
 import dev.optgptq.calibrate.capture.Activity;
 import dev.optgptq.calibrate.capture.CrossMoments;
 import dev.optgptq.calibrate.capture.HessianAccumulator;
+import dev.optgptq.calibrate.capture.MixtureInputs;
 import dev.optgptq.calibrate.capture.ParkedHessians;
 import dev.optgptq.calibrate.capture.Partition;
 import dev.optgptq.calibrate.capture.Shard;
@@ -43,8 +44,9 @@ final class DeviceMoments implements AutoCloseable {
      * What one pass through the block sums.
      *
      * @param last whether it is the last one, in which the original stream advances
+     * @param kept a mixture's inputs, for several passes; null for one
      */
-    record Pass(Set<InputSite> sites, boolean last) {
+    record Pass(Set<InputSite> sites, boolean last, @Nullable MixtureInputs kept) {
         private boolean runs(int expert) {
             return sites.stream().anyMatch(site -> site.expert() == expert);
         }
@@ -103,12 +105,10 @@ final class DeviceMoments implements AutoCloseable {
                         original(weights, first, count, batches, this::keepOriginal, phases);
                     }
                     phases.enter("forward");
-                    Tensor x = batches.read(streams.quantized(), first, count);
-                    plain.residual(x);
                     if (weighted != null) {
                         weighted.batch(first);
                     }
-                    batches.forward(weights, x, tap);
+                    quantized(weights, first, count, batches, tap);
                     if (pass.last()) {
                         // The last pass counts for all.
                         phases.captured(block.sites(), count);
@@ -123,6 +123,19 @@ final class DeviceMoments implements AutoCloseable {
             }
             device.synchronize();
         }
+    }
+
+    /** After the first pass the mixture alone, until in the last one all sites are wanted again. */
+    private void quantized(BlockWeights weights, long first, long count, ShardPass batches, InputTap tap) {
+        MixtureInputs kept = pass.kept();
+        if (kept != null && kept.complete() && !pass.last()) {
+            kept.read(device, first, batches.rows(count));
+            batches.mixture(weights, batches.rows(count), tap);
+            return;
+        }
+        Tensor x = batches.read(streams.quantized(), first, count);
+        plain.residual(x);
+        batches.forward(weights, x, kept == null || kept.complete() ? tap : kept.keeping(tap, device, first));
     }
 
     private void end() {

@@ -2,6 +2,7 @@ package dev.optgptq.gptq.run;
 
 import dev.optgptq.calibrate.capture.ExpertPasses;
 import dev.optgptq.calibrate.capture.HessianAccumulator;
+import dev.optgptq.calibrate.capture.MixtureInputs;
 import dev.optgptq.calibrate.capture.Partition;
 import dev.optgptq.calibrate.capture.Shard;
 import dev.optgptq.calibrate.capture.ShardPass;
@@ -21,6 +22,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.SequencedSet;
 import java.util.Set;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The calibration stream at a decoder block, on all devices of this process: captures the inputs of its linears, and passes
@@ -46,8 +48,13 @@ record BlockInputs(Replicas models, ModuleGrids grids, boolean trueSequential, E
         return passes;
     }
 
-    /** The Hessians of the wanted sites over this rank's tokens, on the first device. The caller closes them. */
-    HessianAccumulator capture(Replicas.Block weights, CalibrationStream stream, Set<InputSite> wanted) {
+    /**
+     * The Hessians of the wanted sites over this rank's tokens, on the first device. The caller closes them.
+     *
+     * @param kept a mixture's inputs, for several passes; null for one
+     */
+    HessianAccumulator capture(Replicas.Block weights, CalibrationStream stream, Set<InputSite> wanted,
+            @Nullable MixtureInputs kept) {
         if (trueSequential) {
             weights.share();
         }
@@ -58,9 +65,12 @@ record BlockInputs(Replicas models, ModuleGrids grids, boolean trueSequential, E
                 hessians.add(new HessianAccumulator(each, weights.first().spec(), wanted, stream.rows()));
             }
             SharedPhases shared = shared(stream);
-            models.together(index -> capture(index, weights.on(index), stream, wanted, hessians.get(index),
+            models.together(index -> capture(index, weights.on(index), stream, wanted, hessians.get(index), kept,
                     shared.of(index)));
             shared.finish();
+            if (kept != null) {
+                kept.completed();
+            }
             progress.enter("hessian");
             while (hessians.size() > 1) {
                 HessianAccumulator next = hessians.remove(1);
@@ -76,20 +86,27 @@ record BlockInputs(Replicas models, ModuleGrids grids, boolean trueSequential, E
     }
 
     private void capture(int index, BlockWeights weights, CalibrationStream stream, Set<InputSite> wanted,
-            HessianAccumulator hessians, Phases phases) {
+            HessianAccumulator hessians, @Nullable MixtureInputs kept, Phases phases) {
         // The last block's output is wanted too, once: no other block reads it.
         SequencedSet<InputSite> all = grids.sites(weights.spec());
         boolean last = weights.index() + 1 == models.first().spec().blocks()
                 && (trueSequential || wanted.contains(all.getLast()));
         InputTap tap = new CaptureTap(hessians, wanted, last, phases);
         Partition partition = stream.partition();
+        boolean ofMixture = kept != null && kept.complete() && !last && wanted.stream().allMatch(InputSite::ofExpert);
+        Device device = models.on(index).device();
         try (ShardPass pass = new ShardPass(models.on(index), partition, stream.sequenceLength())) {
             for (Shard part : partition.summed(index)) {
                 hessians.begin(part);
                 partition.eachBatch(part, (first, count) -> {
+                    if (kept != null && ofMixture) {
+                        kept.read(device, first, pass.rows(count));
+                        pass.mixture(weights, pass.rows(count), tap);
+                        return;
+                    }
                     Tensor x = pass.read(stream.activations(), first, count);
                     hessians.residual(x);
-                    pass.forward(weights, x, tap);
+                    pass.forward(weights, x, kept == null || kept.complete() ? tap : kept.keeping(tap, device, first));
                     if (last) {
                         hessians.residual(x);
                     }
@@ -101,7 +118,7 @@ record BlockInputs(Replicas models, ModuleGrids grids, boolean trueSequential, E
                     }
                 });
             }
-            models.on(index).device().synchronize();
+            device.synchronize();
         }
     }
 

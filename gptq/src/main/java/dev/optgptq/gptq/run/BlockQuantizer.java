@@ -4,6 +4,7 @@ import dev.optgptq.gptq.recipe.ModuleGrids;
 import dev.optgptq.calibrate.capture.Activity;
 import dev.optgptq.calibrate.capture.ExpertPasses;
 import dev.optgptq.calibrate.capture.HessianAccumulator;
+import dev.optgptq.calibrate.capture.MixtureInputs;
 import dev.optgptq.calibrate.capture.ParkedHessians;
 import dev.optgptq.calibrate.capture.Peak;
 import dev.optgptq.calibrate.capture.SiteHessians;
@@ -94,7 +95,7 @@ final class BlockQuantizer {
             @Nullable BlockRecorder recorder) {
         SiteOwners owners = new SiteOwners(weights.first().spec(), ranks.size());
         for (Set<InputSite> sites : passes) {
-            try (HessianAccumulator hessians = stream == null ? null : inputs.capture(weights, stream, sites)) {
+            try (HessianAccumulator hessians = stream == null ? null : inputs.capture(weights, stream, sites, null)) {
                 boolean alone = !ranks.areSeveral()
                         && (models.size() == 1 || streams(weights.first().index()));
                 if (alone && recorder != null) {
@@ -110,9 +111,11 @@ final class BlockQuantizer {
     private void inPasses(Replicas.Block weights, List<Set<InputSite>> passes, CalibrationStream stream,
             BlockRecorder recorder) {
         try (ParkedHessians parked = new ParkedHessians(device, weights.first().spec(), stream.rows(),
-                experts.bufferLimit())) {
+                experts.bufferLimit());
+                MixtureInputs kept = new MixtureInputs(stream.rows(), model.spec().hiddenSize(),
+                        experts.bufferLimit())) {
             for (Set<InputSite> sites : passes) {
-                try (HessianAccumulator hessians = inputs.capture(weights, stream, sites)) {
+                try (HessianAccumulator hessians = inputs.capture(weights, stream, sites, kept)) {
                     parked.add(hessians);
                     sites.stream().filter(site -> !site.ofExpert())
                             .forEach(site -> quantize(weights.first(), site, hessians, recorder));
@@ -182,7 +185,7 @@ final class BlockQuantizer {
             TensorArena arena, @Nullable BlockRecorder recorder) {
         SolvedLinear solved = own != null && !ranks.areSeveral() ? own : exchange.share(owner, linear, own, arena);
         if (own == null) {
-            model.rewrite(weights, linear, weight -> {
+            weights.rewrite(device, linear, weight -> {
                 solved.solution().weight().dequantize(device, device, weight);
                 return weight;
             });

@@ -64,7 +64,7 @@ final class GptqRun {
     }
 
     private BiConsumer<BlockWeights, Runnable> restored(SharedJournal journal, int block) {
-        return (weights, pass) -> journal.restored(block, models.first(), weights, packer, pass);
+        return (weights, pass) -> journal.restored(block, weights, packer, pass);
     }
 
     private @Nullable CalibrationStream embed() {

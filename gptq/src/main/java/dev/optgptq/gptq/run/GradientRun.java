@@ -105,7 +105,7 @@ final class GradientRun {
                 prefetch.wants(block);
                 int finished = block;
                 refiner.replay(block,
-                        (weights, pass) -> journal.restored(finished, run.models().first(), weights, packer, pass));
+                        (weights, pass) -> journal.restored(finished, weights, packer, pass));
             }
             for (int block = first; block < blocks; block++) {
                 progress.enter("load", "block " + (block + 1) + "/" + blocks);

@@ -38,7 +38,7 @@ record SiteSolving(Calibrator calibrator, ModuleGrids grids) {
     SolvedLinear solve(Transformer model, BlockWeights weights, LinearSpec linear, SiteSolver solver,
             @Nullable Activity activity, TensorArena arena) {
         long start = System.nanoTime();
-        LinearSolution solution = model.rewrite(weights, linear, weight -> solver.solve(arena, weight));
+        LinearSolution solution = weights.rewrite(model.device(), linear, weight -> solver.solve(arena, weight));
         return new SolvedLinear(linear, solution, activity, (System.nanoTime() - start) / 1e9);
     }
 

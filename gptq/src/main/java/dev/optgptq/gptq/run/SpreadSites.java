@@ -116,7 +116,7 @@ final class SpreadSites implements AutoCloseable {
         }
         Device first = models.devices().getFirst();
         SolvedLinear here = found.on(models.devices().get(owner), first, arena);
-        models.first().rewrite(weights, linear, weight -> {
+        weights.rewrite(first, linear, weight -> {
             here.solution().weight().dequantize(first, first, weight);
             return weight;
         });

@@ -7,6 +7,7 @@ import dev.optgptq.calibrate.gradient.GradientStream;
 import dev.optgptq.calibrate.gradient.NextToken;
 import dev.optgptq.calibrate.gradient.Objective;
 import dev.optgptq.calibrate.gradient.Teacher;
+import dev.optgptq.calibrate.model.ModelMemory;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.calibrate.weights.Head;
 import dev.optgptq.formats.dtype.DType;
@@ -40,7 +41,7 @@ public record HeldOutLosses(double originalCrossEntropy, double crossEntropy, do
     /** Device memory of measuring, in bytes. */
     public static long bytes(ModelSpec spec, int batchRows) {
         long rows = chunk(spec, batchRows);
-        return Transformer.headBytes(spec)
+        return ModelMemory.headBytes(spec)
                 + rows * (Float.BYTES * (4L * spec.hiddenSize() + 2L * spec.vocabSize()) + 2 * Double.BYTES);
     }
 

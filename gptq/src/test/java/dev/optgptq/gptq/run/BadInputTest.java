@@ -7,11 +7,13 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.gptq.report.RunReport;
+import dev.optgptq.gptq.testing.TinyMixture;
 import dev.optgptq.gptq.testing.TinyModel;
 import dev.optgptq.gptq.testing.WrittenCheckpoint;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Devices;
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Set;
@@ -45,6 +47,20 @@ class BadInputTest {
 
             assertEquals(0, device.memoryInUse(), "bytes that stayed on the device");
         }
+        assertTrue(!Files.exists(run.output), names(folder).toString());
+    }
+
+    @Test
+    void experts_in_another_layout_are_named_with_their_shapes() throws IOException {
+        Path model = new TinyMixture(2).write(folder.resolve("model"));
+        Path weights = model.resolve("model.safetensors");
+        String bytes = Files.readString(weights, StandardCharsets.ISO_8859_1);
+        Files.writeString(weights, bytes.replace("experts.1.w3", "experts.b.w3"), StandardCharsets.ISO_8859_1);
+        TinyRun run = new TinyRun(model, folder);
+
+        assertUserError(Code.BAD_MODEL, run::run, "experts of block 0 are in no layout of mixtral",
+                "expected model.layers.0.block_sparse_moe.experts.1.w3.weight [128, 128], one tensor for each expert",
+                "found model.layers.0.block_sparse_moe.experts.b.w3.weight [128, 128]");
         assertTrue(!Files.exists(run.output), names(folder).toString());
     }
 

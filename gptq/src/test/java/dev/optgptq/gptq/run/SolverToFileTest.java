@@ -145,7 +145,7 @@ class SolverToFileTest {
             Consumer<SolvedLinear> each) {
         try (Replicas.Block weights = quantizer.load(block)) {
             for (Set<InputSite> sites : quantizer.inputs().passes(weights.first().spec())) {
-                try (HessianAccumulator hessians = quantizer.inputs().capture(weights, stream, sites)) {
+                try (HessianAccumulator hessians = quantizer.inputs().capture(weights, stream, sites, null)) {
                     for (InputSite site : sites) {
                         try (SiteSolver solver = quantizer.solver(weights.first(), site, hessians);
                                 TensorArena arena = device.arena()) {

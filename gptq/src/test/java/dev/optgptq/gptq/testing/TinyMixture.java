@@ -88,11 +88,11 @@ public record TinyMixture(int experts) {
 
     private String config() {
         return """
-            {"architectures": ["MixtralForCausalLM"], "model_type": "mixtral", "dtype": "bfloat16",
-             "hidden_size": 128, "intermediate_size": 128, "num_attention_heads": 4, "num_key_value_heads": 2,
-             "num_hidden_layers": 2, "vocab_size": 288, "max_position_embeddings": 256, "rms_norm_eps": 1e-05,
-             "hidden_act": "silu", "rope_theta": 10000.0, "num_local_experts": %d, "num_experts_per_tok": 2,
-             "sliding_window": null, "tie_word_embeddings": false}"""
+                {"architectures": ["MixtralForCausalLM"], "model_type": "mixtral", "dtype": "bfloat16",
+                 "hidden_size": 128, "intermediate_size": 128, "num_attention_heads": 4, "num_key_value_heads": 2,
+                 "num_hidden_layers": 2, "vocab_size": 288, "max_position_embeddings": 256, "rms_norm_eps": 1e-05,
+                 "hidden_act": "silu", "rope_theta": 10000.0, "num_local_experts": %d, "num_experts_per_tok": 2,
+                 "sliding_window": null, "tie_word_embeddings": false}"""
                 .formatted(experts);
     }
 }

@@ -1,7 +1,6 @@
 package dev.optgptq.gptq.run.checkpoint;
 
 import dev.optgptq.calibrate.family.LinearSpec;
-import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.calibrate.weights.BlockWeights;
 import dev.optgptq.formats.packed.PackedLinear;
 import dev.optgptq.formats.packed.PackedLinearReader;
@@ -83,12 +82,10 @@ public record BlockRecord(Part part) {
      * Gives the loaded block of the source its quantized weights; those of streamed experts are read from the part as they are
      * needed.
      *
-     * @param model that loaded it
      * @param also receives each linear, in forward order; its bytes are valid during the call
      * @param use runs with them
      */
-    public void restored(Transformer model, BlockWeights block, LinearPacker packer, Consumer<PackedLinear> also,
-            Runnable use) {
+    public void restored(BlockWeights block, LinearPacker packer, Consumer<PackedLinear> also, Runnable use) {
         try (SafetensorsFile file = part.open()) {
             List<LinearSpec> quantized = block.linears().stream()
                     .filter(linear -> file.tensors().containsKey(linear.module() + PackedPart.CODES.suffix())).toList();
@@ -99,7 +96,7 @@ public record BlockRecord(Part part) {
             for (LinearSpec linear : quantized) {
                 PackedLinear found = PackedLinearReader.read(linear.module(), file.tensors(), packer.config());
                 also.accept(found);
-                packer.overwrite(model, block, linear, found);
+                packer.overwrite(block, linear, found);
             }
             use.run();
         }

@@ -1,7 +1,6 @@
 package dev.optgptq.gptq.run.checkpoint;
 
 import dev.optgptq.calibrate.family.LinearSpec;
-import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.calibrate.weights.BlockWeights;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.packed.PackedLinear;
@@ -76,12 +75,12 @@ public record LinearPacker(QuantizationConfig config, Device device) {
      *
      * @param packed if the linear is streamed, its bytes must be valid as long as the block is used
      */
-    public void overwrite(Transformer model, BlockWeights block, LinearSpec linear, PackedLinear packed) {
+    public void overwrite(BlockWeights block, LinearSpec linear, PackedLinear packed) {
         if (block.streams(linear)) {
             block.replace(linear, (other, weight) -> on(other).unpack(packed, weight));
             return;
         }
-        model.rewrite(block, linear, weight -> {
+        block.rewrite(device, linear, weight -> {
             unpack(packed, weight);
             return weight;
         });

@@ -1,6 +1,6 @@
 package dev.optgptq.gptq.run.memory;
 
-import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.calibrate.model.ModelMemory;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.ranks.Ranks;
@@ -20,7 +20,7 @@ public record MemoryNeed(String job, long host, long device, String parts) {
     /** The JVM, its heap and the libraries: measured, not computed. */
     static final long PROCESS = 250L << 20;
     /** On a device of its own memory. */
-    static final long LIBRARIES = Transformer.LIBRARIES;
+    static final long LIBRARIES = ModelMemory.LIBRARIES;
 
     /**
      * Free memory.

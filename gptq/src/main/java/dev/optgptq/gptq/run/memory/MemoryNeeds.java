@@ -1,13 +1,14 @@
 package dev.optgptq.gptq.run.memory;
 
 import dev.optgptq.calibrate.capture.ExpertPasses;
+import dev.optgptq.calibrate.capture.MixtureInputs;
 import dev.optgptq.calibrate.capture.ParkedHessians;
 import dev.optgptq.calibrate.capture.SitePasses;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.eval.ModelComparison;
 import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.calibrate.gradient.Saliency;
-import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.calibrate.model.ModelMemory;
 import dev.optgptq.gptq.refine.Refinement;
 import dev.optgptq.gptq.settings.RunTexts;
 import org.jspecify.annotations.Nullable;
@@ -47,8 +48,8 @@ public record MemoryNeeds(long weights, long hessians, ExpertPasses experts, lon
     static MemoryNeeds of(MemoryJob job, RunTexts texts, MemoryNeed.Free free) {
         ModelSpec model = job.model();
         long weights = job.wholeBlocks()
-                ? Transformer.blockBytes(model, job.matmulDtype())
-                : Transformer.streamedBytes(model, job.matmulDtype());
+                ? ModelMemory.blockBytes(model, job.matmulDtype())
+                : ModelMemory.streamedBytes(model, job.matmulDtype());
         long evaluation = evaluation(job, texts.evaluation());
         TokenSequences calibration = texts.calibration();
         if (calibration == null) {
@@ -60,7 +61,7 @@ public record MemoryNeeds(long weights, long hessians, ExpertPasses experts, lon
         Refinement refinement = job.refinement();
         long learning = refinement == null ? 0 : RefineMemory.inputBytes(model, refinement, calibration, limit);
         long widest = model.widestInput();
-        ExpertPasses experts = experts(job,
+        ExpertPasses experts = experts(job, calibration,
                 (long) (HESSIAN_SHARE * Math.min(free.device().orElse(free.host()), 1L << 50)), limit);
         Saliency.Memory gradients = job.weighs()
                 ? Saliency.memory(model, calibration, gradientLimits(free, limit, experts))
@@ -71,20 +72,22 @@ public record MemoryNeeds(long weights, long hessians, ExpertPasses experts, lon
                 evaluation, job.packedBlock(), learning, limit);
     }
 
-    private static ExpertPasses experts(MemoryJob job, long room, long limit) {
+    private static ExpertPasses experts(MemoryJob job, TokenSequences calibration, long room, long limit) {
         ModelSpec model = job.model();
+        long inputs = MixtureInputs.bytes(calibration.tokens(), model.hiddenSize());
         if (job.wholeBlocks()) {
             return ExpertPasses.ALL;
         }
         Refinement refinement = job.refinement();
         if (refinement == null) {
             return ExpertPasses.of(model, job.expertsAtOnce(), atOnce -> SitePasses.bytes(model, atOnce, 1), room,
-                    model.most(ParkedHessians::bytes), limit);
+                    model.most(ParkedHessians::bytes) + inputs, limit);
         }
         RefinedExperts refined = new RefinedExperts(model, refinement, job.grids());
         return refinement.tuneSteps() > 0
                 ? ExpertPasses.ALL
-                : ExpertPasses.of(model, job.expertsAtOnce(), refined::bytes, room, refined.parkedBytes(), limit);
+                : ExpertPasses.of(model, job.expertsAtOnce(), refined::bytes, room, refined.parkedBytes() + inputs,
+                        limit);
     }
 
     /** Device memory of the Hessians of plain GPTQ's passes. */

@@ -2,7 +2,7 @@ package dev.optgptq.gptq.run.memory;
 
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.family.ModelSpec;
-import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.calibrate.model.ModelMemory;
 import dev.optgptq.gptq.refine.Refinement;
 import dev.optgptq.kernels.ranks.Crew;
 
@@ -51,7 +51,7 @@ public record Placement(Cut cut, long forward, long waiting, long refining, Plac
         ModelSpec model = job.model();
         int rows = CalibrationBatch.rows(tokens, calibration.length(), calibration.count());
         long buffers = 4L * rows * model.hiddenSize()
-                + Transformer.workspaceBytes(model, job.matmulDtype(), rows, calibration.length());
+                + ModelMemory.workspaceBytes(model, job.matmulDtype(), rows, calibration.length());
         Refinement refinement = job.refinement();
         long refined = refinement == null
                 ? 0

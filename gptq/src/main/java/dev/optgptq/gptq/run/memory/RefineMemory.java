@@ -13,7 +13,7 @@ import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.calibrate.gradient.GradientStream;
 import dev.optgptq.calibrate.model.Backward;
-import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.calibrate.model.ModelMemory;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.gptq.refine.LatentLinear;
 import dev.optgptq.gptq.refine.ParkedLinears;
@@ -47,12 +47,12 @@ public record RefineMemory(long solving, long predicting, long tuning, long mode
             int batchRows, int parts) {
         ModelSpec spec = job.model();
         int groupSize = job.inputsPerScale();
-        long workspace = Transformer.workspaceBytes(spec, DType.F32, batchRows, calibration.length());
+        long workspace = ModelMemory.workspaceBytes(spec, DType.F32, batchRows, calibration.length());
         long stream = (long) Float.BYTES * batchRows * spec.hiddenSize();
         boolean learns = refinement.tuneSteps() > 0;
         long block = learns || job.wholeBlocks()
-                ? Transformer.blockBytes(spec, DType.F32)
-                : Transformer.streamedBytes(spec, DType.F32);
+                ? ModelMemory.blockBytes(spec, DType.F32)
+                : ModelMemory.streamedBytes(spec, DType.F32);
         long candidate = block + spec.most(each -> each.linears().stream()
                 .filter(linear -> !experts.areSeveral(each) || !linear.site().ofExpert())
                 .mapToLong(linear -> codes(linear, groupSize, learns)).sum());
@@ -171,7 +171,7 @@ public record RefineMemory(long solving, long predicting, long tuning, long mode
         long norms = refinement.tuneNorms() ? norms(spec) : 0;
         GradientStream.Limits limits = limits(Long.MAX_VALUE);
         long teacher = limits.logitsBytes() + 2L * Float.BYTES * batch.tokens() * spec.hiddenSize();
-        return scales + norms + teacher + Transformer.blockBytes(spec, DType.F32) + 4 * largest
+        return scales + norms + teacher + ModelMemory.blockBytes(spec, DType.F32) + 4 * largest
                 + GradientStream.deviceBytes(spec, batch, limits);
     }
 

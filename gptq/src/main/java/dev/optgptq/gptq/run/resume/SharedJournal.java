@@ -1,7 +1,6 @@
 package dev.optgptq.gptq.run.resume;
 
 import dev.optgptq.calibrate.family.LinearSpec;
-import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.calibrate.weights.BlockWeights;
 import dev.optgptq.formats.packed.PackedLinear;
 import dev.optgptq.formats.packed.PackedPart;
@@ -49,13 +48,13 @@ public final class SharedJournal {
      *
      * @param use runs with them
      */
-    public void restored(int block, Transformer model, BlockWeights weights, LinearPacker packer, Runnable use) {
+    public void restored(int block, BlockWeights weights, LinearPacker packer, Runnable use) {
         if (journal != null) {
-            journal.finished().get(block).restored(model, weights, packer, this::send, use);
+            journal.finished().get(block).restored(weights, packer, this::send, use);
         } else {
             for (LinearSpec linear : grids.quantized(weights.linears())) {
                 try (Arena host = Arena.ofShared()) {
-                    packer.overwrite(model, weights, linear, receive(linear, host));
+                    packer.overwrite(weights, linear, receive(linear, host));
                 }
             }
             use.run();

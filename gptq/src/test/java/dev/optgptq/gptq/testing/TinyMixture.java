@@ -29,6 +29,7 @@ public record TinyMixture(int experts) {
     public static final int ACTIVE = 2;
     public static final int BLOCKS = 2;
     private static final int VOCABULARY = 288;
+
     /** Writes it, and returns the folder. */
     public Path write(Path target) {
         List<TensorSpec> specs = new ArrayList<>();

@@ -47,18 +47,22 @@ public final class Families {
      * A family, for people.
      *
      * @param modelTypes values of model_type that it answers to
+     * @param fixtures that the project's tests compare with another implementation's logits and gradients; every family is also
+     *     compared with transformers on random configurations (samples/interop/check_families.py)
      */
     public record Summary(String name, List<String> modelTypes, List<String> architectures, String special,
-            List<String> limits) {}
+            List<String> limits, List<String> fixtures) {}
 
     /** All families, from their descriptions. */
     public static List<Summary> summaries() {
+        ObjectNode checked = json("checked");
         return NAMES.stream().map(name -> {
             ObjectNode json = json(name);
             json.remove(VARIANTS);
             Family family = read(json, Family.class);
             return new Summary(name, family.modelTypes(), family.architectures(), family.special(),
-                    family.requirements().stream().map(Requirement::inWords).toList());
+                    family.requirements().stream().map(Requirement::inWords).toList(),
+                    checked.path(name).valueStream().map(JsonNode::stringValue).toList());
         }).toList();
     }
 

@@ -25,6 +25,8 @@ public final class FamiliesText {
             for (String limit : family.limits()) {
                 line(text, "  supported      " + limit);
             }
+            line(text, "  checked        against transformers 5.18 on random configurations"
+                    + (family.fixtures().isEmpty() ? "" : ", and on " + String.join(", ", family.fixtures())));
         }
         return text.toString();
     }

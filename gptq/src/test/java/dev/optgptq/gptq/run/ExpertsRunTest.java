@@ -64,7 +64,7 @@ class ExpertsRunTest {
     /** Two tokens choose four experts of four, some of them twice: vLLM loads no layer of which one expert is not quantized. */
     @Test
     void an_expert_that_no_token_meets_is_quantized_too() {
-        TinyRun run = new TinyRun(write(folder.resolve("model")), folder);
+        TinyRun run = new TinyRun(MIXTURE.write(folder.resolve("model")), folder);
         run.samples = 1;
         run.sequenceLength = 2;
 
@@ -74,7 +74,7 @@ class ExpertsRunTest {
         WrittenCheckpoint written = WrittenCheckpoint.read(run.output);
         int unmet = 0;
         for (ExpertCoverage block : ExpertCoverage.of(report.layers())) {
-            for (int expert = 0; expert < EXPERTS; expert++) {
+            for (int expert = 0; expert < MIXTURE.experts(); expert++) {
                 if (block.tokens().get(expert) == 0) {
                     unmet++;
                     String module = "model.layers." + block.block() + ".block_sparse_moe.experts." + expert + ".w1";

@@ -13,6 +13,7 @@ import dev.optgptq.formats.packed.QuantizationConfig.Provenance;
 import dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind;
 import dev.optgptq.gptq.settings.TargetSettings;
 import dev.optgptq.gptq.serving.TargetName;
+import dev.optgptq.gptq.testing.TinyMixture;
 import dev.optgptq.gptq.testing.TinyModel;
 import dev.optgptq.gptq.testing.WrittenCheckpoint;
 import java.lang.foreign.ValueLayout;
@@ -99,7 +100,7 @@ class SlimQuantTest {
     }
 
     private TinyRun run(CheckpointFormat format) {
-        TinyRun run = new TinyRun(ExpertsRunTest.write(folder.resolve("model")), folder);
+        TinyRun run = new TinyRun(new TinyMixture(4).write(folder.resolve("model")), folder);
         run.calibrator = CalibratorKind.RTN;
         run.format = format;
         run.bits = 8;

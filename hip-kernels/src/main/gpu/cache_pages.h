@@ -68,11 +68,12 @@ struct Work {
 
 #define MOST_CHUNKS 32
 
-// Pages of a chunk. It depends only on the sequence, as does the order in which chunks are merged: a sequence's result does not
-// depend on the others in the batch.
-DEVICE int chunk_pages(int pages) {
+// Pages of a chunk, more of those that are read in less time than a block takes to begin. It depends only on the sequence, as does
+// the order in which chunks are merged: a sequence's result does not depend on the others in the batch.
+DEVICE int chunk_pages(int pages, int type) {
     int share = (pages + MOST_CHUNKS - 1) / MOST_CHUNKS;
-    return share < 16 ? 16 : share;
+    int fewest = type == INT4 ? 32 : 16;
+    return share < fewest ? fewest : share;
 }
 
 // A product whose score is capped: the score is then cap tanh(product scale / cap), inCaps being scale / cap, or 0 for no cap.
@@ -84,12 +85,14 @@ DEVICE float with_sink(float total, float most, const float* sinks, int head) {
 }
 
 // False if this block has no work.
-DEVICE bool find_work(const Batch& batch, int kvHeads, int group, int window, int sequence, int tile, int kvHead, int chunk,
+DEVICE bool find_work(const Batch& batch, int kvHeads, int group, int window, int type, int sequence, int tile, int kvHead, int chunk,
                       Work* work) {
+    // Blocks are short: what they read first is read together, as no read waits for a branch.
     int first = batch.starts[sequence];
     int rows = batch.starts[sequence + 1] - first;
+    int length = batch.lengths[sequence];
     int pairs = rows * group;
-    if (tile * PAIRS >= pairs) {
+    if ((tile * PAIRS >= pairs) | (length == 0)) {
         return false;
     }
     work->sequence = sequence;
@@ -98,12 +101,12 @@ DEVICE bool find_work(const Batch& batch, int kvHeads, int group, int window, in
     work->firstRow = first;
     work->firstPair = tile * PAIRS;
     work->pairs = pairs - tile * PAIRS < PAIRS ? pairs - tile * PAIRS : PAIRS;
-    work->position = batch.lengths[sequence] - rows;
+    work->position = length - rows;
     int firstSeen = window > 0 ? work->at(0, group) - window + 1 : 0;
     int from = firstSeen > 0 ? firstSeen / TOKENS : 0;
     int to = work->at(work->pairs - 1, group) / TOKENS + 1;
     // With many rows there are enough tiles to fill the GPU.
-    int share = pairs <= PAIRS ? chunk_pages(to - from) : to - from;
+    int share = pairs <= PAIRS ? chunk_pages(to - from, type) : to - from;
     work->chunk = chunk;
     work->chunks = (to - from + share - 1) / share;
     work->fromPage = from + chunk * share;

@@ -35,7 +35,7 @@ template <int BITS, int TILES, int GROUPS> struct Share {
             int there = first / PACKED + (b < blocks ? b : blocks - 1);
             #pragma unroll
             for (int l = 0; l < LOADS; l++) {
-                words[b][l] = *(const Words*)(layer.qweight + (there * BITS + quarter() * LOADS + l) * layer.qweightStride + own);
+                words[b][l] = read_once(layer.qweight + (there * BITS + quarter() * LOADS + l) * layer.qweightStride + own);
             }
         }
         #pragma unroll

@@ -11,6 +11,18 @@ struct alignas(16) Words {
     u32 at[4];
 };
 
+// Weights, which are read once: they do not push what is read again out of the multiprocessor's cache.
+DEVICE Words read_once(const u32* from) {
+#if defined(__CUDACC__)
+    Words words;
+    asm volatile("ld.global.nc.L1::no_allocate.L2::128B.v4.u32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(words.at[0]), "=r"(words.at[1]), "=r"(words.at[2]), "=r"(words.at[3]) : "l"(from));
+    return words;
+#else
+    return *(const Words*)from;
+#endif
+}
+
 // The two pairs of a step, of 2, from the words of 8 inputs of one output.
 template <int BITS> DEVICE void weight_pairs(u32 first, u32 second, int step, u32 base, u32 (&pair)[2]) {
     if (BITS == 4) {

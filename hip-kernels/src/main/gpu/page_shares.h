@@ -81,11 +81,21 @@ template <int TYPE, int WIDTH> struct KeyShare {
 
     // The element of a head that is the i-th of a step, of 4.
     static __device__ __forceinline__ int element(int step, int i) {
-        int within = step * 4 % SPAN;
-        int chunk = step * 4 / SPAN;
-        // Nibbles are taken out four apart.
-        int own = TYPE == INT4 ? within / 8 * 8 + within / 4 % 2 * 2 + i / 2 + i % 2 * 4 : within + i;
-        return chunk * QUARTERS * SPAN + quarter() * SPAN + own;
+        return step * 4 / SPAN * QUARTERS * SPAN + quarter() * SPAN + own_element(step * 4 % SPAN, i);
+    }
+
+    // Nibbles are taken out four apart.
+    static __device__ __forceinline__ int own_element(int within, int i) {
+        return TYPE == INT4 ? within / 8 * 8 + within / 4 % 2 * 2 + i / 2 + i % 2 * 4 : within + i;
+    }
+
+    // Where the lane's elements begin of which four are read at once, and the i-th of a step among all that were read.
+    static __device__ __forceinline__ int run(int step) {
+        return step * 4 / SPAN * QUARTERS * SPAN + quarter() * SPAN + step * 4 % SPAN;
+    }
+    template <int STEPS> static __device__ __forceinline__ float of(const Four (&runs)[STEPS], int step, int i) {
+        int own = step * 4 / SPAN * SPAN + own_element(step * 4 % SPAN, i);
+        return runs[own / 4].at[own % 4];
     }
 
     // What the i-th of a step is multiplied by to make up for its pair.

@@ -11,8 +11,7 @@
 
 template <int WIDTH>
 DEVICE void attend(const float* q, i64 qStride, Pages keys, Pages values, int type, Batch batch, const float* slopes,
-                   const float* sinks, float* out,
-                   i64 outStride, int kvHeads, int group, int headDim, int width, float scale, float inCaps,
+                   const float* sinks, Outputs out, int kvHeads, int group, int headDim, int width, float scale, float inCaps,
                    int window, float* parts,
                    int mostChunks, int partPairs) {
     constexpr int PITCH = WIDTH + 1;  // rows begin in different banks
@@ -21,7 +20,7 @@ DEVICE void attend(const float* q, i64 qStride, Pages keys, Pages values, int ty
     SHARED(float, weights, PAIRS * TOKENS);
     int thread = threadIdx.x;
     Work work;
-    if (!find_work(batch, kvHeads, group, window, blockIdx.z, blockIdx.y, blockIdx.x % kvHeads, blockIdx.x / kvHeads, &work)) {
+    if (!find_work(batch, kvHeads, group, window, type, blockIdx.z, blockIdx.y, blockIdx.x % kvHeads, blockIdx.x / kvHeads, &work)) {
         return;
     }
     int pair = thread / TOKENS;
@@ -106,7 +105,7 @@ DEVICE void attend(const float* q, i64 qStride, Pages keys, Pages values, int ty
     for (int c = 0; c < WIDTH / TOKENS; c++) {
         int d = c * TOKENS + token;
         if (d < headDim && work.chunks == 1) {
-            out[work.row(pair, group) * outStride + (i64)head * headDim + d] = sum[c] / with_sink(total, most, sinks, head);
+            out.store(work.row(pair, group), (i64)head * headDim + d, sum[c] / with_sink(total, most, sinks, head));
         } else if (d < headDim) {
             part[2 + d] = sum[c];
         }
@@ -121,12 +120,12 @@ DEVICE void attend(const float* q, i64 qStride, Pages keys, Pages values, int ty
 #define ARGUMENTS const float *q, i64 qStride, int type, const void *keys, i64 keyStride, const u16 *keyGrids,               \
                   i64 keyGridStride, const void *values, i64 valueStride, const u16 *valueGrids, i64 valueGridStride,        \
                   const int *table, i64 tableStride, const int *lengths, const int *starts, const float *slopes, \
-                  const float *sinks, float *out, \
-                  i64 outStride, int kvHeads, int group, int headDim, int width, float scale, float inCaps, int window, float *parts,      \
+                  const float *sinks, float *out, i64 outStride, u16 *rounded, int roundedType, \
+                  i64 roundedStride, int kvHeads, int group, int headDim, int width, float scale, float inCaps, int window, float *parts,      \
                   int mostChunks, int partPairs
 #define VALUES q, qStride, Pages{keys, keyStride, keyGrids, keyGridStride},                                              \
                Pages{values, valueStride, valueGrids, valueGridStride}, type, Batch{table, tableStride, lengths, starts}, \
-               slopes, sinks, out, outStride, kvHeads, group, headDim, width, scale, inCaps, window, parts, mostChunks, partPairs
+               slopes, sinks, Outputs{out, outStride, rounded, roundedType, roundedStride}, kvHeads, group, headDim, width, scale, inCaps, window, parts, mostChunks, partPairs
 
 KERNEL_BESIDE(ATTEND_THREADS, 4) attend64(ARGUMENTS) { attend<64>(VALUES); }
 KERNEL_BESIDE(ATTEND_THREADS, 4) attend128(ARGUMENTS) { attend<128>(VALUES); }
@@ -136,15 +135,17 @@ KERNEL_BESIDE(ATTEND_THREADS, 4) attend256(ARGUMENTS) { attend<256>(VALUES); }
 // size of a pair's chunk: width + 2.
 #define MERGE_THREADS 128
 
-KERNEL(MERGE_THREADS) merge(const float* parts, int part, const int* lengths, const int* starts, const float* sinks, float* out,
-                            i64 outStride, int kvHeads, int group, int headDim, int window, int mostChunks, int partPairs) {
+KERNEL(MERGE_THREADS) merge(const float* parts, int part, int type, const int* lengths, const int* starts, const float* sinks, float* exact,
+                            i64 outStride, u16* rounded, int roundedType, i64 roundedStride, int kvHeads, int group, int headDim,
+                            int window, int mostChunks, int partPairs) {
+    Outputs out = {exact, outStride, rounded, roundedType, roundedStride};
     SHARED(float, most, MOST_CHUNKS);
     SHARED(float, totals, MOST_CHUNKS);
     int kvHead = blockIdx.x / partPairs;
     int pair = blockIdx.x % partPairs;
     Work work;
     Batch batch = {0, 0, lengths, starts};
-    if (!find_work(batch, kvHeads, group, window, blockIdx.y, 0, kvHead, 0, &work) || work.chunks == 1 || pair >= work.pairs) {
+    if (!find_work(batch, kvHeads, group, window, type, blockIdx.y, 0, kvHead, 0, &work) || work.chunks == 1 || pair >= work.pairs) {
         return;
     }
     const float* own = parts + (((i64)work.sequence * kvHeads + kvHead) * mostChunks * partPairs + pair) * part;
@@ -174,6 +175,6 @@ KERNEL(MERGE_THREADS) merge(const float* parts, int part, const int* lengths, co
         for (int c = 0; c < work.chunks; c++) {
             sum = fmaf(own[c * chunkStride + 2 + d], most[c], sum);
         }
-        out[work.row(pair, group) * outStride + (i64)work.head(pair, group) * headDim + d] = sum / total;
+        out.store(work.row(pair, group), (i64)work.head(pair, group) * headDim + d, sum / total);
     }
 }

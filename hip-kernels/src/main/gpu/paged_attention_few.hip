@@ -2,12 +2,11 @@
 // KV head: decoding. As paged_attention_units.hip, with the tile transposed: 16 tokens x 8 pairs, so that no half of a tile is empty,
 // and a lane has half the sums. The softmax's weights become a factor of the next matmul by transposing two 8 x 8 matrices in
 // registers. A wave moves its maximum only when a score is far above it.
-#include "page_shares.h"
+#include "page_stream.h"
 #include "reduce.h"
 
 #if MATRIX_UNITS && ROWS_LAYOUT
 
-#define WAVES 4
 #define UNIT_THREADS (WAVES * GPU_WAVE)
 // By how much scores may be above the maximum, in powers of 2: weights are then up to 16, in fp16.
 #define SLACK 4
@@ -21,88 +20,53 @@ template <class Reduction> DEVICE float across_tokens(float value) {
     return value;
 }
 
-// A lane's share of a page, and the scales and minima of the tokens whose scores it has.
-template <int TYPE, int WIDTH> struct Page {
-    typedef KeyShare<TYPE, WIDTH> Keys;
-    typedef ValueShare<TYPE, WIDTH> Values;
-    static constexpr int TOKEN_WORDS = WIDTH * Stored<TYPE>::BITS / 32;
-    static constexpr int BYTES = Stored<TYPE>::CODES ? 1 : 2;
-
-    u32 key[KEY_TILES][Keys::WORDS];
-    u32 value[4][Values::WORDS];
-    u32 keyGrid[KEY_TILES];
-    u32 valueGrid[KEY_TILES];
-
-    // there: tokens of the page that are there; values of others are 0, their keys anything. No read depends on a condition, since
-    // branches would keep reads from being on the way together.
-    __device__ __forceinline__ void load(const Pages& keys, const Pages& values, i64 row, int there) {
-        const u8* from = (const u8*)keys.elements + row * keys.stride * BYTES;
-        #pragma unroll
-        for (int t = 0; t < KEY_TILES; t++) {
-            read<Keys::WORDS, Keys::RUN>((const u32*)from + key_token(t) * TOKEN_WORDS + quarter() * Keys::RUN,
-                                         QUARTERS * Keys::RUN, true, key[t]);
-        }
-        from = (const u8*)values.elements + row * values.stride * BYTES;
-        #pragma unroll
-        for (int i = 0; i < 4; i++) {
-            read<Values::WORDS, Values::RUN>((const u32*)from + (4 * quarter() + i) * TOKEN_WORDS + across_lane() * Values::RUN,
-                                             ACROSS * Values::RUN, true, value[i]);
-        }
-        if (Stored<TYPE>::CODES) {
-            #pragma unroll
-            for (int t = 0; t < KEY_TILES; t++) {
-                keyGrid[t] = *(const u32*)(keys.grids + row * keys.gridStride + 2 * key_token(t));
-                valueGrid[t] = *(const u32*)(values.grids + row * values.gridStride + 2 * key_token(t));
-            }
-        }
-        if (there < TOKENS) {
-            #pragma unroll
-            for (int i = 0; i < 4; i++) {
-                #pragma unroll
-                for (int w = 0; w < Values::WORDS; w++) {
-                    value[i][w] &= 4 * quarter() + i < there ? 0xffffffffu : 0;
-                }
-            }
-            #pragma unroll
-            for (int t = 0; t < KEY_TILES; t++) {
-                valueGrid[t] &= Stored<TYPE>::CODES && key_token(t) < there ? 0xffffffffu : 0;
-            }
-        }
-    }
-};
+// Where element d of a row lies in shared memory.
+DEVICE int spread(int d) { return d + d / 16; }
 
 DEVICE float scale_of(u32 grid) { return from_f16((u16)grid); }
 DEVICE float minimum_of(u32 grid) { return from_f16((u16)(grid >> 16)); }
 
 template <int TYPE, int WIDTH>
 DEVICE void attend(const float* q, i64 qStride, Pages keys, Pages values, Batch batch, const float* slopes, const float* sinks,
-                   float* out, i64 outStride, int kvHeads, int group, float scale, float inCaps, int window, float* parts,
+                   Outputs out, int kvHeads, int group, float scale, float inCaps, int window, float* parts,
                    int mostChunks, int partPairs) {
     typedef KeyShare<TYPE, WIDTH> Keys;
     typedef ValueShare<TYPE, WIDTH> Values;
     constexpr int FACTOR = Stored<TYPE>::FACTOR;
     constexpr int STEPS = WIDTH / 16;
     constexpr int TILES = Values::COUNT / 2;
-    constexpr int PITCH = WIDTH + 4;
-    SHARED(float, waveSums, WAVES * FEW_PAIRS * PITCH);
-    SHARED(float, waveMost, WAVES * FEW_PAIRS);
-    SHARED(float, waveTotal, WAVES * FEW_PAIRS);
+    // A word is left out after every 16, and rows begin in other banks, so that lanes do not meet.
+    constexpr int PITCH = WIDTH + WIDTH / 16 + 4;
+    typedef Stream<TYPE, WIDTH, Stored<TYPE>::CODES> OwnPages;
+    constexpr int TOGETHER = OwnPages::TOGETHER;
+    constexpr int MERGE_WORDS = WAVES * FEW_PAIRS * (PITCH + 2);
+    SHARED(u32, memory, OwnPages::SHARED_WORDS > MERGE_WORDS ? OwnPages::SHARED_WORDS : MERGE_WORDS);
     int wave = threadIdx.x / GPU_WAVE;
     Work work;
-    if (!find_work(batch, kvHeads, group, window, blockIdx.z, 0, blockIdx.x % kvHeads, blockIdx.x / kvHeads, &work) || !work.few()) {
+    if (!find_work(batch, kvHeads, group, window, TYPE, blockIdx.z, 0, blockIdx.x % kvHeads, blockIdx.x / kvHeads, &work)
+        || !work.few()) {
         return;
     }
-    u32 query[STEPS][2];
-    float ownSum = 0;
+    OwnPages stream = {keys, values, batch.table + work.sequence * batch.tableStride, kvHeads, work.kvHead, work.toPage - 1};
+    u32* stages = &memory[wave * (OwnPages::SHARED_WORDS / WAVES)];
+    stream.plan(work.fromPage + wave);
     // Of pairs that are not there, any: their scores are not seen.
     int ownPair = across_lane() < work.pairs ? across_lane() : 0;
     const float* queryRow = q + work.row(ownPair, group) * qStride + (i64)work.head(ownPair, group) * WIDTH;
+    Four own[STEPS];
+    #pragma unroll
+    for (int step = 0; step < STEPS; step++) {
+        own[step] = four(queryRow + Keys::run(step));
+    }
+    stream.start(stages, work.fromPage + wave);
+    u32 query[STEPS][2];
+    float ownSum = 0;
     #pragma unroll
     for (int step = 0; step < STEPS; step++) {
         #pragma unroll
         for (int i = 0; i < 4; i += 2) {
-            float first = queryRow[Keys::element(step, i)] * Keys::factor(i);
-            u32 pair = packed_pair<FACTOR>(first, queryRow[Keys::element(step, i + 1)] * Keys::factor(i));
+            float first = Keys::of(own, step, i) * Keys::factor(i);
+            u32 pair = packed_pair<FACTOR>(first, Keys::of(own, step, i + 1) * Keys::factor(i));
             query[step][i / 2] = pair;
             ownSum += (half_value<FACTOR>((u16)pair) + half_value<FACTOR>((u16)(pair >> 16))) / Keys::factor(i);
         }
@@ -143,55 +107,72 @@ DEVICE void attend(const float* q, i64 qStride, Pages keys, Pages values, Batch 
         }
     }
     int end = work.at(work.pairs - 1, group) + 1;
-    const int* table = batch.table + work.sequence * batch.tableStride;
-    int last = work.toPage - 1;
-    int next = work.fromPage + wave;
-    int nextPage = table[next < last ? next : last];
+    end = end < work.toPage * TOKENS ? end : work.toPage * TOKENS;
     #pragma unroll 1
-    for (int index = next; index <= last; index += WAVES) {
-        Page<TYPE, WIDTH> page;
-        page.load(keys, values, (i64)nextPage * kvHeads + work.kvHead, end - index * TOKENS);
-        next = index + WAVES;
-        nextPage = table[next < last ? next : last];
-        // In two sums, so that a matmul need not wait for the one before.
-        float score[4] = {0, 0, 0, 0};
-        float odd[4] = {0, 0, 0, 0};
+    for (int index = work.fromPage + wave; index < work.toPage; index += TOGETHER * WAVES) {
+        Page<TYPE, WIDTH> page[TOGETHER];
+        stream.load(index, page);
+        float score[TOGETHER][4];
         #pragma unroll
-        for (int step = 0; step < STEPS; step++) {
-            u32 upper[2];
-            u32 lower[2];
-            Keys::pairs(page.key[0], step, upper);
-            Keys::pairs(page.key[1], step, lower);
-            Operand tokens = {{upper[0], lower[0], upper[1], lower[1]}};
-            multiply_8<FACTOR>(step % 2 == 0 ? score : odd, tokens, query[step][0], query[step][1]);
-        }
-        #pragma unroll
-        for (int e = 0; e < 4; e++) {
-            u32 grid = page.keyGrid[e >> 1];
-            score[e] += odd[e];
-            if (Stored<TYPE>::CODES) {
-                score[e] = fmaf(score[e], scale_of(grid) * CODE_UNIT, minimum_of(grid) * querySum[e & 1]);
+        for (int p = 0; p < TOGETHER; p++) {
+            int first = (index + p * WAVES) * TOKENS;
+            if (end - first < TOKENS) {
+                page[p].cut(end - first);
+            }
+            // In two sums, so that a matmul need not wait for the one before.
+            float odd[4] = {0, 0, 0, 0};
+            #pragma unroll
+            for (int e = 0; e < 4; e++) {
+                score[p][e] = 0;
+            }
+            #pragma unroll
+            for (int step = 0; step < STEPS; step++) {
+                u32 upper[2];
+                u32 lower[2];
+                Keys::pairs(page[p].key[0], step, upper);
+                Keys::pairs(page[p].key[1], step, lower);
+                Operand tokens = {{upper[0], lower[0], upper[1], lower[1]}};
+                multiply_8<FACTOR>(step % 2 == 0 ? score[p] : odd, tokens, query[step][0], query[step][1]);
+            }
+            #pragma unroll
+            for (int e = 0; e < 4; e++) {
+                u32 grid = page[p].keyGrid[e >> 1];
+                score[p][e] += odd[e];
+                if (Stored<TYPE>::CODES) {
+                    score[p][e] = fmaf(score[p][e], scale_of(grid) * CODE_UNIT, minimum_of(grid) * querySum[e & 1]);
+                }
             }
         }
         if (inCaps != 0) {
             #pragma unroll
-            for (int e = 0; e < 4; e++) {
-                score[e] = capped(score[e], inCaps);
+            for (int p = 0; p < TOGETHER; p++) {
+                #pragma unroll
+                for (int e = 0; e < 4; e++) {
+                    score[p][e] = capped(score[p][e], inCaps);
+                }
             }
         }
         bool above = false;
         #pragma unroll
-        for (int e = 0; e < 4; e++) {
-            int s = e & 1;
-            int j = index * TOKENS + key_token(e >> 1);
-            float found = fmaf(score[e], scale, slope[s] * (j - position[s]));
-            score[e] = (u32)(j - before[s]) < (u32)seen[s] ? found : -infinity();
-            above |= score[e] > most[s] + SLACK;
+        for (int p = 0; p < TOGETHER; p++) {
+            #pragma unroll
+            for (int e = 0; e < 4; e++) {
+                int s = e & 1;
+                int j = (index + p * WAVES) * TOKENS + key_token(e >> 1);
+                float found = fmaf(score[p][e], scale, slope[s] * (j - position[s]));
+                score[p][e] = (u32)(j - before[s]) < (u32)seen[s] ? found : -infinity();
+                above |= score[p][e] > most[s] + SLACK;
+            }
         }
         if (ballot(above ? 1 : 0) != 0) {
             #pragma unroll
             for (int s = 0; s < 2; s++) {
-                float top = across_tokens<Larger>(fmaxf(most[s], fmaxf(score[s], score[s + 2])));
+                float top = most[s];
+                #pragma unroll
+                for (int p = 0; p < TOGETHER; p++) {
+                    top = fmaxf(top, fmaxf(score[p][s], score[p][s + 2]));
+                }
+                top = across_tokens<Larger>(top);
                 // No key seen so far: the maximum is -infinity and the difference would be NaN.
                 base[s] = top == -infinity() ? 0.0f : top;
                 float factor = power_of_two(most[s] - base[s]);
@@ -205,27 +186,38 @@ DEVICE void attend(const float* q, i64 qStride, Pages keys, Pages values, Batch 
                 }
             }
         }
+        stream.load_values(page);
         #pragma unroll
-        for (int e = 0; e < 4; e++) {
-            int s = e & 1;
-            float weight = power_of_two(score[e] - base[s]);
-            total[s] += weight;
-            score[e] = weight;
-            if (Stored<TYPE>::CODES) {
-                u32 grid = page.valueGrid[e >> 1];
-                least[s] = fmaf(weight, minimum_of(grid), least[s]);
-                score[e] = weight * scale_of(grid);
+        for (int p = 0; p < TOGETHER; p++) {
+            #pragma unroll
+            for (int e = 0; e < 4; e++) {
+                int s = e & 1;
+                float weight = power_of_two(score[p][e] - base[s]);
+                total[s] += weight;
+                score[p][e] = weight;
+                if (Stored<TYPE>::CODES) {
+                    u32 grid = page[p].valueGrid[e >> 1];
+                    least[s] = fmaf(weight, minimum_of(grid), least[s]);
+                    score[p][e] = weight * scale_of(grid);
+                }
+            }
+            u32 weights[2] = {transposed(packed_pair<FACTOR>(score[p][0], score[p][1])),
+                              transposed(packed_pair<FACTOR>(score[p][2], score[p][3]))};
+            #pragma unroll
+            for (int m = 0; m < TILES; m++) {
+                u32 (&value)[4][Values::WORDS] = page[p].value;
+                Operand elements = {{Values::pair(value[0], value[1], 2 * m, 0), Values::pair(value[0], value[1], 2 * m + 1, 0),
+                                     Values::pair(value[2], value[3], 2 * m, 0), Values::pair(value[2], value[3], 2 * m + 1, 0)}};
+                multiply_8<FACTOR>(sum[m], elements, weights[0], weights[1]);
             }
         }
-        u32 weights[2] = {transposed(packed_pair<FACTOR>(score[0], score[1])), transposed(packed_pair<FACTOR>(score[2], score[3]))};
-        #pragma unroll
-        for (int m = 0; m < TILES; m++) {
-            u32 (&value)[4][Values::WORDS] = page.value;
-            Operand elements = {{Values::pair(value[0], value[1], 2 * m, 0), Values::pair(value[0], value[1], 2 * m + 1, 0),
-                                 Values::pair(value[2], value[3], 2 * m, 0), Values::pair(value[2], value[3], 2 * m + 1, 0)}};
-            multiply_8<FACTOR>(sum[m], elements, weights[0], weights[1]);
-        }
+        stream.done(index);
     }
+    float* waveSums = (float*)&memory[0];
+    float* waveMost = waveSums + WAVES * FEW_PAIRS * PITCH;
+    float* waveTotal = waveMost + WAVES * FEW_PAIRS;
+    // Other waves may still read their stages.
+    __syncthreads();
     #pragma unroll
     for (int s = 0; s < 2; s++) {
         int pair = 2 * quarter() + s;
@@ -237,7 +229,7 @@ DEVICE void attend(const float* q, i64 qStride, Pages keys, Pages values, Batch 
         }
         #pragma unroll
         for (int e = 0; e < 2 * TILES; e++) {
-            waveSums[(wave * FEW_PAIRS + pair) * PITCH + Values::element(e, across_lane())] =
+            waveSums[(wave * FEW_PAIRS + pair) * PITCH + spread(Values::element(e, across_lane()))] =
                 fmaf(sum[e / 2][2 * (e % 2) + s], Values::factor(e), least[s]);
         }
     }
@@ -256,11 +248,11 @@ DEVICE void attend(const float* q, i64 qStride, Pages keys, Pages values, Batch 
             float own = waveMost[w * FEW_PAIRS + pair];
             float share = own == -infinity() ? 0.0f : power_of_two(own - largest);
             all = fmaf(waveTotal[w * FEW_PAIRS + pair], share, all);
-            merged = fmaf(waveSums[(w * FEW_PAIRS + pair) * PITCH + d], share, merged);
+            merged = fmaf(waveSums[(w * FEW_PAIRS + pair) * PITCH + spread(d)], share, merged);
         }
         if (work.chunks == 1) {
-            out[work.row(pair, group) * outStride + (i64)work.head(pair, group) * WIDTH + d] =
-                merged / with_sink(all, largest * LN_2, sinks, work.head(pair, group));
+            out.store(work.row(pair, group), (i64)work.head(pair, group) * WIDTH + d,
+                      merged / with_sink(all, largest * LN_2, sinks, work.head(pair, group)));
         } else {
             part[(i64)pair * (WIDTH + 2) + 2 + d] = merged;
             if (d == 0) {
@@ -274,13 +266,15 @@ DEVICE void attend(const float* q, i64 qStride, Pages keys, Pages values, Batch 
 // As in paged_attention_units.hip.
 #define ARGUMENTS const float *q, i64 qStride, const void *keys, i64 keyStride, const u16 *keyGrids, i64 keyGridStride,      \
                   const void *values, i64 valueStride, const u16 *valueGrids, i64 valueGridStride, const int *table,         \
-                  i64 tableStride, const int *lengths, const int *starts, const float *slopes, const float *sinks, float *out, i64 outStride, \
-                  int kvHeads, int group, float scale, float inCaps, int window, float *parts, int mostChunks, int partPairs
+                  i64 tableStride, const int *lengths, const int *starts, const float *slopes, const float *sinks, float *out,   \
+                  i64 outStride, u16 *rounded, int roundedType, i64 roundedStride, int kvHeads, int group, float scale,      \
+                  float inCaps, int window, float *parts, int mostChunks, int partPairs
 #define KERNEL_OF(name, type, width)                                                                                        \
-    KERNEL(UNIT_THREADS) attend_##name##_##width(ARGUMENTS) {                                                               \
+    KERNEL(UNIT_THREADS) attend_##name##_##width(ARGUMENTS) { \
         attend<type, width>(q, qStride, Pages{keys, keyStride, keyGrids, keyGridStride},                                    \
                             Pages{values, valueStride, valueGrids, valueGridStride},                                        \
-                            Batch{table, tableStride, lengths, starts}, slopes, sinks, out, outStride, kvHeads, group, scale, inCaps, \
+                            Batch{table, tableStride, lengths, starts}, slopes, sinks,                                      \
+                            Outputs{out, outStride, rounded, roundedType, roundedStride}, kvHeads, group, scale, inCaps,    \
                             window, parts, mostChunks, partPairs);                                                          \
     }
 #define KERNELS(width)              \

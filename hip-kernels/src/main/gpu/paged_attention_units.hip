@@ -43,8 +43,8 @@ DEVICE int sum_slot(int c) { return ROWS_LAYOUT ? c >> 1 : 0; }
 DEVICE int sum_lane(int c) { return ROWS_LAYOUT ? 2 * quarter() + (c & 1) : 4 * quarter() + c; }
 
 template <int TYPE, int WIDTH>
-DEVICE void attend(const float* q, i64 qStride, Pages keys, Pages values, Batch batch, const float* slopes, const float* sinks, float* out,
-                   i64 outStride, int kvHeads, int group, float scale, float inCaps, int window, float* parts, int mostChunks,
+DEVICE void attend(const float* q, i64 qStride, Pages keys, Pages values, Batch batch, const float* slopes, const float* sinks,
+                   Outputs out, int kvHeads, int group, float scale, float inCaps, int window, float* parts, int mostChunks,
                    int partPairs) {
     typedef KeyShare<TYPE, WIDTH> Keys;
     typedef ValueShare<TYPE, WIDTH> Values;
@@ -57,7 +57,7 @@ DEVICE void attend(const float* q, i64 qStride, Pages keys, Pages values, Batch 
     SHARED(float, waveTotal, WAVES * PAIRS);
     int wave = threadIdx.x / GPU_WAVE;
     Work work;
-    if (!find_work(batch, kvHeads, group, window, blockIdx.z, blockIdx.y, blockIdx.x % kvHeads, blockIdx.x / kvHeads, &work)
+    if (!find_work(batch, kvHeads, group, window, TYPE, blockIdx.z, blockIdx.y, blockIdx.x % kvHeads, blockIdx.x / kvHeads, &work)
         || (ROWS_LAYOUT && work.few())) {
         return;
     }
@@ -247,8 +247,8 @@ DEVICE void attend(const float* q, i64 qStride, Pages keys, Pages values, Batch 
             merged = fmaf(waveSums[(w * PAIRS + pair) * PITCH + d], share, merged);
         }
         if (work.chunks == 1) {
-            out[work.row(pair, group) * outStride + (i64)work.head(pair, group) * WIDTH + d] =
-                merged / with_sink(all, largest * LN_2, sinks, work.head(pair, group));
+            out.store(work.row(pair, group), (i64)work.head(pair, group) * WIDTH + d,
+                      merged / with_sink(all, largest * LN_2, sinks, work.head(pair, group)));
         } else {
             part[(i64)pair * (WIDTH + 2) + 2 + d] = merged;
             if (d == 0) {
@@ -262,13 +262,15 @@ DEVICE void attend(const float* q, i64 qStride, Pages keys, Pages values, Batch 
 // As in paged_attention.hip; heads are of WIDTH elements, and rows of pages begin at multiples of 16 bytes.
 #define ARGUMENTS const float *q, i64 qStride, const void *keys, i64 keyStride, const u16 *keyGrids, i64 keyGridStride,      \
                   const void *values, i64 valueStride, const u16 *valueGrids, i64 valueGridStride, const int *table,         \
-                  i64 tableStride, const int *lengths, const int *starts, const float *slopes, const float *sinks, float *out, i64 outStride, \
-                  int kvHeads, int group, float scale, float inCaps, int window, float *parts, int mostChunks, int partPairs
+                  i64 tableStride, const int *lengths, const int *starts, const float *slopes, const float *sinks, float *out,   \
+                  i64 outStride, u16 *rounded, int roundedType, i64 roundedStride, int kvHeads, int group, float scale,      \
+                  float inCaps, int window, float *parts, int mostChunks, int partPairs
 #define KERNEL_OF(name, type, width)                                                                                        \
     KERNEL(UNIT_THREADS) attend_##name##_##width(ARGUMENTS) {                                                               \
         attend<type, width>(q, qStride, Pages{keys, keyStride, keyGrids, keyGridStride},                                    \
                             Pages{values, valueStride, valueGrids, valueGridStride},                                        \
-                            Batch{table, tableStride, lengths, starts}, slopes, sinks, out, outStride, kvHeads, group, scale, inCaps, \
+                            Batch{table, tableStride, lengths, starts}, slopes, sinks,                                      \
+                            Outputs{out, outStride, rounded, roundedType, roundedStride}, kvHeads, group, scale, inCaps,    \
                             window, parts, mostChunks, partPairs);                                                          \
     }
 #define KERNELS(width)              \

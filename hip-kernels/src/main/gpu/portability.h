@@ -44,7 +44,8 @@ struct alignas(16) Four {
 DEVICE Four four(const float* from) { return *(const Four*)from; }
 
 // Copies 16 bytes from global to shared memory, both divisible by 16, or writes zeros there. The copy is complete only after the
-// thread has awaited its copies; others see it after a barrier.
+// thread has awaited its copies; others see it after a barrier. group_copies closes a group of those started since the one before;
+// await_group waits for all groups but the NEWER last ones.
 #if defined(__CUDACC__) && defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
 DEVICE u32 shared_address(const void* pointer) {
     u32 address;
@@ -56,6 +57,8 @@ DEVICE void copy_16(void* shared, const void* global, bool real) {
                  :: "r"(shared_address(shared)), "l"(global), "r"(real ? 16 : 0) : "memory");
 }
 DEVICE void await_copies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
+DEVICE void group_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+template <int NEWER> DEVICE void await_group() { asm volatile("cp.async.wait_group %0;" :: "n"(NEWER) : "memory"); }
 #else
 DEVICE void copy_16(void* shared, const void* global, bool real) {
     if (real) {
@@ -65,6 +68,21 @@ DEVICE void copy_16(void* shared, const void* global, bool real) {
     }
 }
 DEVICE void await_copies() {}
+DEVICE void group_copies() {}
+template <int NEWER> DEVICE void await_group() {}
+#endif
+
+// Lanes of a wave wait for each other and see what the others have written to shared memory.
+#if defined(__CUDACC__)
+DEVICE void wave_barrier() { __syncwarp(); }
+#elif defined(EMULATOR)
+DEVICE void wave_barrier() { __ballot(1); }
+#else
+DEVICE void wave_barrier() {
+    __builtin_amdgcn_fence(__ATOMIC_RELEASE, "wavefront");
+    __builtin_amdgcn_wave_barrier();
+    __builtin_amdgcn_fence(__ATOMIC_ACQUIRE, "wavefront");
+}
 #endif
 
 // The same number in a vector register, opaque to the compiler: values derived from it (addresses, comparisons) are recomputed at

@@ -49,6 +49,19 @@ size_t free_bytes(int device);
 // Of each device.
 size_t total_bytes();
 
+// The statuses of calls, as hip_runtime_api.h numbers them.
+enum Status {
+    success = 0,
+    invalid_value = 1,
+    out_of_memory = 2,
+    invalid_configuration = 9,
+    invalid_device = 101,
+    invalid_image = 200,
+    not_found = 500,
+    not_ready = 600,
+    not_supported = 801
+};
+
 // The statuses that a device is lost with.
 constexpr int illegal_address = 700;
 constexpr int launch_failure = 719;

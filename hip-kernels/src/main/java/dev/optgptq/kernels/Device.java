@@ -4,11 +4,13 @@ import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.ops.CacheOps;
 import dev.optgptq.kernels.ops.DeltaOps;
 import dev.optgptq.kernels.ops.Float64Ops;
+import dev.optgptq.kernels.ops.FusedOps;
 import dev.optgptq.kernels.ops.GradientOps;
 import dev.optgptq.kernels.ops.MatrixOps;
 import dev.optgptq.kernels.ops.MixtureOps;
 import dev.optgptq.kernels.ops.NeuralOps;
 import dev.optgptq.kernels.ops.QuantOps;
+import dev.optgptq.kernels.ops.SeparateOps;
 import dev.optgptq.kernels.ops.TuningOps;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -59,6 +61,11 @@ public interface Device extends AutoCloseable {
 
     /** The ops of generation. */
     CacheOps cache();
+
+    /** Neighbouring ops of a decoding step as one. */
+    default FusedOps fused() {
+        return new SeparateOps(neural(), cache());
+    }
 
     /** Linear algebra in float64. */
     Float64Ops float64();

@@ -2,6 +2,8 @@ package dev.optgptq.calibrate.generate;
 
 import dev.optgptq.kernels.ops.CachePages;
 import java.util.ArrayDeque;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Deque;
@@ -42,6 +44,8 @@ final class PageTable {
     /** The pages of one sequence. */
     static final class Pages {
         private final List<Integer> pages = new ArrayList<>();
+        /** Them as an array, for copies: a long sequence has thousands, and gains one in 16 steps. Null when they have changed. */
+        private int @Nullable [] numbers;
         private int tokens;
 
         /** Tokens that have a place. */
@@ -55,6 +59,19 @@ final class PageTable {
 
         int page(int index) {
             return pages.get(index);
+        }
+
+        /** Writes the pages' numbers, then zeros: width of them, from an index on. */
+        void copyTo(MemorySegment target, int index, int width) {
+            int[] own = numbers;
+            if (own == null) {
+                own = pages.stream().mapToInt(Integer::intValue).toArray();
+                numbers = own;
+            }
+            int count = Math.min(width, own.length);
+            MemorySegment.copy(own, 0, target, ValueLayout.JAVA_INT, (long) index * Integer.BYTES, count);
+            target.asSlice((long) (index + count) * Integer.BYTES, (long) (width - count) * Integer.BYTES)
+                    .fill((byte) 0);
         }
 
         /** Where token i is stored: page * 16 + place. */
@@ -113,6 +130,9 @@ final class PageTable {
             return null;
         }
         List<Copy> toCopy = new ArrayList<>();
+        if (copies || more > 0) {
+            sequence.numbers = null;
+        }
         if (copies) {
             int shared = sequence.pages.removeLast();
             int own = take();
@@ -156,6 +176,7 @@ final class PageTable {
     void close(Pages sequence) {
         sequence.pages.reversed().forEach(this::release);
         sequence.pages.clear();
+        sequence.numbers = null;
         sequence.tokens = 0;
     }
 

@@ -226,10 +226,7 @@ public final class PagedModel {
                 put(layout.slots() + row, part.pages().slot(i));
             }
             put(layout.lastRows() + s, row - 1);
-            for (int page = 0; page < layout.width(); page++) {
-                put(layout.table() + s * layout.width() + page,
-                        page < part.pages().count() ? part.pages().page(page) : 0);
-            }
+            part.pages().copyTo(hostIntegers, layout.table() + s * layout.width(), layout.width());
         }
         put(layout.starts() + parts.size(), row);
     }

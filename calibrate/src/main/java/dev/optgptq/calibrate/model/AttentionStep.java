@@ -81,17 +81,22 @@ record AttentionStep(Device device, LinearStep linears, NormStep norms) {
         return form.clip().limit() > 0 || block.has(NormSlot.QUERY) || block.has(NormSlot.KEY);
     }
 
-    /** False when the tap stopped it. */
-    boolean forward(Frame f, Mixer.Attention form, Tensor input, Outlet out) {
-        Tensor x = f.factor(device.neural(), input);
+    /**
+     * False when the tap stopped it.
+     *
+     * @param x [N, hidden] in the matmul dtype
+     */
+    boolean forward(Frame f, Mixer.Attention form, Tensor x, Outlet out) {
         if (!f.tap().at(InputSite.ATTENTION_INPUT, x)) {
             return false;
         }
         Parts parts = project(f, form, x);
         prepare(f, form, parts);
-        Tensor attended = gate(f, form, parts, attend(f, form, turn(f, form, parts)));
+        Parts factors = turn(f, form, parts);
+        Tensor rounded = form.gated() ? null : f.narrow(x.rows(), form.queryWidth());
+        Tensor attended = attend(f, form, factors, rounded);
 
-        Tensor found = f.factor(device.neural(), attended);
+        Tensor found = rounded != null ? rounded : f.factor(device.neural(), gate(f, form, parts, attended));
         if (!f.tap().at(InputSite.ATTENTION_OUTPUT, found)) {
             return false;
         }
@@ -140,7 +145,7 @@ record AttentionStep(Device device, LinearStep linears, NormStep norms) {
     /** What attends: queries, keys and values turned, and rounded to the matmul dtype where that is done. */
     private Parts turn(Frame f, Mixer.Attention form, Parts parts) {
         boolean rounds = f.context().roundsFactors();
-        if (form.position() instanceof Position.Rotary rotary) {
+        if (form.position() instanceof Position.Rotary rotary && !f.context().turns()) {
             if (rounds && f.roundsOnce() && !form.gated()) {
                 Parts rounded = Parts.of(f.rounded(parts.all()), form);
                 f.context().rotateTo(rotary, form.headDim(), parts.queriesAndKeys(), rounded.queriesAndKeys());
@@ -157,10 +162,10 @@ record AttentionStep(Device device, LinearStep linears, NormStep norms) {
         return rounds ? Parts.of(f.factor(device.neural(), parts.all()), form) : parts;
     }
 
-    private Tensor attend(Frame f, Mixer.Attention form, Parts factors) {
+    private Tensor attend(Frame f, Mixer.Attention form, Parts factors, @Nullable Tensor rounded) {
         Tensor attended = f.scratch(Scratch.ATTENDED, form.queryWidth());
         f.context().attend(new AttentionInputs(f.spec(), form, factors.queries(), factors.keys(), factors.values(),
-                f.weights().parameter(Parameter.SINKS)), attended);
+                f.weights().parameter(Parameter.SINKS)), attended, rounded);
         return attended;
     }
 

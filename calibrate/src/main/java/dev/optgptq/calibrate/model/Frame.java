@@ -38,10 +38,10 @@ record Frame(BlockWeights weights, Buffers buffers, @Nullable Tensor halves, Tab
      * x [N, width] as matmul input: itself if it is in the matmul dtype, or rounded to that, in memory that the next call reuses.
      */
     Tensor factor(NeuralOps neural, Tensor x) {
-        if (halves == null || x.dtype() != DType.F32) {
+        Tensor rounded = x.dtype() == DType.F32 ? narrow(x.rows(), x.columns()) : null;
+        if (rounded == null) {
             return x;
         }
-        Tensor rounded = rounded(x);
         neural.convert(x, rounded);
         return rounded;
     }
@@ -53,6 +53,12 @@ record Frame(BlockWeights weights, Buffers buffers, @Nullable Tensor halves, Tab
 
     /** Memory for a matmul input of x's shape, in the matmul dtype; the next one reuses it. */
     Tensor rounded(Tensor x) {
-        return Objects.requireNonNull(halves, "the matmul dtype is float32").rows(0, x.rows()).columns(0, x.columns());
+        return Objects.requireNonNull(narrow(x.rows(), x.columns()), "the matmul dtype is float32");
+    }
+
+    /** The same memory; null where the matmul dtype is float32. */
+    @Nullable
+    Tensor narrow(long rows, long columns) {
+        return halves == null ? null : halves.rows(0, rows).columns(0, columns);
     }
 }

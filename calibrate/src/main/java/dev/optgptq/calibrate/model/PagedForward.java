@@ -42,7 +42,7 @@ public final class PagedForward {
             Tensor positions, Tensor slots) {
         return switch (workspace) {
             case ForwardBuffers buffers ->
-                new PagedSequences(device.cache(), buffers.tables(), pages, rows, positions, slots);
+                new PagedSequences(device.cache(), device.fused(), buffers.tables(), pages, rows, positions, slots);
         };
     }
 

@@ -7,7 +7,9 @@ import dev.optgptq.kernels.ops.CacheOps;
 import dev.optgptq.kernels.ops.CachePages;
 import dev.optgptq.kernels.ops.CacheRows;
 import dev.optgptq.kernels.ops.CacheShape;
+import dev.optgptq.kernels.ops.FusedOps;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Rows that are new tokens of sequences whose earlier tokens are in pages.
@@ -16,7 +18,8 @@ import java.util.List;
  * @param positions I32 [1, N]
  * @param slots I32 [1, N]: where each row's keys and values go
  */
-record PagedSequences(CacheOps cache, Tables tables, List<CachePages> pages, CacheRows rows, Tensor positions,
+record PagedSequences(CacheOps cache, FusedOps fused, Tables tables, List<CachePages> pages, CacheRows rows,
+        Tensor positions,
         Tensor slots) implements TokenContext {
 
     @Override
@@ -32,14 +35,28 @@ record PagedSequences(CacheOps cache, Tables tables, List<CachePages> pages, Cac
     }
 
     @Override
-    public void attend(AttentionInputs in, Tensor out) {
+    public boolean turns() {
+        return true;
+    }
+
+    @Override
+    public void attend(AttentionInputs in, Tensor out, @Nullable Tensor rounded) {
         Mixer.Attention form = in.form();
         CachePages own = pages.get(in.block().index());
-        cache.append(in.keys(), in.values(), slots, own);
-        cache.attend(in.queries(), own, rows,
-                form.position() instanceof Position.Alibi alibi ? tables.slopes(alibi, form.heads()) : null, in.sinks(),
-                new CacheShape(form.heads(), form.kvHeads(), form.headDim(), form.scale(), form.softcap(),
-                        form.window()),
-                out);
+        if (form.position() instanceof Position.Rotary rotary) {
+            Tables.Rotation rotation = tables.rotation(rotary);
+            fused.turnAndAppend(in.queries(), in.keys(), in.values(),
+                    new FusedOps.Rotation(rotation.cos(), rotation.sin(), positions, rotary.layout()), slots, own);
+        } else {
+            cache.append(in.keys(), in.values(), slots, own);
+        }
+        Tensor slopes = form.position() instanceof Position.Alibi alibi ? tables.slopes(alibi, form.heads()) : null;
+        CacheShape shape = new CacheShape(form.heads(), form.kvHeads(), form.headDim(), form.scale(), form.softcap(),
+                form.window());
+        if (rounded == null) {
+            cache.attend(in.queries(), own, rows, slopes, in.sinks(), shape, out);
+        } else {
+            fused.attend(in.queries(), own, rows, slopes, in.sinks(), shape, out, rounded);
+        }
     }
 }

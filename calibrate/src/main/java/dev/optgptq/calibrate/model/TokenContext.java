@@ -4,6 +4,7 @@ import dev.optgptq.calibrate.family.Mixer;
 import dev.optgptq.calibrate.family.Position;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.kernels.Tensor;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The context of a batch's rows: whole sequences one after the other, or new tokens after those of a cache.
@@ -23,12 +24,18 @@ public interface TokenContext {
         return true;
     }
 
+    /** Whether attend rotates queries and keys itself, so that they come as they are projected. */
+    default boolean turns() {
+        return false;
+    }
+
     /**
      * Attends over the tokens that each row can see.
      *
      * @param out F32 [N, heads headDim], written
+     * @param rounded the same in the matmul dtype, or null
      */
-    void attend(AttentionInputs inputs, Tensor out);
+    void attend(AttentionInputs inputs, Tensor out, @Nullable Tensor rounded);
 
     /**
      * The same for latent attention: queries and keys F32 or the matmul dtype [N, heads headDim], values [N, heads valueDim].

@@ -24,8 +24,11 @@ record WholeSequences(NeuralOps neural, Tables tables) implements TokenContext {
     }
 
     @Override
-    public void attend(AttentionInputs in, Tensor out) {
+    public void attend(AttentionInputs in, Tensor out, @Nullable Tensor rounded) {
         neural.attention(in.queries(), in.keys(), in.values(), slopes(in.form()), in.sinks(), shape(in.form()), out);
+        if (rounded != null) {
+            neural.convert(out, rounded);
+        }
     }
 
     @Override

@@ -9,12 +9,10 @@ import dev.optgptq.kernels.gpu.driver.GpuDriver;
 import dev.optgptq.kernels.gpu.driver.Recordings;
 import dev.optgptq.kernels.gpu.rtc.KernelCompiler;
 import dev.optgptq.kernels.gpu.rtc.KernelSource;
-import java.lang.System.Logger;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
-import java.util.EnumMap;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -29,8 +27,6 @@ import org.jspecify.annotations.Nullable;
  */
 public final class GpuContext implements AutoCloseable {
 
-    private static final Logger LOG = System.getLogger(GpuContext.class.getName());
-
     private final GpuDriver driver;
     private final int ordinal;
     private final GpuDriver.DeviceInfo info;
@@ -44,9 +40,7 @@ public final class GpuContext implements AutoCloseable {
     private final @Nullable GpuBlas blas;
     /** Created on first use. */
     private @Nullable GpuUploads uploads;
-    private final Map<DType, Boolean> trusted = new EnumMap<>(DType.class);
-    /** Other devices by ordinal, and whether copies from them arrive. */
-    private final Map<Integer, Boolean> reached = new HashMap<>();
+    private final Trials trials = new Trials(this);
 
     /** Opens a device as its driver describes it. */
     public GpuContext(GpuDriver driver, int ordinal, KernelCompiler compiler,
@@ -136,15 +130,7 @@ public final class GpuContext implements AutoCloseable {
      * False when there is no library. Where it is false, the ops use their own kernel.
      */
     public boolean trustsProducts(DType dtype) {
-        GpuBlas library = blas;
-        return library != null && trusted.computeIfAbsent(dtype, type -> {
-            boolean right = ProductCheck.passes(this, library, type);
-            if (!right) {
-                LOG.log(Logger.Level.WARNING, deviceName() + ": " + library.description() + " gives wrong results "
-                        + "in " + type + " on this GPU and is not used for it");
-            }
-            return right;
-        });
+        return trials.trustsProducts(dtype);
     }
 
     /**
@@ -208,16 +194,7 @@ public final class GpuContext implements AutoCloseable {
      * some machines devices claim peer access that does not work.
      */
     boolean reaches(GpuContext other) {
-        return driver.equals(other.driver) && ordinal != other.ordinal
-                && reached.computeIfAbsent(other.ordinal, key -> {
-                    activate();
-                    boolean arrives = PeerCheck.passes(this, other);
-                    if (!arrives) {
-                        LOG.log(Logger.Level.WARNING, "copies from " + other.deviceName() + " to " + deviceName()
-                                + " arrive damaged; they go through the host instead");
-                    }
-                    return arrives;
-                });
+        return trials.reaches(other);
     }
 
     /** Copies a dense tensor of another device into one of this; the other must be done with it. */

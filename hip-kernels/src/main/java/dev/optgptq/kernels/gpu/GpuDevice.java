@@ -9,6 +9,7 @@ import dev.optgptq.kernels.ops.CacheOps;
 import dev.optgptq.kernels.ops.CheckedCacheOps;
 import dev.optgptq.kernels.ops.CheckedDeltaOps;
 import dev.optgptq.kernels.ops.CheckedFloat64Ops;
+import dev.optgptq.kernels.ops.CheckedFusedOps;
 import dev.optgptq.kernels.ops.CheckedGradientOps;
 import dev.optgptq.kernels.ops.CheckedMatrixOps;
 import dev.optgptq.kernels.ops.CheckedMixtureOps;
@@ -17,6 +18,7 @@ import dev.optgptq.kernels.ops.CheckedQuantOps;
 import dev.optgptq.kernels.ops.CheckedTuningOps;
 import dev.optgptq.kernels.ops.DeltaOps;
 import dev.optgptq.kernels.ops.Float64Ops;
+import dev.optgptq.kernels.ops.FusedOps;
 import dev.optgptq.kernels.ops.GradientOps;
 import dev.optgptq.kernels.ops.MatrixOps;
 import dev.optgptq.kernels.ops.MixtureOps;
@@ -40,13 +42,14 @@ public final class GpuDevice implements Device {
     private final MixtureOps mixture;
     private final DeltaOps delta;
     private final CacheOps cache;
+    private final FusedOps fused;
     private final Float64Ops float64;
     private final GpuRecorder recorder;
 
     /** Takes ownership of the context: it is closed with the device. */
     public GpuDevice(GpuContext context, String description, NeuralOps neural, MatrixOps matrix, QuantOps quant,
             GradientOps gradient, TuningOps tuning, MixtureOps mixture, DeltaOps delta,
-            CacheOps cache, Float64Ops float64) {
+            CacheOps cache, FusedOps fused, Float64Ops float64) {
         this.context = context;
         this.recorder = new GpuRecorder(context);
         this.description = description;
@@ -57,6 +60,7 @@ public final class GpuDevice implements Device {
         this.mixture = new CheckedMixtureOps(mixture);
         this.delta = new CheckedDeltaOps(delta);
         this.cache = new CheckedCacheOps(cache);
+        this.fused = new CheckedFusedOps(fused);
         this.float64 = new CheckedFloat64Ops(float64);
         this.gradient = new CheckedGradientOps(gradient);
     }
@@ -119,6 +123,11 @@ public final class GpuDevice implements Device {
     @Override
     public CacheOps cache() {
         return cache;
+    }
+
+    @Override
+    public FusedOps fused() {
+        return fused;
     }
 
     @Override

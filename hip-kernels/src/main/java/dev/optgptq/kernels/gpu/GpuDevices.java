@@ -12,6 +12,7 @@ import dev.optgptq.kernels.gpu.driver.GpuDrivers;
 import dev.optgptq.kernels.gpu.ops.GpuCacheOps;
 import dev.optgptq.kernels.gpu.ops.GpuDeltaOps;
 import dev.optgptq.kernels.gpu.ops.GpuFloat64Ops;
+import dev.optgptq.kernels.gpu.ops.GpuFusedOps;
 import dev.optgptq.kernels.gpu.ops.GpuGradientOps;
 import dev.optgptq.kernels.gpu.ops.GpuMatrixOps;
 import dev.optgptq.kernels.gpu.ops.GpuMixtureOps;
@@ -91,7 +92,8 @@ public final class GpuDevices {
         return new GpuDevice(context, describe(info) + "; " + driver.description() + "; " + products,
                 new GpuNeuralOps(context), new GpuMatrixOps(context), new GpuQuantOps(context),
                 new GpuGradientOps(context), new GpuTuningOps(context), new GpuMixtureOps(context),
-                new GpuDeltaOps(context), new GpuCacheOps(context), new GpuFloat64Ops(context));
+                new GpuDeltaOps(context), new GpuCacheOps(context), new GpuFusedOps(context),
+                new GpuFloat64Ops(context));
     }
 
     private static @Nullable GpuBlas blas(GpuContext context, AtomicReference<String> reason) {

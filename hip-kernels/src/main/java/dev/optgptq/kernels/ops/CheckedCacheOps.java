@@ -15,16 +15,26 @@ public final class CheckedCacheOps implements CacheOps {
 
     @Override
     public void append(Tensor k, Tensor v, Tensor slots, CachePages pages) {
-        long width = (long) pages.kvHeads() * pages.headDim();
-        Arguments.f32("append", "k", k, k.rows(), width);
-        Arguments.f32("append", "v", v, k.rows(), width);
-        Arguments.shaped("append", "slots", slots, DType.I32, 1, k.rows());
-        check("append", pages);
+        checkAppend("append", k, v, slots, pages);
         ops.append(k, v, slots, pages);
+    }
+
+    static void checkAppend(String op, Tensor k, Tensor v, Tensor slots, CachePages pages) {
+        long width = (long) pages.kvHeads() * pages.headDim();
+        Arguments.f32(op, "k", k, k.rows(), width);
+        Arguments.f32(op, "v", v, k.rows(), width);
+        Arguments.shaped(op, "slots", slots, DType.I32, 1, k.rows());
+        check(op, pages);
     }
 
     @Override
     public void attend(Tensor q, CachePages pages, CacheRows rows, @Nullable Tensor slopes, @Nullable Tensor sinks,
+            CacheShape shape, Tensor out) {
+        checkAttend(q, pages, rows, slopes, sinks, shape, out);
+        ops.attend(q, pages, rows, slopes, sinks, shape, out);
+    }
+
+    static void checkAttend(Tensor q, CachePages pages, CacheRows rows, @Nullable Tensor slopes, @Nullable Tensor sinks,
             CacheShape shape, Tensor out) {
         Arguments.f32("attend", "q", q, q.rows(), (long) shape.heads() * shape.headDim());
         Arguments.f32("attend", "out", out, q.rows(), q.columns());
@@ -44,7 +54,6 @@ public final class CheckedCacheOps implements CacheOps {
                             + ", found " + pages.kvHeads() + " of " + pages.headDim());
         }
         check("attend", pages);
-        ops.attend(q, pages, rows, slopes, sinks, shape, out);
     }
 
     private static void check(String op, CachePages pages) {
@@ -74,15 +83,19 @@ public final class CheckedCacheOps implements CacheOps {
     @Override
     public void rotaryAt(Tensor x, int headDim, Tensor cos, Tensor sin, Tensor positions,
             NeuralOps.RotaryLayout layout) {
-        Arguments.f32("rotaryAt", "x", x, x.rows(), x.columns());
-        Arguments.f32("rotaryAt", "cos", cos, cos.rows(), cos.columns());
-        Arguments.f32("rotaryAt", "sin", sin, cos.rows(), cos.columns());
-        Arguments.shaped("rotaryAt", "positions", positions, DType.I32, 1, x.rows());
+        checkRotary("rotaryAt", "x", x, headDim, cos, sin, positions);
+        ops.rotaryAt(x, headDim, cos, sin, positions, layout);
+    }
+
+    static void checkRotary(String op, String name, Tensor x, int headDim, Tensor cos, Tensor sin, Tensor positions) {
+        Arguments.f32(op, name, x, x.rows(), x.columns());
+        Arguments.f32(op, "cos", cos, cos.rows(), cos.columns());
+        Arguments.f32(op, "sin", sin, cos.rows(), cos.columns());
+        Arguments.shaped(op, "positions", positions, DType.I32, 1, x.rows());
         if (headDim < 1 || x.columns() % headDim != 0 || 2 * cos.columns() > headDim) {
             throw new IllegalArgumentException(
-                    "rotaryAt: heads of " + headDim + " do not fit x " + x + " and cos " + cos);
+                    op + ": heads of " + headDim + " do not fit " + name + " " + x + " and cos " + cos);
         }
-        ops.rotaryAt(x, headDim, cos, sin, positions, layout);
     }
 
     @Override

@@ -4,6 +4,7 @@ import static dev.optgptq.kernels.contract.OpCase.op;
 import static dev.optgptq.kernels.contract.Values.normal;
 
 import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.contract.CacheBatch.Sequence;
 import dev.optgptq.kernels.ops.CachePages;
 import dev.optgptq.kernels.ops.CacheRows;
@@ -13,6 +14,7 @@ import dev.optgptq.kernels.ops.NeuralOps.RotaryLayout;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /** The cases of CacheOps: one token and many, the edges of pages, forks, groups of 1 to 16 heads, every type of cache. */
 final class CacheCases {
@@ -92,7 +94,7 @@ final class CacheCases {
         cases.add(attend(type, shape(2, 1, 16, 0), false));
     }
 
-    private static CacheShape shape(int heads, int kvHeads, int headDim, int window) {
+    static CacheShape shape(int heads, int kvHeads, int headDim, int window) {
         return new CacheShape(heads, kvHeads, headDim, (float) (1 / Math.sqrt(headDim)), 0, window);
     }
 
@@ -107,6 +109,22 @@ final class CacheCases {
     }
 
     private static OpCase attend(CacheType type, CacheShape shape, boolean alibi, CacheBatch batch, String note) {
+        return attendOperands(type, shape, alibi, batch, note).call((device, at) -> device.cache().attend(at.get("q"),
+                pages(type, shape.kvHeads(), shape.headDim(), at), rows(batch, at), alibi ? at.get("slopes") : null,
+                sinks(shape, at), shape, at.get("out")));
+    }
+
+    static CacheRows rows(CacheBatch batch, OpCase.Operands at) {
+        return new CacheRows(at.get("table"), at.get("lengths"), at.get("starts"), batch.mostRows());
+    }
+
+    /** As in models: those that cap scores, and those that have sinks, do both here. */
+    static @Nullable Tensor sinks(CacheShape shape, OpCase.Operands at) {
+        return shape.softcap() > 0 ? at.get("sinks") : null;
+    }
+
+    static OpCase.Builder attendOperands(CacheType type, CacheShape shape, boolean alibi, CacheBatch batch,
+            String note) {
         Tolerance tolerance = switch (type) {
             case F32 -> Tolerance.roundings(24);
             // Queries and weights may be rounded to fp16/bf16.
@@ -123,14 +141,8 @@ final class CacheCases {
                 .input("slopes", DType.F32, 1, shape.heads(), Values.byIndex((row, h) -> Math.pow(2, -1 - (int) h)))
                 .input("sinks", DType.F32, 1, shape.heads(), Values.uniform(-2, 3))
                 .output("out", DType.F32, batch.rows(), (long) shape.heads() * shape.headDim(), tolerance);
-        // As in models: those that cap scores, and those that have sinks, do both here.
-        boolean sinks = shape.softcap() > 0;
         inputPages(builder, type, batch.pages(), shape);
-        return builder.call((device, at) -> device.cache().attend(at.get("q"),
-                pages(type, shape.kvHeads(), shape.headDim(), at),
-                new CacheRows(at.get("table"), at.get("lengths"), at.get("starts"), batch.mostRows()),
-                alibi ? at.get("slopes") : null,
-                sinks ? at.get("sinks") : null, shape, at.get("out")));
+        return builder;
     }
 
     private static void inputPages(OpCase.Builder builder, CacheType type, long pages, CacheShape shape) {
@@ -148,28 +160,32 @@ final class CacheCases {
     }
 
     private static OpCase append(CacheType type, String note, int rows, int kvHeads, int headDim, Values values) {
+        OpCase.Builder builder = op("append",
+                type + " " + note + rows + " rows, " + kvHeads + " heads of " + headDim)
+                .input("k", DType.F32, rows, (long) kvHeads * headDim, values)
+                .input("v", DType.F32, rows, (long) kvHeads * headDim, values);
+        return filledPages(builder, type, rows, kvHeads, headDim).call((device, at) -> device.cache()
+                .append(at.get("k"), at.get("v"), at.get("slots"), pages(type, kvHeads, headDim, at)));
+    }
+
+    /** Pages that rows are appended to, and where: from the middle of a page on, with one row that is not stored. */
+    static OpCase.Builder filledPages(OpCase.Builder builder, CacheType type, int rows, int kvHeads, int headDim) {
         long pages = Math.ceilDiv(rows, CachePages.TOKENS) + 2L;
         long columns = (long) CachePages.TOKENS * type.width(headDim);
         long grid = (long) CachePages.TOKENS * CacheType.GRID;
         Values before = type.isQuantized() ? Values.integers(0, 255) : normal(1);
-        // From the middle of a page on, and one row that is not stored.
         Values slots = Values.byIndex((row, r) -> rows > 2 && r == 1 ? -1 : 9 + r);
-        OpCase.Builder builder = op("append",
-                type + " " + note + rows + " rows, " + kvHeads + " heads of " + headDim)
-                .input("k", DType.F32, rows, (long) kvHeads * headDim, values)
-                .input("v", DType.F32, rows, (long) kvHeads * headDim, values)
-                .input("slots", DType.I32, 1, rows, slots)
+        builder.input("slots", DType.I32, 1, rows, slots)
                 .inPlace("keys", type.dtype(), pages * kvHeads, columns, before, Tolerance.EXACT)
                 .inPlace("values", type.dtype(), pages * kvHeads, columns, before, Tolerance.EXACT);
         if (type.isQuantized()) {
             builder.inPlace("keyGrids", DType.F16, pages * kvHeads, grid, normal(1), Tolerance.EXACT)
                     .inPlace("valueGrids", DType.F16, pages * kvHeads, grid, normal(1), Tolerance.EXACT);
         }
-        return builder.call((device, at) -> device.cache().append(at.get("k"), at.get("v"), at.get("slots"),
-                pages(type, kvHeads, headDim, at)));
+        return builder;
     }
 
-    private static CachePages pages(CacheType type, int kvHeads, int headDim, OpCase.Operands at) {
+    static CachePages pages(CacheType type, int kvHeads, int headDim, OpCase.Operands at) {
         boolean codes = type.isQuantized();
         return new CachePages(type, kvHeads, headDim, at.get("keys"), at.get("values"),
                 codes ? at.get("keyGrids") : null, codes ? at.get("valueGrids") : null);

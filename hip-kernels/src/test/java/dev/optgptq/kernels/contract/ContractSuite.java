@@ -11,6 +11,7 @@ final class ContractSuite {
             DescentCases::cases,
             PackedCases::cases, NeuralCases::cases, GradientCases::cases, TuningCases::cases, KlCases::cases,
             NormGroupCases::cases, GateCases::cases, MixtureCases::cases, DeltaCases::cases, CacheCases::cases,
+            FusedCases::cases,
             Float64Cases::cases,
             AttentionMatrixCases::cases);
 
@@ -18,6 +19,7 @@ final class ContractSuite {
             DescentCases::bench,
             PackedCases::bench, NeuralCases::bench, GradientCases::bench, TuningCases::bench, KlCases::bench,
             NormGroupCases::bench, GateCases::bench, MixtureCases::bench, DeltaCases::bench, CacheCases::bench,
+            FusedCases::bench,
             Float64Cases::bench,
             AttentionMatrixCases::bench);
 

@@ -113,7 +113,7 @@ final class NeuralCases {
                     .inPlace("gate", DType.F32, n, d, normal(4), Tolerance.roundings(4))
                     .input("up", DType.F32, n, d, normal(1))
                     .call((device, at) -> device.neural().activateGated(activation, at.get("gate"), at.get("up"))));
-            DType half = activation.ordinal() % 2 == 0 ? DType.BF16 : DType.F16;
+            DType half = activation == Activation.SILU ? DType.BF16 : DType.F16;
             cases.add(op("activateGated", activation + " " + half + shape(n, d))
                     .input("gate", DType.F32, n, d, normal(4)).input("up", DType.F32, n, d, normal(1))
                     .output("out", half, n, d, HALF).call((device, at) -> device.neural()

@@ -14,6 +14,7 @@ import dev.optgptq.kernels.gpu.driver.GpuDrivers;
 import dev.optgptq.kernels.gpu.ops.GpuCacheOps;
 import dev.optgptq.kernels.gpu.ops.GpuDeltaOps;
 import dev.optgptq.kernels.gpu.ops.GpuFloat64Ops;
+import dev.optgptq.kernels.gpu.ops.GpuFusedOps;
 import dev.optgptq.kernels.gpu.ops.GpuGradientOps;
 import dev.optgptq.kernels.gpu.ops.GpuMatrixOps;
 import dev.optgptq.kernels.gpu.ops.GpuMixtureOps;
@@ -119,6 +120,7 @@ public final class Emulator implements AutoCloseable {
         return new GpuDevice(context, context.info().name(), new GpuNeuralOps(context), new GpuMatrixOps(context),
                 new GpuQuantOps(context), new GpuGradientOps(context), new GpuTuningOps(context),
                 new GpuMixtureOps(context), new GpuDeltaOps(context), new GpuCacheOps(context),
+                new GpuFusedOps(context),
                 new GpuFloat64Ops(context));
     }
 

@@ -27,18 +27,22 @@ public final class GpuCacheOps implements CacheOps {
 
     @Override
     public void append(Tensor k, Tensor v, Tensor slots, CachePages pages) {
-        long items = k.rows() * pages.kvHeads();
-        context.kernel("cache_append", "append").launch(Math.ceilDiv(2 * items * HEAD_THREADS, THREADS), THREADS, 0, k,
-                k.stride(), v, v.stride(), slots, items, code(pages.type()), pages.kvHeads(), pages.headDim(),
+        context.kernel("cache_append", "append").launch(headBlocks(2 * k.rows() * pages.kvHeads()), THREADS, 0, k,
+                k.stride(), v, v.stride(), slots, k.rows(), code(pages.type()), pages.kvHeads(), pages.headDim(),
                 pages.type().width(pages.headDim()), pages.keys(), pages.keys().stride(), pages.keyGrids(),
-                stride(pages.keyGrids()), pages.values(), pages.values().stride(), pages.valueGrids(),
-                stride(pages.valueGrids()));
+                GpuFusedOps.stride(pages.keyGrids()), pages.values(), pages.values().stride(), pages.valueGrids(),
+                GpuFusedOps.stride(pages.valueGrids()));
+    }
+
+    /** Blocks of cache_append.hip for so many heads of rows. */
+    static long headBlocks(long heads) {
+        return Math.ceilDiv(heads * HEAD_THREADS, THREADS);
     }
 
     @Override
     public void attend(Tensor q, CachePages pages, CacheRows rows, @Nullable Tensor slopes, @Nullable Tensor sinks,
             CacheShape shape, Tensor out) {
-        attention.run(q, pages, rows, slopes, sinks, shape, out);
+        attention.run(q, pages, rows, slopes, sinks, shape, out, null);
     }
 
     @Override
@@ -62,9 +66,5 @@ public final class GpuCacheOps implements CacheOps {
             case INT8 -> 8;
             case INT4 -> 4;
         };
-    }
-
-    static long stride(@Nullable Tensor tensor) {
-        return tensor == null ? 0 : tensor.stride();
     }
 }

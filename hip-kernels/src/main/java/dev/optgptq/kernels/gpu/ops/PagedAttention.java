@@ -4,6 +4,7 @@ import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.gpu.GpuContext;
+import dev.optgptq.kernels.gpu.Kernel;
 import dev.optgptq.kernels.ops.CachePages;
 import dev.optgptq.kernels.ops.CacheRows;
 import dev.optgptq.kernels.ops.CacheShape;
@@ -28,6 +29,7 @@ final class PagedAttention {
     private static final int MERGE_THREADS = 128;
     /** As chunk_pages of cache_pages.h: pages of a chunk at least, and chunks of a sequence at most. */
     private static final long CHUNK_PAGES = 16;
+    private static final long INT4_CHUNK_PAGES = 32;
     private static final long MOST_CHUNKS = 32;
     private static final int UNIT_ALIGNMENT = 16;
 
@@ -40,19 +42,20 @@ final class PagedAttention {
     }
 
     void run(Tensor q, CachePages pages, CacheRows rows, @Nullable Tensor slopes, @Nullable Tensor sinks,
-            CacheShape shape, Tensor out) {
+            CacheShape shape, Tensor out, @Nullable Tensor rounded) {
         if (q.rows() == 0) {
             return;
         }
-        boolean units = takes(pages) && matrixUnits.areThere();
+        boolean units = takes(pages) && (!hasFew() || isAligned(q)) && matrixUnits.areThere();
         int width = units ? shape.headDim() : GpuAttention.width(shape.headDim());
-        long chunks = mostChunks(rows.table().columns());
+        long chunks = mostChunks(rows.table().columns(), pages.type());
         int pairs = (int) Math.min(PAIRS, (long) rows.mostRows() * shape.group());
         try (TensorArena arena = context.arena()) {
             Tensor parts = chunks == 1
                     ? null
                     : arena.matrix(DType.F32, rows.sequences() * shape.kvHeads() * chunks * pairs, width + 2L);
-            Launch launch = new Launch(q, pages, rows, slopes, sinks, shape, out, parts, (int) chunks, pairs);
+            Launch launch = new Launch(q, pages, rows, slopes, sinks, shape, out, rounded, parts,
+                    (int) chunks, pairs);
             if (units) {
                 launch.units();
             } else {
@@ -61,20 +64,29 @@ final class PagedAttention {
             if (parts != null) {
                 context.kernel("paged_attention", "merge").launchGrid((long) shape.kvHeads() * pairs, rows.sequences(),
                         1,
-                        MERGE_THREADS, 0, parts, width + 2, rows.lengths(), rows.starts(), sinks, out,
-                        out.stride(), shape.kvHeads(), shape.group(), shape.headDim(), shape.window(), (int) chunks,
+                        MERGE_THREADS, 0, parts, width + 2, GpuCacheOps.code(pages.type()), rows.lengths(),
+                        rows.starts(), sinks, out,
+                        out.stride(), rounded,
+                        GpuFusedOps.code(rounded), GpuFusedOps.stride(rounded), shape.kvHeads(), shape.group(),
+                        shape.headDim(), shape.window(), (int) chunks,
                         pairs);
             }
         }
     }
 
-    private static long mostChunks(long pages) {
-        return Math.clamp(Math.ceilDiv(pages, CHUNK_PAGES), 1, MOST_CHUNKS);
+    private static long mostChunks(long pages, CacheType type) {
+        long fewest = type == CacheType.INT4 ? INT4_CHUNK_PAGES : CHUNK_PAGES;
+        return Math.clamp(Math.ceilDiv(pages, fewest), 1, MOST_CHUNKS);
     }
 
     /** As attention_shape.h has it: the score of the product 1 in caps. */
     private static float inCaps(CacheShape shape) {
         return shape.softcap() == 0 ? 0 : shape.scale() / shape.softcap();
+    }
+
+    /** Whether sequences that decode have their own kernel, which reads queries 16 bytes at a time. */
+    private boolean hasFew() {
+        return context.waveWidth() == 32;
     }
 
     private boolean takes(CachePages pages) {
@@ -98,12 +110,14 @@ final class PagedAttention {
         private final @Nullable Tensor sinks;
         private final CacheShape shape;
         private final Tensor out;
+        private final @Nullable Tensor rounded;
         private final @Nullable Tensor parts;
         private final int chunks;
         private final int partPairs;
 
         Launch(Tensor q, CachePages pages, CacheRows rows, @Nullable Tensor slopes, @Nullable Tensor sinks,
-                CacheShape shape, Tensor out, @Nullable Tensor parts, int chunks, int partPairs) {
+                CacheShape shape, Tensor out, @Nullable Tensor rounded, @Nullable Tensor parts, int chunks,
+                int partPairs) {
             this.q = q;
             this.pages = pages;
             this.rows = rows;
@@ -111,6 +125,7 @@ final class PagedAttention {
             this.sinks = sinks;
             this.shape = shape;
             this.out = out;
+            this.rounded = rounded;
             this.parts = parts;
             this.chunks = chunks;
             this.partPairs = partPairs;
@@ -122,32 +137,34 @@ final class PagedAttention {
 
         /** Each sequence by one of two kernels, which depends on that sequence alone. */
         void units() {
-            boolean hasFew = context.waveWidth() == 32;
-            if (hasFew) {
-                units(FEW, 1);
+            String name = "attend_" + name(pages.type()) + "_" + shape.headDim();
+            if (hasFew()) {
+                units(context.kernel(FEW, name), 1);
             }
-            if (!hasFew || (long) rows.mostRows() * shape.group() > FEW_PAIRS) {
-                units(UNITS, tiles());
+            if (!hasFew() || (long) rows.mostRows() * shape.group() > FEW_PAIRS) {
+                units(context.kernel(UNITS, name), tiles());
             }
         }
 
-        private void units(String source, long tiles) {
-            context.kernel(source, "attend_" + name(pages.type()) + "_" + shape.headDim()).launchGrid(
+        private void units(Kernel kernel, long tiles) {
+            kernel.launchGrid(
                     (long) shape.kvHeads() * chunks, tiles, rows.sequences(), UNIT_WAVES * context.waveWidth(), 0, q,
                     q.stride(), pages.keys(), pages.keys().stride(), pages.keyGrids(),
-                    GpuCacheOps.stride(pages.keyGrids()), pages.values(), pages.values().stride(), pages.valueGrids(),
-                    GpuCacheOps.stride(pages.valueGrids()), rows.table(), rows.table().stride(), rows.lengths(),
-                    rows.starts(), slopes, sinks, out, out.stride(), shape.kvHeads(), shape.group(), shape.scale(),
+                    GpuFusedOps.stride(pages.keyGrids()), pages.values(), pages.values().stride(), pages.valueGrids(),
+                    GpuFusedOps.stride(pages.valueGrids()), rows.table(), rows.table().stride(), rows.lengths(),
+                    rows.starts(), slopes, sinks, out, out.stride(), rounded,
+                    GpuFusedOps.code(rounded), GpuFusedOps.stride(rounded), shape.kvHeads(), shape.group(),
+                    shape.scale(),
                     inCaps(shape), shape.window(), parts, chunks, partPairs);
         }
 
         void plain(int width) {
             context.kernel("paged_attention", "attend" + width).launchGrid((long) shape.kvHeads() * chunks, tiles(),
                     rows.sequences(), PLAIN_THREADS, 0, q, q.stride(), GpuCacheOps.code(pages.type()), pages.keys(),
-                    pages.keys().stride(), pages.keyGrids(), GpuCacheOps.stride(pages.keyGrids()), pages.values(),
-                    pages.values().stride(), pages.valueGrids(), GpuCacheOps.stride(pages.valueGrids()), rows.table(),
-                    rows.table().stride(), rows.lengths(), rows.starts(), slopes, sinks, out, out.stride(),
-                    shape.kvHeads(),
+                    pages.keys().stride(), pages.keyGrids(), GpuFusedOps.stride(pages.keyGrids()), pages.values(),
+                    pages.values().stride(), pages.valueGrids(), GpuFusedOps.stride(pages.valueGrids()), rows.table(),
+                    rows.table().stride(), rows.lengths(), rows.starts(), slopes, sinks, out, out.stride(), rounded,
+                    GpuFusedOps.code(rounded), GpuFusedOps.stride(rounded), shape.kvHeads(),
                     shape.group(), shape.headDim(), pages.type().width(shape.headDim()), shape.scale(), inCaps(shape),
                     shape.window(),
                     parts, chunks, partPairs);

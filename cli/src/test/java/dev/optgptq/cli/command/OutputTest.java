@@ -11,8 +11,11 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Where a run writes, and what it refuses to write over. */
 class OutputTest {
@@ -100,6 +103,24 @@ class OutputTest {
         Path model = Models.copy(Models.llama(), directory.resolve("model"));
         CommandRun.of("quantize", model, "--output", model, "--overwrite").failsWith(1, "is or holds the model");
         CommandRun.of("inspect", model).succeeds().prints("none");
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"quantize", "convert-gqa"})
+    void nothing_is_written_into_the_model(String command) throws IOException {
+        Path model = Models.copy(Models.llama(), directory.resolve("model"));
+        Path link = Files.createSymbolicLink(directory.resolve("link"), model);
+        List<Path> before = files(model);
+        for (Path output : List.of(model.resolve("w4"), model.resolve("new/w4"), link.resolve("w4"))) {
+            CommandRun.of(command, model, "--output", output).failsWith(1, output + " lies in the model");
+        }
+        assertEquals(before, files(model));
+    }
+
+    private static List<Path> files(Path folder) throws IOException {
+        try (Stream<Path> files = Files.walk(folder)) {
+            return files.sorted().toList();
+        }
     }
 
     @Test

@@ -31,6 +31,23 @@ public record OutputTarget(Path path, boolean overwrite) {
         }
     }
 
+    /**
+     * Throws UserError OUTPUT if the directory of a new model is, holds or lies in that of the model it is made from, which is
+     * never changed, or if it exists and may not be replaced.
+     */
+    public static void requireApart(Path output, Path model, boolean overwrite) {
+        if (real(model).startsWith(real(output))) {
+            throw new UserError(Code.OUTPUT, output + " is or holds the model " + model + "; choose another --output");
+        }
+        if (real(output).startsWith(real(model))) {
+            throw new UserError(Code.OUTPUT,
+                    output + " lies in the model " + model + ", which is never changed; choose another --output");
+        }
+        if (Files.exists(output) && !overwrite) {
+            throw new UserError(Code.OUTPUT, output + " exists; choose another --output, or --overwrite it");
+        }
+    }
+
     Path parent() {
         Path parent = path.getParent();
         if (parent == null) {
@@ -89,9 +106,14 @@ public record OutputTarget(Path path, boolean overwrite) {
         return at;
     }
 
+    /** The path without links, of which the last parts need not exist. */
     private static Path real(Path path) {
+        Path absolute = resolved(path.toAbsolutePath().normalize());
+        Path parent = absolute.getParent();
         try {
-            return Files.exists(path) ? path.toRealPath() : resolved(path.toAbsolutePath().normalize());
+            return Files.exists(absolute) || parent == null
+                    ? absolute.toRealPath()
+                    : real(parent).resolve(absolute.getFileName());
         } catch (IOException e) {
             throw OutputFiles.failure(path, e);
         }

@@ -12,10 +12,9 @@ import dev.optgptq.calibrate.family.Position;
 import dev.optgptq.calibrate.family.WeightView;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.UserError.Code;
+import dev.optgptq.formats.files.OutputTarget;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.gptq.convert.layer.Grouping;
-import java.io.IOException;
-import java.nio.file.Files;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
@@ -65,7 +64,7 @@ final class ConvertCheck {
                     "--layout mpt: holds one number of key-value heads for all layers, and "
                             + "--kv-bytes gives each its own; use --ratio or --kv-heads");
         }
-        checkTarget(settings);
+        OutputTarget.requireApart(settings.output(), settings.model(), settings.overwrite());
     }
 
     /** Whether positions change: a model that has ALiBi keeps it. */
@@ -149,22 +148,6 @@ final class ConvertCheck {
     private static UserError refused(ConvertSettings settings, BlockSpec block, String what) {
         return new UserError(Code.UNSUPPORTED_MODEL, settings.model() + ": block " + block.index() + " has " + what
                 + "; convert-gqa merges heads of plain attention in serial blocks");
-    }
-
-    private static void checkTarget(ConvertSettings settings) {
-        try {
-            // Overwriting removes the old output with all that is in it.
-            if (Files.exists(settings.output())
-                    && settings.model().toRealPath().startsWith(settings.output().toRealPath())) {
-                throw new UserError(Code.OUTPUT, settings.output() + " is or holds the model " + settings.model()
-                        + "; choose another --output");
-            }
-        } catch (IOException e) {
-            throw new UserError(Code.OUTPUT, settings.output() + " cannot be examined: " + e.getMessage(), e);
-        }
-        if (Files.exists(settings.output()) && !settings.overwrite()) {
-            throw new UserError(Code.OUTPUT, settings.output() + " exists; choose another --output, or --overwrite it");
-        }
     }
 
     static List<String> warnings(ConvertSettings settings, ModelSpec spec, HeadPlan plan) {

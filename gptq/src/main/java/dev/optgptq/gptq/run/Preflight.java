@@ -6,14 +6,13 @@ import dev.optgptq.gptq.recipe.ModuleGrids;
 import dev.optgptq.calibrate.family.FeedForward;
 import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.formats.UserError.Code;
+import dev.optgptq.formats.files.OutputTarget;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.formats.packed.QuantizationConfig;
 import dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind;
 import dev.optgptq.gptq.settings.QuantizeSettings;
 import dev.optgptq.kernels.ranks.Ranks;
-import java.io.IOException;
-import java.nio.file.Files;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
@@ -45,7 +44,7 @@ final class Preflight {
                     "--sequence-length " + settings.calibration().sequenceLength() + ": the model was made "
                             + "for at most " + model.maxPositions() + " positions");
         }
-        checkTarget(settings);
+        OutputTarget.requireApart(settings.output().directory(), settings.model(), settings.output().overwrite());
         // They are copied at the end: a dangling link must be found before hours of work.
         source.companions();
     }
@@ -77,25 +76,6 @@ final class Preflight {
             throw new UserError(Code.BAD_SETTING, "--tune " + settings.refinement().tuneSteps()
                     + ": expected 0 with several processes, which are " + ranks.size()
                     + "; learned rounding runs in one. Leave --tune out, or start one process, with all devices of its node");
-        }
-    }
-
-    private static void checkTarget(QuantizeSettings settings) {
-        try {
-            // Overwriting removes the old output with all that is in it.
-            if (Files.exists(settings.output().directory())
-                    && settings.model().toRealPath().startsWith(settings.output().directory().toRealPath())) {
-                throw new UserError(Code.OUTPUT,
-                        settings.output().directory() + " is or holds the model " + settings.model()
-                                + "; choose another --output");
-            }
-        } catch (IOException e) {
-            throw new UserError(Code.OUTPUT, settings.output().directory() + " cannot be examined: " + e.getMessage(),
-                    e);
-        }
-        if (Files.exists(settings.output().directory()) && !settings.output().overwrite()) {
-            throw new UserError(Code.OUTPUT,
-                    settings.output().directory() + " exists; choose another --output, or --overwrite it");
         }
     }
 

@@ -65,6 +65,7 @@ final class NeuralCases {
         sums(n, 384).forEach(sum -> cases.add(sum.bytes(n * 384 * 8.0)));
         for (RotaryLayout layout : RotaryLayout.values()) {
             cases.add(rotary(n, 1024, 6, 64, 32, layout).bytes(n * 384 * 8.0));
+            cases.add(rotaryTo(n, 1024, 6, 64, 32, layout, DType.BF16).bytes(n * 384 * 6.0));
         }
         cases.add(crossEntropy(n, 4096, normal(4)).bytes(n * 4096 * 4.0));
         cases.add(crossEntropy(64, 150_000, normal(4)).bytes(64 * 150_000 * 4.0));

@@ -80,7 +80,7 @@ final class QuantCases {
         return List.of(fitGrid(grid, "ordinary", 128, 5632).bytes(128.0 * 5632 * 4),
                 fitGrid(search, "ordinary", 128, 384).bytes(128.0 * 384 * 4),
                 searchScale(grid, "ordinary", 128, 384).bytes(128.0 * 384 * 4),
-                quantize(grid, "ordinary", 2048, 5632).bytes(weights * 5),
+                quantize(grid, "ordinary", 2048, 5632).bytes(weights * 5), checksum(2048, 5632).bytes(weights),
                 dequantize(4, 2048, 5632).bytes(weights * 5), packCodes(4, 2048, 5632).bytes(weights * 1.5),
                 packCodes(3, 2048, 5632).bytes(weights * 1.375),
                 dequantizePacked(4, 1, 2048, 5632, 16).bytes(weights * 4.5),

@@ -72,7 +72,7 @@ cmp "$work/checkout-w4/model.safetensors" "$work/tiny-w4/model.safetensors"
 ok "the same bytes as the checkout's"
 
 # With a home directory that is not there; better still, as a user whom the system does not know.
-evaluate() { "$@" env -i HOME=/nonexistent "$dist/opt-gptq" eval perplexity "$work/tiny-w4" --text "$dist/README.md" >"$work/out" 2>&1; }
+evaluate() { "$@" env -i HOME=/nonexistent "$dist/opt-gptq" eval perplexity "$work/tiny-w4" --text "$dist/README.md" --window 256 >"$work/out" 2>&1; }
 if [ "$(id -u)" = 0 ] && command -v setpriv >/dev/null; then
     evaluate setpriv --reuid=54321 --regid=54321 --clear-groups || { cat "$work/out"; fail 'eval as a user without a home'; }
     ok "eval perplexity, as a user whom the system does not know"

@@ -9,6 +9,7 @@ import dev.optgptq.kernels.contract.OpCase.Operand;
 import dev.optgptq.kernels.ops.CacheOps;
 import dev.optgptq.kernels.ops.DeltaOps;
 import dev.optgptq.kernels.ops.Float64Ops;
+import dev.optgptq.kernels.ops.FusedOps;
 import dev.optgptq.kernels.ops.GradientOps;
 import dev.optgptq.kernels.ops.MatrixOps;
 import dev.optgptq.kernels.ops.MixtureOps;
@@ -91,7 +92,7 @@ class ContractTest {
 
     @ParameterizedTest
     @ValueSource(classes = {MatrixOps.class, NeuralOps.class, QuantOps.class, GradientOps.class, TuningOps.class,
-            MixtureOps.class, DeltaOps.class, CacheOps.class, Float64Ops.class})
+            MixtureOps.class, DeltaOps.class, CacheOps.class, FusedOps.class, Float64Ops.class})
     void everyOpHasACaseAndABenchCase(Class<?> opSet) {
         // Bodies of lambdas in default methods are methods too.
         Set<String> ops = Arrays.stream(opSet.getDeclaredMethods()).filter(method -> !method.isSynthetic())

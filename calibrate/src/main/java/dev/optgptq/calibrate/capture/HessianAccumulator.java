@@ -10,7 +10,6 @@ import dev.optgptq.kernels.ranks.Ranks;
 import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Objects;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.function.ToIntFunction;
@@ -92,14 +91,8 @@ public final class HessianAccumulator implements InputTap, SiteHessians, AutoClo
      * sites and of the residual stream.
      */
     public static long bytes(BlockSpec block, Set<InputSite> sites, int parts) {
-        return bytes(block.widths(), sites, parts);
-    }
-
-    /** @param widths of the block's sites */
-    static long bytes(Map<InputSite, Integer> widths, Set<InputSite> sites, int parts) {
         return Peak.BYTES + sites.stream()
-                .mapToLong(site -> Peak.BYTES + TreeSum.bytes(Objects.requireNonNull(widths.get(site)), true, parts))
-                .sum();
+                .mapToLong(site -> Peak.BYTES + TreeSum.bytes(block.inputs(site), true, parts)).sum();
     }
 
     /**

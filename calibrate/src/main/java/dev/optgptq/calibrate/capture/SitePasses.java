@@ -6,7 +6,6 @@ import dev.optgptq.calibrate.family.InputSite;
 import dev.optgptq.calibrate.family.ModelSpec;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
 
@@ -62,8 +61,7 @@ public final class SitePasses {
      */
     public static long bytes(BlockSpec block, int expertsAtOnce, int parts) {
         List<Set<InputSite>> passes = of(block, block.sites(), expertsAtOnce);
-        Map<InputSite, Integer> widths = block.widths();
-        long most = passes.stream().mapToLong(sites -> HessianAccumulator.bytes(widths, sites, parts)).max().orElse(0);
+        long most = passes.stream().mapToLong(sites -> HessianAccumulator.bytes(block, sites, parts)).max().orElse(0);
         return most + (passes.size() == 1 ? ExpertHessians.bytes(block, 1) : ParkedHessians.deviceBytes(block, 1));
     }
 }

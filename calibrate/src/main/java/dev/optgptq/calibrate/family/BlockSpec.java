@@ -8,28 +8,45 @@ import java.util.List;
 import java.util.Map;
 import java.util.SequencedMap;
 import java.util.SequencedSet;
-import java.util.TreeSet;
-import java.util.stream.Collectors;
+import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 
-/**
- * One decoder block.
- *
- * @param prefix of its tensors' names: "model.layers.3."
- * @param norms by where they stand
- * @param residual how the two parts join the stream
- * @param residualScale multiplies what each part adds; 1 for none
- * @param linears in forward order, those of experts one expert after the other
- * @param parameters what is neither of a linear nor of a norm
- */
-public record BlockSpec(int index, String prefix, Map<NormSlot, NormSpec> norms, Residual residual,
-        float residualScale, Mixer mixer, FeedForward feedForward, List<LinearSpec> linears,
-        SequencedMap<Parameter, ParameterSpec> parameters) {
+/** One decoder block. */
+public final class BlockSpec {
 
-    public BlockSpec {
-        norms = Collections.unmodifiableMap(new EnumMap<>(norms));
-        linears = List.copyOf(linears);
-        parameters = Collections.unmodifiableSequencedMap(new LinkedHashMap<>(parameters));
+    private final int index;
+    private final String prefix;
+    private final Map<NormSlot, NormSpec> norms;
+    private final Residual residual;
+    private final float residualScale;
+    private final Mixer mixer;
+    private final FeedForward feedForward;
+    private final List<LinearSpec> linears;
+    private final SequencedMap<Parameter, ParameterSpec> parameters;
+    /** By site: a mixture has hundreds, and plans ask for each of them many times. */
+    private final SequencedMap<InputSite, Integer> widths = new TreeMap<>();
+
+    /**
+     * @param prefix of its tensors' names: "model.layers.3."
+     * @param norms by where they stand
+     * @param residual how the two parts join the stream
+     * @param residualScale multiplies what each part adds; 1 for none
+     * @param linears in forward order, those of experts one expert after the other
+     * @param parameters what is neither of a linear nor of a norm
+     */
+    BlockSpec(int index, String prefix, Map<NormSlot, NormSpec> norms, Residual residual, float residualScale,
+            Mixer mixer, FeedForward feedForward, List<LinearSpec> linears,
+            SequencedMap<Parameter, ParameterSpec> parameters) {
+        this.index = index;
+        this.prefix = prefix;
+        this.norms = Collections.unmodifiableMap(new EnumMap<>(norms));
+        this.residual = residual;
+        this.residualScale = residualScale;
+        this.mixer = mixer;
+        this.feedForward = feedForward;
+        this.linears = List.copyOf(linears);
+        this.parameters = Collections.unmodifiableSequencedMap(new LinkedHashMap<>(parameters));
+        linears.forEach(linear -> widths.putIfAbsent(linear.site(), linear.inputs()));
     }
 
     /** How attention and MLP join the residual stream, f being either of them. */
@@ -69,6 +86,43 @@ public record BlockSpec(int index, String prefix, Map<NormSlot, NormSpec> norms,
      */
     public record ParameterSpec(String name, List<Long> shape, int rows, int columns) {}
 
+    public int index() {
+        return index;
+    }
+
+    public String prefix() {
+        return prefix;
+    }
+
+    public Map<NormSlot, NormSpec> norms() {
+        return norms;
+    }
+
+    public Residual residual() {
+        return residual;
+    }
+
+    public float residualScale() {
+        return residualScale;
+    }
+
+    public Mixer mixer() {
+        return mixer;
+    }
+
+    public FeedForward feedForward() {
+        return feedForward;
+    }
+
+    /** In forward order, those of experts one expert after the other. */
+    public List<LinearSpec> linears() {
+        return linears;
+    }
+
+    public SequencedMap<Parameter, ParameterSpec> parameters() {
+        return parameters;
+    }
+
     public @Nullable NormSpec norm(NormSlot slot) {
         return norms.get(slot);
     }
@@ -88,19 +142,16 @@ public record BlockSpec(int index, String prefix, Map<NormSlot, NormSpec> norms,
 
     /** The sites that its linears have, in forward order. */
     public SequencedSet<InputSite> sites() {
-        return linears.stream().map(LinearSpec::site).collect(Collectors.toCollection(TreeSet::new));
+        return Collections.unmodifiableSequencedSet(widths.sequencedKeySet());
     }
 
     /** Width of the activations at a site. */
     public int inputs(InputSite site) {
-        return linears.stream().filter(linear -> linear.site().equals(site)).mapToInt(LinearSpec::inputs).findFirst()
-                .orElseThrow(() -> new IllegalArgumentException("block " + index + " has no " + site));
-    }
-
-    /** Width of the activations at every site: for many sites at once, which a mixture has. */
-    public Map<InputSite, Integer> widths() {
-        return linears.stream()
-                .collect(Collectors.toMap(LinearSpec::site, LinearSpec::inputs, (first, other) -> first));
+        Integer width = widths.get(site);
+        if (width == null) {
+            throw new IllegalArgumentException("block " + index + " has no " + site);
+        }
+        return width;
     }
 
     BlockSpec withFrequencyType(DType type) {

@@ -114,7 +114,7 @@ KERNEL(256) turn_and_append(float* q, i64 qStride, int heads, float* k, i64 kStr
     if (row < rows && !isValue) {
         Turn turn = {cosines, cosStride, sines, sinStride, pairs, interleaved};
         for (int i = threadIdx.x % LANES; i < pairs; i += LANES) {
-            turn.of(x, positions[row], i);
+            turn.in_place(x, positions[row], i);
         }
     }
     // Codes take neighbours that other lanes have turned.

@@ -8,6 +8,6 @@ KERNEL(256) rotary_at(float* x, i64 xStride, int headDim, const float* cosines, 
     Turn turn = {cosines, cosStride, sines, sinStride, pairs, interleaved};
     FOR_CHUNK(row, at, turns) {
         i64 head = at / pairs;
-        turn.of(x + row * xStride + head * headDim, positions[row], (int)(at - head * pairs));
+        turn.in_place(x + row * xStride + head * headDim, positions[row], (int)(at - head * pairs));
     }
 }

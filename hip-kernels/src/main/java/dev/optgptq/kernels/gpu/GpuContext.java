@@ -133,6 +133,11 @@ public final class GpuContext implements AutoCloseable {
         return trials.trustsProducts(dtype);
     }
 
+    /** Whether the GPU has matrix units that matrix_units.h supports, determined on first use. */
+    public boolean hasMatrixUnits() {
+        return trials.hasMatrixUnits();
+    }
+
     /**
      * A kernel by the name of its source and its own: {@code kernel("norms", "rms_norm")} is rms_norm in norms.hip. The
      * source is compiled on first use. UserError DEVICE when it does not compile, with the compiler's log.

@@ -5,8 +5,12 @@ import java.lang.System.Logger;
 import java.util.EnumMap;
 import java.util.HashMap;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 
-/** What is known of a GPU by trying it once: whether its library's matmuls are right, and copies from other devices arrive. */
+/**
+ * What is known of a GPU by trying it once: whether its library's matmuls are right, copies from other devices arrive, and it has
+ * matrix units.
+ */
 final class Trials {
 
     private static final Logger LOG = System.getLogger(Trials.class.getName());
@@ -15,6 +19,7 @@ final class Trials {
     private final Map<DType, Boolean> trusted = new EnumMap<>(DType.class);
     /** Other devices by ordinal. */
     private final Map<Integer, Boolean> reached = new HashMap<>();
+    private @Nullable Boolean matrixUnits;
 
     Trials(GpuContext context) {
         this.context = context;
@@ -30,6 +35,15 @@ final class Trials {
             }
             return right;
         });
+    }
+
+    boolean hasMatrixUnits() {
+        Boolean known = matrixUnits;
+        if (known == null) {
+            known = MatrixUnits.areThere(context);
+            matrixUnits = known;
+        }
+        return known;
     }
 
     boolean reaches(GpuContext other) {

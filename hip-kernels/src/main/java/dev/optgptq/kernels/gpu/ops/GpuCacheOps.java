@@ -18,11 +18,9 @@ public final class GpuCacheOps implements CacheOps {
     private static final int HEAD_THREADS = 32;
 
     private final GpuContext context;
-    private final PagedAttention attention;
 
     public GpuCacheOps(GpuContext context) {
         this.context = context;
-        this.attention = new PagedAttention(context);
     }
 
     @Override
@@ -30,8 +28,8 @@ public final class GpuCacheOps implements CacheOps {
         context.kernel("cache_append", "append").launch(headBlocks(2 * k.rows() * pages.kvHeads()), THREADS, 0, k,
                 k.stride(), v, v.stride(), slots, k.rows(), code(pages.type()), pages.kvHeads(), pages.headDim(),
                 pages.type().width(pages.headDim()), pages.keys(), pages.keys().stride(), pages.keyGrids(),
-                GpuFusedOps.stride(pages.keyGrids()), pages.values(), pages.values().stride(), pages.valueGrids(),
-                GpuFusedOps.stride(pages.valueGrids()));
+                stride(pages.keyGrids()), pages.values(), pages.values().stride(), pages.valueGrids(),
+                stride(pages.valueGrids()));
     }
 
     /** Blocks of cache_append.hip for so many heads of rows. */
@@ -42,7 +40,7 @@ public final class GpuCacheOps implements CacheOps {
     @Override
     public void attend(Tensor q, CachePages pages, CacheRows rows, @Nullable Tensor slopes, @Nullable Tensor sinks,
             CacheShape shape, Tensor out) {
-        attention.run(q, pages, rows, slopes, sinks, shape, out, null);
+        new PagedAttention(context).run(q, pages, rows, slopes, sinks, shape, out, null);
     }
 
     @Override
@@ -66,5 +64,9 @@ public final class GpuCacheOps implements CacheOps {
             case INT8 -> 8;
             case INT4 -> 4;
         };
+    }
+
+    static long stride(@Nullable Tensor tensor) {
+        return tensor == null ? 0 : tensor.stride();
     }
 }

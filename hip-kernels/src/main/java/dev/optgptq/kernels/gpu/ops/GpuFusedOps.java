@@ -15,17 +15,15 @@ public final class GpuFusedOps implements FusedOps {
     private static final int THREADS = Extent.THREADS;
 
     private final GpuContext context;
-    private final PagedAttention attention;
 
     public GpuFusedOps(GpuContext context) {
         this.context = context;
-        this.attention = new PagedAttention(context);
     }
 
     @Override
     public void attend(Tensor q, CachePages pages, CacheRows rows, @Nullable Tensor slopes, @Nullable Tensor sinks,
             CacheShape shape, Tensor out, Tensor rounded) {
-        attention.run(q, pages, rows, slopes, sinks, shape, out, rounded);
+        new PagedAttention(context).run(q, pages, rows, slopes, sinks, shape, out, rounded);
     }
 
     @Override
@@ -37,16 +35,7 @@ public final class GpuFusedOps implements FusedOps {
                 by.sin().stride(), by.positions(), Math.toIntExact(by.cos().columns()),
                 by.layout() == RotaryLayout.INTERLEAVED ? 1 : 0, slots, k.rows(), GpuCacheOps.code(pages.type()),
                 pages.kvHeads(), pages.headDim(), pages.type().width(pages.headDim()), pages.keys(),
-                pages.keys().stride(), pages.keyGrids(), stride(pages.keyGrids()), pages.values(),
-                pages.values().stride(), pages.valueGrids(), stride(pages.valueGrids()));
-    }
-
-    /** As elements.h numbers the dtype of what is also rounded; 0 where nothing is. */
-    static int code(@Nullable Tensor rounded) {
-        return rounded == null ? 0 : Extent.code(rounded.dtype());
-    }
-
-    static long stride(@Nullable Tensor tensor) {
-        return tensor == null ? 0 : tensor.stride();
+                pages.keys().stride(), pages.keyGrids(), GpuCacheOps.stride(pages.keyGrids()), pages.values(),
+                pages.values().stride(), pages.valueGrids(), GpuCacheOps.stride(pages.valueGrids()));
     }
 }

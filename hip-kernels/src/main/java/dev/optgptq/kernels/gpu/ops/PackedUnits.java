@@ -20,17 +20,15 @@ final class PackedUnits {
     private static final long ALIGNMENT = 16;
 
     private final GpuContext context;
-    private final MatrixUnits units;
 
     PackedUnits(GpuContext context) {
         this.context = context;
-        this.units = new MatrixUnits(context);
     }
 
     boolean takes(PackedWeights weights, Tensor x) {
         return x.dtype() == DType.F16 && x.rows() <= MOST_ROWS && (weights.bits() == 4 || weights.bits() == 8)
                 && weights.groupSize() > 0 && weights.groupSize() % 32 == 0 && isAligned(weights.qweight())
-                && isAligned(x) && units.areThere();
+                && isAligned(x) && context.hasMatrixUnits();
     }
 
     private boolean isAligned(Tensor tensor) {

@@ -16,7 +16,7 @@ import org.jspecify.annotations.Nullable;
  * a kernel of their own for sequences that decode; else on the plain units. Blocks share long sequences; a second kernel
  * merges their parts.
  */
-final class PagedAttention {
+record PagedAttention(GpuContext context) {
 
     private static final String UNITS = "paged_attention_units";
     private static final String FEW = "paged_attention_few";
@@ -33,20 +33,13 @@ final class PagedAttention {
     private static final long MOST_CHUNKS = 32;
     private static final int UNIT_ALIGNMENT = 16;
 
-    private final GpuContext context;
-    private final MatrixUnits matrixUnits;
-
-    PagedAttention(GpuContext context) {
-        this.context = context;
-        this.matrixUnits = new MatrixUnits(context);
-    }
-
+    /** @param rounded the same in F16 or BF16, or null */
     void run(Tensor q, CachePages pages, CacheRows rows, @Nullable Tensor slopes, @Nullable Tensor sinks,
             CacheShape shape, Tensor out, @Nullable Tensor rounded) {
         if (q.rows() == 0) {
             return;
         }
-        boolean units = takes(pages) && (!hasFew() || isAligned(q)) && matrixUnits.areThere();
+        boolean units = takes(pages) && (!hasFew() || isAligned(q)) && context.hasMatrixUnits();
         int width = units ? shape.headDim() : GpuAttention.width(shape.headDim());
         long chunks = mostChunks(rows.table().columns(), pages.type());
         int pairs = (int) Math.min(PAIRS, (long) rows.mostRows() * shape.group());
@@ -67,11 +60,16 @@ final class PagedAttention {
                         MERGE_THREADS, 0, parts, width + 2, GpuCacheOps.code(pages.type()), rows.lengths(),
                         rows.starts(), sinks, out,
                         out.stride(), rounded,
-                        GpuFusedOps.code(rounded), GpuFusedOps.stride(rounded), shape.kvHeads(), shape.group(),
+                        roundedCode(rounded), GpuCacheOps.stride(rounded), shape.kvHeads(), shape.group(),
                         shape.headDim(), shape.window(), (int) chunks,
                         pairs);
             }
         }
+    }
+
+    /** As elements.h numbers the dtype of what is also rounded; 0 where nothing is. */
+    private static int roundedCode(@Nullable Tensor rounded) {
+        return rounded == null ? 0 : Extent.code(rounded.dtype());
     }
 
     private static long mostChunks(long pages, CacheType type) {
@@ -150,10 +148,10 @@ final class PagedAttention {
             kernel.launchGrid(
                     (long) shape.kvHeads() * chunks, tiles, rows.sequences(), UNIT_WAVES * context.waveWidth(), 0, q,
                     q.stride(), pages.keys(), pages.keys().stride(), pages.keyGrids(),
-                    GpuFusedOps.stride(pages.keyGrids()), pages.values(), pages.values().stride(), pages.valueGrids(),
-                    GpuFusedOps.stride(pages.valueGrids()), rows.table(), rows.table().stride(), rows.lengths(),
+                    GpuCacheOps.stride(pages.keyGrids()), pages.values(), pages.values().stride(), pages.valueGrids(),
+                    GpuCacheOps.stride(pages.valueGrids()), rows.table(), rows.table().stride(), rows.lengths(),
                     rows.starts(), slopes, sinks, out, out.stride(), rounded,
-                    GpuFusedOps.code(rounded), GpuFusedOps.stride(rounded), shape.kvHeads(), shape.group(),
+                    roundedCode(rounded), GpuCacheOps.stride(rounded), shape.kvHeads(), shape.group(),
                     shape.scale(),
                     inCaps(shape), shape.window(), parts, chunks, partPairs);
         }
@@ -161,10 +159,10 @@ final class PagedAttention {
         void plain(int width) {
             context.kernel("paged_attention", "attend" + width).launchGrid((long) shape.kvHeads() * chunks, tiles(),
                     rows.sequences(), PLAIN_THREADS, 0, q, q.stride(), GpuCacheOps.code(pages.type()), pages.keys(),
-                    pages.keys().stride(), pages.keyGrids(), GpuFusedOps.stride(pages.keyGrids()), pages.values(),
-                    pages.values().stride(), pages.valueGrids(), GpuFusedOps.stride(pages.valueGrids()), rows.table(),
+                    pages.keys().stride(), pages.keyGrids(), GpuCacheOps.stride(pages.keyGrids()), pages.values(),
+                    pages.values().stride(), pages.valueGrids(), GpuCacheOps.stride(pages.valueGrids()), rows.table(),
                     rows.table().stride(), rows.lengths(), rows.starts(), slopes, sinks, out, out.stride(), rounded,
-                    GpuFusedOps.code(rounded), GpuFusedOps.stride(rounded), shape.kvHeads(),
+                    roundedCode(rounded), GpuCacheOps.stride(rounded), shape.kvHeads(),
                     shape.group(), shape.headDim(), pages.type().width(shape.headDim()), shape.scale(), inCaps(shape),
                     shape.window(),
                     parts, chunks, partPairs);

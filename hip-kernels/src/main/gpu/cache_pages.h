@@ -40,6 +40,22 @@ struct Batch {
     const int* starts;
 };
 
+// What attention gives: a matrix of F32, and the same rounded to F16 or BF16 beside it, which may be null.
+struct Outputs {
+    float* exact;
+    i64 stride;
+    u16* rounded;
+    int type;
+    i64 roundedStride;
+
+    __device__ __forceinline__ void store(i64 row, i64 column, float value) const {
+        exact[row * stride + column] = value;
+        if (rounded != 0) {
+            rounded[row * roundedStride + column] = type == F16 ? to_f16(value) : to_bf16(value);
+        }
+    }
+};
+
 // What one block does: up to 16 pairs of a sequence's rows and the query heads of a KV head, over some of its pages. A grid is
 // (kvHeads * most chunks) x (most tiles of pairs) x sequences.
 struct Work {

@@ -3,7 +3,7 @@
 #define OPTGPTQ_ELEMENTS_H
 #include "portability.h"
 
-// Codes that GpuElements.java passes.
+// Codes that Extent.java passes.
 #define F32 0
 #define F64 1
 #define F16 2
@@ -40,22 +40,6 @@ DEVICE void store_float(void* data, i64 at, int dtype, float value) {
         default: ((float*)data)[at] = value; break;
     }
 }
-
-// A matrix of F32, and the same rounded to F16 or BF16 beside it, which may be null.
-struct Outputs {
-    float* exact;
-    i64 stride;
-    u16* rounded;
-    int type;
-    i64 roundedStride;
-
-    __device__ __forceinline__ void store(i64 row, i64 column, float value) const {
-        exact[row * stride + column] = value;
-        if (rounded != 0) {
-            rounded[row * roundedStride + column] = type == F16 ? to_f16(value) : to_bf16(value);
-        }
-    }
-};
 
 // Rounds to odd: an inexact value becomes the neighbouring float with an odd last bit, which keeps it off the ties of any
 // type narrower by two bits or more, so rounding again is right (FloatRounding.java).

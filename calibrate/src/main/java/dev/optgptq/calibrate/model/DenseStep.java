@@ -116,24 +116,39 @@ record DenseStep(Device device, LinearStep linears) {
 
     /** [n, intermediate], in place unless the input is kept, or rounded to the matmul dtype at once. */
     private Tensor activate(Frame f, Dense form, Parts parts) {
-        if (form.form() instanceof Form.Gated gated && parts.gate() != null && f.roundsOnce()) {
-            Tensor rounded = f.rounded(parts.up());
-            device.neural().activateGated(gated.activation(), parts.gate(), parts.up(), rounded);
-            return rounded;
-        }
         Tensor from = parts.gate() == null ? parts.up() : parts.gate();
-        Tensor target = from;
-        if (f.keeps()) {
-            target = f.scratch(Scratch.ACTIVATED, form.intermediateSize()).rows(0, from.rows());
-            device.matrix().copy(from, target);
-        }
-        switch (form.form()) {
-            case Form.Gated gated -> device.neural().activateGated(gated.activation(), target, parts.up());
-            case Form.Plain plain -> device.neural().activate(plain.activation(), target);
-            case Form.Clamped clamped ->
+        return switch (form.form()) {
+            case Form.Gated gated -> {
+                Tensor target = f.roundsOnce() ? f.rounded(from) : f.keeps() ? kept(f, form, from) : from;
+                device.neural().activateGated(gated.activation(), from, parts.up(), target);
+                yield target;
+            }
+            case Form.Plain plain -> {
+                Tensor target = inPlace(f, form, from);
+                device.neural().activate(plain.activation(), target);
+                yield target;
+            }
+            case Form.Clamped clamped -> {
+                Tensor target = inPlace(f, form, from);
                 device.neural().clampedSwiglu(target, parts.up(), clamped.alpha(), clamped.limit());
+                yield target;
+            }
+        };
+    }
+
+    /** What is activated in place: a copy where the input is kept. */
+    private Tensor inPlace(Frame f, Dense form, Tensor from) {
+        if (!f.keeps()) {
+            return from;
         }
-        return target;
+        Tensor copy = kept(f, form, from);
+        device.matrix().copy(from, copy);
+        return copy;
+    }
+
+    /** Where backward finds what is activated. */
+    private static Tensor kept(Frame f, Dense form, Tensor from) {
+        return f.scratch(Scratch.ACTIVATED, form.intermediateSize()).rows(0, from.rows());
     }
 
     /**
@@ -144,7 +159,7 @@ record DenseStep(Device device, LinearStep linears) {
     void backward(Frame f, Buffers gradients, LinearGradients linearGradients, Dense form, Linears its, Tensor x,
             Tensor dOut, float beta, Tensor dx) {
         Parts parts = parts(f, form, its, x.rows());
-        Tensor activated = f.scratch(Scratch.ACTIVATED, form.intermediateSize()).rows(0, x.rows());
+        Tensor activated = kept(f, form, x);
         Tensor dActivated = gradients.of(Scratch.D_ACTIVATED, form.intermediateSize()).rows(0, x.rows());
         linearGradients.linear(its.down(), activated, dOut, 0, dActivated);
         differentiate(form, parts, dActivated);

@@ -6,9 +6,9 @@ import dev.optgptq.kernels.Tensor;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The inputs of one block's attention, with queries and keys already rotated to their positions.
+ * The inputs of one block's attention.
  *
- * @param queries [N, heads headDim] in the matmul dtype or F32, as the context requires
+ * @param queries [N, heads headDim]: rotated and in the matmul dtype, or neither, as TokenContext.turns() says
  * @param keys [N, kvHeads headDim], as are values
  * @param sinks F32 [1, heads]; null where the block has none
  */

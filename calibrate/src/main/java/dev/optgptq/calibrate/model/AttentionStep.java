@@ -142,11 +142,13 @@ record AttentionStep(Device device, LinearStep linears, NormStep norms) {
         }
     }
 
-    /** What attends: queries, keys and values turned, and rounded to the matmul dtype where that is done. */
+    /** What attends: queries and keys turned, and all rounded to the matmul dtype, unless the context does that. */
     private Parts turn(Frame f, Mixer.Attention form, Parts parts) {
-        boolean rounds = f.context().roundsFactors();
-        if (form.position() instanceof Position.Rotary rotary && !f.context().turns()) {
-            if (rounds && f.roundsOnce() && !form.gated()) {
+        if (f.context().turns()) {
+            return parts;
+        }
+        if (form.position() instanceof Position.Rotary rotary) {
+            if (f.roundsOnce() && !form.gated()) {
                 Parts rounded = Parts.of(f.rounded(parts.all()), form);
                 f.context().rotateTo(rotary, form.headDim(), parts.queriesAndKeys(), rounded.queriesAndKeys());
                 device.neural().convert(parts.values(), rounded.values());
@@ -159,7 +161,7 @@ record AttentionStep(Device device, LinearStep linears, NormStep norms) {
                 f.context().rotate(rotary, form.headDim(), parts.queriesAndKeys());
             }
         }
-        return rounds ? Parts.of(f.factor(device.neural(), parts.all()), form) : parts;
+        return Parts.of(f.factor(device.neural(), parts.all()), form);
     }
 
     private Tensor attend(Frame f, Mixer.Attention form, Parts factors, @Nullable Tensor rounded) {

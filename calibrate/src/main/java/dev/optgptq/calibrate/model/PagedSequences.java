@@ -23,18 +23,6 @@ record PagedSequences(CacheOps cache, FusedOps fused, Tables tables, List<CacheP
         Tensor slots) implements TokenContext {
 
     @Override
-    public void rotate(Position.Rotary form, int headDim, Tensor x) {
-        Tables.Rotation rotation = tables.rotation(form);
-        cache.rotaryAt(x, headDim, rotation.cos(), rotation.sin(), positions, form.layout());
-    }
-
-    /** Pages round by their own type. */
-    @Override
-    public boolean roundsFactors() {
-        return false;
-    }
-
-    @Override
     public boolean turns() {
         return true;
     }

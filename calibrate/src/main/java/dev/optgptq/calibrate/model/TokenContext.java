@@ -11,29 +11,29 @@ import org.jspecify.annotations.Nullable;
  */
 public interface TokenContext {
 
-    /** Rotates every head of x F32 [N, heads headDim] to the position of its row, in place. */
-    void rotate(Position.Rotary form, int headDim, Tensor x);
-
-    /** The same to out of x's shape, F32, F16 or BF16; where roundsFactors() is true. */
-    default void rotateTo(Position.Rotary form, int headDim, Tensor x, Tensor out) {
-        throw new IllegalStateException("a context whose factors stay float32 turns them in place");
-    }
-
-    /** Whether queries, keys and values are rounded to the matmul dtype before it attends; else they stay F32. */
-    default boolean roundsFactors() {
-        return true;
-    }
-
-    /** Whether attend rotates queries and keys itself, so that they come as they are projected. */
+    /**
+     * Whether attend rotates queries and keys itself, and rounds them and values as it stores them: they come as they are projected,
+     * F32. Else they come rotated, in the matmul dtype.
+     */
     default boolean turns() {
         return false;
+    }
+
+    /** Rotates every head of x F32 [N, heads headDim] to the position of its row, in place. Not where turns() is true. */
+    default void rotate(Position.Rotary form, int headDim, Tensor x) {
+        throw new IllegalStateException("this context rotates where it attends");
+    }
+
+    /** The same to out of x's shape, F32, F16 or BF16. */
+    default void rotateTo(Position.Rotary form, int headDim, Tensor x, Tensor out) {
+        throw new IllegalStateException("this context rotates where it attends");
     }
 
     /**
      * Attends over the tokens that each row can see.
      *
      * @param out F32 [N, heads headDim], written
-     * @param rounded the same in the matmul dtype, or null
+     * @param rounded the same in the matmul dtype, or null; it may lie where inputs in the matmul dtype do, so it is written last
      */
     void attend(AttentionInputs inputs, Tensor out, @Nullable Tensor rounded);
 

@@ -5,8 +5,6 @@ using namespace emulator;
 
 extern "C" {
 
-int hipGetDevice(int* device);
-
 int hipStreamBeginCapture(void* stream, int mode) {
     return mode < 0 || mode > 2 ? (int)invalid_value : begin_recording((Stream*)stream);
 }
@@ -26,10 +24,8 @@ int hipGraphInstantiateWithFlags(void** executable, void* graph, unsigned long l
 }
 
 int hipGraphLaunch(void* executable, void* stream) {
-    int device = 0;
-    hipGetDevice(&device);
     for (const Work& work : *(const std::vector<Work>*)executable) {
-        int status = issue((Stream*)stream, device, work);
+        int status = issue((Stream*)stream, current_device, work);
         if (status != success) {
             return status;
         }

@@ -11,12 +11,11 @@
 
 using namespace emulator;
 
+thread_local int emulator::current_device = 0;
+
+int emulator::status() { return lost(current_device); }
+
 namespace {
-
-thread_local int current_device = 0;
-
-// Of the current device.
-int status() { return lost(current_device); }
 
 int devices() { return (int)setting("OPT_GPTQ_EMULATOR_DEVICES", 2); }
 

@@ -12,20 +12,9 @@
 
 using namespace emulator;
 
-extern "C" int hipGetDevice(int* device);
-
 namespace {
 
 std::atomic<unsigned long> launches{0};
-
-int current_device() {
-    int device = 0;
-    hipGetDevice(&device);
-    return device;
-}
-
-// Of the current device.
-int status() { return lost(current_device()); }
 
 struct Module {
     void* library;
@@ -83,7 +72,7 @@ int hipModuleLoadData(void** module, const void* image) {
 
 // Waits, as its kernels may be waiting.
 int hipModuleUnload(void* module) {
-    synchronize_device(current_device());
+    synchronize_device(current_device);
     dlclose(((Module*)module)->library);
     delete (Module*)module;
     return status();
@@ -101,7 +90,7 @@ int hipModuleGetFunction(void** function, void* module, const char* name) {
 
 int hipModuleLaunchKernel(void* handle, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
                           unsigned shared, void* stream, void** arguments, void** extra) {
-    int device = device_of((Stream*)stream, current_device());
+    int device = device_of((Stream*)stream, current_device);
     if (lost(device) != success) {
         return lost(device);
     }
@@ -123,7 +112,7 @@ int hipModuleLaunchKernel(void* handle, unsigned gx, unsigned gy, unsigned gz, u
     work.run = [=](std::string& failure) {
         return run_kernel(function, {gx, gy, gz}, {bx, by, bz}, values, failure);
     };
-    return issue((Stream*)stream, current_device(), std::move(work));
+    return issue((Stream*)stream, current_device, std::move(work));
 }
 
 }  // extern "C"

@@ -111,6 +111,9 @@ timespec time_of(const Event* event);
 // 0 as long as a device can be used. What was issued to a lost one is dropped.
 int lost(int device);
 void lose(int device, int status, const std::string& what);
+// The device of the calling thread's calls, and whether that is lost.
+extern thread_local int current_device;
+int status();
 // Why the last device was lost.
 std::string failure();
 // All devices are as new.

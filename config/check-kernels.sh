@@ -1,7 +1,7 @@
 #!/bin/sh
 # Compiles every kernel with the compilers that are here (or one: check-kernels.sh SOURCE TARGET; the target is gfx906, gfx90a or
-# nvidia), prints what each needs, and fails when one does not compile, spills registers, has waves of another width than it was compiled for or needs more than
-# 64 KiB of shared memory.
+# nvidia), prints what each needs, and fails when one does not compile, spills registers, has waves of another width than it was
+# compiled for or needs more than 64 KiB of shared memory.
 #
 #   hipcc: gfx906 and gfx90a, waves of 64 (apt-get install hipcc libamdhip64-dev rocm-device-libs)
 #   nvcc:  sm_80 and sm_90, waves of 32, from the same PTX: the sources ask for nothing newer than sm_80
@@ -86,7 +86,8 @@ if command -v hipcc > /dev/null; then
     targets='gfx906 gfx90a'
     cp portability.h "$work/portability.hip"
     for arch in $targets; do
-        amd --offload-arch="$arch" -Xclang -emit-pch "$work/portability.hip" -o "$work/$arch.pch" 2> "$work/log" || { cat "$work/log"; exit 1; }
+        amd --offload-arch="$arch" -Xclang -emit-pch "$work/portability.hip" -o "$work/$arch.pch" 2> "$work/log" ||
+            { cat "$work/log"; exit 1; }
     done
 fi
 command -v nvcc > /dev/null && targets="$targets nvidia"

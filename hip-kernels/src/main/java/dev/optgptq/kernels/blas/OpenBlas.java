@@ -12,7 +12,6 @@ import java.lang.foreign.Linker;
 import java.lang.foreign.MemoryLayout;
 import java.lang.foreign.MemorySegment;
 import java.lang.invoke.MethodHandle;
-import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -64,10 +63,6 @@ public final class OpenBlas {
     /** Finds and loads the library. UserError DEVICE says what was tried and what to do. */
     public static OpenBlas load() {
         return new OpenBlas(OpenBlasLibrary.ofThisProcess());
-    }
-
-    static OpenBlas load(UnaryOperator<@Nullable String> environment) {
-        return new OpenBlas(OpenBlasLibrary.load(environment));
     }
 
     /** Version, the CPU type of its kernels, and where it came from. */

@@ -98,12 +98,17 @@ final class PackedBlocks {
      */
     static void putWords(PackedLinear linear, GgufRows.Rows rows, int from, int to, MemorySegment target) {
         PackedBlocks blocks = new PackedBlocks(linear, GgufType.Q4_0, rows);
-        IntStream.range(0, Math.ceilDiv(to - from, TILE)).parallel().forEach(tile -> {
-            int first = from + tile * TILE;
-            int last = Math.min(to, first + TILE);
-            blocks.putWords(first, last,
-                    target.asSlice(blocks.rowBytes() * (first - from), blocks.rowBytes() * (last - first)));
-        });
+        forEachTile(from, to, (first, last) -> blocks.putWords(first, last,
+                target.asSlice(blocks.rowBytes() * (first - from), blocks.rowBytes() * (last - first))));
+    }
+
+    private interface Tile {
+        void put(int from, int to);
+    }
+
+    private static void forEachTile(int from, int to, Tile each) {
+        IntStream.range(0, Math.ceilDiv(to - from, TILE)).parallel().map(tile -> from + tile * TILE)
+                .forEach(first -> each.put(first, Math.min(to, first + TILE)));
     }
 
     private long rowBytes() {
@@ -117,14 +122,16 @@ final class PackedBlocks {
             MemorySegment zeros = arena.allocate(4L * linear.groups() * outputs, 4);
             Packing.unpackWeights(linear.qweight(), linear.bits(), linear.inputs(), outputs, codes);
             Packing.unpackZeros(linear.qzeros(), linear.bits(), linear.groups(), outputs, linear.zeroOffset(), zeros);
-            IntStream.range(0, rows.count()).parallel().forEach(row -> {
-                int output = rows.order().applyAsInt(row);
+            forEachTile(0, rows.count(), (from, to) -> {
                 for (int block = 0; block < linear.inputs() / GgufBlocks.ELEMENTS; block++) {
-                    long inGroups = (long) block * GgufBlocks.ELEMENTS / groupSize * outputs + output;
-                    long first = (long) block * GgufBlocks.ELEMENTS * outputs + output;
-                    put(j -> codes.get(JAVA_BYTE, first + (long) j * outputs) & 0xff,
-                            linear.scales().get(SHORT, 2 * inGroups), zeros.get(INT, 4 * inGroups), target,
-                            rowBytes() * row + (long) block * type.blockBytes());
+                    for (int row = from; row < to; row++) {
+                        int output = rows.order().applyAsInt(row);
+                        long inGroups = (long) block * GgufBlocks.ELEMENTS / groupSize * outputs + output;
+                        long first = (long) block * GgufBlocks.ELEMENTS * outputs + output;
+                        put(j -> codes.get(JAVA_BYTE, first + (long) j * outputs) & 0xff,
+                                linear.scales().get(SHORT, 2 * inGroups), zeros.get(INT, 4 * inGroups), target,
+                                rowBytes() * row + (long) block * type.blockBytes());
+                    }
                 }
             });
         }

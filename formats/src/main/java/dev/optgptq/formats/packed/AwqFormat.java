@@ -26,11 +26,6 @@ record AwqFormat() implements PackedFormat {
     }
 
     @Override
-    public int zeroOffset() {
-        return 0;
-    }
-
-    @Override
     public boolean holdsModules() {
         return false;
     }

@@ -32,11 +32,6 @@ record CompressedTensorsFormat() implements PackedFormat {
     }
 
     @Override
-    public int zeroOffset() {
-        return 0;
-    }
-
-    @Override
     public boolean holdsModules() {
         return true;
     }

@@ -27,11 +27,6 @@ record Int8Format() implements PackedFormat {
     }
 
     @Override
-    public int zeroOffset() {
-        return 0;
-    }
-
-    @Override
     public boolean holdsModules() {
         return false;
     }

@@ -31,11 +31,6 @@ record MlxFormat() implements PackedFormat {
     }
 
     @Override
-    public int zeroOffset() {
-        return 0;
-    }
-
-    @Override
     public boolean holdsModules() {
         return true;
     }

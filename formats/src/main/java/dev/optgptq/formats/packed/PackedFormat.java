@@ -17,7 +17,9 @@ public sealed interface PackedFormat permits GptqFormat, CompressedTensorsFormat
     List<String> suffixes();
 
     /** What is stored of a zero point is that less; the GPTQ layout that tensors are made from has the same offset. */
-    int zeroOffset();
+    default int zeroOffset() {
+        return 0;
+    }
 
     /** Whether its config can give modules grids of their own. */
     boolean holdsModules();

@@ -41,11 +41,6 @@ record SlimQuantFormat() implements PackedFormat {
     }
 
     @Override
-    public int zeroOffset() {
-        return 0;
-    }
-
-    @Override
     public boolean holdsModules() {
         return true;
     }

@@ -100,9 +100,10 @@ final class GgufMetadata {
     private int whole(JsonNode source, double value) {
         // Transformers cuts the turning part of a head down: int(head_dim * partial_rotary_factor).
         double number = source.has("share") ? Math.floor(value) : value;
-        if (number != Math.rint(number) || number < (source.path("zero").asBoolean(false) ? 0 : 1)
-                || number > Integer.MAX_VALUE) {
-            throw new UserError(Code.BAD_MODEL, config.file() + ": expected a whole number above 0 at '"
+        boolean zero = source.path("zero").asBoolean(false);
+        if (number != Math.rint(number) || number < (zero ? 0 : 1) || number > Integer.MAX_VALUE) {
+            throw new UserError(Code.BAD_MODEL, config.file() + ": expected "
+                    + (zero ? "0 or a whole number above it" : "a whole number above 0") + " at '"
                     + source.path("u32").asString("") + "', found " + value
                     + "; correct the file or fetch it again");
         }

@@ -16,6 +16,7 @@ import java.util.stream.IntStream;
 /**
  * A matrix of floats as rows of the file. Of row r there, element c stands at order(r) * rowStep + c * columnStep in the checkpoint.
  *
+ * @param first element of the tensor that is theirs
  * @param added to each element
  */
 record PlainRows(TensorView view, long first, IntUnaryOperator order, int rows, long columns, long rowStep,

@@ -16,7 +16,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.SequencedMap;
-import java.util.TreeMap;
 
 /**
  * A model directory as one GGUF file. Packed linears go over code for code: Q4_0 for symmetric grids of up to 4 bits, Q4_1
@@ -70,7 +69,8 @@ public final class GgufExport {
     }
 
     private void plan() {
-        Map<String, List<String>> modules = new TreeMap<>();
+        // In the order of the model's files, so that reading is one pass.
+        SequencedMap<String, List<String>> modules = new LinkedHashMap<>();
         for (String name : model.tensors().keySet()) {
             int dot = name.lastIndexOf('.');
             if (dot < 0) {
@@ -80,9 +80,7 @@ public final class GgufExport {
             }
             modules.computeIfAbsent(name.substring(0, dot), module -> new ArrayList<>()).add(name.substring(dot));
         }
-        // In the order of the model's files, so that reading is one pass.
-        model.tensors().keySet().stream().map(name -> name.substring(0, name.lastIndexOf('.'))).distinct()
-                .forEach(module -> plan(module, modules.getOrDefault(module, List.of())));
+        modules.forEach(this::plan);
         family.rotaryFactors().forEach((name, factors) -> add(-1, name,
                 new GgufTensor(name, GgufType.F32, List.of((long) factors.length)),
                 new GgufPieces.Whole(target -> target.copyFrom(MemorySegment.ofArray(factors)))));

@@ -26,10 +26,8 @@ final class GgufFamily {
 
     private static final List<String> FAMILIES = List.of("llama", "mpt", "qwen2", "qwen3", "gpt2", "gpt_neox", "bloom",
             "falcon", "mixtral", "gemma2", "gemma3", "phi2", "phi3", "starcoder2", "olmo2", "granite", "stablelm",
-            "qwen2_moe",
-            "qwen3_moe", "cohere2", "glm4", "exaone4", "smollm3", "seed_oss", "internlm2", "baichuan", "ernie4_5",
-            "olmoe",
-            "granitemoe", "glm4_moe", "deepseek_v2", "deepseek_v3");
+            "qwen2_moe", "qwen3_moe", "cohere2", "glm4", "exaone4", "smollm3", "seed_oss", "internlm2", "baichuan",
+            "ernie4_5", "olmoe", "granitemoe", "glm4_moe", "deepseek_v2", "deepseek_v3");
 
     private final ObjectNode description;
     private final ModelConfig config;
@@ -138,30 +136,32 @@ final class GgufFamily {
      * last, which predict further tokens. Throws UserError UNSUPPORTED_MODEL for one that the architecture does not have.
      */
     List<Place> places(String module) {
-        for (Map.Entry<Pattern, JsonNode> entry : tensors.entrySet()) {
-            Matcher matcher = entry.getKey().matcher(module);
-            if (matcher.matches()) {
-                return matcher.groupCount() > 0 && Integer.parseInt(matcher.group(1)) >= count("block_count")
-                        ? List.of()
-                        : places(entry.getValue(), matcher);
-            }
+        Optional<List<Place>> places = find(tensors, module);
+        if (places.isEmpty() && unused.stream().noneMatch(pattern -> pattern.matcher(module).matches())) {
+            throw new UserError(Code.UNSUPPORTED_MODEL,
+                    config.file() + ": expected only tensors that the architecture '" + architecture()
+                            + "' has in GGUF, found '" + module + "'; use the checkpoint as it is");
         }
-        if (unused.stream().anyMatch(pattern -> pattern.matcher(module).matches())) {
-            return List.of();
-        }
-        throw new UserError(Code.UNSUPPORTED_MODEL, config.file() + ": expected only tensors that the architecture '"
-                + architecture() + "' has in GGUF, found '" + module + "'; use the checkpoint as it is");
+        return places.orElse(List.of());
     }
 
     /** Those of a tensor that is no module's weight or bias, with the whole name in the file; none where it is one. */
     List<Place> parameters(String tensor) {
-        for (Map.Entry<Pattern, JsonNode> entry : parameters.entrySet()) {
-            Matcher matcher = entry.getKey().matcher(tensor);
-            if (matcher.matches() && Integer.parseInt(matcher.group(1)) < count("block_count")) {
-                return places(entry.getValue(), matcher);
+        return find(parameters, tensor).orElse(List.of());
+    }
+
+    /** None in blocks after the last; empty for a name that is not there. */
+    private Optional<List<Place>> find(Map<Pattern, JsonNode> names, String name) {
+        for (Map.Entry<Pattern, JsonNode> entry : names.entrySet()) {
+            Matcher matcher = entry.getKey().matcher(name);
+            if (matcher.matches()) {
+                return Optional.of(
+                        matcher.groupCount() > 0 && Integer.parseInt(matcher.group(1)) >= count("block_count")
+                                ? List.of()
+                                : places(entry.getValue(), matcher));
             }
         }
-        return List.of();
+        return Optional.empty();
     }
 
     private static List<Place> places(JsonNode names, Matcher matcher) {

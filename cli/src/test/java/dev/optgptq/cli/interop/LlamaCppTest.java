@@ -42,8 +42,7 @@ class LlamaCppTest {
             "qwen2-moe", "qwen3-moe", "mpt", "bloom", "gpt2", "gpt-neox", "falcon", "falcon-multi-query", "gemma2",
             "gemma3", "phi2", "phi_3", "phi_3-longrope", "starcoder2", "olmo2", "granite", "stablelm",
             "stablelm-parallel", "cohere2", "glm4", "exaone4", "smollm3", "seed-oss", "internlm2", "baichuan",
-            "ernie4_5",
-            "olmoe", "granitemoe", "glm4-moe", "deepseek-v2", "deepseek-v2-lite", "deepseek-v3");
+            "ernie4_5", "olmoe", "granitemoe", "glm4-moe", "deepseek-v2", "deepseek-v2-lite", "deepseek-v3");
     /** Those whose rows have another order in the file, or whose matrices are fused, turned round or one tensor together. */
     static final List<String> QUANTIZED = List.of("llama", "mixtral", "mpt", "bloom", "gpt2", "gpt-neox", "falcon",
             "gemma2", "phi_3", "qwen2-moe", "internlm2", "granitemoe", "deepseek-v3");

@@ -70,11 +70,21 @@ def multimodal(folder, family, prefix):
     return target
 
 
-def with_head(folder):
+def make_golden(folder, case):
+    """Of the folder as it is now."""
+    golden = load_file(folder / "golden.safetensors")
+    with torch.no_grad():
+        golden["logits"] = logits_of(load(folder, case, torch.float32), case, golden["input_ids"]).contiguous().float()
+    save_file(golden, folder / "golden.safetensors")
+
+
+def with_head(folder, case):
     target, tensors, config = copied(folder, "head")
-    if "lm_head.weight" in tensors or "model.embed_tokens.weight" not in tensors:
-        shutil.rmtree(target)
-        return None
+    config["tie_word_embeddings"] = True
+    (target / "config.json").write_text(json.dumps(config))
+    del tensors["lm_head.weight"]
+    save_file(tensors, target / "model.safetensors")
+    make_golden(target, case)
     save_file({**tensors, "lm_head.weight": tensors["model.embed_tokens.weight"].clone()}, target / "model.safetensors")
     return target
 
@@ -99,10 +109,7 @@ def fp8(folder, case, rows, columns):
         if ".layers." in name and name.endswith("proj.weight") and tensor.dim() == 2:
             scaled[name], scaled[name + "_scale_inv"], plain[name] = in_fp8(tensor.float(), rows, columns)
     save_file(plain, target / "model.safetensors")
-    golden = load_file(target / "golden.safetensors")
-    with torch.no_grad():
-        golden["logits"] = logits_of(load(target, case, torch.float32), case, golden["input_ids"]).contiguous().float()
-    save_file(golden, target / "golden.safetensors")
+    make_golden(target, case)
     save_file(scaled, target / "model.safetensors")
     config["quantization_config"] = {"quant_method": "fp8", "activation_scheme": "dynamic", "fmt": "e4m3",
                                      "weight_block_size": [rows, columns]}
@@ -114,7 +121,7 @@ def folders(root, family, seed):
     folder = root / f"{family}-{seed}"
     case = write(folder, family, seed, SimpleNamespace(wide=True, gradients=0))
     yield shards(folder)
-    yield from filter(None, [with_head(folder)])
+    yield with_head(folder, case)
     if family in OUTER:
         yield multimodal(folder, family, "model.language_model")
         yield multimodal(folder, family, "language_model.model")

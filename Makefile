@@ -56,7 +56,7 @@ bench-export: build  ## export gguf of Llama-2-7B's shape beside copying the fil
 formats-table: build  ## docs/results/formats.md's table, of the models in MODELS (samples/interop/check_families.py --wide --count 1 --keep MODELS)
 	$(MVN) -q -pl cli -am test-compile
 	OPT_GPTQ_CLASSES=cli/target/test-classes OPT_GPTQ_MAIN=dev.optgptq.cli.bench.FormatTable \
-	  ./opt-gptq $(MODELS) out/formats
+	  ./opt-gptq $(or $(MODELS),$(error MODELS is missing: the folder of models)) out/formats
 
 headline: build   ## 2:1, healed, int4: perplexity, KL divergence, size, KV bytes, tokens/s and memory of each; STEPS, SAMPLES and DEVICE choose
 	HEADLINE=$(notdir $(HEADLINE_MODEL)) docs/results/convert.sh ./opt-gptq $(dir $(HEADLINE_MODEL)) $(BENCH_DATA) $(or $(DEVICE),auto) out/headline headline

@@ -209,7 +209,7 @@ def main():
     parser.add_argument("--seed", type=int, default=1, help="of the first configuration; the others count on")
     parser.add_argument("--gradients", type=float, default=0.2, help="share of configurations with gradients")
     parser.add_argument("--opt-gptq", default=str(Path(__file__).parents[2] / "opt-gptq"), help="the program")
-    parser.add_argument("--wide", action="store_true", help="widths of multiples of 32, for docs/results/families.sh")
+    parser.add_argument("--wide", action="store_true", help="widths of multiples of 32, for docs/results/families.sh and make formats-table")
     parser.add_argument("--keep", type=Path, help="folder for the models; else they are deleted")
     options = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))

@@ -153,12 +153,17 @@ public final class FormatTable {
         Path tokenizer = checkpoint.resolve("tokenizer.json");
         OutputFiles.replace(tokenizer,
                 pairs(Json.readObject(tokenizer, Code.BAD_MODEL)).toString().getBytes(StandardCharsets.UTF_8));
-        Run run = Run.of("export", "gguf", checkpoint, "--output", out.resolve("model.gguf"),
-                "--overwrite");
+        Run run = Run.of("export", "gguf", checkpoint, "--output", out.resolve("model.gguf"), "--overwrite");
         if (run.exitCode() == 0) {
             return "yes";
         }
-        return run.err().contains("expected a model_type") ? NOTHING : "refused";
+        if (run.err().contains("expected a model_type")) {
+            return NOTHING;
+        }
+        if (!run.err().contains("which is what llama.cpp computes")) {
+            run.requireSuccess();
+        }
+        return "refused";
     }
 
     /** A word for each token. */

@@ -4,6 +4,8 @@ import dev.optgptq.calibrate.family.InputSite;
 import dev.optgptq.calibrate.model.InputTap;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
+import java.util.List;
+import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -15,9 +17,19 @@ public final class MixtureInputs implements AutoCloseable {
     private final ActivationStore inputs;
     private boolean complete;
 
-    /** @param memoryBytes above which a temporary file is used */
-    public MixtureInputs(long tokens, int hidden, long memoryBytes) {
-        this.inputs = new ActivationStore(tokens, hidden, memoryBytes);
+    private MixtureInputs(ActivationStore inputs) {
+        this.inputs = inputs;
+    }
+
+    /**
+     * For those passes; null where none starts from there: the first does not, nor do those with a site that all tokens pass.
+     *
+     * @param memoryBytes above which a temporary file is used
+     */
+    public static @Nullable MixtureInputs of(List<Set<InputSite>> passes, long tokens, int hidden, long memoryBytes) {
+        return passes.stream().skip(1).anyMatch(sites -> sites.stream().allMatch(InputSite::ofExpert))
+                ? new MixtureInputs(new ActivationStore(tokens, hidden, memoryBytes))
+                : null;
     }
 
     /** Bytes on the host, or in the file. */
@@ -36,12 +48,15 @@ public final class MixtureInputs implements AutoCloseable {
     }
 
     /** Copies those of tokens from {@code first} on to a device: x F32 [n, hidden]. */
-    public void read(Device device, long first, Tensor x) {
+    void read(Device device, long first, Tensor x) {
         inputs.read(device, first, x);
     }
 
-    /** The same tap, which also keeps the inputs of a batch whose first token is this one. */
+    /** The same tap, which also keeps the inputs of a batch whose first token is this one, unless all are kept already. */
     public InputTap keeping(InputTap tap, Device device, long first) {
+        if (complete) {
+            return tap;
+        }
         return new InputTap() {
             @Override
             public boolean at(InputSite site, Tensor x, @Nullable Tensor tokens) {

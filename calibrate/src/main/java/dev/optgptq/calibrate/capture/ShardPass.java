@@ -51,8 +51,10 @@ public final class ShardPass implements AutoCloseable {
         model.forward(weights, x, workspace, tap);
     }
 
-    /** Runs a batch through a block's mixture alone: input F32 [N, hidden]. */
-    public void mixture(BlockWeights weights, Tensor input, InputTap tap) {
+    /** Runs a batch through a block's mixture alone, from the inputs that an earlier pass kept. */
+    public void mixture(BlockWeights weights, MixtureInputs kept, long first, long count, InputTap tap) {
+        Tensor input = rows(count);
+        kept.read(model.device(), first, input);
         model.mixture(weights, input, workspace, tap);
     }
 

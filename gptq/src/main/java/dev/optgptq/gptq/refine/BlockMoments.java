@@ -62,10 +62,8 @@ final class BlockMoments implements AutoCloseable {
      */
     void capture(Replicas.Block weights) {
         List<Set<InputSite>> passes = experts.passes(block, block.sites());
-        try (MixtureInputs kept = passes.size() == 1
-                ? null
-                : new MixtureInputs(streams.trainedRows(), models.first().spec().hiddenSize(),
-                        experts.bufferLimit())) {
+        try (MixtureInputs kept = MixtureInputs.of(passes, streams.trainedRows(), models.first().spec().hiddenSize(),
+                experts.bufferLimit())) {
             capture(weights, passes, kept);
         }
     }

@@ -44,7 +44,7 @@ final class DeviceMoments implements AutoCloseable {
      * What one pass through the block sums.
      *
      * @param last whether it is the last one, in which the original stream advances
-     * @param kept a mixture's inputs, for several passes; null for one
+     * @param kept a mixture's inputs, for passes that start from there; null without such
      */
     record Pass(Set<InputSite> sites, boolean last, @Nullable MixtureInputs kept) {
         private boolean runs(int expert) {
@@ -129,13 +129,12 @@ final class DeviceMoments implements AutoCloseable {
     private void quantized(BlockWeights weights, long first, long count, ShardPass batches, InputTap tap) {
         MixtureInputs kept = pass.kept();
         if (kept != null && kept.complete() && !pass.last()) {
-            kept.read(device, first, batches.rows(count));
-            batches.mixture(weights, batches.rows(count), tap);
+            batches.mixture(weights, kept, first, count, tap);
             return;
         }
         Tensor x = batches.read(streams.quantized(), first, count);
         plain.residual(x);
-        batches.forward(weights, x, kept == null || kept.complete() ? tap : kept.keeping(tap, device, first));
+        batches.forward(weights, x, kept == null ? tap : kept.keeping(tap, device, first));
     }
 
     private void end() {

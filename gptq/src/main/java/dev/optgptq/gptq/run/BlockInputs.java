@@ -51,7 +51,7 @@ record BlockInputs(Replicas models, ModuleGrids grids, boolean trueSequential, E
     /**
      * The Hessians of the wanted sites over this rank's tokens, on the first device. The caller closes them.
      *
-     * @param kept a mixture's inputs, for several passes; null for one
+     * @param kept a mixture's inputs, for passes that start from there; null without such
      */
     HessianAccumulator capture(Replicas.Block weights, CalibrationStream stream, Set<InputSite> wanted,
             @Nullable MixtureInputs kept) {
@@ -100,13 +100,12 @@ record BlockInputs(Replicas models, ModuleGrids grids, boolean trueSequential, E
                 hessians.begin(part);
                 partition.eachBatch(part, (first, count) -> {
                     if (kept != null && ofMixture) {
-                        kept.read(device, first, pass.rows(count));
-                        pass.mixture(weights, pass.rows(count), tap);
+                        pass.mixture(weights, kept, first, count, tap);
                         return;
                     }
                     Tensor x = pass.read(stream.activations(), first, count);
                     hessians.residual(x);
-                    pass.forward(weights, x, kept == null || kept.complete() ? tap : kept.keeping(tap, device, first));
+                    pass.forward(weights, x, kept == null ? tap : kept.keeping(tap, device, first));
                     if (last) {
                         hessians.residual(x);
                     }

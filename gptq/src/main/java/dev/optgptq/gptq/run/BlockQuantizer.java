@@ -112,7 +112,7 @@ final class BlockQuantizer {
             BlockRecorder recorder) {
         try (ParkedHessians parked = new ParkedHessians(device, weights.first().spec(), stream.rows(),
                 experts.bufferLimit());
-                MixtureInputs kept = new MixtureInputs(stream.rows(), model.spec().hiddenSize(),
+                MixtureInputs kept = MixtureInputs.of(passes, stream.rows(), model.spec().hiddenSize(),
                         experts.bufferLimit())) {
             for (Set<InputSite> sites : passes) {
                 try (HessianAccumulator hessians = inputs.capture(weights, stream, sites, kept)) {

@@ -32,16 +32,29 @@ final class HealLessons implements Lessons, AutoCloseable {
     private final Function<TokenSequences, ActivationStore> outputs;
     private final Extent extent;
     private final long seed;
-    private int round = -1;
-    private @Nullable TokenSequences windows;
-    private @Nullable ActivationStore known;
+    private @Nullable Round round;
 
     /**
      * How much there is to learn.
      *
      * @param batch windows of a step
+     * @param tried first steps that are taken again and again, so that the original runs over all of them at a time
      */
-    record Extent(int steps, int batch) {}
+    record Extent(int steps, int batch, int tried) {
+
+        /** Steps of a round. */
+        private int together(int length) {
+            return Math.max(tried, ROUND_TOKENS / (batch * length));
+        }
+    }
+
+    /**
+     * What the original makes of the windows of some steps.
+     *
+     * @param first of the steps
+     * @param outputs of the original's last block
+     */
+    private record Round(int first, TokenSequences windows, ActivationStore outputs) {}
 
     /**
      * @param original as for {@link Teacher}
@@ -60,31 +73,34 @@ final class HealLessons implements Lessons, AutoCloseable {
 
     @Override
     public Lesson of(int step) {
-        int batch = extent.batch;
-        int steps = Math.max(1, ROUND_TOKENS / (batch * text.length()));
-        int first = step / steps * steps;
-        if (step / steps != round || windows == null || known == null) {
+        int together = extent.together(text.length());
+        int first = step / together * together;
+        Round known = round;
+        if (known == null || known.first != first) {
             close();
-            round = step / steps;
-            windows = windows(first * batch, Math.min(steps, extent.steps - first) * batch);
-            known = outputs.apply(windows);
+            TokenSequences windows = windows(first * extent.batch,
+                    Math.min(together, extent.steps - first) * extent.batch);
+            known = new Round(first, windows, outputs.apply(windows));
+            round = known;
         }
-        int[] which = IntStream.range(0, batch).map(i -> (step - first) * batch + i).toArray();
-        return new Lesson(windows.select(which), new Teacher(original, known, which));
+        int[] which = IntStream.range(0, extent.batch).map(i -> (step - first) * extent.batch + i).toArray();
+        return new Lesson(known.windows.select(which), new Teacher(original, known.outputs, which));
     }
 
     /** Windows of the endless row of them. */
     TokenSequences windows(int first, int count) {
         int length = text.length();
         int[] ids = new int[count * length];
+        Pass pass = pass(first);
         for (int i = 0; i < count; i++) {
-            write(first + i, ids, i * length);
+            int window = first + i;
+            pass = pass.has(window) ? pass : pass(window);
+            write(window, pass.start(window, length), ids, i * length);
         }
         return new TokenSequences(ids, count, length);
     }
 
-    private void write(int window, int[] target, int at) {
-        int from = start(window);
+    private void write(int window, int from, int[] target, int at) {
         SplittableRandom random = new SplittableRandom(seed ^ GOLDEN * (window + 1L));
         target[at] = text.ids()[from];
         for (int i = 1; i < text.length(); i++) {
@@ -93,21 +109,40 @@ final class HealLessons implements Lessons, AutoCloseable {
         }
     }
 
-    /** Where a window begins in the text: a pass over it has one window less than the text, and begins anywhere in the first. */
-    private int start(int window) {
+    /**
+     * A pass over the text.
+     *
+     * @param first of its windows
+     * @param shift of all of them
+     * @param order of its windows: it has one less than the text, and begins anywhere in the first
+     */
+    private record Pass(int first, int shift, int[] order) {
+
+        private boolean has(int window) {
+            return window - first < order.length;
+        }
+
+        /** Where a window begins in the text. */
+        private int start(int window, int length) {
+            return shift + order[window - first] * length;
+        }
+    }
+
+    /** The pass that has a window. */
+    private Pass pass(int window) {
         int each = Math.max(1, text.count() - 1);
         int pass = window / each;
         SplittableRandom random = new SplittableRandom(seed + pass);
         int shift = random.nextInt(text.count() > 1 ? text.length() : 1);
-        return shift + Schedule.shuffled(each, random)[window % each] * text.length();
+        return new Pass(pass * each, shift, Schedule.shuffled(each, random));
     }
 
     /** Frees what is known of the windows of some steps. */
     @Override
     public void close() {
-        if (known != null) {
-            known.close();
-            known = null;
+        if (round != null) {
+            round.outputs.close();
+            round = null;
         }
     }
 }

@@ -80,9 +80,9 @@ record Healing(ModelDirectory source, TeacherText text, Heal settings, ConvertJo
                 settings.scope(), settings.decay())) {
             Looks looks = new Looks(text.heldOut(), Math.max(1, settings.steps() / LOOKS), PATIENCE, true);
             Distillation distillation = text.distillation(student, learner.learnedBytes());
-            Saved begun = begin(distillation, learner, looks, rates);
-            Follow follow = new Follow(learner, begun);
             try (HealLessons lessons = rates.lessons()) {
+                Saved begun = begin(distillation, learner, looks, rates, lessons);
+                Follow follow = new Follow(learner, begun);
                 State end = distillation.learn(learner, rates.schedule(settings.steps()), lessons, looks,
                         begun.state(), follow);
                 Saved saved = follow.saved(end);
@@ -95,7 +95,8 @@ record Healing(ModelDirectory source, TeacherText text, Heal settings, ConvertJo
         return text.original().device();
     }
 
-    private Saved begin(Distillation distillation, WeightStudent learner, Looks looks, RateTrials rates) {
+    private Saved begin(Distillation distillation, WeightStudent learner, Looks looks, RateTrials rates,
+            HealLessons lessons) {
         Optional<Part> earlier = journal.find(STATE);
         if (earlier.isEmpty()) {
             State begun = distillation.begin(learner, looks);
@@ -104,7 +105,7 @@ record Healing(ModelDirectory source, TeacherText text, Heal settings, ConvertJo
             if (given != null) {
                 return new Saved(begun.at(given), curve, List.of());
             }
-            List<Trial> trials = rates.run(distillation, learner);
+            List<Trial> trials = rates.run(distillation, learner, lessons);
             Trial best = RateTrials.best(trials);
             log.accept(String.format(Locale.ROOT, "healing with rate %.0e", best.rate()));
             Saved saved = new Saved(begun.at(best.rate()), curve, trials);

@@ -27,14 +27,16 @@ record PositionStarts(TeacherText text, @Nullable Heal heal, Progress progress, 
     /** @param fitted the changed tensors of the fitted start */
     ConvertReport.Positions choose(String from, ModelDirectory base, List<Part> fitted,
             List<ConvertReport.PositionLayer> layers) {
-        double ofPlain = divergence("standard slopes", base, List.of());
-        double ofFitted = divergence("fitted layers", base, fitted);
-        int steps = heal == null ? 0 : new RateTrials(text, heal, progress, log).steps();
-        return new ConvertReport.Positions(from, ofFitted < ofPlain ? FITTED : PLAIN, ofPlain, ofFitted, steps,
-                List.copyOf(layers));
+        RateTrials trials = heal == null ? null : new RateTrials(text, heal, progress, log);
+        try (HealLessons lessons = trials == null ? null : trials.lessons()) {
+            double ofPlain = divergence("standard slopes", base, List.of(), lessons);
+            double ofFitted = divergence("fitted layers", base, fitted, lessons);
+            return new ConvertReport.Positions(from, ofFitted < ofPlain ? FITTED : PLAIN, ofPlain, ofFitted,
+                    trials == null ? 0 : trials.steps(), List.copyOf(layers));
+        }
     }
 
-    private double divergence(String what, ModelDirectory base, List<Part> parts) {
+    private double divergence(String what, ModelDirectory base, List<Part> parts, @Nullable HealLessons lessons) {
         Heal settings = heal;
         ObjectNode config = (ObjectNode) base.config().json().deepCopy();
         try (ConvertedModel candidate = new ConvertedModel(base, config, parts);
@@ -45,11 +47,11 @@ record PositionStarts(TeacherText text, @Nullable Heal heal, Progress progress, 
                     settings == null ? WeightStudent.Scope.ATTENTION : settings.scope(),
                     settings == null ? 0 : settings.decay())) {
                 Distillation distillation = text.distillation(student, learner.learnedBytes());
-                if (settings == null) {
+                if (settings == null || lessons == null) {
                     return distillation.divergence(learner, text.heldOut());
                 }
                 Trial best = RateTrials.best(new RateTrials(text, settings, progress,
-                        line -> log.accept(what + ": " + line)).run(distillation, learner));
+                        line -> log.accept(what + ": " + line)).run(distillation, learner, lessons));
                 return best.divergence() == null ? Double.MAX_VALUE : best.divergence();
             }
         }

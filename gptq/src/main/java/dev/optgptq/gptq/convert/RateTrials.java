@@ -36,9 +36,9 @@ record RateTrials(TeacherText text, Heal settings, Progress progress, Consumer<S
                 Math.min(WARM_UP, Math.max(1, steps / 5)));
     }
 
-    /** Of all steps of healing, of which trials see the first. */
+    /** Of all steps of healing, of which trials see the first. The caller closes them. */
     HealLessons lessons() {
-        return text.lessons(settings.steps(), settings.batch(), settings.seed());
+        return text.lessons(new HealLessons.Extent(settings.steps(), settings.batch(), steps()), settings.seed());
     }
 
     /** That each rate is tried for. */
@@ -46,24 +46,26 @@ record RateTrials(TeacherText text, Heal settings, Progress progress, Consumer<S
         return Math.clamp(settings.steps() / SHARE, 1, LONGEST);
     }
 
-    /** Tries them; the learner is then as it was. */
-    List<Trial> run(Distillation distillation, WeightStudent learner) {
+    /**
+     * Tries them; the learner is then as it was.
+     *
+     * @param lessons those of all steps, which keep what the original makes of the first for whoever learns them next
+     */
+    List<Trial> run(Distillation distillation, WeightStudent learner, HealLessons lessons) {
         Double given = settings.rate();
         List<Trial> trials = new ArrayList<>();
         double last = Double.POSITIVE_INFINITY;
         Schedule schedule = schedule(steps());
-        try (HealLessons lessons = lessons()) {
-            for (double rate : given == null ? settings.rates() : List.of(given)) {
-                progress.at(String.format(Locale.ROOT, "healing, trying rate %.0e", rate), 0, settings.steps());
-                double found = distillation.probe(learner, schedule, lessons, rate, text.heldOut());
-                trials.add(new Trial(rate, Double.isFinite(found) ? found : null));
-                log.accept(String.format(Locale.ROOT, "healing, rate %.0e: divergence %.5f after %d steps", rate, found,
-                        steps()));
-                if (found > last) {
-                    break;
-                }
-                last = found;
+        for (double rate : given == null ? settings.rates() : List.of(given)) {
+            progress.at(String.format(Locale.ROOT, "healing, trying rate %.0e", rate), 0, settings.steps());
+            double found = distillation.probe(learner, schedule, lessons, rate, text.heldOut());
+            trials.add(new Trial(rate, Double.isFinite(found) ? found : null));
+            log.accept(String.format(Locale.ROOT, "healing, rate %.0e: divergence %.5f after %d steps", rate, found,
+                    steps()));
+            if (found > last) {
+                break;
             }
+            last = found;
         }
         return List.copyOf(trials);
     }

@@ -67,13 +67,12 @@ final class TeacherText implements AutoCloseable {
     }
 
     /** What each step learns. */
-    HealLessons lessons(int steps, int batch, long seed) {
+    HealLessons lessons(HealLessons.Extent extent, long seed) {
         TokenSequences training = tokens.training();
         if (draws == null) {
             draws = draws(training, seed);
         }
-        return new HealLessons(sameHead ? null : original, training, draws, this::outputs,
-                new HealLessons.Extent(steps, batch), seed);
+        return new HealLessons(sameHead ? null : original, training, draws, this::outputs, extent, seed);
     }
 
     private TokenDraws draws(TokenSequences training, long seed) {

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.optgptq.calibrate.capture.ActivationStore;
 import dev.optgptq.calibrate.data.TokenSequences;
 import java.util.Arrays;
 import java.util.HashSet;
@@ -66,9 +67,27 @@ class HealLessonsTest {
     void a_text_of_one_window_gives_it_again_and_again() {
         HealLessons lessons = new HealLessons(null, text(1), draws(), text -> {
             throw new AssertionError("not run over");
-        }, new HealLessons.Extent(4, 2), 1);
+        }, new HealLessons.Extent(4, 2, 1), 1);
         TokenSequences windows = lessons.windows(0, 8);
         assertTrue(IntStream.range(0, 8).allMatch(window -> place(windows, window, 0) == 0));
+    }
+
+    /** Steps of 40,000 tokens, of which a round would have six. */
+    @Test
+    void the_original_runs_once_over_what_every_rate_is_tried_with() {
+        int[] runs = new int[1];
+        try (HealLessons lessons = new HealLessons(null, text(WINDOWS), draws(), windows -> {
+            runs[0]++;
+            return new ActivationStore(windows.tokens(), 1, Long.MAX_VALUE);
+        }, new HealLessons.Extent(60, 2000, 25), 1)) {
+            for (int rate = 0; rate < 3; rate++) {
+                IntStream.range(0, 25).forEach(lessons::of);
+            }
+            assertEquals(1, runs[0]);
+            assertArrayEquals(lessons.windows(24 * 2000, 2000).ids(), lessons.of(24).text().ids());
+            lessons.of(25);
+            assertEquals(2, runs[0]);
+        }
     }
 
     private static int place(TokenSequences windows, int window, int i) {
@@ -78,7 +97,7 @@ class HealLessonsTest {
     private static HealLessons lessons(long seed) {
         return new HealLessons(null, text(WINDOWS), draws(), text -> {
             throw new AssertionError("not run over");
-        }, new HealLessons.Extent(4, 2), seed);
+        }, new HealLessons.Extent(4, 2, 1), seed);
     }
 
     private static TokenSequences text(int windows) {

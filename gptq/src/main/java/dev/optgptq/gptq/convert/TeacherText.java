@@ -11,6 +11,7 @@ import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.gptq.tune.Distillation;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
+import java.util.OptionalLong;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
@@ -61,7 +62,9 @@ final class TeacherText implements AutoCloseable {
         if (heldOut == null) {
             heldOut = outputs(text);
         }
-        long room = student.device().freeMemory().isPresent() ? student.roomBeside(sums) : HOST_RESIDENT;
+        OptionalLong free = student.device().freeMemory();
+        // Outputs for lessons are made later, and may take their share.
+        long room = free.isPresent() ? student.roomBeside(sums + free.getAsLong() / DEVICE_SHARE) : HOST_RESIDENT;
         return new Distillation(student, sameHead ? null : original, text, heldOut,
                 GradientStream.Limits.DEFAULT.withResident(Math.max(0, room)));
     }

@@ -71,7 +71,6 @@ final class BlockTuner {
         }
     }
 
-    /** Learned codes have no layer error: they are not optimized layer by layer. */
     private void learn(BlockWeights weights, Map<SolvedLinear, LatentLinear> latents, TensorArena scratch) {
         int hidden = model.spec().hiddenSize();
         int length = streams.sequenceLength();

@@ -13,9 +13,9 @@ import dev.optgptq.gptq.solve.SolveSettings;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.TensorArena;
 import java.util.LinkedHashMap;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Collectors;
 
 /**
  * Solves the experts of a block whose Hessians are parked, one after the other on the first device: one Hessian, its factor and one
@@ -27,7 +27,9 @@ record ExpertsSolver(Device device, SolveSettings settings, ModuleGrids grids, B
 
     /** @param weights streamed; experts compute with what is found from here on */
     void solve(Variant variant, List<LinearSpec> linears, BlockWeights weights, ParkedLinears into) {
-        bySite(linears).forEach((site, its) -> {
+        Map<InputSite, List<LinearSpec>> bySite = linears.stream()
+                .collect(Collectors.groupingBy(LinearSpec::site, LinkedHashMap::new, Collectors.toList()));
+        bySite.forEach((site, its) -> {
             try (SiteSolver solver = new SiteSolver(device, new Calibrator.Gradient(grids.settings(settings,
                     its.getFirst())), moments.hessian(site, variant.weighted()),
                     "block " + weights.index() + ", " + site.label())) {
@@ -52,11 +54,5 @@ record ExpertsSolver(Device device, SolveSettings settings, ModuleGrids grids, B
             device.synchronize();
         }
         weights.replace(linear, (on, to) -> into.dequantize(linear, on, to));
-    }
-
-    private static Map<InputSite, List<LinearSpec>> bySite(List<LinearSpec> linears) {
-        Map<InputSite, List<LinearSpec>> sites = new LinkedHashMap<>();
-        linears.forEach(linear -> sites.computeIfAbsent(linear.site(), any -> new ArrayList<>()).add(linear));
-        return sites;
     }
 }

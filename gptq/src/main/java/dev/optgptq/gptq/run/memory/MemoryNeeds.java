@@ -74,20 +74,18 @@ public record MemoryNeeds(long weights, long hessians, ExpertPasses experts, lon
 
     private static ExpertPasses experts(MemoryJob job, TokenSequences calibration, long room, long limit) {
         ModelSpec model = job.model();
-        long inputs = MixtureInputs.bytes(calibration.tokens(), model.hiddenSize());
-        if (job.wholeBlocks()) {
+        Refinement refinement = job.refinement();
+        if (job.wholeBlocks() || refinement != null && refinement.tuneSteps() > 0) {
             return ExpertPasses.ALL;
         }
-        Refinement refinement = job.refinement();
+        long inputs = MixtureInputs.bytes(calibration.tokens(), model.hiddenSize());
         if (refinement == null) {
             return ExpertPasses.of(model, job.expertsAtOnce(), atOnce -> SitePasses.bytes(model, atOnce, 1), room,
                     model.most(ParkedHessians::bytes) + inputs, limit);
         }
         RefinedExperts refined = new RefinedExperts(model, refinement, job.grids());
-        return refinement.tuneSteps() > 0
-                ? ExpertPasses.ALL
-                : ExpertPasses.of(model, job.expertsAtOnce(), refined::bytes, room, refined.parkedBytes() + inputs,
-                        limit);
+        return ExpertPasses.of(model, job.expertsAtOnce(), refined::bytes, room, refined.parkedBytes() + inputs,
+                limit);
     }
 
     /** Device memory of the Hessians of plain GPTQ's passes. */

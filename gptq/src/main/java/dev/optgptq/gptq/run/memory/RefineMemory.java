@@ -104,7 +104,7 @@ public record RefineMemory(long solving, long predicting, long tuning, long mode
         }
 
         private long beside(BlockSpec block) {
-            int kinds = refinement.weighTokens() ? 2 : 1;
+            int kinds = RefinedExperts.kinds(refinement);
             return experts.areSeveral(block)
                     ? ParkedHessians.deviceBytes(block, kinds)
                     : SitePasses.meanBytes(block, kinds);

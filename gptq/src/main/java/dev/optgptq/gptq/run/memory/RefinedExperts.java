@@ -20,23 +20,23 @@ record RefinedExperts(ModelSpec model, Refinement refinement, ModuleGrids grids)
     private static final int CANDIDATES = 2;
 
     /** Hessians of a site: with equal token weights, and weighted by the loss's gradient. */
-    int kinds() {
+    static int kinds(Refinement refinement) {
         return refinement.weighTokens() ? 2 : 1;
     }
 
     /** Bytes on the host with more than one pass. */
     long parkedBytes() {
-        return kinds() * model.most(ParkedHessians::bytes)
+        return kinds(refinement) * model.most(ParkedHessians::bytes)
                 + CANDIDATES * model.most(block -> ParkedLinears.bytes(block, grids));
     }
 
     /** Device memory that decides how many experts come in one pass: their Hessians, and of all at once the factors and codes. */
     long bytes(int atOnce) {
         ExpertPasses passes = new ExpertPasses(atOnce, 0, 0, 0);
-        return model.most(block -> kinds() * passes.passes(block, block.sites()).stream()
+        return model.most(block -> kinds(refinement) * passes.passes(block, block.sites()).stream()
                 .mapToLong(sites -> HessianAccumulator.bytes(block, sites, 1)).max().orElse(0)
                 + (passes.areSeveral(block)
-                        ? ParkedHessians.deviceBytes(block, kinds())
+                        ? ParkedHessians.deviceBytes(block, kinds(refinement))
                         : squares(block, block.sites()) + CANDIDATES * ParkedLinears.bytes(block, grids)));
     }
 

@@ -95,7 +95,7 @@ record ForwardPass(Device device, NormStep norms, AttentionStep attention, Laten
     private boolean attentionPart(Frame f, Tensor input, Tensor x) {
         Outlet out = residual.open(f, NormSlot.AFTER_ATTENTION, x);
         boolean on = switch (f.spec().mixer()) {
-            case Mixer.Attention form -> attention.forward(f, form, input, out);
+            case Mixer.Attention form -> attention.forward(f, form, f.factor(device.neural(), input), out);
             case Mixer.LatentAttention form -> latent.forward(f, form, input, out);
             case Mixer.DeltaNet form -> delta.forward(f, form, input, out);
         };

@@ -4,23 +4,32 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.optgptq.calibrate.family.InputSite;
 import dev.optgptq.calibrate.family.LinearSpec;
+import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.calibrate.testing.Fixture;
 import dev.optgptq.calibrate.testing.TestDevices;
 import dev.optgptq.calibrate.weights.BlockWeights;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.dtype.Floats;
 import dev.optgptq.formats.model.ModelDirectory;
+import dev.optgptq.formats.testing.SharedFiles;
 import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Devices;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
+import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Random;
+import java.util.Set;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** A model with an fp16/bf16 matmul dtype: rounded inputs and weights, float32 everywhere else. */
@@ -61,6 +70,31 @@ class HalfMatmulTest {
         List<DType> seen = new ArrayList<>();
         runBlock(Fixture.LLAMA, half, (site, x, tokens) -> seen.add(x.dtype()));
         assertEquals(List.of(half, half, half, half), seen);
+    }
+
+    /** Also where nothing is normalised before attention, and where attention and MLP run side by side. */
+    @ParameterizedTest
+    @MethodSource("dev.optgptq.calibrate.family.FamilyFixtures#all")
+    void theTapSeesTheMatmulDtypeInEveryBlockOfEveryFamily(String fixture) {
+        Path path = SharedFiles.require("fixtures/" + fixture);
+        try (Device cpu = Devices.open("cpu", 2); ModelDirectory directory = ModelDirectory.open(path)) {
+            Transformer model = Transformer.open(directory, ModelSpec.resolve(directory), cpu)
+                    .withProducts(DType.BF16);
+            for (int block = 0; block < model.spec().blocks(); block++) {
+                try (TensorArena arena = cpu.arena()) {
+                    Tensor x = arena.matrix(DType.F32, LENGTH, model.spec().hiddenSize());
+                    cpu.matrix().fill(x, 1);
+                    Map<InputSite, DType> seen = new LinkedHashMap<>();
+                    model.forward(model.loadBlock(block, arena), x, model.workspace(arena, LENGTH, LENGTH),
+                            (site, input, tokens) -> {
+                                seen.put(site, input.dtype());
+                                return true;
+                            });
+                    assertTrue(seen.size() >= 4, seen::toString);
+                    assertEquals(Set.of(DType.BF16), Set.copyOf(seen.values()), seen::toString);
+                }
+            }
+        }
     }
 
     @Test

@@ -95,6 +95,11 @@ public interface Device extends AutoCloseable {
         return Optional.empty();
     }
 
+    /** Copies from it while it computes; at once if it computes in host memory. */
+    default Downloads downloads() {
+        return Downloads.atOnce(this);
+    }
+
     /** Copies a tensor into host bytes (dense, little-endian), after the ops before it. */
     void download(Tensor source, MemorySegment target);
 

@@ -6,10 +6,12 @@ import dev.optgptq.calibrate.weights.Prefetch;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.DeviceGroup;
+import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.Together;
 import dev.optgptq.kernels.ranks.Crew;
 import java.util.List;
+import java.util.function.BiConsumer;
 import java.util.function.BiFunction;
 
 /** One model on each of several devices of this process, which share the work, with those of other processes if there are any. */
@@ -148,6 +150,20 @@ public final class Replicas {
         /** @param device its index */
         public BlockWeights on(int device) {
             return weights[device];
+        }
+
+        /**
+         * Overwrites a linear on one device.
+         *
+         * @param device its index
+         * @param write receives the device, and F32 [outputs, inputs] to be written
+         */
+        public void overwrite(int device, LinearSpec linear, BiConsumer<Device, Tensor> write) {
+            Device here = models.get(device).device();
+            on(device).rewrite(here, linear, weight -> {
+                write.accept(here, weight);
+                return weight;
+            });
         }
 
         /** Gives the other devices the weights that the linears have on the first; streamed ones, what replaces them. */

@@ -55,9 +55,6 @@ record BlockInputs(Replicas models, ModuleGrids grids, boolean trueSequential, E
      */
     HessianAccumulator capture(Replicas.Block weights, CalibrationStream stream, Set<InputSite> wanted,
             @Nullable MixtureInputs kept) {
-        if (trueSequential) {
-            weights.share();
-        }
         progress.enter("forward");
         List<HessianAccumulator> hessians = new ArrayList<>();
         try {
@@ -129,13 +126,12 @@ record BlockInputs(Replicas models, ModuleGrids grids, boolean trueSequential, E
     }
 
     /**
-     * Advances the stream through the block as it is now.
+     * Advances the stream through the block as it is now, on every device.
      *
      * @param phase of the progress
      */
     void advance(Replicas.Block weights, CalibrationStream stream, String phase) {
         progress.enter(phase);
-        weights.share();
         SharedPhases shared = shared(stream);
         models.together(index -> {
             try (ShardPass pass = new ShardPass(models.on(index), stream.partition(), stream.sequenceLength())) {

@@ -169,29 +169,35 @@ final class BlockQuantizer {
             progress.enter(ranks.areSeveral() ? "share" : "write");
             for (InputSite site : sites) {
                 for (LinearSpec linear : grids.quantized(weights.first().linears(site))) {
-                    try (TensorArena arena = device.arena()) {
-                        SolvedLinear own = mine.contains(site)
-                                ? spread.onFirst(linear, weights.first(), arena)
-                                : null;
-                        share(owners.of(site), weights.first(), linear, own, arena, recorder);
+                    if (ranks.areSeveral()) {
+                        share(owners.of(site), weights, linear, spread, recorder);
+                    } else if (recorder != null) {
+                        recorder.write(spread.of(linear), spread.owner(linear));
                     }
                 }
+            }
+            if (hessians != null) {
+                spread.give(weights);
             }
         }
     }
 
-    /** @param arena owns the codes if another rank has solved it */
-    private void share(int owner, BlockWeights weights, LinearSpec linear, @Nullable SolvedLinear own,
-            TensorArena arena, @Nullable BlockRecorder recorder) {
-        SolvedLinear solved = own != null && !ranks.areSeveral() ? own : exchange.share(owner, linear, own, arena);
-        if (own == null) {
-            weights.rewrite(device, linear, weight -> {
-                solved.solution().weight().dequantize(device, device, weight);
-                return weight;
-            });
-        }
-        if (recorder != null) {
-            recorder.write(solved);
+    /** What another rank has solved comes to the first device, and its weight to all. */
+    private void share(int owner, Replicas.Block weights, LinearSpec linear, SpreadSites spread,
+            @Nullable BlockRecorder recorder) {
+        try (TensorArena arena = device.arena()) {
+            SolvedLinear own = owner == ranks.rank()
+                    ? spread.of(linear).on(spread.owner(linear), device, arena)
+                    : null;
+            SolvedLinear solved = exchange.share(owner, linear, own, arena);
+            if (recorder != null) {
+                recorder.write(solved);
+            }
+            if (own == null) {
+                device.synchronize();
+                models.together(each -> weights.overwrite(each, linear,
+                        (here, weight) -> solved.solution().weight().dequantize(device, here, weight)));
+            }
         }
     }
 
@@ -233,7 +239,10 @@ final class BlockQuantizer {
             String phase) {
         progress.enter(phase, "block " + (block + 1) + "/" + model.spec().blocks());
         try (Replicas.Block weights = models.loadBlock(block)) {
-            restored.accept(weights.first(), () -> inputs.advance(weights, stream, phase));
+            restored.accept(weights.first(), () -> {
+                weights.share();
+                inputs.advance(weights, stream, phase);
+            });
         }
     }
 

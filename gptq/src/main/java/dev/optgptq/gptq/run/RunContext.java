@@ -30,6 +30,7 @@ import dev.optgptq.gptq.settings.QuantizeSettings;
 import dev.optgptq.gptq.settings.RunTexts;
 import dev.optgptq.gptq.solve.Calibrator;
 import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Downloads;
 import dev.optgptq.kernels.ranks.Crew;
 import dev.optgptq.kernels.ranks.Ranks;
 import java.util.List;
@@ -126,7 +127,7 @@ record RunContext(QuantizeSettings settings, ModuleGrids grids, Set<String> fixe
                 settings.isGradient() ? settings.refinement() : null, crew);
         MemoryPlan plan = MemoryPlan.of(job, texts,
                 MemoryNeed.Free.of(caller.devices().devices()).leastOf(crew.ranks()))
-                .prefetching(model.prefetchBytes());
+                .copyingBeside(model.prefetchBytes());
         plan.require();
         caller.log().accept("memory: " + plan);
         if (plan.busyDevices() < crew.devices()) {
@@ -179,6 +180,7 @@ record RunContext(QuantizeSettings settings, ModuleGrids grids, Set<String> fixe
     /** Begins the record of the first block that has none. */
     BlockRecorder record(RunJournal journal, LinearPacker packer) {
         return journal.record(block -> plan.packed(model().linears(block)), packer,
+                memory.placement().behind() > 0 ? Device::downloads : Downloads::atOnce,
                 new LayerReports(settings.solving().damp(), caller.log()));
     }
 }

@@ -23,7 +23,7 @@ import org.jspecify.annotations.Nullable;
 /**
  * Solves sites of a block on all devices of this process at the same time, each site on one: the most expensive first, on the device
  * that has least to do. Devices are alike, so that it does not matter for the bits which of them solves. Hessians come from the
- * first device, and what is solved returns there as codes, from which it computes the weight.
+ * first device. What is solved stays where it is, to be packed there, and the others compute the weight from its codes.
  */
 final class SpreadSites implements AutoCloseable {
 
@@ -102,25 +102,24 @@ final class SpreadSites implements AutoCloseable {
         }
     }
 
-    /**
-     * What was solved, on the first device, which computes the weight if another one solved it.
-     *
-     * @param weights on the first device
-     * @param arena owns the codes if another device has solved it
-     */
-    SolvedLinear onFirst(LinearSpec linear, BlockWeights weights, TensorArena arena) {
-        SolvedLinear found = Objects.requireNonNull(solved.get(linear), linear::toString);
-        int owner = owners.of(linear.site());
-        if (owner == 0) {
-            return found;
-        }
-        Device first = models.devices().getFirst();
-        SolvedLinear here = found.on(models.devices().get(owner), first, arena);
-        weights.rewrite(first, linear, weight -> {
-            here.solution().weight().dequantize(first, first, weight);
-            return weight;
-        });
-        return here;
+    /** What was solved, with its codes on {@link #owner}. */
+    SolvedLinear of(LinearSpec linear) {
+        return Objects.requireNonNull(solved.get(linear), linear::toString);
+    }
+
+    /** The device that has solved a linear. */
+    Device owner(LinearSpec linear) {
+        return models.devices().get(owners.of(linear.site()));
+    }
+
+    /** The devices that have not solved a linear compute its weight from the codes, all at the same time. */
+    void give(Replicas.Block weights) {
+        models.together(device -> solved.forEach((linear, found) -> {
+            if (owners.of(linear.site()) != device) {
+                weights.overwrite(device, linear,
+                        (here, weight) -> found.solution().weight().dequantize(owner(linear), here, weight));
+            }
+        }));
     }
 
     @Override

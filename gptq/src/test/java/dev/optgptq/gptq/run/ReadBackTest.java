@@ -35,6 +35,7 @@ import dev.optgptq.gptq.solve.SolveSettings;
 import dev.optgptq.gptq.testing.TinyModel;
 import dev.optgptq.gptq.testing.WrittenCheckpoint;
 import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Downloads;
 import dev.optgptq.kernels.Devices;
 import dev.optgptq.kernels.ops.Grid;
 import java.io.IOException;
@@ -212,6 +213,7 @@ class ReadBackTest {
             for (int block = 0; block < TinyModel.BLOCKS; block++) {
                 try (BlockRecorder recorder = new BlockRecorder(block,
                         journal.begin(BlockRecord.name(block), plan.packed(model.spec().linears(block))), packer,
+                        Downloads::atOnce,
                         new LayerReports(run.damp, run.log::add), behind, records::add)) {
                     quantizer.quantize(block, null, recorder);
                     recorder.finish(List.of());

@@ -123,6 +123,7 @@ class SolverToFileTest {
                 for (int block = 0; block < TinyModel.BLOCKS; block++) {
                     try (BlockRecorder recorder = new BlockRecorder(block,
                             journal.begin(BlockRecord.name(block), plan.packed(model.spec().linears(block))), packer,
+                            Device::downloads,
                             new LayerReports(run.damp, run.log::add), behind, output::write)) {
                         solve(quantizer, device, block, stream, solved -> {
                             recorder.write(solved);

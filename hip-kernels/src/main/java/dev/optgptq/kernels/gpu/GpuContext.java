@@ -2,6 +2,7 @@ package dev.optgptq.kernels.gpu;
 
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Closing;
+import dev.optgptq.kernels.Downloads;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.Uploads;
@@ -21,7 +22,7 @@ import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
- * One GPU in use: its driver, one stream on which everything but {@link #uploads} happens in the order it was issued, its
+ * One GPU in use: its driver, one stream on which everything but {@link #uploads} and {@link #downloads} happens in the order it was issued, its
  * memory, its kernels and its matrix library. The basis of a GPU's ops. Not safe for concurrent use; threads
  * may take turns.
  */
@@ -40,6 +41,7 @@ public final class GpuContext implements AutoCloseable {
     private final @Nullable GpuBlas blas;
     /** Created on first use. */
     private @Nullable GpuUploads uploads;
+    private @Nullable GpuDownloads downloads;
     private final Trials trials = new Trials(this);
 
     /** Opens a device as its driver describes it. */
@@ -115,7 +117,7 @@ public final class GpuContext implements AutoCloseable {
         return info.multiprocessors();
     }
 
-    /** The stream that everything of this context runs on, but for uploads(). */
+    /** The stream that everything of this context runs on, but for uploads() and downloads(). */
     public long stream() {
         return stream;
     }
@@ -181,6 +183,17 @@ public final class GpuContext implements AutoCloseable {
             activate();
             made = health.ask(() -> new GpuUploads(this, health));
             uploads = made;
+        }
+        return made;
+    }
+
+    /** Copies from it beside the work of the stream. */
+    public Downloads downloads() {
+        GpuDownloads made = downloads;
+        if (made == null) {
+            activate();
+            made = health.ask(() -> new GpuDownloads(this, health));
+            downloads = made;
         }
         return made;
     }
@@ -267,11 +280,14 @@ public final class GpuContext implements AutoCloseable {
     @Override
     public void close() {
         if (!health.isLost()) {
-            Closing.all(List.of(this::synchronize, this::drainUploads, this::giveBack));
+            Closing.all(List.of(this::synchronize, this::drain, this::giveBack));
         }
     }
 
-    private void drainUploads() {
+    private void drain() {
+        if (downloads != null) {
+            downloads.drain();
+        }
         if (uploads != null) {
             uploads.drain();
         }
@@ -285,6 +301,9 @@ public final class GpuContext implements AutoCloseable {
         modules.values().forEach(module -> steps.add(() -> module.unload(driver)));
         if (uploads != null) {
             steps.add(uploads::close);
+        }
+        if (downloads != null) {
+            steps.add(downloads::close);
         }
         steps.add(transfer::close);
         steps.add(memory::close);

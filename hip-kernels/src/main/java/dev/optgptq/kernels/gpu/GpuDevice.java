@@ -2,6 +2,7 @@ package dev.optgptq.kernels.gpu;
 
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Downloads;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.Uploads;
@@ -29,7 +30,7 @@ import java.lang.foreign.MemorySegment;
 import java.util.Optional;
 import java.util.OptionalLong;
 
-/** A GPU, HIP or CUDA: the ops on one context. All but uploads() runs on one stream in the order of the calls. */
+/** A GPU, HIP or CUDA: the ops on one context. All but uploads() and downloads() runs on one stream in the order of the calls. */
 public final class GpuDevice implements Device {
 
     private final GpuContext context;
@@ -148,6 +149,11 @@ public final class GpuDevice implements Device {
     @Override
     public Optional<Uploads> uploads() {
         return Optional.of(context.uploads());
+    }
+
+    @Override
+    public Downloads downloads() {
+        return context.downloads();
     }
 
     @Override

@@ -46,6 +46,11 @@ final class Health {
         return loss != null;
     }
 
+    /** UserError DEVICE_LOST when the device is lost, which is not called. */
+    void requireAlive() {
+        tell(() -> {});
+    }
+
     void tell(Runnable calls) {
         ask(() -> {
             calls.run();

@@ -33,7 +33,9 @@ class GpuContextTest {
     @Test
     void whatever_is_taken_from_the_driver_is_given_back_though_an_arena_was_forgotten() {
         CountingDriver counting = new CountingDriver();
-        try (EmulatedContext emulated = EmulatedContext.open(counting::around); Arena host = Arena.ofConfined()) {
+        try (EmulatedContext emulated = EmulatedContext.open(counting::around);
+                Arena host = Arena.ofConfined();
+                Arena shared = Arena.ofShared()) {
             Tensor tensor = emulated.context().arena().vector(DType.F32, 64);
             try (TensorArena arena = emulated.context().arena()) {
                 emulated.context().upload(host.allocate(400), arena.vector(DType.F32, 100));
@@ -41,11 +43,12 @@ class GpuContextTest {
             emulated.context().uploads().begin();
             emulated.context().uploads().upload(host.allocate(256), tensor);
             emulated.context().uploads().await();
+            emulated.context().downloads().begin(tensor, shared.allocate(256)).await();
             emulated.kernel("store", STORE).launchGrid(1, 1, 1, 64, 0, tensor, 0L);
             emulated.context().download(tensor, host.allocate(256));
         }
         assertEquals(CountingDriver.ways(), counting.taken().size(), () -> "took only " + counting.taken());
-        assertEquals(2, counting.taken().get("createStream"), "one to compute on, one to upload on");
+        assertEquals(3, counting.taken().get("createStream"), "one to compute on, one to upload on, one to download on");
         assertEquals(Map.of(), counting.held());
     }
 

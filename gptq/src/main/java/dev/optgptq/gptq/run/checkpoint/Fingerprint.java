@@ -2,11 +2,7 @@ package dev.optgptq.gptq.run.checkpoint;
 
 import dev.optgptq.formats.packed.PackedLinear;
 import dev.optgptq.formats.packed.Packing;
-import dev.optgptq.kernels.Device;
-import dev.optgptq.formats.dtype.DType;
-import dev.optgptq.kernels.HostVectors;
-import dev.optgptq.kernels.Tensor;
-import dev.optgptq.kernels.TensorArena;
+import dev.optgptq.kernels.ops.QuantOps;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.zip.CRC32C;
@@ -36,13 +32,9 @@ final class Fingerprint {
         this(0);
     }
 
-    /** Begins with codes U8, any shape, on the device, which computes the checksum of them. */
-    static Fingerprint ofCodes(Tensor codes, Device device) {
-        try (TensorArena scratch = device.arena()) {
-            Tensor found = scratch.vector(DType.I32, 1);
-            device.quant().checksum(codes, found);
-            return new Fingerprint(Integer.toUnsignedLong(HostVectors.ints(device, found)[0]));
-        }
+    /** Begins with codes, of which the device has computed the checksum ({@link QuantOps#checksum}). */
+    static Fingerprint ofCodes(int checksum) {
+        return new Fingerprint(Integer.toUnsignedLong(checksum));
     }
 
     /** Of a packed linear, by the format's definition. Takes a few hundred kilobytes of memory for any size. */

@@ -13,7 +13,6 @@ import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import java.util.function.Consumer;
 
 /**
  * Between the solver's integers on the device and packed tensors in GPTQ layout, both ways: that is what the journal keeps, and what
@@ -23,51 +22,47 @@ import java.util.function.Consumer;
  */
 public record LinearPacker(QuantizationConfig config, Device device) {
 
-    private LinearPacker on(Device other) {
+    /** The same for another device. */
+    LinearPacker on(Device other) {
         return new LinearPacker(config, other);
     }
 
     /** Receives the packed tensors of a linear. */
     interface Sink {
-        /**
-         * @param tensor its name
-         * @param fill writes its bytes to the memory it is given; called before this returns
-         */
-        void accept(String tensor, long bytes, Consumer<MemorySegment> fill);
+        /** @param tensor its name */
+        void accept(String tensor, long bytes, PackedDownload.Part part);
     }
 
     /**
-     * Packs a linear.
+     * Packs a linear, and begins to copy it to the host.
      *
-     * @return the fingerprint of the solver's integers and of the scales
+     * @param weight may be freed when this returns
+     * @param packed of this device
      */
-    long pack(LinearSpec linear, QuantizedWeight weight, Sink sink) {
+    void pack(LinearSpec linear, QuantizedWeight weight, PackedDownload packed, Sink sink) {
         int inputs = linear.inputs();
         int outputs = linear.outputs();
         int bits = config.forModule(linear.module()).bits();
         int groups = Math.toIntExact(weight.scales().rows());
-        try (TensorArena scratch = device.arena(); Arena host = Arena.ofConfined()) {
-            Tensor words = scratch.matrix(DType.I32, (long) inputs * bits / 32, outputs);
-            device.quant().packCodes(bits, weight.codes(), words);
-            Tensor halves = scratch.matrix(DType.F16, groups, outputs);
-            device.neural().convert(weight.scales(), halves);
+        Tensor checksum = packed.matrix(DType.I32, 1, 1);
+        device.quant().checksum(weight.codes(), checksum);
+        Tensor words = packed.matrix(DType.I32, (long) inputs * bits / 32, outputs);
+        device.quant().packCodes(bits, weight.codes(), words);
+        Tensor halves = packed.matrix(DType.F16, groups, outputs);
+        device.neural().convert(weight.scales(), halves);
 
-            sink.accept(linear.module() + PackedPart.CODES.suffix(), words.bytes(), to -> device.download(words, to));
-            MemorySegment zeros = download(weight.zeros(), host);
-            sink.accept(linear.module() + PackedPart.ZEROS.suffix(), (long) groups * outputs * bits / 8,
-                    to -> Packing.packZeros(zeros, bits, groups, outputs, config.format().packing().zeroOffset(), to));
-            MemorySegment scales = download(halves, host);
-            sink.accept(linear.module() + PackedPart.SCALES.suffix(), scales.byteSize(), to -> to.copyFrom(scales));
-            MemorySegment gIdx = download(weight.groupOf(), host);
-            sink.accept(linear.module() + PackedPart.GROUPS.suffix(), gIdx.byteSize(), to -> to.copyFrom(gIdx));
-            return Fingerprint.ofCodes(weight.codes(), device).add(zeros).add(scales).add(gIdx).value();
-        }
-    }
-
-    private MemorySegment download(Tensor tensor, Arena host) {
-        MemorySegment bytes = host.allocate(tensor.bytes(), 64);
-        device.download(tensor, bytes);
-        return bytes;
+        packed.checksum(checksum);
+        PackedDownload.Copied zeros = packed.copyKept(weight.zeros());
+        PackedDownload.Copied scales = packed.copy(halves);
+        PackedDownload.Copied gIdx = packed.copyKept(weight.groupOf());
+        sink.accept(linear.module() + PackedPart.CODES.suffix(), words.bytes(), packed.packed(words));
+        sink.accept(linear.module() + PackedPart.ZEROS.suffix(), (long) groups * outputs * bits / 8,
+                PackedDownload.packed(zeros, to -> Packing.packZeros(zeros.bytes(), bits, groups, outputs,
+                        config.format().packing().zeroOffset(), to)));
+        sink.accept(linear.module() + PackedPart.SCALES.suffix(), scales.bytes().byteSize(),
+                PackedDownload.packed(scales, to -> to.copyFrom(scales.bytes())));
+        sink.accept(linear.module() + PackedPart.GROUPS.suffix(), gIdx.bytes().byteSize(),
+                PackedDownload.packed(gIdx, to -> to.copyFrom(gIdx.bytes())));
     }
 
     /**

@@ -18,8 +18,8 @@ import dev.optgptq.gptq.settings.RunTexts;
  */
 public record MemoryPlan(MemoryNeed.Free free, MemoryNeeds needs, Placement placement) {
 
-    /** Staging buffers of a device with its own memory, two for each of its two streams. */
-    private static final long PAGE_LOCKED = 4 * (16L << 20);
+    /** Staging buffers of a device with its own memory, two for each of its three streams. */
+    private static final long PAGE_LOCKED = 6 * (16L << 20);
 
     /** @param texts calibration and evaluation text, if any */
     public static MemoryPlan of(MemoryJob job, RunTexts texts, MemoryNeed.Free free) {
@@ -32,13 +32,18 @@ public record MemoryPlan(MemoryNeed.Free free, MemoryNeeds needs, Placement plac
     }
 
     /**
-     * The same run with blocks prefetched to the device, if there is room beside everything else; this does not change
-     * the result.
+     * The same run with copies from and to the device beside its work, if there is room beside everything else: blocks are prefetched,
+     * and a block's packed tensors wait there to be copied. This does not change the result.
      *
-     * @param bytes that they take
+     * @param prefetched bytes of prefetched blocks
      */
-    public MemoryPlan prefetching(long bytes) {
-        MemoryPlan with = new MemoryPlan(free, needs, placement.prefetching(bytes));
+    public MemoryPlan copyingBeside(long prefetched) {
+        MemoryPlan prefetching = with(prefetched, 0);
+        return prefetching.with(prefetching.placement.ahead(), needs.writing());
+    }
+
+    private MemoryPlan with(long ahead, long behind) {
+        MemoryPlan with = new MemoryPlan(free, needs, placement.copyingBeside(ahead, behind));
         return ownMemory() && with.fitsDevice() ? with : this;
     }
 
@@ -121,10 +126,10 @@ public record MemoryPlan(MemoryNeed.Free free, MemoryNeeds needs, Placement plac
 
     /** The part allocated on the device. */
     public long device() {
-        return Math.max(needs.evaluation(), Math.max(needs.gradients().device(), quantizing() + placement.ahead()));
+        return Math.max(needs.evaluation(), Math.max(needs.gradients().device(), quantizing() + placement.ahead() + placement.behind()));
     }
 
-    /** Device memory of quantizing, without prefetched blocks. */
+    /** Device memory of quantizing, without what is copied beside it. */
     long quantizing() {
         long blocks = placement.refining() > 0
                 ? placement.refining()

@@ -19,11 +19,13 @@ import dev.optgptq.kernels.ranks.Crew;
  * @param share bytes of the stream on the first of several devices, which holds the most
  * @param ahead prefetched blocks in their stored dtype, beside quantizing; 0 if there is no room or the device shares
  *     host memory
+ * @param behind a block's packed tensors, until they are copied to the host beside computing; 0 as ahead
  */
-public record Placement(Cut cut, long forward, long waiting, long refining, Place place, long share, long ahead) {
+public record Placement(Cut cut, long forward, long waiting, long refining, Place place, long share, long ahead,
+        long behind) {
 
     /** Without a calibration. */
-    static final Placement NONE = new Placement(new Cut(0, 1, 1, 1), 0, 0, 0, Place.HOST, 0, 0);
+    static final Placement NONE = new Placement(new Cut(0, 1, 1, 1), 0, 0, 0, Place.HOST, 0, 0, 0);
 
     /** Where the residual stream lies between blocks. */
     public enum Place {
@@ -57,22 +59,22 @@ public record Placement(Cut cut, long forward, long waiting, long refining, Plac
                 ? 0
                 : RefineMemory.of(job, refinement, needs.experts(), calibration, rows, parts).peak();
         long waiting = MemoryNeeds.hessians(model, needs.experts(), parts) - needs.hessians();
-        return new Placement(new Cut(rows, parts, 1, 1), buffers, waiting, refined, place, needs.stream(), 0);
+        return new Placement(new Cut(rows, parts, 1, 1), buffers, waiting, refined, place, needs.stream(), 0, 0);
     }
 
     /** @param most bytes of the stream that the first of the devices holds */
     Placement shared(Crew crew, long most) {
         return new Placement(new Cut(cut.batchRows(), cut.parts(), crew.devices(), crew.most()), forward, waiting,
                 refining, place, most,
-                ahead);
+                ahead, behind);
     }
 
     Placement at(Place other) {
-        return new Placement(cut, forward, waiting, refining, other, share, ahead);
+        return new Placement(cut, forward, waiting, refining, other, share, ahead, behind);
     }
 
-    Placement prefetching(long bytes) {
-        return new Placement(cut, forward, waiting, refining, place, share, bytes);
+    Placement copyingBeside(long prefetched, long packed) {
+        return new Placement(cut, forward, waiting, refining, place, share, prefetched, packed);
     }
 
     /** Bytes of the stream on the first device. */

@@ -73,7 +73,8 @@ final class PlanText {
                 + mebibytes(plan.free().device().orElse(0)) + " MiB free" + evaluation(plan) + batches
                 + (placement.ahead() > 0
                         ? ", prefetched blocks " + mebibytes(placement.ahead()) + " MiB"
-                        : ", no room to prefetch blocks");
+                        : ", no room to prefetch blocks")
+                + (placement.behind() > 0 ? ", packed " + mebibytes(placement.behind()) + " MiB" : "");
     }
 
     private static String evaluation(MemoryPlan plan) {

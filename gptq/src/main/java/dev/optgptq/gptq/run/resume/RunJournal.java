@@ -15,6 +15,8 @@ import dev.optgptq.gptq.run.checkpoint.CheckpointPlan;
 import dev.optgptq.gptq.run.checkpoint.LinearPacker;
 import dev.optgptq.gptq.run.checkpoint.Notes;
 import dev.optgptq.gptq.settings.QuantizeSettings;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Downloads;
 import java.time.Instant;
 import java.time.temporal.ChronoUnit;
 import java.util.Comparator;
@@ -24,6 +26,7 @@ import java.util.Optional;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.function.Consumer;
+import java.util.function.Function;
 import java.util.function.IntFunction;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
@@ -158,11 +161,13 @@ public final class RunJournal implements AutoCloseable {
      * Begins the record of the first block that has none; it counts once it is on disk.
      *
      * @param tensors of a block, by its index
+     * @param downloads how a device's tensors are copied
      */
-    public BlockRecorder record(IntFunction<List<TensorSpec>> tensors, LinearPacker packer, LayerReports reports) {
+    public BlockRecorder record(IntFunction<List<TensorSpec>> tensors, LinearPacker packer,
+            Function<Device, Downloads> downloads, LayerReports reports) {
         int block = begun++;
-        return new BlockRecorder(block, journal.begin(BlockRecord.name(block), tensors.apply(block)), packer, reports,
-                writer(), this::add);
+        return new BlockRecorder(block, journal.begin(BlockRecord.name(block), tensors.apply(block)), packer, downloads,
+                reports, writer(), this::add);
     }
 
     private WriteBehind writer() {

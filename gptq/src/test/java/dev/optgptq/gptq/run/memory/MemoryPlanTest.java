@@ -221,19 +221,25 @@ class MemoryPlanTest {
     }
 
     @Test
-    void blocks_are_uploaded_ahead_only_where_there_is_room_beside_all_that_decides_bits() {
+    void copies_beside_computing_have_what_is_left_by_all_that_decides_bits() {
         long ahead = 3L << 20;
         TinyRun run = longRun();
         long needed = needed(plan(run, PLENTY, OptionalLong.of(PLENTY)));
-        MemoryPlan tight = plan(run, PLENTY, OptionalLong.of(needed + ahead - 1));
         MemoryPlan roomy = plan(run, PLENTY, OptionalLong.of(needed + ahead));
+        long packed = roomy.needs().writing();
+        MemoryPlan tight = plan(run, PLENTY, OptionalLong.of(needed + Math.min(ahead, packed) - 1));
+        MemoryPlan ample = plan(run, PLENTY, OptionalLong.of(needed + ahead + packed)).copyingBeside(ahead);
 
-        assertEquals(0, tight.prefetching(ahead).placement().ahead());
-        assertTrue(tight.prefetching(ahead).toString().endsWith("no room to prefetch blocks"), tight::toString);
-        assertEquals(ahead, roomy.prefetching(ahead).placement().ahead());
-        assertEquals(needed + ahead, needed(roomy.prefetching(ahead)));
-        assertTrue(roomy.prefetching(ahead).toString().endsWith("prefetched blocks 3 MiB"), roomy::toString);
-        assertEquals(tight.placement().cut(), roomy.prefetching(ahead).placement().cut());
+        assertEquals(0, tight.copyingBeside(ahead).placement().ahead());
+        assertEquals(0, tight.copyingBeside(ahead).placement().behind());
+        assertTrue(tight.copyingBeside(ahead).toString().endsWith("no room to prefetch blocks"), tight::toString);
+        assertEquals(ahead, roomy.copyingBeside(ahead).placement().ahead());
+        assertEquals(0, roomy.copyingBeside(ahead).placement().behind());
+        assertEquals(needed + ahead, needed(roomy.copyingBeside(ahead)));
+        assertTrue(roomy.copyingBeside(ahead).toString().endsWith("prefetched blocks 3 MiB"), roomy::toString);
+        assertEquals(packed, ample.placement().behind());
+        assertEquals(needed + ahead + packed, needed(ample));
+        assertEquals(tight.placement().cut(), ample.placement().cut());
     }
 
     /** Of the held-out sequences, an eighth, the input of both blocks and the output; else they are in a file. */
@@ -257,7 +263,7 @@ class MemoryPlanTest {
 
     @Test
     void a_device_without_memory_of_its_own_has_nothing_to_upload() {
-        assertEquals(0, plan(longRun(), PLENTY).prefetching(0).placement().ahead());
+        assertEquals(0, plan(longRun(), PLENTY).copyingBeside(0).placement().ahead());
     }
 
     /** Its residual stream is larger than anything else. */

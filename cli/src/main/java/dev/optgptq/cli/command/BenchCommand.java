@@ -121,7 +121,7 @@ final class BenchCommand implements Callable<Integer> {
         TextFile.prepare(shape.json);
         BenchReport measured;
         try (JobProgress progress = console.progress(); DeviceGroup opened = machine.openGroup(progress::log)) {
-            measured = new Bench(wanted, opened, shape.precision, shape.samples,
+            measured = new Bench(wanted, opened, shape.calibrator, shape.precision, shape.samples,
                     shape.sequenceLength(wanted.spec().maxPositions())).run(
                             new Origin(Version.TOOL, Version.number(), List.of()), progress,
                             progress::log);

@@ -1,6 +1,7 @@
 package dev.optgptq.cli.command;
 
 import dev.optgptq.gptq.settings.SettingChecks;
+import dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind;
 import dev.optgptq.gptq.settings.QuantizeSettings.Precision;
 import java.nio.file.Path;
 import java.util.List;
@@ -11,7 +12,9 @@ import picocli.CommandLine.ParseResult;
 /** What bench --shape measures. */
 final class ShapeOptions {
 
-    private static final List<String> OF_SHAPES = List.of("--samples", "--sequence-length", "--precision", "--json");
+    private static final List<String> OF_SHAPES = List.of("--samples", "--sequence-length", "--calibrator",
+            "--precision",
+            "--json");
 
     @Option(names = "--shape", paramLabel = "NAME", description = {
             "tiny, tinyllama, llama-7b, llama-405b, deepseek-671b, or the path of a model's config.json: builds random weights of that shape in memory, "
@@ -26,6 +29,10 @@ final class ShapeOptions {
             + "shape's maximum if shorter")
     @Nullable
     Integer sequenceLength;
+
+    @Option(names = "--calibrator", paramLabel = "NAME", description = {
+            "As in quantize: rtn, gptq or gradient. Default: gptq"})
+    CalibratorKind calibrator = CalibratorKind.GPTQ;
 
     @Option(names = "--precision", paramLabel = "NAME", description = {
             "As in quantize: auto, float32 or half. Default: auto"})

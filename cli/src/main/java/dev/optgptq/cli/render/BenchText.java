@@ -17,10 +17,11 @@ public final class BenchText {
         Rates rates = report.rates();
         return String.format(Locale.ROOT, """
                 %s on %s: %s
-                matmul dtype %s; %d x %d calibration tokens, ops with %d tokens
+                %s, matmul dtype %s; %d x %d calibration tokens, ops with %d tokens
                 measured here: float32 %.2f TFLOP/s%s (%d x %d x %d), copy %.1f GB/s, upload %.1f GB/s
 
-                """, report.shape(), report.device(), report.deviceDescription(), report.products(), report.samples(),
+                """, report.shape(), report.device(), report.deviceDescription(), report.calibrator(),
+                report.products(), report.samples(),
                 report.sequenceLength(), report.batchRows(), rates.float32() / 1e12, half(report), rates.size(),
                 rates.size(), rates.size(), rates.copy() / 1e9, rates.upload() / 1e9)
                 + ops(report.ops()) + "\n" + job(report) + memory(report);

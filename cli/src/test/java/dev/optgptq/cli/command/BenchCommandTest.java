@@ -44,6 +44,16 @@ class BenchCommandTest {
     }
 
     @Test
+    void the_job_of_a_shape_is_that_of_the_calibrator_that_was_named() throws IOException {
+        Path json = directory.resolve("bench.json");
+
+        CommandRun.of("bench", "--shape", "tiny", "--calibrator", "gradient", "--samples", 8, "--sequence-length", 32,
+                "--device", "cpu", "--json", json).succeeds().prints("gradients", "solve variants", "validate");
+
+        assertEquals("gradient", JsonMapper.shared().readTree(Files.readString(json)).path("calibrator").asString());
+    }
+
+    @Test
     void a_shape_of_ones_own_is_a_config_file() {
         CommandRun
                 .of("bench", "--shape", Models.llama().resolve("config.json"), "--samples", 1, "--sequence-length", 32,

@@ -32,10 +32,12 @@ import java.util.function.Consumer;
  * quantize's own, on random weights and tokens in memory; its checkpoint goes to a temporary folder.
  *
  * @param devices that share the job; ops are timed on the first
+ * @param calibrator as in quantize
  * @param precision as in quantize
  * @param samples calibration sequences
  */
-public record Bench(ModelShape shape, DeviceGroup devices, Precision precision, int samples, int sequenceLength) {
+public record Bench(ModelShape shape, DeviceGroup devices, CalibratorKind calibrator, Precision precision, int samples,
+        int sequenceLength) {
 
     private static final int BITS = 4;
     private static final int GROUP_SIZE = 128;
@@ -44,6 +46,8 @@ public record Bench(ModelShape shape, DeviceGroup devices, Precision precision, 
     /** A warm-up job that compiles all kernels, so that no measured phase waits for a compiler. */
     private static final String WARM_UP = "tiny";
     private static final int WARM_UP_LENGTH = 64;
+    /** On each device. */
+    private static final int WARM_UP_SAMPLES = 2;
 
     public Bench {
         if (sequenceLength > shape.spec().maxPositions()) {
@@ -67,8 +71,9 @@ public record Bench(ModelShape shape, DeviceGroup devices, Precision precision, 
             int rows = sequenceLength * Math.clamp(OP_TOKENS / sequenceLength, 1, samples);
             log.accept("measuring each op");
             List<Entry> ops = new OpTimes(device, shape.spec(), products, rows, rates).measure(sequenceLength);
-            return new BenchReport(1, job.tool(), shape.name(), devices.name(), devices.description(), products.name(),
-                    samples, sequenceLength, rows, rates, ops, phases(job, model, products, rates), job.seconds(),
+            return new BenchReport(1, job.tool(), shape.name(), devices.name(), devices.description(),
+                    calibrator.toString(), products.name(), samples, sequenceLength, rows, rates, ops,
+                    phases(job, model, products, rates), job.seconds(),
                     job.memory());
         }
     }
@@ -76,7 +81,9 @@ public record Bench(ModelShape shape, DeviceGroup devices, Precision precision, 
     private void warmUp(Origin origin, Consumer<String> log) {
         log.accept(
                 "warming up with a job of the shape " + WARM_UP + ", which compiles kernels that are not cached yet");
-        Bench small = new Bench(ModelShape.of(WARM_UP), devices, precision, 2 * devices.size(), WARM_UP_LENGTH);
+        Bench small = new Bench(ModelShape.of(WARM_UP), devices, calibrator, precision,
+                WARM_UP_SAMPLES * devices.size(),
+                WARM_UP_LENGTH);
         try (Arena arena = Arena.ofShared(); ModelDirectory model = RandomModel.open(small.shape, arena)) {
             small.job(model, origin, Progress.SILENT, line -> {});
         }
@@ -91,7 +98,7 @@ public record Bench(ModelShape shape, DeviceGroup devices, Precision precision, 
     }
 
     private QuantizeSettings settings(Path model, Path output) {
-        Map<SettingSpec<?>, Object> given = Map.of(SettingsTable.CALIBRATOR, CalibratorKind.GPTQ,
+        Map<SettingSpec<?>, Object> given = Map.of(SettingsTable.CALIBRATOR, calibrator,
                 SettingsTable.BITS, BITS, SettingsTable.GROUP_SIZE, GROUP_SIZE, SettingsTable.SAMPLING,
                 Sampling.SEQUENTIAL, SettingsTable.SAMPLES, samples, SettingsTable.SEQUENCE_LENGTH, sequenceLength,
                 SettingsTable.PRECISION, precision, SettingsTable.EVAL, Path.of("none"));

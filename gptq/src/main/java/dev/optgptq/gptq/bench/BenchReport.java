@@ -10,6 +10,7 @@ import org.jspecify.annotations.Nullable;
  * @param schemaVersion 1
  * @param tool name and version of this program
  * @param shape a name, or the path of a config.json
+ * @param calibrator of the job, as quantize names it
  * @param products matmul dtype of the linears: F32, F16 or BF16
  * @param batchRows tokens that the ops were timed with
  * @param ops each op of a block at that shape
@@ -18,7 +19,8 @@ import org.jspecify.annotations.Nullable;
  * @param memory of the job, in bytes
  */
 public record BenchReport(int schemaVersion, String tool, String shape, String device, String deviceDescription,
-        String products, int samples, int sequenceLength, int batchRows, Rates rates, List<Entry> ops, List<Entry> job,
+        String calibrator, String products, int samples, int sequenceLength, int batchRows, Rates rates,
+        List<Entry> ops, List<Entry> job,
         double seconds, RunReport.Memory memory) {
 
     /**

@@ -3,6 +3,7 @@ package dev.optgptq.gptq.bench;
 import dev.optgptq.calibrate.Progress;
 import dev.optgptq.gptq.bench.BenchReport.Entry;
 import dev.optgptq.gptq.settings.Origin;
+import dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind;
 import dev.optgptq.gptq.settings.QuantizeSettings.Precision;
 import dev.optgptq.kernels.testing.EmulatedGpu;
 import dev.optgptq.kernels.DeviceGroup;
@@ -86,7 +87,8 @@ class BenchTest {
     }
 
     private BenchReport run(ModelShape shape, DeviceGroup device, Precision precision) {
-        return new Bench(shape, device, precision, 2, 64).run(new Origin("opt-gptq", "9.9.9", List.of()),
+        return new Bench(shape, device, CalibratorKind.GPTQ, precision, 2, 64).run(
+                new Origin("opt-gptq", "9.9.9", List.of()),
                 Progress.SILENT, log::add);
     }
 

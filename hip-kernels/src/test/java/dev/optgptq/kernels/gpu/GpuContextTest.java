@@ -48,7 +48,8 @@ class GpuContextTest {
             emulated.context().download(tensor, host.allocate(256));
         }
         assertEquals(CountingDriver.ways(), counting.taken().size(), () -> "took only " + counting.taken());
-        assertEquals(3, counting.taken().get("createStream"), "one to compute on, one to upload on, one to download on");
+        assertEquals(3, counting.taken().get("createStream"),
+                "one to compute on, one to upload on, one to download on");
         assertEquals(Map.of(), counting.held());
     }
 

@@ -126,7 +126,8 @@ public record MemoryPlan(MemoryNeed.Free free, MemoryNeeds needs, Placement plac
 
     /** The part allocated on the device. */
     public long device() {
-        return Math.max(needs.evaluation(), Math.max(needs.gradients().device(), quantizing() + placement.ahead() + placement.behind()));
+        return Math.max(needs.evaluation(),
+                Math.max(needs.gradients().device(), quantizing() + placement.ahead() + placement.behind()));
     }
 
     /** Device memory of quantizing, without what is copied beside it. */

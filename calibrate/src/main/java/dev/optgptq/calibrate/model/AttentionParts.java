@@ -40,11 +40,21 @@ public record AttentionParts(Tensor query, @Nullable Tensor queryBias, Tensor ke
                     value.bias(), output.weight(), output.bias());
         }
         LinearWeights all = block.of(Projection.QUERY_KEY_VALUE);
+        return of(form, all.weight(), all.bias(), output);
+    }
+
+    /**
+     * Of fused rows.
+     *
+     * @param rows [(heads + 2 kvHeads) headDim, hidden], part after part
+     * @param bias [1, the same], or null
+     */
+    public static AttentionParts of(Mixer.Attention form, Tensor rows, @Nullable Tensor bias, LinearWeights output) {
         long queryWidth = form.queryWidth();
         long kvWidth = form.kvWidth();
-        return new AttentionParts(all.weight().rows(0, queryWidth), part(all.bias(), 0, queryWidth),
-                all.weight().rows(queryWidth, kvWidth), part(all.bias(), queryWidth, kvWidth),
-                all.weight().rows(queryWidth + kvWidth, kvWidth), part(all.bias(), queryWidth + kvWidth, kvWidth),
+        return new AttentionParts(rows.rows(0, queryWidth), part(bias, 0, queryWidth),
+                rows.rows(queryWidth, kvWidth), part(bias, queryWidth, kvWidth),
+                rows.rows(queryWidth + kvWidth, kvWidth), part(bias, queryWidth + kvWidth, kvWidth),
                 output.weight(), output.bias());
     }
 
@@ -81,7 +91,12 @@ public record AttentionParts(Tensor query, @Nullable Tensor queryBias, Tensor ke
 
         /** The same on the host: float32 values, exactly. */
         public static float[] alibi(double maxBias, int heads) {
-            return PositionTables.slopes(new Position.Alibi(maxBias, 1, DType.F32), heads);
+            return slopes(new Position.Alibi(maxBias, 1, DType.F32), heads);
+        }
+
+        /** Those of a model, by the index of a query head: what the distance is multiplied by. */
+        public static float[] slopes(Position.Alibi alibi, int heads) {
+            return PositionTables.slopes(alibi, heads);
         }
 
         /** The slopes; there must be some. */

@@ -19,10 +19,7 @@ public final class ConvertText {
             layers.row(String.valueOf(layer.block()), String.valueOf(layer.kvHeads()), percent(layer.keyResidual()),
                     percent(layer.valueResidual()), number(layer.attentionDivergence()),
                     layer.turns() == 0 ? "-" : number(layer.fittedDivergence()),
-                    String.format(Locale.ROOT, "%.3g -> %.3g", layer.values().errorBefore(),
-                            layer.values().errorAfter()),
-                    String.format(Locale.ROOT, "%.3g -> %.3g", layer.down().errorBefore(),
-                            layer.down().errorAfter()));
+                    step(layer.values()), step(layer.down()));
         }
         TextTable table = TextTable.of("", "");
         table.row("KV cache", report.cache().bytesPerTokenBefore() + " -> " + report.cache().bytesPerTokenAfter()
@@ -73,6 +70,10 @@ public final class ConvertText {
                 "%.5f nats per token, same token first in %.2f %%; %d windows of %d tokens, %s",
                 quality.divergence().kl(), 100 * quality.divergence().top1(), quality.windows(), quality.window(),
                 quality.text()));
+    }
+
+    private static String step(ConvertReport.@Nullable Step step) {
+        return step == null ? "-" : String.format(Locale.ROOT, "%.3g -> %.3g", step.errorBefore(), step.errorAfter());
     }
 
     private static String percent(double share) {

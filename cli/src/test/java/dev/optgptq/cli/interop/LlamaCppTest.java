@@ -3,10 +3,13 @@ package dev.optgptq.cli.interop;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.optgptq.calibrate.family.Mixer;
+import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.cli.testing.CommandRun;
 import dev.optgptq.cli.testing.Models;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.dtype.Shape;
+import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.formats.testing.GgufFile;
 import dev.optgptq.formats.safetensors.SafetensorsFile;
 import dev.optgptq.formats.safetensors.SafetensorsWriter;
@@ -72,7 +75,8 @@ class LlamaCppTest {
     void run_everything_in_one_process() throws IOException, InterruptedException {
         LlamaCpp llama = new LlamaCpp(folder);
         List<Path> files = new ArrayList<>();
-        trained = List.of(Models.mpt(), folder.resolve("wiki-tiny-llama-w4"));
+        Path byLayer = folder.resolve("wiki-tiny-llama-by-layer");
+        trained = List.of(Models.mpt(), folder.resolve("wiki-tiny-llama-w4"), grouped("wiki-tiny-mpt"), byLayer);
         Random random = new Random(7);
         for (int[] sequence : ids) {
             Arrays.setAll(sequence, i -> random.nextInt(2, VOCABULARY));
@@ -88,9 +92,13 @@ class LlamaCppTest {
                 GgufFile.read(gguf(quantized(model))).writeDecoded(files.getLast());
             }
         }
+        convert(folder.resolve("bloom"), grouped("bloom"), "--ratio", 2, "--layout", "mpt");
+        files.add(export(grouped("bloom")));
         files.forEach(file -> llama.predict(file, ids, VOCABULARY));
         writePieces(llama, files);
-        quantize(Models.llama(), trained.getLast());
+        quantize(Models.llama(), folder.resolve("wiki-tiny-llama-w4"));
+        convert(Models.mpt(), grouped("wiki-tiny-mpt"), "--ratio", 2);
+        convert(Models.llama(), byLayer, "--kv-bytes", "60%");
         for (Path model : trained) {
             files.add(trainedFile(model));
             CommandRun.of("export", "gguf", model, "--output", files.getLast()).succeeds();
@@ -133,6 +141,14 @@ class LlamaCppTest {
                 "--output", output).succeeds();
     }
 
+    private static void convert(Path model, Path output, Object... heads) {
+        List<Object> args = new ArrayList<>(
+                List.of("convert-gqa", model, "--output", output, "--eval", "none", "--samples", 8,
+                        "--sequence-length", 64, "--device", "cpu"));
+        args.addAll(List.of(heads));
+        CommandRun.of(args.toArray()).succeeds();
+    }
+
     private static Path export(Path model) {
         CommandRun.of("export", "gguf", model, "--output", gguf(model)).succeeds();
         return gguf(model);
@@ -140,6 +156,10 @@ class LlamaCppTest {
 
     private static Path quantized(Path model) {
         return Path.of(model + "-w4");
+    }
+
+    private static Path grouped(String name) {
+        return folder.resolve(name + "-gqa");
     }
 
     private static Path gguf(Path model) {
@@ -155,6 +175,11 @@ class LlamaCppTest {
     void a_plain_model_has_the_same_logits(String name) throws IOException {
         Path model = folder.resolve(name);
         assertSameLogits(model, gguf(model));
+    }
+
+    @Test
+    void a_converted_model_in_the_form_of_mpt_has_the_same_logits() throws IOException {
+        assertSameLogits(grouped("bloom"), gguf(grouped("bloom")));
     }
 
     @ParameterizedTest
@@ -240,6 +265,17 @@ class LlamaCppTest {
 
     private static Path trainedFile(Path model) {
         return folder.resolve(model.getFileName() + "-trained.gguf");
+    }
+
+    @Test
+    void each_layer_has_its_own_number_of_heads_in_the_file() throws IOException {
+        Path model = folder.resolve("wiki-tiny-llama-by-layer");
+        try (ModelDirectory written = ModelDirectory.open(model)) {
+            List<Integer> counts = ModelSpec.resolve(written).blockSpecs().stream()
+                    .map(block -> ((Mixer.Attention) block.mixer()).kvHeads()).toList();
+            assertTrue(counts.stream().distinct().count() > 1, counts.toString());
+            assertEquals(counts, GgufFile.read(trainedFile(model)).metadata().get("deci.attention.head_count_kv"));
+        }
     }
 
     @Test

@@ -27,7 +27,7 @@ final class GgufFamily {
     private static final List<String> FAMILIES = List.of("llama", "mpt", "qwen2", "qwen3", "gpt2", "gpt_neox", "bloom",
             "falcon", "mixtral", "gemma2", "gemma3", "phi2", "phi3", "starcoder2", "olmo2", "granite", "stablelm",
             "qwen2_moe", "qwen3_moe", "cohere2", "glm4", "exaone4", "smollm3", "seed_oss", "internlm2", "baichuan",
-            "ernie4_5", "olmoe", "granitemoe", "glm4_moe", "deepseek_v2", "deepseek_v3");
+            "ernie4_5", "olmoe", "granitemoe", "glm4_moe", "deepseek_v2", "deepseek_v3", "opt_gqa");
 
     private final ObjectNode description;
     private final ModelConfig config;

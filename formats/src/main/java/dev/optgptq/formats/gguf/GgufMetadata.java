@@ -12,7 +12,8 @@ import tools.jackson.databind.JsonNode;
 /**
  * The entries of an architecture, worked out from config.json as a description says. An entry is an object, or a list of which
  * the first whose "when" holds counts. Its type is "u32", "f32" or "flag", with the key of config.json or a constant; "text", a
- * constant; or "flags", a key with a list, true where an element is the one at "equal".
+ * constant; "flags", a key with a list, true where an element is the one at "equal"; or "u32s", a key with one number for all layers or a
+ * list with one for each.
  */
 final class GgufMetadata {
 
@@ -56,6 +57,15 @@ final class GgufMetadata {
                     ? Optional.of(new GgufValue.Flags(
                             list.valueStream().map(element -> element.equals(source.path("equal"))).toList()))
                     : Optional.empty();
+        }
+        if (source.has("u32s")) {
+            String key = source.path("u32s").stringValue();
+            JsonNode found = config.at(key);
+            if (!found.isArray()) {
+                return Optional.of(new GgufValue.U32(config.positiveInt(key)));
+            }
+            List<Integer> layers = found.valueStream().map(layer -> whole(source, layer.asDouble(0))).toList();
+            return Optional.of(new GgufValue.Integers(layers));
         }
         if (source.has("f32")) {
             return number(source, source.path("f32")).map(value -> new GgufValue.F32(value.floatValue()));
@@ -104,7 +114,7 @@ final class GgufMetadata {
         if (number != Math.rint(number) || number < (zero ? 0 : 1) || number > Integer.MAX_VALUE) {
             throw new UserError(Code.BAD_MODEL, config.file() + ": expected "
                     + (zero ? "0 or a whole number above it" : "a whole number above 0") + " at '"
-                    + source.path("u32").asString("") + "', found " + value
+                    + source.path("u32").asString(source.path("u32s").asString("")) + "', found " + value
                     + "; correct the file or fetch it again");
         }
         return (int) number;

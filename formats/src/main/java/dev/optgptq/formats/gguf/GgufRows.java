@@ -61,13 +61,16 @@ record GgufRows(JsonNode description, ToIntFunction<String> counts) {
     }
 
     /**
-     * Rotary pairs are neighbours in GGUF's llama, and half a head apart in a checkpoint ("pairs", of so many heads). Queries, keys and
+     * Rotary pairs are neighbours in GGUF's llama, and half a head apart in a checkpoint ("pairs", of so many heads; "pairsOf", of heads of
+     * so many elements, where layers have their own numbers of heads). Queries, keys and
      * values that a checkpoint has KV head by KV head are three blocks in GGUF ("groups", of so many "queries").
      */
     private IntUnaryOperator order(String tensor, int rows) {
         JsonNode order = description.path("rows").path(GgufFamily.last(tensor));
-        if (order.has("pairs")) {
-            int headDim = rows / counts.applyAsInt(order.path("pairs").stringValue());
+        if (order.has("pairs") || order.has("pairsOf")) {
+            int headDim = order.has("pairs")
+                    ? rows / counts.applyAsInt(order.path("pairs").stringValue())
+                    : counts.applyAsInt(order.path("pairsOf").stringValue());
             return row -> {
                 int inHead = row % headDim;
                 return row - inHead + inHead % 2 * (headDim / 2) + inHead / 2;

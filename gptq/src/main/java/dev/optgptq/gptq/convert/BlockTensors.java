@@ -1,8 +1,10 @@
 package dev.optgptq.gptq.convert;
 
 import dev.optgptq.calibrate.family.LinearSpec;
+import dev.optgptq.calibrate.family.Mixer;
 import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.calibrate.family.Projection;
+import dev.optgptq.calibrate.family.RowOrder;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.dtype.Shape;
 import dev.optgptq.formats.model.ModelDirectory;
@@ -64,8 +66,12 @@ record BlockTensors(ModelSpec spec, ModelDirectory source) {
                 case QUERY -> put(linear, a.query(), a.queryBias(), named);
                 case KEY -> put(linear, a.key(), a.keyBias(), named);
                 case VALUE -> put(linear, a.value(), a.valueBias(), named);
-                case QUERY_KEY_VALUE -> put(linear, Matrix.stack(List.of(a.query(), a.key(), a.value())),
-                        joined(a), named);
+                case QUERY_KEY_VALUE -> {
+                    int[] inParts = order(linear, a.kvHeads()).inParts();
+                    Matrix bias = joined(a);
+                    put(linear, rows(Matrix.stack(List.of(a.query(), a.key(), a.value())), inParts),
+                            bias == null ? null : columns(bias, inParts), named);
+                }
                 case ATTENTION_OUTPUT -> put(linear, a.output(), a.outputBias(), named);
                 case DOWN -> {
                     if (values.down() != null) {
@@ -76,6 +82,22 @@ record BlockTensors(ModelSpec spec, ModelDirectory source) {
             }
         }
         return named;
+    }
+
+    /** How fused rows lie on disk, with so many key-value heads: part after part, or each of these heads after its queries. */
+    private RowOrder order(LinearSpec linear, int kvHeads) {
+        Mixer.Attention form = HeadPlan.attention(spec);
+        int kvWidth = kvHeads * form.headDim();
+        return new RowOrder(linear.view().rows().isConcatenated() ? 1 : kvHeads,
+                List.of(form.queryWidth(), kvWidth, kvWidth));
+    }
+
+    private static Matrix rows(Matrix matrix, int[] order) {
+        return Matrix.generate(matrix.rows(), matrix.columns(), (i, j) -> matrix.at(order[i], j));
+    }
+
+    private static Matrix columns(Matrix row, int[] order) {
+        return Matrix.generate(1, row.columns(), (i, j) -> row.at(0, order[j]));
     }
 
     private static @Nullable Matrix joined(AttentionMatrices a) {
@@ -111,7 +133,8 @@ record BlockTensors(ModelSpec spec, ModelDirectory source) {
                 case KEY -> parts.key = new Part(weight, bias);
                 case VALUE -> parts.value = new Part(weight, bias);
                 case QUERY_KEY_VALUE -> {
-                    Part all = new Part(weight, bias);
+                    int[] onDisk = order(linear, kvHeads).onDisk();
+                    Part all = new Part(rows(weight, onDisk), bias == null ? null : columns(bias, onDisk));
                     parts.query = all.rows(0, queryWidth);
                     parts.key = all.rows(queryWidth, kvWidth);
                     parts.value = all.rows(queryWidth + kvWidth, kvWidth);

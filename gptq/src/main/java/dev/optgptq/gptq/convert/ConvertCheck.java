@@ -2,14 +2,11 @@ package dev.optgptq.gptq.convert;
 
 import dev.optgptq.calibrate.family.BlockSpec;
 import dev.optgptq.calibrate.family.FeedForward;
-import dev.optgptq.calibrate.family.InputSite;
-import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.calibrate.family.Mixer;
 import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.calibrate.family.NormSlot;
 import dev.optgptq.calibrate.family.NormSpec;
 import dev.optgptq.calibrate.family.Position;
-import dev.optgptq.calibrate.family.WeightView;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.files.OutputTarget;
@@ -26,6 +23,7 @@ final class ConvertCheck {
     private static final int LEAST_SEQUENCES = 4;
 
     private static final List<NormSlot> HEAD_NORMS = List.of(NormSlot.QUERY, NormSlot.KEY);
+    private static final List<NormSlot> OUTPUT_NORMS = List.of(NormSlot.AFTER_ATTENTION, NormSlot.AFTER_MLP);
 
     /** Host memory of the moments that grouping looks at. */
     private static final double MOST_MOMENTS = 12.0 * (1L << 30);
@@ -109,7 +107,8 @@ final class ConvertCheck {
     private static void checkBlock(ConvertSettings settings, ModelSpec spec, BlockSpec block) {
         if (!(block.mixer() instanceof Mixer.Attention form)) {
             throw refused(settings, block, switch (block.mixer()) {
-                case Mixer.LatentAttention latent -> "latent attention (MLA), which has no key-value heads to merge";
+                case Mixer.LatentAttention latent ->
+                    "latent attention (MLA), which has no key-value heads to merge: one latent serves all heads";
                 case Mixer.DeltaNet delta -> "a gated deltanet, which has no key-value cache";
                 case Mixer.Attention attention -> throw new IllegalStateException(attention.toString());
             });
@@ -117,25 +116,23 @@ final class ConvertCheck {
         Mixer.Attention first = HeadPlan.attention(spec);
         refuseIf(form.heads() != first.heads() || form.kvHeads() != first.kvHeads()
                 || form.headDim() != first.headDim(), settings, block, "other heads than the first one");
+        refuseIf(form.clip().limit() > 0, settings, block,
+                "clipped queries, keys and values, through which no map of a shared head passes");
         for (NormSlot slot : HEAD_NORMS) {
             NormSpec norm = block.norm(slot);
             refuseIf(norm != null && !(norm.group() == form.headDim() && norm.weightColumns() == form.headDim()),
                     settings, block, "norms of queries and keys that tell heads apart");
         }
-        refuseIf(form.gated(), settings, block, "a gate of the attention's output");
-        refuseIf(form.softcap() != 0, settings, block, "capped attention scores");
-        refuseIf(form.clip().limit() > 0, settings, block, "clipped queries, keys and values");
-        refuseIf(block.parameters().containsKey(BlockSpec.Parameter.SINKS), settings, block, "attention sinks");
-        refuseIf(block.residual() != BlockSpec.Residual.SERIAL || block.residualScale() != 1, settings, block,
-                "a residual form other than plain attention followed by the MLP");
-        refuseIf(block.has(NormSlot.AFTER_ATTENTION) || block.has(NormSlot.AFTER_MLP), settings, block,
-                "norms after attention or MLP");
-        refuseIf(!(block.feedForward() instanceof FeedForward.Dense), settings, block, "a mixture of experts");
-        for (LinearSpec linear : block.linears()) {
-            refuseIf((!linear.view().rows().isConcatenated() && !linear.site().ofMlp())
-                    || linear.view().stored() != WeightView.Stored.OUT_IN || linear.view().shared(), settings, block,
-                    "weights stored otherwise than part after part as [out, in] (" + linear.weightTensor()
-                            + ")");
+        refuseIf(form.gated(), settings, block,
+                "a gate of each element of the attention's output, so that values of one head cannot stand for another's");
+        refuseIf(block.parameters().containsKey(BlockSpec.Parameter.SINKS), settings, block,
+                "attention sinks, whose share of attention the moments of heads do not count");
+        refuseIf(block.residual() == BlockSpec.Residual.NORM_OF_SUM, settings, block,
+                "norms of the residual stream itself (opt-350m), which no family with grouped heads has");
+        for (NormSlot slot : OUTPUT_NORMS) {
+            NormSpec norm = block.norm(slot);
+            refuseIf(norm != null && (norm.kind() != NormSpec.Kind.RMS || norm.bias()), settings, block,
+                    "norms after attention or MLP that shift it");
         }
     }
 
@@ -147,7 +144,7 @@ final class ConvertCheck {
 
     private static UserError refused(ConvertSettings settings, BlockSpec block, String what) {
         return new UserError(Code.UNSUPPORTED_MODEL, settings.model() + ": block " + block.index() + " has " + what
-                + "; convert-gqa merges heads of plain attention in serial blocks");
+                + "; convert-gqa cannot merge its heads");
     }
 
     static List<String> warnings(ConvertSettings settings, ModelSpec spec, HeadPlan plan) {
@@ -163,6 +160,15 @@ final class ConvertCheck {
                             + "are those of one head, or the mean of its neighbours, whichever changes attention less, and scores are "
                             + "not fitted. Expect more loss than without such norms; values are merged as always");
         }
+        if (spec.blockSpecs().stream().anyMatch(block -> !(block.feedForward() instanceof FeedForward.Dense))) {
+            warnings.add(
+                    "experts stay as they are: their down projections are not fitted, as those of other models are");
+        }
+        if (spec.blockSpecs().stream()
+                .anyMatch(block -> block.mixer() instanceof Mixer.Attention form && form.softcap() > 0)) {
+            warnings.add(
+                    "attention scores are capped, and so they are not fitted; keys and values are merged as always");
+        }
         if (settings.positions() == ConvertSettings.Positions.ALIBI && !toAlibi(settings, spec)) {
             warnings.add("the model has ALiBi already; its positions stay");
         }
@@ -171,7 +177,7 @@ final class ConvertCheck {
                 ? plan.before()
                 : plan.kvHeads().stream().mapToInt(kvHeads -> plan.before() / kvHeads).max().orElse(1);
         long unknowns = Math.max((long) most * HeadPlan.attention(spec).queryWidth(),
-                spec.block(0).inputs(InputSite.MLP_OUTPUT));
+                HeadPlan.fittedWidth(spec));
         if (tokens < unknowns) {
             warnings.add("least squares over " + unknowns + " inputs need at least as many tokens, found " + tokens
                     + "; give " + Math.ceilDiv((unknowns - tokens) * 4, 3)

@@ -1,6 +1,5 @@
 package dev.optgptq.gptq.convert;
 
-import dev.optgptq.calibrate.family.InputSite;
 import dev.optgptq.calibrate.family.Mixer;
 import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.calibrate.model.ModelMemory;
@@ -39,7 +38,7 @@ record ConvertMemory(long weights, long scores, long values, long down, long str
         long queries = form.queryWidth();
         long parameters = spec.most(block -> block.linears().stream()
                 .mapToLong(linear -> (long) linear.inputs() * linear.outputs()).sum());
-        long inner = spec.block(0).inputs(InputSite.MLP_OUTPUT);
+        long inner = HeadPlan.fittedWidth(spec);
         long averaged = members * queries;
         long batch = SINGLE * batchTokens * (8 * averaged + 3 * inner + 8 * hidden);
         return new ConvertMemory(2 * SINGLE * parameters + batch,

@@ -82,10 +82,11 @@ public record ConvertReport(int schemaVersion, String tool, String started, Sequ
      * @param attentionDivergence KL(original attention || converted) after merging, nats per query and head, held out
      * @param fittedDivergence the same after the score fit
      * @param turns kept turns of the score fit
+     * @param down null where there are experts, whose down projections stay
      */
     public record Layer(int block, int kvHeads, List<Integer> order, double keyResidual, double valueResidual,
             double attentionDivergence,
-            double fittedDivergence, int turns, Step values, Step down) {}
+            double fittedDivergence, int turns, Step values, @Nullable Step down) {}
 
     /**
      * A least-squares step on the residual stream, by held-out sequences.
@@ -97,6 +98,10 @@ public record ConvertReport(int schemaVersion, String tool, String started, Sequ
     public record Step(@Nullable Double ridge, double errorBefore, double errorAfter) {
         static Step of(Fit fit) {
             return new Step(fit.kept() ? fit.ridge() : null, fit.before(), fit.after());
+        }
+
+        static @Nullable Step ofAny(@Nullable Fit fit) {
+            return fit == null ? null : of(fit);
         }
     }
 

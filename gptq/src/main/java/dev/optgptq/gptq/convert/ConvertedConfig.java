@@ -1,11 +1,15 @@
 package dev.optgptq.gptq.convert;
 
 import dev.optgptq.formats.model.ModelConfig;
+import java.util.List;
 import tools.jackson.databind.node.ArrayNode;
 import tools.jackson.databind.node.ObjectNode;
 
 /** config.json of a converted model that stays in its family. */
 final class ConvertedConfig {
+
+    /** By which families say it: most of them, falcon, and falcon's first files. */
+    private static final List<String> KEYS = List.of("num_key_value_heads", "num_kv_heads", "n_head_kv");
 
     private ConvertedConfig() {}
 
@@ -27,7 +31,7 @@ final class ConvertedConfig {
             attention.put("attn_type", "grouped_query_attention");
             attention.put("kv_n_heads", kvHeads);
         } else {
-            config.put("num_key_value_heads", kvHeads);
+            config.put(KEYS.stream().filter(config::has).findFirst().orElse(KEYS.getFirst()), kvHeads);
         }
         return config;
     }

@@ -90,6 +90,6 @@ record HeadMerging(Transformer model, ModelDirectory source, HeadPlan plan, Grou
     private static ConvertReport.Layer layer(LayerOutcome outcome) {
         return new ConvertReport.Layer(outcome.block(), outcome.kvHeads(), outcome.order(), outcome.keyResidual(),
                 outcome.valueResidual(), outcome.mergedDivergence(), outcome.fittedDivergence(), outcome.turns(),
-                ConvertReport.Step.of(outcome.values()), ConvertReport.Step.of(outcome.down()));
+                ConvertReport.Step.of(outcome.values()), ConvertReport.Step.ofAny(outcome.down()));
     }
 }

@@ -1,5 +1,7 @@
 package dev.optgptq.gptq.convert;
 
+import dev.optgptq.calibrate.family.FeedForward;
+import dev.optgptq.calibrate.family.InputSite;
 import dev.optgptq.calibrate.family.Mixer;
 import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.formats.UserError;
@@ -96,6 +98,13 @@ public record HeadPlan(int before, List<Integer> kvHeads) {
     /** Of the first block: ConvertCheck has checked that all are alike. */
     static Mixer.Attention attention(ModelSpec spec) {
         return (Mixer.Attention) spec.block(0).mixer();
+    }
+
+    /** Inputs of the down projection that is fitted; 0 where there are experts, whose are not. */
+    static int fittedWidth(ModelSpec spec) {
+        return spec.block(0).feedForward() instanceof FeedForward.Dense
+                ? spec.block(0).inputs(InputSite.MLP_OUTPUT)
+                : 0;
     }
 
     /** Whether all layers have as many. */

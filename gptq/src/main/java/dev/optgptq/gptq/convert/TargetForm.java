@@ -1,11 +1,6 @@
 package dev.optgptq.gptq.convert;
 
-import dev.optgptq.calibrate.family.Mixer;
 import dev.optgptq.calibrate.family.ModelSpec;
-import dev.optgptq.calibrate.family.Position;
-import dev.optgptq.formats.UserError;
-import dev.optgptq.formats.UserError.Code;
-import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.model.CheckpointWriter;
 import dev.optgptq.formats.model.ModelConfig;
 import dev.optgptq.formats.model.ModelDirectory;
@@ -45,7 +40,7 @@ record TargetForm(ModelDirectory base, @Nullable OptGqaLayout layout, @Nullable 
         }
         OptGqaLayout.Positions positions = toAlibi
                 ? new OptGqaLayout.Positions.Alibi(meanOver)
-                : kept(source, spec, byLayer);
+                : OptGqaLayout.Positions.kept(source, spec);
         OptGqaLayout layout = new OptGqaLayout(source, spec, positions);
         if (form == ConvertSettings.Form.AUTO) {
             return new TargetForm(layout.directory(), layout, null);
@@ -63,24 +58,6 @@ record TargetForm(ModelDirectory base, @Nullable OptGqaLayout layout, @Nullable 
     private static boolean holds(ModelConfig config, int kvHeads) {
         ModelSpec spec = ModelSpec.resolve(new ModelConfig(ConvertedConfig.of(config, kvHeads), config.file()));
         return HeadPlan.attention(spec).kvHeads() == kvHeads;
-    }
-
-    private static OptGqaLayout.Positions kept(ModelDirectory source, ModelSpec spec, boolean byLayer) {
-        Mixer.Attention form = HeadPlan.attention(spec);
-        boolean standard = form.position().equals(new Position.Alibi(8, 1, DType.F32));
-        if (standard) {
-            return new OptGqaLayout.Positions.Alibi(0);
-        }
-        if (form.position() instanceof Position.None && spec.embedding().positions() != null) {
-            return new OptGqaLayout.Positions.Learned();
-        }
-        throw new UserError(Code.UNSUPPORTED_MODEL, source.path() + (byLayer
-                ? ": --kv-bytes gives each layer its own number of key-value heads, which opt_gqa alone holds, and that "
-                        + "has no room for the positions of " + spec.family()
-                        + "; give all layers one number (--ratio, --kv-heads), or add --positions alibi"
-                : ": models of the family " + spec.family()
-                        + " have a key-value head for each query head, and no other family holds them with their "
-                        + "positions; --positions alibi writes them as opt_gqa"));
     }
 
     /** What config.json will be. */

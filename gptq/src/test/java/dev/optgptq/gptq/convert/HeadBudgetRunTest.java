@@ -6,9 +6,12 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.optgptq.calibrate.family.Mixer;
 import dev.optgptq.calibrate.family.ModelSpec;
+import dev.optgptq.calibrate.family.Position;
 import dev.optgptq.formats.UserError.Code;
+import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.gptq.convert.ConvertSettings.Heads;
+import dev.optgptq.gptq.testing.SharedFixtures;
 import dev.optgptq.gptq.testing.TinyModel;
 import java.nio.file.Path;
 import java.util.List;
@@ -52,10 +55,33 @@ class HeadBudgetRunTest {
     }
 
     @Test
-    void positions_that_no_layout_holds_with_that_are_refused_with_what_helps() {
-        Path model = TinyModel.LLAMA.narrow().write(folder.resolve("model"));
-        assertUserError(Code.UNSUPPORTED_MODEL, () -> convert(model, new Heads.Share(0.5)), "--kv-bytes", "llama",
-                "--ratio", "--positions alibi");
+    void rotary_positions_stay_in_a_model_with_heads_by_layer() {
+        Path model = TinyConversion.llama(DType.F32).write(folder.resolve("model"));
+
+        ConvertReport report = convert(model, new Heads.Share(0.63));
+
+        try (ModelDirectory written = ModelDirectory.open(folder.resolve("out"))) {
+            ModelSpec spec = ModelSpec.resolve(written);
+            assertEquals("opt_gqa", spec.family());
+            assertTrue(spec.remarks().isEmpty(), spec.remarks().toString());
+            assertEquals(report.layers().stream().map(ConvertReport.Layer::kvHeads).toList(),
+                    spec.blockSpecs().stream().map(block -> ((Mixer.Attention) block.mixer()).kvHeads()).toList());
+            assertTrue(spec.blockSpecs().stream()
+                    .allMatch(block -> ((Mixer.Attention) block.mixer()).position() instanceof Position.Rotary));
+        }
+    }
+
+    @Test
+    void positions_that_no_layout_holds_with_that_are_refused_by_name() {
+        try (ModelDirectory source = SharedFixtures.open("smollm3")) {
+            ModelSpec spec = ModelSpec.resolve(source);
+            HeadPlan plan = HeadPlan.of(spec, new Heads.Share(0.6));
+            TinyConversion conversion = new TinyConversion(source.path(), folder);
+            conversion.heads = new Heads.Share(0.6);
+            assertUserError(Code.UNSUPPORTED_MODEL, () -> TargetForm
+                    .of(source, spec, plan, conversion.settings("out", null), false, 16).close(), "opt_gqa",
+                    "positions of several forms");
+        }
     }
 
     @Test

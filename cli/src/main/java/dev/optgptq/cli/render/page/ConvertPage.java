@@ -9,6 +9,7 @@ import dev.optgptq.gptq.convert.ConvertReport;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import org.jspecify.annotations.Nullable;
 import java.util.stream.Collectors;
 
 /** report.html of a conversion. */
@@ -149,7 +150,10 @@ public final class ConvertPage {
                         .toList()));
     }
 
-    private static List<Element> step(ConvertReport.Step step) {
+    private static List<Element> step(ConvertReport.@Nullable Step step) {
+        if (step == null) {
+            return List.of(Html.number("-", -1), Html.number("-", -1));
+        }
         return List.of(value(step.errorBefore()),
                 step.ridge() == null ? Html.number("-", -1) : value(step.errorAfter()));
     }

@@ -96,8 +96,11 @@ final class AttentionDivergence implements AutoCloseable {
         Tensor q = side.queries.rows(row, length).columns((long) head * d, d);
         int kvHead = head / (shape.heads() / side.kvHeads);
         Tensor k = side.keys.rows(row, length).columns((long) kvHead * d, d);
-        device.matrix().copy(mask, into);
-        device.matrix().gemm(shape.scale(), q, false, k, true, 1, into);
+        device.matrix().gemm(shape.scale(), q, false, k, true, 0, into);
+        if (shape.softcap() > 0) {
+            device.neural().softcap(into, shape.softcap());
+        }
+        device.neural().add(into, mask);
         if (side.slopes.length > 0) {
             addPositions(side.slopes[head], into);
         }

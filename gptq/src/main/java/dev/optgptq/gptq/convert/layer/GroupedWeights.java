@@ -87,7 +87,7 @@ record GroupedWeights(HostCopies copies) {
     /** The shape of attention with these weights. */
     static AttentionShape shape(AttentionShape source, AttentionMatrices weights) {
         return new AttentionShape(source.sequenceLength(), source.heads(), weights.kvHeads(), source.headDim(),
-                source.scale(), source.window());
+                source.valueDim(), source.scale(), source.softcap(), source.window());
     }
 
     /** The attention of these weights; the arena owns them. */

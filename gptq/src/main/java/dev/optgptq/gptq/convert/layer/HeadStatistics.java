@@ -166,7 +166,13 @@ final class HeadStatistics implements AutoCloseable {
             device.matrix().gemm(1, q, false, k, true, 0, into.rows(i * length, length));
         }
         Tensor slopes = attention.slopes();
-        device.neural().causalSoftmax(into, attention.shape().scale(),
+        float scale = attention.shape().scale();
+        if (attention.shape().softcap() > 0) {
+            device.neural().scale(into, scale);
+            device.neural().softcap(into, attention.shape().softcap());
+            scale = 1;
+        }
+        device.neural().causalSoftmax(into, scale,
                 slopes == null ? null : slopes.columns(head, count), attention.shape().window());
     }
 

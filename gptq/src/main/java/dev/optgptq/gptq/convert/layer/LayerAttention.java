@@ -59,8 +59,8 @@ record LayerAttention(Device device, AttentionShape shape, Positions positions, 
 
     /** The same attention with a key-value head for each query head. */
     AttentionShape unshared() {
-        return new AttentionShape(shape.sequenceLength(), shape.heads(), shape.heads(), shape.headDim(), shape.scale(),
-                shape.window());
+        return new AttentionShape(shape.sequenceLength(), shape.heads(), shape.heads(), shape.headDim(),
+                shape.valueDim(), shape.scale(), shape.softcap(), shape.window());
     }
 
     /** Of x F32 [N, hidden], the block's normed input; queries and keys turned by their positions. */

@@ -130,10 +130,10 @@ public final class LayerConverter {
         return LayerSource.attentionOf(spec.block(block));
     }
 
-    /** Whether scores are fitted: elsewhere merging is as good, and the fit knows no gradient through norms of queries and keys. */
+    /** Whether scores are fitted: elsewhere merging is as good, and the fit knows no gradient through norms of queries and keys, or a cap. */
     private static boolean fits(LayerSource source) {
         return LayerSource.attentionOf(source.original().block().spec()).position() instanceof Position.Rotary
-                && !source.attention().norms().present();
+                && !source.attention().norms().present() && source.attention().shape().softcap() == 0;
     }
 
     /** Queries and keys after the score fit. */

@@ -73,11 +73,8 @@ public record LayerCosts(Transformer model, Dense dense, Sequences sequences, In
             GroupedWeights weights = new GroupedWeights(new HostCopies(device));
             AttentionMatrices original = weights.download(source.attention().parts(), source.attention().headDim());
             for (int heads : kvHeads) {
-                weights.expand(
-                        new LayerMoments(source, dense, name -> {}).merges(original, heads, sequences.summed())
-                                .getFirst()
-                                .weights(),
-                        source.converted().parts());
+                source.converted().heads().write(new LayerMoments(source, dense, name -> {})
+                        .merges(original, heads, sequences.summed()).getFirst().weights());
                 ActivationStore stream = input(buffer, MEMORY / ((long) model.spec().blocks() * kvHeads.size()));
                 candidates.add(new Candidate(index, heads, stream));
                 advance(stream, source.converted(), buffer);

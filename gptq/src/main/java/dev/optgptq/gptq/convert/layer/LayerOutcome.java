@@ -2,6 +2,7 @@ package dev.optgptq.gptq.convert.layer;
 
 import dev.optgptq.gptq.convert.fit.Fit;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The outcome of converting one layer.
@@ -15,7 +16,8 @@ import java.util.List;
  * @param fittedDivergence the same after the score fit
  * @param turns kept turns of the score fit; 0 if it was not tried
  * @param values the fit of values and output projection, by the mean squared error of the residual stream
- * @param down the refit of the down projection, likewise
+ * @param down the refit of the down projection, likewise; null where there are experts
  */
 public record LayerOutcome(int block, int kvHeads, List<Integer> order, double keyResidual, double valueResidual,
-        double mergedDivergence, double fittedDivergence, int turns, Fit values, Fit down) {}
+        double mergedDivergence, double fittedDivergence, int turns, Fit values,
+        @Nullable Fit down) {}

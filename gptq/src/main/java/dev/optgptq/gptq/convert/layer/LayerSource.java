@@ -30,18 +30,25 @@ record LayerSource(Side original, Side converted, LayerAttention attention, Sequ
      *
      * @param model whose it is
      * @param workspace for batches of the sequences
+     * @param heads its attention's matrices
      */
-    record Side(Transformer model, BlockWeights block, Transformer.Workspace workspace) {
+    record Side(Transformer model, BlockWeights block, Transformer.Workspace workspace, SeparateHeads heads) {
 
         /** With weights of its own; the arena owns all. */
         static Side load(Transformer model, int block, Sequences sequences, TensorArena arena) {
-            return new Side(model, model.loadBlock(block, arena),
-                    model.workspace(arena, sequences.batchRows(), sequences.length()));
+            return of(model, model.loadBlock(block, arena),
+                    model.workspace(arena, sequences.batchRows(), sequences.length()), arena);
+        }
+
+        private static Side of(Transformer model, BlockWeights block, Transformer.Workspace workspace,
+                TensorArena arena) {
+            return new Side(model, block, workspace,
+                    SeparateHeads.of(attentionOf(block.spec()), block, model.device(), arena));
         }
 
         /** With weights of its own, in the same workspace. */
         Side again(TensorArena arena) {
-            return new Side(model, model.loadBlock(block.spec().index(), arena), workspace);
+            return of(model, model.loadBlock(block.spec().index(), arena), workspace, arena);
         }
 
         /** Runs in place: x F32 [N, hidden]. */
@@ -64,14 +71,14 @@ record LayerSource(Side original, Side converted, LayerAttention attention, Sequ
         }
 
         AttentionParts parts() {
-            return AttentionParts.of(attentionOf(block.spec()), block);
+            return heads.parts();
         }
 
         /** Its attention alone, for sequences of that length; the arena owns the tables of its positions. */
         LayerAttention attention(int length, TensorArena arena) {
             Mixer.Attention form = attentionOf(block.spec());
             AttentionShape shape = new AttentionShape(length, form.heads(), form.kvHeads(), form.headDim(),
-                    form.scale(), form.window());
+                    form.headDim(), form.scale(), form.softcap(), form.window());
             return new LayerAttention(model.device(), shape, Positions.of(form, length, model.device(), arena),
                     parts(), HeadNorms.of(block));
         }

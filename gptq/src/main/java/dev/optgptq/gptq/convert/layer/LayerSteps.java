@@ -1,5 +1,7 @@
 package dev.optgptq.gptq.convert.layer;
 
+import dev.optgptq.calibrate.family.FeedForward;
+import dev.optgptq.calibrate.family.NormSlot;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.gptq.convert.fit.Fit;
 import dev.optgptq.gptq.convert.merge.AttentionMatrices;
@@ -14,8 +16,12 @@ import org.jspecify.annotations.Nullable;
 /** The steps that every conversion of a layer takes. */
 record LayerSteps(LayerSource source) {
 
-    /** The down projection as it will be stored; null where it stays. */
-    record Refitted(@Nullable Matrix weight, @Nullable Matrix bias, Fit fit) {}
+    /**
+     * The down projection as it will be stored; null where it stays.
+     *
+     * @param fit null where there is none, but experts
+     */
+    record Refitted(@Nullable Matrix weight, @Nullable Matrix bias, @Nullable Fit fit) {}
 
     /**
      * Refits the down projection, and writes it to the converted block.
@@ -23,6 +29,9 @@ record LayerSteps(LayerSource source) {
      * @param stored rounds a matrix to the dtype that it will be stored in
      */
     private Refitted refitDown(UnaryOperator<Matrix> stored) {
+        if (!(source.original().block().spec().feedForward() instanceof FeedForward.Dense)) {
+            return new Refitted(null, null, null);
+        }
         DownStep step = new DownStep(source);
         DownStep.Result found = step.fit();
         if (!found.fit().kept()) {
@@ -45,10 +54,17 @@ record LayerSteps(LayerSource source) {
         try (TensorArena arena = source.device().arena()) {
             write(attention);
             Tensor buffer = buffer(arena);
-            step.accept("original stream");
-            source.advanceOriginal(buffer);
+            boolean normed = source.original().block().spec().has(NormSlot.AFTER_MLP);
+            if (!normed) {
+                step.accept("original stream");
+                source.advanceOriginal(buffer);
+            }
             step.accept("down projection");
             Refitted down = refitDown(stored);
+            if (normed) {
+                step.accept("original stream");
+                source.advanceOriginal(buffer);
+            }
             step.accept("converted stream");
             source.advanceConverted(buffer);
             source.device().synchronize();
@@ -69,7 +85,7 @@ record LayerSteps(LayerSource source) {
     }
 
     private void write(AttentionMatrices attention) {
-        new GroupedWeights(new HostCopies(source.device())).expand(attention, source.converted().parts());
+        source.converted().heads().write(attention);
     }
 
     private Tensor buffer(TensorArena arena) {

@@ -14,6 +14,7 @@ import dev.optgptq.kernels.dense.Dense;
 import dev.optgptq.kernels.dense.Matrix;
 import java.util.Collections;
 import java.util.List;
+import java.util.Objects;
 import java.util.function.Consumer;
 import java.util.function.UnaryOperator;
 import java.util.stream.IntStream;
@@ -96,7 +97,7 @@ public final class PositionConverter {
             AttentionMatrices rounded = stored.apply(values.weights());
             LayerSteps.Refitted down = new LayerSteps(source).finish(rounded, storedLinear, step);
             return new Converted(rounded, down.weight(), down.bias(), order, new Outcome(block, scores.before(),
-                    scores.after(), scores.turns(), values.fit(), down.fit()));
+                    scores.after(), scores.turns(), values.fit(), Objects.requireNonNull(down.fit())));
         }
     }
 

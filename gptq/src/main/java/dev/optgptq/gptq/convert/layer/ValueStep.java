@@ -1,5 +1,6 @@
 package dev.optgptq.gptq.convert.layer;
 
+import dev.optgptq.calibrate.family.NormSlot;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.gptq.convert.fit.DeviceAlgebra;
 import dev.optgptq.gptq.convert.fit.Fit;
@@ -13,12 +14,17 @@ import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.dense.Dense;
 import dev.optgptq.kernels.dense.Matrix;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Fits shared values and the output projection to the original layer's output plus the residual stream's error so far,
  * so that the converted stream approaches the original's.
  */
-record ValueStep(LayerSource source, Dense dense) {
+record ValueStep(LayerSource source, Dense dense, OutputJoin join) {
+
+    ValueStep(LayerSource source, Dense dense) {
+        this(source, dense, OutputJoin.of(source, NormSlot.AFTER_ATTENTION));
+    }
 
     /** The solution. */
     record Result(AttentionMatrices weights, Fit fit) {}
@@ -36,23 +42,25 @@ record ValueStep(LayerSource source, Dense dense) {
         Device device = source.device();
         HostCopies copies = new HostCopies(device);
         try (TensorArena arena = device.arena()) {
-            LinearMoments train = moments(attention, sequences.summed(), arena);
-            LinearMoments heldOut = moments(attention, sequences.heldOut(), arena);
-            Matrix outputBias = merge.weights().outputBias();
+            Tensor bias = keptBias(merge, copies, arena);
+            LinearMoments train = moments(attention, bias, sequences.summed(), arena);
+            LinearMoments heldOut = moments(attention, bias, sequences.heldOut(), arena);
+            // Behind a norm a bias is no constant of what joins; there it stays.
+            Matrix outputBias = join.isNormed() ? null : merge.weights().outputBias();
             SharedValueFit.Values start = new SharedValueFit.Values(
                     copies.uploadDoubles(Matrix.stack(merge.values()), arena),
-                    copies.uploadDoubles(merge.weights().outputRows(), arena),
-                    outputBias == null ? null : copies.uploadDoubles(outputBias, arena));
+                    copies.uploadDoubles(join.joined(merge.weights().outputRows()), arena),
+                    outputBias == null ? null : copies.uploadDoubles(join.joined(outputBias), arena));
             SharedValueFit.Result found = new SharedValueFit(new DeviceAlgebra(device), scores.heads(),
                     scores.kvHeads()).refit(train, heldOut, start, arena);
             return found.fit().kept()
-                    ? new Result(shared(found.values(), original, scores, copies), found.fit())
+                    ? new Result(shared(found.values(), original, merge.weights(), scores, copies), found.fit())
                     : new Result(scores, found.fit());
         }
     }
 
-    private AttentionMatrices shared(SharedValueFit.Values found, AttentionMatrices original, AttentionMatrices scores,
-            HostCopies copies) {
+    private AttentionMatrices shared(SharedValueFit.Values found, AttentionMatrices original, AttentionMatrices merged,
+            AttentionMatrices scores, HostCopies copies) {
         Matrix shares = copies.downloadDoubles(found.shares());
         int groups = scores.kvHeads();
         int stacked = shares.columns();
@@ -65,11 +73,24 @@ record ValueStep(LayerSource source, Dense dense) {
                 : Matrix.stack(dense.each(groups, group -> dense.multiply(shares.rows(group * d, d),
                         valueBias.columns(group * stacked, stacked).transposed()))).transposed();
         Tensor bias = found.bias();
-        return scores.withValues(Matrix.stack(values), sharedBias, copies.downloadDoubles(found.output()),
-                bias == null ? null : copies.downloadDoubles(bias));
+        Matrix mergedBias = merged.outputBias();
+        return scores.withValues(Matrix.stack(values), sharedBias,
+                join.apart(copies.downloadDoubles(found.output()), merged.outputRows()),
+                bias == null || mergedBias == null ? mergedBias : join.apart(copies.downloadDoubles(bias), mergedBias));
     }
-    /** @param owner of the moments */
-    private LinearMoments moments(LayerAttention attention, int[] which, TensorArena owner) {
+
+    /** The output projection's bias as it joins, F32 [1, hidden], where it stays; else null. */
+    private @Nullable Tensor keptBias(LayerMerge merge, HostCopies copies, TensorArena arena) {
+        Matrix bias = merge.weights().outputBias();
+        return bias == null || !join.isNormed() ? null : copies.upload(join.joined(bias), arena);
+    }
+
+    /**
+     * @param keptBias null where there is none
+     * @param owner of the moments
+     */
+    private LinearMoments moments(LayerAttention attention, @Nullable Tensor keptBias, int[] which,
+            TensorArena owner) {
         Device device = attention.device();
         Sequences sequences = source.sequences();
         LayerAttention original = source.attention();
@@ -85,7 +106,8 @@ record ValueStep(LayerSource source, Dense dense) {
                     Tensor after = sequences.read(device, sequences.converted(), batch, ofConverted);
                     Tensor x = scratch.matrix(DType.F32, after.rows(), source.hidden());
                     source.original().normed(after, x);
-                    sum.add(averages(attention, x, scratch), target(before, after, scratch));
+                    Tensor u = averages(attention, x, scratch);
+                    sum.add(u, target(before, after, u, keptBias, scratch));
                     device.synchronize();
                 }
             });
@@ -93,8 +115,13 @@ record ValueStep(LayerSource source, Dense dense) {
         }
     }
 
-    /** The target addend of the converted stream: original + attention(original) - converted. */
-    private Tensor target(Tensor original, Tensor converted, TensorArena scratch) {
+    /**
+     * The target addend of the converted stream: original + what the original's attention adds - converted.
+     *
+     * @param averages which this is to be made of; behind a norm its tokens get their factors
+     */
+    private Tensor target(Tensor original, Tensor converted, Tensor averages, @Nullable Tensor keptBias,
+            TensorArena scratch) {
         LayerAttention attention = source.attention();
         Device device = attention.device();
         long n = original.rows();
@@ -106,7 +133,16 @@ record ValueStep(LayerSource source, Dense dense) {
         attention.attend(p, attended);
         Tensor target = scratch.matrix(DType.F32, n, source.hidden());
         device.matrix().subtract(original, converted, target);
-        attention.output(attended, 1, target);
+        if (join.isPlain()) {
+            attention.output(attended, 1, target);
+            return target;
+        }
+        Tensor output = scratch.matrix(DType.F32, n, source.hidden());
+        attention.output(attended, 0, output);
+        join.add(output, target);
+        if (join.isNormed()) {
+            join.weigh(averages, join.lessBias(output, keptBias, target, scratch));
+        }
         return target;
     }
 

@@ -1,5 +1,6 @@
 package dev.optgptq.gptq.convert.layout;
 
+import dev.optgptq.calibrate.model.AttentionParts;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.dtype.DType;
@@ -14,6 +15,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.SequencedMap;
+import java.util.stream.IntStream;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 import tools.jackson.databind.node.ObjectNode;
@@ -21,7 +23,8 @@ import tools.jackson.databind.node.ObjectNode;
 /**
  * The form with fused rows of queries, keys and values and a GELU between the MLP's matrices: an opt_gqa model with ALiBi, LayerNorm
  * and a plain MLP as a directory of the family mpt, which llama.cpp serves, in memory. MPT's activation is GELU: ReLU becomes
- * GELU(s x) / s, s a power of two that goes into the MLP's weights, which errs by at most 0.17 / s.
+ * GELU(s x) / s, s a power of two that goes into the MLP's weights, which errs by at most 0.17 / s. GELU by tanh (bloom) becomes GELU, which
+ * is at most 4.8e-4 away; llama.cpp computes mpt by tanh.
  */
 public final class FusedGeluLayout implements AutoCloseable {
 
@@ -66,10 +69,11 @@ public final class FusedGeluLayout implements AutoCloseable {
         boolean bias = config.path("attention_bias").asBoolean();
         refuse(!config.path("position_type").asString().equals("alibi"), "positions other than ALiBi");
         refuse(config.path("alibi_bias_max").asInt() != 8, "ALiBi with another largest bias than 8");
+        refuse(!hasStandardSlopes(config), "ALiBi with slopes other than those of the paper");
         refuse(!config.path("norm_type").asString().equals("layer_norm"), "RMS norms");
         refuse(config.path("layer_norm_eps").asDouble() != 1e-5, "another eps of its norms than 1e-5");
         refuse(!config.path("mlp_type").asString().equals("plain"), "a gated MLP");
-        refuse(!List.of("relu", "gelu").contains(config.path("hidden_act").asString()),
+        refuse(!List.of("relu", "gelu", "gelu_pytorch_tanh").contains(config.path("hidden_act").asString()),
                 "an activation other than ReLU and GELU");
         refuse(config.path("head_dim").asInt() * config.path("num_attention_heads").asInt() != config
                 .path("hidden_size").asInt(), "heads that are not as wide together as the model");
@@ -78,6 +82,13 @@ public final class FusedGeluLayout implements AutoCloseable {
         for (String other : List.of("attention_output_bias", "mlp_bias", "norm_bias")) {
             refuse(config.path(other).asBoolean() != bias, "biases of some layers alone");
         }
+    }
+
+    private static boolean hasStandardSlopes(JsonNode config) {
+        float[] standard = AttentionParts.Positions.alibi(8, config.path("num_attention_heads").asInt());
+        JsonNode stated = config.path("alibi_slopes");
+        return !stated.isArray() || IntStream.range(0, standard.length)
+                .allMatch(head -> (float) stated.path(head).asDouble(0) == standard[head]);
     }
 
     private void refuse(boolean holds, String what) {

@@ -9,6 +9,7 @@ import dev.optgptq.calibrate.family.NormSlot;
 import dev.optgptq.calibrate.family.NormSpec;
 import dev.optgptq.calibrate.family.Position;
 import dev.optgptq.calibrate.family.Projection;
+import dev.optgptq.calibrate.family.RotaryScaling;
 import dev.optgptq.calibrate.model.AttentionParts;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.UserError.Code;
@@ -31,7 +32,7 @@ final class OptGqaForm {
 
     private OptGqaForm() {}
 
-    private static Mixer.Attention attention(BlockSpec block) {
+    static Mixer.Attention attention(BlockSpec block) {
         if (block.mixer() instanceof Mixer.Attention form) {
             return form;
         }
@@ -45,35 +46,54 @@ final class OptGqaForm {
         throw new IllegalArgumentException("block " + block.index() + " has experts");
     }
 
+    /** Whether the table's rows stay what the head multiplies by: a factor or a norm of the embeddings is folded into them alone. */
+    static boolean staysTied(ModelSpec spec) {
+        return spec.embedding().scale() == 1 && spec.embedding().norm() == null;
+    }
+
     /** Refuses by name what it cannot say; ConvertCheck has let the blocks pass. */
     static void check(ModelDirectory source, ModelSpec spec, Positions positions) {
-        refuse(spec.embedding().scale() != 1, source, "scaled embeddings");
         refuse(spec.embedding().projection() != null || spec.head().projection() != null, source,
                 "projected embeddings");
-        refuse(spec.embedding().norm() != null, source, "a norm of the embeddings");
+        refuse(!staysTied(spec) && spec.embedding().positions() != null, source,
+                "a factor or norm of embeddings and learned positions together");
         refuse(spec.head().norm() == null, source, "no final norm");
-        refuse(spec.head().bias() || spec.head().scale() != 1 || spec.head().softcap() != 0
-                || spec.head().normalised(), source, "a head with bias, scale, cap or normalised rows");
-        NormSpec first = Objects.requireNonNull(spec.block(0).norm(NormSlot.BEFORE_ATTENTION));
-        spec.norms().forEach(norm -> refuse(norm.kind() != first.kind() || norm.eps() != first.eps()
-                || norm.bias() != first.bias() || norm.offset() != 0 || norm.grouped(), source,
+        refuse(spec.head().scale() != 1 || spec.head().softcap() != 0 || spec.head().normalised(), source,
+                "a head with scale, cap or normalised rows");
+        spec.blockSpecs().forEach(block -> check(source, spec, block, positions));
+        NormSpec first = spec.block(0).norm(NormSlot.BEFORE_ATTENTION);
+        refuse(first == null, source, "attention without a norm before it");
+        NormSpec like = Objects.requireNonNull(first);
+        spec.norms().forEach(norm -> refuse(norm.kind() != like.kind() || norm.eps() != like.eps()
+                || norm.bias() != like.bias() || norm.offset() != 0 || norm.grouped(), source,
                 "norms of several forms (" + norm.name() + ")"));
+    }
+
+    private static void check(ModelDirectory source, ModelSpec spec, BlockSpec block, Positions positions) {
         BlockSpec like = spec.block(0);
-        for (BlockSpec block : spec.blockSpecs()) {
-            Mixer.Attention form = attention(block);
-            refuse(form.window() > 0, source, "a window of attention");
-            refuse(Math.abs(form.scale() * Math.sqrt(form.headDim()) - 1) > 1e-6, source, "scores of another scale");
-            refuse(!block.feedForward().equals(like.feedForward()), source, "MLPs of several forms");
-            refuse(mlp(block).form() instanceof FeedForward.Form.Clamped, source, "a clamped MLP");
-            block.linears().forEach(linear -> refuse(!linear.view().rows().isConcatenated(), source,
-                    "interleaved rows (" + linear.weightTensor() + ")"));
-            for (Group group : Group.values()) {
-                refuse(group.biased(block).size() > 1 || group.bias(block) != group.bias(like), source,
-                        "biases of some of " + group + " alone");
-            }
-            refuse(positions instanceof Positions.Alibi && hasNoPosition(spec, form), source,
-                    "block " + block.index() + " without positions");
+        Mixer.Attention form = attention(block);
+        refuse(form.window() > 0, source, "a window of attention");
+        refuse(form.softcap() != 0, source, "capped scores");
+        refuse(Math.abs(form.scale() * Math.sqrt(form.headDim()) - 1) > 1e-6, source, "scores of another scale");
+        refuse(block.has(NormSlot.QUERY) || block.has(NormSlot.KEY), source, "norms of queries and keys");
+        refuse(block.has(NormSlot.AFTER_ATTENTION) || block.has(NormSlot.AFTER_MLP), source,
+                "norms after attention or MLP");
+        refuse(block.residual() != like.residual() || block.residualScale() != 1, source,
+                "a factor of what joins the residual stream");
+        refuse(block.has(NormSlot.BEFORE_MLP) != like.has(NormSlot.BEFORE_MLP), source, "norms before some MLPs");
+        refuse(!(block.feedForward() instanceof FeedForward.Dense), source, "a mixture of experts");
+        refuse(!block.feedForward().equals(like.feedForward()), source, "MLPs of several forms");
+        refuse(mlp(block).form() instanceof FeedForward.Form.Clamped, source, "a clamped MLP");
+        for (Group group : Group.values()) {
+            refuse(group.biased(block).size() > 1 || group.bias(block) != group.bias(like), source,
+                    "biases of some of " + group + " alone");
         }
+        if (!(positions instanceof Positions.Alibi alibi) || alibi.meanOver() == 0) {
+            refuse(!form.position().equals(attention(like).position()), source,
+                    "positions of several forms (block " + block.index() + ")");
+        }
+        refuse(positions instanceof Positions.Alibi && hasNoPosition(spec, form), source,
+                "block " + block.index() + " without positions");
     }
 
     private static boolean hasNoPosition(ModelSpec spec, Mixer.Attention form) {
@@ -105,12 +125,16 @@ final class OptGqaForm {
 
     private static void refuse(boolean holds, ModelDirectory source, String what) {
         if (holds) {
-            throw new UserError(Code.UNSUPPORTED_MODEL,
-                    source.path() + ": the converted model would have to be written as opt_gqa, "
-                            + "which has no room for " + what
-                            + "; keep the positions and merge heads alone, if the model's own family can "
-                            + "hold that");
+            throw refused(source, what);
         }
+    }
+
+    static UserError refused(ModelDirectory source, String what) {
+        return new UserError(Code.UNSUPPORTED_MODEL, source.path()
+                + ": the converted model would have to be written as "
+                + "opt_gqa, which has no room for " + what
+                + "; keep the positions and give all layers one number of key-value heads (--ratio, --kv-heads), if the "
+                + "model's own family can hold that");
     }
 
     static ObjectNode config(ModelDirectory source, ModelSpec spec, Positions positions) {
@@ -129,12 +153,15 @@ final class OptGqaForm {
         config.put("num_key_value_heads", form.kvHeads());
         config.put("head_dim", form.headDim());
         config.put("max_position_embeddings", spec.maxPositions());
-        config.put("tie_word_embeddings", spec.head().tied());
+        config.put("tie_word_embeddings", spec.head().tied() && staysTied(spec));
+        config.put("lm_head_bias", spec.head().bias());
+        config.put("parallel_residual", block.residual() == BlockSpec.Residual.PARALLEL);
+        config.put("mlp_norm", block.has(NormSlot.BEFORE_MLP));
         config.put("attention_bias", Group.INPUTS.bias(block));
         config.put("attention_output_bias", Group.OUTPUT.bias(block));
         mlp(config, block);
         norm(config, Objects.requireNonNull(block.norm(NormSlot.BEFORE_ATTENTION)));
-        positions(config, positions, form.heads());
+        positions(source, config, positions, form);
         KEPT.forEach(key -> {
             JsonNode value = source.config().json().path(key);
             if (!value.isMissingNode()) {
@@ -187,17 +214,41 @@ final class OptGqaForm {
         }
     }
 
-    private static void positions(ObjectNode config, Positions positions, int heads) {
+    private static void positions(ModelDirectory source, ObjectNode config, Positions positions, Mixer.Attention form) {
         switch (positions) {
             case Positions.Learned learned -> config.put("position_type", "learned");
+            case Positions.Rotary(Position.Rotary rotary) -> {
+                config.put("position_type", "rotary");
+                config.put("rope_theta", rotary.theta());
+                config.put("partial_rotary_factor", (double) rotary.rotaryDim() / form.headDim());
+                scaling(source, config, rotary.scaling());
+            }
             case Positions.Alibi alibi -> {
                 config.put("position_type", "alibi");
                 config.put("alibi_bias_max", MAX_BIAS);
                 ArrayNode slopes = config.putArray("alibi_slopes");
-                for (float slope : AttentionParts.Positions.alibi(MAX_BIAS, heads)) {
-                    slopes.add(slope);
+                if (alibi.slopes().isEmpty()) {
+                    for (float slope : AttentionParts.Positions.alibi(MAX_BIAS, form.heads())) {
+                        slopes.add(slope);
+                    }
                 }
+                alibi.slopes().forEach(slopes::add);
             }
+        }
+    }
+
+    private static void scaling(ModelDirectory source, ObjectNode config, RotaryScaling scaling) {
+        switch (scaling) {
+            case RotaryScaling.Default() -> {
+            }
+            case RotaryScaling.Linear(double factor) ->
+                config.putObject("rope_scaling").put("rope_type", "linear").put("factor", factor);
+            case RotaryScaling.Llama3 llama -> config.putObject("rope_scaling").put("rope_type", "llama3")
+                    .put("factor", llama.factor()).put("low_freq_factor", llama.lowFrequencyFactor())
+                    .put("high_freq_factor", llama.highFrequencyFactor())
+                    .put("original_max_position_embeddings", llama.originalPositions());
+            case RotaryScaling.Dynamic _,RotaryScaling.Yarn _,RotaryScaling.LongRope _ ->
+                refuse(true, source, "a rotary scaling other than linear and llama3");
         }
     }
 }

@@ -3,21 +3,30 @@ package dev.optgptq.gptq.convert.layout;
 import dev.optgptq.calibrate.family.BlockSpec;
 import dev.optgptq.calibrate.family.EmbeddingSpec;
 import dev.optgptq.calibrate.family.LinearSpec;
+import dev.optgptq.calibrate.family.Mixer;
 import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.calibrate.family.NormSlot;
 import dev.optgptq.calibrate.family.NormSpec;
-import dev.optgptq.formats.dtype.Shape;
+import dev.optgptq.calibrate.family.Position;
+import dev.optgptq.calibrate.family.WeightView;
+import dev.optgptq.calibrate.model.AttentionParts;
 import dev.optgptq.formats.model.ModelConfig;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.formats.safetensors.TensorView;
+import dev.optgptq.kernels.ops.NeuralOps.RotaryLayout;
 import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Objects;
 import java.util.SequencedMap;
+import java.util.stream.IntStream;
 
 /**
  * The same model as a directory of the family opt_gqa, in memory: its tensors under that family's names, fused linears taken
- * apart, nothing of them copied but the embedding table where positions are folded into it. The source must stay open.
+ * apart. Copied are an embedding table that something is folded into, and rows that do not lie together. The source must stay open.
  */
 public final class OptGqaLayout implements AutoCloseable {
 
@@ -26,6 +35,8 @@ public final class OptGqaLayout implements AutoCloseable {
     private final Arena arena = Arena.ofShared();
     private final ModelDirectory source;
     private final ModelSpec spec;
+    /** Elements of a head that turn with their neighbours; 0 where pairs lie apart, or nothing turns. */
+    private final int pairs;
     private final SequencedMap<String, TensorView> tensors = new LinkedHashMap<>();
     private final ModelDirectory directory;
 
@@ -34,12 +45,49 @@ public final class OptGqaLayout implements AutoCloseable {
         /** A table of them is added to the embedding, as the source has it. */
         record Learned() implements Positions {}
 
+        /** Rotary embedding, as the source has it; pairs of neighbours become halves of a head, by the order of rows. */
+        record Rotary(Position.Rotary form) implements Positions {}
+
         /**
          * ALiBi's slopes by the index of a query head.
          *
+         * @param slopes of the source; empty for those of the paper
          * @param meanOver of the source's learned positions, if it has any, so many are averaged and added to the embedding
          */
-        record Alibi(int meanOver) implements Positions {}
+        record Alibi(List<Float> slopes, int meanOver) implements Positions {
+            public Alibi {
+                slopes = List.copyOf(slopes);
+            }
+
+            /** The slopes of the paper. */
+            public Alibi(int meanOver) {
+                this(List.of(), meanOver);
+            }
+
+            /** The slopes of a model. */
+            private static Alibi of(Position.Alibi form, int heads) {
+                List<Float> slopes = new ArrayList<>();
+                for (float slope : AttentionParts.Positions.slopes(form, heads)) {
+                    slopes.add(slope);
+                }
+                return new Alibi(slopes, 0);
+            }
+        }
+
+        /** As the source has them. Throws UserError UNSUPPORTED_MODEL where it has none. */
+        static Positions kept(ModelDirectory source, ModelSpec spec) {
+            Mixer.Attention attention = OptGqaForm.attention(spec.block(0));
+            return switch (attention.position()) {
+                case Position.Alibi form -> Alibi.of(form, attention.heads());
+                case Position.Rotary form -> new Rotary(form);
+                case Position.None none -> {
+                    if (spec.embedding().positions() == null) {
+                        throw OptGqaForm.refused(source, "layers without positions");
+                    }
+                    yield new Learned();
+                }
+            };
+        }
     }
 
     /** Throws UserError UNSUPPORTED_MODEL where the form has no room for something of the source. */
@@ -47,11 +95,18 @@ public final class OptGqaLayout implements AutoCloseable {
         OptGqaForm.check(source, spec, positions);
         this.source = source;
         this.spec = spec;
+        this.pairs = positions instanceof Positions.Rotary(Position.Rotary form)
+                && form.layout() == RotaryLayout.INTERLEAVED ? form.rotaryDim() : 0;
         embedding(positions);
         spec.blockSpecs().forEach(this::block);
         norm(Objects.requireNonNull(spec.head().norm()), "model.norm");
         if (!spec.head().tied()) {
             rename(spec.head().module() + ".weight", "lm_head.weight");
+        } else if (!OptGqaForm.staysTied(spec)) {
+            rename(spec.embedding().table() + ".weight", "lm_head.weight");
+        }
+        if (spec.head().bias()) {
+            rename(spec.head().module() + ".bias", "lm_head.bias");
         }
         ModelConfig config = new ModelConfig(OptGqaForm.config(source, spec, positions), source.config().file());
         this.directory = ModelDirectory.inMemory(source.path(), config, tensors);
@@ -63,31 +118,48 @@ public final class OptGqaLayout implements AutoCloseable {
     }
 
     private void embedding(Positions positions) {
-        String table = spec.embedding().table() + ".weight";
+        table(positions);
         EmbeddingSpec.Positions learned = spec.embedding().positions();
-        if (learned == null) {
-            rename(table, "model.embed_tokens.weight");
-            return;
+        if (learned != null && positions instanceof Positions.Learned) {
+            put(positions(learned, "model.embed_positions.weight", spec.maxPositions()));
         }
-        TensorView rows = source.tensor(learned.table() + ".weight");
-        switch (positions) {
-            case Positions.Learned kept -> {
-                rename(table, "model.embed_tokens.weight");
-                put(rows(rows, "model.embed_positions.weight", learned.offset(), spec.maxPositions()));
-            }
-            case Positions.Alibi(int meanOver) -> {
-                TensorView seen = rows(rows, rows.name(), learned.offset(), Math.min(meanOver, spec.maxPositions()));
-                TensorView ids = source.tensor(table);
-                put(new TensorView("model.embed_tokens.weight", ids.dtype(), ids.shape(),
-                        FoldedRows.plusMean(ids, seen, arena), ids.file()));
-            }
+    }
+
+    /** Factors, a norm, and the mean of positions that go are folded into the table. */
+    private void table(Positions positions) {
+        String stored = spec.embedding().table() + ".weight";
+        EmbeddingSpec.Positions learned = spec.embedding().positions();
+        TensorView ids = source.tensor(stored);
+        if (!OptGqaForm.staysTied(spec)) {
+            NormSpec norm = spec.embedding().norm();
+            put(table(ids, FoldedRows.normed(ids, spec.embedding().scale(), norm,
+                    norm == null ? null : source.tensor(norm.name() + ".weight"),
+                    norm == null || !norm.bias() ? null : source.tensor(norm.name() + ".bias"), arena)));
+        } else if (learned != null && positions instanceof Positions.Alibi alibi) {
+            TensorView seen = positions(learned, learned.table(), Math.min(alibi.meanOver(), spec.maxPositions()));
+            put(table(ids, FoldedRows.plusMean(ids, seen, arena)));
+        } else {
+            rename(stored, "model.embed_tokens.weight");
         }
+    }
+
+    private static TensorView table(TensorView ids, MemorySegment rows) {
+        return new TensorView("model.embed_tokens.weight", ids.dtype(), ids.shape(), rows, ids.file());
+    }
+
+    /** The first of the learned positions. */
+    private TensorView positions(EmbeddingSpec.Positions learned, String name, int count) {
+        return StoredRows.of(source.tensor(learned.table() + ".weight"), name,
+                IntStream.range(learned.offset(), learned.offset() + count).toArray(), arena);
     }
 
     private void block(BlockSpec block) {
         String prefix = LAYER + block.index() + ".";
         norm(Objects.requireNonNull(block.norm(NormSlot.BEFORE_ATTENTION)), prefix + "input_layernorm");
-        norm(Objects.requireNonNull(block.norm(NormSlot.BEFORE_MLP)), prefix + "post_attention_layernorm");
+        NormSpec ofMlp = block.norm(NormSlot.BEFORE_MLP);
+        if (ofMlp != null) {
+            norm(ofMlp, prefix + "post_attention_layernorm");
+        }
         for (LinearSpec linear : block.linears()) {
             switch (linear.projection()) {
                 case QUERY -> parts(linear, prefix, "self_attn.q_proj");
@@ -105,17 +177,42 @@ public final class OptGqaLayout implements AutoCloseable {
         }
     }
 
-    /** The parts of a linear lie one under the other. */
+    /** The parts of a linear, each as a matrix [out, in], however the source joins them. */
     private void parts(LinearSpec linear, String prefix, String... names) {
+        WeightView view = linear.view();
+        int[] onDisk = view.rows().onDisk();
         int first = 0;
         for (int part = 0; part < names.length; part++) {
-            int rows = names.length == 1 ? linear.outputs() : linear.view().rows().parts().get(part);
-            put(rows(source.tensor(linear.weightTensor()), prefix + names[part] + ".weight", first, rows));
+            String name = prefix + names[part];
+            int rows = names.length == 1 ? linear.outputs() : view.rows().parts().get(part);
+            int[] order = turning(names[part], Arrays.copyOfRange(onDisk, first, first + rows));
+            TensorView weight = source.tensor(linear.weightTensor());
+            put(view.stored() == WeightView.Stored.IN_OUT
+                    ? StoredRows.ofTurned(weight, name + ".weight", order, arena)
+                    : StoredRows.of(weight, name + ".weight", order, arena));
             if (linear.bias()) {
-                put(rows(source.tensor(linear.biasTensor()), prefix + names[part] + ".bias", first, rows));
+                put(StoredRows.of(source.tensor(linear.biasTensor()), name + ".bias", order, arena));
             }
             first += rows;
         }
+    }
+
+    /** Elements of queries and keys that turn with their neighbours come to lie half of what turns apart. */
+    private int[] turning(String name, int[] rows) {
+        boolean turns = name.endsWith("q_proj") || name.endsWith("k_proj");
+        if (pairs == 0 || !turns) {
+            return rows;
+        }
+        int d = OptGqaForm.attention(spec.block(0)).headDim();
+        int[] order = rows.clone();
+        for (int i = 0; i < rows.length; i++) {
+            int inHead = i % d;
+            if (inHead < pairs) {
+                int half = pairs / 2;
+                order[i] = rows[i - inHead + (inHead < half ? 2 * inHead : 2 * (inHead - half) + 1)];
+            }
+        }
+        return order;
     }
 
     private void norm(NormSpec norm, String name) {
@@ -131,15 +228,6 @@ public final class OptGqaLayout implements AutoCloseable {
 
     private void put(TensorView view) {
         tensors.put(view.name(), view);
-    }
-
-    /** Some rows of a matrix, or elements of a vector. */
-    private static TensorView rows(TensorView view, String name, long first, long count) {
-        boolean vector = view.shape().rank() == 1;
-        long columns = vector ? 1 : view.shape().dimension(1);
-        long bytes = columns * view.dtype().bytes();
-        return new TensorView(name, view.dtype(), vector ? Shape.of(count) : Shape.of(count, columns),
-                view.data().asSlice(first * bytes, count * bytes), view.file());
     }
 
     @Override

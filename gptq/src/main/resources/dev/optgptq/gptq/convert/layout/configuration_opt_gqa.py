@@ -1,4 +1,4 @@
-"""Opt-GQA: grouped-query attention with ALiBi, or with learned positions. Written by opt-gptq convert-gqa."""
+"""Opt-GQA: grouped-query attention with ALiBi, or with learned or rotary positions. Written by opt-gptq convert-gqa."""
 
 from transformers import PretrainedConfig
 
@@ -17,9 +17,12 @@ class OptGqaConfig(PretrainedConfig):
         num_key_value_heads=None,  # a number, or a list with one for each layer
         head_dim=None,
         max_position_embeddings=2048,
-        position_type="alibi",  # or "learned": a table added to the embeddings
+        position_type="alibi",  # or "learned": a table added to the embeddings; or "rotary"
         alibi_bias_max=8,
         alibi_slopes=None,  # one for each query head; None for those of the paper
+        rope_theta=10000.0,
+        rope_scaling=None,  # rope_type "linear" or "llama3", and its numbers
+        partial_rotary_factor=1.0,  # the first elements of a head that turn, as a share
         norm_type="rms_norm",  # or "layer_norm"
         rms_norm_eps=1e-6,
         layer_norm_eps=1e-5,
@@ -29,6 +32,9 @@ class OptGqaConfig(PretrainedConfig):
         attention_bias=False,  # of queries, keys and values
         attention_output_bias=False,
         mlp_bias=False,
+        parallel_residual=False,  # x + attention(norm(x)) + mlp(norm(x))
+        mlp_norm=True,  # a norm of the MLP's own; without one it reads what attention reads
+        lm_head_bias=False,
         use_cache=True,
         tie_word_embeddings=False,
         **kwargs,
@@ -44,6 +50,9 @@ class OptGqaConfig(PretrainedConfig):
         self.position_type = position_type
         self.alibi_bias_max = alibi_bias_max
         self.alibi_slopes = alibi_slopes
+        self.rope_theta = rope_theta
+        self.rope_scaling = rope_scaling
+        self.partial_rotary_factor = partial_rotary_factor
         self.norm_type = norm_type
         self.rms_norm_eps = rms_norm_eps
         self.layer_norm_eps = layer_norm_eps
@@ -53,9 +62,12 @@ class OptGqaConfig(PretrainedConfig):
         self.attention_bias = attention_bias
         self.attention_output_bias = attention_output_bias
         self.mlp_bias = mlp_bias
+        self.parallel_residual = parallel_residual
+        self.mlp_norm = mlp_norm
+        self.lm_head_bias = lm_head_bias
         self.use_cache = use_cache
         for name, known in (
-            ("position_type", ("alibi", "learned")),
+            ("position_type", ("alibi", "learned", "rotary")),
             ("norm_type", ("rms_norm", "layer_norm")),
             ("mlp_type", ("gated", "plain")),
         ):

@@ -23,6 +23,33 @@ def alibi_slopes(heads: int, max_bias: float) -> list[float]:
     return [2.0 ** (-max_bias * step / power) for step in steps]
 
 
+def rotary_frequencies(config: OptGqaConfig) -> torch.Tensor:
+    """float32 [pairs]: radians per position (Su et al. 2021)."""
+    width = int(config.head_dim * config.partial_rotary_factor)
+    frequencies = config.rope_theta ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
+    scaling = config.rope_scaling or {}
+    kind = scaling.get("rope_type", scaling.get("type", "default"))
+    if kind == "linear":
+        frequencies = frequencies / scaling["factor"]
+    elif kind == "llama3":
+        # Waves longer than the original context are stretched, short ones kept, those between in proportion.
+        low, high = scaling["low_freq_factor"], scaling["high_freq_factor"]
+        waves = scaling["original_max_position_embeddings"] * frequencies / (2 * math.pi)
+        kept = ((waves - low) / (high - low)).clamp(0, 1)
+        frequencies = kept * frequencies + (1 - kept) * frequencies / scaling["factor"]
+    elif kind != "default":
+        raise ValueError(f"rope_type is {kind!r}; expected default, linear or llama3")
+    return frequencies.float()
+
+
+def rotate(x, angles):
+    """x [B, heads, T, head_dim]: pairs half of what turns apart; angles float32 [B, T, pairs]."""
+    pairs = angles.shape[-1]
+    cos, sin = angles.cos()[:, None].to(x.dtype), angles.sin()[:, None].to(x.dtype)
+    a, b, rest = x[..., :pairs], x[..., pairs : 2 * pairs], x[..., 2 * pairs :]
+    return torch.cat((a * cos - b * sin, b * cos + a * sin, rest), -1)
+
+
 class OptGqaRMSNorm(nn.Module):
     def __init__(self, width: int, eps: float):
         super().__init__()
@@ -55,12 +82,14 @@ class OptGqaAttention(nn.Module):
         self.v_proj = nn.Linear(hidden, self.kv_heads * self.head_dim, bias=bias)
         self.o_proj = nn.Linear(self.heads * self.head_dim, hidden, bias=config.attention_output_bias)
 
-    def forward(self, x, bias, cache):
-        """x [B, T, hidden]; bias float32 [B or 1, heads or 1, T, K], -inf where a query does not look."""
+    def forward(self, x, bias, angles, cache):
+        """x [B, T, hidden]; bias float32 [B or 1, heads or 1, T, K], -inf where a query does not look; angles None or [B, T, pairs]."""
         batch, tokens, _ = x.shape
         q = self.q_proj(x).view(batch, tokens, self.heads, self.head_dim).transpose(1, 2)
         k = self.k_proj(x).view(batch, tokens, self.kv_heads, self.head_dim).transpose(1, 2)
         v = self.v_proj(x).view(batch, tokens, self.kv_heads, self.head_dim).transpose(1, 2)
+        if angles is not None:
+            q, k = rotate(q, angles), rotate(k, angles)
         if cache is not None:
             k, v = cache.update(k, v, self.layer)
         group = self.heads // self.kv_heads
@@ -92,12 +121,19 @@ class OptGqaBlock(nn.Module):
         super().__init__()
         self.input_layernorm = make_norm(config)
         self.self_attn = OptGqaAttention(config, layer)
-        self.post_attention_layernorm = make_norm(config)
+        if config.mlp_norm:
+            self.post_attention_layernorm = make_norm(config)
+        self.parallel, self.mlp_norm = config.parallel_residual, config.mlp_norm
         self.mlp = OptGqaMLP(config)
 
-    def forward(self, x, bias, cache):
-        x = x + self.self_attn(self.input_layernorm(x), bias, cache)
-        return x + self.mlp(self.post_attention_layernorm(x))
+    def forward(self, x, bias, angles, cache):
+        normed = self.input_layernorm(x)
+        attended = x + self.self_attn(normed, bias, angles, cache)
+        if self.mlp_norm:
+            normed = self.post_attention_layernorm(x if self.parallel else attended)
+        elif not self.parallel:
+            normed = attended
+        return attended + self.mlp(normed)
 
 
 class OptGqaPreTrainedModel(PreTrainedModel):
@@ -117,9 +153,9 @@ class OptGqaModel(OptGqaPreTrainedModel):
         self.post_init()
 
     def slopes(self, device):
-        """float32 [heads, 1, 1]; 0 where positions are learned."""
+        """float32 [heads, 1, 1]; 0 where there is no ALiBi."""
         config = self.config
-        if config.position_type == "learned":
+        if config.position_type != "alibi":
             values = [0.0] * config.num_attention_heads
         elif config.alibi_slopes is not None:
             values = config.alibi_slopes
@@ -142,14 +178,17 @@ class OptGqaModel(OptGqaPreTrainedModel):
         past = cache.get_seq_length() if cache is not None else 0
         tokens = input_ids.shape[1]
         x = self.embed_tokens(input_ids)
+        positions = torch.arange(past, past + tokens, device=x.device)[None]
+        if mask is not None:
+            positions = (mask.long().cumsum(-1) - 1).clamp(min=0)[:, past:]
+        angles = None
         if self.config.position_type == "learned":
-            positions = torch.arange(past, past + tokens, device=x.device)[None]
-            if mask is not None:
-                positions = (mask.long().cumsum(-1) - 1).clamp(min=0)[:, past:]
             x = x + self.embed_positions(positions)
+        elif self.config.position_type == "rotary":
+            angles = positions[..., None].float() * rotary_frequencies(self.config).to(x.device)
         bias = self.bias(mask, past, tokens, x.device)
         for layer in self.layers:
-            x = layer(x, bias, cache)
+            x = layer(x, bias, angles, cache)
         return self.norm(x)
 
 
@@ -159,7 +198,7 @@ class OptGqaForCausalLM(OptGqaPreTrainedModel, GenerationMixin):
     def __init__(self, config: OptGqaConfig):
         super().__init__(config)
         self.model = OptGqaModel(config)
-        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=config.lm_head_bias)
         self.post_init()
 
     def get_input_embeddings(self):

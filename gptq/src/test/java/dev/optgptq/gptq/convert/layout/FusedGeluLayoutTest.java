@@ -43,6 +43,34 @@ class FusedGeluLayoutTest {
         }
     }
 
+    @Test
+    void a_bloom_model_computes_the_same_but_for_the_rounding_of_its_normed_embeddings() {
+        try (ModelDirectory source = SharedFixtures.open("bloom");
+                Device device = Devices.open("cpu", 1);
+                OptGqaLayout kept = new OptGqaLayout(source, ModelSpec.resolve(source),
+                        Positions.kept(source, ModelSpec.resolve(source)));
+                FusedGeluLayout mpt = new FusedGeluLayout(kept.directory())) {
+            ModelSpec spec = ModelSpec.resolve(mpt.directory());
+            assertTrue(spec.remarks().isEmpty(), spec.remarks().toString());
+            int[] ids = IntStream.range(0, 2 * LENGTH).map(i -> (i * 37 + i * i) % spec.vocabSize()).toArray();
+
+            ModelComparison found = ModelComparison.evaluate(Transformer.open(source, device),
+                    Transformer.open(mpt.directory(), device), new TokenSequences(ids, 2, LENGTH), Progress.SILENT);
+
+            assertTrue(found.divergence().kl() < 1e-4, "KL divergence " + found.divergence().kl());
+        }
+    }
+
+    @Test
+    void slopes_that_mpt_does_not_have_are_refused() {
+        try (ModelDirectory source = SharedFixtures.open("falcon-rw");
+                OptGqaLayout kept = new OptGqaLayout(source, ModelSpec.resolve(source),
+                        Positions.kept(source, ModelSpec.resolve(source)))) {
+            assertUserError(Code.UNSUPPORTED_MODEL, () -> new FusedGeluLayout(kept.directory()).close(), "--layout mpt",
+                    "slopes other than those of the paper");
+        }
+    }
+
     @ParameterizedTest
     @CsvSource({"llama-mha, RMS norms", "qwen2, RMS norms"})
     void what_mpt_has_no_room_for_is_refused_by_name(String name, String what) {

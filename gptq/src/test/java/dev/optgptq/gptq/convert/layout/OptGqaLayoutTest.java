@@ -36,15 +36,23 @@ class OptGqaLayoutTest {
         device.close();
     }
 
-    @Test
-    void with_learned_positions_it_computes_what_the_source_does() {
-        try (ModelDirectory source = SharedFixtures.open("opt");
-                OptGqaLayout layout = new OptGqaLayout(source, ModelSpec.resolve(source), new Positions.Learned())) {
-            assertEquals("opt_gqa", ModelSpec.resolve(layout.directory()).family());
+    /** Learned positions, turned matrices, fused rows, parallel blocks, a norm of the embeddings, a head's bias, scaled frequencies. */
+    @ParameterizedTest
+    @ValueSource(strings = {"opt", "gpt2", "bloom", "gpt-neox", "falcon-rw", "phi", "ernie4_5",
+            "llama-gqa-rope-llama3"})
+    void with_its_own_positions_it_computes_what_the_source_does(String name) {
+        try (ModelDirectory source = SharedFixtures.open(name);
+                OptGqaLayout layout = new OptGqaLayout(source, ModelSpec.resolve(source), Positions.kept(source,
+                        ModelSpec.resolve(source)))) {
+            ModelSpec spec = ModelSpec.resolve(layout.directory());
+            assertEquals("opt_gqa", spec.family());
+            assertTrue(spec.remarks().isEmpty(), spec.remarks().toString());
             ModelComparison found = ModelComparison.evaluate(Transformer.open(source, device),
                     Transformer.open(layout.directory(), device), text(source), Progress.SILENT);
-            assertEquals(0, found.divergence().kl(), 1e-9);
-            assertEquals(found.baseline().perplexity(), found.candidate().perplexity(), 1e-6);
+            // bloom's normed embeddings are rounded to the dtype of its table.
+            boolean rounded = name.equals("bloom");
+            assertEquals(0, found.divergence().kl(), rounded ? 1e-4 : 1e-9);
+            assertEquals(1, found.baseline().perplexity() / found.candidate().perplexity(), rounded ? 1e-3 : 1e-6);
         }
     }
 
@@ -67,7 +75,8 @@ class OptGqaLayoutTest {
     }
 
     @ParameterizedTest
-    @CsvSource({"starcoder2, a window of attention", "smollm3, without positions", "phi, a head with bias"})
+    @CsvSource({"starcoder2, a window of attention", "smollm3, without positions", "gemma2, a head with scale",
+            "qwen3, norms of queries and keys"})
     void what_the_form_has_no_room_for_is_refused_by_name(String name, String what) {
         try (ModelDirectory source = SharedFixtures.open(name)) {
             ModelSpec spec = ModelSpec.resolve(source);

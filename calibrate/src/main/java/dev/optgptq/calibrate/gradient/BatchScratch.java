@@ -36,8 +36,8 @@ final class BatchScratch {
     }
 
     /** Device memory for batches of a number of tokens. */
-    static long bytes(ModelSpec spec, int rows, int sequenceLength) {
-        return Backward.workspaceBytes(spec, rows, sequenceLength)
+    static long bytes(ModelSpec spec, DType products, int rows, int sequenceLength) {
+        return Backward.workspaceBytes(spec, products, rows, sequenceLength)
                 + Float.BYTES * (rows * (2L * spec.hiddenSize() + 2));
     }
 

@@ -35,6 +35,11 @@ public record GradientStream(Transformer model, Blocks blocks, TokenSequences te
         /** Those of a block, which the arena owns. */
         BlockWeights load(int block, TensorArena arena);
 
+        /** The model's own head; the arena owns it, unless it is kept elsewhere. */
+        default Head ownHead(Transformer model, TensorArena arena) {
+            return model.loadHead(arena);
+        }
+
         /**
          * The head, the model's own or another.
          *
@@ -142,13 +147,17 @@ public record GradientStream(Transformer model, Blocks blocks, TokenSequences te
 
     private static long deviceBytes(ModelSpec spec, TokenSequences text, Limits limits, long block) {
         return isResident(spec, text, limits)
-                ? residentBytes(spec, text, limits)
-                : scratchBytes(spec, text, limits) + Math.max(headBytes(spec, text, limits), block);
+                ? residentBytes(spec, DType.F32, text, limits)
+                : scratchBytes(spec, DType.F32, text, limits) + Math.max(headBytes(spec, text, limits), block);
     }
 
-    /** Whether the limits allow the model to stay on the device. */
+    /** Whether the limits allow the model to stay on the device, with products in float32. */
     public static boolean isResident(ModelSpec spec, TokenSequences text, Limits limits) {
-        return limits.residentBytes() > 0 && residentBytes(spec, text, limits) <= limits.residentBytes();
+        return isResident(spec, DType.F32, text, limits);
+    }
+
+    private static boolean isResident(ModelSpec spec, DType products, TokenSequences text, Limits limits) {
+        return limits.residentBytes() > 0 && residentBytes(spec, products, text, limits) <= limits.residentBytes();
     }
 
     /** Prefetch of its blocks: also to the device, if it has room beside the run. */
@@ -156,13 +165,13 @@ public record GradientStream(Transformer model, Blocks blocks, TokenSequences te
         return model.prefetch(model.roomBeside(deviceBytes(model.spec(), text, limits)));
     }
 
-    private static long residentBytes(ModelSpec spec, TokenSequences text, Limits limits) {
-        return scratchBytes(spec, text, limits) + headBytes(spec, text, limits)
-                + ResidentPass.bytes(spec, batch(text, limits) * text.length(), text.length());
+    private static long residentBytes(ModelSpec spec, DType products, TokenSequences text, Limits limits) {
+        return scratchBytes(spec, products, text, limits) + headBytes(spec, text, limits)
+                + ResidentPass.bytes(spec, products, batch(text, limits) * text.length(), text.length());
     }
 
-    private static long scratchBytes(ModelSpec spec, TokenSequences text, Limits limits) {
-        return BatchScratch.bytes(spec, batch(text, limits) * text.length(), text.length());
+    private static long scratchBytes(ModelSpec spec, DType products, TokenSequences text, Limits limits) {
+        return BatchScratch.bytes(spec, products, batch(text, limits) * text.length(), text.length());
     }
 
     private static long headBytes(ModelSpec spec, TokenSequences text, Limits limits) {
@@ -219,7 +228,7 @@ public record GradientStream(Transformer model, Blocks blocks, TokenSequences te
      * @param range whole batches
      */
     public void run(SequenceRange range, float factor, Listener listener) {
-        if (isResident(model.spec(), text, limits)) {
+        if (isResident(model.spec(), model.products(), text, limits)) {
             inScratch(range, 3L * model.spec().blocks() + 1,
                     scratch -> new ResidentPass(this, scratch).run(range, factor, listener));
             return;

@@ -28,9 +28,9 @@ final class ResidentPass {
     }
 
     /** Its device memory beside the scratch, which has one of the traces, and the head; without sums. */
-    static long bytes(ModelSpec spec, int rows, int sequenceLength) {
+    static long bytes(ModelSpec spec, DType products, int rows, int sequenceLength) {
         long blocks = spec.blocks();
-        long weights = spec.blockSpecs().stream().mapToLong(block -> BlockWeights.bytes(block, DType.F32)).sum();
+        long weights = spec.blockSpecs().stream().mapToLong(block -> BlockWeights.bytes(block, products)).sum();
         return weights + EmbeddingWeights.bytes(spec) + (blocks - 1) * Backward.traceBytes(spec, rows, sequenceLength)
                 + Float.BYTES * (blocks + 1) * rows * spec.hiddenSize();
     }
@@ -42,7 +42,7 @@ final class ResidentPass {
         try (TensorArena arena = model.device().arena()) {
             List<Level> levels = levels(arena, listener);
             Tensor output = arena.matrix(DType.F32, scratch.rows(), model.spec().hiddenSize());
-            Head own = model.loadHead(arena);
+            Head own = stream.blocks().ownHead(model, arena);
             Head head = stream.blocks().head(own, arena);
             Head headGradients = listener.headGradients(head, arena);
             HeadPass loss = new HeadPass(stream, own, head, headGradients, arena, scratch.rows());

@@ -78,7 +78,7 @@ final class StreamedGroup implements AutoCloseable {
     void head(float factor, GradientStream.Listener listener, boolean differentiate) {
         ActivationStore last = inputs.getLast();
         try (TensorArena arena = device.arena()) {
-            Head own = model.loadHead(arena);
+            Head own = stream.blocks().ownHead(model, arena);
             Head head = stream.blocks().head(own, arena);
             Head gradients = differentiate ? listener.headGradients(head, arena) : null;
             HeadPass work = new HeadPass(stream, own, head, gradients, arena, scratch.rows());

@@ -93,7 +93,7 @@ record AttentionStep(Device device, LinearStep linears, NormStep norms) {
         Parts parts = project(f, form, x);
         prepare(f, form, parts);
         Parts factors = turn(f, form, parts);
-        Tensor rounded = form.gated() ? null : f.narrow(x.rows(), form.queryWidth());
+        Tensor rounded = form.gated() || f.keeps() ? null : f.narrow(x.rows(), form.queryWidth());
         Tensor attended = attend(f, form, factors, rounded);
 
         Tensor found = rounded != null ? rounded : f.factor(device.neural(), gate(f, form, parts, attended));

@@ -1,28 +1,33 @@
 package dev.optgptq.calibrate.model;
 
+import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.calibrate.weights.BlockWeights;
 import dev.optgptq.calibrate.weights.EmbeddingWeights;
 import dev.optgptq.calibrate.weights.Head;
 import dev.optgptq.calibrate.weights.ParameterKind;
+import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import java.util.EnumSet;
 import java.util.Set;
+import java.util.function.Predicate;
 import org.jspecify.annotations.Nullable;
 
 /** The backward pass of a transformer: gradients of a loss for the activations, and optionally for the parameters. */
 public final class Backward {
 
     private final ModelSpec spec;
+    private final DType products;
     private final Device device;
     private final BackwardPass pass;
     private final HeadStep headStep;
     private final EmbeddingStep embedding;
 
-    Backward(ModelSpec spec, Device device, ForwardPass forward) {
+    Backward(ModelSpec spec, DType products, Device device, ForwardPass forward) {
         this.spec = spec;
+        this.products = products;
         this.device = device;
         this.pass = new BackwardPass(device, forward);
         this.headStep = new HeadStep(device, forward.norms());
@@ -31,12 +36,17 @@ public final class Backward {
 
     /** Buffers for backward passes of batches of up to {@code rows} tokens in sequences of {@code sequenceLength}. */
     public Workspace workspace(TensorArena arena, int rows, int sequenceLength) {
-        return BackwardBuffers.allocate(spec, device, arena, rows, sequenceLength);
+        return BackwardBuffers.allocate(spec, products, device, arena, rows, sequenceLength);
     }
 
-    /** Device memory of workspace() and of the passes that use it. */
+    /** Device memory of workspace() and of the passes that use it, with products in float32. */
     public static long workspaceBytes(ModelSpec spec, int rows, int sequenceLength) {
-        return BackwardBuffers.bytes(spec, rows, sequenceLength);
+        return workspaceBytes(spec, DType.F32, rows, sequenceLength);
+    }
+
+    /** The same with others. */
+    public static long workspaceBytes(ModelSpec spec, DType products, int rows, int sequenceLength) {
+        return BackwardBuffers.bytes(spec, products, rows, sequenceLength);
     }
 
     /** The part of it that forward passes use, between backward passes. */
@@ -150,7 +160,13 @@ public final class Backward {
 
     /** The same for only these kinds; the others are not computed. */
     public BlockWeights zeroGradients(BlockWeights block, TensorArena arena, Set<ParameterKind> kinds) {
-        return block.zeros(device, arena, kinds);
+        return zeroGradients(block, arena, kinds, linear -> true);
+    }
+
+    /** The same for only some of the linears. */
+    public BlockWeights zeroGradients(BlockWeights block, TensorArena arena, Set<ParameterKind> kinds,
+            Predicate<LinearSpec> linears) {
+        return block.zeros(device, arena, kinds, linears);
     }
 
     /** Tensors that sum the gradients of all of the head's parameters, initially zero; the arena owns them. */

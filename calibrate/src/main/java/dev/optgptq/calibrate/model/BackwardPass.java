@@ -67,7 +67,7 @@ record BackwardPass(Device device, ForwardPass forward) {
         WholeSequences sequences = kept.sequences(device.neural(), x.rows());
         Frame f = kept.frame(block, x.rows(), sequences, true, InputTap.NONE);
         Step step = new Step(f, sequences, buffers.gradients().first(x.rows()),
-                LinearGradients.of(f, device, tap, into), into);
+                LinearGradients.of(f, device, buffers.halves(), tap, into), into);
         switch (f.spec().residual()) {
             case SERIAL, NORM_OF_SUM -> serial(step, x, d);
             case PARALLEL -> parallel(step, x, d);

@@ -13,17 +13,17 @@ import dev.optgptq.kernels.TensorArena;
  */
 record BlockTrace(ForwardBuffers forward) implements Backward.Trace {
 
-    static BlockTrace allocate(ModelSpec spec, Device device, TensorArena arena, int rows, int sequenceLength) {
-        return allocate(spec, Tables.of(spec, sequenceLength, device, arena), arena, rows);
+    /** @param matmul matmul dtype of the linears: F32, F16 or BF16 */
+    static BlockTrace allocate(ModelSpec spec, DType matmul, Device device, TensorArena arena, int rows,
+            int sequenceLength) {
+        return new BlockTrace(ForwardBuffers.allocate(widths(spec), spec, matmul,
+                Tables.of(spec, sequenceLength, device, arena), arena, rows));
     }
 
-    private static BlockTrace allocate(ModelSpec spec, Tables tables, TensorArena arena, int rows) {
-        return new BlockTrace(ForwardBuffers.allocate(widths(spec), spec, DType.F32, tables, arena, rows));
-    }
-
-    /** One more of the same shape, which shares the constants. */
+    /** One more of the same shape, which shares the constants, and the memory for matmul inputs. */
     BlockTrace another(ModelSpec spec, TensorArena arena) {
-        return allocate(spec, forward.tables(), arena, forward.rows());
+        return new BlockTrace(new ForwardBuffers(Buffers.allocate(widths(spec), arena, forward.rows()),
+                forward.tables(), forward.halves()));
     }
 
     private static Widths widths(ModelSpec spec) {
@@ -32,8 +32,13 @@ record BlockTrace(ForwardBuffers forward) implements Backward.Trace {
         return widths;
     }
 
-    /** Device memory of allocate(). */
+    /** Device memory of allocate() with float32, and of another(). */
     static long bytes(ModelSpec spec, int rows, int sequenceLength) {
         return rows * widths(spec).bytesPerRow() + Tables.bytes(spec, sequenceLength);
+    }
+
+    /** What allocate() takes more with another matmul dtype. */
+    static long sharedBytes(ModelSpec spec, DType matmul, int rows) {
+        return ForwardBuffers.halvesBytes(spec, matmul, rows);
     }
 }

@@ -42,8 +42,13 @@ record ForwardBuffers(Buffers scratch, Tables tables, @Nullable Tensor halves) i
 
     /** Device memory of allocate(). */
     static long bytes(ModelSpec spec, DType matmul, int rows, int sequenceLength) {
-        long halves = matmul == DType.F32 ? 0 : (long) matmul.bytes() * rows * widestFactor(spec);
-        return rows * widths(spec).bytesPerRow() + Tables.bytes(spec, sequenceLength) + halves;
+        return rows * widths(spec).bytesPerRow() + Tables.bytes(spec, sequenceLength)
+                + halvesBytes(spec, matmul, rows);
+    }
+
+    /** Of halves. */
+    static long halvesBytes(ModelSpec spec, DType matmul, int rows) {
+        return matmul == DType.F32 ? 0 : (long) matmul.bytes() * rows * widestFactor(spec);
     }
 
     /** Needs of the forward pass. */

@@ -7,27 +7,26 @@ import dev.optgptq.calibrate.weights.LinearWeights;
 import dev.optgptq.calibrate.weights.ParameterKind;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
-import dev.optgptq.kernels.ops.GradientOps;
-import dev.optgptq.kernels.ops.MatrixOps;
 import org.jspecify.annotations.Nullable;
 
 /**
  * Shared by the linears of one block's backward pass.
  *
+ * @param halves memory for the gradient for an output in the matmul dtype; null if that is float32
  * @param tap receives the gradient for each linear's output, in the order on disk
  * @param sums of the linears' gradients; null if they are not wanted
  */
-record LinearGradients(Frame f, MatrixOps matrix, GradientOps gradient, OutputTap tap,
-        @Nullable BlockWeights sums) {
+record LinearGradients(Frame f, Device device, @Nullable Tensor halves, OutputTap tap, @Nullable BlockWeights sums) {
 
-    static LinearGradients of(Frame f, Device device, OutputTap tap, @Nullable BlockWeights into) {
-        return new LinearGradients(f, device.matrix(), device.gradient(), tap,
+    static LinearGradients of(Frame f, Device device, @Nullable Tensor halves, OutputTap tap,
+            @Nullable BlockWeights into) {
+        return new LinearGradients(f, device, halves, tap,
                 into != null && into.has(ParameterKind.LINEAR) ? into : null);
     }
 
     /** The same with a tap that is told that only some of the batch pass. */
     LinearGradients ofSome(Tensor tokens) {
-        return new LinearGradients(f, matrix, gradient, tap.ofSome(tokens), sums);
+        return new LinearGradients(f, device, halves, tap.ofSome(tokens), sums);
     }
 
     boolean sumsLinears() {
@@ -50,20 +49,33 @@ record LinearGradients(Frame f, MatrixOps matrix, GradientOps gradient, OutputTa
             return;
         }
         Tensor onDisk = f.scratch(Scratch.FUSED, linear.outputs()).rows(0, x.rows());
-        matrix.gatherColumns(dy, f.tables().inParts(linear.view().rows()), onDisk);
+        device.matrix().gatherColumns(dy, f.tables().inParts(linear.view().rows()), onDisk);
         linear(linear, x, onDisk, beta, dx);
     }
 
-    /** dx = beta dx + dy w; the parameters' gradients grow by dy^T x and the sum of dy's rows. */
+    /**
+     * dx = beta dx + dy w; the parameters' gradients grow by dy^T x and the sum of dy's rows. Factors are rounded to the matmul
+     * dtype, sums are in float32.
+     */
     void linear(LinearSpec linear, Tensor x, Tensor dy, float beta, Tensor dx) {
         tap.at(linear, dy);
-        if (sums != null) {
-            LinearWeights into = sums.of(linear);
-            matrix.gemm(1, dy, true, x, false, 1, into.weight());
+        Tensor factor = rounded(dy);
+        LinearWeights into = sums == null ? null : sums.find(linear);
+        if (into != null) {
+            device.matrix().gemm(1, factor, true, f.factor(device.neural(), x), false, 1, into.weight());
             if (into.bias() != null) {
-                gradient.addRowsInto(dy, into.bias());
+                device.gradient().addRowsInto(dy, into.bias());
             }
         }
-        matrix.gemm(1, dy, false, f.weights().of(linear).weight(), false, beta, dx);
+        device.matrix().gemm(1, factor, false, f.weights().of(linear).weight(), false, beta, dx);
+    }
+
+    private Tensor rounded(Tensor dy) {
+        if (halves == null) {
+            return dy;
+        }
+        Tensor rounded = halves.rows(0, dy.rows()).columns(0, dy.columns());
+        device.neural().convert(dy, rounded);
+        return rounded;
     }
 }

@@ -76,7 +76,7 @@ public final class Transformer {
 
     /**
      * The same model with inputs and weights of its linears in this dtype, F32, F16 or BF16: fp16/bf16 products are
-     * exact and summed in float32, and everything else stays F32. For forward passes only.
+     * exact and summed in float32, and everything else stays F32. Gradients keep BF16's range alone; their head must be F32.
      */
     public Transformer withProducts(DType dtype) {
         return dtype == products ? this : new Transformer(spec, directory, device, dtype, prefetched);
@@ -271,7 +271,7 @@ public final class Transformer {
 
     /** The backward pass, from the loss to the weights. */
     public Backward backward() {
-        return new Backward(spec, device, forward);
+        return new Backward(spec, products, device, forward);
     }
 
     /** Its parameters by their names on disk. */

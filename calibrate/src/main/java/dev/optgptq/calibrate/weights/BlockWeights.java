@@ -17,6 +17,7 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Set;
 import java.util.function.Function;
+import java.util.function.Predicate;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -173,14 +174,16 @@ public final class BlockWeights {
     }
 
     public LinearWeights of(LinearSpec linear) {
-        if (streams(linear)) {
-            return Objects.requireNonNull(experts).of(linear);
-        }
-        LinearWeights found = linears.get(linear.role());
+        LinearWeights found = find(linear);
         if (found == null) {
             throw new IllegalArgumentException("block " + index() + " has no " + linear.role());
         }
         return found;
+    }
+
+    /** Null where these are gradients that are wanted of other linears only. */
+    public @Nullable LinearWeights find(LinearSpec linear) {
+        return streams(linear) ? Objects.requireNonNull(experts).of(linear) : linears.get(linear.role());
     }
 
     public LinearWeights of(Projection projection) {
@@ -201,14 +204,20 @@ public final class BlockWeights {
         return parameters.get(parameter);
     }
 
-    /** The same shapes of these kinds, all zero, to sum gradients. */
-    public BlockWeights zeros(Device device, TensorArena arena, Set<ParameterKind> wanted) {
+    /**
+     * The same shapes of these kinds, F32 and all zero, to sum gradients.
+     *
+     * @param ofLinears which linears, where those are wanted
+     */
+    public BlockWeights zeros(Device device, TensorArena arena, Set<ParameterKind> wanted,
+            Predicate<LinearSpec> ofLinears) {
         Map<String, LinearWeights> linearSums = new HashMap<>();
         if (wanted.contains(ParameterKind.LINEAR)) {
             if (experts != null) {
                 throw new IllegalStateException("gradients of streamed experts: load the block as a whole");
             }
-            linears.forEach((role, linear) -> linearSums.put(role, linear.zeros(device, arena)));
+            linears().stream().filter(ofLinears)
+                    .forEach(linear -> linearSums.put(linear.role(), of(linear).zeros(device, arena)));
         }
         Map<NormSlot, NormWeights> normSums = new EnumMap<>(NormSlot.class);
         if (wanted.contains(ParameterKind.NORM)) {

@@ -49,14 +49,17 @@ public record ParameterNames(ModelSpec spec) {
 
     /**
      * A block's parameters by their places on disk: linears F32 [outputs, inputs], biases and norms F32 [1, n]. For
-     * gradients, the requested kinds.
+     * gradients, what was requested.
      */
     public SequencedMap<Place, Tensor> all(BlockWeights block) {
         SequencedMap<Place, Tensor> named = new LinkedHashMap<>();
         norms(block).forEach((name, tensor) -> named.put(Place.whole(name), tensor));
         if (block.has(ParameterKind.LINEAR)) {
             for (LinearSpec linear : block.linears()) {
-                add(linear, block.of(linear), named);
+                LinearWeights weights = block.find(linear);
+                if (weights != null) {
+                    add(linear, weights, named);
+                }
             }
         }
         block.spec().parameters().forEach((which, parameter) -> {

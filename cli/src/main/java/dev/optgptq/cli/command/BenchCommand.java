@@ -137,7 +137,8 @@ final class BenchCommand implements Callable<Integer> {
         ConvertBenchReport measured;
         try (JobProgress progress = console.progress(); Device device = machine.open(progress::log)) {
             measured = convert.bench(wanted, device, shape.samples,
-                    shape.sequenceLength(wanted.spec().maxPositions())).run(Version.TOOL + " " + Version.number(),
+                    shape.sequenceLength(wanted.spec().maxPositions()), shape.precision)
+                    .run(Version.TOOL + " " + Version.number(),
                             progress, progress::log);
         }
         if (shape.json != null) {

@@ -3,6 +3,7 @@ package dev.optgptq.cli.command;
 import dev.optgptq.gptq.bench.ConvertBench;
 import dev.optgptq.gptq.bench.ModelShape;
 import dev.optgptq.gptq.settings.SettingChecks;
+import dev.optgptq.gptq.settings.QuantizeSettings.Precision;
 import dev.optgptq.kernels.Device;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
@@ -45,7 +46,7 @@ final class BenchConvertOptions {
         }
     }
 
-    ConvertBench bench(ModelShape shape, Device device, int samples, int sequenceLength) {
+    ConvertBench bench(ModelShape shape, Device device, int samples, int sequenceLength, Precision precision) {
         SettingChecks.atLeast(1, "--ratio", ratio);
         SettingChecks.atLeast(0, "--heal", steps);
         SettingChecks.atLeast(1, "--heal-batch", batch);
@@ -55,6 +56,6 @@ final class BenchConvertOptions {
         int measured = layers == null ? steps > 0 ? shape.spec().blocks() : 1 : layers;
         SettingChecks.atLeast(1, "--layers", measured);
         return new ConvertBench(shape, measured, device, ratio, samples, sequenceLength,
-                new ConvertBench.Heal(steps, batch, wanted));
+                new ConvertBench.Heal(steps, batch, wanted, precision));
     }
 }

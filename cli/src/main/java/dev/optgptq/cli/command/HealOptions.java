@@ -1,6 +1,7 @@
 package dev.optgptq.cli.command;
 
 import dev.optgptq.gptq.convert.ConvertSettings.Heal;
+import dev.optgptq.gptq.settings.QuantizeSettings.Precision;
 import dev.optgptq.gptq.tune.WeightStudent.Scope;
 import java.nio.file.Path;
 import org.jspecify.annotations.Nullable;
@@ -42,6 +43,11 @@ final class HealOptions {
             + "learned positions 1024, or the model's maximum if shorter")
     private @Nullable Integer length;
 
+    @Option(names = "--heal-precision", paramLabel = "NAME", description = "Products while learning: float32, or half, bfloat16 on "
+            + "a GPU's matrix units with the learned weights in float32. Default: auto, half where the GPU is fast with it and "
+            + "the model's hidden width is 1024 or more")
+    private Precision precision = Precision.AUTO;
+
     /**
      * Null without --heal.
      *
@@ -66,6 +72,6 @@ final class HealOptions {
                 ? Math.min(learnedPositions ? LENGTH_OF_LEARNED : LENGTH, maxPositions)
                 : length;
         return new Heal(steps, text, scope, rate, decay,
-                batch == null ? Math.max(1, STEP_TOKENS / tokens) : batch, tokens, seed);
+                batch == null ? Math.max(1, STEP_TOKENS / tokens) : batch, tokens, seed, precision);
     }
 }

@@ -13,6 +13,7 @@ import dev.optgptq.gptq.convert.ConvertReport;
 import dev.optgptq.gptq.convert.ConvertRun;
 import dev.optgptq.gptq.convert.ConvertSettings;
 import dev.optgptq.gptq.convert.layer.Grouping;
+import dev.optgptq.gptq.settings.QuantizeSettings.Precision;
 import dev.optgptq.gptq.tune.WeightStudent;
 import dev.optgptq.kernels.Device;
 import java.lang.foreign.Arena;
@@ -41,8 +42,9 @@ public record ConvertBench(ModelShape shape, int layers, Device device, int rati
      *
      * @param steps 0 for none
      * @param batch sequences of a step
+     * @param precision matmul dtype of the linears
      */
-    public record Heal(int steps, int batch, int length) {}
+    public record Heal(int steps, int batch, int length, Precision precision) {}
 
     public ConvertBench {
         int most = shape.spec().maxPositions();
@@ -58,7 +60,8 @@ public record ConvertBench(ModelShape shape, int layers, Device device, int rati
             log.accept("warming up with a job of the shape " + WARM_UP
                     + ", which compiles kernels that are not cached yet");
             new ConvertBench(ModelShape.of(WARM_UP), 1, device, 2, 4, WARM_UP_LENGTH,
-                    new Heal(Math.min(1, heal.steps), 2, WARM_UP_LENGTH)).job(tool, Progress.SILENT, line -> {});
+                    new Heal(Math.min(1, heal.steps), 2, WARM_UP_LENGTH, heal.precision))
+                    .job(tool, Progress.SILENT, line -> {});
         }
         ConvertReport job = job(tool, progress, log);
         log.accept("measuring the device");
@@ -92,7 +95,7 @@ public record ConvertBench(ModelShape shape, int layers, Device device, int rati
         ConvertSettings.Heal healing = heal.steps == 0
                 ? null
                 : new ConvertSettings.Heal(heal.steps, null, WeightStudent.Scope.ATTENTION, RATE, 0, heal.batch,
-                        heal.length, 0);
+                        heal.length, 0, heal.precision);
         return new ConvertSettings(model, output, new ConvertSettings.Heads.Ratio(ratio), Grouping.CONTIGUOUS,
                 ConvertSettings.Positions.KEEP, ConvertSettings.Form.AUTO,
                 new ConvertSettings.Calibration(Corpus.calibration(null), Sampling.SEQUENTIAL, samples, sequenceLength,

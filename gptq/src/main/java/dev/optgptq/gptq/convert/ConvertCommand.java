@@ -53,6 +53,7 @@ final class ConvertCommand {
         put("--weight-decay", heal.decay());
         put("--heal-batch", heal.batch());
         put("--heal-length", heal.length());
+        put("--heal-precision", heal.precision());
     }
 
     private void add(Calibration calibration) {

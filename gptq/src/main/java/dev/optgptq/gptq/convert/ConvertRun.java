@@ -78,11 +78,14 @@ public final class ConvertRun {
             Consumer<String> log, PhaseClock clock) {
         Transformer model = Transformer.open(source, device);
         ConvertCheck.check(settings, source, model.spec());
+        if (settings.heal() != null) {
+            HealPrecision.products(settings.heal().precision(), model.spec(), device);
+        }
         HeadPlan plan = HeadPlan.of(model.spec(), settings.heads());
         ConvertTexts texts = read.apply(model.spec());
         List<String> warnings = ConvertCheck.warnings(settings, model.spec(), plan);
         warnings.forEach(log);
-        Identity identity = identity(settings, plan, texts, source, device, tool);
+        Identity identity = identity(settings, plan, texts, source, model, tool);
         ConvertRun run = new ConvertRun(settings, device, source, model, plan, clock, progress, log);
         try (ConvertJournal journal = ConvertJournal.open(settings, identity, model.spec().blocks(), log)) {
             ConvertReport.Quality quality = run.execute(journal, texts);
@@ -105,7 +108,8 @@ public final class ConvertRun {
     }
 
     private static Identity identity(ConvertSettings settings, HeadPlan plan, ConvertTexts texts,
-            ModelDirectory source, Device device, String tool) {
+            ModelDirectory source, Transformer model, String tool) {
+        Device device = model.device();
         SequencedMap<String, String> facts = new LinkedHashMap<>();
         facts.put("the key-value heads",
                 settings.heads().byLayer() ? settings.heads().words() : plan.kvHeads().toString());
@@ -118,7 +122,8 @@ public final class ConvertRun {
             facts.put("the text to heal with", texts.heal().windows().digest());
             facts.put("--heal",
                     heal.steps() + ", " + heal.scope() + ", rate " + (heal.rate() == null ? "chosen" : heal.rate())
-                            + ", decay " + heal.decay() + ", " + heal.batch() + " sequences, seed " + heal.seed());
+                            + ", decay " + heal.decay() + ", " + heal.batch() + " sequences, seed " + heal.seed() + ", "
+                            + HealPrecision.products(heal.precision(), model.spec(), device));
         }
         facts.put("the program", tool);
         facts.put("Java", Runtime.version().toString());

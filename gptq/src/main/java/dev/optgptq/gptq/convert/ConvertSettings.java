@@ -3,6 +3,7 @@ package dev.optgptq.gptq.convert;
 import dev.optgptq.calibrate.data.Corpus;
 import dev.optgptq.calibrate.data.TokenSequences.Sampling;
 import dev.optgptq.gptq.convert.layer.Grouping;
+import dev.optgptq.gptq.settings.QuantizeSettings.Precision;
 import dev.optgptq.gptq.tune.WeightStudent;
 import java.math.BigDecimal;
 import java.nio.file.Path;
@@ -130,9 +131,10 @@ public record ConvertSettings(Path model, Path output, Heads heads, Grouping gro
      * @param batch sequences of a step
      * @param length tokens of a sequence
      * @param seed of the order of sequences
+     * @param precision matmul dtype of the linears while learning: HALF is bfloat16
      */
     public record Heal(int steps, @Nullable Path text, WeightStudent.Scope scope, @Nullable Double rate, double decay,
-            int batch, int length, long seed) {
+            int batch, int length, long seed, Precision precision) {
 
         /** Rates that are tried where none is given, falling. */
         List<Double> rates() {

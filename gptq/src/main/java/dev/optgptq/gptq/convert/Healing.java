@@ -3,6 +3,7 @@ package dev.optgptq.gptq.convert;
 import dev.optgptq.calibrate.Progress;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.dtype.Shape;
+import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.formats.safetensors.SafetensorsFile;
 import dev.optgptq.formats.safetensors.TensorSpec;
@@ -76,7 +77,8 @@ record Healing(ModelDirectory source, TeacherText text, Heal settings, ConvertJo
         }
         Transformer student = Transformer.open(converted, device());
         RateTrials rates = new RateTrials(text, settings, progress, log);
-        try (WeightStudent learner = new WeightStudent(student, name -> converted.tensor(name).dtype(),
+        DType products = HealPrecision.products(settings.precision(), student.spec(), device());
+        try (WeightStudent learner = new WeightStudent(student, products, name -> converted.tensor(name).dtype(),
                 settings.scope(), settings.decay())) {
             Looks looks = new Looks(text.heldOut(), Math.max(1, settings.steps() / LOOKS), PATIENCE, true);
             Distillation distillation = text.distillation(student, learner.learnedBytes());
@@ -121,6 +123,7 @@ record Healing(ModelDirectory source, TeacherText text, Heal settings, ConvertJo
                 }
                 device().upload(view.data(), tensor);
             });
+            learner.restored();
             device().synchronize();
         }
         log.accept("healing resumes after step " + saved.state().done() + " of " + settings.steps());
@@ -141,7 +144,6 @@ record Healing(ModelDirectory source, TeacherText text, Heal settings, ConvertJo
             this.trials = begun.trials();
         }
 
-        /** Looks count for the step after them, so the median has none. */
         private @Nullable Double tokensPerSecond() {
             return rates.isEmpty() ? null : rates.stream().sorted().toList().get(rates.size() / 2);
         }
@@ -164,6 +166,7 @@ record Healing(ModelDirectory source, TeacherText text, Heal settings, ConvertJo
         public void looked(State state, double divergence) {
             curve.add(new Look(state.done(), divergence));
             write(STATE, learner.state(), saved(state));
+            since = System.nanoTime();
             log.accept(
                     String.format(Locale.ROOT, "healing, after step %d: KL divergence %.5f on held-out text, best %.5f",
                             state.done(), divergence, state.best()));

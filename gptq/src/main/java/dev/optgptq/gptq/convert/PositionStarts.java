@@ -3,6 +3,7 @@ package dev.optgptq.gptq.convert;
 import dev.optgptq.calibrate.Progress;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.model.ModelDirectory;
+import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.gptq.convert.ConvertSettings.Heal;
 import dev.optgptq.gptq.convert.RateTrials.Trial;
 import dev.optgptq.gptq.journal.Part;
@@ -36,6 +37,12 @@ record PositionStarts(TeacherText text, @Nullable Heal heal, Progress progress, 
         }
     }
 
+    private DType products(Transformer student) {
+        return heal == null
+                ? DType.F32
+                : HealPrecision.products(heal.precision(), student.spec(), student.device());
+    }
+
     private double divergence(String what, ModelDirectory base, List<Part> parts, @Nullable HealLessons lessons) {
         Heal settings = heal;
         ObjectNode config = (ObjectNode) base.config().json().deepCopy();
@@ -43,7 +50,8 @@ record PositionStarts(TeacherText text, @Nullable Heal heal, Progress progress, 
                 ModelDirectory directory = candidate.directory()) {
             Transformer student = Transformer.open(directory, text.original().device());
             progress.at("comparing starts, " + what, 0, 1);
-            try (WeightStudent learner = new WeightStudent(student, name -> directory.tensor(name).dtype(),
+            try (WeightStudent learner = new WeightStudent(student, products(student),
+                    name -> directory.tensor(name).dtype(),
                     settings == null ? WeightStudent.Scope.ATTENTION : settings.scope(),
                     settings == null ? 0 : settings.decay())) {
                 Distillation distillation = text.distillation(student, learner.learnedBytes());

@@ -95,19 +95,20 @@ final class TeacherText implements AutoCloseable {
         long bytes = text.tokens() * original.spec().hiddenSize() * Float.BYTES;
         boolean onDevice = bytes <= original.device().freeMemory().orElse(0) / DEVICE_SHARE;
         ActivationStore store = Streams.embedded(original, text, BATCH_TOKENS, onDevice);
+        Transformer fast = original.withStoredWeights();
         try (TensorArena arena = original.device().arena()) {
             int together = Math.clamp(BATCH_TOKENS / text.length(), 1, text.count());
             Tensor buffer = arena.matrix(DType.F32, (long) together * text.length(), original.spec().hiddenSize());
-            Transformer.Workspace workspace = original.workspace(arena, together * text.length(), text.length());
+            Transformer.Workspace workspace = fast.workspace(arena, together * text.length(), text.length());
             for (int index = 0; index < original.spec().blocks(); index++) {
                 progress.at("original model, block " + (index + 1) + "/" + original.spec().blocks(), index,
                         original.spec().blocks());
                 try (TensorArena weights = original.device().arena()) {
-                    BlockWeights block = original.loadBlock(index, weights);
+                    BlockWeights block = fast.loadBlock(index, weights);
                     for (int first = 0; first < text.count(); first += together) {
                         long n = (long) Math.min(together, text.count() - first) * text.length();
                         store.update(original.device(), (long) first * text.length(), buffer.rows(0, n),
-                                x -> original.forward(block, x, workspace, InputTap.NONE));
+                                x -> fast.forward(block, x, workspace, InputTap.NONE));
                     }
                     original.device().synchronize();
                 }

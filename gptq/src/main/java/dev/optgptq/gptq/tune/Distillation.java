@@ -241,7 +241,8 @@ public record Distillation(Transformer model, @Nullable Transformer original, To
     }
 
     private GradientStream stream(Learner learner, boolean stored, Lesson lesson) {
-        return new GradientStream(model, learner.weights(stored), lesson.text(), lesson.teacher(), "tune",
+        Transformer runs = stored ? model : model.withProducts(learner.products());
+        return new GradientStream(runs, learner.weights(stored), lesson.text(), lesson.teacher(), "tune",
                 Progress.SILENT, limits);
     }
 }

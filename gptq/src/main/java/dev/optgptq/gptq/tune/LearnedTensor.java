@@ -16,6 +16,8 @@ public final class LearnedTensor {
 
     private final Device device;
     private final Tensor values;
+    /** What computes, the values rounded to the matmul dtype; null where they compute themselves. */
+    private final @Nullable Tensor factor;
     /** Units of the values; null for 1. */
     private final @Nullable Tensor unit;
     /** The best values so far, in the model's stored dtype. */
@@ -28,9 +30,11 @@ public final class LearnedTensor {
      * @param values F32, learned in place
      * @param arena owns the rest
      */
-    private LearnedTensor(Device device, TensorArena arena, Tensor values, DType stored, @Nullable Tensor unit) {
+    private LearnedTensor(Device device, TensorArena arena, Tensor values, @Nullable Tensor factor, DType stored,
+            @Nullable Tensor unit) {
         this.device = device;
         this.values = values;
+        this.factor = factor;
         this.unit = unit;
         this.best = arena.matrix(stored, values.rows(), values.columns());
         this.gradient = like(arena, values);
@@ -54,7 +58,7 @@ public final class LearnedTensor {
         Tensor unit = like(arena, stored);
         device.neural().convert(stored, values);
         device.neural().convert(weight, unit);
-        LearnedTensor learned = new LearnedTensor(device, arena, values, stored.dtype(), unit);
+        LearnedTensor learned = new LearnedTensor(device, arena, values, null, stored.dtype(), unit);
         device.matrix().copy(stored, learned.best);
         return learned;
     }
@@ -66,7 +70,23 @@ public final class LearnedTensor {
      * @param values F32, which hold values of the stored dtype
      */
     static LearnedTensor inPlace(Device device, TensorArena arena, Tensor values, DType stored) {
-        LearnedTensor learned = new LearnedTensor(device, arena, values, stored, null);
+        LearnedTensor learned = new LearnedTensor(device, arena, values, null, stored, null);
+        learned.keep();
+        return learned;
+    }
+
+    /**
+     * Learns float32 values of a weight that computes in half precision, and is written after every step (Micikevicius et al.
+     * 2018, arXiv 1710.03740).
+     *
+     * @param arena owns the values and the optimizer state
+     * @param exact F32, the weight as it is stored; only read, and not after synchronizing
+     * @param factor the weight that computes
+     */
+    static LearnedTensor beside(Device device, TensorArena arena, Tensor exact, Tensor factor, DType stored) {
+        Tensor values = like(arena, exact);
+        device.matrix().copy(exact, values);
+        LearnedTensor learned = new LearnedTensor(device, arena, values, factor, stored, null);
         learned.keep();
         return learned;
     }
@@ -137,6 +157,14 @@ public final class LearnedTensor {
     void step(AdamStep step) {
         device.tuning().adam(step, gradient, first, second, unit, values);
         device.matrix().fill(gradient, 0);
+        changed();
+    }
+
+    /** The values are others now: what computes follows them. */
+    void changed() {
+        if (factor != null) {
+            device.neural().convert(values, factor);
+        }
     }
 
     /** Applies AdamW's weight decay, before its step. */
@@ -157,6 +185,7 @@ public final class LearnedTensor {
         for (Tensor zero : new Tensor[] {gradient, first, second}) {
             device.matrix().fill(zero, 0);
         }
+        changed();
     }
 
     long storedBytes() {

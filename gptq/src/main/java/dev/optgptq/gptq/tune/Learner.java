@@ -3,6 +3,7 @@ package dev.optgptq.gptq.tune;
 import dev.optgptq.calibrate.gradient.GradientStream;
 import dev.optgptq.calibrate.weights.BlockWeights;
 import dev.optgptq.calibrate.weights.Head;
+import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.gptq.refine.Schedule;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
@@ -17,6 +18,11 @@ public interface Learner {
      * @param stored whether to round them as stored
      */
     GradientStream.Blocks weights(boolean stored);
+
+    /** Matmul dtype of the weights that it learns, when they are not rounded as stored: F32 or BF16. */
+    default DType products() {
+        return DType.F32;
+    }
 
     /** Tensors that sum the gradients of a block's learned parameters; the arena owns them. */
     BlockWeights zeroGradients(BlockWeights block, TensorArena owner);

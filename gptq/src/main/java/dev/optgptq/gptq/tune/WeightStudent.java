@@ -21,14 +21,17 @@ import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.SequencedMap;
 import java.util.Set;
 import java.util.function.Consumer;
 import java.util.function.Function;
-import java.util.function.Predicate;
 import org.jspecify.annotations.Nullable;
 
-/** A model whose weights are learned, all of them or those of attention; on the device in float32. */
+/**
+ * A model whose weights are learned, all of them or those of attention, on the device: what is learned in float32, and where
+ * products are in bfloat16 beside it what computes.
+ */
 public final class WeightStudent implements Learner, AutoCloseable {
 
     /** Gradients are clipped to this global norm (Pascanu et al. 2013, arXiv 1211.5063). */
@@ -41,7 +44,10 @@ public final class WeightStudent implements Learner, AutoCloseable {
     private final TensorArena arena;
     private final List<BlockWeights> blocks = new ArrayList<>();
     private final Head head;
-    private final @Nullable EmbeddingWeights embedding;
+    /** The model's own head, for the teacher; the learner's where that is not learned. */
+    private final Head ownHead;
+    private final EmbeddingWeights embedding;
+    private final DType products;
     /** By their names on disk, in the model's order. */
     private final SequencedMap<String, LearnedTensor> learned = new LinkedHashMap<>();
 
@@ -56,30 +62,30 @@ public final class WeightStudent implements Learner, AutoCloseable {
     /**
      * Loads the model.
      *
+     * @param products matmul dtype of the linears of its blocks: F32 or BF16
      * @param stored the dtype in which a parameter will be stored, by its name
      * @param decay of AdamW
      */
-    public WeightStudent(Transformer model, Function<String, DType> stored, Scope scope, double decay) {
+    public WeightStudent(Transformer model, DType products, Function<String, DType> stored, Scope scope,
+            double decay) {
         this.model = model;
         this.device = model.device();
+        this.products = products;
         this.scope = scope;
         this.decay = decay;
         this.arena = device.arena();
         try {
             this.head = model.loadHead(arena);
-            this.embedding = scope == Scope.ALL ? ownEmbedding() : null;
-            if (embedding != null) {
-                learn(model.parameters().all(embedding), stored, name -> true);
+            this.ownHead = scope == Scope.ALL ? model.loadHead(arena) : head;
+            this.embedding = ownEmbedding();
+            if (scope == Scope.ALL) {
+                learn(model.parameters().all(embedding), stored);
             }
             for (int index = 0; index < model.spec().blocks(); index++) {
-                BlockWeights block = model.loadBlock(index, arena);
-                blocks.add(block);
-                Set<String> attention = attention(block);
-                learn(model.parameters().all(block), stored,
-                        name -> scope == Scope.ALL || attention.contains(name));
+                learnBlock(index, stored);
             }
             if (scope == Scope.ALL) {
-                learn(model.parameters().all(head), stored, name -> true);
+                learn(model.parameters().all(head), stored);
             }
         } catch (RuntimeException e) {
             arena.close();
@@ -87,15 +93,24 @@ public final class WeightStudent implements Learner, AutoCloseable {
         }
     }
 
-    /** All of it in float32; the table is the head's where they are tied. */
+    /** A copy, in float32 where it is learned; the table is the head's where they are tied. */
     private EmbeddingWeights ownEmbedding() {
         EmbeddingWeights loaded = model.loadEmbedding(arena);
-        boolean shared = model.spec().head().tied();
+        boolean shared = scope == Scope.ALL && model.spec().head().tied();
         Tensor positions = loaded.positions();
-        EmbeddingWeights own = new EmbeddingWeights(loaded.spec(), shared ? head.weight() : widened(loaded.table()),
-                loaded.projection(), positions == null ? null : widened(positions), loaded.norm());
+        EmbeddingWeights own = new EmbeddingWeights(loaded.spec(), shared ? head.weight() : copied(loaded.table()),
+                loaded.projection(), positions == null ? null : copied(positions), loaded.norm());
         device.synchronize();
         return own;
+    }
+
+    private Tensor copied(Tensor tensor) {
+        if (scope == Scope.ALL) {
+            return widened(tensor);
+        }
+        Tensor copy = arena.matrix(tensor.dtype(), tensor.rows(), tensor.columns());
+        device.matrix().copy(tensor, copy);
+        return copy;
     }
 
     private Tensor widened(Tensor tensor) {
@@ -104,13 +119,29 @@ public final class WeightStudent implements Learner, AutoCloseable {
         return wide;
     }
 
-    private void learn(Map<Place, Tensor> parameters, Function<String, DType> stored, Predicate<String> wanted) {
-        parameters.forEach((place, values) -> {
-            if (wanted.test(place.tensor()) && !learned.containsKey(RoundedWeights.name(place))) {
-                learned.put(RoundedWeights.name(place),
-                        LearnedTensor.inPlace(device, arena, values, stored.apply(place.tensor())));
-            }
-        });
+    private void learn(Map<Place, Tensor> parameters, Function<String, DType> stored) {
+        parameters.forEach((place, values) -> learned.computeIfAbsent(RoundedWeights.name(place),
+                name -> LearnedTensor.inPlace(device, arena, values, stored.apply(place.tensor()))));
+    }
+
+    private void learnBlock(int index, Function<String, DType> stored) {
+        BlockWeights block = model.withProducts(products).loadBlock(index, arena);
+        blocks.add(block);
+        Set<String> attention = attention(block);
+        try (TensorArena scratch = device.arena()) {
+            Map<Place, Tensor> exact = model.parameters()
+                    .all(products == DType.F32 ? block : model.loadBlock(index, scratch));
+            model.parameters().all(block).forEach((place, tensor) -> {
+                if (scope == Scope.ALL || attention.contains(place.tensor())) {
+                    DType dtype = stored.apply(place.tensor());
+                    learned.put(RoundedWeights.name(place), tensor.dtype() == DType.F32
+                            ? LearnedTensor.inPlace(device, arena, tensor, dtype)
+                            : LearnedTensor.beside(device, arena, Objects.requireNonNull(exact.get(place)), tensor,
+                                    dtype));
+                }
+            });
+            device.synchronize();
+        }
     }
 
     private static Set<String> attention(BlockWeights block) {
@@ -125,8 +156,13 @@ public final class WeightStudent implements Learner, AutoCloseable {
     }
 
     @Override
+    public DType products() {
+        return products;
+    }
+
+    @Override
     public GradientStream.Blocks weights(boolean stored) {
-        return stored ? new RoundedWeights(model, embedding, learned) : new Own();
+        return stored ? new RoundedWeights(model, scope == Scope.ALL ? embedding : null, learned) : new Own();
     }
 
     /** The learned parameters, in place. */
@@ -134,6 +170,11 @@ public final class WeightStudent implements Learner, AutoCloseable {
         @Override
         public BlockWeights load(int block, TensorArena owner) {
             return blocks.get(block);
+        }
+
+        @Override
+        public Head ownHead(Transformer unused, TensorArena owner) {
+            return ownHead;
         }
 
         @Override
@@ -155,7 +196,8 @@ public final class WeightStudent implements Learner, AutoCloseable {
 
     @Override
     public BlockWeights zeroGradients(BlockWeights block, TensorArena owner) {
-        return model.backward().zeroGradients(block, owner, kinds());
+        return model.backward().zeroGradients(block, owner, kinds(),
+                linear -> scope == Scope.ALL || !linear.site().ofMlp());
     }
 
     @Override
@@ -184,13 +226,12 @@ public final class WeightStudent implements Learner, AutoCloseable {
 
     @Override
     public void addEmbedded(Tensor ids, int sequenceLength, Tensor d) {
-        EmbeddingWeights own = embedding;
-        if (own == null) {
+        if (scope != Scope.ALL) {
             return;
         }
         try (TensorArena scratch = device.arena()) {
-            EmbeddingWeights sums = own.zeros(device, scratch);
-            model.backward().embedding(own, ids, sequenceLength, d, sums);
+            EmbeddingWeights sums = embedding.zeros(device, scratch);
+            model.backward().embedding(embedding, ids, sequenceLength, d, sums);
             add(model.parameters().all(sums));
             device.synchronize();
         }
@@ -251,7 +292,7 @@ public final class WeightStudent implements Learner, AutoCloseable {
         return kept;
     }
 
-    /** All state of the learning, by name: to be saved and restored. */
+    /** All state of the learning, by name: to be saved and, before {@link #restored}, written again. */
     public SequencedMap<String, Tensor> state() {
         SequencedMap<String, Tensor> state = new LinkedHashMap<>();
         learned.forEach((name, parameter) -> {
@@ -261,6 +302,11 @@ public final class WeightStudent implements Learner, AutoCloseable {
             state.put(name + "|best", parameter.best());
         });
         return state;
+    }
+
+    /** The state was written. */
+    public void restored() {
+        learned.values().forEach(LearnedTensor::changed);
     }
 
     @Override

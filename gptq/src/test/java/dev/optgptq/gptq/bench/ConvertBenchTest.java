@@ -5,6 +5,8 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.optgptq.calibrate.Progress;
 import dev.optgptq.gptq.convert.ConvertReport;
+import dev.optgptq.gptq.settings.QuantizeSettings.Precision;
+import dev.optgptq.gptq.settings.QuantizeSettings.Precision;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Devices;
 import java.util.Objects;
@@ -19,7 +21,7 @@ class ConvertBenchTest {
     void every_phase_of_a_conversion_and_healing_are_measured() {
         try (Device device = Devices.open("cpu", 1)) {
             ConvertBenchReport report = new ConvertBench(ModelShape.of("tiny"), 2, device, 2, 4, 16,
-                    new ConvertBench.Heal(2, 2, 16)).run("opt-gptq test", Progress.SILENT, line -> {});
+                    new ConvertBench.Heal(2, 2, 16, Precision.AUTO)).run("opt-gptq test", Progress.SILENT, line -> {});
 
             assertEquals(
                     Set.of("open", "load", "moments", "keys and values", "scores", "values and output",
@@ -42,7 +44,7 @@ class ConvertBenchTest {
     void of_some_layers_the_others_are_extrapolated() {
         try (Device device = Devices.open("cpu", 1)) {
             ConvertBenchReport report = new ConvertBench(ModelShape.of("tiny"), 1, device, 2, 4, 16,
-                    new ConvertBench.Heal(0, 2, 16)).run("opt-gptq test", Progress.SILENT, line -> {});
+                    new ConvertBench.Heal(0, 2, 16, Precision.AUTO)).run("opt-gptq test", Progress.SILENT, line -> {});
 
             double layer = 128.0 * (128 * 2 + 64 * 2 + 384 * 3);
             double head = 2 * 128 * 256.0;

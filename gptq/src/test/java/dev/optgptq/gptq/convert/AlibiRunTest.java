@@ -17,6 +17,7 @@ import dev.optgptq.gptq.convert.ConvertSettings.Positions;
 import dev.optgptq.gptq.testing.TinyModel;
 import dev.optgptq.gptq.tune.WeightStudent;
 import java.io.IOException;
+import dev.optgptq.gptq.settings.QuantizeSettings.Precision;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -29,7 +30,7 @@ import org.junit.jupiter.api.io.TempDir;
 class AlibiRunTest {
 
     private static final ConvertSettings.Heal HEAL = new ConvertSettings.Heal(4, null, WeightStudent.Scope.ALL, 1e-4, 0,
-            2, TinyConversion.LENGTH, 5);
+            2, TinyConversion.LENGTH, 5, Precision.AUTO);
 
     @TempDir
     @SuppressWarnings("NullAway.Init") // JUnit fills it in

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import dev.optgptq.gptq.convert.ConvertSettings.Heads;
 import dev.optgptq.gptq.convert.ConvertSettings.Positions;
 import dev.optgptq.gptq.tune.WeightStudent;
+import dev.optgptq.gptq.settings.QuantizeSettings.Precision;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.stream.Collectors;
@@ -19,13 +20,13 @@ class ConvertCommandTest {
         TinyConversion conversion = new TinyConversion(Path.of("model"), Path.of("folder"));
         conversion.positions = Positions.ALIBI;
         conversion.heal = new ConvertSettings.Heal(4, Path.of("own.txt"), WeightStudent.Scope.ATTENTION, 0.5, 0.25, 2,
-                16, 0);
+                16, 0, Precision.FLOAT32);
         conversion.evaluate = true;
         conversion.force = true;
 
         assertEquals("--ratio 2 --grouping contiguous --positions alibi --layout auto --force true "
                 + "--heal 4 --text own.txt --heal-scope attention --heal-rate 0.5 --weight-decay 0.25 --heal-batch 2 "
-                + "--heal-length 16 --calibration text.txt --field text --bos auto --sampling sequential --samples 8 "
+                + "--heal-length 16 --heal-precision float32 --calibration text.txt --field text --bos auto --sampling sequential --samples 8 "
                 + "--sequence-length 16 --seed 0 --eval text.txt --window 16", line(conversion, Path.of("text.txt")));
     }
 

@@ -9,6 +9,7 @@ import dev.optgptq.formats.safetensors.TensorView;
 import dev.optgptq.gptq.convert.ConvertSettings.Heads;
 import dev.optgptq.gptq.testing.TinyModel;
 import dev.optgptq.gptq.tune.WeightStudent;
+import dev.optgptq.gptq.settings.QuantizeSettings.Precision;
 import java.nio.file.Path;
 import java.util.Comparator;
 import java.util.List;
@@ -125,7 +126,7 @@ class HealingRunTest {
     }
 
     private static ConvertSettings.Heal heal(WeightStudent.Scope scope, @Nullable Double rate, double decay) {
-        return new ConvertSettings.Heal(10, null, scope, rate, decay, 4, TinyConversion.LENGTH, 5);
+        return new ConvertSettings.Heal(10, null, scope, rate, decay, 4, TinyConversion.LENGTH, 5, Precision.AUTO);
     }
 
     private static ConvertReport.Healed healed(ConvertReport report) {

@@ -44,7 +44,13 @@ final class CpuMatrixOps implements MatrixOps {
 
     @Override
     public void gemm(float alpha, Tensor a, boolean transposeA, Tensor b, boolean transposeB, float beta, Tensor c) {
-        gemm.gemm(alpha, a, transposeA, b, transposeB, beta, c);
+        if (a.dtype() == DType.F32) {
+            gemm.gemm(alpha, a, transposeA, b, transposeB, beta, c);
+            return;
+        }
+        try (TensorArena arena = scratch.get()) {
+            gemm.gemm(alpha, widened(a, arena), transposeA, widened(b, arena), transposeB, beta, c);
+        }
     }
 
     @Override

@@ -28,8 +28,8 @@ public final class CheckedMatrixOps implements MatrixOps {
     @Override
     public void gemm(float alpha, Tensor a, boolean transposeA, Tensor b, boolean transposeB, float beta, Tensor c) {
         long inner = transposeA ? a.rows() : a.columns();
-        Arguments.f32("gemm", "a", a, a.rows(), a.columns());
-        Arguments.f32("gemm", "b", b, transposeB ? b.rows() : inner, transposeB ? inner : b.columns());
+        factor("gemm", "a", a);
+        Arguments.shaped("gemm", "b", b, a.dtype(), transposeB ? b.rows() : inner, transposeB ? inner : b.columns());
         Arguments.f32("gemm", "c", c, transposeA ? a.columns() : a.rows(), transposeB ? b.rows() : b.columns());
         ops.gemm(alpha, a, transposeA, b, transposeB, beta, c);
     }

@@ -13,7 +13,10 @@ public interface MatrixOps {
      */
     void linear(Tensor x, Tensor w, @Nullable Tensor bias, float beta, Tensor y);
 
-    /** c = alpha op(a) op(b) + beta c, op transposes where asked; beta 0 never reads c. */
+    /**
+     * c = alpha op(a) op(b) + beta c, op transposes where asked; beta 0 never reads c. a and b are both F32, both F16 or both BF16;
+     * products of two halves are exact, sums are in float32, c is F32.
+     */
     void gemm(float alpha, Tensor a, boolean transposeA, Tensor b, boolean transposeB, float beta, Tensor c);
 
     /**

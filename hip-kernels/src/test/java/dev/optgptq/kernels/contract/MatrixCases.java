@@ -28,6 +28,8 @@ final class MatrixCases {
             cases.add(gemm(7, n, 40, true, false, 1));
             cases.add(gemm(65, 3, n, false, true, -0.5f));
             cases.add(gemm(n, n, 9, true, true, 2));
+            cases.add(gemm(n, 17, 33, false, false, 0, DType.BF16));
+            cases.add(gemm(18, n, 35, true, false, 1, DType.F16));
             cases.add(accumulateGram(n, 47, DType.F32));
             cases.add(accumulateGram(21, n, DType.F32));
             cases.add(accumulateGram(n, 19, DType.F16));
@@ -54,7 +56,9 @@ final class MatrixCases {
     /** wiki-llama-14m (hidden 384, intermediate 1024) and TinyLlama (2048, 5632). */
     static List<OpCase> bench() {
         List<OpCase> cases = new ArrayList<>();
-        cases.add(gemm(2048, 2048, 2048, false, false, 0).flops(2.0 * 2048 * 2048 * 2048));
+        for (DType dtype : new DType[] {DType.F32, DType.BF16}) {
+            cases.add(gemm(2048, 2048, 2048, false, false, 0, dtype).flops(2.0 * 2048 * 2048 * 2048));
+        }
         for (long[] shape : new long[][] {{4096, 384, 384}, {4096, 384, 1024}, {4096, 1024, 384}, {4096, 384, 4096},
                 {512, 2048, 2048}, {1, 2048, 2048}}) {
             for (DType dtype : new DType[] {DType.F32, DType.BF16}) {
@@ -93,10 +97,15 @@ final class MatrixCases {
     }
 
     private static OpCase gemm(long m, long n, long k, boolean transposeA, boolean transposeB, float beta) {
-        return op("gemm", (transposeA ? "a^T" : "a") + "[" + m + ", " + k + "] " + (transposeB ? "b^T" : "b") + "[" + k
-                + ", " + n + "] beta " + beta)
-                .input("a", DType.F32, transposeA ? k : m, transposeA ? m : k, normal(1))
-                .input("b", DType.F32, transposeB ? n : k, transposeB ? k : n, normal(1))
+        return gemm(m, n, k, transposeA, transposeB, beta, DType.F32);
+    }
+
+    private static OpCase gemm(long m, long n, long k, boolean transposeA, boolean transposeB, float beta,
+            DType dtype) {
+        return op("gemm", dtype + " " + (transposeA ? "a^T" : "a") + "[" + m + ", " + k + "] "
+                + (transposeB ? "b^T" : "b") + "[" + k + ", " + n + "] beta " + beta)
+                .input("a", dtype, transposeA ? k : m, transposeA ? m : k, normal(1))
+                .input("b", dtype, transposeB ? n : k, transposeB ? k : n, normal(1))
                 .inPlace("c", DType.F32, m, n, beta == 0 ? Values.garbage() : normal(1), Tolerance.sum(k))
                 .call((device, at) -> device.matrix().gemm(-0.75f, at.get("a"), transposeA, at.get("b"), transposeB,
                         beta, at.get("c")));

@@ -22,15 +22,26 @@ final class GpuGemm {
         this.context = context;
     }
 
-    /** c = alpha op(a) op(b) + beta c of F32; beta 0 never reads c. */
+    /** c = alpha op(a) op(b) + beta c: a and b of one dtype, F32, F16 or BF16; beta 0 never reads c. */
     void multiply(float alpha, Tensor a, boolean transposeA, Tensor b, boolean transposeB, float beta, Tensor c) {
         GpuBlas blas = context.blas();
         boolean sums = a.elements() > 0 && c.elements() > 0;
-        if (blas != null && sums) {
+        boolean trusted = a.dtype() == DType.F32 || context.trustsProducts(a.dtype());
+        if (blas != null && sums && trusted) {
             blas.gemm(alpha, a, transposeA, b, transposeB, beta, c);
-        } else {
+        } else if (a.dtype() == DType.F32) {
             tiles(alpha, a, transposeA, b, transposeB, null, beta, c, false);
+        } else {
+            try (TensorArena arena = context.arena()) {
+                multiply(alpha, widened(a, arena), transposeA, widened(b, arena), transposeB, beta, c);
+            }
         }
+    }
+
+    private Tensor widened(Tensor halves, TensorArena arena) {
+        Tensor widened = arena.matrix(DType.F32, halves.rows(), halves.columns());
+        Conversion.run(context, halves, widened);
+        return widened;
     }
 
     /** The same as the first, but only on and above c's diagonal. */
@@ -47,9 +58,7 @@ final class GpuGemm {
             add(bias, c);
         } else {
             try (TensorArena arena = context.arena()) {
-                Tensor widened = arena.matrix(DType.F32, b.rows(), b.columns());
-                Conversion.run(context, b, widened);
-                ofOneDtype(a, widened, bias, beta, c);
+                ofOneDtype(a, widened(b, arena), bias, beta, c);
             }
         }
     }

@@ -33,8 +33,8 @@ public record Teacher(@Nullable Transformer model, ActivationStore outputs, int[
                     sequences.length + " sequences of the teacher for " + text.count() + " of the model");
         }
         Device device = learner.device();
-        Transformer teacher = model == null ? learner : model;
-        dev.optgptq.calibrate.weights.Head own = model == null ? head : model.loadHead(arena);
+        Transformer teacher = model == null ? learner : model.withProducts(learner.products());
+        dev.optgptq.calibrate.weights.Head own = model == null ? head : teacher.loadHead(arena);
         int hidden = learner.spec().hiddenSize();
         Tensor outputs = arena.matrix(DType.F32, rows, hidden);
         Tensor normed = arena.matrix(DType.F32, rows, hidden);

@@ -45,15 +45,8 @@ record HeadStep(Device device, NormStep norms) {
 
     /** With a matrix in fp16/bf16 its input is rounded to that. */
     private void multiply(LinearWeights matrix, Tensor x, Tensor y) {
-        DType dtype = matrix.weight().dtype();
-        if (dtype == DType.F32) {
-            device.matrix().linear(x, matrix.weight(), matrix.bias(), 0, y);
-            return;
-        }
         try (TensorArena scratch = device.arena()) {
-            Tensor halves = scratch.matrix(dtype, x.rows(), x.columns());
-            device.neural().convert(x, halves);
-            device.matrix().linear(halves, matrix.weight(), matrix.bias(), 0, y);
+            device.matrix().linear(rounded(x, matrix, scratch), matrix.weight(), matrix.bias(), 0, y);
         }
     }
 
@@ -89,27 +82,43 @@ record HeadStep(Device device, NormStep norms) {
     private void throughMatrix(Head head, Tensor normed, Tensor dLogits, @Nullable Head into) {
         LinearWeights matrix = Objects.requireNonNull(head.matrix());
         if (head.projection() == null) {
-            sum(into == null ? null : into.matrix(), dLogits, normed);
-            device.matrix().gemm(1, dLogits, false, matrix.weight(), false, 0, normed);
+            backward(matrix, normed, dLogits, normed, into == null ? null : into.matrix());
             return;
         }
         try (TensorArena scratch = device.arena()) {
             Tensor projected = scratch.matrix(DType.F32, normed.rows(), head.spec().width());
-            device.matrix().linear(normed, head.projection().weight(), null, 0, projected);
-            sum(into == null ? null : into.matrix(), dLogits, projected);
-            device.matrix().gemm(1, dLogits, false, matrix.weight(), false, 0, projected);
-            sum(into == null ? null : into.projection(), projected, normed);
-            device.matrix().gemm(1, projected, false, head.projection().weight(), false, 0, normed);
+            multiply(head.projection(), normed, projected);
+            backward(matrix, projected, dLogits, projected, into == null ? null : into.matrix());
+            backward(head.projection(), normed, projected, normed, into == null ? null : into.projection());
             device.synchronize();
         }
     }
 
-    private void sum(@Nullable LinearWeights into, Tensor dy, Tensor x) {
-        if (into != null) {
-            device.matrix().gemm(1, dy, true, x, false, 1, into.weight());
-            if (into.bias() != null) {
-                device.gradient().addRowsInto(dy, into.bias());
+    /**
+     * dx = dy w, and the sums grow by dy^T x and the sum of dy's rows; with a matrix in fp16/bf16 of factors rounded to that.
+     *
+     * @param dx may be x
+     */
+    private void backward(LinearWeights linear, Tensor x, Tensor dy, Tensor dx, @Nullable LinearWeights into) {
+        try (TensorArena scratch = device.arena()) {
+            Tensor factor = rounded(dy, linear, scratch);
+            if (into != null) {
+                device.matrix().gemm(1, factor, true, rounded(x, linear, scratch), false, 1, into.weight());
+                if (into.bias() != null) {
+                    device.gradient().addRowsInto(dy, into.bias());
+                }
             }
+            device.matrix().gemm(1, factor, false, linear.weight(), false, 0, dx);
         }
+    }
+
+    private Tensor rounded(Tensor x, LinearWeights linear, TensorArena scratch) {
+        DType dtype = linear.weight().dtype();
+        if (dtype == DType.F32) {
+            return x;
+        }
+        Tensor halves = scratch.matrix(dtype, x.rows(), x.columns());
+        device.neural().convert(x, halves);
+        return halves;
     }
 }

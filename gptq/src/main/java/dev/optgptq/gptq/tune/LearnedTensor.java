@@ -76,16 +76,14 @@ public final class LearnedTensor {
     }
 
     /**
-     * Learns float32 values of a weight that computes in half precision, and is written after every step (Micikevicius et al.
-     * 2018, arXiv 1710.03740).
+     * Learns values in place that are rounded after every step to what computes in half precision (Micikevicius et al. 2018,
+     * arXiv 1710.03740).
      *
-     * @param arena owns the values and the optimizer state
-     * @param exact F32, the weight as it is stored; only read, and not after synchronizing
-     * @param factor the weight that computes
+     * @param arena owns the optimizer state
+     * @param values F32, which hold values of the stored dtype
+     * @param factor F16 or BF16, holds these values rounded
      */
-    static LearnedTensor beside(Device device, TensorArena arena, Tensor exact, Tensor factor, DType stored) {
-        Tensor values = like(arena, exact);
-        device.matrix().copy(exact, values);
+    static LearnedTensor inPlace(Device device, TensorArena arena, Tensor values, Tensor factor, DType stored) {
         LearnedTensor learned = new LearnedTensor(device, arena, values, factor, stored, null);
         learned.keep();
         return learned;

@@ -26,6 +26,7 @@ import java.util.SequencedMap;
 import java.util.Set;
 import java.util.function.Consumer;
 import java.util.function.Function;
+import java.util.function.Predicate;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -75,8 +76,9 @@ public final class WeightStudent implements Learner, AutoCloseable {
         this.decay = decay;
         this.arena = device.arena();
         try {
-            this.head = model.loadHead(arena);
-            this.ownHead = scope == Scope.ALL ? model.loadHead(arena) : head;
+            Transformer fast = model.withProducts(products);
+            this.head = fast.loadHead(arena);
+            this.ownHead = scope == Scope.ALL ? fast.loadHead(arena) : head;
             this.embedding = ownEmbedding();
             if (scope == Scope.ALL) {
                 learn(model.parameters().all(embedding), stored);
@@ -85,7 +87,7 @@ public final class WeightStudent implements Learner, AutoCloseable {
                 learnBlock(index, stored);
             }
             if (scope == Scope.ALL) {
-                learn(model.parameters().all(head), stored);
+                learnHead(stored);
             }
         } catch (RuntimeException e) {
             arena.close();
@@ -93,15 +95,19 @@ public final class WeightStudent implements Learner, AutoCloseable {
         }
     }
 
-    /** A copy, in float32 where it is learned; the table is the head's where they are tied. */
+    /** A copy, in float32 where it is learned; the table is the head's where they are tied and it computes in float32. */
     private EmbeddingWeights ownEmbedding() {
         EmbeddingWeights loaded = model.loadEmbedding(arena);
-        boolean shared = scope == Scope.ALL && model.spec().head().tied();
+        boolean shared = scope == Scope.ALL && isTied() && products == DType.F32;
         Tensor positions = loaded.positions();
         EmbeddingWeights own = new EmbeddingWeights(loaded.spec(), shared ? head.weight() : copied(loaded.table()),
                 loaded.projection(), positions == null ? null : copied(positions), loaded.norm());
         device.synchronize();
         return own;
+    }
+
+    private boolean isTied() {
+        return model.spec().head().tied();
     }
 
     private Tensor copied(Tensor tensor) {
@@ -120,25 +126,48 @@ public final class WeightStudent implements Learner, AutoCloseable {
     }
 
     private void learn(Map<Place, Tensor> parameters, Function<String, DType> stored) {
-        parameters.forEach((place, values) -> learned.computeIfAbsent(RoundedWeights.name(place),
-                name -> LearnedTensor.inPlace(device, arena, values, stored.apply(place.tensor()))));
+        parameters.forEach((place, values) -> {
+            DType dtype = stored.apply(place.tensor());
+            // A head that computes in half precision follows the table that it is tied to.
+            boolean ofHead = isTied() && products != DType.F32 && values == embedding.table();
+            learned.put(RoundedWeights.name(place), ofHead
+                    ? LearnedTensor.inPlace(device, arena, values, head.weight(), dtype)
+                    : LearnedTensor.inPlace(device, arena, values, dtype));
+        });
     }
 
     private void learnBlock(int index, Function<String, DType> stored) {
         BlockWeights block = model.withProducts(products).loadBlock(index, arena);
         blocks.add(block);
         Set<String> attention = attention(block);
+        learn(model.parameters().all(block), scratch -> model.parameters().all(model.loadBlock(index, scratch)),
+                name -> scope == Scope.ALL || attention.contains(name), stored);
+    }
+
+    private void learnHead(Function<String, DType> stored) {
+        learn(model.parameters().all(head), scratch -> model.parameters().all(model.loadHead(scratch)), name -> true,
+                stored);
+    }
+
+    /**
+     * What computes, and is not learned yet.
+     *
+     * @param exact loads the same in float32
+     */
+    private void learn(Map<Place, Tensor> factors, Function<TensorArena, SequencedMap<Place, Tensor>> exact,
+            Predicate<String> wanted, Function<String, DType> stored) {
         try (TensorArena scratch = device.arena()) {
-            Map<Place, Tensor> exact = model.parameters()
-                    .all(products == DType.F32 ? block : model.loadBlock(index, scratch));
-            model.parameters().all(block).forEach((place, tensor) -> {
-                if (scope == Scope.ALL || attention.contains(place.tensor())) {
-                    DType dtype = stored.apply(place.tensor());
-                    learned.put(RoundedWeights.name(place), tensor.dtype() == DType.F32
-                            ? LearnedTensor.inPlace(device, arena, tensor, dtype)
-                            : LearnedTensor.beside(device, arena, Objects.requireNonNull(exact.get(place)), tensor,
-                                    dtype));
+            Map<Place, Tensor> values = products == DType.F32 ? factors : exact.apply(scratch);
+            factors.forEach((place, factor) -> {
+                DType dtype = stored.apply(place.tensor());
+                if (!wanted.test(place.tensor()) || learned.containsKey(RoundedWeights.name(place))) {
+                    return;
                 }
+                learned.put(RoundedWeights.name(place), factor.dtype() == DType.F32
+                        ? LearnedTensor.inPlace(device, arena, factor, dtype)
+                        : LearnedTensor.inPlace(device, arena, widened(Objects.requireNonNull(values.get(place))),
+                                factor,
+                                dtype));
             });
             device.synchronize();
         }

@@ -24,7 +24,6 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
-import org.junit.jupiter.params.provider.EnumSource;
 
 /** A tiny model, stretched, that learns what it was. */
 class WeightStudentTest {
@@ -43,7 +42,11 @@ class WeightStudentTest {
 
     @BeforeEach
     void open() {
-        teaching = new TinyTeaching(device, TinyModel.LLAMA, 1, folder.resolve("model"));
+        open(TinyModel.LLAMA);
+    }
+
+    private void open(TinyModel tiny) {
+        teaching = new TinyTeaching(device, tiny, 1, folder.resolve(tiny.family().toString()));
     }
 
     @AfterEach
@@ -52,9 +55,14 @@ class WeightStudentTest {
         device.close();
     }
 
+    /** The head of one is its own, of the other the table of the embedding. */
     @ParameterizedTest
-    @EnumSource(Scope.class)
-    void with_products_in_bfloat16_it_learns_as_with_float32(Scope scope) {
+    @CsvSource({"LLAMA, ALL", "LLAMA, ATTENTION", "MPT, ALL"})
+    void with_products_in_bfloat16_it_learns_as_with_float32(TinyModel.Family family, Scope scope) {
+        if (family == TinyModel.Family.MPT) {
+            teaching.close();
+            open(TinyModel.MPT);
+        }
         Learned exact = learn(DType.F32, scope);
         Learned half = learn(DType.BF16, scope);
 
@@ -113,8 +121,12 @@ class WeightStudentTest {
     private WeightStudent stretched(DType products, Scope scope) {
         WeightStudent student = new WeightStudent(teaching.model, products, name -> DType.F32, scope, 0);
         student.state().forEach((name, tensor) -> {
-            if (name.endsWith("_proj.weight")) {
+            if (tensor.rows() > 1 && !name.contains("|") && (name.contains("attn") || name.contains("mlp"))) {
                 device.neural().scale(tensor, 1.3f);
+            }
+            // A random model whose head is its table is sure of its predictions: of these it loses more.
+            if (name.endsWith("wte.weight")) {
+                device.neural().scale(tensor, 0.1f);
             }
         });
         student.restored();

@@ -44,6 +44,25 @@ public final class Together {
         rethrow(failures);
     }
 
+    /** Brings the results of two devices together. */
+    @FunctionalInterface
+    public interface Joining {
+        /** @param absorbed device, which has the results that follow those of the other; it has nothing to do after that */
+        void run(int device, int absorbed);
+    }
+
+    /**
+     * Brings the results of {@code count} devices together on the first: neighbours, then neighbouring pairs, each of them at the
+     * same time.
+     */
+    public static void inPairs(int count, Joining work) {
+        for (int apart = 1; apart < count; apart *= 2) {
+            int between = apart;
+            run(Math.ceilDiv(count - between, 2 * between),
+                    pair -> work.run(2 * between * pair, 2 * between * pair + between));
+        }
+    }
+
     private static void attempt(int index, Work work, @Nullable Throwable[] failures) {
         try {
             work.run(index);

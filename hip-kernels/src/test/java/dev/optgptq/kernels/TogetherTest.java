@@ -5,11 +5,13 @@ import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.util.List;
 import java.util.Set;
 import java.util.concurrent.ConcurrentSkipListSet;
 import java.util.concurrent.CyclicBarrier;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 
 class TogetherTest {
@@ -22,11 +24,7 @@ class TogetherTest {
         Thread[] first = {null};
 
         Together.run(4, index -> {
-            try {
-                barrier.await(1, TimeUnit.MINUTES);
-            } catch (Exception e) {
-                throw new IllegalStateException(e);
-            }
+            await(barrier);
             if (index == 0) {
                 first[0] = Thread.currentThread();
             }
@@ -35,6 +33,33 @@ class TogetherTest {
 
         assertEquals(Set.of(0, 1, 2, 3), done);
         assertSame(Thread.currentThread(), first[0]);
+    }
+
+    /** Strings are joined in order whatever the number; of four devices two pairs wait for each other. */
+    @Test
+    void pairs_are_joined_in_the_order_of_the_devices_and_at_the_same_time() {
+        for (int count = 1; count <= 9; count++) {
+            List<StringBuilder> each = IntStream.range(0, count).mapToObj(i -> new StringBuilder().append(i)).toList();
+            Together.inPairs(count, (device, absorbed) -> each.get(device).append(each.get(absorbed)));
+            assertEquals("012345678".substring(0, count), each.getFirst().toString());
+        }
+
+        CyclicBarrier barrier = new CyclicBarrier(2);
+        AtomicInteger joined = new AtomicInteger();
+        Together.inPairs(4, (device, absorbed) -> {
+            if (joined.incrementAndGet() < 3) {
+                await(barrier);
+            }
+        });
+        assertEquals(3, joined.get());
+    }
+
+    private static void await(CyclicBarrier barrier) {
+        try {
+            barrier.await(1, TimeUnit.MINUTES);
+        } catch (Exception e) {
+            throw new IllegalStateException(e);
+        }
     }
 
     @Test

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import dev.optgptq.calibrate.testing.TestDevices;
 import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Together;
 import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.Test;
@@ -88,7 +89,7 @@ class TreeSumTest {
             opened.add(device);
             sums.add(sum);
         }
-        sums.stream().skip(1).forEach(sums.getFirst()::absorb);
+        Together.inPairs(devices, (device, next) -> sums.get(device).absorb(sums.get(next)));
         sums.getFirst().finish();
         float[] total = TestDevices.download(opened.getFirst(), sums.getFirst().matrix().rows(0, 1));
         opened.forEach(Device::close);

@@ -9,6 +9,7 @@ import dev.optgptq.calibrate.family.InputSite;
 import dev.optgptq.calibrate.gradient.Saliency;
 import dev.optgptq.calibrate.model.Replicas;
 import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.Together;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
@@ -98,10 +99,9 @@ final class BlockMoments implements AutoCloseable {
             shared.finish();
             phases.enter("hessian");
             DeviceMoments first = sums.getFirst();
+            Together.inPairs(sums.size(), (device, next) -> sums.get(device).absorb(sums.get(next)));
             while (sums.size() > 1) {
-                try (DeviceMoments next = sums.remove(1)) {
-                    first.absorb(next);
-                }
+                sums.removeLast().close();
             }
             if (models.crew().ranks().areSeveral()) {
                 phases.enter("share");

@@ -18,6 +18,7 @@ import dev.optgptq.gptq.run.progress.RunPhases;
 import dev.optgptq.gptq.run.progress.RunProgress;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.Together;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.SequencedSet;
@@ -69,11 +70,9 @@ record BlockInputs(Replicas models, ModuleGrids grids, boolean trueSequential, E
                 kept.completed();
             }
             progress.enter("hessian");
+            Together.inPairs(hessians.size(), (index, next) -> hessians.get(index).absorb(hessians.get(next)));
             while (hessians.size() > 1) {
-                HessianAccumulator next = hessians.remove(1);
-                try (next) {
-                    hessians.getFirst().absorb(next);
-                }
+                hessians.removeLast().close();
             }
             return hessians.getFirst();
         } catch (RuntimeException e) {

@@ -107,6 +107,7 @@ class SeveralDevicesTest {
                 }
             };
             assertThrows(CancellationException.class, () -> run.run(gpu.devices()));
+            assertEquals(0, gpu.devices().first().memoryInUse(), "what was packed is freed");
         }
         run.progress = Progress.SILENT;
 

@@ -42,7 +42,7 @@ class SeveralRanksTest {
 
     /** 3 ranks with 2 devices each are more than the calibration has parts. GPTQ has own grids, RTN is evaluated. */
     @ParameterizedTest
-    @CsvSource({"GPTQ, 3, 2", "GRADIENT, 2, 1", "RTN, 2, 1"})
+    @CsvSource({"GPTQ, 3, 2", "GRADIENT, 2, 1", "GRADIENT, 1, 3", "RTN, 2, 1"})
     void any_number_of_ranks_and_devices_writes_the_files_of_one_process(CalibratorKind calibrator, int ranks,
             int devices) {
         Path model = TinyModel.LLAMA.narrow().write(folder.resolve("model"));

@@ -8,6 +8,7 @@ import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.json.Json;
 import dev.optgptq.gptq.bench.ModelShape;
+import dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
@@ -38,6 +39,8 @@ public record CardRates(String device, DType products, double forward, double he
     private static final String BUNDLED = "h200.json";
     private static final Pattern SQUARE = Pattern.compile("\\[(\\d{1,7}), \\d+\\]");
     private static final List<String> PHASES = List.of("forward", "hessian", "solve", "write", "verify");
+    /** The calibrator whose phases these are. */
+    private static final String PLAIN = CalibratorKind.GPTQ.toString();
     private static final Set<String> PRODUCTS = Set.of("F32", "F16", "BF16");
     /** Of solving, what is left at least when the factors, which are timed alone, are taken off. */
     private static final double LEAST_SHARE = 0.1;
@@ -63,7 +66,8 @@ public record CardRates(String device, DType products, double forward, double he
         Map<String, JsonNode> job = new TreeMap<>();
         json.path("job").values().forEach(phase -> job.put(phase.path("name").asString(""), phase));
         String products = json.path("products").asString("");
-        if (factors.isEmpty() || !job.keySet().containsAll(PHASES) || !PRODUCTS.contains(products)) {
+        if (factors.isEmpty() || !job.keySet().containsAll(PHASES) || !PRODUCTS.contains(products)
+                || !json.path("calibrator").asString(PLAIN).equals(PLAIN)) {
             throw unlike(file);
         }
         ModelSpec spec = ModelShape.of(json.path("shape").asString("")).spec();
@@ -93,7 +97,8 @@ public record CardRates(String device, DType products, double forward, double he
     }
 
     private static UserError unlike(String file) {
-        return new UserError(Code.BAD_TEXT, file + ": expected what opt-gptq bench --shape NAME --json FILE writes");
+        return new UserError(Code.BAD_TEXT,
+                file + ": expected what opt-gptq bench --shape NAME --json FILE writes of plain GPTQ");
     }
 
     /** Seconds of the inverse factor of n inputs. */

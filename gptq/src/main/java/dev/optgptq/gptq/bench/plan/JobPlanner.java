@@ -59,12 +59,11 @@ public record JobPlanner(CardRates rates, int nodes, int cards, Links links, lon
         List<Phase> phases = new ArrayList<>();
         phases.add(arithmetic("forward", work.forward(text), busy * rates.forward()));
         phases.add(arithmetic("hessian", work.hessians(text), busy * rates.hessian()));
-        phases.add(copies("sums between cards", (Math.min(cards, busy) - 1) * triangles, links.peer()));
+        phases.add(copies("sums between cards", doublings(Math.min(cards, busy)) * triangles, links.peer()));
         phases.add(copies("sums between nodes", (nodes - 1) * sum(spec, this::received), links.network()));
         phases.add(new Phase("solve", sum(spec, block -> solving(block, work)), sum(spec, work::solving), 0));
-        phases.add(copies("weights between cards", (cards - 1) * weights, links.peer()));
-        phases.add(copies("codes between nodes", Math.ceil(Math.log(nodes) / Math.log(2)) * packed,
-                links.network()));
+        phases.add(copies("codes between cards", (cards - 1) * elements, links.peer()));
+        phases.add(copies("codes between nodes", doublings(nodes) * packed, links.network()));
         double computing = phases.stream().mapToDouble(Phase::seconds).sum();
         phases.addFirst(new Phase("load: waiting", Math.max(0, weights / rates.upload() - computing), 0, weights));
         phases.add(copies("write", packed, rates.write()));
@@ -75,6 +74,11 @@ public record JobPlanner(CardRates rates, int nodes, int cards, Links links, lon
                 rates.device(), nodes, cards, busy, samples, sequenceLength, taken,
                 taken.stream().mapToDouble(Phase::seconds).sum(), memory.device(), cardMemory,
                 memory.total() - Math.min(memory.parts(), cards) * memory.device());
+    }
+
+    /** Steps until all have what one had, or one what all had. */
+    private static int doublings(int count) {
+        return Integer.SIZE - Integer.numberOfLeadingZeros(count - 1);
     }
 
     private static Phase arithmetic(String name, double operations, double rate) {

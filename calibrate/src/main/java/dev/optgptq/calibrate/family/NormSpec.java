@@ -25,6 +25,17 @@ public record NormSpec(String name, Kind kind, float eps, float offset, boolean 
         return group != width;
     }
 
+    /** Whether groups have weights of their own, or all columns are one group: an order of heads, or fewer of them, is then another norm. */
+    public boolean tellsGroupsApart() {
+        return weightColumns() == width;
+    }
+
+    /** The same of another width, with groups as wide, if it has any. */
+    public NormSpec withWidth(int other) {
+        return new NormSpec(name, kind, eps, offset, bias, other, grouped() ? group : other,
+                tensors == 1 ? 1 : other / group);
+    }
+
     /** Columns of the weight: a group's, shared by all, or one for every column. */
     public int weightColumns() {
         return grouped() && tensors == 1 ? group : width;

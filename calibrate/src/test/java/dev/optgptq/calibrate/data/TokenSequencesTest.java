@@ -221,6 +221,16 @@ class TokenSequencesTest {
     }
 
     @Test
+    void placesThatComeAgainAreNotDifferentTokens() {
+        int[] twice = new int[64];
+        Arrays.setAll(twice, i -> i % 32);
+        assertEquals(32, new TokenSequences(twice, 2, 32).differentTokens());
+        Arrays.setAll(twice, i -> i);
+        assertEquals(64, new TokenSequences(twice, 2, 32).differentTokens());
+        assertEquals(4, new TokenSequences(new int[] {1, 2, 3, 4}, 1, 4).differentTokens());
+    }
+
+    @Test
     void idsOutsideTheVocabularyAreRefused() {
         TokenSequences ids = new TokenSequences(new int[] {0, 5}, 1, 2);
         ids.requireVocabulary(6);

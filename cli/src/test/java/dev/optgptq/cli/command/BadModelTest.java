@@ -15,6 +15,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Models that cannot be used: exit code 1, which file or tensor, expected, found, remedy; and nothing is written. */
 class BadModelTest {
@@ -97,7 +98,20 @@ class BadModelTest {
                 .succeeds();
         CommandRun.of("quantize", quantized, "--eval", "none").failsWith(1, "already quantized to 4 bits",
                 "quantize the original model");
+        CommandRun.of("convert-gqa", quantized, "--eval", "none").failsWith(1, "already quantized to 4 bits",
+                "convert the original model and then quantize the converted one");
         assertEquals(List.of("w4"), Models.names(directory));
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"quantize", "convert-gqa"})
+    void a_tokenizer_with_more_tokens_than_the_model_is_refused_and_nothing_is_written(String command) {
+        Path model = Models.copy(Models.llama(), directory.resolve("model"));
+        Damage.replace(model, "tokenizer.json", "the\": 262,", "the\": 26200,");
+        CommandRun.of(command, model, "--eval", "none", "--samples", 4, "--sequence-length", 64, "--output",
+                directory.resolve("out")).failsWith(1, "is outside the model's vocabulary of",
+                        "the tokenizer is from another model", "into its folder");
+        assertEquals(List.of("model"), Models.names(directory));
     }
 
     @Test

@@ -3,6 +3,8 @@ package dev.optgptq.gptq.convert;
 import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.calibrate.family.Mixer;
 import dev.optgptq.calibrate.family.ModelSpec;
+import dev.optgptq.calibrate.family.NormSlot;
+import dev.optgptq.calibrate.family.NormSpec;
 import dev.optgptq.calibrate.family.Projection;
 import dev.optgptq.calibrate.family.RowOrder;
 import dev.optgptq.formats.dtype.DType;
@@ -81,7 +83,20 @@ record BlockTensors(ModelSpec spec, ModelDirectory source) {
                 default -> throw new IllegalArgumentException(linear.toString());
             }
         }
+        Matrix keyNorm = a.keyNorm();
+        if (keyNorm != null) {
+            keyNorm(block, a.kvHeads()).forEach(stored -> named.put(stored.tensor(),
+                    keyNorm.columns(stored.first(), stored.columns())));
+        }
         return named;
+    }
+
+    /** The tensors of a norm that tells key heads apart, of so many heads; none where there is no such norm. */
+    private List<NormSpec.Stored> keyNorm(int block, int kvHeads) {
+        NormSpec norm = spec.block(block).norm(NormSlot.KEY);
+        return norm == null || !norm.tellsGroupsApart()
+                ? List.of()
+                : norm.withWidth(kvHeads * HeadPlan.attention(spec).headDim()).stored();
     }
 
     /** How fused rows lie on disk, with so many key-value heads: part after part, or each of these heads after its queries. */
@@ -144,7 +159,13 @@ record BlockTensors(ModelSpec spec, ModelDirectory source) {
                 default -> throw new IllegalArgumentException(linear.toString());
             }
         }
-        return parts.values(d);
+        Values values = parts.values(d);
+        List<Matrix> keyNorm = keyNorm(block, kvHeads).stream().map(stored -> named.get(stored.tensor()))
+                .filter(Objects::nonNull).map(Matrix::transposed).toList();
+        return keyNorm.isEmpty()
+                ? values
+                : new Values(values.attention.withKeyNorm(Matrix.stack(keyNorm).transposed()), values.down,
+                        values.downBias);
     }
 
     /** A linear's weight, and its bias as a row. */

@@ -1,5 +1,6 @@
 package dev.optgptq.gptq.convert;
 
+import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.family.BlockSpec;
 import dev.optgptq.calibrate.family.FeedForward;
 import dev.optgptq.calibrate.family.Mixer;
@@ -15,6 +16,7 @@ import dev.optgptq.gptq.convert.layer.Grouping;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
 
 /** Refuses conversions that cannot work before anything is computed, and warns of limits of the result. */
 final class ConvertCheck {
@@ -94,6 +96,12 @@ final class ConvertCheck {
                     "--grouping best: heads would change places in each layer, and ALiBi's slopes "
                             + "go by their places, the same in all layers; use --grouping contiguous, which is as good in most models");
         }
+        NormSpec keys = spec.block(0).norm(NormSlot.KEY);
+        if (keys != null && keys.tellsGroupsApart()) {
+            throw new UserError(Code.BAD_SETTING,
+                    "--grouping best: the weights of the model's norms of queries and keys go by the "
+                            + "places of heads, which would change; use --grouping contiguous");
+        }
         double bytes = 2.0 * Double.BYTES * form.heads() * Math.pow(form.kvWidth(), 2);
         if (bytes > MOST_MOMENTS) {
             throw new UserError(Code.BAD_SETTING, String.format(Locale.ROOT,
@@ -118,11 +126,9 @@ final class ConvertCheck {
                 || form.headDim() != first.headDim(), settings, block, "other heads than the first one");
         refuseIf(form.clip().limit() > 0, settings, block,
                 "clipped queries, keys and values, through which no map of a shared head passes");
-        for (NormSlot slot : HEAD_NORMS) {
-            NormSpec norm = block.norm(slot);
-            refuseIf(norm != null && !(norm.group() == form.headDim() && norm.weightColumns() == form.headDim()),
-                    settings, block, "norms of queries and keys that tell heads apart");
-        }
+        NormSpec keys = block.norm(NormSlot.KEY);
+        refuseIf(keys != null && keys.tellsGroupsApart() && keys.bias(), settings, block,
+                "a norm of keys that shifts each head by something else, which no shared key has");
         refuseIf(form.gated(), settings, block,
                 "a gate of each element of the attention's output, so that values of one head cannot stand for another's");
         refuseIf(block.parameters().containsKey(BlockSpec.Parameter.SINKS), settings, block,
@@ -147,7 +153,8 @@ final class ConvertCheck {
                 + "; convert-gqa cannot merge its heads");
     }
 
-    static List<String> warnings(ConvertSettings settings, ModelSpec spec, HeadPlan plan) {
+    /** @param calibration the text as it was drawn */
+    static List<String> warnings(ConvertSettings settings, ModelSpec spec, HeadPlan plan, TokenSequences calibration) {
         List<String> warnings = new ArrayList<>();
         if (plan.before() < HeadPlan.attention(spec).heads()) {
             warnings.add(
@@ -172,17 +179,26 @@ final class ConvertCheck {
         if (settings.positions() == ConvertSettings.Positions.ALIBI && !toAlibi(settings, spec)) {
             warnings.add("the model has ALiBi already; its positions stay");
         }
-        long tokens = (long) settings.calibration().samples() * settings.calibration().length() * 3 / 4;
-        int most = settings.heads().byLayer()
+        tooFew(spec, plan, settings.heads().byLayer(), calibration).ifPresent(warnings::add);
+        return warnings;
+    }
+
+    /** Three quarters of the tokens are computed from; places of a text that come again count once. */
+    private static Optional<String> tooFew(ModelSpec spec, HeadPlan plan, boolean byLayer, TokenSequences calibration) {
+        long different = calibration.differentTokens();
+        long tokens = different * 3 / 4;
+        int most = byLayer
                 ? plan.before()
                 : plan.kvHeads().stream().mapToInt(kvHeads -> plan.before() / kvHeads).max().orElse(1);
-        long unknowns = Math.max((long) most * HeadPlan.attention(spec).queryWidth(),
-                HeadPlan.fittedWidth(spec));
-        if (tokens < unknowns) {
-            warnings.add("least squares over " + unknowns + " inputs need at least as many tokens, found " + tokens
-                    + "; give " + Math.ceilDiv((unknowns - tokens) * 4, 3)
-                    + " more (--samples, --sequence-length)");
+        long unknowns = Math.max((long) most * HeadPlan.attention(spec).queryWidth(), HeadPlan.fittedWidth(spec));
+        if (tokens >= unknowns) {
+            return Optional.empty();
         }
-        return warnings;
+        return Optional.of("least squares over " + unknowns + " inputs need at least as many tokens, found " + tokens
+                + (different < calibration.tokens() ? ", as sequences of a short text overlap" : "") + "; give "
+                + Math.ceilDiv((unknowns - tokens) * 4, 3)
+                + (different < calibration.tokens()
+                        ? " more in --calibration"
+                        : " more (--samples, --sequence-length)"));
     }
 }

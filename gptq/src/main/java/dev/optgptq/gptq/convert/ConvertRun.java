@@ -83,7 +83,7 @@ public final class ConvertRun {
         }
         HeadPlan plan = HeadPlan.of(model.spec(), settings.heads());
         ConvertTexts texts = read.apply(model.spec());
-        List<String> warnings = ConvertCheck.warnings(settings, model.spec(), plan);
+        List<String> warnings = ConvertCheck.warnings(settings, model.spec(), plan, texts.calibration());
         warnings.forEach(log);
         Identity identity = identity(settings, plan, texts, source, model, tool);
         ConvertRun run = new ConvertRun(settings, device, source, model, plan, clock, progress, log);

@@ -1,5 +1,7 @@
 package dev.optgptq.gptq.convert;
 
+import dev.optgptq.calibrate.family.ModelSpec;
+import dev.optgptq.calibrate.family.NormSpec;
 import dev.optgptq.formats.files.OutputFiles;
 import dev.optgptq.formats.model.CheckpointWriter;
 import dev.optgptq.formats.model.ModelConfig;
@@ -12,6 +14,8 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.SequencedMap;
+import java.util.Set;
+import java.util.stream.Collectors;
 import tools.jackson.databind.node.ObjectNode;
 
 /**
@@ -31,6 +35,7 @@ final class ConvertedModel implements AutoCloseable {
         try {
             tensors.putAll(source.tensors());
             parts.forEach(this::replace);
+            leaveOut();
         } catch (RuntimeException e) {
             close();
             throw e;
@@ -41,6 +46,14 @@ final class ConvertedModel implements AutoCloseable {
         SafetensorsFile file = part.open();
         files.add(file);
         tensors.putAll(file.tensors());
+    }
+
+    /** What only the source has: norms of key heads, each with a tensor of its own. */
+    private void leaveOut() {
+        Set<String> kept = ModelSpec.resolve(new ModelConfig(config, source.config().file())).normTensors().stream()
+                .map(NormSpec.Stored::tensor).collect(Collectors.toSet());
+        ModelSpec.resolve(source).normTensors().stream().map(NormSpec.Stored::tensor)
+                .filter(name -> !kept.contains(name)).forEach(tensors::remove);
     }
 
     ObjectNode config() {

@@ -1,6 +1,8 @@
 package dev.optgptq.gptq.convert.layer;
 
 import dev.optgptq.calibrate.model.AttentionParts;
+import dev.optgptq.calibrate.model.HeadNorms;
+import dev.optgptq.calibrate.weights.NormWeights;
 import dev.optgptq.gptq.convert.merge.AttentionMatrices;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.ops.NeuralOps.AttentionShape;
@@ -11,6 +13,15 @@ import org.jspecify.annotations.Nullable;
 
 /** Attention weights between host and device. */
 record GroupedWeights(HostCopies copies) {
+
+    /** Copies those of an attention to the host, with the weights of a norm that tells key heads apart. */
+    AttentionMatrices download(LayerAttention attention) {
+        NormWeights norm = attention.norms().key();
+        AttentionMatrices weights = download(attention.parts(), attention.headDim());
+        return norm == null || !norm.spec().tellsGroupsApart()
+                ? weights
+                : weights.withKeyNorm(copies.download(norm.weight()));
+    }
 
     /** Copies them to the host. */
     AttentionMatrices download(AttentionParts parts, int headDim) {
@@ -94,6 +105,23 @@ record GroupedWeights(HostCopies copies) {
     LayerAttention attention(LayerAttention source, AttentionMatrices weights, TensorArena arena) {
         Device device = source.device();
         return new LayerAttention(device, shape(source.shape(), weights), source.positions(), upload(weights, arena),
-                source.norms());
+                norms(source.norms(), weights, arena));
+    }
+
+    private HeadNorms norms(HeadNorms source, AttentionMatrices weights, TensorArena arena) {
+        NormWeights key = source.key();
+        Matrix own = weights.keyNorm();
+        if (key == null || own == null) {
+            return source;
+        }
+        return new HeadNorms(source.query(),
+                new NormWeights(key.spec().withWidth(own.columns()), copies.upload(own, arena), null, null));
+    }
+
+    /** Writes the weights of a norm that tells key heads apart in the place of one of more heads. */
+    void expandKeyNorm(AttentionMatrices weights, @Nullable NormWeights into) {
+        if (into != null) {
+            writeRepeatedBias(weights.keyNorm(), weights, into.weight());
+        }
     }
 }

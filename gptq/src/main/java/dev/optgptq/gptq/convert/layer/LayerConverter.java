@@ -69,7 +69,7 @@ public final class LayerConverter {
         try (TensorArena arena = device.arena()) {
             LayerSource source = LayerSource.load(model, block, sequences, arena);
             GroupedWeights weights = new GroupedWeights(new HostCopies(device));
-            AttentionMatrices original = weights.download(source.attention().parts(), form(block).headDim());
+            AttentionMatrices original = weights.download(source.attention());
             Attempt found = attempts(source, original, kvHeads, grouping, weights, arena);
             AttentionMatrices rounded = stored.apply(found.values.weights());
             LayerSteps.Refitted down = new LayerSteps(found.source).finish(rounded, storedLinear, step);

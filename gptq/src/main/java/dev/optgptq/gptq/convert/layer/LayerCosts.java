@@ -71,7 +71,7 @@ public record LayerCosts(Transformer model, Dense dense, Sequences sequences, In
                 advance(candidate.stream, source.original(), buffer);
             }
             GroupedWeights weights = new GroupedWeights(new HostCopies(device));
-            AttentionMatrices original = weights.download(source.attention().parts(), source.attention().headDim());
+            AttentionMatrices original = weights.download(source.attention());
             for (int heads : kvHeads) {
                 source.converted().heads().write(new LayerMoments(source, dense, name -> {})
                         .merges(original, heads, sequences.summed()).getFirst().weights());

@@ -35,7 +35,8 @@ record LayerMoments(LayerSource source, Dense dense, Consumer<String> step) {
         step.accept("moments");
         List<GroupMoments> moments = moments(original, attention().kvHeads() / kvHeads, which);
         step.accept("keys and values");
-        return keyMerges().stream().map(way -> LayerMerge.of(original, moments, way, dense)).toList();
+        return keyMerges().stream().map(way -> LayerMerge.of(original, moments, way, dense))
+                .map(merge -> new KeyNormLength(source).corrected(merge, which)).toList();
     }
 
     /** The present key-value heads, in an order in which neighbours lose little by sharing. */

@@ -1,6 +1,7 @@
 package dev.optgptq.gptq.convert.layer;
 
 import dev.optgptq.calibrate.family.Mixer;
+import dev.optgptq.calibrate.family.NormSlot;
 import dev.optgptq.calibrate.family.Projection;
 import dev.optgptq.calibrate.family.RowOrder;
 import dev.optgptq.calibrate.model.AttentionParts;
@@ -46,7 +47,9 @@ record SeparateHeads(Device device, BlockWeights block, AttentionParts parts) {
 
     /** Makes the block compute with these weights; shared heads are repeated for each head that they stand for. */
     void write(AttentionMatrices weights) {
-        new GroupedWeights(new HostCopies(device)).expand(weights, parts);
+        GroupedWeights copies = new GroupedWeights(new HostCopies(device));
+        copies.expand(weights, parts);
+        copies.expandKeyNorm(weights, block.norm(NormSlot.KEY));
         if (interleaved(block)) {
             LinearWeights fused = block.of(Projection.QUERY_KEY_VALUE);
             putBack(parts.query(), parts.queryBias(), 0, fused);

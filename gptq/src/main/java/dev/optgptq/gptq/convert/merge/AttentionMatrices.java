@@ -13,10 +13,18 @@ import org.jspecify.annotations.Nullable;
  * @param queryBias [1, heads d], as the others null where there is none
  * @param key [kvHeads d, hidden], as is value
  * @param output [hidden, heads d]
+ * @param keyNorm weights of a norm that tells key heads apart [1, kvHeads d]; null where there is none, or one weight for all heads
  */
 public record AttentionMatrices(int headDim, Matrix query, @Nullable Matrix queryBias, Matrix key,
         @Nullable Matrix keyBias, Matrix value, @Nullable Matrix valueBias, Matrix output,
-        @Nullable Matrix outputBias) {
+        @Nullable Matrix outputBias, @Nullable Matrix keyNorm) {
+
+    /** Without a norm that tells key heads apart. */
+    public AttentionMatrices(int headDim, Matrix query, @Nullable Matrix queryBias, Matrix key,
+            @Nullable Matrix keyBias,
+            Matrix value, @Nullable Matrix valueBias, Matrix output, @Nullable Matrix outputBias) {
+        this(headDim, query, queryBias, key, keyBias, value, valueBias, output, outputBias, null);
+    }
 
     public int heads() {
         return query.rows() / headDim;
@@ -51,7 +59,7 @@ public record AttentionMatrices(int headDim, Matrix query, @Nullable Matrix quer
                 .flatMap(head -> IntStream.range(head * sharing, (head + 1) * sharing).boxed()).toList();
         return new AttentionMatrices(headDim, rows(query, queries), biases(queryBias, queries), rows(key, order),
                 biases(keyBias, order), rows(value, order), biases(valueBias, order),
-                rows(outputRows(), queries).transposed(), outputBias);
+                rows(outputRows(), queries).transposed(), outputBias, biases(keyNorm, order));
     }
 
     private Matrix rows(Matrix heads, List<Integer> order) {
@@ -66,13 +74,19 @@ public record AttentionMatrices(int headDim, Matrix query, @Nullable Matrix quer
     public AttentionMatrices withValues(Matrix newValue, @Nullable Matrix newValueBias, Matrix outputRows,
             @Nullable Matrix newOutputBias) {
         return new AttentionMatrices(headDim, query, queryBias, key, keyBias, newValue, newValueBias,
-                outputRows.transposed(), newOutputBias);
+                outputRows.transposed(), newOutputBias, keyNorm);
     }
 
     /** The same values with other queries and keys. */
     public AttentionMatrices withScores(Matrix newQuery, @Nullable Matrix newQueryBias, Matrix newKey,
             @Nullable Matrix newKeyBias) {
         return new AttentionMatrices(headDim, newQuery, newQueryBias, newKey, newKeyBias, value, valueBias, output,
-                outputBias);
+                outputBias, keyNorm);
+    }
+
+    /** The same with other weights of the norm that tells key heads apart. */
+    public AttentionMatrices withKeyNorm(@Nullable Matrix weights) {
+        return new AttentionMatrices(headDim, query, queryBias, key, keyBias, value, valueBias, output, outputBias,
+                weights);
     }
 }

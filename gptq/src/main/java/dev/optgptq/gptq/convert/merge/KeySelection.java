@@ -6,8 +6,8 @@ import java.util.Collections;
 import java.util.List;
 
 /**
- * Shared keys where a norm follows the projection, with one weight for all heads: no map passes through it to the queries, which stay
- * as they are. The shared key is that of the member that the scores of all miss least, or the mean of their projections. Exact
+ * Shared keys where a norm follows the projection: no map passes through it to the queries, which stay
+ * as they are. Weights of the norm that tell heads apart are shared as the keys are. The shared key is that of the member that the scores of all miss least, or the mean of their projections. Exact
  * where the members' keys are equal up to positive factors, which the norm takes out.
  *
  * @param mean whether it is the mean

@@ -17,6 +17,11 @@ import org.jspecify.annotations.Nullable;
  */
 public record LayerMerge(AttentionMatrices weights, List<Matrix> values, double keyResidual, double valueResidual) {
 
+    /** The same with other weights of the norm that tells key heads apart. */
+    public LayerMerge withKeyNorm(Matrix keyNorm) {
+        return new LayerMerge(weights.withKeyNorm(keyNorm), values, keyResidual, valueResidual);
+    }
+
     /** Merges them. */
     public static LayerMerge of(AttentionMatrices source, List<GroupMoments> groups, HeadLayout layout, Dense dense) {
         return of(source, groups, new KeyMerge(dense, layout)::merge, dense);
@@ -70,7 +75,7 @@ public record LayerMerge(AttentionMatrices weights, List<Matrix> values, double 
                     : Matrix.stack(dense.each(source.heads(), head -> dense.transposedMultiply(spread(merges, head),
                             column(queryBias, head * d(), d())))).transposed();
             return source.withScores(Matrix.stack(query), bias, shared(merges, source.key()),
-                    sharedBias(merges, source.keyBias()));
+                    sharedBias(merges, source.keyBias())).withKeyNorm(sharedBias(merges, source.keyNorm()));
         }
 
         private Matrix spread(List<Merge> merges, int head) {

@@ -4,7 +4,7 @@
 # compiled for or needs more than 64 KiB of shared memory.
 #
 #   hipcc: gfx906 and gfx90a, waves of 64 (apt-get install hipcc libamdhip64-dev rocm-device-libs)
-#   nvcc:  sm_80 and sm_90, waves of 32, from the same PTX: the sources ask for nothing newer than sm_80
+#   nvcc:  sm_80 and sm_90, waves of 32, from the same PTX unless a source asks which it is: none asks for anything newer than sm_80
 set -u
 script=$(realpath "$0")
 cd "$(dirname "$script")/../hip-kernels/src/main/gpu" || exit 1
@@ -66,7 +66,10 @@ check() {
             amd --offload-arch="$arch" $header "$source" -o "$out.s" 2> "$out.log" && amd_rows "$source" "$arch" "$out.s"
             ;;
         nvidia)
-            nvcc -x cu -fatbin -gencode 'arch=compute_80,code=[sm_80,sm_90]' $options --fmad=false -DGPU_WAVE=32 -DGPU_CUDA=1 \
+            codes='-gencode arch=compute_80,code=[sm_80,sm_90]'
+            grep -q __CUDA_ARCH__ "$source" && codes='-gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=sm_90'
+            # shellcheck disable=SC2086 # options are meant to be split
+            nvcc -x cu -fatbin $codes $options --fmad=false -DGPU_WAVE=32 -DGPU_CUDA=1 \
                 --resource-usage "$source" -o "$out.fatbin" > "$out.log" 2>&1 && nvidia_rows "$source" "$out.log"
             ;;
     esac > "$out.rows"

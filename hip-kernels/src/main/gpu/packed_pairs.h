@@ -46,6 +46,23 @@ template <int BITS> DEVICE void input_pairs(const Words& inputs, int step, u32 (
     }
 }
 
+// Codes as their bits lie, subnormal F16 of code / RAW_UNIT, which NVIDIA's matrix units multiply exactly: taking them out of their words
+// is all there is to do. RAW_ONES is a pair of ones.
+#define RAW_UNIT 0x1p24f
+#define RAW_ONES 0x00010001u
+
+// The two pairs of a step, of 2, from the words of 8 inputs of one output: of the inputs that input_pairs gives.
+template <int BITS> DEVICE void raw_codes(u32 first, u32 second, int step, u32 (&pair)[2]) {
+    if (BITS == 4) {
+        pair[0] = first >> (step * 8) & 0x000f000fu;
+        pair[1] = first >> (step * 8 + 4) & 0x000f000fu;
+    } else {
+        u32 word = step == 0 ? first : second;
+        pair[0] = (word & 0xffu) | (word & 0xff00u) << 8;
+        pair[1] = (word >> 16 & 0xffu) | (word >> 8 & 0xff0000u);
+    }
+}
+
 // Two words that move as one.
 struct alignas(8) Pair {
     u32 at[2];
@@ -57,10 +74,14 @@ template <int BITS> DEVICE u32 four_zeros(const Packed& layer, i64 group, int ow
     return BITS == 4 ? (u32)((const u16*)row)[own / 4] : row[own / 4];
 }
 
-// What is subtracted from the codes of output j of the four: 1024 + its zero point, twice.
+// That of output j of the four.
+template <int BITS> DEVICE int zero_point(const Packed& layer, u32 zeros, int j) {
+    return (int)(((zeros >> (j * BITS)) + (u32)layer.zeroOffset) & ((1u << BITS) - 1));
+}
+
+// What is subtracted from its codes: 1024 + its zero point, twice.
 template <int BITS> DEVICE u32 zero_base(const Packed& layer, u32 zeros, int j) {
-    u32 zero = ((zeros >> (j * BITS)) + (u32)layer.zeroOffset) & ((1u << BITS) - 1);
-    return (0x6400u | zero) * 0x10001u;
+    return (0x6400u | (u32)zero_point<BITS>(layer, zeros, j)) * 0x10001u;
 }
 
 #endif

@@ -150,30 +150,49 @@ KERNEL(MERGE_THREADS) merge(const float* parts, int part, int type, const int* l
     }
     const float* own = parts + (((i64)work.sequence * kvHeads + kvHead) * mostChunks * partPairs + pair) * part;
     i64 chunkStride = (i64)partPairs * part;
-    for (int c = threadIdx.x; c < work.chunks; c += MERGE_THREADS) {
-        most[c] = own[c * chunkStride];
-        totals[c] = own[c * chunkStride + 1];
+    // All sums are on their way before the maxima are known; of chunks that are not there, any.
+    float read[MOST_CHUNKS];
+    auto fetch = [&](int d) {
+        const float* from = own + 2 + d;
+        #pragma unroll
+        for (int c = 0; c < MOST_CHUNKS; c++) {
+            read[c] = *from;
+            from += c + 1 < work.chunks ? chunkStride : 0;
+        }
+    };
+    int d = threadIdx.x;
+    if (d < headDim) {
+        fetch(d);
+    }
+    for (int c = threadIdx.x; c < MOST_CHUNKS; c += MERGE_THREADS) {
+        most[c] = c < work.chunks ? own[c * chunkStride] : -infinity();
+        totals[c] = c < work.chunks ? own[c * chunkStride + 1] : 0.0f;
     }
     __syncthreads();
     float largest = -infinity();
-    for (int c = 0; c < work.chunks; c++) {
+    #pragma unroll
+    for (int c = 0; c < MOST_CHUNKS; c++) {
         largest = fmaxf(largest, most[c]);
     }
     __syncthreads();
-    for (int c = threadIdx.x; c < work.chunks; c += MERGE_THREADS) {
+    for (int c = threadIdx.x; c < MOST_CHUNKS; c += MERGE_THREADS) {
         most[c] = most[c] == -infinity() ? 0.0f : expf(most[c] - largest);
     }
     __syncthreads();
     float total = 0;
-    for (int c = 0; c < work.chunks; c++) {
+    #pragma unroll
+    for (int c = 0; c < MOST_CHUNKS; c++) {
         total = fmaf(totals[c], most[c], total);
     }
     total = with_sink(total, largest, sinks, work.head(pair, group));
-    for (int d = threadIdx.x; d < headDim; d += MERGE_THREADS) {
+    for (; d < headDim; d += MERGE_THREADS) {
+        if (d >= MERGE_THREADS) {
+            fetch(d);
+        }
         float sum = 0;
-        #pragma unroll 8
-        for (int c = 0; c < work.chunks; c++) {
-            sum = fmaf(own[c * chunkStride + 2 + d], most[c], sum);
+        #pragma unroll
+        for (int c = 0; c < MOST_CHUNKS; c++) {
+            sum = c < work.chunks ? fmaf(read[c], most[c], sum) : sum;
         }
         out.store(work.row(pair, group), (i64)work.head(pair, group) * headDim + d, sum / total);
     }

@@ -56,6 +56,10 @@ DEVICE void copy_16(void* shared, const void* global, bool real) {
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
                  :: "r"(shared_address(shared)), "l"(global), "r"(real ? 16 : 0) : "memory");
 }
+// The same of 16 bytes that are there, of which neighbours will be read as well.
+DEVICE void copy_line(void* shared, const void* global) {
+    asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16;" :: "r"(shared_address(shared)), "l"(global) : "memory");
+}
 DEVICE void await_copies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
 DEVICE void group_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 template <int NEWER> DEVICE void await_group() { asm volatile("cp.async.wait_group %0;" :: "n"(NEWER) : "memory"); }
@@ -67,10 +71,29 @@ DEVICE void copy_16(void* shared, const void* global, bool real) {
         *(Four*)shared = Four{};
     }
 }
+DEVICE void copy_line(void* shared, const void* global) { copy_16(shared, global, true); }
 DEVICE void await_copies() {}
 DEVICE void group_copies() {}
 template <int NEWER> DEVICE void await_group() {}
 #endif
+
+// Blocks that see a later atomic of this thread see what it has written before; and what another has written is read from where
+// it arrived. read_fresh reads past what this multiprocessor may have kept.
+#if defined(EMULATOR)
+DEVICE void memory_fence() {}
+#else
+DEVICE void memory_fence() { __threadfence(); }
+#endif
+DEVICE Four read_fresh(const Four* from) {
+#if defined(__CUDACC__)
+    Four value;
+    asm volatile("ld.global.cg.v4.f32 {%0, %1, %2, %3}, [%4];"
+                 : "=f"(value.at[0]), "=f"(value.at[1]), "=f"(value.at[2]), "=f"(value.at[3]) : "l"(from) : "memory");
+    return value;
+#else
+    return *from;
+#endif
+}
 
 // Lanes of a wave wait for each other and see what the others have written to shared memory.
 #if defined(__CUDACC__)

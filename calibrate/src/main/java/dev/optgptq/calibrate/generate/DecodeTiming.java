@@ -15,6 +15,7 @@ import dev.optgptq.kernels.ops.CachePages;
 import dev.optgptq.kernels.ops.CacheRows;
 import dev.optgptq.kernels.ops.CacheShape;
 import dev.optgptq.kernels.ops.CacheType;
+import dev.optgptq.kernels.ops.MatrixOps.Product;
 import dev.optgptq.kernels.ops.QuantOps.PackedProduct;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -238,19 +239,22 @@ public record DecodeTiming(double step, double attention, double linears, double
 
         private void multiply(BlockWeights block, List<LinearSpec> linears, Tensor factor, Tensor y) {
             Tensor x = factor.columns(0, linears.getFirst().inputs());
-            List<PackedProduct> products = new ArrayList<>();
+            List<PackedProduct> packed = new ArrayList<>();
+            List<Product> dense = new ArrayList<>();
             int column = 0;
             for (LinearSpec linear : linears) {
                 Tensor target = y.columns(column, linear.outputs());
                 column += linear.outputs();
                 switch (block.of(linear)) {
-                    case LinearWeights.Dense dense -> device.matrix().linear(x, dense.weight(), null, 0, target);
-                    case LinearWeights.Packed packed ->
-                        products.add(new PackedProduct(packed.packed(), null, target));
+                    case LinearWeights.Dense own -> dense.add(new Product(own.weight(), null, target));
+                    case LinearWeights.Packed own -> packed.add(new PackedProduct(own.packed(), null, target));
                 }
             }
-            if (!products.isEmpty()) {
-                device.quant().linearsPacked(products, x);
+            if (!packed.isEmpty()) {
+                device.quant().linearsPacked(packed, x);
+            }
+            if (!dense.isEmpty()) {
+                device.matrix().linears(dense, x);
             }
         }
 

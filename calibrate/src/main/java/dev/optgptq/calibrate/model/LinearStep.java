@@ -5,6 +5,7 @@ import dev.optgptq.calibrate.family.Projection;
 import dev.optgptq.calibrate.weights.LinearWeights;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
+import dev.optgptq.kernels.ops.MatrixOps.Product;
 import dev.optgptq.kernels.ops.QuantOps.PackedProduct;
 import java.util.ArrayList;
 import java.util.List;
@@ -44,24 +45,30 @@ record LinearStep(Device device) {
         }
     }
 
-    /** Those of some linears of the same inputs that are there: together, where they are packed and need no grouping. */
+    /** Those of some linears of the same inputs that are there: together, where they need no grouping. */
     void together(Frame f, Tensor x, Target... targets) {
-        List<PackedProduct> products = new ArrayList<>();
+        List<PackedProduct> packed = new ArrayList<>();
+        List<Product> dense = new ArrayList<>();
         for (Target target : targets) {
             LinearSpec linear = target.linear();
             Tensor y = target.y();
             if (linear == null || y == null) {
                 continue;
             }
-            if (linear.view().rows().isConcatenated()
-                    && f.weights().of(linear) instanceof LinearWeights.Packed packed) {
-                products.add(new PackedProduct(packed.packed(), packed.bias(), y));
-            } else {
+            if (!linear.view().rows().isConcatenated()) {
                 parts(f, linear, x, y);
+                continue;
+            }
+            switch (f.weights().of(linear)) {
+                case LinearWeights.Packed own -> packed.add(new PackedProduct(own.packed(), own.bias(), y));
+                case LinearWeights.Dense own -> dense.add(new Product(own.weight(), own.bias(), y));
             }
         }
-        if (!products.isEmpty()) {
-            device.quant().linearsPacked(products, x);
+        if (!packed.isEmpty()) {
+            device.quant().linearsPacked(packed, x);
+        }
+        if (!dense.isEmpty()) {
+            device.matrix().linears(dense, x);
         }
     }
 

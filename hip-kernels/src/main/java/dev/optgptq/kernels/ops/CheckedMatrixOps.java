@@ -2,6 +2,7 @@ package dev.optgptq.kernels.ops;
 
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Tensor;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /** Checks the shapes and dtypes of every call once for all devices, then passes it on. */
@@ -15,6 +16,17 @@ public final class CheckedMatrixOps implements MatrixOps {
 
     @Override
     public void linear(Tensor x, Tensor w, @Nullable Tensor bias, float beta, Tensor y) {
+        checkLinear(x, w, bias, y);
+        ops.linear(x, w, bias, beta, y);
+    }
+
+    @Override
+    public void linears(List<Product> products, Tensor x) {
+        products.forEach(each -> checkLinear(x, each.w(), each.bias(), each.y()));
+        ops.linears(products, x);
+    }
+
+    private static void checkLinear(Tensor x, Tensor w, @Nullable Tensor bias, Tensor y) {
         factor("linear", "x", x);
         factor("linear", "w", w);
         Arguments.shaped("linear", "w", w, x.dtype() == DType.F32 ? w.dtype() : x.dtype(), w.rows(), x.columns());
@@ -22,7 +34,6 @@ public final class CheckedMatrixOps implements MatrixOps {
         if (bias != null) {
             Arguments.f32("linear", "bias", bias, 1, w.rows());
         }
-        ops.linear(x, w, bias, beta, y);
     }
 
     @Override

@@ -1,6 +1,7 @@
 package dev.optgptq.kernels.ops;
 
 import dev.optgptq.kernels.Tensor;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /** Dense linear algebra. All F32 unless said otherwise; views with strides are welcome everywhere. */
@@ -12,6 +13,19 @@ public interface MatrixOps {
      * digits. Products of two elements are exact but of two F32, sums are in float32. Device.halves tells what fp16/bf16 gains.
      */
     void linear(Tensor x, Tensor w, @Nullable Tensor bias, float beta, Tensor y);
+
+    /**
+     * Several linears of the same inputs: what linear gives for each with beta 0, to the bit, in fewer launches where a
+     * device can.
+     *
+     * @param x [N, in], as in linear; every y is F32 [N, its outputs]
+     */
+    default void linears(List<Product> products, Tensor x) {
+        products.forEach(each -> linear(x, each.w(), each.bias(), 0, each.y()));
+    }
+
+    /** One of several linears: y = x w^T + bias. */
+    record Product(Tensor w, @Nullable Tensor bias, Tensor y) {}
 
     /**
      * c = alpha op(a) op(b) + beta c, op transposes where asked; beta 0 never reads c. a and b are both F32, both F16 or both BF16;

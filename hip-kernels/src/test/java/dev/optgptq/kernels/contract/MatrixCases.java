@@ -4,8 +4,11 @@ import static dev.optgptq.kernels.contract.OpCase.op;
 import static dev.optgptq.kernels.contract.Values.normal;
 
 import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.kernels.ops.MatrixOps.Product;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
+import java.util.stream.IntStream;
 
 /** The cases of MatrixOps. */
 final class MatrixCases {
@@ -42,6 +45,17 @@ final class MatrixCases {
             cases.add(linear(66, 130, 5, false, 0, DType.F32, weight));
             cases.add(linear(0, 4, 5, true, 0, DType.F32, weight));
         }
+        for (DType half : new DType[] {DType.F16, DType.BF16}) {
+            // Few rows have kernels of their own: around their number, beyond one tile of outputs, and with inputs in many runs.
+            for (int rows : new int[] {1, 7, 8, 9}) {
+                cases.add(linear(rows, 96, 70, true, 0.5f, half));
+                cases.add(linears(half, rows, 160, 64, 5, 33));
+            }
+            cases.add(linear(2, 1120, 33, false, 1, half));
+            cases.add(linears(half, 3, 70, 8, 9));
+            cases.add(linears(half, 0, 64, 8, 9));
+        }
+        cases.add(linears(DType.F32, 3, 64, 8, 9, 4));
         cases.add(linear(300, 70, 300, true, 0));
         cases.add(gemm(290, 300, 31, false, false, 1));
         cases.add(accumulateGram(70, 600, DType.F32));
@@ -66,6 +80,11 @@ final class MatrixCases {
                         .flops(2.0 * shape[0] * shape[1] * shape[2]));
             }
         }
+        // Llama-2-7B's down projection for a few tokens, and TinyLlama's queries, keys and values.
+        for (int rows : new int[] {1, 8}) {
+            cases.add(linear(rows, 11008, 4096, false, 0, DType.F16).bytes(11008 * 4096 * 2.0));
+        }
+        cases.add(linears(DType.F16, 1, 2048, 2048, 256, 256).bytes(2048 * 2560 * 2.0));
         for (long n : new long[] {384, 1024, 2048, 5632}) {
             cases.add(accumulateGram(n > 2048 ? 1024 : 4096, n, DType.F32).flops((n > 2048 ? 1024.0 : 4096.0) * n * n));
         }
@@ -94,6 +113,20 @@ final class MatrixCases {
                 .inPlace("y", DType.F32, n, out, beta == 0 ? Values.garbage() : normal(1), Tolerance.sum(in))
                 .call((device, at) -> device.matrix().linear(at.get("x"), at.get("w"),
                         withBias ? at.get("bias") : null, beta, at.get("y")));
+    }
+
+    /** Several linears of the same inputs; the second has no bias. */
+    private static OpCase linears(DType dtype, long rows, long in, int... outputs) {
+        OpCase.Builder builder = op("linears", dtype + " x[" + rows + ", " + in + "] to " + Arrays.toString(outputs))
+                .input("x", dtype, rows, in, normal(1));
+        for (int i = 0; i < outputs.length; i++) {
+            builder.input("w" + i, dtype, outputs[i], in, normal(0.1))
+                    .input("bias" + i, DType.F32, 1, outputs[i], normal(1))
+                    .output("y" + i, DType.F32, rows, outputs[i], Tolerance.sum(in));
+        }
+        return builder.call((device, at) -> device.matrix().linears(IntStream.range(0, outputs.length)
+                .mapToObj(i -> new Product(at.get("w" + i), i == 1 ? null : at.get("bias" + i), at.get("y" + i)))
+                .toList(), at.get("x")));
     }
 
     private static OpCase gemm(long m, long n, long k, boolean transposeA, boolean transposeB, float beta) {

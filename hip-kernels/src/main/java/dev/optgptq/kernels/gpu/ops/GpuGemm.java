@@ -5,10 +5,13 @@ import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.gpu.GpuBlas;
 import dev.optgptq.kernels.gpu.GpuContext;
+import dev.optgptq.kernels.ops.MatrixOps.Product;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Matmuls: the vendor's library if there is one that can be trusted with the dtype, otherwise the tiles of gemm.hip.
+ * Matmuls: few rows of fp16/bf16 by {@link FewRows}, where a GPU has what it takes; else the vendor's library if there is one that can be
+ * trusted with the dtype, otherwise the tiles of gemm.hip.
  */
 final class GpuGemm {
 
@@ -17,9 +20,11 @@ final class GpuGemm {
     private static final long TILE = 128;
 
     private final GpuContext context;
+    private final FewRows few;
 
     GpuGemm(GpuContext context) {
         this.context = context;
+        this.few = new FewRows(context);
     }
 
     /** c = alpha op(a) op(b) + beta c: a and b of one dtype, F32, F16 or BF16; beta 0 never reads c. */
@@ -49,6 +54,15 @@ final class GpuGemm {
         tiles(alpha, a, transposeA, b, transposeB, null, beta, c, true);
     }
 
+    /** Several linears of the same inputs. */
+    void linears(List<Product> products, Tensor x) {
+        if (few.takes(products, x)) {
+            few.run(products, x, 0);
+        } else {
+            products.forEach(each -> linear(x, each.w(), each.bias(), 0, each.y()));
+        }
+    }
+
     /** c = a b^T + bias + beta c: a and b of one dtype, F32, F16 or BF16, or a F32 and b any; bias [1, n] or null. */
     void linear(Tensor a, Tensor b, @Nullable Tensor bias, float beta, Tensor c) {
         if (a.dtype() == b.dtype()) {
@@ -75,7 +89,10 @@ final class GpuGemm {
         GpuBlas blas = context.blas();
         boolean sums = a.elements() > 0 && c.elements() > 0;
         boolean trusted = a.dtype() == DType.F32 || context.trustsProducts(a.dtype());
-        if (blas != null && sums && trusted) {
+        List<Product> alone = List.of(new Product(b, bias, c));
+        if (few.takes(alone, a)) {
+            few.run(alone, a, beta);
+        } else if (blas != null && sums && trusted) {
             blas.gemm(1f, a, false, b, true, beta, c);
             add(bias, c);
         } else if (a.dtype() == DType.F32) {

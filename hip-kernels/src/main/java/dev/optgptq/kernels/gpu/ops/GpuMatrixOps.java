@@ -6,6 +6,7 @@ import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.gpu.GpuContext;
 import dev.optgptq.kernels.gpu.Kernel;
 import dev.optgptq.kernels.ops.MatrixOps;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -41,6 +42,11 @@ public final class GpuMatrixOps implements MatrixOps {
     @Override
     public void linear(Tensor x, Tensor w, @Nullable Tensor bias, float beta, Tensor y) {
         gemm.linear(x, w, bias, beta, y);
+    }
+
+    @Override
+    public void linears(List<Product> products, Tensor x) {
+        gemm.linears(products, x);
     }
 
     @Override

@@ -46,11 +46,8 @@ final class GpuPackedLinear {
             return;
         }
         GpuBlas blas = context.blas();
-        if (narrow.takesFew(weights, x)) {
-            narrow.few(List.of(new PackedProduct(weights, bias, y)), x, beta);
-        } else if (narrow.takesMany(weights, x)) {
-            long parts = narrow.parts(weights);
-            share(parts, bias, beta, y, (target, part) -> narrow.many(weights, x, target, parts, part));
+        if (narrow.takes(weights, x)) {
+            narrow.multiply(List.of(new PackedProduct(weights, bias, y)), x, beta);
         } else if (units.takes(weights, x)) {
             long parts = units.parts(weights);
             share(parts, bias, beta, y, (target, part) -> units.multiply(weights, x, target, parts, part));
@@ -70,7 +67,7 @@ final class GpuPackedLinear {
     /** Several linears of the same inputs. */
     void run(List<PackedProduct> products, Tensor x) {
         if (x.elements() > 0 && narrow.takesTogether(products, x)) {
-            narrow.few(products, x, 0);
+            narrow.multiply(products, x, 0);
         } else {
             products.forEach(each -> run(each.weights(), x, each.bias(), 0, each.y()));
         }

@@ -54,7 +54,8 @@ class OptGqaBlock(nn.Module):
     def __init__(self, vllm_config: VllmConfig, prefix: str):
         super().__init__()
         c, quant = vllm_config.model_config.hf_config, vllm_config.quant_config
-        for name, known in (("position_type", "alibi"), ("norm_type", "rms_norm"), ("mlp_type", "gated")):
+        for name, known in (("position_type", "alibi"), ("norm_type", "rms_norm"), ("mlp_type", "gated"),
+                            ("parallel_residual", False), ("mlp_norm", True), ("lm_head_bias", False)):
             if getattr(c, name, known) != known:
                 raise ValueError(f"opt_gqa: expected {name} {known}, found {getattr(c, name)}")
         self.self_attn = AlibiAttention(c.hidden_size, c.num_attention_heads, c.num_key_value_heads,

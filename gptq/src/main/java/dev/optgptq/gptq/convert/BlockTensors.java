@@ -14,6 +14,7 @@ import dev.optgptq.formats.safetensors.TensorSpec;
 import dev.optgptq.formats.safetensors.TensorView;
 import dev.optgptq.gptq.convert.merge.AttentionMatrices;
 import dev.optgptq.kernels.dense.Matrix;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -160,8 +161,13 @@ record BlockTensors(ModelSpec spec, ModelDirectory source) {
             }
         }
         Values values = parts.values(d);
-        List<Matrix> keyNorm = keyNorm(block, kvHeads).stream().map(stored -> named.get(stored.tensor()))
-                .filter(Objects::nonNull).map(Matrix::transposed).toList();
+        List<Matrix> keyNorm = new ArrayList<>();
+        for (NormSpec.Stored stored : keyNorm(block, kvHeads)) {
+            Matrix part = named.get(stored.tensor());
+            if (part != null) {
+                keyNorm.add(part.transposed());
+            }
+        }
         return keyNorm.isEmpty()
                 ? values
                 : new Values(values.attention.withKeyNorm(Matrix.stack(keyNorm).transposed()), values.down,

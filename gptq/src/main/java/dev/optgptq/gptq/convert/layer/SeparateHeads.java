@@ -27,12 +27,13 @@ record SeparateHeads(Device device, BlockWeights block, AttentionParts parts) {
         LinearWeights fused = block.of(Projection.QUERY_KEY_VALUE);
         Tensor weight = fused.weight();
         Tensor rows = arena.matrix(weight.dtype(), weight.rows(), weight.columns());
-        Tensor bias = fused.bias() == null ? null : arena.matrix(fused.bias().dtype(), 1, weight.rows());
+        Tensor fusedBias = fused.bias();
+        Tensor bias = fusedBias == null ? null : arena.matrix(fusedBias.dtype(), 1, weight.rows());
         AttentionParts parts = AttentionParts.of(form, rows, bias, block.of(Projection.ATTENTION_OUTPUT));
         SeparateHeads heads = new SeparateHeads(device, block, parts);
         heads.eachRun((at, onDisk, count) -> {
             device.matrix().copy(weight.rows(onDisk, count), rows.rows(at, count));
-            copyBias(device, fused.bias(), onDisk, bias, at, count);
+            copyBias(device, fusedBias, onDisk, bias, at, count);
         });
         return heads;
     }

@@ -77,10 +77,17 @@ public interface Device extends AutoCloseable {
         return Halves.WIDENED;
     }
 
+    /** What {@link #halves} found: the library that multiplies so, or why there is none; "" where nothing was looked for. */
+    default String halvesRemark(DType half) {
+        return "";
+    }
+
     /** How a device multiplies fp16/bf16 matrices; sums are always in float32. */
     enum Halves {
         /** By a library, on matrix units: several times as fast as float32. */
         FAST,
+        /** By a library, by instructions of a CPU: about twice as fast as float32, if x and w are both so. */
+        VECTOR,
         /** By our own kernel on the float32 units: half the memory, no faster. */
         PLAIN,
         /** Widened to float32 first: slower than float32. */

@@ -30,15 +30,24 @@ record MatmulDtype(DType dtype, @Nullable String remark) {
 
     /** Throws UserError BAD_SETTING for half precision on a device that gains nothing from it. */
     static MatmulDtype choose(Precision wanted, ModelDirectory source, ModelSpec model, Device device) {
-        return choose(wanted, stored(source, model), new Multiplier(device.name(), device::halves));
+        return choose(wanted, stored(source, model), new Multiplier(device.name(), device::halves, device::halvesRemark));
     }
 
     /**
      * What a device gains from fp16/bf16.
      *
      * @param name of the device
+     * @param remark what multiplies so, or why nothing does
      */
-    record Multiplier(String name, Function<DType, Halves> halves) {}
+    record Multiplier(String name, Function<DType, Halves> halves, Function<DType, String> remark) {
+
+        private boolean gains(DType half) {
+            return switch (halves.apply(half)) {
+                case FAST, VECTOR -> true;
+                case PLAIN, WIDENED -> false;
+            };
+        }
+    }
 
     static MatmulDtype choose(Precision wanted, DType stored, Multiplier device) {
         return switch (wanted) {
@@ -70,18 +79,24 @@ record MatmulDtype(DType dtype, @Nullable String remark) {
     private static MatmulDtype half(DType stored, Multiplier device) {
         List<DType> preferred = preferred(stored);
         for (DType half : preferred) {
-            if (device.halves().apply(half) == Halves.FAST) {
+            if (device.gains(half)) {
                 return new MatmulDtype(half,
                         half == preferred.getFirst() ? null : instead(preferred.getFirst(), half, device));
             }
         }
         if (device.halves().apply(preferred.getFirst()) == Halves.WIDENED) {
             throw new UserError(UserError.Code.BAD_SETTING, "--precision half: " + device.name()
-                    + " multiplies in float32 only; leave the option out, or use a GPU (--device)");
+                    + " multiplies " + preferred.getFirst() + " in float32 only"
+                    + why(device.remark().apply(preferred.getFirst()))
+                    + "; leave the option out, or use a GPU (--device)");
         }
         return new MatmulDtype(preferred.getFirst(), "matmul dtype " + preferred.getFirst() + " on "
                 + device.name()
                 + " by our own kernel, no faster than float32: no BLAS on this device passed the fp16/bf16 check");
+    }
+
+    private static String why(String remark) {
+        return remark.isEmpty() ? "" : " (" + remark + ")";
     }
 
     private static String instead(DType first, DType half, Multiplier device) {

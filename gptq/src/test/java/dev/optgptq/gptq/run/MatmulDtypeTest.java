@@ -12,6 +12,7 @@ import dev.optgptq.gptq.run.MatmulDtype.Multiplier;
 import dev.optgptq.gptq.settings.QuantizeSettings.Precision;
 import dev.optgptq.kernels.Device.Halves;
 import java.util.Objects;
+import java.util.function.Function;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
@@ -19,11 +20,13 @@ import org.junit.jupiter.params.provider.EnumSource;
 /** What the linears multiply: the stored dtype where that is fast and right, and a line in the log where it is not. */
 class MatmulDtypeTest {
 
-    private static final Multiplier PROCESSOR = new Multiplier("cpu", half -> Halves.WIDENED);
-    private static final Multiplier CARD = new Multiplier("cuda:0", half -> Halves.FAST);
-    private static final Multiplier WRONG_BFLOAT16 = new Multiplier("hip:0",
+    private static final Multiplier PROCESSOR = multiplier("cpu", half -> Halves.WIDENED);
+    private static final Multiplier WITH_BFLOAT16 = multiplier("cpu",
+            half -> half == DType.BF16 ? Halves.VECTOR : Halves.WIDENED);
+    private static final Multiplier CARD = multiplier("cuda:0", half -> Halves.FAST);
+    private static final Multiplier WRONG_BFLOAT16 = multiplier("hip:0",
             half -> half == DType.BF16 ? Halves.PLAIN : Halves.FAST);
-    private static final Multiplier NO_LIBRARY = new Multiplier("hip:0", half -> Halves.PLAIN);
+    private static final Multiplier NO_LIBRARY = multiplier("hip:0", half -> Halves.PLAIN);
 
     @ParameterizedTest
     @EnumSource(value = DType.class, names = {"F16", "BF16"})
@@ -45,7 +48,17 @@ class MatmulDtypeTest {
     void halves_on_a_processor_are_refused() {
         assertUserError(Code.BAD_SETTING, () -> MatmulDtype.choose(Precision.HALF, DType.BF16, PROCESSOR),
                 "--precision half",
-                "cpu", "float32 only");
+                "cpu", "float32 only (no units for it)");
+    }
+
+    @Test
+    void a_processor_with_bfloat16_multiplies_in_it_when_asked_to() {
+        assertEquals(new MatmulDtype(DType.BF16, null),
+                MatmulDtype.choose(Precision.HALF, DType.BF16, WITH_BFLOAT16));
+        assertEquals(new MatmulDtype(DType.F32, null),
+                MatmulDtype.choose(Precision.FLOAT32, DType.BF16, WITH_BFLOAT16));
+        assertUserError(Code.BAD_SETTING, () -> MatmulDtype.choose(Precision.HALF, DType.F16, WITH_BFLOAT16),
+                "cpu multiplies F16 in float32 only");
     }
 
     @Test
@@ -69,6 +82,10 @@ class MatmulDtypeTest {
     @Test
     void float32_is_float32_everywhere() {
         assertEquals(new MatmulDtype(DType.F32, null), MatmulDtype.choose(Precision.FLOAT32, DType.BF16, CARD));
+    }
+
+    private static Multiplier multiplier(String name, Function<DType, Halves> halves) {
+        return new Multiplier(name, halves, half -> "no units for it");
     }
 
     private static void assertSays(MatmulDtype products, DType dtype, String part) {

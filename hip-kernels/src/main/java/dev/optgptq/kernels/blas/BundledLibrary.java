@@ -10,34 +10,56 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Properties;
+import java.util.stream.Stream;
 
 /**
- * The OpenBLAS inside the org.bytedeco:openblas jar, unpacked into a per-user cache folder, since a native library must
- * be a file. The jar's JNI wrappers are not used.
+ * A library inside a jar of org.bytedeco, unpacked into a per-user cache folder, since a native library must be a file.
+ * The jar's JNI wrappers are not used.
  *
- * @param resources the folder in the jar
- * @param files what OpenBLAS needs first, itself last
+ * @param artifact the jar's name, such as openblas
+ * @param files in the jars: what the library needs first, itself last; without itself where the jar is for another machine
  */
-record BundledLibrary(String version, String platform, String resources, List<String> files) {
+record BundledLibrary(String artifact, String version, String platform, List<Resource> files) {
 
-    private static final String ROOT = "/org/bytedeco/openblas/";
-    private static final String VERSION = "/META-INF/maven/org.bytedeco/openblas/pom.properties";
+    /** oneDNN, which is named by its number as the loader knows it, and what it needs beside it. */
+    static final List<String> ONEDNN = List.of("libOpenCL.so.1", "libgomp.so.1", "libdnnl.so.3");
 
-    /** The one for this machine, with an empty list of files when the jar is for another. */
-    static BundledLibrary forThisMachine() {
-        String platform = thisPlatform();
-        String resources = ROOT + platform + "/";
-        List<String> present = new ArrayList<>();
-        for (String name : names(platform)) {
-            if (BundledLibrary.class.getResource(resources + name) != null) {
-                present.add(name);
-            }
+    /**
+     * A file in a jar.
+     *
+     * @param path from the root of the jar
+     */
+    record Resource(String name, String path) {
+
+        private boolean isPresent() {
+            return BundledLibrary.class.getResource(path) != null;
         }
-        return new BundledLibrary(readVersion(), platform, resources, present);
+    }
+
+    /** The OpenBLAS for this machine. */
+    static BundledLibrary openBlas() {
+        String platform = thisPlatform();
+        return of("openblas", platform, namesOfOpenBlas().stream().map(name -> resource("openblas", platform, name)));
+    }
+
+    /** The oneDNN for this machine: of Linux on x86-64 alone. */
+    static BundledLibrary oneDnn() {
+        String platform = thisPlatform();
+        return of("dnnl", platform, ONEDNN.stream()
+                .map(name -> resource(name.contains("OpenCL") ? "opencl" : "dnnl", platform, name)));
+    }
+
+    private static BundledLibrary of(String artifact, String platform, Stream<Resource> files) {
+        return new BundledLibrary(artifact, readVersion(artifact), platform,
+                files.filter(Resource::isPresent).toList());
+    }
+
+    private static Resource resource(String artifact, String platform, String name) {
+        return new Resource(name, "/org/bytedeco/" + artifact + "/" + platform + "/" + name);
     }
 
     /** What OpenBLAS needs first, itself last, wherever they come from. */
-    static List<String> namesForThisMachine() {
+    static List<String> namesOfOpenBlas() {
         return names(thisPlatform());
     }
 
@@ -67,9 +89,10 @@ record BundledLibrary(String version, String platform, String resources, List<St
         return List.of("libgcc_s.so.1", "libquadmath.so.0", "libgfortran.so.5", "libopenblas.so.0");
     }
 
-    private static String readVersion() {
+    private static String readVersion(String artifact) {
         Properties properties = new Properties();
-        try (InputStream in = BundledLibrary.class.getResourceAsStream(VERSION)) {
+        String notes = "/META-INF/maven/org.bytedeco/" + artifact + "/pom.properties";
+        try (InputStream in = BundledLibrary.class.getResourceAsStream(notes)) {
             if (in != null) {
                 properties.load(in);
             }
@@ -81,7 +104,7 @@ record BundledLibrary(String version, String platform, String resources, List<St
     }
 
     boolean isPresent() {
-        return files.stream().anyMatch(name -> name.contains("openblas"));
+        return files.stream().anyMatch(file -> file.name().contains(artifact));
     }
 
     /**
@@ -91,14 +114,14 @@ record BundledLibrary(String version, String platform, String resources, List<St
      * @return the files, in the order of {@link #files()}
      */
     List<Path> unpack(Path cache) throws IOException {
-        PrivateFolder folder = PrivateFolder.at(cache.resolve("openblas-" + version + "-" + platform));
+        PrivateFolder folder = PrivateFolder.at(cache.resolve(artifact + "-" + version + "-" + platform));
         List<Path> unpacked = new ArrayList<>();
-        for (String name : files) {
-            URL resource = BundledLibrary.class.getResource(resources + name);
+        for (Resource file : files) {
+            URL resource = BundledLibrary.class.getResource(file.path());
             if (resource == null) {
-                throw new IOException(resources + name + " has gone from the classpath");
+                throw new IOException(file.path() + " has gone from the classpath");
             }
-            unpacked.add(UnpackedLibrary.of(resource, folder, name));
+            unpacked.add(UnpackedLibrary.of(resource, folder, file.name()));
         }
         return unpacked;
     }

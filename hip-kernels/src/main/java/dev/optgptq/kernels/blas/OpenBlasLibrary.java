@@ -48,7 +48,7 @@ record OpenBlasLibrary(SymbolLookup symbols, String origin) {
             return loadChosen(chosen);
         }
         return NativeFolder.ofThisProgram().map(OpenBlasLibrary::loadDistributed)
-                .orElseGet(() -> loadAny(environment, BundledLibrary.forThisMachine()));
+                .orElseGet(() -> loadAny(environment, BundledLibrary.openBlas()));
     }
 
     private static OpenBlasLibrary loadChosen(String path) {
@@ -64,7 +64,7 @@ record OpenBlasLibrary(SymbolLookup symbols, String origin) {
 
     /** UserError DEVICE names the file that is missing, or does not suit this system. */
     static OpenBlasLibrary loadDistributed(NativeFolder folder) {
-        List<Path> files = BundledLibrary.namesForThisMachine().stream().map(folder::file).toList();
+        List<Path> files = BundledLibrary.namesOfOpenBlas().stream().map(folder::file).toList();
         try {
             return load(files, "of this distribution");
         } catch (IllegalArgumentException e) {

@@ -27,9 +27,10 @@ public final class CpuDevice {
         DoubleBlas doubles = DoubleBlas.load();
         HostMemory memory = new HostMemory();
         Parallel parallel = new Parallel(threads);
-        return new HostDevice("cpu", description(threads, blas), arithmetic(blas), memory,
+        CpuBfloat16 bfloat16 = new CpuBfloat16(parallel, memory::arena);
+        return new HostDevice("cpu", description(threads, blas), arithmetic(blas), bfloat16, memory,
                 new CpuNeuralOps(parallel, memory::arena),
-                new CpuMatrixOps(blas, doubles, parallel, memory::arena), new CpuQuantOps(parallel),
+                new CpuMatrixOps(blas, doubles, bfloat16, parallel, memory::arena), new CpuQuantOps(parallel),
                 new CpuGradientOps(parallel, memory::arena), new CpuTuningOps(parallel), new CpuMixtureOps(parallel),
                 new CpuDeltaOps(parallel), new CpuCacheOps(parallel),
                 new CpuFloat64Ops(doubles, parallel),

@@ -66,6 +66,14 @@ final class CpuGemm {
         long firstColumn(long tile) {
             return tile / down() * tileColumns;
         }
+
+        /** The tile of a result. */
+        Tensor of(long tile, Tensor result) {
+            long row = firstRow(tile);
+            long column = firstColumn(tile);
+            return result.rows(row, Math.min(tileRows, rows - row)).columns(column,
+                    Math.min(tileColumns, columns - column));
+        }
     }
 
     void linear(Tensor x, Tensor w, @Nullable Tensor bias, float beta, Tensor y) {
@@ -75,15 +83,13 @@ final class CpuGemm {
         }
         Tiling tiling = Tiling.of(y.rows(), y.columns());
         parallel.forEach(tiling.count(), tile -> {
-            long row = tiling.firstRow(tile);
+            Tensor part = tiling.of(tile, y);
             long column = tiling.firstColumn(tile);
-            long rows = Math.min(tiling.tileRows(), y.rows() - row);
-            long columns = Math.min(tiling.tileColumns(), y.columns() - column);
-            Tensor part = y.rows(row, rows).columns(column, columns);
             if (bias != null) {
-                startWithBias(bias.columns(column, columns), beta, part);
+                startWithBias(bias.columns(column, part.columns()), beta, part);
             }
-            blas.gemm(1f, x.rows(row, rows), false, w.rows(column, columns), true, bias == null ? beta : 1f, part);
+            blas.gemm(1f, x.rows(tiling.firstRow(tile), part.rows()), false, w.rows(column, part.columns()), true,
+                    bias == null ? beta : 1f, part);
         });
     }
 
@@ -94,18 +100,17 @@ final class CpuGemm {
         }
         Tiling tiling = Tiling.of(c.rows(), c.columns());
         parallel.forEach(tiling.count(), tile -> {
+            Tensor part = tiling.of(tile, c);
             long row = tiling.firstRow(tile);
             long column = tiling.firstColumn(tile);
-            long rows = Math.min(tiling.tileRows(), c.rows() - row);
-            long columns = Math.min(tiling.tileColumns(), c.columns() - column);
-            blas.gemm(alpha, transposeA ? a.columns(row, rows) : a.rows(row, rows), transposeA,
-                    transposeB ? b.rows(column, columns) : b.columns(column, columns), transposeB, beta,
-                    c.rows(row, rows).columns(column, columns));
+            blas.gemm(alpha, transposeA ? a.columns(row, part.rows()) : a.rows(row, part.rows()), transposeA,
+                    transposeB ? b.rows(column, part.columns()) : b.columns(column, part.columns()), transposeB, beta,
+                    part);
         });
     }
 
     /** y = bias + beta y, row by row; the product is added to it. */
-    private static void startWithBias(Tensor bias, float beta, Tensor y) {
+    static void startWithBias(Tensor bias, float beta, Tensor y) {
         int columns = Math.toIntExact(y.columns());
         for (long row = 0; row < y.rows(); row++) {
             long at = Memory.row(y, row);

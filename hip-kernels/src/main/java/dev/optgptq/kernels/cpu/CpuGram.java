@@ -22,7 +22,7 @@ final class CpuGram {
     }
 
     /** Rows of a strip, measured to be best at n = 384, 1024, and from 2048 up. */
-    private static long stripRows(long n) {
+    static long stripRows(long n) {
         return n <= 512 ? 128 : n <= 1536 ? 192 : 256;
     }
 

@@ -13,19 +13,25 @@ import dev.optgptq.kernels.ops.MatrixOps;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
-/** MatrixOps on all cores: OpenBLAS on tiles for matmuls and factorisations, vectors and block copies for the rest. */
+/**
+ * MatrixOps on all cores: OpenBLAS on tiles for matmuls and factorisations, oneDNN for those of bfloat16 where the CPU
+ * gains from it, vectors and block copies for the rest.
+ */
 final class CpuMatrixOps implements MatrixOps {
 
     private final Parallel parallel;
     private final CpuGemm gemm;
     private final CpuGram gram;
+    private final CpuBfloat16 bfloat16;
     private final CpuInverseFactor inverseFactor;
     private final Supplier<TensorArena> scratch;
 
     /** @param scratch arenas for working memory, counted as the device's */
-    CpuMatrixOps(OpenBlas blas, DoubleBlas doubles, Parallel parallel, Supplier<TensorArena> scratch) {
+    CpuMatrixOps(OpenBlas blas, DoubleBlas doubles, CpuBfloat16 bfloat16, Parallel parallel,
+            Supplier<TensorArena> scratch) {
         this.parallel = parallel;
         this.scratch = scratch;
+        this.bfloat16 = bfloat16;
         this.gemm = new CpuGemm(blas, doubles, parallel);
         this.gram = new CpuGram(blas, parallel);
         this.inverseFactor = new CpuInverseFactor(blas, parallel, scratch);
@@ -35,6 +41,10 @@ final class CpuMatrixOps implements MatrixOps {
     public void linear(Tensor x, Tensor w, @Nullable Tensor bias, float beta, Tensor y) {
         if (w.dtype() == DType.F32) {
             gemm.linear(x, w, bias, beta, y);
+            return;
+        }
+        if (bfloat16.takesLinear(x, w)) {
+            bfloat16.linear(x, w, bias, beta, y);
             return;
         }
         try (TensorArena arena = scratch.get()) {
@@ -57,6 +67,10 @@ final class CpuMatrixOps implements MatrixOps {
     public void accumulateGram(float alpha, Tensor x, Tensor h) {
         if (x.dtype() == DType.F32) {
             gram.accumulate(alpha, x, h);
+            return;
+        }
+        if (bfloat16.takesGram(x)) {
+            bfloat16.accumulateGram(alpha, x, h);
             return;
         }
         try (TensorArena arena = scratch.get()) {

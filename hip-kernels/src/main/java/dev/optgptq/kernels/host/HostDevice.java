@@ -1,5 +1,6 @@
 package dev.optgptq.kernels.host;
 
+import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
@@ -29,6 +30,7 @@ public final class HostDevice implements Device {
     private final String name;
     private final String description;
     private final String arithmetic;
+    private final HalfMatmuls halfMatmuls;
     private final NeuralOps neural;
     private final MatrixOps matrix;
     private final QuantOps quant;
@@ -44,11 +46,12 @@ public final class HostDevice implements Device {
     /**
      * @param description one line for people
      * @param arithmetic the part that decides results, as in {@link Device#arithmetic}
+     * @param halfMatmuls what it gains from fp16/bf16
      * @param memory the source of its arenas and those of its ops
      * @param onClose closes what the ops share, such as worker threads
      */
-    public HostDevice(String name, String description, String arithmetic, HostMemory memory, NeuralOps neural,
-            MatrixOps matrix, QuantOps quant, GradientOps gradient, TuningOps tuning, MixtureOps mixture,
+    public HostDevice(String name, String description, String arithmetic, HalfMatmuls halfMatmuls,
+            HostMemory memory, NeuralOps neural, MatrixOps matrix, QuantOps quant, GradientOps gradient, TuningOps tuning, MixtureOps mixture,
             DeltaOps delta,
             CacheOps cache, Float64Ops float64,
             Runnable onClose) {
@@ -56,6 +59,7 @@ public final class HostDevice implements Device {
         this.name = name;
         this.description = description;
         this.arithmetic = arithmetic;
+        this.halfMatmuls = halfMatmuls;
         this.neural = new CheckedNeuralOps(neural);
         this.matrix = new CheckedMatrixOps(matrix);
         this.quant = new CheckedQuantOps(quant);
@@ -81,6 +85,37 @@ public final class HostDevice implements Device {
     @Override
     public String arithmetic() {
         return arithmetic;
+    }
+
+    @Override
+    public Halves halves(DType half) {
+        return halfMatmuls.halves(half);
+    }
+
+    @Override
+    public String halvesRemark(DType half) {
+        return halfMatmuls.remark(half);
+    }
+
+    /** What a host device gains from fp16/bf16, and by what: see {@link Device#halves} and {@link Device#halvesRemark}. */
+    public interface HalfMatmuls {
+
+        /** Nothing. */
+        HalfMatmuls NONE = new HalfMatmuls() {
+            @Override
+            public Halves halves(DType half) {
+                return Halves.WIDENED;
+            }
+
+            @Override
+            public String remark(DType half) {
+                return "";
+            }
+        };
+
+        Halves halves(DType half);
+
+        String remark(DType half);
     }
 
     @Override

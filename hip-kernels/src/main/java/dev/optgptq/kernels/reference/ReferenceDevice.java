@@ -11,7 +11,8 @@ public final class ReferenceDevice {
 
     /** Opens it; it needs nothing. */
     public static Device open() {
-        return new HostDevice("reference", description(), description(), new HostMemory(), new ReferenceNeuralOps(),
+        return new HostDevice("reference", description(), description(), HostDevice.HalfMatmuls.NONE, new HostMemory(),
+                new ReferenceNeuralOps(),
                 new ReferenceMatrixOps(),
                 new ReferenceQuantOps(), new ReferenceGradientOps(), new ReferenceTuningOps(),
                 new ReferenceMixtureOps(), new ReferenceDeltaOps(), new ReferenceCacheOps(), new ReferenceFloat64Ops(),

@@ -23,7 +23,7 @@ class OpenBlasLibraryTest {
 
     @BeforeEach
     void unpack() throws IOException {
-        BundledLibrary bundled = BundledLibrary.forThisMachine();
+        BundledLibrary bundled = BundledLibrary.openBlas();
         assumeTrue(bundled.isPresent(), "no OpenBLAS is bundled for " + bundled.platform());
         files = bundled.unpack(directory);
     }

@@ -57,6 +57,7 @@ final class MatrixCases {
         }
         cases.add(linears(DType.F32, 3, 64, 8, 9, 4));
         cases.add(linear(300, 70, 300, true, 0));
+        cases.addAll(halvesAcrossTiles());
         cases.add(gemm(290, 300, 31, false, false, 1));
         cases.add(accumulateGram(70, 600, DType.F32));
         cases.add(inverseFactor(300));
@@ -64,6 +65,22 @@ final class MatrixCases {
         cases.add(quadratic(33, 17));
         cases.add(quadratic(1040, 3));
         cases.addAll(emptyOnes());
+        return cases;
+    }
+
+    /** Larger than a tile of any device, and than what is small enough for float64 on the CPU. */
+    private static List<OpCase> halvesAcrossTiles() {
+        List<OpCase> cases = new ArrayList<>();
+        for (DType half : new DType[] {DType.BF16, DType.F16}) {
+            cases.add(linear(300, 70, 300, true, 0, half));
+            cases.add(linear(65, 257, 1100, false, 0.5f, half));
+            cases.add(linear(520, 63, 131, true, 1, half));
+            cases.add(linear(1, 700, 1030, false, 1, half));
+            cases.add(linear(65, 1, 769, false, 0, half));
+            cases.add(linear(700, 900, 1, true, 1, half));
+            cases.add(accumulateGram(70, 600, half));
+            cases.add(accumulateGram(257, 129, half));
+        }
         return cases;
     }
 
@@ -86,7 +103,10 @@ final class MatrixCases {
         }
         cases.add(linears(DType.F16, 1, 2048, 2048, 256, 256).bytes(2048 * 2560 * 2.0));
         for (long n : new long[] {384, 1024, 2048, 5632}) {
-            cases.add(accumulateGram(n > 2048 ? 1024 : 4096, n, DType.F32).flops((n > 2048 ? 1024.0 : 4096.0) * n * n));
+            long rows = n > 2048 ? 1024 : 4096;
+            for (DType dtype : new DType[] {DType.F32, DType.BF16}) {
+                cases.add(accumulateGram(rows, n, dtype).flops((double) rows * n * n));
+            }
         }
         cases.add(quadratic(2200, 1100).flops(2200.0 * 2200 * 1100));
         for (long n : new long[] {384, 1024, 2048}) {

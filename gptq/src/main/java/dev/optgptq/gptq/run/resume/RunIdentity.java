@@ -58,6 +58,9 @@ public final class RunIdentity {
         facts.put("its build", BuildIdentity.OF_THIS_PROGRAM);
         facts.put("Java", Runtime.version().toString());
         facts.put("the device", device.arithmetic());
+        if (products != DType.F32) {
+            facts.put("what multiplies " + products, device.halvesRemark(products));
+        }
         return facts;
     }
 }

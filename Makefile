@@ -23,7 +23,7 @@ check: test
 kernels:          ## every kernel by the offline compilers: hipcc for gfx906 and gfx90a, nvcc for sm_80 and sm_90
 	config/check-kernels.sh
 
-dist:             ## the program with a Java of its own: target/opt-gptq-VERSION-linux-x86_64.tar.gz
+dist:             ## the program with a Java of its own: target/opt-gptq-VERSION-linux-x86_64.tar.xz
 	config/dist.sh
 
 check-dist:       ## the distribution, unpacked and run in an empty environment

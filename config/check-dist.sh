@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 version=$(sed -n 's|.*<version>\(.*\)</version>.*|\1|p' pom.xml | head -n 1)
-archive=target/opt-gptq-$version-linux-x86_64.tar.gz
+archive=target/opt-gptq-$version-linux-x86_64.tar.xz
 emulator=$PWD/hip-kernels/target/emulator/libhip-emulator-64.so
 
 fail() { printf 'check-dist: %s\n' "$*" >&2; exit 1; }
@@ -14,7 +14,7 @@ work=$(mktemp -d)
 trap 'chmod -R u+w "$work"; rm -r "$work"' EXIT
 chmod 755 "$work" # for the user without a home
 mkdir "$work/an empty folder"
-tar --extract --gzip --file "$archive" --directory "$work/an empty folder"
+tar --extract --xz --file "$archive" --directory "$work/an empty folder"
 dist=$(echo "$work/an empty folder"/*)
 chmod -R a-w "$dist"
 (cd "$dist" && find . -printf '%p %s %t\n' | sort) >"$work/before"
@@ -70,6 +70,18 @@ run PATH="$work/tools" OPT_GPTQ_JDK_DIRS=/nonexistent -- \
 ok "quantize"
 cmp "$work/checkout-w4/model.safetensors" "$work/tiny-w4/model.safetensors"
 ok "the same bytes as the checkout's"
+
+# oneDNN's bits are those of its own kernels, which the checkout's has too.
+if grep -qwE 'avx512_bf16|amx_bf16' /proc/cpuinfo; then
+    half=(--calibrator gptq --precision half "${job[@]:1}")
+    ./opt-gptq quantize "${half[@]}" "$work/checkout-half" >"$work/out" 2>&1 || { cat "$work/out"; fail "the checkout's quantize"; }
+    run PATH="$work/tools" OPT_GPTQ_JDK_DIRS=/nonexistent -- quantize "${half[@]/#samples/$dist/samples}" "$work/tiny-half" \
+        >"$work/out" 2>&1 || { cat "$work/out"; fail 'quantize --precision half'; }
+    cmp "$work/checkout-half/model.safetensors" "$work/tiny-half/model.safetensors"
+    ok "quantize --precision half, the same bytes as the checkout's"
+else
+    echo 'skipped: a quantize in bfloat16, since this CPU has no instructions for it'
+fi
 
 # With a home directory that is not there; better still, as a user whom the system does not know.
 evaluate() { "$@" env -i HOME=/nonexistent "$dist/opt-gptq" eval perplexity "$work/tiny-w4" --text "$dist/README.md" --window 256 >"$work/out" 2>&1; }

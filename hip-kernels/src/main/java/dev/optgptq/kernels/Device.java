@@ -70,6 +70,11 @@ public interface Device extends AutoCloseable {
     /** Linear algebra in float64. */
     Float64Ops float64();
 
+    /** Whether it has matrix units, made for fp16/bf16. Of a CPU, {@link #halves} need not be asked unless somebody wants it. */
+    default boolean hasMatrixUnits() {
+        return false;
+    }
+
     /**
      * How it multiplies in a half-precision dtype, F16 or BF16. With a library, determined by one matmul on first use.
      */

@@ -89,7 +89,8 @@ public final class Transformer {
     public Transformer withStoredWeights() {
         DType only = new StoredWeights(spec, directory).dtypeOfLinears();
         boolean half = only == DType.BF16 || only == DType.F16;
-        return half && products == DType.F32 && device.halves(DType.BF16) == Device.Halves.FAST
+        return half && products == DType.F32 && device.hasMatrixUnits()
+                && device.halves(DType.BF16) == Device.Halves.FAST
                 ? new Transformer(spec, directory, device, products, prefetched,
                         new WeightLoader(directory, device, only, prefetched))
                 : this;

@@ -2,9 +2,13 @@ package dev.optgptq.cli.command;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import dev.optgptq.cli.testing.CommandRun;
 import dev.optgptq.cli.testing.Models;
+import dev.optgptq.formats.dtype.DType;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Devices;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -95,7 +99,10 @@ class BenchCommandTest {
     }
 
     @Test
-    void halves_on_a_processor_are_refused() {
+    void halves_are_refused_on_a_processor_that_gains_nothing_from_them() {
+        try (Device cpu = Devices.open("cpu", 1)) {
+            assumeTrue(cpu.halves(DType.BF16) == Device.Halves.WIDENED, "this CPU multiplies bfloat16");
+        }
         CommandRun.of("bench", "--shape", "tiny", "--samples", 1, "--sequence-length", 32, "--device", "cpu",
                 "--precision", "half").failsWith(2, "--precision half", "float32 only");
     }

@@ -203,8 +203,8 @@ public final class SettingsTable {
     public static final SettingSpec<Precision> PRECISION = SettingSpec
             .of(CALIBRATION, "--precision", "NAME", Precision.class)
             .help("Matmul dtype during calibration; sums, solving and evaluation are in float32. half: fp16 or "
-                    + "bf16, as the model is stored, on a GPU's matrix units; a CPU has float32 only. auto: half if "
-                    + "the model is stored so and the GPU is fast with it.")
+                    + "bf16, as the model is stored, on a GPU's matrix units; bf16 on a CPU with AVX-512 BF16 or AMX. "
+                    + "auto: half if the model is stored so and a GPU is fast with it, float32 on CPUs.")
             .byDefault(Precision.AUTO)
             .readBy(GPTQ)
             .value(run -> run.calibration().precision());

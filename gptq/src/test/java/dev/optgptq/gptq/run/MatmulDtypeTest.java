@@ -57,6 +57,8 @@ class MatmulDtypeTest {
                 MatmulDtype.choose(Precision.HALF, DType.BF16, WITH_BFLOAT16));
         assertEquals(new MatmulDtype(DType.F32, null),
                 MatmulDtype.choose(Precision.FLOAT32, DType.BF16, WITH_BFLOAT16));
+        assertEquals(new MatmulDtype(DType.F32, null),
+                MatmulDtype.choose(Precision.AUTO, DType.BF16, WITH_BFLOAT16));
         assertUserError(Code.BAD_SETTING, () -> MatmulDtype.choose(Precision.HALF, DType.F16, WITH_BFLOAT16),
                 "cpu multiplies F16 in float32 only");
     }
@@ -85,7 +87,7 @@ class MatmulDtypeTest {
     }
 
     private static Multiplier multiplier(String name, Function<DType, Halves> halves) {
-        return new Multiplier(name, halves, half -> "no units for it");
+        return new Multiplier(name, !name.equals("cpu"), halves, half -> "no units for it");
     }
 
     private static void assertSays(MatmulDtype products, DType dtype, String part) {

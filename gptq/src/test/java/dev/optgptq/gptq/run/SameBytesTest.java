@@ -2,11 +2,16 @@ package dev.optgptq.gptq.run;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.packed.CheckpointFormat;
 import dev.optgptq.gptq.settings.QuantizeSettings.CalibratorKind;
+import dev.optgptq.gptq.settings.QuantizeSettings.Precision;
 import dev.optgptq.gptq.solve.ActOrder;
 import dev.optgptq.gptq.testing.TinyModel;
+import dev.optgptq.kernels.Device;
+import dev.optgptq.kernels.Devices;
 import java.nio.file.Path;
 import java.util.SortedMap;
 import org.junit.jupiter.api.Test;
@@ -64,6 +69,28 @@ class SameBytesTest {
         one.run();
 
         assertEquals(expected, Checksums.of(one.output));
+    }
+
+    @Test
+    void bfloat16_gives_the_same_files_for_every_number_of_threads_and_others_than_float32() {
+        try (Device cpu = Devices.open("cpu", 1)) {
+            assumeTrue(cpu.halves(DType.BF16) == Device.Halves.VECTOR,
+                    () -> "no bfloat16 here: " + cpu.halvesRemark(DType.BF16));
+        }
+        TinyRun run = new TinyRun(TinyModel.LLAMA.write(folder.resolve("model")), folder);
+        run.precision = Precision.HALF;
+        run.overwrite = true;
+        run.threads = 1;
+        run.run();
+        SortedMap<String, Long> expected = Checksums.of(run.output);
+        run.threads = 3;
+
+        run.run();
+
+        assertEquals(expected, Checksums.of(run.output));
+        run.precision = Precision.FLOAT32;
+        run.run();
+        assertNotEquals(expected, Checksums.of(run.output));
     }
 
     @Test

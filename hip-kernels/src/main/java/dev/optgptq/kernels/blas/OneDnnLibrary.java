@@ -29,7 +29,11 @@ record OneDnnLibrary(NativeLibrary library, String origin) {
 
     /** UserError DEVICE, with the reason, where there is none to gain from. The library is not touched on other CPUs. */
     static OneDnnLibrary load() {
-        requireUnits(Path.of("/proc/cpuinfo"));
+        return load(Path.of("/proc/cpuinfo"));
+    }
+
+    static OneDnnLibrary load(Path cpuInfo) {
+        requireUnits(cpuInfo);
         Optional<String> chosen = SETTING.value();
         if (chosen.isPresent()) {
             return new OneDnnLibrary(open(chosen.get()), chosen.get());
@@ -42,7 +46,7 @@ record OneDnnLibrary(NativeLibrary library, String origin) {
         return loadBundled(BundledLibrary.oneDnn());
     }
 
-    static void requireUnits(Path cpuInfo) {
+    private static void requireUnits(Path cpuInfo) {
         try (var lines = Files.lines(cpuInfo)) {
             if (lines.filter(line -> line.startsWith("flags")).limit(1)
                     .flatMap(line -> Arrays.stream(line.split("\\s+"))).noneMatch(UNITS::contains)) {

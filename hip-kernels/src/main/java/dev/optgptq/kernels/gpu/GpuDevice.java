@@ -137,6 +137,11 @@ public final class GpuDevice implements Device {
     }
 
     @Override
+    public boolean hasMatrixUnits() {
+        return true;
+    }
+
+    @Override
     public Halves halves(DType half) {
         return context.trustsProducts(half) ? Halves.FAST : Halves.PLAIN;
     }

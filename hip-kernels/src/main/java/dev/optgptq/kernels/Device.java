@@ -70,8 +70,8 @@ public interface Device extends AutoCloseable {
     /** Linear algebra in float64. */
     Float64Ops float64();
 
-    /** Whether it has matrix units, made for fp16/bf16. Of a CPU, {@link #halves} need not be asked unless somebody wants it. */
-    default boolean hasMatrixUnits() {
+    /** Whether it is a GPU, whose default is what {@link #halves} finds. A CPU is asked for halves only where somebody wants them. */
+    default boolean isAccelerator() {
         return false;
     }
 

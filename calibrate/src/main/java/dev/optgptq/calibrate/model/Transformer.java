@@ -89,11 +89,11 @@ public final class Transformer {
     public Transformer withStoredWeights() {
         DType only = new StoredWeights(spec, directory).dtypeOfLinears();
         boolean half = only == DType.BF16 || only == DType.F16;
-        return half && products == DType.F32 && device.hasMatrixUnits()
+        return half && products == DType.F32 && device.isAccelerator()
                 && device.halves(DType.BF16) == Device.Halves.FAST
-                ? new Transformer(spec, directory, device, products, prefetched,
-                        new WeightLoader(directory, device, only, prefetched))
-                : this;
+                        ? new Transformer(spec, directory, device, products, prefetched,
+                                new WeightLoader(directory, device, only, prefetched))
+                        : this;
     }
 
     /** The same model for generation: packed linears stay packed, all else in this dtype. For forward passes only. */

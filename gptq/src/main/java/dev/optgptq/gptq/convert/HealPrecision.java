@@ -20,7 +20,7 @@ final class HealPrecision {
 
     /** F32 or BF16. UserError BAD_SETTING for half precision on a device that gains nothing from it. */
     static DType products(Precision wanted, ModelSpec model, Device device) {
-        boolean fast = device.halves(DType.BF16) == Halves.FAST;
+        boolean fast = device.isAccelerator() && device.halves(DType.BF16) == Halves.FAST;
         if (wanted == Precision.HALF && !fast) {
             throw new UserError(UserError.Code.BAD_SETTING, "--heal-precision half: " + device.name()
                     + " has no matrix units for bfloat16 that passed their check; leave the option out, or use another GPU "

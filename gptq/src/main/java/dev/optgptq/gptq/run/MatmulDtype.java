@@ -30,17 +30,18 @@ record MatmulDtype(DType dtype, @Nullable String remark) {
 
     /** Throws UserError BAD_SETTING for half precision on a device that gains nothing from it. */
     static MatmulDtype choose(Precision wanted, ModelDirectory source, ModelSpec model, Device device) {
-        return choose(wanted, stored(source, model), new Multiplier(device.name(), device.hasMatrixUnits(), device::halves, device::halvesRemark));
+        return choose(wanted, stored(source, model),
+                new Multiplier(device.name(), device.isAccelerator(), device::halves, device::halvesRemark));
     }
 
     /**
      * What a device gains from fp16/bf16.
      *
      * @param name of the device
-     * @param matrixUnits whether auto asks it for more than float32
+     * @param accelerator whether auto may mean more than float32
      * @param remark what multiplies so, or why nothing does
      */
-    record Multiplier(String name, boolean matrixUnits, Function<DType, Halves> halves,
+    record Multiplier(String name, boolean accelerator, Function<DType, Halves> halves,
             Function<DType, String> remark) {
 
         private boolean gains(DType half) {
@@ -61,7 +62,7 @@ record MatmulDtype(DType dtype, @Nullable String remark) {
 
     /** fp16/bf16 if the model is stored so and the device has matrix units for it. */
     private static MatmulDtype automatic(DType stored, Multiplier device) {
-        if (!device.matrixUnits()) {
+        if (!device.accelerator()) {
             return new MatmulDtype(DType.F32, null);
         }
         if (stored == DType.F32) {

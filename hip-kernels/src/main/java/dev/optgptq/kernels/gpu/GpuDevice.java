@@ -137,7 +137,7 @@ public final class GpuDevice implements Device {
     }
 
     @Override
-    public boolean hasMatrixUnits() {
+    public boolean isAccelerator() {
         return true;
     }
 

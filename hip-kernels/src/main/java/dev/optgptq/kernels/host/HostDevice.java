@@ -51,7 +51,8 @@ public final class HostDevice implements Device {
      * @param onClose closes what the ops share, such as worker threads
      */
     public HostDevice(String name, String description, String arithmetic, HalfMatmuls halfMatmuls,
-            HostMemory memory, NeuralOps neural, MatrixOps matrix, QuantOps quant, GradientOps gradient, TuningOps tuning, MixtureOps mixture,
+            HostMemory memory, NeuralOps neural, MatrixOps matrix, QuantOps quant, GradientOps gradient,
+            TuningOps tuning, MixtureOps mixture,
             DeltaOps delta,
             CacheOps cache, Float64Ops float64,
             Runnable onClose) {

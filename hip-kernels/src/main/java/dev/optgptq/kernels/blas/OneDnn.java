@@ -41,7 +41,7 @@ public final class OneDnn {
     private final ConcurrentLinkedQueue<Lane> lanes = new ConcurrentLinkedQueue<>();
 
     private OneDnn(OneDnnLibrary library) {
-        calls = new OneDnnCalls(library.library());
+        calls = new OneDnnCalls(library.symbols());
         int instructions = calls.instructionBits();
         if ((instructions & AVX512_BF16) != AVX512_BF16) {
             throw new UserError(UserError.Code.DEVICE, "oneDNN may use " + calls.instructionText(instructions)

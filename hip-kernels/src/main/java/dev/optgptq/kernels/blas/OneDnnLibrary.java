@@ -19,7 +19,7 @@ import java.util.Set;
  *
  * @param origin where it came from, for people
  */
-record OneDnnLibrary(NativeLibrary library, String origin) {
+record OneDnnLibrary(NativeLibrary symbols, String origin) {
 
     /** OPT_GPTQ_ONEDNN_LIB: the path of a library to use, or none. */
     static final EnvironmentSetting SETTING = new EnvironmentSetting("onednn.lib");

@@ -38,10 +38,10 @@ final class CpuBfloat16 implements HostDevice.HalfMatmuls {
     /**
      * What was found.
      *
-     * @param library null if there is none to gain from
+     * @param oneDnn null if there is none to gain from
      * @param said what it is, or why there is none
      */
-    private record Found(@Nullable OneDnn library, String said) {}
+    private record Found(@Nullable OneDnn oneDnn, String said) {}
 
     private synchronized Found found() {
         Found known = found;
@@ -72,7 +72,7 @@ final class CpuBfloat16 implements HostDevice.HalfMatmuls {
     }
 
     private boolean isFast() {
-        return found().library() != null;
+        return found().oneDnn() != null;
     }
 
     /** Whether x w^T is a product for the library: a small one is more exact in float64, and no slower. */
@@ -88,7 +88,7 @@ final class CpuBfloat16 implements HostDevice.HalfMatmuls {
 
     /** y = x w^T + bias + beta y, of what takesLinear took. */
     void linear(Tensor x, Tensor w, @Nullable Tensor bias, float beta, Tensor y) {
-        OneDnn library = Objects.requireNonNull(found().library());
+        OneDnn library = Objects.requireNonNull(found().oneDnn());
         Tiling even = Tiling.of(y.rows(), y.columns());
         Tiling tiling = new Tiling(y.rows(), y.columns(), even.tileRows(), edge(y.columns(), even.tileColumns()));
         parallel.forEach(tiling.count(), tile -> {
@@ -108,7 +108,7 @@ final class CpuBfloat16 implements HostDevice.HalfMatmuls {
 
     /** h += alpha x^T x in the upper triangle, of what takesGram took. */
     void accumulateGram(float alpha, Tensor x, Tensor h) {
-        OneDnn library = Objects.requireNonNull(found().library());
+        OneDnn library = Objects.requireNonNull(found().oneDnn());
         long n = h.rows();
         long edge = edge(n, CpuGram.stripRows(n));
         long strips = Math.ceilDiv(n, edge);

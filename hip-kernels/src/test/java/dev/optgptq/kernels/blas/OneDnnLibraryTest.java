@@ -56,7 +56,7 @@ class OneDnnLibraryTest {
         assumeTrue(System.getProperty("os.name").toLowerCase(Locale.ROOT).equals("linux"), "Linux only");
         System.setProperty(PROPERTY, "libc.so.6");
         OneDnnLibrary other = OneDnnLibrary.load(cpuInfo("avx512_bf16"));
-        UserError error = assertThrows(UserError.class, () -> new OneDnnCalls(other.library()));
+        UserError error = assertThrows(UserError.class, () -> new OneDnnCalls(other.symbols()));
         assertTrue(String.valueOf(error.getMessage()).contains("dnnl_version"), error.getMessage());
     }
 

@@ -124,15 +124,17 @@ final class PackedDownload implements AutoCloseable {
     /** Frees the memory on the device, once the copies have ended or the device is lost. */
     @Override
     public void close() {
-        for (Download download : begun) {
-            try {
-                download.await();
-            } catch (RuntimeException e) {
-                // Whoever needs the bytes throws it.
-                continue;
-            }
-        }
+        begun.forEach(PackedDownload::awaitEnd);
         arena.close();
+    }
+
+    @SuppressWarnings("EmptyCatch") // see the comment in it
+    private static void awaitEnd(Download download) {
+        try {
+            download.await();
+        } catch (RuntimeException e) {
+            // Whoever needs the bytes throws it.
+        }
     }
 
     /** After {@link #close}, when no part will be asked for its bytes. */

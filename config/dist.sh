@@ -152,7 +152,7 @@ check_natives() {
     done
 }
 
-# xz, since oneDNN repeats itself over distances that gzip does not see: it takes 15 MB instead of 27. Two threads on any machine:
+# xz, since oneDNN repeats itself over distances that gzip does not see: it takes 17 MB instead of 27. Two threads on any machine:
 # how many there are is in the format.
 archive() {
     tar --create --directory "$work" --sort=name --mtime="$time" --owner=0 --group=0 --numeric-owner \

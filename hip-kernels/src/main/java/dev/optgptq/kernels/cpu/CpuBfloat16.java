@@ -4,15 +4,14 @@ import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.kernels.Device.Halves;
 import dev.optgptq.kernels.Tensor;
-import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.blas.OneDnn;
 import dev.optgptq.kernels.cpu.CpuGemm.Tiling;
 import dev.optgptq.kernels.cpu.loops.CpuElementwise;
 import dev.optgptq.kernels.cpu.loops.Memory;
 import dev.optgptq.kernels.cpu.loops.Parallel;
 import dev.optgptq.kernels.host.HostDevice;
+import java.lang.foreign.Arena;
 import java.util.Objects;
-import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -24,15 +23,13 @@ final class CpuBfloat16 implements HostDevice.HalfMatmuls {
     /** oneDNN 3.8 has kernels of their own for results of one column, which ignore the strides of views. */
     private static final long FEWEST_COLUMNS = 2;
     private static final long EDGE_STEP = 16;
+    private static final long ALIGNMENT = 64;
 
     private final Parallel parallel;
-    private final Supplier<TensorArena> scratch;
     private @Nullable Found found;
 
-    /** @param scratch arenas for working memory, counted as the device's */
-    CpuBfloat16(Parallel parallel, Supplier<TensorArena> scratch) {
+    CpuBfloat16(Parallel parallel) {
         this.parallel = parallel;
-        this.scratch = scratch;
     }
 
     /**
@@ -118,8 +115,10 @@ final class CpuBfloat16 implements HostDevice.HalfMatmuls {
             long row = (task - across * (across + 1) / 2) * edge;
             long column = across * edge;
             Tensor target = h.rows(row, Math.min(edge, n - row)).columns(column, Math.min(edge, n - column));
-            try (TensorArena arena = scratch.get()) {
-                Tensor product = arena.matrix(DType.F32, target.rows(), target.columns());
+            // Confined: closing a shared arena stops every thread of the JVM.
+            try (Arena arena = Arena.ofConfined()) {
+                Tensor product = Tensor.dense(DType.F32, target.rows(), target.columns(),
+                        arena.allocate(Float.BYTES * target.elements(), ALIGNMENT));
                 library.multiply(x.columns(row, target.rows()), true, x.columns(column, target.columns()), false,
                         false, product);
                 addUpper(alpha, product, row == column, target);

@@ -27,7 +27,7 @@ public final class CpuDevice {
         DoubleBlas doubles = DoubleBlas.load();
         HostMemory memory = new HostMemory();
         Parallel parallel = new Parallel(threads);
-        CpuBfloat16 bfloat16 = new CpuBfloat16(parallel, memory::arena);
+        CpuBfloat16 bfloat16 = new CpuBfloat16(parallel);
         return new HostDevice("cpu", description(threads, blas), arithmetic(blas), bfloat16, memory,
                 new CpuNeuralOps(parallel, memory::arena),
                 new CpuMatrixOps(blas, doubles, bfloat16, parallel, memory::arena), new CpuQuantOps(parallel),

@@ -10,12 +10,17 @@ import dev.optgptq.kernels.ops.GradientOps.Attended;
 import dev.optgptq.kernels.ops.NeuralOps;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
+import java.lang.foreign.Arena;
 import java.util.function.Consumer;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /** NeuralOps on vectors and all threads. Every result is the same, to the bit, for any number of threads. */
 public final class CpuNeuralOps implements NeuralOps {
+
+    /** Elements, 64 KiB in float32. */
+    private static final long ROUNDED_AT_ONCE = 1 << 14;
+    private static final long ALIGNMENT = 64;
 
     private final Parallel parallel;
     private final CpuAttention attention;
@@ -40,13 +45,37 @@ public final class CpuNeuralOps implements NeuralOps {
 
     @Override
     public void rmsNorm(Tensor x, Tensor weight, float eps, Tensor out) {
-        rounded(out, target -> CpuNorms.rmsNorm(parallel, x, weight, Math.toIntExact(x.columns()), eps, target));
+        byRows(out, (by, from, target) -> CpuNorms.rmsNorm(by, x.rows(from, target.rows()), weight,
+                Math.toIntExact(x.columns()), eps, target));
     }
 
     @Override
     public void layerNorm(Tensor x, Tensor weight, @Nullable Tensor bias, float eps, Tensor out) {
-        rounded(out,
-                target -> CpuNorms.layerNorm(parallel, x, weight, bias, Math.toIntExact(x.columns()), eps, target));
+        byRows(out, (by, from, target) -> CpuNorms.layerNorm(by, x.rows(from, target.rows()), weight, bias,
+                Math.toIntExact(x.columns()), eps, target));
+    }
+
+    /** An op whose rows do not depend on each other: writes F32 rows, from the first one given, with these threads. */
+    private interface RowsOp {
+        void run(Parallel by, long from, Tensor target);
+    }
+
+    /** Some rows at a time where they are rounded, so that what is rounded is still in the cache. */
+    private void byRows(Tensor out, RowsOp op) {
+        if (out.dtype() == DType.F32) {
+            op.run(parallel, 0, out);
+            return;
+        }
+        long rows = Math.max(1, ROUNDED_AT_ONCE / Math.max(1, out.columns()));
+        parallel.forRanges(out.rows(), rows, (from, to) -> {
+            // Confined: closing a shared arena stops every thread of the JVM.
+            try (Arena arena = Arena.ofConfined(); Parallel alone = new Parallel(1)) {
+                Tensor exact = Tensor.dense(DType.F32, to - from, out.columns(),
+                        arena.allocate(Float.BYTES * (to - from) * out.columns(), ALIGNMENT));
+                op.run(alone, from, exact);
+                CpuConversions.convert(alone, exact, out.rows(from, to - from));
+            }
+        });
     }
 
     /** @param op writes F32, which is rounded if out is not */
@@ -111,11 +140,12 @@ public final class CpuNeuralOps implements NeuralOps {
 
     @Override
     public void activateGated(Activation activation, Tensor gate, Tensor up, Tensor out) {
-        rounded(out, target -> {
-            if (!target.equals(gate)) {
-                CpuConversions.convert(parallel, gate, target);
+        byRows(out, (by, from, target) -> {
+            Tensor rows = gate.rows(from, target.rows());
+            if (!target.equals(rows)) {
+                CpuConversions.convert(by, rows, target);
             }
-            CpuActivations.activateGated(parallel, activation, target, up);
+            CpuActivations.activateGated(by, activation, target, up.rows(from, target.rows()));
         });
     }
 

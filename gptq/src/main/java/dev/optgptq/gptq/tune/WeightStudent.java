@@ -129,7 +129,8 @@ public final class WeightStudent implements Learner, AutoCloseable {
         parameters.forEach((place, values) -> {
             DType dtype = stored.apply(place.tensor());
             // A head that computes in half precision follows the table that it is tied to.
-            boolean ofHead = isTied() && products != DType.F32 && values == embedding.table();
+            boolean ofHead = isTied() && products != DType.F32
+                    && place.tensor().equals(Head.matrixName(model.spec()) + ".weight");
             learned.put(RoundedWeights.name(place), ofHead
                     ? LearnedTensor.inPlace(device, arena, values, head.weight(), dtype)
                     : LearnedTensor.inPlace(device, arena, values, dtype));

@@ -1,7 +1,5 @@
 package dev.optgptq.gptq.convert.layer;
 
-import dev.optgptq.calibrate.family.Mixer;
-import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.calibrate.family.Position;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.gptq.convert.merge.AttentionMatrices;
@@ -24,7 +22,6 @@ import org.jspecify.annotations.Nullable;
 public final class LayerConverter {
 
     private final Transformer model;
-    private final ModelSpec spec;
     private final Device device;
     private final Dense dense;
     private final Sequences sequences;
@@ -50,7 +47,6 @@ public final class LayerConverter {
     public LayerConverter(Transformer model, Dense dense, Sequences sequences, UnaryOperator<AttentionMatrices> stored,
             UnaryOperator<Matrix> storedLinear, Consumer<String> step) {
         this.model = model;
-        this.spec = model.spec();
         this.device = model.device();
         this.dense = dense;
         this.sequences = sequences;
@@ -124,10 +120,6 @@ public final class LayerConverter {
         try (TensorArena arena = device.arena()) {
             new LayerSteps(LayerSource.load(model, block, sequences, arena)).replay(attention, down, downBias);
         }
-    }
-
-    private Mixer.Attention form(int block) {
-        return LayerSource.attentionOf(spec.block(block));
     }
 
     /** Whether scores are fitted: elsewhere merging is as good, and the fit knows no gradient through norms of queries and keys, or a cap. */

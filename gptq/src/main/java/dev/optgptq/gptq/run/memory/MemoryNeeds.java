@@ -75,7 +75,7 @@ public record MemoryNeeds(long weights, long hessians, ExpertPasses experts, lon
     private static ExpertPasses experts(MemoryJob job, TokenSequences calibration, long room, long limit) {
         ModelSpec model = job.model();
         Refinement refinement = job.refinement();
-        if (job.wholeBlocks() || refinement != null && refinement.tuneSteps() > 0) {
+        if (job.wholeBlocks() || (refinement != null && refinement.tuneSteps() > 0)) {
             return ExpertPasses.ALL;
         }
         long inputs = MixtureInputs.bytes(calibration.tokens(), model.hiddenSize());

@@ -97,7 +97,8 @@ class ConvertCheckTest {
     }
 
     private static TokenSequences text(int samples) {
-        return new TokenSequences(new SplittableRandom(1).ints((long) samples * LENGTH, 0, 256).toArray(), samples, LENGTH);
+        return new TokenSequences(new SplittableRandom(1).ints((long) samples * LENGTH, 0, 256).toArray(), samples,
+                LENGTH);
     }
 
     private ConvertSettings settings(ModelDirectory source, Positions positions, boolean force, int samples) {

@@ -112,7 +112,6 @@ public final class OneDnn {
     /** What a thread needs while it computes; kept for the next one. */
     private final class Lane {
         private final MemorySegment stream;
-        private Arena owner = Arena.ofShared();
         private MemorySegment memory = MemorySegment.NULL;
 
         Lane() {
@@ -124,9 +123,7 @@ public final class OneDnn {
 
         private MemorySegment scratch(long bytes) {
             if (memory.byteSize() < bytes) {
-                owner.close();
-                owner = Arena.ofShared();
-                memory = owner.allocate(bytes, ALIGNMENT);
+                memory = Arena.ofAuto().allocate(bytes, ALIGNMENT);
             }
             return memory;
         }

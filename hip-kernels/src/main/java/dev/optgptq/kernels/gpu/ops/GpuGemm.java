@@ -24,7 +24,7 @@ final class GpuGemm {
 
     GpuGemm(GpuContext context) {
         this.context = context;
-        this.few = new FewRows(context);
+        this.few = new FewRows(context, this::inFloat32);
     }
 
     /** c = alpha op(a) op(b) + beta c: a and b of one dtype, F32, F16 or BF16; beta 0 never reads c. */
@@ -40,6 +40,13 @@ final class GpuGemm {
             try (TensorArena arena = context.arena()) {
                 multiply(alpha, widened(a, arena), transposeA, widened(b, arena), transposeB, beta, c);
             }
+        }
+    }
+
+    /** c = a b^T by the plain tiles. */
+    private void inFloat32(Tensor a, Tensor b, Tensor c) {
+        try (TensorArena arena = context.arena()) {
+            tiles(1f, widened(a, arena), false, widened(b, arena), true, null, 0, c, false);
         }
     }
 

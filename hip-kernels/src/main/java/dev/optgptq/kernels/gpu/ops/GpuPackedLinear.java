@@ -34,11 +34,17 @@ final class GpuPackedLinear {
     private final GpuContext context;
     private final PackedUnits units;
     private final NarrowPackedUnits narrow;
+    private final PackedTrial trial;
 
     GpuPackedLinear(GpuContext context) {
         this.context = context;
         this.units = new PackedUnits(context);
         this.narrow = new NarrowPackedUnits(context, units);
+        this.trial = new PackedTrial(context, (weights, x, y) -> onUnits(weights, x, null, 0, y), this::widened);
+    }
+
+    PackedTrial trial() {
+        return trial;
     }
 
     void run(PackedWeights weights, Tensor x, @Nullable Tensor bias, float beta, Tensor y) {
@@ -46,27 +52,45 @@ final class GpuPackedLinear {
             return;
         }
         GpuBlas blas = context.blas();
-        if (narrow.takes(weights, x)) {
-            narrow.multiply(List.of(new PackedProduct(weights, bias, y)), x, beta);
-        } else if (units.takes(weights, x)) {
-            long parts = units.parts(weights);
-            share(parts, bias, beta, y, (target, part) -> units.multiply(weights, x, target, parts, part));
+        if (units.takes(weights, x) && trial.passes(weights.bits())) {
+            onUnits(weights, x, bias, beta, y);
         } else if (x.dtype() != DType.F32 && blas != null && context.trustsProducts(x.dtype())) {
             dequantized(weights, blas, x, bias, beta, y);
         } else if (x.dtype() != DType.F32) {
             try (TensorArena arena = context.arena()) {
-                Tensor widened = arena.matrix(DType.F32, x.rows(), x.columns());
-                Conversion.run(context, x, widened);
-                plain(weights, widened, bias, beta, y);
+                plain(weights, widened(x, arena), bias, beta, y);
             }
         } else {
             plain(weights, x, bias, beta, y);
         }
     }
 
+    private void onUnits(PackedWeights weights, Tensor x, @Nullable Tensor bias, float beta, Tensor y) {
+        if (narrow.takes(weights, x)) {
+            narrow.multiply(List.of(new PackedProduct(weights, bias, y)), x, beta);
+            return;
+        }
+        long parts = units.parts(weights);
+        share(parts, bias, beta, y, (target, part) -> units.multiply(weights, x, target, parts, part));
+    }
+
+    /** By the plain kernels, which the others must agree with. */
+    private void widened(PackedWeights weights, Tensor x, Tensor y) {
+        try (TensorArena arena = context.arena()) {
+            plain(weights, widened(x, arena), null, 0, y);
+        }
+    }
+
+    private Tensor widened(Tensor x, TensorArena arena) {
+        Tensor widened = arena.matrix(DType.F32, x.rows(), x.columns());
+        Conversion.run(context, x, widened);
+        return widened;
+    }
+
     /** Several linears of the same inputs. */
     void run(List<PackedProduct> products, Tensor x) {
-        if (x.elements() > 0 && narrow.takesTogether(products, x)) {
+        if (x.elements() > 0 && narrow.takesTogether(products, x)
+                && trial.passes(products.getFirst().weights().bits())) {
             narrow.multiply(products, x, 0);
         } else {
             products.forEach(each -> run(each.weights(), x, each.bias(), 0, each.y()));

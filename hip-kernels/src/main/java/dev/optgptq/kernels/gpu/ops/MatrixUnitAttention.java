@@ -88,7 +88,9 @@ final class MatrixUnitAttention {
         int width = shape.heads() * shape.headDim();
         int kvWidth = shape.kvHeads() * shape.headDim();
         try (TensorArena arena = context.arena()) {
-            Tensor all = pattern(shape.sequenceLength(), width + 2 * kvWidth, arena);
+            Agreement agreement = new Agreement(context);
+            Tensor all = arena.matrix(DType.F32, shape.sequenceLength(), width + 2L * kvWidth);
+            agreement.fill(all);
             Tensor halves = arena.matrix(dtype, all.rows(), all.columns());
             Conversion.run(context, all, halves);
             Conversion.run(context, halves, all);
@@ -98,38 +100,8 @@ final class MatrixUnitAttention {
                     halves.columns(width + kvWidth, kvWidth), null, shape, found));
             plain.run(new Attended(all.columns(0, width), all.columns(width, kvWidth),
                     all.columns(width + kvWidth, kvWidth), null, shape, expected));
-            return areClose(found, expected);
+            return agreement.isClose(found, expected, TOLERANCE);
         }
-    }
-
-    private boolean areClose(Tensor found, Tensor expected) {
-        try (Arena host = Arena.ofConfined()) {
-            MemorySegment a = host.allocate(ValueLayout.JAVA_FLOAT, found.elements());
-            MemorySegment b = host.allocate(ValueLayout.JAVA_FLOAT, found.elements());
-            context.download(found, a);
-            context.download(expected, b);
-            for (long i = 0; i < found.elements(); i++) {
-                float difference = a.getAtIndex(ValueLayout.JAVA_FLOAT, i) - b.getAtIndex(ValueLayout.JAVA_FLOAT, i);
-                // Written so that NaN is not close.
-                if (!(Math.abs(difference) <= TOLERANCE)) {
-                    return false;
-                }
-            }
-            return true;
-        }
-    }
-
-    /** Values from -1 to 1 without a pattern that a wrong result could share. */
-    private Tensor pattern(int rows, int columns, TensorArena arena) {
-        Tensor pattern = arena.matrix(DType.F32, rows, columns);
-        try (Arena host = Arena.ofConfined()) {
-            MemorySegment values = host.allocate(ValueLayout.JAVA_FLOAT, pattern.elements());
-            for (long i = 0; i < pattern.elements(); i++) {
-                values.setAtIndex(ValueLayout.JAVA_FLOAT, i, (i * 7919 % 10007) % 201 / 100f - 1);
-            }
-            context.upload(values, pattern);
-        }
-        return pattern;
     }
 
     /** As NeuralOps.attention, in fp16/bf16. */

@@ -30,7 +30,7 @@ public final class Backward {
         this.products = products;
         this.device = device;
         this.pass = new BackwardPass(device, forward);
-        this.headStep = new HeadStep(device, forward.norms());
+        this.headStep = new HeadStep(device, forward.norms(), products);
         this.embedding = new EmbeddingStep(device, forward.norms());
     }
 

@@ -13,7 +13,7 @@ import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /** The residual stream to logits: normalise, project, multiply, scale, cap. */
-record HeadStep(Device device, NormStep norms) {
+record HeadStep(Device device, NormStep norms, DType products) {
 
     /** x F32 [N, hidden], normed F32 [N, hidden] scratch, logits F32 [N, vocabulary], written. */
     void forward(Head head, Tensor x, Tensor normed, Tensor logits) {
@@ -43,7 +43,7 @@ record HeadStep(Device device, NormStep norms) {
         }
     }
 
-    /** With a matrix in fp16/bf16 its input is rounded to that. */
+    /** With products in fp16/bf16 its input is rounded; to weights as they are stored, and products in float32, it is not. */
     private void multiply(LinearWeights matrix, Tensor x, Tensor y) {
         try (TensorArena scratch = device.arena()) {
             device.matrix().linear(rounded(x, matrix, scratch), matrix.weight(), matrix.bias(), 0, y);
@@ -114,7 +114,7 @@ record HeadStep(Device device, NormStep norms) {
 
     private Tensor rounded(Tensor x, LinearWeights linear, TensorArena scratch) {
         DType dtype = linear.weight().dtype();
-        if (dtype == DType.F32) {
+        if (dtype == DType.F32 || products == DType.F32) {
             return x;
         }
         Tensor halves = scratch.matrix(dtype, x.rows(), x.columns());

@@ -55,7 +55,7 @@ public final class Transformer {
         this.loader = loader;
         this.forward = ForwardPass.on(device);
         this.embedding = new EmbeddingStep(device, forward.norms());
-        this.head = new HeadStep(device, forward.norms());
+        this.head = new HeadStep(device, forward.norms(), products);
     }
 
     /**

@@ -123,8 +123,26 @@ public record WeightLoader(ModelDirectory directory, Device device, DType produc
      * @param bias full name of its bias; null for none
      */
     public LinearWeights plain(String module, @Nullable String bias, int outputs, int inputs, TensorArena arena) {
+        return plain(module, bias, outputs, inputs, products, arena);
+    }
+
+    /**
+     * The head: for generation on a CPU as it is stored in F16 or BF16, since reading it takes the time.
+     *
+     * @param bias as above
+     */
+    LinearWeights head(String module, @Nullable String bias, int outputs, int inputs, TensorArena arena) {
+        boolean mayBe = keepsPacked && products == DType.F32 && !device.isAccelerator()
+                && directory.packed(module).isEmpty();
+        DType stored = mayBe ? directory.tensor(module + ".weight").dtype() : products;
+        boolean half = stored == DType.BF16 || stored == DType.F16;
+        return plain(module, bias, outputs, inputs, half ? stored : products, arena);
+    }
+
+    private LinearWeights plain(String module, @Nullable String bias, int outputs, int inputs, DType dtype,
+            TensorArena arena) {
         Optional<PackedLinear> packed = directory.packed(module);
-        Tensor weight = arena.matrix(products, outputs, inputs);
+        Tensor weight = arena.matrix(dtype, outputs, inputs);
         if (packed.isPresent()) {
             new PackedLoader(this).unpack(module, packed.get(), weight);
         } else {

@@ -43,6 +43,10 @@ final class CpuMatrixOps implements MatrixOps {
             gemm.linear(x, w, bias, beta, y);
             return;
         }
+        if (CpuStoredRows.takes(x, w)) {
+            CpuStoredRows.linear(parallel, x, w, bias, beta, y);
+            return;
+        }
         if (bfloat16.takesLinear(x, w)) {
             bfloat16.linear(x, w, bias, beta, y);
             return;

@@ -44,6 +44,9 @@ final class MatrixCases {
             cases.add(linear(17, 65, 33, true, 0.5f, DType.F32, weight));
             cases.add(linear(66, 130, 5, false, 0, DType.F32, weight));
             cases.add(linear(0, 4, 5, true, 0, DType.F32, weight));
+            cases.add(linear(1, 1030, 70, true, 0, DType.F32, weight));
+            cases.add(linear(3, 33, 6, false, 1, DType.F32, weight));
+            cases.add(linear(8, 257, 131, true, 0.5f, DType.F32, weight));
         }
         for (DType half : new DType[] {DType.F16, DType.BF16}) {
             // Few rows have kernels of their own: around their number, beyond one tile of outputs, and with inputs in many runs.
@@ -107,6 +110,10 @@ final class MatrixCases {
             for (DType dtype : new DType[] {DType.F32, DType.BF16}) {
                 cases.add(accumulateGram(rows, n, dtype).flops((double) rows * n * n));
             }
+        }
+        for (DType head : new DType[] {DType.F32, DType.F16, DType.BF16}) {
+            cases.add(linear(1, 2048, 32000, false, 0, DType.F32, head).bytes(2048.0 * 32000 * head.bytes()));
+            cases.add(linear(8, 2048, 32000, false, 0, DType.F32, head).bytes(2048.0 * 32000 * head.bytes()));
         }
         cases.add(quadratic(2200, 1100).flops(2200.0 * 2200 * 1100));
         for (long n : new long[] {384, 1024, 2048}) {

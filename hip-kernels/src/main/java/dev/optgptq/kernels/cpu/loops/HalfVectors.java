@@ -26,27 +26,17 @@ public final class HalfVectors {
     public static void widenBf16(MemorySegment from, long fromAt, MemorySegment to, long toAt, int columns) {
         int c = 0;
         for (; c <= columns - LANES; c += LANES) {
-            FloatVector wide = bits(from, fromAt + 2L * c).lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
-            Memory.store(wide, to, toAt + 4L * c);
+            Memory.store(bf16(from, fromAt + 2L * c), to, toAt + 4L * c);
         }
         for (; c < columns; c++) {
             to.set(Memory.FLOAT, toAt + 4L * c, FloatRounding.bf16ToFloat(from.get(Memory.SHORT, fromAt + 2L * c)));
         }
     }
 
-    /** Exponent and fraction move to their places in a float 2^112 too small; the product also makes subnormals right. */
     public static void widenFloat16(MemorySegment from, long fromAt, MemorySegment to, long toAt, int columns) {
         int c = 0;
         for (; c <= columns - LANES; c += LANES) {
-            IntVector bits = bits(from, fromAt + 2L * c);
-            IntVector magnitude = bits.and(0x7fff);
-            IntVector scaled = magnitude.lanewise(VectorOperators.LSHL, 13).reinterpretAsFloats().mul(0x1p112f)
-                    .reinterpretAsInts();
-            // Infinity and NaN have all exponent bits set in either format.
-            IntVector special = magnitude.lanewise(VectorOperators.LSHL, 13).or(0x7f800000);
-            IntVector sign = bits.and(0x8000).lanewise(VectorOperators.LSHL, 16);
-            IntVector wide = scaled.blend(special, magnitude.compare(VectorOperators.GE, 0x7c00)).or(sign);
-            Memory.store(wide.reinterpretAsFloats(), to, toAt + 4L * c);
+            Memory.store(float16(from, fromAt + 2L * c), to, toAt + 4L * c);
         }
         for (; c < columns; c++) {
             to.set(Memory.FLOAT, toAt + 4L * c, Float.float16ToFloat(from.get(Memory.SHORT, fromAt + 2L * c)));
@@ -67,6 +57,26 @@ public final class HalfVectors {
         for (; c < columns; c++) {
             to.set(Memory.SHORT, toAt + 2L * c, FloatRounding.floatToBf16(from.get(Memory.FLOAT, fromAt + 4L * c)));
         }
+    }
+
+    /** The next LANES of BF16, widened. */
+    public static FloatVector bf16(MemorySegment from, long offset) {
+        return bits(from, offset).lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+    }
+
+    /**
+     * The next LANES of F16, widened. Exponent and fraction move to their places in a float 2^112 too small; the product also makes
+     * subnormals right.
+     */
+    public static FloatVector float16(MemorySegment from, long offset) {
+        IntVector bits = bits(from, offset);
+        IntVector magnitude = bits.and(0x7fff);
+        IntVector scaled = magnitude.lanewise(VectorOperators.LSHL, 13).reinterpretAsFloats().mul(0x1p112f)
+                .reinterpretAsInts();
+        // Infinity and NaN have all exponent bits set in either format.
+        IntVector special = magnitude.lanewise(VectorOperators.LSHL, 13).or(0x7f800000);
+        IntVector sign = bits.and(0x8000).lanewise(VectorOperators.LSHL, 16);
+        return scaled.blend(special, magnitude.compare(VectorOperators.GE, 0x7c00)).or(sign).reinterpretAsFloats();
     }
 
     /** The next LANES patterns, each in the lower half of an int. */

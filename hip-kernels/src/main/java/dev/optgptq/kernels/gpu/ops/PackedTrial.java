@@ -96,7 +96,7 @@ final class PackedTrial {
     private void words(Arena host, Tensor target) {
         MemorySegment words = host.allocate(ValueLayout.JAVA_INT, target.elements());
         for (long i = 0; i < target.elements(); i++) {
-            words.setAtIndex(ValueLayout.JAVA_INT, i, (int) (i * 0x9E3779B97F4A7C15L >>> 32));
+            words.setAtIndex(ValueLayout.JAVA_INT, i, (int) ((i * 0x9E3779B97F4A7C15L) >>> 32));
         }
         context.upload(words, target);
     }

@@ -15,14 +15,16 @@ import org.jspecify.annotations.Nullable;
  * which its logits are computed when they are needed.
  *
  * @param model the teacher, where its head is not that of the model's directory; null where it is
+ * @param kept that head, where it stays on the device; null where it is loaded each time
  * @param outputs of its last block, one row per token of a text
  * @param sequences which of that text's sequences stand in the text that is run, in that order
  */
-public record Teacher(@Nullable Transformer model, ActivationStore outputs, int[] sequences) implements Objective {
+public record Teacher(@Nullable Transformer model, dev.optgptq.calibrate.weights.@Nullable Head kept,
+        ActivationStore outputs, int[] sequences) implements Objective {
 
     /** With the same head. */
     public Teacher(ActivationStore outputs, int[] sequences) {
-        this(null, outputs, sequences);
+        this(null, null, outputs, sequences);
     }
 
     @Override
@@ -34,7 +36,9 @@ public record Teacher(@Nullable Transformer model, ActivationStore outputs, int[
         }
         Device device = learner.device();
         Transformer teacher = model == null ? learner : model.withProducts(learner.products());
-        dev.optgptq.calibrate.weights.Head own = model == null ? head : teacher.loadHead(arena);
+        dev.optgptq.calibrate.weights.Head own = model == null
+                ? head
+                : kept != null ? kept : teacher.loadHead(arena);
         int hidden = learner.spec().hiddenSize();
         Tensor outputs = arena.matrix(DType.F32, rows, hidden);
         Tensor normed = arena.matrix(DType.F32, rows, hidden);

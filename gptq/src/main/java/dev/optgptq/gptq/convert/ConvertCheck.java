@@ -3,11 +3,13 @@ package dev.optgptq.gptq.convert;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.family.BlockSpec;
 import dev.optgptq.calibrate.family.FeedForward;
+import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.calibrate.family.Mixer;
 import dev.optgptq.calibrate.family.ModelSpec;
 import dev.optgptq.calibrate.family.NormSlot;
 import dev.optgptq.calibrate.family.NormSpec;
 import dev.optgptq.calibrate.family.Position;
+import dev.optgptq.calibrate.family.WeightView;
 import dev.optgptq.formats.UserError;
 import dev.optgptq.formats.UserError.Code;
 import dev.optgptq.formats.files.OutputTarget;
@@ -151,6 +153,32 @@ final class ConvertCheck {
     private static UserError refused(ConvertSettings settings, BlockSpec block, String what) {
         return new UserError(Code.UNSUPPORTED_MODEL, settings.model() + ": block " + block.index() + " has " + what
                 + "; convert-gqa cannot merge its heads");
+    }
+
+    /**
+     * Refuses to heal what is not stored as it is learned: whole tensors, [out, in].
+     *
+     * @param target the model before its heads are merged, in the layout of the result
+     */
+    static void checkHealing(ConvertSettings settings, ModelDirectory target) {
+        ConvertSettings.Heal heal = settings.heal();
+        if (heal == null) {
+            return;
+        }
+        for (BlockSpec block : ModelSpec.resolve(target).blockSpecs()) {
+            for (LinearSpec linear : block.linears()) {
+                WeightView view = linear.view();
+                boolean whole = !view.shared() && view.stored() == WeightView.Stored.OUT_IN;
+                if (heal.scope().learns(linear) && !whole) {
+                    throw new UserError(Code.BAD_SETTING, settings.model() + ": --heal learns whole tensors, and "
+                            + view.weight() + " holds " + (view.shared() ? "several matrices" : "a transposed one")
+                            + "; "
+                            + (linear.site().ofMlp()
+                                    ? "heal attention alone (--heal-scope attention)"
+                                    : "leave --heal out"));
+                }
+            }
+        }
     }
 
     /** @param calibration the text as it was drawn */

@@ -32,6 +32,8 @@ import tools.jackson.databind.node.ObjectNode;
 public final class ConvertRun {
 
     private final ConvertSettings settings;
+    /** Matmul dtype of the linears while they are healed. */
+    private final DType products;
     private final Device device;
     private final ModelDirectory source;
     private final Transformer model;
@@ -78,24 +80,25 @@ public final class ConvertRun {
             Consumer<String> log, PhaseClock clock) {
         Transformer model = Transformer.open(source, device);
         ConvertCheck.check(settings, source, model.spec());
-        if (settings.heal() != null) {
-            HealPrecision.products(settings.heal().precision(), model.spec(), device);
-        }
+        Heal heal = settings.heal();
+        DType products = heal == null ? DType.F32 : HealPrecision.products(heal.precision(), model.spec(), device);
         HeadPlan plan = HeadPlan.of(model.spec(), settings.heads());
         ConvertTexts texts = read.apply(model.spec());
         List<String> warnings = ConvertCheck.warnings(settings, model.spec(), plan, texts.calibration());
         warnings.forEach(log);
-        Identity identity = identity(settings, plan, texts, source, model, tool);
-        ConvertRun run = new ConvertRun(settings, device, source, model, plan, clock, progress, log);
+        Identity identity = identity(settings, products, plan, texts, source, device, tool);
+        ConvertRun run = new ConvertRun(settings, products, device, source, model, plan, clock, progress, log);
         try (ConvertJournal journal = ConvertJournal.open(settings, identity, model.spec().blocks(), log)) {
             ConvertReport.Quality quality = run.execute(journal, texts);
             return run.report(journal, tool, quality, warnings);
         }
     }
 
-    private ConvertRun(ConvertSettings settings, Device device, ModelDirectory source, Transformer model,
+    private ConvertRun(ConvertSettings settings, DType products, Device device, ModelDirectory source,
+            Transformer model,
             HeadPlan plan, PhaseClock clock, Progress progress, Consumer<String> log) {
         this.settings = settings;
+        this.products = products;
         this.device = device;
         this.source = source;
         this.model = model;
@@ -107,9 +110,8 @@ public final class ConvertRun {
         this.log = log;
     }
 
-    private static Identity identity(ConvertSettings settings, HeadPlan plan, ConvertTexts texts,
-            ModelDirectory source, Transformer model, String tool) {
-        Device device = model.device();
+    private static Identity identity(ConvertSettings settings, DType products, HeadPlan plan, ConvertTexts texts,
+            ModelDirectory source, Device device, String tool) {
         SequencedMap<String, String> facts = new LinkedHashMap<>();
         facts.put("the key-value heads",
                 settings.heads().byLayer() ? settings.heads().words() : plan.kvHeads().toString());
@@ -123,7 +125,7 @@ public final class ConvertRun {
             facts.put("--heal",
                     heal.steps() + ", " + heal.scope() + ", rate " + (heal.rate() == null ? "chosen" : heal.rate())
                             + ", decay " + heal.decay() + ", " + heal.batch() + " sequences, seed " + heal.seed() + ", "
-                            + HealPrecision.products(heal.precision(), model.spec(), device));
+                            + products);
         }
         facts.put("the program", tool);
         facts.put("Java", Runtime.version().toString());
@@ -137,7 +139,8 @@ public final class ConvertRun {
         journal.directory().requireSpace(2 * bytes);
         int length = texts.calibration().length();
         try (TargetForm form = TargetForm.of(source, spec, plan, settings, toAlibi, length);
-                TeacherText teacher = new TeacherText(model, texts.held(), form.layout() == null, progress)) {
+                TeacherText teacher = new TeacherText(model, texts.held(), form.layout() == null, products, progress)) {
+            ConvertCheck.checkHealing(settings, form.base());
             List<Part> parts = new ArrayList<>();
             if (toAlibi) {
                 parts.addAll(changePositions(form, teacher, journal, texts.calibration()));

@@ -4,8 +4,10 @@ import dev.optgptq.calibrate.capture.ActivationStore;
 import dev.optgptq.calibrate.data.TokenSequences;
 import dev.optgptq.calibrate.gradient.Teacher;
 import dev.optgptq.calibrate.model.Transformer;
+import dev.optgptq.calibrate.weights.Head;
 import dev.optgptq.gptq.refine.Schedule;
 import dev.optgptq.gptq.tune.Lessons;
+import dev.optgptq.kernels.TensorArena;
 import java.util.SplittableRandom;
 import java.util.function.Function;
 import java.util.stream.IntStream;
@@ -33,6 +35,8 @@ final class HealLessons implements Lessons, AutoCloseable {
     private final Extent extent;
     private final long seed;
     private @Nullable Round round;
+    private @Nullable TensorArena ofHead;
+    private @Nullable Head head;
 
     /**
      * How much there is to learn.
@@ -57,7 +61,7 @@ final class HealLessons implements Lessons, AutoCloseable {
     private record Round(int first, TokenSequences windows, ActivationStore outputs) {}
 
     /**
-     * @param original as for {@link Teacher}
+     * @param original as for {@link Teacher}, with the products of its head
      * @param text to learn from, in order
      * @param outputs of the original's last block
      */
@@ -77,14 +81,23 @@ final class HealLessons implements Lessons, AutoCloseable {
         int first = step / together * together;
         Round known = round;
         if (known == null || known.first != first) {
-            close();
+            forget();
             TokenSequences windows = windows(first * extent.batch,
                     Math.min(together, extent.steps - first) * extent.batch);
             known = new Round(first, windows, outputs.apply(windows));
             round = known;
         }
         int[] which = IntStream.range(0, extent.batch).map(i -> (step - first) * extent.batch + i).toArray();
-        return new Lesson(known.windows.select(which), new Teacher(original, known.outputs, which));
+        return new Lesson(known.windows.select(which), new Teacher(original, head(), known.outputs, which));
+    }
+
+    /** The original's, which stays on the device for all steps; null where it is the learner's. */
+    private @Nullable Head head() {
+        if (head == null && original != null) {
+            ofHead = original.device().arena();
+            head = original.loadHead(ofHead);
+        }
+        return head;
     }
 
     /** Windows of the endless row of them. */
@@ -137,12 +150,20 @@ final class HealLessons implements Lessons, AutoCloseable {
         return new Pass(pass * each, shift, Schedule.shuffled(each, random));
     }
 
-    /** Frees what is known of the windows of some steps. */
-    @Override
-    public void close() {
+    private void forget() {
         if (round != null) {
             round.outputs.close();
             round = null;
+        }
+    }
+
+    @Override
+    public void close() {
+        forget();
+        if (ofHead != null) {
+            ofHead.close();
+            ofHead = null;
+            head = null;
         }
     }
 }

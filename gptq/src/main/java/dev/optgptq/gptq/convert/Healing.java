@@ -3,7 +3,6 @@ package dev.optgptq.gptq.convert;
 import dev.optgptq.calibrate.Progress;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.dtype.Shape;
-import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.formats.model.ModelDirectory;
 import dev.optgptq.formats.safetensors.SafetensorsFile;
 import dev.optgptq.formats.safetensors.TensorSpec;
@@ -77,8 +76,7 @@ record Healing(ModelDirectory source, TeacherText text, Heal settings, ConvertJo
         }
         Transformer student = Transformer.open(converted, device());
         RateTrials rates = new RateTrials(text, settings, progress, log);
-        DType products = HealPrecision.products(settings.precision(), student.spec(), device());
-        try (WeightStudent learner = new WeightStudent(student, products, name -> converted.tensor(name).dtype(),
+        try (WeightStudent learner = new WeightStudent(student, text.products(), name -> converted.tensor(name).dtype(),
                 settings.scope(), settings.decay())) {
             Looks looks = new Looks(text.heldOut(), Math.max(1, settings.steps() / LOOKS), PATIENCE, true);
             Distillation distillation = text.distillation(student, learner.learnedBytes());

@@ -3,7 +3,6 @@ package dev.optgptq.gptq.convert;
 import dev.optgptq.calibrate.Progress;
 import dev.optgptq.calibrate.model.Transformer;
 import dev.optgptq.formats.model.ModelDirectory;
-import dev.optgptq.formats.dtype.DType;
 import dev.optgptq.gptq.convert.ConvertSettings.Heal;
 import dev.optgptq.gptq.convert.RateTrials.Trial;
 import dev.optgptq.gptq.journal.Part;
@@ -37,12 +36,6 @@ record PositionStarts(TeacherText text, @Nullable Heal heal, Progress progress, 
         }
     }
 
-    private DType products(Transformer student) {
-        return heal == null
-                ? DType.F32
-                : HealPrecision.products(heal.precision(), student.spec(), student.device());
-    }
-
     private double divergence(String what, ModelDirectory base, List<Part> parts, @Nullable HealLessons lessons) {
         Heal settings = heal;
         ObjectNode config = (ObjectNode) base.config().json().deepCopy();
@@ -50,7 +43,7 @@ record PositionStarts(TeacherText text, @Nullable Heal heal, Progress progress, 
                 ModelDirectory directory = candidate.directory()) {
             Transformer student = Transformer.open(directory, text.original().device());
             progress.at("comparing starts, " + what, 0, 1);
-            try (WeightStudent learner = new WeightStudent(student, products(student),
+            try (WeightStudent learner = new WeightStudent(student, text.products(),
                     name -> directory.tensor(name).dtype(),
                     settings == null ? WeightStudent.Scope.ATTENTION : settings.scope(),
                     settings == null ? 0 : settings.decay())) {

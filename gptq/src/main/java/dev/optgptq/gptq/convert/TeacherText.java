@@ -27,20 +27,29 @@ final class TeacherText implements AutoCloseable {
     private final Transformer original;
     private final HealTokens tokens;
     private final boolean sameHead;
+    private final DType products;
     private final Progress progress;
     private @Nullable ActivationStore heldOut;
     private @Nullable TokenDraws draws;
 
-    /** @param sameHead whether learners begin with the original's head under its name, so that it need not be loaded twice */
-    TeacherText(Transformer original, HealTokens tokens, boolean sameHead, Progress progress) {
+    /**
+     * @param sameHead whether learners begin with the original's head under its name, so that it need not be loaded twice
+     * @param products matmul dtype of the linears of learners, F32 or BF16
+     */
+    TeacherText(Transformer original, HealTokens tokens, boolean sameHead, DType products, Progress progress) {
         this.original = original;
         this.tokens = tokens;
         this.sameHead = sameHead;
+        this.products = products;
         this.progress = progress;
     }
 
     Transformer original() {
         return original;
+    }
+
+    DType products() {
+        return products;
     }
 
     HealTokens tokens() {
@@ -75,7 +84,8 @@ final class TeacherText implements AutoCloseable {
         if (draws == null) {
             draws = draws(training, seed);
         }
-        return new HealLessons(sameHead ? null : original, training, draws, this::outputs, extent, seed);
+        return new HealLessons(sameHead ? null : original.withProducts(products), training, draws, this::outputs,
+                extent, seed);
     }
 
     private TokenDraws draws(TokenSequences training, long seed) {

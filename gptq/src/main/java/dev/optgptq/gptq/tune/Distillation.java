@@ -116,7 +116,7 @@ public record Distillation(Transformer model, @Nullable Transformer original, To
     }
 
     private Lesson lesson(int[] sequences) {
-        return new Lesson(text.select(sequences), new Teacher(original, teacher, sequences));
+        return new Lesson(text.select(sequences), new Teacher(original, null, teacher, sequences));
     }
 
     /** Validates before anything is learned. */

@@ -17,9 +17,9 @@ import org.jspecify.annotations.Nullable;
  * A model's weights with those that are learned in their place, rounded as stored.
  *
  * @param embedding that is learned; null where it is the model's own
- * @param learned by their names on disk
+ * @param learned parameters in the place of the model's
  */
-record RoundedWeights(Transformer model, @Nullable EmbeddingWeights embedding, Map<String, LearnedTensor> learned)
+record RoundedWeights(Transformer model, @Nullable EmbeddingWeights embedding, LearnedParameters learned)
         implements
             GradientStream.Blocks {
 
@@ -53,7 +53,7 @@ record RoundedWeights(Transformer model, @Nullable EmbeddingWeights embedding, M
 
     private void write(Map<Place, Tensor> targets) {
         targets.forEach((place, target) -> {
-            LearnedTensor values = learned.get(name(place));
+            LearnedTensor values = learned.of(place);
             if (values != null) {
                 values.write(target, true);
             }
@@ -69,13 +69,5 @@ record RoundedWeights(Transformer model, @Nullable EmbeddingWeights embedding, M
         }
         use.accept(model.embedding(weights, length));
         model.device().synchronize();
-    }
-
-    /** Whole tensors stored as they are used: others were refused before. */
-    static String name(Place place) {
-        if (place.index() != 0 || place.transposed()) {
-            throw new IllegalArgumentException("a parameter in another layout on disk: " + place);
-        }
-        return place.tensor();
     }
 }

@@ -1,6 +1,5 @@
 package dev.optgptq.gptq.tune;
 
-import dev.optgptq.kernels.HostVectors;
 import dev.optgptq.calibrate.family.LinearSpec;
 import dev.optgptq.calibrate.gradient.GradientStream;
 import dev.optgptq.calibrate.model.Transformer;
@@ -14,11 +13,8 @@ import dev.optgptq.gptq.refine.Schedule;
 import dev.optgptq.kernels.Device;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
-import dev.optgptq.kernels.ops.TuningOps.AdamStep;
 import java.util.ArrayList;
 import java.util.EnumSet;
-import java.util.HashSet;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
@@ -27,6 +23,8 @@ import java.util.Set;
 import java.util.function.Consumer;
 import java.util.function.Function;
 import java.util.function.Predicate;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -34,9 +32,6 @@ import org.jspecify.annotations.Nullable;
  * products are in bfloat16 beside it what computes.
  */
 public final class WeightStudent implements Learner, AutoCloseable {
-
-    /** Gradients are clipped to this global norm (Pascanu et al. 2013, arXiv 1211.5063). */
-    private static final double MOST_NORM = 1;
 
     private final Transformer model;
     private final Device device;
@@ -49,15 +44,18 @@ public final class WeightStudent implements Learner, AutoCloseable {
     private final Head ownHead;
     private final EmbeddingWeights embedding;
     private final DType products;
-    /** By their names on disk, in the model's order. */
-    private final SequencedMap<String, LearnedTensor> learned = new LinkedHashMap<>();
+    private final LearnedParameters learned;
 
     /** What is learned. */
     public enum Scope {
         /** the linears of attention */
         ATTENTION,
         /** every parameter */
-        ALL
+        ALL;
+
+        public boolean learns(LinearSpec linear) {
+            return this == ALL || !linear.site().ofMlp();
+        }
     }
 
     /**
@@ -74,6 +72,7 @@ public final class WeightStudent implements Learner, AutoCloseable {
         this.products = products;
         this.scope = scope;
         this.decay = decay;
+        this.learned = new LearnedParameters(device);
         this.arena = device.arena();
         try {
             Transformer fast = model.withProducts(products);
@@ -131,7 +130,7 @@ public final class WeightStudent implements Learner, AutoCloseable {
             // A head that computes in half precision follows the table that it is tied to.
             boolean ofHead = isTied() && products != DType.F32
                     && place.tensor().equals(Head.matrixName(model.spec()) + ".weight");
-            learned.put(RoundedWeights.name(place), ofHead
+            learned.put(place, ofHead
                     ? LearnedTensor.inPlace(device, arena, values, head.weight(), dtype)
                     : LearnedTensor.inPlace(device, arena, values, dtype));
         });
@@ -140,9 +139,10 @@ public final class WeightStudent implements Learner, AutoCloseable {
     private void learnBlock(int index, Function<String, DType> stored) {
         BlockWeights block = model.withProducts(products).loadBlock(index, arena);
         blocks.add(block);
-        Set<String> attention = attention(block);
+        Set<String> linears = block.linears().stream().filter(scope::learns)
+                .flatMap(linear -> Stream.of(linear.weightTensor(), linear.biasTensor())).collect(Collectors.toSet());
         learn(model.parameters().all(block), scratch -> model.parameters().all(model.loadBlock(index, scratch)),
-                name -> scope == Scope.ALL || attention.contains(name), stored);
+                name -> scope == Scope.ALL || linears.contains(name), stored);
     }
 
     private void learnHead(Function<String, DType> stored) {
@@ -160,29 +160,17 @@ public final class WeightStudent implements Learner, AutoCloseable {
         try (TensorArena scratch = device.arena()) {
             Map<Place, Tensor> values = products == DType.F32 ? factors : exact.apply(scratch);
             factors.forEach((place, factor) -> {
-                DType dtype = stored.apply(place.tensor());
-                if (!wanted.test(place.tensor()) || learned.containsKey(RoundedWeights.name(place))) {
+                if (!wanted.test(place.tensor()) || learned.of(place) != null) {
                     return;
                 }
-                learned.put(RoundedWeights.name(place), factor.dtype() == DType.F32
+                DType dtype = stored.apply(place.tensor());
+                learned.put(place, factor.dtype() == DType.F32
                         ? LearnedTensor.inPlace(device, arena, factor, dtype)
                         : LearnedTensor.inPlace(device, arena, widened(Objects.requireNonNull(values.get(place))),
-                                factor,
-                                dtype));
+                                factor, dtype));
             });
             device.synchronize();
         }
-    }
-
-    private static Set<String> attention(BlockWeights block) {
-        Set<String> names = new HashSet<>();
-        for (LinearSpec linear : block.linears()) {
-            if (!linear.site().ofMlp()) {
-                names.add(linear.weightTensor());
-                names.add(linear.biasTensor());
-            }
-        }
-        return names;
     }
 
     @Override
@@ -226,8 +214,7 @@ public final class WeightStudent implements Learner, AutoCloseable {
 
     @Override
     public BlockWeights zeroGradients(BlockWeights block, TensorArena owner) {
-        return model.backward().zeroGradients(block, owner, kinds(),
-                linear -> scope == Scope.ALL || !linear.site().ofMlp());
+        return model.backward().zeroGradients(block, owner, kinds(), scope::learns);
     }
 
     @Override
@@ -237,21 +224,12 @@ public final class WeightStudent implements Learner, AutoCloseable {
 
     @Override
     public void add(BlockWeights gradients) {
-        add(model.parameters().all(gradients));
+        learned.add(model.parameters().all(gradients));
     }
 
     @Override
     public void add(Head gradients) {
-        add(model.parameters().all(gradients));
-    }
-
-    private void add(Map<Place, Tensor> gradients) {
-        gradients.forEach((place, sums) -> {
-            LearnedTensor parameter = learned.get(RoundedWeights.name(place));
-            if (parameter != null) {
-                parameter.add(sums);
-            }
-        });
+        learned.add(model.parameters().all(gradients));
     }
 
     @Override
@@ -262,81 +240,44 @@ public final class WeightStudent implements Learner, AutoCloseable {
         try (TensorArena scratch = device.arena()) {
             EmbeddingWeights sums = embedding.zeros(device, scratch);
             model.backward().embedding(embedding, ids, sequenceLength, d, sums);
-            add(model.parameters().all(sums));
+            learned.add(model.parameters().all(sums));
             device.synchronize();
         }
     }
 
     @Override
     public boolean step(Schedule schedule, int step, double factor) {
-        double norm = Math.sqrt(squares());
-        if (!Double.isFinite(norm)) {
-            return false;
-        }
-        AdamStep adam = schedule.adam(step, factor, 1);
-        for (LearnedTensor parameter : learned.values()) {
-            if (norm > MOST_NORM) {
-                parameter.scaleGradient((float) (MOST_NORM / norm));
-            }
-            parameter.decay((float) (adam.rate() * decay));
-            parameter.step(adam);
-        }
-        return true;
-    }
-
-    /** Norm of all gradients, summed in float64 in the order of the parameters. */
-    private double squares() {
-        try (TensorArena scratch = device.arena()) {
-            Tensor sums = scratch.vector(DType.F64, learned.size());
-            int at = 0;
-            for (LearnedTensor parameter : learned.values()) {
-                device.matrix().dot(parameter.gradient(), parameter.gradient(), sums.columns(at++, 1));
-            }
-            double sum = 0;
-            for (double value : HostVectors.doubles(device, sums)) {
-                sum += value;
-            }
-            return sum;
-        }
+        return learned.step(schedule, step, factor, decay);
     }
 
     @Override
     public void keep() {
-        learned.values().forEach(LearnedTensor::keep);
+        learned.keep();
     }
 
     @Override
     public void revert() {
-        learned.values().forEach(LearnedTensor::revert);
+        learned.revert();
     }
 
     /** Of the gradients of what is learned, in float32. */
     public long learnedBytes() {
-        return learned.values().stream().mapToLong(parameter -> parameter.values().elements() * Float.BYTES).sum();
+        return learned.bytes();
     }
 
     /** The state kept last, by name, as stored. */
     public SequencedMap<String, Tensor> kept() {
-        SequencedMap<String, Tensor> kept = new LinkedHashMap<>();
-        learned.forEach((name, parameter) -> kept.put(name, parameter.best()));
-        return kept;
+        return learned.kept();
     }
 
     /** All state of the learning, by name: to be saved and, before {@link #restored}, written again. */
     public SequencedMap<String, Tensor> state() {
-        SequencedMap<String, Tensor> state = new LinkedHashMap<>();
-        learned.forEach((name, parameter) -> {
-            state.put(name, parameter.values());
-            state.put(name + "|first", parameter.first());
-            state.put(name + "|second", parameter.second());
-            state.put(name + "|best", parameter.best());
-        });
-        return state;
+        return learned.state();
     }
 
     /** The state was written. */
     public void restored() {
-        learned.values().forEach(LearnedTensor::changed);
+        learned.changed();
     }
 
     @Override

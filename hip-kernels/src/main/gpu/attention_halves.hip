@@ -12,9 +12,6 @@
 #define HALVES_THREADS (WAVES * GPU_WAVE)
 #define LOG2_E 1.4426950408889634f
 
-// Whether this was compiled for a GPU with matrix units that these kernels support.
-KERNEL(1) has_matrix_units(int* answer) { *answer = MATRIX_UNITS; }
-
 #if MATRIX_UNITS
 
 struct Halves {

@@ -10,9 +10,6 @@
 #define WAVES 4
 #define UNIT_THREADS (WAVES * GPU_WAVE)
 
-// Whether this was compiled for a GPU with matrix units that these kernels support.
-KERNEL(1) has_matrix_units(int* answer) { *answer = MATRIX_UNITS; }
-
 #if MATRIX_UNITS
 
 // The token of a lane's 4 that element e of its scores is of.

@@ -26,10 +26,8 @@ public record Head(HeadSpec spec, Set<ParameterKind> kinds, @Nullable NormWeight
     /** Loads it, decoded. A tied head is the embedding table. */
     public static Head load(ModelSpec model, WeightLoader loader, TensorArena arena) {
         HeadSpec spec = model.head();
-        String bias = spec.bias() ? spec.module() + ".bias" : null;
-        LinearWeights matrix = spec.normalised()
-                ? loader.plain(matrixName(model), bias, model.vocabSize(), spec.width(), arena)
-                : loader.head(matrixName(model), bias, model.vocabSize(), spec.width(), arena);
+        LinearWeights matrix = loader.head(matrixName(model), spec.bias() ? spec.module() + ".bias" : null,
+                model.vocabSize(), spec.width(), spec.normalised(), arena);
         if (spec.normalised()) {
             normalise(loader.device(), matrix.weight());
         }

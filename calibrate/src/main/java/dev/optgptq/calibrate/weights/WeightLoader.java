@@ -130,9 +130,11 @@ public record WeightLoader(ModelDirectory directory, Device device, DType produc
      * The head: for generation on a CPU as it is stored in F16 or BF16, since reading it takes the time.
      *
      * @param bias as above
+     * @param changes whether it is computed with before it multiplies
      */
-    LinearWeights head(String module, @Nullable String bias, int outputs, int inputs, TensorArena arena) {
-        boolean mayBe = keepsPacked && products == DType.F32 && !device.isAccelerator()
+    LinearWeights head(String module, @Nullable String bias, int outputs, int inputs, boolean changes,
+            TensorArena arena) {
+        boolean mayBe = !changes && keepsPacked && products == DType.F32 && !device.isAccelerator()
                 && directory.packed(module).isEmpty();
         DType stored = mayBe ? directory.tensor(module + ".weight").dtype() : products;
         boolean half = stored == DType.BF16 || stored == DType.F16;

@@ -15,7 +15,7 @@ final class MatrixUnits {
     static boolean areThere(GpuContext context) {
         try (TensorArena arena = context.arena(); Arena host = Arena.ofConfined()) {
             Tensor answer = arena.matrix(DType.I32, 1, 1);
-            context.kernel("paged_attention_units", "has_matrix_units").launch(1, 1, 0, answer);
+            context.kernel("has_matrix_units", "has_matrix_units").launch(1, 1, 0, answer);
             MemorySegment found = host.allocate(ValueLayout.JAVA_INT);
             context.download(answer, found);
             return found.get(ValueLayout.JAVA_INT, 0) != 0;

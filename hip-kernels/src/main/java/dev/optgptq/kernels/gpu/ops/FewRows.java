@@ -6,11 +6,8 @@ import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.gpu.GpuContext;
 import dev.optgptq.kernels.ops.MatrixOps.Product;
 import java.util.ArrayList;
-import java.lang.System.Logger;
 import java.util.Arrays;
-import java.util.EnumMap;
 import java.util.List;
-import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -18,8 +15,6 @@ import org.jspecify.annotations.Nullable;
  * of the same inputs in one launch.
  */
 final class FewRows {
-
-    private static final Logger LOG = System.getLogger(FewRows.class.getName());
 
     private static final int WAVE = 32;
     private static final int WAVES = 16;
@@ -30,7 +25,6 @@ final class FewRows {
     private static final long RUN = 32;
     /** Linears of one launch. */
     private static final int TOGETHER = 3;
-    private static final long ALIGNMENT = 16;
     /** Of a small layer that it is tried on: rows, inputs, outputs, and what sums may differ by, of the largest. */
     private static final int TRIED_ROWS = 5;
     private static final int TRIED_INPUTS = 1120;
@@ -39,7 +33,7 @@ final class FewRows {
 
     private final GpuContext context;
     private final Plain plain;
-    private final Map<DType, Boolean> right = new EnumMap<>(DType.class);
+    private final TriedKernels<DType> tried;
 
     /** y = x w^T by another kernel, which it must agree with. */
     @FunctionalInterface
@@ -50,41 +44,35 @@ final class FewRows {
     FewRows(GpuContext context, Plain plain) {
         this.context = context;
         this.plain = plain;
+        this.tried = new TriedKernels<>(context,
+                type -> "linears of few rows on the matrix units with " + type + " are");
     }
 
     boolean takes(List<Product> products, Tensor x) {
         return x.dtype() != DType.F32 && x.rows() > 0 && x.rows() <= ROWS && x.columns() > 0 && x.columns() % RUN == 0
-                && products.size() <= TOGETHER && context.waveWidth() == WAVE && isAligned(x)
-                && products.stream().map(Product::w).allMatch(w -> w.dtype() == x.dtype() && isAligned(w))
+                && products.size() <= TOGETHER && context.waveWidth() == WAVE && Extent.isAligned(context, x)
+                && products.stream().map(Product::w)
+                        .allMatch(w -> w.dtype() == x.dtype() && Extent.isAligned(context, w))
                 && context.hasMatrixUnits() && isRight(x.dtype());
     }
 
-    /** Tried once on this GPU. */
     boolean isRight(DType dtype) {
-        return right.computeIfAbsent(dtype, type -> {
-            try (TensorArena arena = context.arena()) {
-                Agreement agreement = new Agreement(context);
-                Tensor x = arena.matrix(type, TRIED_ROWS, TRIED_INPUTS);
-                Tensor w = arena.matrix(type, TRIED_OUTPUTS, TRIED_INPUTS);
-                agreement.fill(x);
-                agreement.fill(w);
-                Tensor found = arena.matrix(DType.F32, TRIED_ROWS, TRIED_OUTPUTS);
-                Tensor expected = arena.matrix(DType.F32, TRIED_ROWS, TRIED_OUTPUTS);
-                run(List.of(new Product(w, null, found)), x, 0);
-                plain.run(x, w, expected);
-                boolean agrees = agreement.isClose(found, expected, TOLERANCE);
-                if (!agrees) {
-                    LOG.log(Logger.Level.WARNING,
-                            context.deviceName() + ": linears of few rows on the matrix units are wrong with "
-                                    + type + " on this GPU and are not used for it");
-                }
-                return agrees;
-            }
-        });
+        return tried.areRight(dtype, () -> agrees(dtype));
     }
 
-    private boolean isAligned(Tensor tensor) {
-        return context.address(tensor) % ALIGNMENT == 0 && tensor.stride() * tensor.dtype().bytes() % ALIGNMENT == 0;
+    private boolean agrees(DType dtype) {
+        try (TensorArena arena = context.arena()) {
+            Agreement agreement = new Agreement(context);
+            Tensor x = arena.matrix(dtype, TRIED_ROWS, TRIED_INPUTS);
+            Tensor w = arena.matrix(dtype, TRIED_OUTPUTS, TRIED_INPUTS);
+            agreement.fill(x);
+            agreement.fill(w);
+            Tensor found = arena.matrix(DType.F32, TRIED_ROWS, TRIED_OUTPUTS);
+            Tensor expected = arena.matrix(DType.F32, TRIED_ROWS, TRIED_OUTPUTS);
+            run(List.of(new Product(w, null, found)), x, 0);
+            plain.run(x, w, expected);
+            return agreement.isClose(found, expected, TOLERANCE);
+        }
     }
 
     void run(List<Product> products, Tensor x, float beta) {

@@ -46,7 +46,8 @@ final class GpuAttention {
             new AttentionProducts(context, blas, of).run();
         } else {
             try (TensorArena arena = context.arena()) {
-                kernel(new Attended(widened(of.q(), arena), widened(of.k(), arena), widened(of.v(), arena),
+                kernel(new Attended(Conversion.widened(context, of.q(), arena),
+                        Conversion.widened(context, of.k(), arena), Conversion.widened(context, of.v(), arena),
                         of.slopes(), of.sinks(), of.shape(), of.out()));
             }
         }
@@ -78,11 +79,5 @@ final class GpuAttention {
                     "attention: heads of up to " + MOST_HEAD_DIM + " elements, found " + headDim);
         }
         return headDim <= 64 ? 64 : headDim <= 128 ? 128 : MOST_HEAD_DIM;
-    }
-
-    private Tensor widened(Tensor halves, TensorArena arena) {
-        Tensor widened = arena.matrix(DType.F32, halves.rows(), halves.columns());
-        Conversion.run(context, halves, widened);
-        return widened;
     }
 }

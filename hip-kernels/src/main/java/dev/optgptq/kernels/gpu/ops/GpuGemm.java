@@ -38,7 +38,8 @@ final class GpuGemm {
             tiles(alpha, a, transposeA, b, transposeB, null, beta, c, false);
         } else {
             try (TensorArena arena = context.arena()) {
-                multiply(alpha, widened(a, arena), transposeA, widened(b, arena), transposeB, beta, c);
+                multiply(alpha, Conversion.widened(context, a, arena), transposeA,
+                        Conversion.widened(context, b, arena), transposeB, beta, c);
             }
         }
     }
@@ -46,14 +47,9 @@ final class GpuGemm {
     /** c = a b^T by the plain tiles. */
     private void inFloat32(Tensor a, Tensor b, Tensor c) {
         try (TensorArena arena = context.arena()) {
-            tiles(1f, widened(a, arena), false, widened(b, arena), true, null, 0, c, false);
+            tiles(1f, Conversion.widened(context, a, arena), false, Conversion.widened(context, b, arena), true, null,
+                    0, c, false);
         }
-    }
-
-    private Tensor widened(Tensor halves, TensorArena arena) {
-        Tensor widened = arena.matrix(DType.F32, halves.rows(), halves.columns());
-        Conversion.run(context, halves, widened);
-        return widened;
     }
 
     /** The same as the first, but only on and above c's diagonal. */
@@ -79,7 +75,7 @@ final class GpuGemm {
             add(bias, c);
         } else {
             try (TensorArena arena = context.arena()) {
-                ofOneDtype(a, widened(b, arena), bias, beta, c);
+                ofOneDtype(a, Conversion.widened(context, b, arena), bias, beta, c);
             }
         }
     }

@@ -58,7 +58,7 @@ final class GpuPackedLinear {
             dequantized(weights, blas, x, bias, beta, y);
         } else if (x.dtype() != DType.F32) {
             try (TensorArena arena = context.arena()) {
-                plain(weights, widened(x, arena), bias, beta, y);
+                plain(weights, Conversion.widened(context, x, arena), bias, beta, y);
             }
         } else {
             plain(weights, x, bias, beta, y);
@@ -77,14 +77,8 @@ final class GpuPackedLinear {
     /** By the plain kernels, which the others must agree with. */
     private void widened(PackedWeights weights, Tensor x, Tensor y) {
         try (TensorArena arena = context.arena()) {
-            plain(weights, widened(x, arena), null, 0, y);
+            plain(weights, Conversion.widened(context, x, arena), null, 0, y);
         }
-    }
-
-    private Tensor widened(Tensor x, TensorArena arena) {
-        Tensor widened = arena.matrix(DType.F32, x.rows(), x.columns());
-        Conversion.run(context, x, widened);
-        return widened;
     }
 
     /** Several linears of the same inputs. */

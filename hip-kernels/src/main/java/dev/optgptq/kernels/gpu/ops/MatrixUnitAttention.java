@@ -6,20 +6,12 @@ import dev.optgptq.kernels.ops.NeuralOps.AttentionShape;
 import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.gpu.GpuContext;
-import java.lang.System.Logger;
-import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
-import java.util.EnumMap;
-import java.util.Map;
 
 /**
  * Attention in fp16/bf16 by our own kernel on the matrix units. The compiler tells whether a GPU has units that the
  * kernel supports; one small case on first use tells whether they compute right.
  */
 final class MatrixUnitAttention {
-
-    private static final Logger LOG = System.getLogger(MatrixUnitAttention.class.getName());
 
     private static final String SOURCE = "attention_halves";
     private static final int WAVES = 4;
@@ -35,7 +27,7 @@ final class MatrixUnitAttention {
 
     private final GpuContext context;
     private final Plain plain;
-    private final Map<DType, Boolean> trusted = new EnumMap<>(DType.class);
+    private final TriedKernels<DType> tried;
 
     /** Attention of F32. */
     @FunctionalInterface
@@ -47,6 +39,7 @@ final class MatrixUnitAttention {
     MatrixUnitAttention(GpuContext context, Plain plain) {
         this.context = context;
         this.plain = plain;
+        this.tried = new TriedKernels<>(context, type -> "attention on the matrix units with " + type + " is");
     }
 
     /**
@@ -61,27 +54,8 @@ final class MatrixUnitAttention {
 
     /** The same for a plain call in this dtype. */
     boolean takes(DType dtype, int headDim) {
-        return headDim <= MOST_HEAD_DIM && trusted.computeIfAbsent(dtype, type -> {
-            if (!hasUnits()) {
-                return false;
-            }
-            boolean right = agrees(type, NARROW) && agrees(type, WIDE);
-            if (!right) {
-                LOG.log(Logger.Level.WARNING, context.deviceName() + ": attention on the matrix units is wrong with "
-                        + type + " on this GPU and is not used for it");
-            }
-            return right;
-        });
-    }
-
-    private boolean hasUnits() {
-        try (TensorArena arena = context.arena(); Arena host = Arena.ofConfined()) {
-            Tensor answer = arena.matrix(DType.I32, 1, 1);
-            context.kernel(SOURCE, "has_matrix_units").launch(1, 1, 0, answer);
-            MemorySegment found = host.allocate(ValueLayout.JAVA_INT);
-            context.download(answer, found);
-            return found.get(ValueLayout.JAVA_INT, 0) != 0;
-        }
+        return headDim <= MOST_HEAD_DIM && context.hasMatrixUnits()
+                && tried.areRight(dtype, () -> agrees(dtype, NARROW) && agrees(dtype, WIDE));
     }
 
     private boolean agrees(DType dtype, AttentionShape shape) {

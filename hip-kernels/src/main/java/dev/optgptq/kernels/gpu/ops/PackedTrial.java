@@ -5,20 +5,14 @@ import dev.optgptq.kernels.Tensor;
 import dev.optgptq.kernels.TensorArena;
 import dev.optgptq.kernels.gpu.GpuContext;
 import dev.optgptq.kernels.ops.QuantOps.PackedWeights;
-import java.lang.System.Logger;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import java.util.HashMap;
-import java.util.Map;
 
 /**
  * Whether packed linears on the matrix units are right on a GPU: a small layer beside the plain kernels, once for each width of codes.
- * A layout of the units that is not what the kernels believe would else be seen in what a model says alone.
  */
 final class PackedTrial {
-
-    private static final Logger LOG = System.getLogger(PackedTrial.class.getName());
 
     /** Outputs that fill no tile, and inputs of which several blocks take a share. */
     private static final int OUTPUTS = 200;
@@ -32,7 +26,7 @@ final class PackedTrial {
     private final GpuContext context;
     private final Multiply units;
     private final Multiply plain;
-    private final Map<Integer, Boolean> right = new HashMap<>();
+    private final TriedKernels<Integer> tried;
 
     /** y = x W^T. */
     @FunctionalInterface
@@ -48,17 +42,11 @@ final class PackedTrial {
         this.context = context;
         this.units = units;
         this.plain = plain;
+        this.tried = new TriedKernels<>(context, bits -> "packed linears of " + bits + " bits on the matrix units are");
     }
 
     boolean passes(int bits) {
-        return right.computeIfAbsent(bits, width -> {
-            boolean agrees = agrees(width);
-            if (!agrees) {
-                LOG.log(Logger.Level.WARNING, context.deviceName() + ": packed linears of " + width
-                        + " bits on the matrix units are wrong on this GPU and are not used for it");
-            }
-            return agrees;
-        });
+        return tried.areRight(bits, () -> agrees(bits));
     }
 
     private boolean agrees(int bits) {

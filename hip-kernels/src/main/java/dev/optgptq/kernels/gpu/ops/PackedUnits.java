@@ -17,7 +17,6 @@ final class PackedUnits {
     private static final long BLOCKS = 256;
     /** With more rows, weights are dequantized for the library. */
     private static final long MOST_ROWS = 128;
-    private static final long ALIGNMENT = 16;
 
     private final GpuContext context;
 
@@ -27,12 +26,9 @@ final class PackedUnits {
 
     boolean takes(PackedWeights weights, Tensor x) {
         return x.dtype() == DType.F16 && x.rows() <= MOST_ROWS && (weights.bits() == 4 || weights.bits() == 8)
-                && weights.groupSize() > 0 && weights.groupSize() % 32 == 0 && isAligned(weights.qweight())
-                && isAligned(x) && context.hasMatrixUnits();
-    }
-
-    private boolean isAligned(Tensor tensor) {
-        return context.address(tensor) % ALIGNMENT == 0 && tensor.stride() * tensor.dtype().bytes() % ALIGNMENT == 0;
+                && weights.groupSize() > 0 && weights.groupSize() % 32 == 0
+                && Extent.isAligned(context, weights.qweight())
+                && Extent.isAligned(context, x) && context.hasMatrixUnits();
     }
 
     /** Blocks that share the inputs; depends only on the layer. */

@@ -31,7 +31,6 @@ record PagedAttention(GpuContext context) {
     private static final long CHUNK_PAGES = 16;
     private static final long INT4_CHUNK_PAGES = 32;
     private static final long MOST_CHUNKS = 32;
-    private static final int UNIT_ALIGNMENT = 16;
 
     /** @param rounded the same in F16 or BF16, or null */
     void run(Tensor q, CachePages pages, CacheRows rows, @Nullable Tensor slopes, @Nullable Tensor sinks,
@@ -39,7 +38,7 @@ record PagedAttention(GpuContext context) {
         if (q.rows() == 0) {
             return;
         }
-        boolean units = takes(pages) && (!hasFew() || isAligned(q)) && context.hasMatrixUnits();
+        boolean units = takes(pages) && (!hasFew() || Extent.isAligned(context, q)) && context.hasMatrixUnits();
         int width = units ? shape.headDim() : GpuAttention.width(shape.headDim());
         long chunks = mostChunks(rows.table().columns(), pages.type());
         int pairs = (int) Math.min(PAIRS, (long) rows.mostRows() * shape.group());
@@ -89,14 +88,9 @@ record PagedAttention(GpuContext context) {
 
     private boolean takes(CachePages pages) {
         return pages.type() != CacheType.F32 && (pages.headDim() == 64 || pages.headDim() == 128)
-                && isAligned(pages.keys()) && isAligned(pages.values())
-                && (pages.keyGrids() == null || isAligned(pages.keyGrids()))
-                && (pages.valueGrids() == null || isAligned(pages.valueGrids()));
-    }
-
-    private boolean isAligned(Tensor tensor) {
-        return context.address(tensor) % UNIT_ALIGNMENT == 0
-                && tensor.stride() * tensor.dtype().bytes() % UNIT_ALIGNMENT == 0;
+                && Extent.isAligned(context, pages.keys()) && Extent.isAligned(context, pages.values())
+                && (pages.keyGrids() == null || Extent.isAligned(context, pages.keyGrids()))
+                && (pages.valueGrids() == null || Extent.isAligned(context, pages.valueGrids()));
     }
 
     /** The arguments of one call. */
